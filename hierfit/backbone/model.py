@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from hierfit.backbone.loading import load_parts
 from hierfit.backbone.source import find_folder
-from hierfit.backbone.text import TextInput
+from hierfit.backbone.text import TextInput, Tokens
 from hierfit.backbone.transform import ImageTransform
 
 # What changes a tower's output and leaves no trace in the names and shapes of its weights.
@@ -117,13 +117,31 @@ class Backbone(nn.Module):
         Returns:
             L2-normalised features `[T, d]`, fp32.
         """
-        rows = self._text.rows(texts)
-        if not rows:
+        order, chunks = self.token_chunks(texts, batch_size)
+        if not chunks:
             return self.mean.new_zeros(0, self.embed_dim)
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # like lengths together: less padding
-        chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-        features = torch.cat([self._encode_rows([rows[i] for i in chunk]) for chunk in chunks])
+        features = torch.cat([self.encode_tokens(tokens) for tokens in chunks])
         return features[torch.tensor(order, device=features.device).argsort()]
+
+    def token_chunks(self, texts: Sequence[str], size: int) -> tuple[list[int], list[Tokens]]:
+        """Tokenises texts, like lengths together, so that each chunk is padded to its own longest only.
+
+        Args:
+            texts: T texts. One longer than the context is cut and named in a warning.
+            size: Most texts a chunk.
+
+        Returns:
+            Which text stands at each place of the chunks laid end to end ``[T]``, and the chunks.
+        """
+        rows = self._text.rows(texts)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        chunks = [order[i : i + size] for i in range(0, len(order), size)]
+        return order, [self._text.pad([rows[i] for i in chunk], self.device) for chunk in chunks]
+
+    def encode_tokens(self, tokens: Tokens) -> Tensor:
+        """Text features of one chunk of `token_chunks`: L2-normalised ``[T, d]``, fp32."""
+        ids, mask = tokens
+        return _normalise(self.model.get_text_features(input_ids=ids, attention_mask=mask).pooler_output)
 
     def encode_context(self, context: Tensor, suffix: Sequence[str] | None = None) -> Tensor:
         """Text features of soft prompts: learnable vectors in place of words (CoOp, Zhou et al. 2022).
@@ -147,7 +165,16 @@ class Backbone(nn.Module):
         context = context.expand(len(texts), -1, -1)
         rows = self._text.rows(texts, n_context=context.shape[1])
         with _written_over(self._token_embedding, context, self._text.start):
-            return self._encode_rows(rows)
+            return self.encode_tokens(self._text.pad(rows, self.device))
+
+    def checkpoint_blocks(self) -> None:
+        """Has training keep the inputs of the blocks only, and compute what lies between them a second time."""
+        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    def compile_towers(self) -> None:
+        """Compiles both towers, at their next use."""
+        for tower in (self.model.vision_model, self.model.text_model):
+            tower.compile()
 
     @torch.no_grad()
     def embed_tokens(self, text: str) -> Tensor:
@@ -160,10 +187,6 @@ class Backbone(nn.Module):
         # Looked up at each call: peft may have put a wrapper around the model, or around this very layer.
         embedding: nn.Module = self.model.text_model.embeddings.token_embedding
         return embedding
-
-    def _encode_rows(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        ids, mask = self._text.pad(rows, self.device)
-        return _normalise(self.model.get_text_features(input_ids=ids, attention_mask=mask).pooler_output)
 
     def _hash(self, weights: dict[str, Tensor]) -> str:
         config = self.model.config

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,15 +86,8 @@ def encode_nodes(
     Returns:
         L2-normalised features `[N, d]`, on the backbone's device.
     """
-    texts = node_texts(taxonomy, templates)
-    unique = list(dict.fromkeys(text for group in texts for text in group))
-    row = {text: i for i, text in enumerate(unique)}
-    features = backbone.encode_text(unique, batch_size)
-    rows = torch.tensor([row[text] for group in texts for text in group], device=features.device)
-    nodes = torch.arange(len(texts)).repeat_interleave(torch.tensor([len(group) for group in texts]))
-    sums = features.new_zeros(len(texts), features.shape[1])
-    # A sum points where the mean points, and the length is normalised away.
-    return F.normalize(sums.index_add_(0, nodes.to(features.device), features[rows]), dim=-1)
+    features: Tensor = NodeEncoder(backbone, node_texts(taxonomy, templates), batch_size)(backbone)
+    return features
 
 
 def _ancestry(names: Sequence[str], parent: Sequence[int]) -> tuple[list[list[int]], list[int]]:

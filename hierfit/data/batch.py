@@ -34,6 +34,9 @@ class Task:
         taxonomy: The tree of classes.
         text: One L2-normalised text feature for each node ``[N, d]``.
         text_source: Where ``text`` came from: ``prompts``, ``bundle`` or ``class means``.
+        prompts: The texts behind ``text``, a group a node; ``None`` where it did not come from prompts.
+        seen: Nodes that may be candidates while training ``[N]`` bool: all, but for a protocol that holds classes
+            back (base-to-novel).
         logit_scale: Multiplier of cosine similarities the backbone was trained with (CLIP: about 100).
         backbone: The towers; ``None`` for a feature bundle.
         train_features: Image features of the training draw ``[n, d]``; ``None`` when images stay pixels.
@@ -43,6 +46,8 @@ class Task:
     taxonomy: Taxonomy
     text: Tensor
     text_source: str
+    prompts: tuple[tuple[str, ...], ...] | None
+    seen: Tensor
     logit_scale: float
     backbone: Backbone | None
     train_features: Tensor | None

@@ -95,7 +95,8 @@ def prepare(
         cache = VectorCache(caches / digest(VERSION, "images", towers.fingerprint).hex())
         splits = _encoded(splits, table.images, towers, cache, num_workers)
     fingerprint = towers.fingerprint
-    task = _task(table, splits, text, "prompts", towers.logit_scale, towers.cpu())
+    prompts = tuple(map(tuple, node_texts(table.taxonomy, card.templates)))
+    task = _task(table, splits, text, "prompts", prompts, towers.logit_scale, towers.cpu())
     return Prepared(table, splits, task, backbone, fingerprint)
 
 
@@ -126,7 +127,7 @@ def _from_features(card: DataCard, table: Table, splits: dict[str, Split], needs
     if text is None:
         text = class_means(train.features, table.taxonomy.paths(train.nodes), table.taxonomy)
         source = "class means"
-    task = _task(table, splits, text, source, encoded.logit_scale, None)
+    task = _task(table, splits, text, source, None, encoded.logit_scale, None)
     return Prepared(table, splits, task, encoded.backbone, encoded.fingerprint)
 
 
@@ -145,6 +146,7 @@ def _task(
     splits: dict[str, Split],
     text: Tensor,
     text_source: str,
+    prompts: tuple[tuple[str, ...], ...] | None,
     logit_scale: float,
     backbone: Backbone | None,
 ) -> Task:
@@ -153,6 +155,8 @@ def _task(
         taxonomy=table.taxonomy,
         text=text,
         text_source=text_source,
+        prompts=prompts,
+        seen=torch.ones(table.taxonomy.num_nodes, dtype=torch.bool),
         logit_scale=logit_scale,
         backbone=backbone,
         train_features=train.features,

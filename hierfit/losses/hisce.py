@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import torch
@@ -14,6 +15,9 @@ from hierfit.taxonomy import Taxonomy
 Roots: TypeAlias = Literal["siblings", "unsmoothed"]
 """Whether the roots of the tree are siblings of each other or have none."""
 
+Families: TypeAlias = Literal["tree", "shuffled"]
+"""Whether the siblings are those of the tree, or strangers: the control that tells the tree from smoothing."""
+
 
 def sibling_smoothed_cross_entropy(
     logits: Tensor,
@@ -22,6 +26,7 @@ def sibling_smoothed_cross_entropy(
     *,
     epsilon: PerLevel = 0.1,
     roots: Roots = "siblings",
+    families: Families = "tree",
     over_levels: OverLevels = "mean",
     reading: LevelReading | None = None,
 ) -> Tensor:
@@ -37,6 +42,8 @@ def sibling_smoothed_cross_entropy(
         taxonomy: The tree.
         epsilon: ε in [0, 1): one number, a list of one a level, or numbers by level name (others: 0).
         roots: ``siblings``: the roots smooth among each other; ``unsmoothed``: their ε is 0.
+        families: ``tree``, or ``shuffled``: families of the same sizes, but of nodes that change places at random
+            within their level. Labels stay as they are.
         over_levels: ``mean`` or ``sum`` over the labelled levels of a sample; then the mean over samples with
             a label. The mean is `level_cross_entropy` at ε = 0.
         reading: ``read_levels(logits, paths, taxonomy)`` where it is at hand.
@@ -48,20 +55,28 @@ def sibling_smoothed_cross_entropy(
         UserError: An option is outside its range, or ``epsilon`` does not fit the levels.
     """
     check_choice("over_levels", over_levels, ("mean", "sum"))
+    check_choice("families", families, ("tree", "shuffled"))
     rates = _rates(taxonomy, epsilon, roots)
     lse, label = reading or read_levels(logits, paths, taxonomy)
     loss = list((lse - label).unbind(dim=1))
     smoothed = [level for level, rate in enumerate(rates) if rate > 0]
     if smoothed:
-        families = _families(logits, paths, taxonomy.to(logits.device), smoothed)
-        for level, (mean, size) in zip(smoothed, families, strict=True):
+        means = _family_means(logits, paths, taxonomy.to(logits.device), smoothed, families)
+        for level, (mean, size) in zip(smoothed, means, strict=True):
             # The lead over the siblings' mean; a family of one leaves exactly 0.
             lead = (label[:, level] - mean) * (size / (size - 1).clamp_min(1))
             loss[level] = loss[level] + rates[level] * lead
     return mean_over_labels(torch.stack(loss, dim=1), paths, over_levels)
 
 
-def describe_hisce(taxonomy: Taxonomy, *, epsilon: PerLevel = 0.1, roots: Roots = "siblings", **_: object) -> str:
+def describe_hisce(
+    taxonomy: Taxonomy,
+    *,
+    epsilon: PerLevel = 0.1,
+    roots: Roots = "siblings",
+    families: Families = "tree",
+    **_: object,
+) -> str:
     """One line on how many classes the loss acts on with these options: those with siblings where ε is positive."""
     rates = _rates(taxonomy, epsilon, roots)
     shares = [
@@ -71,7 +86,8 @@ def describe_hisce(taxonomy: Taxonomy, *, epsilon: PerLevel = 0.1, roots: Roots 
         )
         if rate > 0
     ]
-    return f"HiSCE acts on {', '.join(shares)}" if shares else "HiSCE smooths no level: it is level_ce"
+    which = "" if families == "tree" else ", families shuffled"
+    return f"HiSCE acts on {', '.join(shares)}{which}" if shares else "HiSCE smooths no level: it is level_ce"
 
 
 def nodes_with_siblings(taxonomy: Taxonomy) -> list[int]:
@@ -86,15 +102,19 @@ def _rates(taxonomy: Taxonomy, epsilon: PerLevel, roots: Roots) -> list[float]:
     return rates if roots == "siblings" else [0.0, *rates[1:]]
 
 
-def _families(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, levels: list[int]) -> list[tuple[Tensor, Tensor]]:
+def _family_means(
+    logits: Tensor, paths: Tensor, taxonomy: Taxonomy, levels: list[int], families: Families
+) -> list[tuple[Tensor, Tensor]]:
     """Mean logit and size of the labels' families ``[B]`` each, for every asked level.
 
     Siblings are neighbours: a family is a window of the node axis, as wide here as the widest of its level.
     """
     windows, sizes, outside = [], [], []
+    place, occupant = _places(taxonomy, taxonomy.parent.device) if families == "shuffled" else (None, None)
     for level in levels:
         nodes = taxonomy.level_slices[level]
         label = paths[:, level].clamp_min(nodes.start)  # any node for an unknown one: it is masked later
+        label = label if place is None else place[label]
         if level == 0:
             first, size, widest = torch.zeros_like(label), torch.full_like(label, nodes.stop), nodes.stop
         else:
@@ -106,6 +126,18 @@ def _families(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, levels: list[in
         outside.append(offset >= size[:, None])
         sizes.append(size.to(torch.promote_types(logits.dtype, torch.float32)))
     # One gather for all levels: the backward of each fills a [B, N] with zeros.
-    members = at_least_float32(logits.gather(1, torch.cat(windows, dim=1)))
-    families = members.masked_fill(torch.cat(outside, dim=1), 0).split([w.shape[1] for w in windows], dim=1)
-    return [(family.sum(dim=1) / size, size) for family, size in zip(families, sizes, strict=True)]
+    columns = torch.cat(windows, dim=1)
+    members = at_least_float32(logits.gather(1, columns if occupant is None else occupant[columns]))
+    parted = members.masked_fill(torch.cat(outside, dim=1), 0).split([w.shape[1] for w in windows], dim=1)
+    return [(family.sum(dim=1) / size, size) for family, size in zip(parted, sizes, strict=True)]
+
+
+@lru_cache(maxsize=8)
+def _places(taxonomy: Taxonomy, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where each node stands when those of a level change places at random ``[N]``, and who stands there ``[N]``."""
+    generator = torch.Generator().manual_seed(0)
+    orders = [
+        nodes.start + torch.randperm(nodes.stop - nodes.start, generator=generator) for nodes in taxonomy.level_slices
+    ]
+    occupant = torch.cat(orders)
+    return occupant.argsort().to(device), occupant.to(device)

@@ -53,14 +53,27 @@ class Objective(nn.Module):
             ``{"hisce": {"weight": 1.0, "epsilon": [0.0, 0.3]}, "js": 20}``. A loss of weight 0 is computed and
             reported, without gradient.
         taxonomy: The tree.
+        seen: Nodes that may be candidates ``[N]`` bool; None for all. Logits of the others are not read, and their
+            labels count as unknown: classes that training must not see are not pushed away from its images.
 
     Raises:
         UserError: Names every unknown loss or option, every value out of range, and every level that does not
             exist; or no weight is positive.
     """
 
-    def __init__(self, spec: Mapping[str, float | Mapping[str, Any]], taxonomy: Taxonomy) -> None:
+    seen: Tensor | None
+    position: Tensor | None
+
+    def __init__(
+        self, spec: Mapping[str, float | Mapping[str, Any]], taxonomy: Taxonomy, seen: Tensor | None = None
+    ) -> None:
         super().__init__()
+        self._shape = taxonomy.num_nodes, taxonomy.num_levels
+        position = None
+        if seen is not None:
+            taxonomy, seen, position = _restrict(taxonomy, seen)
+        self.register_buffer("seen", seen, persistent=False)
+        self.register_buffer("position", position, persistent=False)
         self.taxonomy = taxonomy
         self.weights, self.options = _read(spec, taxonomy)
         self._sharing = {name for name in self.weights if "reading" in signature(LOSSES[name]).parameters}
@@ -83,6 +96,10 @@ class Objective(nn.Module):
         """
         self._check(logits, paths)
         self.taxonomy = self.taxonomy.to(logits.device)
+        if self.seen is not None:
+            assert self.position is not None
+            logits = logits.index_select(1, self.seen)
+            paths = self.position[paths[:, : self.taxonomy.num_levels]]
         if self._watch_scales and len(logits):
             self._compare_scales(logits)
         shared = {"reading": read_levels(logits, paths, self.taxonomy)} if self._sharing else {}
@@ -117,21 +134,25 @@ class Objective(nn.Module):
         return lines
 
     def _check(self, logits: Tensor, paths: Tensor) -> None:
-        tree = self.taxonomy
-        expected = (len(logits), tree.num_nodes), (len(logits), tree.num_levels)
-        if (tuple(logits.shape), tuple(paths.shape)) != expected:
+        nodes, levels = self._shape
+        if (tuple(logits.shape), tuple(paths.shape)) != ((len(logits), nodes), (len(logits), levels)):
             raise ValueError(
                 f"logits are {list(logits.shape)} and paths {list(paths.shape)}; they must be "
-                f"[B, {tree.num_nodes}] and [B, {tree.num_levels}] for {tree}"
+                f"[B, {nodes}] and [B, {levels}]"
             )
         # One sum is the cheapest pass that no NaN or infinity survives; only then are they looked for.
         if not logits.detach().sum(dtype=torch.float32).isfinite() and not (finite := logits.isfinite()).all():
             row, node = (~finite).nonzero()[0].tolist()
             raise UserError(
                 f"logits hold NaN or infinite values in {int((~finite).any(dim=1).sum())} of {len(logits)} "
-                f"samples (first: row {row}, node {tree.full_name(node)!r})",
+                f"samples (first: row {row}, node {self._name(node)})",
                 hint="Has training diverged? Lower the learning rate, clip gradients, or train in float32 or bf16.",
             )
+
+    def _name(self, node: int) -> str:
+        if self.position is not None:
+            node = int(self.position[node])
+        return repr(self.taxonomy.full_name(node)) if node >= 0 else "held back from training"
 
     def _compare_scales(self, logits: Tensor) -> None:
         # Batches 1, 2, 4, 8, …: a scale that drifts apart later is seen as well, at no cost to speak of.
@@ -152,6 +173,16 @@ class Objective(nn.Module):
 
 Weights: TypeAlias = dict[str, float]
 Options: TypeAlias = dict[str, dict[str, Any]]
+
+
+def _restrict(taxonomy: Taxonomy, seen: Tensor) -> tuple[Taxonomy, Tensor | None, Tensor | None]:
+    """The tree of the seen nodes, their ids ``[M]``, and where each old id now is ``[N + 1]``; −1 stays −1."""
+    if seen.all():
+        return taxonomy, None, None
+    small, kept = taxonomy.keeping(taxonomy.leaves[seen[taxonomy.leaves]])
+    position = kept.new_full((taxonomy.num_nodes + 1,), -1)
+    position[kept] = torch.arange(len(kept), device=kept.device)
+    return small, kept, position
 
 
 def _read(spec: Mapping[str, float | Mapping[str, Any]], taxonomy: Taxonomy) -> tuple[Weights, Options]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hierfit.methods.base import Method
+    from hierfit.methods.hier_lora import HierLoRA
     from hierfit.methods.lathadapter import LatHAdapter
     from hierfit.methods.zero_shot import ZeroShot
 
-_HOMES = {"Method": "base", "LatHAdapter": "lathadapter", "ZeroShot": "zero_shot"}
+_HOMES = {"Method": "base", "HierLoRA": "hier_lora", "LatHAdapter": "lathadapter", "ZeroShot": "zero_shot"}
 
-__all__ = ["LatHAdapter", "Method", "ZeroShot"]
+__all__ = ["HierLoRA", "LatHAdapter", "Method", "ZeroShot"]
 
 
 def __getattr__(name: str) -> Any:

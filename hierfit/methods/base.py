@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from lightning import LightningModule
@@ -14,6 +15,7 @@ from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
+from hierfit.losses.objective import Objective
 from hierfit.metrics import hierarchy_metrics
 from hierfit.taxonomy import Taxonomy
 
@@ -28,6 +30,8 @@ class Method(LightningModule):
 
     needs: ClassVar[Literal["features", "pixels"]] = "features"
     trains: ClassVar[bool] = True
+    # What chose its hyper-parameters within a run; never the test split.
+    tuned_on: ClassVar[Literal["defaults", "val"]] = "defaults"
 
     taxonomy: Taxonomy
     # One collection a decoder; only what a decoder reads differs, the metrics do not.
@@ -51,6 +55,14 @@ class Method(LightningModule):
     @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Named loss terms; ``loss`` is minimised, the others are logged."""
+
+    def describe(self) -> list[str]:
+        """Lines that say, before training, what is about to be trained and by which objective."""
+        objective = getattr(self, "objective", None)
+        return objective.describe() if isinstance(objective, Objective) else []
+
+    def write_artifacts(self, folder: Path) -> None:
+        """Writes what other programs can open (an adapter, say) into the run's folder, with the tested weights."""
 
     def audit(self, optimizers: Any) -> None:
         """Checks the optimiser(s) before training; raises if a parameter would be updated wrongly."""
@@ -79,8 +91,11 @@ class Method(LightningModule):
         )
 
     def on_fit_start(self) -> None:
-        """Audits the optimiser."""
+        """Audits the optimiser and says what is trained."""
         self.audit(self.optimizers(use_pl_optimizer=False))
+        if self.trainer.is_global_zero:
+            for line in self.describe():
+                print(line)
 
     def on_validation_start(self) -> None:
         """Moves the tree's index beside the logits."""

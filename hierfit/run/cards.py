@@ -79,6 +79,7 @@ class WriteResultCard(Callback):
             data=data,
             backbone=backbone,
             selected_on=datamodule_of(trainer).selected_on if method_of(pl_module).trains else "nothing",
+            tuned_on=method_of(pl_module).tuned_on,
             levels=method_of(pl_module).taxonomy.levels,
             metrics={name: _under(f"test/{name}/", figures) for name in DECODERS},
             val=self._val,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
 
 
 def quieten() -> None:
@@ -37,5 +38,18 @@ def quieten() -> None:
         r"Experiment logs directory .* exists and is not empty",
         # geoopt compiles with TorchScript.
         r"`torch\.jit\.\w+` is (deprecated|not supported)",
+        # peft asks transformers for this by its older name.
+        r"`is_gradient_checkpointing` is deprecated",
     ):
         warnings.filterwarnings("ignore", message=message)
+    warnings.formatwarning = _plain
+
+
+def _plain(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """A warning of ours as a sentence; of others with its place, for whoever reports it."""
+    ours = f"{Path(__file__).parents[1]}/"
+    return (
+        f"warning: {message}\n"
+        if filename.startswith(ours)
+        else f"{filename}:{lineno}: {category.__name__}: {message}\n"
+    )

@@ -133,6 +133,28 @@ class Taxonomy:
         names = shuffled_names(self.names, self.parent.cpu().numpy(), is_leaf, self.level_slices, seed)
         return type(self)(names, self.levels, self.parent)
 
+    def keeping(self, leaves: Tensor) -> tuple[Taxonomy, Tensor]:
+        """The part of the tree above some leaves: they and their ancestors, in the order they have here.
+
+        Args:
+            leaves: [m] node ids of at least one leaf, in any order.
+
+        Returns:
+            The smaller tree, without levels it no longer reaches; and the id here of each of its nodes [M].
+
+        Raises:
+            ValueError: `leaves` is empty or holds a node that is no leaf.
+        """
+        if not len(leaves) or (self.leaf_index[leaves] < 0).any():
+            raise ValueError("keeping() takes node ids of at least one leaf, and of leaves only")
+        kept = self.paths(leaves).unique()
+        kept = kept[kept >= 0]
+        position = torch.full((self.num_nodes + 1,), -1, device=kept.device)  # −1 wraps round to the last entry
+        position[kept] = torch.arange(len(kept), device=kept.device)
+        levels = self.levels[: int(self.level[kept].max()) + 1]
+        names = tuple(self.names[node] for node in kept.tolist())
+        return type(self)(names, levels, position[self.parent[kept]]), kept
+
     @classmethod
     def _of(cls, plan: build.Plan) -> Taxonomy:
         return cls(plan.names, plan.levels, torch.from_numpy(plan.parent))

@@ -158,3 +158,16 @@ def test_every_form_round_trips(forest: tuple[list[str], list[int | None]], data
         rows = [[names[v] for v in row if v >= 0] for row in tree.leaf_paths.tolist()]
         same = Taxonomy.from_paths(data.draw(st.permutations(rows)), levels)
         assert sorted(map(same.full_name, range(tree.num_nodes))) == sorted(map(tree.full_name, range(tree.num_nodes)))
+
+
+@quick
+@given(forests(), st.data())
+def test_the_part_above_some_leaves(forest: tuple[list[str], list[int | None]], data: st.DataObject) -> None:
+    tree = Taxonomy.from_parents(*forest)
+    oracle = Oracle(tree)
+    leaves = data.draw(st.lists(st.sampled_from(tree.leaves.tolist()), min_size=1))
+    small, kept = tree.keeping(torch.tensor(leaves))
+    rows = [oracle.path[leaf] for leaf in sorted(set(leaves))]
+    assert set(Oracle(small).path.values()) == {row[:depth] for row in rows for depth in range(len(row) + 1)}
+    assert [Oracle(small).path[i] for i in range(small.num_nodes)] == [oracle.path[v] for v in kept.tolist()]
+    assert small.levels == tree.levels[: max(map(len, rows))]

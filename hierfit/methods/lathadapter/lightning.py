@@ -39,6 +39,7 @@ class LatHAdapter(Method):
     Args:
         objective: Losses and their weights or options (see ``hierfit.losses.objective``); cross-entropy at every
             level, ``{level_ce: 1}``, if None. The paper's is ``{leaf_ce: 1}``, which leaves inner nodes untrained.
+        logit_scale: Multiplier of the cosines; null takes what the backbone was trained with.
         image_ratio: Weight of the image adapter, zero at the start.
         text_ratio: Weight of the text adapter, zero at the start.
         residual_ratio: Weight of the residual of each node that has training images; 0 for none.
@@ -76,6 +77,7 @@ class LatHAdapter(Method):
     def __init__(
         self,
         objective: dict[str, Any] | None = None,
+        logit_scale: float | None = None,
         image_ratio: float = 0.2,
         text_ratio: float = 0.5,
         residual_ratio: float = 0.5,
@@ -111,6 +113,8 @@ class LatHAdapter(Method):
             if not hparams[name] >= least
         ]
         problems += [f"{name} is {hparams[name]}; it must be positive" for name in _POSITIVE if not hparams[name] > 0]
+        if logit_scale is not None and not logit_scale > 0:
+            problems.append(f"logit_scale is {logit_scale}; it must be positive, or null")
         if problems:
             raise UserError("LatHAdapter cannot be set up", problems)
 
@@ -131,14 +135,14 @@ class LatHAdapter(Method):
             self.classifier = AdaptedClassifier(
                 task.text,
                 _trained_nodes(task),
-                task.logit_scale,
+                hparams.logit_scale or task.logit_scale,
                 hidden=hparams.hidden,
                 image_ratio=hparams.image_ratio,
                 text_ratio=hparams.text_ratio,
                 residual_ratio=hparams.residual_ratio,
             )
             self.latent = self._latent_hierarchy(task) if hparams.hierarchy_weight else None
-        self.objective = Objective(hparams.objective or {"level_ce": 1.0}, task.taxonomy)
+        self.objective = Objective(hparams.objective or {"level_ce": 1.0}, task.taxonomy, task.seen)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[B, N]`` of L2-normalised features ``[B, d]``: scaled cosines to adapted node features."""

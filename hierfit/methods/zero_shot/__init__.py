@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hierfit.data.batch import Batch, Task
 from hierfit.methods.base import Method
+from hierfit.methods.cosine import scaled_cosine
 
 
 class ZeroShot(Method):
@@ -24,7 +25,7 @@ class ZeroShot(Method):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[B, N]`` of features ``[B, d]``."""
-        return self.scale * inputs @ self.text.T
+        return scaled_cosine(inputs, self.text, self.scale)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Nothing is trained.

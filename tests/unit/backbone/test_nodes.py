@@ -111,13 +111,13 @@ def test_no_gradient_is_kept_even_where_towers_train(backbone: Backbone) -> None
 
 def test_each_text_is_encoded_once(clip: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    encode = clip.encode_text
+    chunks = clip.token_chunks
 
-    def recorded(texts: list[str], batch_size: int) -> torch.Tensor:
+    def recorded(texts: list[str], size: int) -> object:
         seen.extend(texts)
-        return encode(texts, batch_size)
+        return chunks(texts, size)
 
-    monkeypatch.setattr(clip, "encode_text", recorded)
+    monkeypatch.setattr(clip, "token_chunks", recorded)
     tree = Taxonomy.from_paths([["a", "a", "b"], ["a", "a", "c"]])
     assert encode_nodes(clip, tree, {}).shape == (4, clip.embed_dim)
     assert sorted(seen) == ["a photo of a a.", "a photo of a b.", "a photo of a c."]

@@ -248,3 +248,46 @@ def test_a_tree_of_sixty_thousand_leaves_needs_no_matrix_of_its_classes() -> Non
     terms["loss"].backward()
     assert z.grad is not None
     assert z.grad.isfinite().all()
+
+
+class TestClassesHeldBack:
+    """`seen`: a loss over part of the classes is the loss of the smaller tree."""
+
+    SEEN_LEAVES = TREE.leaves[1:-1]
+
+    def seen(self) -> torch.Tensor:
+        mask = torch.zeros(TREE.num_nodes, dtype=torch.bool)
+        mask[TREE.keeping(self.SEEN_LEAVES)[1]] = True
+        return mask
+
+    @pytest.mark.parametrize("name", LOSSES)
+    def test_equals_the_loss_on_the_smaller_tree(self, name: str) -> None:
+        z = torch.randn(5, TREE.num_nodes, dtype=torch.float64, requires_grad=True)
+        small, kept = TREE.keeping(self.SEEN_LEAVES)
+        rows = torch.arange(5) % len(self.SEEN_LEAVES)
+        loss = Objective({name: 1.0}, TREE, self.seen())(z, TREE.paths(self.SEEN_LEAVES[rows]))["loss"]
+        expected = Objective({name: 1.0}, small)(z[:, kept], small.leaf_paths[rows])["loss"]
+        torch.testing.assert_close(loss, expected)
+        loss.backward()
+        assert z.grad is not None
+        assert not z.grad[:, ~self.seen()].any()
+
+    def test_labels_of_classes_held_back_count_as_unknown(self) -> None:
+        z = torch.randn(2, TREE.num_nodes)
+        objective = Objective({"leaf_ce": 1.0}, TREE, self.seen())
+        paths = TREE.paths(torch.stack([TREE.leaves[0], self.SEEN_LEAVES[0]]))
+        coarse = paths.masked_fill(paths == TREE.leaves[0], -1)  # what is seen above the leaf still counts
+        torch.testing.assert_close(objective(z, paths)["loss"], objective(z, coarse)["loss"])
+
+    def test_nan_in_a_column_held_back_is_named_as_such(self) -> None:
+        z = torch.zeros(1, TREE.num_nodes).index_fill(1, TREE.leaves[:1], float("nan"))
+        with pytest.raises(UserError, match="held back from training"):
+            Objective({"level_ce": 1.0}, TREE, self.seen())(z, TREE.paths(self.SEEN_LEAVES[:1]))
+
+    def test_all_seen_is_the_plain_loss(self) -> None:
+        assert Objective({"level_ce": 1.0}, TREE, torch.ones(TREE.num_nodes, dtype=torch.bool)).seen is None
+
+    def test_keeping_takes_leaves_only(self) -> None:
+        for wrong in (torch.tensor([0]), torch.tensor([], dtype=torch.int64)):
+            with pytest.raises(ValueError, match="leaves only"):
+                TREE.keeping(wrong)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.losses.consistency import level_consistency
-from hierfit.losses.hisce import describe_hisce, nodes_with_siblings, sibling_smoothed_cross_entropy
+from hierfit.losses.hisce import _places, describe_hisce, nodes_with_siblings, sibling_smoothed_cross_entropy
 from hierfit.losses.hxe import hierarchical_cross_entropy
 from hierfit.losses.level_ce import leaf_cross_entropy, level_cross_entropy
 from hierfit.losses.soft_labels import soft_label_cross_entropy
@@ -31,6 +31,34 @@ def wide(*sizes: int) -> Taxonomy:
     roots, leaves = sizes
     rows = [("r0", f"c{i}") for i in range(leaves - roots + 1)] + [(f"r{i}", f"d{i}") for i in range(1, roots)]
     return Taxonomy.from_paths(rows)
+
+
+class TestShuffledFamilies:
+    """The control: siblings are strangers, all else as it was."""
+
+    TREE = Taxonomy.from_paths([(f"t{i // 6}", f"m{i // 3}", f"l{i}") for i in range(18)])
+
+    def test_is_the_loss_with_the_nodes_of_each_level_in_other_places(self) -> None:
+        generator = torch.Generator().manual_seed(4)
+        z = torch.randn(9, self.TREE.num_nodes, dtype=torch.float64, generator=generator)
+        paths = self.TREE.leaf_paths[torch.randint(18, (9,), generator=generator)]
+        place, occupant = _places(self.TREE, torch.device("cpu"))
+        assert [sorted(occupant[nodes].tolist()) for nodes in self.TREE.level_slices] == [
+            list(range(nodes.start, nodes.stop)) for nodes in self.TREE.level_slices
+        ]
+        moved = sibling_smoothed_cross_entropy(z[:, occupant], place[paths], self.TREE, epsilon=0.3)
+        shuffled = sibling_smoothed_cross_entropy(z, paths, self.TREE, epsilon=0.3, families="shuffled")
+        torch.testing.assert_close(shuffled, moved)
+        assert not torch.isclose(shuffled, sibling_smoothed_cross_entropy(z, paths, self.TREE, epsilon=0.3))
+
+    def test_without_smoothing_there_are_no_families(self) -> None:
+        plain = sibling_smoothed_cross_entropy(Z, TERN, TREE, epsilon=0.0, families="shuffled")
+        assert plain == level_cross_entropy(Z, TERN, TREE)
+
+    def test_is_said_and_checked(self) -> None:
+        assert describe_hisce(TREE, families="shuffled").endswith("families shuffled")
+        with pytest.raises(UserError, match="families"):
+            sibling_smoothed_cross_entropy(Z, TERN, TREE, families="random")  # type: ignore[arg-type]
 
 
 class TestTreePathKL:

@@ -34,7 +34,17 @@ def made_task(leaves: int = 8, shots: int = 6) -> Task:
     nodes = TREE.leaves[:leaves].repeat_interleave(shots)
     features = means[nodes] + 0.7 * torch.randn(len(nodes), D, generator=generator)
     text = F.normalize(means + torch.randn(means.shape, generator=generator), dim=-1)
-    return Task(TREE, text, "prompts", 30.0, None, F.normalize(features, dim=-1), TREE.paths(nodes))
+    return Task(
+        TREE,
+        text,
+        "prompts",
+        None,
+        torch.ones(len(text), dtype=torch.bool),
+        30.0,
+        None,
+        F.normalize(features, dim=-1),
+        TREE.paths(nodes),
+    )
 
 
 def built(task: Task | None = None, **keys: Any) -> tuple[LatHAdapter, Task, Batch]:

@@ -1,0 +1,60 @@
+"""Text features of all nodes: tokenised once, encoded as often as the tower changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from hierfit.backbone.text import Tokens
+
+if TYPE_CHECKING:
+    from hierfit.backbone.model import Backbone
+
+
+class NodeEncoder(nn.Module):
+    """One feature for each node: the mean of its prompts' normalised features, normalised again.
+
+    Prompts that several nodes share are encoded once. Texts of like length share a chunk and are padded to its
+    longest. With more than one chunk, training keeps the activations of one chunk at a time and computes the others
+    again on the way back: memory is O(chunk) however many nodes there are, for one more forward pass.
+
+    Args:
+        backbone: Tokenises; it is not kept.
+        prompts: One group of texts for each of the N nodes.
+        chunk: Texts that go through the tower at once.
+    """
+
+    text: Tensor
+    node: Tensor
+
+    def __init__(self, backbone: Backbone, prompts: Sequence[Sequence[str]], chunk: int = 256) -> None:
+        super().__init__()
+        unique = list(dict.fromkeys(text for group in prompts for text in group))
+        order, tokens = backbone.token_chunks(unique, chunk)
+        position = {unique[row]: place for place, row in enumerate(order)}
+        groups = torch.tensor([len(group) for group in prompts])
+        self.num_nodes, self.num_chunks = len(prompts), len(tokens)
+        for i, (ids, mask) in enumerate(tokens):
+            self.register_buffer(f"ids{i}", ids, persistent=False)
+            self.register_buffer(f"mask{i}", mask, persistent=False)
+        places = torch.tensor([position[text] for group in prompts for text in group], device=backbone.device)
+        self.register_buffer("text", places, persistent=False)
+        nodes = torch.arange(len(prompts)).repeat_interleave(groups).to(backbone.device)
+        self.register_buffer("node", nodes, persistent=False)
+
+    def forward(self, backbone: Backbone) -> Tensor:
+        """L2-normalised features ``[N, d]``, fp32, in node order; gradients reach what is trained of the tower."""
+        chunks = [Tokens(getattr(self, f"ids{i}"), getattr(self, f"mask{i}")) for i in range(self.num_chunks)]
+        if self.num_chunks > 1 and torch.is_grad_enabled():
+            parts = [checkpoint(backbone.encode_tokens, tokens, use_reentrant=False) for tokens in chunks]
+        else:
+            parts = [backbone.encode_tokens(tokens) for tokens in chunks]
+        features = torch.cat(parts)
+        sums = features.new_zeros(self.num_nodes, features.shape[1])
+        # A sum points where the mean points, and the length is normalised away.
+        return F.normalize(sums.index_add(0, self.node, features[self.text]), dim=-1)

@@ -1,0 +1,155 @@
+"""LoRA on the towers of a backbone, through peft: where it sits, how large it is, how it is kept."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from hierfit.backbone import Backbone
+from hierfit.errors import UserError
+from hierfit.taxonomy.spelling import Speller
+
+Towers = Literal["both", "image", "text"]
+
+# Matrices of one transformer block, as transformers names them in CLIP and in SigLIP.
+MATRICES: dict[str, tuple[str, ...]] = {
+    "q": ("self_attn.q_proj",),
+    "k": ("self_attn.k_proj",),
+    "v": ("self_attn.v_proj",),
+    "o": ("self_attn.out_proj",),
+    "fc": ("mlp.fc1", "mlp.fc2"),
+}
+_TOWERS = {"image": ("vision_model",), "text": ("text_model",), "both": ("vision_model", "text_model")}
+_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
+
+
+@dataclass(frozen=True)
+class LoraChoice:
+    """Where LoRA sits and how large it is; see `HierLoRA` for the meaning of each."""
+
+    rank: int | None = None
+    budget: float = 0.005
+    alpha: float | None = None
+    dropout: float = 0.0
+    targets: Sequence[str] = ("q", "k", "v")
+    towers: Towers = "both"
+    layers: str | None = None
+    dora: bool = False
+    rslora: bool = False
+
+    def problems(self) -> list[str]:
+        """Everything that no backbone could make right."""
+        found = []
+        if self.rank is not None and self.rank < 1:
+            found.append(f"rank is {self.rank}; it must be 1 or more, or null for the largest within the budget")
+        if not 0 < self.budget <= 1:
+            found.append(f"budget is {self.budget}; it is a share of the parameters, above 0 and at most 1")
+        if self.alpha is not None and not self.alpha > 0:
+            found.append(f"alpha is {self.alpha}; it must be positive")
+        if not 0 <= self.dropout < 1:
+            found.append(f"dropout is {self.dropout}; it must be in [0, 1)")
+        if not self.targets or isinstance(self.targets, str):
+            found.append(f"targets is {self.targets!r}; it is a list of at least one of {', '.join(MATRICES)}")
+        else:
+            speller = Speller(MATRICES)
+            found += [
+                f"targets: there is no {target!r} in a block{speller.did_you_mean(str(target))}; "
+                f"there are {', '.join(MATRICES)}"
+                for target in self.targets
+                if target not in MATRICES
+            ]
+        if self.layers is not None and not _SLICE.fullmatch(self.layers):
+            found.append(f"layers is {self.layers!r}; it is a slice of block numbers, such as '6:', '-4:' or '2:10'")
+        return found
+
+
+def adapt(backbone: Backbone, choice: LoraChoice) -> int:
+    """Puts LoRA into the towers of a frozen backbone, in place; the outputs are unchanged until it is trained.
+
+    Args:
+        backbone: `backbone.model` becomes a `PeftModel`.
+        choice: Where and how large.
+
+    Returns:
+        The rank.
+
+    Raises:
+        UserError: The choice fits no tower, or not this one.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    if problems := choice.problems():
+        raise UserError("LoRA cannot be set up", problems)
+    names = _names(backbone.model, choice)
+    rank = choice.rank or _rank_within(backbone.model, names, choice)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=choice.alpha if choice.alpha is not None else 2 * rank,  # type: ignore[arg-type]  # only divided
+        lora_dropout=choice.dropout,
+        target_modules="|".join(re.escape(name) for name in names),
+        use_dora=choice.dora,
+        use_rslora=choice.rslora,
+    )
+    backbone.model = get_peft_model(backbone.model, config)
+    # peft puts the folder the weights came from here, which is another one on every machine.
+    backbone.model.peft_config["default"].base_model_name_or_path = backbone.source
+    return rank
+
+
+def save_adapter(backbone: Backbone, folder: Path) -> None:
+    """Writes the adapter as peft does, so that `PeftModel.from_pretrained(model, folder)` opens it; whole or not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
+        draft = Path(made) / folder.name
+        backbone.model.save_pretrained(draft, save_embedding_layers=False)
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.replace(folder)
+
+
+def _names(model: nn.Module, choice: LoraChoice) -> list[str]:
+    """Full names of the matrices that get LoRA; the pooling heads and projections are never among them."""
+    found = []
+    for tower in _TOWERS[choice.towers]:
+        blocks: Any = model.get_submodule(f"{tower}.encoder.layers")
+        chosen = range(len(blocks))[_as_slice(choice.layers)]
+        if not chosen:
+            raise UserError(
+                f"layers {choice.layers!r} names no block of the {tower.partition('_')[0]} tower, which has "
+                f"{len(blocks)} (0 to {len(blocks) - 1})"
+            )
+        matrices = [matrix for target in choice.targets for matrix in MATRICES[target]]
+        found += [f"{tower}.encoder.layers.{block}.{matrix}" for block in chosen for matrix in matrices]
+    return found
+
+
+def _as_slice(text: str | None) -> slice:
+    first, _, last = (text or ":").partition(":")
+    return slice(int(first) if first else None, int(last) if last else None)
+
+
+def _rank_within(model: nn.Module, names: Sequence[str], choice: LoraChoice) -> int:
+    """The largest rank whose parameters are less than the budget's share of all."""
+    matrices: list[Any] = [model.get_submodule(name) for name in names]
+    frozen = sum(p.numel() for p in model.parameters())
+    # A magnitude for each output is what DoRA adds, whatever the rank.
+    fixed = sum(m.out_features for m in matrices) if choice.dora else 0
+    per_rank = sum(m.in_features + m.out_features for m in matrices)
+    most = choice.budget * frozen / (1 - choice.budget) if choice.budget < 1 else float("inf")
+    widest = min(min(m.in_features, m.out_features) for m in matrices)
+    rank = min(int((most - fixed) / per_rank), widest)
+    if rank < 1:
+        least = (fixed + per_rank) / (frozen + fixed + per_rank)
+        raise UserError(
+            f"LoRA of rank 1 on {len(names)} matrices is {100 * least:.2f} % of the parameters, more than the budget "
+            f"of {100 * choice.budget:g} %",
+            hint="Raise model.budget, name fewer targets or layers, or set model.rank.",
+        )
+    return rank

@@ -1,0 +1,308 @@
+"""HierLoRA: where LoRA sits, what it costs, that it starts as the backbone, and how it is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hierfit.backbone import Backbone, encode_nodes, node_texts
+from hierfit.backbone.node_encoder import NodeEncoder
+from hierfit.backbone.saving import save_merged
+from hierfit.data.batch import Batch, Task
+from hierfit.errors import UserError
+from hierfit.methods import HierLoRA
+from hierfit.methods.hier_lora.adapter import LoraChoice, _names, _rank_within, adapt, save_adapter
+from hierfit.taxonomy import Taxonomy
+
+TREE = Taxonomy.from_paths([(f"cat {i // 2}", f"photo {i}") for i in range(6)])
+PROMPTS = tuple(map(tuple, node_texts(TREE, {})))
+
+
+def made_task(backbone: Backbone, seen: Tensor | None = None) -> Task:
+    text = encode_nodes(backbone, TREE, {})
+    everything = torch.ones(TREE.num_nodes, dtype=torch.bool)
+    return Task(
+        TREE, text, "prompts", PROMPTS, everything if seen is None else seen, 20.0, backbone, None, TREE.leaf_paths
+    )
+
+
+def built(backbone: Backbone, **keys: Any) -> HierLoRA:
+    method = HierLoRA(**{"rank": 2, "dropout": 0.0, **keys})
+    method.build(made_task(backbone))
+    return method
+
+
+def batch(size: int = 6) -> Batch:
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.arange(size) % TREE.num_leaves
+    return Batch(torch.randn(size, 3, 32, 32, generator=generator), TREE.leaf_paths[rows], rows)
+
+
+def train(method: HierLoRA, steps: int = 5, lr: float = 0.02) -> list[float]:
+    optimizer = torch.optim.Adam([p for p in method.parameters() if p.requires_grad], lr=lr)
+    losses = []
+    method.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = method.loss(batch())["loss"]
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    method.eval()
+    return losses
+
+
+def lora_names(model: nn.Module) -> set[str]:
+    return {
+        n.split(".lora_A")[0].removeprefix("base_model.model.") for n, _ in model.named_parameters() if ".lora_A" in n
+    }
+
+
+@pytest.mark.parametrize("keys", [{}, {"dora": True}, {"rslora": True}, {"towers": "image"}, {"learn_scale": True}])
+def test_it_starts_as_the_backbone_and_learns(backbone: Backbone, keys: dict[str, Any]) -> None:
+    pixels = batch().inputs
+    expected = 20 * backbone.encode_image(pixels) @ encode_nodes(backbone, TREE, {}).T
+    method = built(backbone, **keys).eval()
+    torch.testing.assert_close(method(pixels), expected, atol=1e-4, rtol=0)
+    losses = train(method)
+    assert losses[-1] < losses[0]
+
+
+def test_only_the_updates_are_trained(backbone: Backbone) -> None:
+    method = built(backbone)
+    trained = [name for name, p in method.named_parameters() if p.requires_grad]
+    assert trained
+    assert all(".lora_" in name for name in trained)
+    before = {n: p.clone() for n, p in method.named_parameters()}
+    train(method, steps=2)
+    changed = {n for n, p in method.named_parameters() if not torch.equal(p, before[n])}
+    assert changed == set(trained)  # and each of them gets a gradient
+
+
+@pytest.mark.parametrize(
+    ("choice", "matrices"),
+    [
+        (LoraChoice(1), {"q", "k", "v"}),
+        (LoraChoice(1, targets=("o",)), {"out"}),
+        (LoraChoice(1, targets=("fc", "q")), {"q", "fc1", "fc2"}),
+    ],
+)
+def test_targets_name_the_matrices_of_every_block(backbone: Backbone, choice: LoraChoice, matrices: set[str]) -> None:
+    adapt(backbone, choice)
+    names = lora_names(backbone.model)
+    assert {n.rsplit(".", 1)[1].removesuffix("_proj") for n in names} == matrices
+    assert {n.partition(".encoder.layers.")[0] for n in names} == {"vision_model", "text_model"}
+    assert len(names) == 2 * 2 * len(matrices)  # towers, blocks; SigLIP's pooling head has matrices of these names
+
+
+@pytest.mark.parametrize(
+    ("layers", "blocks"), [(None, {0, 1}), ("1:", {1}), ("-1:", {1}), (":1", {0}), ("0:2", {0, 1}), (":", {0, 1})]
+)
+def test_layers_are_a_slice_of_blocks_and_towers_are_chosen(clip: Backbone, layers: str, blocks: set[int]) -> None:
+    adapt(clip, LoraChoice(1, towers="image", layers=layers))
+    names = lora_names(clip.model)
+    assert {int(n.split(".layers.")[1].split(".")[0]) for n in names} == blocks
+    assert all(n.startswith("vision_model") for n in names)
+
+
+@pytest.mark.parametrize(
+    ("width", "blocks", "patch", "size", "text_width", "rank"),
+    [(768, 12, 32, 224, 512, 8), (768, 12, 16, 224, 512, 8), (1024, 24, 14, 224, 768, 10)],
+)
+def test_the_default_stays_below_half_a_percent(
+    width: int, blocks: int, patch: int, size: int, text_width: int, rank: int
+) -> None:
+    """ViT-B/32, B/16 and L/14, without their weights."""
+    from transformers import CLIPConfig, CLIPModel
+
+    vision = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": blocks, "patch_size": patch}
+    text = {"hidden_size": text_width, "intermediate_size": 4 * text_width, "num_attention_heads": text_width // 64}
+    config = CLIPConfig(
+        vision_config={**vision, "image_size": size, "num_attention_heads": width // 64}, text_config=text
+    )
+    with torch.device("meta"):
+        model = CLIPModel(config)
+    names = _names(model, LoraChoice())
+    assert _rank_within(model, names, LoraChoice()) == rank
+    updates = sum(rank * sum(model.get_submodule(n).weight.shape) for n in names)  # type: ignore[arg-type,union-attr]
+    assert updates / (updates + sum(p.numel() for p in model.parameters())) < 0.005
+
+
+def test_the_share_is_printed_with_the_objective(clip: Backbone) -> None:
+    method = built(clip, targets=["q"], layers="-1:")
+    trained, total = (
+        sum(p.numel() for p in method.parameters() if p.requires_grad),
+        sum(p.numel() for p in method.parameters()),
+    )
+    method.parameter_counts = lambda: {"trainable": trained, "total": total}  # type: ignore[method-assign]
+    first, *others = method.describe()
+    assert first.startswith("LoRA of rank 2 on q of both towers, blocks -1:: 128 trained of ")
+    assert f"({100 * trained / total:.2f} %)" in first
+    assert any("HiSCE acts on 3 of 3 at level0" in line for line in others)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"rank": 0}, "rank is 0"),
+        ({"targets": ["q", "qq"]}, "no 'qq' in a block"),
+        ({"targets": []}, "at least one of q, k, v, o, fc"),
+        ({"layers": "last"}, "slice of block numbers"),
+        ({"dropout": 1.0}, "[0, 1)"),
+        ({"alpha": 0.0}, "alpha is 0.0"),
+        ({"budget": 0.0}, "budget is 0.0"),
+        ({"text_chunk": 0}, "text_chunk is 0"),
+        ({"lr": 0.0}, "lr is 0.0"),
+        ({"warmup": 1.0}, "warmup is 1.0"),
+    ],
+)
+def test_values_out_of_range_are_named(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match="cannot be set up") as caught:
+        HierLoRA(**keys)
+    assert words in str(caught.value)
+
+
+def test_all_faults_come_at_once() -> None:
+    with pytest.raises(UserError) as caught:
+        HierLoRA(rank=0, targets=["w", "x"], layers="a", warmup=2)
+    assert len(caught.value.problems) == 5
+
+
+def test_choices_that_do_not_fit_the_towers(clip: Backbone) -> None:
+    with pytest.raises(UserError, match=r"no block of the vision tower, which has 2 \(0 to 1\)"):
+        adapt(clip, LoraChoice(1, layers="2:"))
+    with pytest.raises(UserError, match=r"rank 1 on 12 matrices is .* more than the budget of 0\.1 %"):
+        adapt(clip, LoraChoice(budget=0.001))
+    with pytest.raises(UserError, match="level 'order', which does not exist"):
+        HierLoRA(objective={"hisce": {"epsilon": {"order": 0.1}}}, rank=1).build(made_task(clip))
+
+
+def test_features_alone_are_refused(clip: Backbone) -> None:
+    import dataclasses
+
+    task = dataclasses.replace(made_task(clip), backbone=None, prompts=None)
+    with pytest.raises(UserError, match="trains the towers"):
+        HierLoRA(rank=1).build(task)
+
+
+def test_the_adapter_folder_opens_with_peft(folder: Path, backbone: Backbone, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    method = built(backbone)
+    train(method)
+    method.write_artifacts(tmp_path)
+    assert sorted(p.name for p in (tmp_path / "adapter").iterdir()) == [
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    fresh = Backbone.load(str(folder))
+    fresh.model = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
+    pixels = batch().inputs
+    with torch.no_grad():
+        assert torch.equal(fresh.eval().encode_image(pixels), backbone.encode_image(pixels))
+        assert torch.equal(fresh.encode_text(["a photo"]), backbone.encode_text(["a photo"]))
+    save_adapter(backbone, tmp_path / "adapter")  # again, over the old one
+    assert not list(tmp_path.glob(".adapter*"))
+
+
+def test_merged_towers_equal_the_adapted_ones(folder: Path, backbone: Backbone, tmp_path: Path) -> None:
+    method = built(backbone)
+    train(method)
+    save_merged(backbone, tmp_path / "merged")
+    merged = Backbone.load(str(tmp_path / "merged"))
+    pixels = batch().inputs
+    with torch.no_grad():
+        adapted = backbone.encode_image(pixels)
+        assert not torch.allclose(Backbone.load(str(folder)).encode_image(pixels), adapted, atol=1e-3)
+        torch.testing.assert_close(merged.encode_image(pixels), adapted, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            merged.encode_text(["a photo"]), backbone.encode_text(["a photo"]), atol=1e-5, rtol=0
+        )
+    assert lora_names(backbone.model)  # still adapted
+    with pytest.raises(UserError, match="exists already"):
+        save_merged(backbone, tmp_path / "merged")
+
+
+def test_text_is_encoded_once_an_evaluation_and_once_a_step(clip: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = built(clip).eval()
+    calls = []
+    encode = clip.encode_tokens
+    monkeypatch.setattr(clip, "encode_tokens", lambda tokens: calls.append(len(tokens.ids)) or encode(tokens))
+    with torch.inference_mode():
+        first = method(batch().inputs)
+        assert torch.equal(method(batch().inputs), first)
+    assert calls == [TREE.num_nodes]
+    train(method, steps=2)
+    assert len(calls) == 3
+    with torch.no_grad():
+        after = method(batch().inputs)
+    assert len(calls) == 4
+    assert not torch.allclose(after, first)
+    torch.testing.assert_close(after, method(batch().inputs))
+
+
+def test_a_frozen_text_tower_is_not_run(clip: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = built(clip, towers="image")
+    monkeypatch.setattr(clip, "encode_tokens", lambda tokens: pytest.fail("the text tower was run"))
+    train(method, steps=1)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 100])
+def test_chunks_of_text_change_memory_only(backbone: Backbone, chunk: int) -> None:
+    adapt(backbone, LoraChoice(2, towers="text"))
+    for name, p in backbone.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(p, std=0.1, generator=torch.Generator().manual_seed(0))
+    prompts = [["a photo of cat", "of cat"], ["a photo of cat"], ["photo"], ["cat photo of a a a"]]
+    weight = torch.randn(4, backbone.embed_dim, generator=torch.Generator().manual_seed(1))
+
+    def features_and_gradient(chunk: int) -> tuple[Tensor, list[Tensor]]:
+        features = NodeEncoder(backbone, prompts, chunk)(backbone)
+        trained = [p for p in backbone.parameters() if p.requires_grad]
+        return features.detach(), list(torch.autograd.grad((features * weight).sum(), trained))
+
+    whole, parts = features_and_gradient(100), features_and_gradient(chunk)
+    torch.testing.assert_close(parts[0], whole[0], atol=1e-6, rtol=0)
+    for a, b in zip(parts[1], whole[1], strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+    by_hand = torch.stack([F.normalize(backbone.encode_text(group).mean(0), dim=-1) for group in prompts])
+    torch.testing.assert_close(parts[0], by_hand, atol=1e-6, rtol=0)
+
+
+def test_gradient_checkpointing_changes_memory_only(clip: Backbone, folders: dict[str, Path]) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        method = built(Backbone.load(str(folders["clip"])), gradient_checkpointing=checkpointing).train()
+        method.loss(batch())["loss"].backward()
+        gradients.append([p.grad for p in method.parameters() if p.requires_grad])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+def test_bf16_gives_nearly_the_same_logits(clip: Backbone) -> None:
+    method = built(clip).eval()
+    with torch.no_grad():
+        exact = method(batch().inputs)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = method(batch().inputs)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, exact, atol=0.5, rtol=0)
+
+
+def test_unseen_classes_are_no_candidates_in_training(clip: Backbone) -> None:
+    seen = torch.ones(TREE.num_nodes, dtype=torch.bool)
+    seen[TREE.leaves[-1]] = False
+    method = HierLoRA(rank=2, objective={"leaf_ce": 1.0})
+    method.build(made_task(clip, seen))
+    logits = torch.randn(6, TREE.num_nodes, requires_grad=True)
+    method.objective(logits, TREE.leaf_paths)["loss"].backward()
+    assert logits.grad is not None
+    assert not logits.grad[:, TREE.leaves[-1]].any()
+    assert logits.grad[:, TREE.leaves[:-1]].any()
