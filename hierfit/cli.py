@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from hierfit import __version__
 from hierfit.errors import UserError
@@ -19,14 +17,27 @@ _TRAINING = {
 
 
 def _results(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="hierfit results", description="Print the table of finished runs from their result cards."
-    )
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders (controls inside are found) or result.json")
-    options = parser.parse_args(arguments)
-    from hierfit.report.collect import print_runs
+    from hierfit.report.commands import results
 
-    print_runs(options.runs)
+    results(arguments)
+
+
+def _rescore(arguments: Sequence[str]) -> None:
+    from hierfit.report.commands import rescore
+
+    rescore(arguments)
+
+
+def _compare(arguments: Sequence[str]) -> None:
+    from hierfit.report.commands import compare
+
+    compare(arguments)
+
+
+def _grid(arguments: Sequence[str]) -> None:
+    from hierfit.protocols.grid import grid
+
+    grid(arguments)
 
 
 def _train(command: str, arguments: Sequence[str]) -> None:
@@ -36,7 +47,10 @@ def _train(command: str, arguments: Sequence[str]) -> None:
 
 
 _LIGHT: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
-    "results": (_results, "print the table of finished runs again"),
+    "grid": (_grid, "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice"),
+    "results": (_results, "tables of finished runs: means with intervals over seeds, differences to a control"),
+    "compare": (_compare, "two runs sample by sample: McNemar's test and bootstrap intervals"),
+    "rescore": (_rescore, "metrics of finished runs again from their test logits, without training"),
 }
 
 

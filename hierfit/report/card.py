@@ -28,6 +28,7 @@ class ResultCard:
         data: Card, version, tree, split sizes, shots and hash of the draw.
         backbone: Source and fingerprint of the towers, or of the feature bundle.
         selected_on: What chose the checkpoint: ``val``, ``last step`` or ``nothing`` (no training).
+        tuned_on: What chose the hyper-parameters: ``defaults``, or the split they were searched on, such as ``val``.
         levels: Level names, coarse to fine.
         metrics: Fractions in [0, 1] (distances in edges) by decoder and metric;
             None where a metric is undefined (the severity of mistakes where there are none).
@@ -52,6 +53,7 @@ class ResultCard:
     cost: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     method_settings: Mapping[str, Any] = field(default_factory=dict)
+    tuned_on: str = "defaults"
 
     def write(self, folder: Path) -> Path:
         """Writes ``result.json`` into a run folder, whole or not at all; NaN becomes null."""

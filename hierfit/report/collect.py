@@ -10,16 +10,18 @@ from hierfit.errors import UserError
 from hierfit.report.card import FILE, ResultCard
 from hierfit.report.table import print_results
 
+_CONTROLS = "controls"
+
 
 def find_cards(path: Path) -> list[Path]:
-    """Card files of a run: its controls in name order, then the run itself.
+    """Card files below a folder, run by run: a run's controls in name order, then the run itself.
 
     Raises:
         UserError: Nothing has finished below ``path``.
     """
     if path.is_file():
         return [path]
-    found = sorted(path.rglob(FILE), key=lambda p: (-len(p.parts), p))
+    found = sorted(path.rglob(FILE), key=lambda file: (_run(file), file.parent == _run(file), file))
     if not found:
         raise UserError(
             f"No finished run ({FILE}) below {path}.", hint="A run writes its card when its test has ended."
@@ -27,8 +29,23 @@ def find_cards(path: Path) -> list[Path]:
     return found
 
 
-def print_runs(paths: Sequence[Path]) -> None:
-    """Prints one table for each experiment found below the paths."""
-    cards = [ResultCard.read(file) for path in paths for file in find_cards(path)]
+def _run(file: Path) -> Path:
+    """Folder of the run that a card, or the control it belongs to, is part of."""
+    folder = file.parent
+    return folder.parent.parent if folder.parent.name == _CONTROLS else folder
+
+
+def read_cards(paths: Sequence[Path]) -> list[ResultCard]:
+    """All cards below the paths, each file once.
+
+    Raises:
+        UserError: Nothing has finished below a path, or a card cannot be read.
+    """
+    files = {file.resolve(): file for path in paths for file in find_cards(path)}
+    return [ResultCard.read(file) for file in files.values()]
+
+
+def print_runs(cards: Sequence[ResultCard]) -> None:
+    """Prints a table for each experiment, seed and data set, in the order of the cards."""
     for _, group in groupby(cards, key=lambda c: (c.experiment, c.seed, c.data["card"], c.data.get("draw"), c.levels)):
         print_results(list(group))

@@ -19,7 +19,15 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-_LEFT = ("config.yaml", "result.json", "metrics.csv", "test_logits.safetensors", "checkpoints", "controls")
+_LEFT = (
+    "config.yaml",
+    "result.json",
+    "metrics.csv",
+    "test_logits.safetensors",
+    "taxonomy.csv",
+    "checkpoints",
+    "controls",
+)
 
 
 def _program() -> str:

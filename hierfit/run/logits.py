@@ -12,12 +12,13 @@ from torch import Tensor
 
 from hierfit.data.batch import Batch
 from hierfit.methods.base import method_of
-
-FILE = "test_logits.safetensors"
+from hierfit.report.kept import LOGITS, TREE
 
 
 class KeepTestLogits(Callback):
     """Writes ``logits [n, N]``, ``paths [n, L]`` and ``indices [n]`` of the test split, in the split's order.
+
+    The tree goes beside them, so that they can be read when the data is gone.
 
     Each rank writes its own part; the first puts them together. Memory: O(n·N / ranks) on every rank, O(n·N) on the
     first.
@@ -52,7 +53,7 @@ class KeepTestLogits(Callback):
         self._parts.append({"logits": outputs.cpu(), "paths": batch.paths.cpu(), "indices": batch.indices.cpu()})
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the file."""
+        """Writes the files."""
         self.folder.mkdir(parents=True, exist_ok=True)
         mine = self._part_path(trainer.global_rank)
         save_file(_joined(self._parts), mine)
@@ -63,12 +64,13 @@ class KeepTestLogits(Callback):
         whole = _joined([load_file(path) for path in paths])
         order = whole["indices"].argsort()
         save_file({name: values[order] for name, values in whole.items()}, mine)
-        mine.replace(self.folder / FILE)
+        mine.replace(self.folder / LOGITS)
         for path in paths[1:]:
             path.unlink()
+        method_of(pl_module).taxonomy.to_csv(self.folder / TREE)
 
     def _part_path(self, rank: int) -> Path:
-        return self.folder / f".{FILE}.{rank}"
+        return self.folder / f".{LOGITS}.{rank}"
 
 
 def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

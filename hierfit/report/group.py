@@ -1,0 +1,252 @@
+"""Result cards brought together: a row for each method, with means and their intervals over its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from hierfit.errors import UserError
+from hierfit.report.card import ResultCard
+from hierfit.report.columns import Column, columns
+from hierfit.report.statistics import Estimate, paired_difference, t_interval
+
+BySeed = Mapping[int, ResultCard]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method in one table.
+
+    Attributes:
+        name: The cards' row.
+        seeds: Ascending.
+        selected_on: What chose the checkpoints.
+        tuned_on: What chose the hyper-parameters.
+        values: One a column; None where no card has the figure. Fractions for ``%``.
+        differences: To the control, paired over the seeds both have; one a column, None where there is no pair.
+            Empty for the control itself and without a control.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    selected_on: str
+    tuned_on: str
+    values: tuple[Estimate | None, ...]
+    differences: tuple[Estimate | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that may be compared: same data, test samples, shots, backbone and levels.
+
+    Attributes:
+        data: Name of the data card.
+        shots: Training images a leaf; None for all.
+        backbone: Source of the towers.
+        test_images: Their number.
+        columns: Of every row.
+        rows: In the order in which they first came, the control first.
+        control: Name of the row the differences are to.
+        notes: What a reader must know before comparing.
+    """
+
+    data: str
+    shots: int | None
+    backbone: str
+    test_images: int | None
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    control: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """One line that says on what the figures stand."""
+        shots = "all training images" if self.shots is None else f"{self.shots} shots a leaf"
+        seeds = {row.seeds for row in self.rows}
+        shown = [f"seed{'s' if len(common) > 1 else ''} {_list(common)}" for common in seeds if len(seeds) == 1]
+        images = [] if self.test_images is None else [f"{self.test_images} test images"]
+        return " · ".join([self.data, shots, *shown, *images, self.backbone])
+
+
+def summarise(cards: Sequence[ResultCard], control: str | None = None, wanted: str = "default") -> tuple[Group, ...]:
+    """Groups cards by what must agree and takes means over seeds.
+
+    Args:
+        cards: In any order.
+        control: Row to which paired differences are added; groups without it go without.
+        wanted: Columns; see `hierfit.report.columns.columns`.
+
+    Raises:
+        UserError: Two cards of one row and seed differ; no card is the control's; a row shares no seed with the
+            control, or was trained on another draw than it; or a column does not exist.
+    """
+    if not cards:
+        raise UserError("There is no result card to make a table of.")
+    names = list(dict.fromkeys(card.row for card in cards))
+    if control is not None and control not in names:
+        raise UserError(f"No run has the row {control!r}.", hint=f"Rows: {', '.join(names)}.")
+    ordered = sorted(cards, key=_order)
+    return tuple(_group(list(found), control, wanted, cards) for _, found in groupby(ordered, key=_agreement))
+
+
+def _agreement(card: ResultCard) -> tuple[Any, ...]:
+    data, backbone = card.data, card.backbone
+    # The tree may differ, so that a shuffled tree can stand beside the true one: a note says so.
+    named = ("card", "card_version", "card_fingerprint", "protocol", "shots")
+    test = (data.get("draw") or {}).get("test")
+    return (*(data.get(key) for key in named), test, backbone.get("source"), backbone.get("fingerprint"), card.levels)
+
+
+def _order(card: ResultCard) -> tuple[Any, ...]:
+    shots = card.data.get("shots")
+    return (
+        str(card.data.get("card")),
+        str(card.backbone.get("source")),
+        shots is None,
+        shots or 0,
+        repr(_agreement(card)),
+    )
+
+
+def _group(cards: list[ResultCard], control: str | None, wanted: str, all_cards: Sequence[ResultCard]) -> Group:
+    notes: list[str] = []
+    rows = {name: _by_seed(name, cards, notes) for name in dict.fromkeys(card.row for card in cards)}
+    shown = columns(wanted, all_cards, cards[0].levels)
+    base = rows.get(control) if control is not None else None
+    if base is not None and control is not None:
+        _check_pairs(rows, control)
+        rows = {control: base, **rows}
+    elif control is not None:
+        notes.append(f"No run of {control} here, so no differences.")
+    data = cards[0].data
+    return Group(
+        data=str(data.get("card")),
+        shots=data.get("shots"),
+        backbone=str(cards[0].backbone.get("source")),
+        test_images=(data.get("images") or {}).get("test"),
+        columns=shown,
+        rows=tuple(_row(name, row, shown, None if row is base else base) for name, row in rows.items()),
+        control=control if base is not None else None,
+        notes=(*notes, *_seed_notes(rows, base), *_draw_notes(rows), *_sameness_notes(rows)),
+    )
+
+
+def _row(name: str, row: BySeed, shown: Sequence[Column], base: BySeed | None) -> Row:
+    return Row(
+        name=name,
+        seeds=tuple(row),
+        selected_on=_together(card.selected_on for card in row.values()),
+        tuned_on=_together(card.tuned_on for card in row.values()),
+        values=tuple(_estimate(column, row) for column in shown),
+        differences=() if base is None else tuple(_difference(column, row, base) for column in shown),
+    )
+
+
+def _estimate(column: Column, row: BySeed) -> Estimate | None:
+    values = [value for card in row.values() if (value := column.value(card)) is not None]
+    return t_interval(values) if values else None
+
+
+def _difference(column: Column, row: BySeed, base: BySeed) -> Estimate | None:
+    pairs = [(column.value(card), column.value(base[seed])) for seed, card in row.items() if seed in base]
+    both = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return paired_difference([a for a, _ in both], [b for _, b in both]) if both else None
+
+
+def _by_seed(name: str, cards: Sequence[ResultCard], notes: list[str]) -> dict[int, ResultCard]:
+    """Cards of a row by seed, ascending. A run made twice counts once; two that differ cannot both be meant."""
+    found: dict[int, ResultCard] = {}
+    again: list[int] = []
+    for card in sorted((card for card in cards if card.row == name), key=lambda c: c.seed):
+        if card.seed not in found:
+            found[card.seed] = card
+            continue
+        first = found[card.seed]
+        changed = _changed(first.method_settings, card.method_settings)
+        if changed or not _same_figures(first, card):
+            raise UserError(
+                f"{name!r} was run twice with seed {card.seed}, and not alike.",
+                [f"{key} is {a!r} in one and {b!r} in the other" for key, (a, b) in changed.items()]
+                or ["their settings agree, their figures do not"],
+                "Name only the runs that belong together, or tell them apart with --row.",
+            )
+        again.append(card.seed)
+    if again:
+        notes.append(f"{name} was run more than once with seed {_list(dict.fromkeys(again))}; the first counts.")
+    return found
+
+
+def _same_figures(a: ResultCard, b: ResultCard) -> bool:
+    """Whether no figure differs by half a point: another machine or batch size may turn a sample or two."""
+    if {d: m.keys() for d, m in a.metrics.items()} != {d: m.keys() for d, m in b.metrics.items()}:
+        return False
+    pairs = [(a.metrics[d][m], b.metrics[d][m]) for d in a.metrics for m in a.metrics[d]]
+    return all(x == y if x is None or y is None else abs(x - y) < 0.005 for x, y in pairs)
+
+
+def _check_pairs(rows: Mapping[str, BySeed], control: str) -> None:
+    base = rows[control]
+    problems = []
+    for name, row in rows.items():
+        shared = [seed for seed in row if seed in base]
+        other = [seed for seed in shared if _draw(row[seed]) != _draw(base[seed])]
+        if not shared:
+            problems.append(f"{name} has seeds {_list(row)}, {control} has {_list(base)}")
+        if other:
+            problems.append(f"{name} was trained on another draw with seed {_list(other)}")
+    if problems:
+        raise UserError(
+            f"Differences to {control!r} cannot be paired.", problems, "Run both with the same seeds, data and shots."
+        )
+
+
+def _seed_notes(rows: Mapping[str, BySeed], base: BySeed | None) -> list[str]:
+    if len({tuple(row) for row in rows.values()}) == 1:
+        return []
+    listed = "; ".join(f"{name}: {_list(row)}" for name, row in rows.items())
+    paired = " Differences use the seeds both have." if base is not None else ""
+    return [f"Rows have different seeds, so their means are not of the same draws ({listed}).{paired}"]
+
+
+def _draw_notes(rows: Mapping[str, BySeed]) -> list[str]:
+    seeds = sorted({seed for row in rows.values() for seed in row})
+    mixed = [seed for seed in seeds if len({repr(_draw(row[seed])) for row in rows.values() if seed in row}) > 1]
+    return [f"Rows were trained on different draws with seed {_list(mixed)}."] if mixed else []
+
+
+def _sameness_notes(rows: Mapping[str, BySeed]) -> list[str]:
+    notes = []
+    for name, row in rows.items():
+        first, *later = row.values()
+        keys = {key for card in later for key in _changed(first.method_settings, card.method_settings)}
+        if keys:
+            notes.append(f"{name}: its seeds were run with different settings ({', '.join(sorted(keys))}).")
+    trees = {name: {card.data.get("taxonomy_fingerprint") for card in row.values()} for name, row in rows.items()}
+    first_name, usual = next(iter(trees.items()))
+    others = [name for name, tree in trees.items() if tree != usual]
+    if others:
+        notes.append(f"Scored on another tree than {first_name}: {_list(others)}. Compare leaf accuracy only.")
+    return notes
+
+
+def _draw(card: ResultCard) -> Mapping[str, Any]:
+    return card.data.get("draw") or {}
+
+
+def _changed(a: Any, b: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
+    if a != b and all(x is None or isinstance(x, Mapping) for x in (a, b)):
+        a, b = a or {}, b or {}
+        inner = [_changed(a.get(k), b.get(k), f"{key}.{k}".lstrip(".")) for k in sorted({*a, *b})]
+        return {k: pair for part in inner for k, pair in part.items()}
+    return {} if a == b else {key.removeprefix("init_args."): (a, b)}
+
+
+def _together(values: Any) -> str:
+    return ", ".join(dict.fromkeys(values))
+
+
+def _list(items: Any) -> str:
+    return ", ".join(map(str, items))

@@ -1,0 +1,112 @@
+"""A group as text cells: what the terminal, Markdown and LaTeX tables share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hierfit.report.columns import Column, Unit
+from hierfit.report.group import Group, Row
+from hierfit.report.statistics import Estimate, Verdict, verdict
+
+DASH = "–"
+HELPS, HURTS = "▲", "▼"
+READING = (
+    "% on the test split, mean ± 95 % t-interval over seeds; – where one seed gives no interval. "
+    "Without a decoder's name a figure is of per-level argmax."
+)
+READING_DIFFERENCES = f"{HELPS} helps, {HURTS} hurts: the interval excludes 0. No mark: no evidence."
+
+_DECIMALS: dict[Unit, int] = {"%": 2, "edges": 3, "levels": 3, "count": 0, "s": 1, "MiB": 0}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Text cells of one table.
+
+    Attributes:
+        title: Above it.
+        header: The first column's is empty; units other than % are named.
+        rows: As long as the header each.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def sheets(group: Group) -> list[Sheet]:
+    """The figures of a group and, where there is a control, the differences to it."""
+    names = tuple(_header(column) for column in group.columns)
+    figures = Sheet(
+        group.title,
+        ("", "seeds", *names, "selected on", "tuned on"),
+        tuple(
+            (row.name, str(len(row.seeds)), *_figures(row, group.columns), row.selected_on, row.tuned_on)
+            for row in group.rows
+        ),
+    )
+    compared = [row for row in group.rows if row.differences]
+    if not compared:
+        return [figures]
+    title = f"Difference to {group.control}, paired over seeds"
+    rows = tuple(
+        (
+            row.name,
+            str(_pairs(row)),
+            *(_difference(d, c, _pairs(row)) for d, c in zip(row.differences, group.columns, strict=True)),
+        )
+        for row in compared
+    )
+    return [figures, Sheet(title, ("", "pairs", *names), rows)]
+
+
+def _header(column: Column) -> str:
+    return column.header if column.unit in ("%", "count") else f"{column.header} [{column.unit}]"
+
+
+def _figures(row: Row, shown: tuple[Column, ...]) -> tuple[str, ...]:
+    return tuple(_figure(value, column, len(row.seeds)) for value, column in zip(row.values, shown, strict=True))
+
+
+def _figure(estimate: Estimate | None, column: Column, expected: int) -> str:
+    if estimate is None:
+        return DASH
+    return f"{_number(estimate.mean, column)}{_half_width(estimate, column, expected)}"
+
+
+def _difference(estimate: Estimate | None, column: Column, expected: int) -> str:
+    if estimate is None:
+        return DASH
+    text = f"{_number(estimate.mean, column, sign='+')}{_half_width(estimate, column, expected)}"
+    return text + mark(verdict_of(estimate, column))
+
+
+def mark(said: Verdict | None) -> str:
+    """What stands behind a difference: `` ▲`` helps, `` ▼`` hurts, nothing where there is no evidence."""
+    return {"helps": f" {HELPS}", "hurts": f" {HURTS}"}.get(said or "", "")
+
+
+def verdict_of(difference: Estimate | None, column: Column) -> Verdict | None:
+    """What a difference to the control says; None where there is none, or no side of the figure is better."""
+    if difference is None or column.higher_is_better is None:
+        return None
+    return verdict(difference, column.higher_is_better)
+
+
+def _half_width(estimate: Estimate, column: Column, expected: int) -> str:
+    if column.is_fact and (estimate.n == 1 or estimate.half_width == 0):
+        return ""
+    width = DASH if math.isnan(estimate.half_width) else _number(estimate.half_width, column)
+    # A figure undefined for some seeds rests on fewer than its row says.
+    return f" ±{width}" if estimate.n == expected else f" ±{width} (n={estimate.n})"
+
+
+def _number(value: float, column: Column, sign: str = "") -> str:
+    scaled = 100 * value if column.unit == "%" else value
+    text = f"{scaled:{sign},.{_DECIMALS[column.unit]}f}"
+    return text.replace("-", "−")
+
+
+def _pairs(row: Row) -> int:
+    return max((d.n for d in row.differences if d is not None), default=0)

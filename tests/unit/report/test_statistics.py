@@ -1,0 +1,142 @@
+"""Intervals and tests against tables, scipy and slow obvious oracles."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from hierfit.report.statistics import (
+    Estimate,
+    Interval,
+    mcnemar,
+    paired_bootstrap,
+    paired_difference,
+    t_interval,
+    verdict,
+)
+
+
+def test_three_seeds_by_hand() -> None:
+    # s = 1 and t(0.975, 2) = 4.302653 from the table.
+    estimate = t_interval([1.0, 2.0, 3.0])
+    assert (estimate.mean, estimate.n) == (2.0, 3)
+    assert estimate.half_width == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert (estimate.low, estimate.high) == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-5)
+
+
+@given(st.lists(st.integers(-100, 100), min_size=2, max_size=10), st.sampled_from([0.9, 0.95, 0.99]))
+def test_an_interval_is_scipys(percents: list[int], confidence: float) -> None:
+    values = [percent / 100 for percent in percents]
+    estimate = t_interval(values, confidence)
+    if len(set(values)) == 1:
+        assert estimate.half_width == 0
+        return
+    low, high = stats.t.interval(confidence, len(values) - 1, np.mean(values), stats.sem(values))
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=1e-9)
+
+
+def test_one_value_has_no_interval() -> None:
+    estimate = t_interval([0.7])
+    assert (estimate.mean, estimate.n) == (0.7, 1)
+    assert math.isnan(estimate.half_width)
+    assert verdict(estimate) == "no evidence"
+
+
+def test_equal_values_have_no_spread() -> None:
+    assert t_interval([0.1] * 3) == Estimate(pytest.approx(0.1), 0.0, 3)
+
+
+def test_a_pairing_takes_out_what_the_seeds_share() -> None:
+    # Differences 0.1, 0.2, 0.3, whatever the seeds' own level.
+    difference = paired_difference([0.2, 0.9, 0.5], [0.1, 0.7, 0.2])
+    assert difference.mean == pytest.approx(0.2)
+    assert difference.half_width == pytest.approx(0.2484138, abs=1e-6)
+
+
+@pytest.mark.parametrize("bad", [[], [math.nan], [1.0, math.inf], [[1.0]]])
+def test_values_that_are_none(bad: list[float]) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        t_interval(bad)
+
+
+def test_pairs_must_match() -> None:
+    with pytest.raises(ValueError, match="2 values cannot be paired with 1"):
+        paired_difference([1, 2], [1])
+    with pytest.raises(ValueError, match="2 samples cannot be paired with 1"):
+        paired_bootstrap([1, 2], [1])
+    with pytest.raises(ValueError, match="0 draws"):
+        paired_bootstrap([1], [1], draws=0)
+    for a, b in [([True], [True, False]), ([1], [0]), ([[True]], [[True]])]:
+        with pytest.raises(ValueError, match="two bool vectors"):
+            mcnemar(a, b)
+
+
+def test_mcnemar_by_hand() -> None:
+    # Five samples disagree, all for a: p = 2 · (1/2)^5.
+    a = np.array([True] * 5 + [True, False])
+    b = np.array([False] * 5 + [True, False])
+    assert mcnemar(a, b) == (5, 0, pytest.approx(1 / 16))
+    assert mcnemar(b, a) == (0, 5, pytest.approx(1 / 16))
+    assert mcnemar(a, a) == (0, 0, 1.0)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 5))
+def test_mcnemar_is_the_binomial_test(only_a: int, only_b: int, same: int) -> None:
+    a = np.array([True] * only_a + [False] * only_b + [True] * same, dtype=bool)
+    b = np.array([False] * only_a + [True] * only_b + [True] * same, dtype=bool)
+    found = mcnemar(a, b)
+    assert (found.only_a, found.only_b) == (only_a, only_b)
+    expected = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert found.p == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_bootstrap_agrees_with_drawing_samples() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.random(80) < 0.7, rng.random(80) < 0.5
+    found = paired_bootstrap(a, b, draws=20_000)
+    d = a.astype(float) - b
+    means = d[rng.integers(80, size=(20_000, 80))].mean(axis=1)
+    assert (found.mean, found.n) == (pytest.approx(d.mean()), 80)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.013)
+
+
+def test_a_bootstrap_covers_the_true_difference() -> None:
+    # 200 data sets with true difference 0.2: 95 % of the intervals should hold it; 3 σ of Binomial(200, .95) is 9.
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        a, b = rng.random(150) < 0.7, rng.random(150) < 0.5
+        found = paired_bootstrap(a, b, draws=500)
+        held += found.low <= 0.2 <= found.high
+    assert 181 <= held <= 199
+
+
+def test_a_bootstrap_takes_any_values_and_is_drawn_by_its_seed() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=5000), rng.normal(size=5000)
+    found = paired_bootstrap(a, b, draws=1000, seed=5)
+    assert found == paired_bootstrap(a, b, draws=1000, seed=5)
+    assert found != paired_bootstrap(a, b, draws=1000, seed=6)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * math.sqrt(2 / 5000), rel=0.1)
+    assert paired_bootstrap([0.3, 0.5], [0.2, 0.4])[1:3] == pytest.approx((0.1, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "higher", "expected"),
+    [
+        (0.1, 0.3, True, "helps"),
+        (0.1, 0.3, False, "hurts"),
+        (-0.3, -0.1, True, "hurts"),
+        (-0.3, -0.1, False, "helps"),
+        (-0.1, 0.3, True, "no evidence"),
+        (0.0, 0.3, True, "no evidence"),
+        (0.0, 0.0, False, "no evidence"),
+    ],
+)
+def test_a_verdict(low: float, high: float, higher: bool, expected: str) -> None:
+    assert verdict(Interval((low + high) / 2, low, high, 10), higher) == expected
