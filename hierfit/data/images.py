@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,19 @@ _PLAIN = ("RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV")
 
 
 class Files:
-    """The pictures below one folder; a key is a path relative to it, with ``/``."""
+    """The pictures below one folder; a key is a path relative to it, with ``/``.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+    Args:
+        root: The folder.
+        least: Pictures may be decoded coarser than they are stored; see `open_image`.
+    """
+
+    def __init__(self, root: Path, least: int | None = None) -> None:
+        self.root, self.least = root.resolve(), least
 
     def load(self, key: str) -> Image.Image:
         """The picture in RGB, upright; raises `UserError` naming the file."""
-        return open_image(self.root / key)
+        return open_image(self.root / key, self.least)
 
     def stamp(self, key: str) -> str:
         """Path, size and modification time: reading every byte would cost more than it is worth."""
@@ -34,11 +40,13 @@ class Files:
         return f"{path}:{facts.st_size}:{facts.st_mtime_ns}"
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, least: int | None = None) -> Image.Image:
     """Decode a picture.
 
     Args:
         path: Any file Pillow reads; the first frame counts.
+        least: Decode a JPEG at a half, a quarter or an eighth of its size where both sides keep this many pixels:
+            three times as fast for a camera's pictures.
 
     Returns:
         8-bit RGB, turned upright by its EXIF orientation. Transparency lies on white, 16-bit grey is scaled,
@@ -52,7 +60,11 @@ def open_image(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large size and odd metadata; what matters is raised
             with Image.open(path) as image:
-                return to_rgb(_upright(image))
+                if least is not None:
+                    image.draft(None, (least, least))
+                image.load()
+                _turn_upright(image)
+                return to_rgb(image)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except FileNotFoundError as error:
@@ -81,12 +93,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
         layers = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers).convert("RGB")
     if image.mode in _PLAIN:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     raise UserError(f"pictures of kind {image.mode} have no one conversion to RGB; store it as RGB")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF next to sound pixels: the picture is as good as one without EXIF
-        return image
+def _turn_upright(image: Image.Image) -> None:
+    # Damaged EXIF next to sound pixels: the picture is as good as one without EXIF.
+    with suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hierfit.backbone import ImageTransform
+from hierfit.data.augment import TrainTransform, chance
 from hierfit.data.batch import Batch
+from hierfit.data.kept import Kept
 from hierfit.data.table import Images
 
 
-class Rows(Sampler[Tensor]):
+class Step(NamedTuple):
+    """What a batch is made from; it carries the epoch, for workers outlive epochs and hear of them in no other way.
+
+    Attributes:
+        rows: Row numbers of its samples ``[B]``.
+        epoch: Number of the epoch.
+    """
+
+    rows: Tensor
+    epoch: int
+
+
+class Rows(Sampler[Step]):
     """Row numbers of each batch of this process.
 
     In order, a process of rank r takes the rows r, r + world, …: every row once, none twice, whatever their
@@ -54,9 +69,11 @@ class Rows(Sampler[Tensor]):
     def __len__(self) -> int:
         return -(-self.share // self.batch_size)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Step]:
         rows = torch.arange(self.size) if self.seed is None else self._shuffled(self.seed)
-        return iter(rows[self.rank :: self.world][: self.share].split(self.batch_size) if self.share else ())
+        batches = rows[self.rank :: self.world][: self.share].split(self.batch_size) if self.share else ()
+        epoch = self.epoch
+        return (Step(batch, epoch) for batch in batches)
 
     def _shuffled(self, seed: int) -> Tensor:
         # torch's CPU generator reads 32 bits only; SeedSequence mixes both numbers into them.
@@ -71,22 +88,74 @@ class FeatureBatches(Dataset[Batch]):
     features: Tensor
     paths: Tensor
 
-    def __getitem__(self, rows: Tensor) -> Batch:
+    def __getitem__(self, step: Step) -> Batch:
+        rows = step.rows
         return Batch(self.features.index_select(0, rows), self.paths.index_select(0, rows), rows)
 
 
-@dataclass(frozen=True)
 class PixelBatches(Dataset[Batch]):
-    """Batches of pictures, decoded and preprocessed when asked for."""
+    """Batches of pictures as the tower wants them.
 
-    keys: tuple[str, ...]
-    images: Images
-    transform: ImageTransform
-    paths: Tensor
+    Args:
+        keys: Of the n samples.
+        images: Their pictures.
+        transform: Gives the pixels of a picture.
+        paths: Their node ids ``[n, L]``.
+        keep: Bytes of pixels each process that makes batches may keep.
+    """
 
-    def __getitem__(self, rows: Tensor) -> Batch:
-        pixels = torch.stack([self.transform(self.images.load(self.keys[row])) for row in rows.tolist()])
-        return Batch(pixels, self.paths[rows], rows)
+    def __init__(
+        self, keys: tuple[str, ...], images: Images, transform: ImageTransform, paths: Tensor, keep: int = 0
+    ) -> None:
+        self.keys, self.images, self.transform, self.paths = keys, images, transform, paths
+        self._pixels = Kept(self._preprocessed, _tensor_bytes, keep)
+
+    def _preprocessed(self, key: str) -> Tensor:
+        return self.transform(self.images.load(key))
+
+    def __getitem__(self, step: Step) -> Batch:
+        pixels = [self._pixels(self.keys[row]) for row in step.rows.tolist()]
+        return Batch(torch.stack(pixels), self.paths[step.rows], step.rows)
+
+
+class AugmentedBatches(Dataset[Batch]):
+    """Batches of pictures to train on: seed, epoch and row say what happens to each, and nothing else does.
+
+    Args:
+        keys: Of the n samples.
+        images: Their pictures.
+        transform: Gives the pixels of a picture, by chance.
+        paths: Their node ids ``[n, L]``.
+        seed: Of that chance.
+        keep: Bytes of decoded pictures each process that makes batches may keep.
+    """
+
+    def __init__(
+        self,
+        keys: tuple[str, ...],
+        images: Images,
+        transform: TrainTransform,
+        paths: Tensor,
+        seed: int,
+        keep: int = 0,
+    ) -> None:
+        self.keys, self.transform, self.paths, self.seed = keys, transform, paths, seed
+        self._pictures = Kept(images.load, _picture_bytes, keep)
+
+    def __getitem__(self, step: Step) -> Batch:
+        pixels = [
+            self.transform(self._pictures(self.keys[row]), chance(self.seed, step.epoch, row))
+            for row in step.rows.tolist()
+        ]
+        return Batch(torch.stack(pixels), self.paths[step.rows], step.rows)
+
+
+def _tensor_bytes(pixels: Tensor) -> int:
+    return pixels.nbytes
+
+
+def _picture_bytes(image: Image.Image) -> int:
+    return 4 * image.width * image.height  # Pillow pads RGB to four bytes
 
 
 class Loader:
@@ -97,7 +166,7 @@ class Loader:
 
     Args:
         batches: Gives the batch of some rows.
-        sampler: Gives the rows; the name is where Lightning looks for `set_epoch`.
+        sampler: Gives the steps; the name is where Lightning looks for `set_epoch`.
         num_workers: Processes that make batches ahead; 0 makes them in this one.
     """
 
@@ -109,7 +178,7 @@ class Loader:
         if num_workers:
             self._ahead = DataLoader(
                 batches,
-                sampler=cast("Sampler[int]", sampler),  # an index is a batch of rows
+                sampler=cast("Sampler[int]", sampler),  # an index is a step
                 batch_size=None,
                 num_workers=num_workers,
                 persistent_workers=True,
@@ -120,6 +189,6 @@ class Loader:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._ahead is not None:
-            return iter(self._ahead)
-        return (self._batches[rows] for rows in self.sampler)
+        # A generator, which begins when the first batch is asked for: on resuming, Lightning takes the iterator
+        # before it tells the sampler the epoch.
+        yield from self._ahead if self._ahead is not None else (self._batches[step] for step in self.sampler)

@@ -14,15 +14,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hierfit.backbone import ImageTransform
+from hierfit.backbone.text import Tokens
+
 LEAVES = (("cat", "lion"), ("cat", "tiger"), ("dog", "wolf"), ("dog", "fox"))
 COUNTS = {"train": 6, "val": 3, "test": 4}
-
-
-class FakeTransform:
-    """Shrinks a picture to 4 × 4."""
-
-    def __call__(self, image: Image.Image) -> Tensor:
-        return torch.from_numpy(np.array(image.resize((4, 4)))).permute(2, 0, 1).float() / 255
 
 
 class FakeTowers(nn.Module):
@@ -34,7 +30,7 @@ class FakeTowers(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.preprocess = FakeTransform()
+        self.preprocess = ImageTransform(4, None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
         self.weight = nn.Parameter(torch.randn(48, 8, generator=torch.Generator().manual_seed(0)))
         self.encoded = 0
 
@@ -46,9 +42,12 @@ class FakeTowers(nn.Module):
         self.encoded += len(pixels)
         return F.normalize(pixels.flatten(1) @ self.weight, dim=-1)
 
-    def encode_text(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
-        seeds = [int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) for text in texts]
-        rows = [torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    def token_chunks(self, texts: Sequence[str], size: int) -> tuple[list[int], list[Tokens]]:
+        ids = torch.tensor([[int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)] for text in texts])
+        return list(range(len(texts))), [Tokens(ids, torch.ones_like(ids))]
+
+    def encode_tokens(self, tokens: Tokens) -> Tensor:
+        rows = [torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in tokens.ids[:, 0].tolist()]
         return F.normalize(torch.stack(rows), dim=-1)
 
 

@@ -19,19 +19,24 @@ pytestmark = pytest.mark.usefixtures("fake_backbone")
 
 
 class Recorder(LightningModule):
-    """Notes which rows it meets where."""
+    """Notes which rows it meets where, and what it is trained on."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layer = nn.Linear(width, 1)
         self.seen: dict[str, list[list[int]]] = {"train": [], "val": [], "test": [], "predict": []}
+        self.inputs: list[dict[int, Tensor]] = []
 
     def _see(self, stage: str, batch: Batch) -> Tensor:
         self.seen[stage].append(batch.indices.tolist())
         value: Tensor = self.layer(batch.inputs.flatten(1)).mean()
         return value
 
+    def on_train_epoch_start(self) -> None:
+        self.inputs.append({})
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.inputs[-1] |= dict(zip(batch.indices.tolist(), batch.inputs, strict=True))
         return self._see("train", batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -93,6 +98,79 @@ def test_pixels_come_preprocessed(root: Path, write_card: WriteCard, towers: Any
     torch.testing.assert_close(towers.encode_image(batch.inputs), same.inputs)
 
 
+@pytest.fixture
+def guide(write_card: WriteCard) -> str:
+    """A card of eight drawn species."""
+    layout = {
+        "name": "fieldguide",
+        "guide": {"families": 2, "genera": 2, "species": 2, "image_size": 16},
+        "per_leaf": {"train": 3, "val": 1, "test": 1},
+    }
+    return write_card(layout=layout, taxonomy=None, levels={"family": 2, "genus": 4, "species": 8}, splits=None)
+
+
+def pixels(card: str, **options: Any) -> HierarchicalDataModule:
+    defaults = {"needs": "pixels", "shots": 2, "batch_size": 6, "num_workers": 0}
+    return HierarchicalDataModule(card, **(defaults | options))
+
+
+def trained_on(data: HierarchicalDataModule, **options: Any) -> list[dict[int, Tensor]]:
+    model = Recorder(48)
+    trainer(**options).fit(model, data)
+    return model.inputs
+
+
+def test_training_pictures_vary_by_seed_epoch_and_row_alone(guide: str) -> None:
+    first = trained_on(pixels(guide))
+    assert [sorted(epoch) for epoch in first] == [list(range(16))] * 2
+    assert not any(torch.equal(first[0][row], first[1][row]) for row in range(16))
+    for options in ({"num_workers": 2, "batch_size": 5}, {"keep_mib": 0, "eval_batch_size": 1}):
+        again = trained_on(pixels(guide, **options))
+        for epoch, expected in zip(again, first, strict=True):
+            assert all(torch.equal(epoch[row], expected[row]) for row in range(16))
+    other = trained_on(pixels(guide, seed=1), max_epochs=1)
+    assert not any(torch.equal(other[0][row], first[0][row]) for row in range(16))
+
+
+def test_a_resumed_run_sees_what_the_whole_run_would_have(guide: str, tmp_path: Path) -> None:
+    complete, model, runner = Recorder(48), Recorder(48), trainer(max_epochs=1)
+    trainer().fit(complete, pixels(guide))
+    runner.fit(model, pixels(guide))
+    runner.save_checkpoint(tmp_path / "one.ckpt")
+    model = Recorder(48)
+    trainer().fit(model, pixels(guide), ckpt_path=tmp_path / "one.ckpt", weights_only=True)
+    assert model.seen["train"] == complete.seen["train"][3:]
+    (second,) = model.inputs
+    assert all(torch.equal(second[row], complete.inputs[1][row]) for row in range(16))
+
+
+def test_augment_chooses_how_and_evaluation_never_varies(guide: str) -> None:
+    def train(**options: Any) -> Tensor:
+        batches = list(pixels(guide, **options).train_dataloader())
+        return torch.cat([batch.inputs for batch in batches])
+
+    plain, cropped, both = (train(augment=kind) for kind in ("none", "crop", "crop_flip"))
+    assert not any(torch.equal(a, b) for a, b in zip(plain, cropped, strict=True))
+    turned = [torch.equal(a.flip(-1), b) and not torch.equal(a, b) for a, b in zip(cropped, both, strict=True)]
+    assert 0 < sum(turned) < 16
+    assert all(torch.equal(a, b) for a, b, flip in zip(cropped, both, turned, strict=True) if not flip)
+    assert not torch.equal(train(crop_area=0.1), both)
+    whole = trained_on(pixels(guide), overfit_batches=3)
+    assert all(torch.equal(whole[0][row], whole[1][row]) for row in range(16))
+    for loader in ("val_dataloader", "test_dataloader"):
+        (batch,), (other,) = getattr(pixels(guide), loader)(), getattr(pixels(guide, augment="none"), loader)()
+        assert torch.equal(batch.inputs, other.inputs)
+
+
+def test_features_know_no_augmentation(guide: str) -> None:
+    plain, varied = (
+        HierarchicalDataModule(guide, shots=2, num_workers=0, augment=kind) for kind in ("none", "crop_flip")
+    )
+    (a,), (b,) = plain.train_dataloader(), varied.train_dataloader()
+    assert torch.equal(a.inputs, b.inputs)
+    assert plain.summary() == varied.summary()
+
+
 def test_overfitting_meets_the_same_batches_again(root: Path, write_card: WriteCard) -> None:
     data = HierarchicalDataModule(write_card(), str(root), shots=5, batch_size=6, num_workers=0)
     model = Recorder(8)
@@ -114,13 +192,31 @@ def test_without_a_validation_split_the_last_step_counts(root: Path, write_card:
 
 def test_faulty_values_come_at_once(write_card: WriteCard) -> None:
     with pytest.raises(UserError) as caught:
-        HierarchicalDataModule(write_card(), shots=0, seed=-1, batch_size=0, num_workers=-2)
+        HierarchicalDataModule(
+            write_card(),
+            shots=0,
+            seed=-1,
+            batch_size=0,
+            augment="flip",  # type: ignore[arg-type]
+            crop_area=0.0,
+            keep_mib=-1,
+            num_workers=-2,
+        )
     assert caught.value.problems == (
         "data.shots: 0, must be at least 1",
         "data.seed: -1, must be at least 0",
         "data.batch_size: 0, must be at least 1",
+        "data.keep_mib: -1, must be at least 0",
         "data.num_workers: -2, must be at least 0",
+        "data.augment: flip, must be one of none, crop, crop_flip",
+        "data.crop_area: 0.0, must be above 0 and at most 1",
     )
+
+
+@pytest.mark.parametrize("area", [-0.1, 1.01, float("nan"), float("inf")])
+def test_a_crop_is_a_part(write_card: WriteCard, area: float) -> None:
+    with pytest.raises(UserError, match=f"data.crop_area: {area}, must be above 0 and at most 1"):
+        HierarchicalDataModule(write_card(), crop_area=area)
 
 
 def test_seed_zero_is_a_seed(root: Path, write_card: WriteCard) -> None:

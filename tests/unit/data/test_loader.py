@@ -1,19 +1,26 @@
 from __future__ import annotations
 
+import pickle
+from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
 
-from hierfit.data.loader import FeatureBatches, Loader, Rows
+from hierfit.backbone import ImageTransform
+from hierfit.data.augment import TrainTransform, chance
+from hierfit.data.loader import AugmentedBatches, FeatureBatches, Loader, PixelBatches, Rows, Step
 
 SIZES = st.integers(0, 40)
 
 
 def flat(rows: Rows) -> list[int]:
-    return [int(row) for batch in rows for row in batch]
+    return [int(row) for step in rows for row in step.rows]
 
 
 @given(SIZES, st.integers(1, 9), st.integers(1, 5))
@@ -30,9 +37,9 @@ def test_shuffled_every_process_takes_as_many_steps(size: int, batch_size: int, 
     seen = [row for share in shares for row in flat(share)]
     assert len(set(seen)) == len(seen)
     assert len({len(share) for share in shares}) == 1
-    assert all([len(b) for b in share] == [len(b) for b in shares[0]] for share in shares)
+    assert all([len(s.rows) for s in share] == [len(s.rows) for s in shares[0]] for share in shares)
     if drop_last and size // world >= batch_size:
-        assert {len(batch) for batch in shares[0]} == {batch_size}
+        assert {len(step.rows) for step in shares[0]} == {batch_size}
     else:
         assert len(seen) == size // world * world
 
@@ -51,8 +58,16 @@ def test_order_follows_seed_and_epoch_alone() -> None:
     assert sorted(first) == list(range(30))
 
 
+def test_a_step_knows_the_epoch_it_was_made_in() -> None:
+    rows = Rows(4, 2, 0)
+    rows.set_epoch(3)
+    running = iter(rows)
+    rows.set_epoch(4)
+    assert [step.epoch for step in running] == [3, 3]
+
+
 def test_a_last_batch_that_is_the_only_one_stays() -> None:
-    assert [len(b) for b in Rows(5, 8, 0, drop_last=True)] == [5]
+    assert [len(step.rows) for step in Rows(5, 8, 0, drop_last=True)] == [5]
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -68,3 +83,115 @@ def test_batches_hold_what_belongs_together(num_workers: int) -> None:
             assert torch.equal(batch.paths, paths[batch.indices])
             seen += batch.indices.tolist()
         assert sorted(seen) == list(range(10))
+
+
+TOWER = ImageTransform(6, 6, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+KEYS = tuple(f"{row}" for row in range(11))
+PATHS = torch.arange(22).view(11, 2)
+
+
+class Noise:
+    """A picture of noise a key, and how often each was asked for."""
+
+    def __init__(self) -> None:
+        self.loads: Counter[str] = Counter()
+
+    def load(self, key: str) -> Image.Image:
+        self.loads[key] += 1
+        pixels = np.random.default_rng(int(key)).integers(0, 256, (14, 10, 3), dtype=np.uint8)
+        return Image.fromarray(pixels)
+
+    def stamp(self, key: str) -> str:
+        return key
+
+
+def augmented(images: Noise, keep: int = 0) -> AugmentedBatches:
+    return AugmentedBatches(KEYS, images, TrainTransform(TOWER), PATHS, seed=7, keep=keep)
+
+
+def epochs(
+    batch_size: int, num_workers: int, world: int = 1, keep: int = 0, numbers: tuple[int, ...] = (0, 1)
+) -> list[dict[int, Tensor]]:
+    """Pixels of every row that is seen, epoch by epoch, of all processes together."""
+    loaders = [
+        Loader(augmented(Noise(), keep), Rows(len(KEYS), batch_size, 7, rank, world), num_workers)
+        for rank in range(world)
+    ]
+    found = []
+    for number in numbers:
+        pixels: dict[int, Tensor] = {}
+        for loader in loaders:
+            loader.sampler.set_epoch(number)
+            for batch in loader:
+                assert torch.equal(batch.paths, PATHS[batch.indices])
+                pixels |= dict(zip(batch.indices.tolist(), batch.inputs, strict=True))
+        found.append(pixels)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_workers", "world", "keep"),
+    [(4, 2, 1, 0), (4, 2, 1, 2000), (3, 0, 1, 0), (11, 0, 1, 2000), (2, 0, 3, 0), (3, 1, 2, 10**6)],
+)
+def test_seed_epoch_and_row_alone_decide_the_pixels(batch_size: int, num_workers: int, world: int, keep: int) -> None:
+    expected = epochs(4, 0)
+    found = epochs(batch_size, num_workers, world, keep)
+    for reference, pixels in zip(expected, found, strict=True):
+        assert len(pixels) == len(KEYS) // world * world
+        assert all(torch.equal(value, reference[row]) for row, value in pixels.items())
+
+
+def test_a_later_epoch_needs_no_earlier_one() -> None:
+    (after,) = epochs(4, 1, numbers=(1,))
+    assert all(torch.equal(value, epochs(4, 0)[1][row]) for row, value in after.items())
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_epochs_differ(num_workers: int) -> None:
+    first, second = epochs(4, num_workers)
+    assert sorted(first) == sorted(second) == list(range(11))
+    assert not any(torch.equal(first[row], second[row]) for row in first)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_the_epoch_may_be_told_after_the_iterator_is_taken(num_workers: int) -> None:
+    """Lightning does so on resuming."""
+    loader = Loader(augmented(Noise()), Rows(len(KEYS), 11, 7), num_workers)
+    taken = iter(loader)
+    loader.sampler.set_epoch(1)
+    (batch,) = taken
+    expected = epochs(11, 0)[1]
+    assert batch.indices.tolist() == list(expected)
+    assert torch.equal(batch.inputs, torch.stack(list(expected.values())))
+
+
+def test_pixels_are_the_transform_under_the_rows_own_chance() -> None:
+    images = Noise()
+    pixels = epochs(4, 0)[1]
+    for row, value in pixels.items():
+        assert torch.equal(value, TrainTransform(TOWER)(images.load(KEYS[row]), chance(7, 1, row)))
+
+
+def test_pictures_are_decoded_once_as_far_as_memory_goes() -> None:
+    images = Noise()
+    loader = Loader(augmented(images, keep=4 * 10 * 14 * 5), Rows(len(KEYS), 4, 7))
+    for number in range(3):
+        loader.sampler.set_epoch(number)
+        list(loader)
+    assert sorted(images.loads.values()) == [1] * 5 + [3] * 6
+
+
+def test_evaluation_pixels_are_the_transforms_own_and_kept() -> None:
+    images = Noise()
+    expected = torch.stack([TOWER(images.load(key)) for key in KEYS])
+    images.loads.clear()
+    loader = Loader(PixelBatches(KEYS, images, TOWER, PATHS, keep=expected[:4].nbytes), Rows(len(KEYS), 4))
+    for _ in range(3):
+        assert torch.equal(torch.cat([batch.inputs for batch in loader]), expected)
+    assert [images.loads[key] for key in KEYS] == [1] * 4 + [3] * 7
+
+
+def test_batches_travel_to_workers_that_are_not_forked() -> None:
+    step = Step(torch.tensor([3, 1]), 2)
+    for batches in (augmented(Noise(), 1000), PixelBatches(KEYS, Noise(), TOWER, PATHS, 1000)):
+        assert torch.equal(pickle.loads(pickle.dumps(batches))[step].inputs, batches[step].inputs)
