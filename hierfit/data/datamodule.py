@@ -13,6 +13,7 @@ from hierfit.data.card import load_card
 from hierfit.data.encode import available_cores
 from hierfit.data.images import Files
 from hierfit.data.loader import AugmentedBatches, FeatureBatches, Loader, PixelBatches, Rows
+from hierfit.data.novel import Novel
 from hierfit.data.prepare import Choice, Prepared, prepare, summary
 from hierfit.errors import UserError
 
@@ -35,6 +36,8 @@ class HierarchicalDataModule(LightningDataModule):
         shots_policy: For leaves with fewer images: `error`, or `all` to take what there is.
         val_shots: `coop`: validate on min(shots, 4) images a leaf, as CoOp does. `all`: on the whole of
             `val`.
+        novel: Classes held back from training and validation, to be met in the test: `halves` of all leaves by
+            name, half of the `siblings` in each family, or whole `subtrees`. null holds none back.
         seed: Of the draw and of the order of batches.
         batch_size: Training samples a step and process.
         eval_batch_size: The same outside of training.
@@ -62,6 +65,7 @@ class HierarchicalDataModule(LightningDataModule):
         shots: int | None = 16,
         shots_policy: Literal["error", "all"] = "error",
         val_shots: Literal["coop", "all"] = "coop",
+        novel: Novel | None = None,
         seed: int = 0,
         batch_size: int = 128,
         eval_batch_size: int = 512,
@@ -87,13 +91,15 @@ class HierarchicalDataModule(LightningDataModule):
         ]
         if augment not in get_args(Augment):
             problems.append(f"data.augment: {augment}, must be one of {', '.join(get_args(Augment))}")
+        if novel is not None and novel not in get_args(Novel):
+            problems.append(f"data.novel: {novel}, must be null or one of {', '.join(get_args(Novel))}")
         if not 0 < crop_area <= 1:
             problems.append(f"data.crop_area: {crop_area}, must be above 0 and at most 1")
         if problems:
             raise UserError("these values cannot be used", problems)
         self.card = load_card(card)
         self.root, self.backbone, self.needs = root, backbone, needs
-        self.choice = Choice(shots, seed, shots_policy, val_shots)
+        self.choice = Choice(shots, seed, shots_policy, val_shots, novel)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
         self.num_workers = min(available_cores(), 8) if num_workers is None else num_workers
         self.augment, self.crop_area, self.keep_mib = augment, crop_area, keep_mib
@@ -144,7 +150,8 @@ class HierarchicalDataModule(LightningDataModule):
 
     def summary(self) -> dict[str, object]:
         """The facts of the data that go into a result card: plain values only."""
-        return summary(self._prepare(), self.card, self.choice)
+        facts = summary(self._prepare(), self.card, self.choice)
+        return facts | ({"augment": self.augment, "crop_area": self.crop_area} if self.needs == "pixels" else {})
 
     def train_dataloader(self) -> Loader:
         """Shuffled batches of the training draw; in order when Lightning overfits a few batches."""

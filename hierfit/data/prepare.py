@@ -14,6 +14,7 @@ from hierfit.data.batch import Task
 from hierfit.data.cache import VERSION, VectorCache, cache_root, digest
 from hierfit.data.card import DataCard
 from hierfit.data.encode import check, encode
+from hierfit.data.novel import Novel, novel_leaves, seen_nodes
 from hierfit.data.splits import ShotsPolicy, draw_fingerprint, training_split, validation_split
 from hierfit.data.table import Images, Split, Table, read_table
 from hierfit.data.text import class_means
@@ -32,6 +33,7 @@ class Choice:
     seed: int = 0
     shots_policy: ShotsPolicy = "error"
     val_shots: ValShots = "coop"
+    novel: Novel | None = None
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,16 @@ def prepare(
             or data set, backbone and needs do not go together.
     """
     table = read_table(card, root)
-    splits = {"train": training_split(table, choice.shots, choice.seed, choice.shots_policy)}
+    seen = torch.ones(table.taxonomy.num_nodes, dtype=torch.bool)
+    if choice.novel is not None:
+        seen = seen_nodes(table.taxonomy, novel_leaves(table.taxonomy, choice.novel))
+    splits = {"train": training_split(table, choice.shots, choice.seed, choice.shots_policy, seen)}
     if "val" in table.splits:
         shots = choice.shots if choice.val_shots == "coop" else None
-        splits["val"] = validation_split(table, shots, choice.seed)
+        splits["val"] = validation_split(table, shots, choice.seed, seen)
     splits["test"] = table.splits["test"]
     if table.images is None:
-        return _from_features(card, table, splits, needs)
+        return _from_features(card, table, splits, seen, needs)
     if backbone is None:
         raise UserError(f"card {card.name!r} holds pictures: data.backbone must name what encodes them")
     towers = Backbone.load(backbone).to(device)
@@ -96,7 +101,7 @@ def prepare(
         splits = _encoded(splits, table.images, towers, cache, num_workers)
     fingerprint = towers.fingerprint
     prompts = tuple(map(tuple, node_texts(table.taxonomy, card.templates)))
-    task = _task(table, splits, text, "prompts", prompts, towers.logit_scale, towers.cpu())
+    task = _task(table, splits, seen, text, "prompts", prompts, towers.logit_scale, towers.cpu())
     return Prepared(table, splits, task, backbone, fingerprint)
 
 
@@ -114,7 +119,7 @@ def node_features(
     return text
 
 
-def _from_features(card: DataCard, table: Table, splits: dict[str, Split], needs: Needs) -> Prepared:
+def _from_features(card: DataCard, table: Table, splits: dict[str, Split], seen: Tensor, needs: Needs) -> Prepared:
     if needs == "pixels":
         raise UserError(
             f"card {card.name!r} holds features only, but this method trains the towers and needs pictures",
@@ -124,10 +129,15 @@ def _from_features(card: DataCard, table: Table, splits: dict[str, Split], needs
     assert encoded is not None
     assert train.features is not None
     text, source = encoded.text, "bundle"
+    if text is None and not seen.all():
+        raise UserError(
+            f"card {card.name!r} has no text features, so nothing is known of classes held back (data.novel)",
+            hint="Choose a card with pictures or with text features.",
+        )
     if text is None:
         text = class_means(train.features, table.taxonomy.paths(train.nodes), table.taxonomy)
         source = "class means"
-    task = _task(table, splits, text, source, None, encoded.logit_scale, None)
+    task = _task(table, splits, seen, text, source, None, encoded.logit_scale, None)
     return Prepared(table, splits, task, encoded.backbone, encoded.fingerprint)
 
 
@@ -144,6 +154,7 @@ def _encoded(
 def _task(
     table: Table,
     splits: dict[str, Split],
+    seen: Tensor,
     text: Tensor,
     text_source: str,
     prompts: tuple[tuple[str, ...], ...] | None,
@@ -156,7 +167,7 @@ def _task(
         text=text,
         text_source=text_source,
         prompts=prompts,
-        seen=torch.ones(table.taxonomy.num_nodes, dtype=torch.bool),
+        seen=seen,
         logit_scale=logit_scale,
         backbone=backbone,
         train_features=train.features,
@@ -172,6 +183,7 @@ def summary(prepared: Prepared, card: DataCard, choice: Choice) -> dict[str, obj
         "card_fingerprint": card.fingerprint,
         "levels": dict(card.levels),
         "taxonomy_fingerprint": prepared.task.taxonomy.fingerprint,
+        "protocol": "all classes" if choice.novel is None else f"novel {choice.novel}",
         "shots": choice.shots,
         "seed": choice.seed,
         "draw": {name: draw_fingerprint(split.keys) for name, split in prepared.splits.items()},

@@ -17,7 +17,9 @@ from hierfit.taxonomy import Taxonomy
 ShotsPolicy = Literal["error", "all"]
 
 
-def training_split(table: Table, shots: int | None, seed: int, policy: ShotsPolicy = "error") -> Split:
+def training_split(
+    table: Table, shots: int | None, seed: int, policy: ShotsPolicy = "error", seen: Tensor | None = None
+) -> Split:
     """What to train on.
 
     Args:
@@ -25,6 +27,7 @@ def training_split(table: Table, shots: int | None, seed: int, policy: ShotsPoli
         shots: Images a leaf; None takes all.
         seed: Of the draw. A ready draw ``train<K>`` of the data set is taken as it is, whatever the seed.
         policy: What to do for leaves with fewer images: stop, or take all they have.
+        seen: Nodes that may be trained on ``[N]`` bool; None for all.
 
     Raises:
         UserError: Lists the leaves with fewer than `shots` images; or the ready draws there are, when the
@@ -32,17 +35,17 @@ def training_split(table: Table, shots: int | None, seed: int, policy: ShotsPoli
     """
     ready = table.splits.get(f"train{shots}")
     if ready is not None:
-        return ready
+        return _only(ready, seen)
     if "train" not in table.splits:
         known = sorted(int(m[1]) for name in table.splits if (m := READY_DRAW.fullmatch(name)))
         raise UserError(
             f"no {'full training split' if shots is None else f'draw of {shots} shots'} in this data set",
             hint=f"It holds ready draws: set data.shots to {' or '.join(map(str, known))}.",
         )
-    split = table.splits["train"]
+    split = _only(table.splits["train"], seen)
     if shots is None:
         return split
-    rows = draw(split, table.taxonomy, shots, seed, policy)
+    rows = draw(split, table.taxonomy, shots, seed, policy, seen)
     if not len(rows):
         raise UserError(
             "no training image has the label of a leaf, so none can be drawn", hint="Set data.shots to null."
@@ -50,7 +53,7 @@ def training_split(table: Table, shots: int | None, seed: int, policy: ShotsPoli
     return split.select(rows)
 
 
-def validation_split(table: Table, shots: int | None, seed: int) -> Split:
+def validation_split(table: Table, shots: int | None, seed: int, seen: Tensor | None = None) -> Split:
     """What to select on, of a data set with a split ``val``.
 
     Args:
@@ -58,13 +61,21 @@ def validation_split(table: Table, shots: int | None, seed: int) -> Split:
         shots: A K-shot run selects on min(K, 4) images a leaf (CoOp's rule, Zhou et al. 2022), or on what
             there is of a leaf; None takes all.
         seed: Of the draw.
+        seen: Nodes that may be selected on ``[N]`` bool, None for all: classes held back from training are not.
     """
-    split = table.splits["val"]
+    split = _only(table.splits["val"], seen)
     rows = None if shots is None else draw(split, table.taxonomy, min(shots, 4), seed, "all")
     return split if rows is None or not len(rows) else split.select(rows)
 
 
-def draw(split: Split, taxonomy: Taxonomy, shots: int, seed: int, policy: ShotsPolicy = "error") -> Tensor:
+def draw(
+    split: Split,
+    taxonomy: Taxonomy,
+    shots: int,
+    seed: int,
+    policy: ShotsPolicy = "error",
+    seen: Tensor | None = None,
+) -> Tensor:
     """Rows of K samples a leaf, ascending ``[≤ K·C]``.
 
     Samples are ranked within their leaf by a hash of seed and key. So the draw depends on nothing else –
@@ -78,7 +89,8 @@ def draw(split: Split, taxonomy: Taxonomy, shots: int, seed: int, policy: ShotsP
     """
     leaf = torch.where(split.nodes >= 0, taxonomy.leaf_index[split.nodes], -1).numpy()
     counts = np.bincount(leaf[leaf >= 0], minlength=taxonomy.num_leaves)
-    short = np.flatnonzero(counts < shots)
+    wanted = True if seen is None else seen[taxonomy.leaves].numpy()
+    short = np.flatnonzero((counts < shots) & wanted)
     if len(short) and policy == "error":
         raise UserError(
             f"data.shots is {shots}, but {len(short)} of {taxonomy.num_leaves} leaves have fewer images",
@@ -95,6 +107,12 @@ def draw(split: Split, taxonomy: Taxonomy, shots: int, seed: int, policy: ShotsP
 def draw_fingerprint(keys: Iterable[str]) -> str:
     """First 16 hex digits of the SHA-256 of the sorted keys: equal draws have equal fingerprints."""
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
+
+
+def _only(split: Split, seen: Tensor | None) -> Split:
+    if seen is None:
+        return split
+    return split.select(((split.nodes >= 0) & seen[split.nodes]).nonzero()[:, 0])
 
 
 def _lot(seed: int, key: str) -> int:

@@ -25,6 +25,15 @@ _METRICS: dict[str, tuple[str, Unit, bool]] = {
     "hierarchical_precision": ("hP", "%", True),
     "hierarchical_recall": ("hR", "%", True),
     "hierarchical_f1": ("hF", "%", True),
+    "base": ("base", "%", True),
+    "novel": ("novel", "%", True),
+    "h": ("H", "%", True),
+    "base_fpa": ("base FPA", "%", True),
+    "novel_fpa": ("novel FPA", "%", True),
+    "generalised_base": ("base/all", "%", True),
+    "generalised_novel": ("novel/all", "%", True),
+    "generalised_h": ("H/all", "%", True),
+    "ausuc": ("AUSUC", "%", True),
 }
 _COSTS: dict[str, tuple[str, Unit]] = {
     "params": ("trained", "count"),
@@ -41,6 +50,15 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "fpa@best_path",
         "tice@per_level",
         "leaf_accuracy@per_level",
+    ),
+    "novel": (
+        "base@base_to_novel",
+        "novel@base_to_novel",
+        "h@base_to_novel",
+        "generalised_base@base_to_novel",
+        "generalised_novel@base_to_novel",
+        "generalised_h@base_to_novel",
+        "ausuc@base_to_novel",
     ),
     "cost": ("leaf_accuracy", "params", "share", "time", "memory"),
 }
@@ -104,6 +122,8 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
             f"Presets: {', '.join(PRESETS)}. Columns: {', '.join(sorted(short | _COSTS.keys() | {'levels'}))}; "
             "a decoder follows an @, as in fpa@best_path.",
         )
+    if all("base_to_novel" in card.metrics for card in cards):
+        names = ["novel" if name == "default" else name for name in names]
     keys = [part for name in names for part in PRESETS.get(name, (name,))]
     full = [key for name in keys for key in (_level_keys(levels) if name == "levels" else [name])]
     return tuple(_column(key) for key in dict.fromkeys(map(_with_decoder, full)))
@@ -121,12 +141,12 @@ def _column(key: str) -> Column:
     if key in _COSTS:
         return Column(key, *_COSTS[key])
     metric, _, decoder = key.partition("@")
-    suffix = "" if decoder == "per_level" else f" {decoder.replace('_', ' ')}"
+    suffix = "" if decoder in ("per_level", "base_to_novel") else f" {decoder.replace('_', ' ')}"
     if metric in _METRICS:
         header, unit, better = _METRICS[metric]
         return Column(key, header + suffix, unit, better)
-    is_level = metric.startswith("accuracy/")
-    return Column(key, metric.removeprefix("accuracy/") + suffix, "%", True if is_level else None)
+    of_level = metric.startswith(("accuracy/", "h/"))
+    return Column(key, metric.removeprefix("accuracy/") + suffix, "%", True if of_level else None)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

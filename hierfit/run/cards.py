@@ -15,11 +15,15 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from safetensors.torch import load_file
 
 from hierfit.data.datamodule import datamodule_of
 from hierfit.decoding import DECODERS
 from hierfit.methods.base import method_of
+from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.report.card import ResultCard
+from hierfit.report.kept import LOGITS
+from hierfit.taxonomy import Taxonomy
 
 _LIBRARIES = ("torch", "lightning", "transformers", "peft", "torchmetrics", "geoopt")
 
@@ -71,6 +75,9 @@ class WriteResultCard(Callback):
         data = dict(datamodule_of(trainer).summary())
         backbone = {"source": data.pop("backbone"), "fingerprint": data.pop("backbone_fingerprint")}
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = {name: _under(f"test/{name}/", figures) for name in DECODERS}
+        if not datamodule_of(trainer).task.seen.all():
+            metrics["base_to_novel"] = _base_to_novel(self.folder, method_of(pl_module).taxonomy.to("cpu"))
         self.card = ResultCard(
             row=self.row,
             experiment=self.experiment,
@@ -81,7 +88,7 @@ class WriteResultCard(Callback):
             selected_on=datamodule_of(trainer).selected_on if method_of(pl_module).trains else "nothing",
             tuned_on=method_of(pl_module).tuned_on,
             levels=method_of(pl_module).taxonomy.levels,
-            metrics={name: _under(f"test/{name}/", figures) for name in DECODERS},
+            metrics=metrics,
             val=self._val,
             parameters=method_of(pl_module).parameter_counts(),
             cost={
@@ -99,6 +106,11 @@ class WriteResultCard(Callback):
 
 def _under(prefix: str, figures: Mapping[str, float]) -> dict[str, float | None]:
     return {name.removeprefix(prefix): value for name, value in figures.items() if name.startswith(prefix)}
+
+
+def _base_to_novel(folder: Path, taxonomy: Taxonomy) -> dict[str, float | None]:
+    kept = load_file(folder / LOGITS)
+    return {**base_to_novel(kept["logits"], kept["paths"], taxonomy, kept["seen"])}
 
 
 def _peak_memory() -> int:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hierfit.data.batch import Batch
+from hierfit.data.datamodule import datamodule_of
 from hierfit.methods.base import method_of
 from hierfit.report.kept import LOGITS, TREE
 
@@ -63,7 +64,9 @@ class KeepTestLogits(Callback):
         paths = [self._part_path(rank) for rank in range(trainer.world_size)]
         whole = _joined([load_file(path) for path in paths])
         order = whole["indices"].argsort()
-        save_file({name: values[order] for name, values in whole.items()}, mine)
+        # Nodes that were candidates in training: what base-to-novel figures are made from.
+        seen = {"seen": datamodule_of(trainer).task.seen.cpu()}
+        save_file({**{name: values[order] for name, values in whole.items()}, **seen}, mine)
         mine.replace(self.folder / LOGITS)
         for path in paths[1:]:
             path.unlink()

@@ -20,6 +20,7 @@ from hierfit.losses.objective import Objective
 from hierfit.methods.base import Method
 from hierfit.methods.lathadapter.attributes import SoftPrompts
 from hierfit.methods.lathadapter.model import AdaptedClassifier, LatentHierarchy
+from hierfit.methods.lathadapter.residuals import Residual, Residuals
 
 _LEAST = {
     0: ("image_ratio", "text_ratio", "residual_ratio", "hierarchy_weight", "margin", "weight_decay"),
@@ -42,7 +43,9 @@ class LatHAdapter(Method):
         logit_scale: Multiplier of the cosines; null takes what the backbone was trained with.
         image_ratio: Weight of the image adapter, zero at the start.
         text_ratio: Weight of the text adapter, zero at the start.
-        residual_ratio: Weight of the residual of each node that has training images; 0 for none.
+        residual_ratio: Weight of the residual of each node; 0 for none.
+        residual: ``class`` (a node with training images has its own), ``tree`` (TreeRes: the sum along its path, so
+            that unseen classes inherit their ancestors'), or ``text`` for the control that shares them by text.
         hidden: Width of the adapters.
         hierarchy_weight: λ of the latent hierarchy; 0 creates none of its parameters and computes nothing.
         hierarchy: ``joint`` (attributes over images and categories) or ``tiered`` (categories over attributes
@@ -81,6 +84,7 @@ class LatHAdapter(Method):
         image_ratio: float = 0.2,
         text_ratio: float = 0.5,
         residual_ratio: float = 0.5,
+        residual: Residual = "class",
         hidden: int = 128,
         hierarchy_weight: float = 1.0,
         hierarchy: Literal["joint", "tiered"] = "joint",
@@ -132,10 +136,12 @@ class LatHAdapter(Method):
         hparams: Any = self.hparams
         # Lightning makes new tensors on the accelerator here, while the task's are still on the CPU.
         with task.text.device:
+            scale = hparams.logit_scale or task.logit_scale
+            residuals = Residuals(hparams.residual, task.text, _trained_nodes(task), task.taxonomy, scale)
             self.classifier = AdaptedClassifier(
                 task.text,
-                _trained_nodes(task),
-                hparams.logit_scale or task.logit_scale,
+                residuals if hparams.residual_ratio else None,
+                scale,
                 hidden=hparams.hidden,
                 image_ratio=hparams.image_ratio,
                 text_ratio=hparams.text_ratio,

@@ -10,6 +10,7 @@ from hierfit.geometry.manifold import ManifoldPoints
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.methods.cosine import scaled_cosine
 from hierfit.methods.lathadapter.attributes import SoftPrompts, spread_points
+from hierfit.methods.lathadapter.residuals import Residuals
 
 START_NORM = 1.2
 """Mean norm of projected features at the start: inside the clip radius, so radii can grow and shrink."""
@@ -45,22 +46,21 @@ class AdaptedClassifier(nn.Module):
 
     Args:
         text: L2-normalised node features ``[N, d]``.
-        trained: Which nodes have training images at or below them ``[N]`` bool. Only they get a residual of
-            their own, inner nodes as well as leaves: the text adapter is what carries to the others.
+        residuals: Gives what is added to each node's feature; None for nothing. Where nodes without images get none,
+            the text adapter alone carries to them.
         logit_scale: s, frozen.
         hidden: Width of the adapters' bottleneck.
         image_ratio: Weight of the image adapter.
         text_ratio: Weight of the text adapter.
-        residual_ratio: Weight of the class residuals.
+        residual_ratio: Weight of the residuals.
     """
 
     text: Tensor
-    trained: Tensor
 
     def __init__(
         self,
         text: Tensor,
-        trained: Tensor,
+        residuals: Residuals | None,
         logit_scale: float,
         *,
         hidden: int = 128,
@@ -70,20 +70,18 @@ class AdaptedClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("text", text, persistent=False)
-        self.register_buffer("trained", trained[:, None].to(text.dtype), persistent=False)
         self.logit_scale = logit_scale
         self.residual_ratio = residual_ratio
         self.image_adapter = ResidualAdapter(text.shape[1], hidden, image_ratio)
         self.text_adapter = ResidualAdapter(text.shape[1], hidden, text_ratio)
-        self.residual = nn.Parameter(torch.zeros_like(text)) if residual_ratio else None
+        self.residuals = residuals
 
     def nodes(self) -> Tensor:
         """Adapted node features ``t′ [N, d]``, L2-normalised."""
         adapted: Tensor = self.text_adapter(self.text)
-        if self.residual is None:
+        if self.residuals is None:
             return adapted
-        # The mask is not idle: softmax pushes nodes without images away from every image.
-        return F.normalize(adapted + self.residual_ratio * self.trained * self.residual, dim=-1)
+        return F.normalize(adapted + self.residual_ratio * self.residuals(), dim=-1)
 
     def logits(self, images: Tensor, nodes: Tensor) -> Tensor:
         """``s·cos`` of adapted images ``[B, d]`` and nodes ``[N, d]`` → ``[B, N]``."""

@@ -137,7 +137,7 @@ def test_each_control_is_one_key_and_trains(keys: dict[str, Any]) -> None:
 def test_nodes_without_images_keep_no_residual_and_start_no_attribute() -> None:
     method, task, batch = built(made_task(leaves=6))
     trained(method, batch)
-    residual = method.classifier.residual
+    residual = method.classifier.residuals.vectors
     assert residual is not None
     seen = torch.zeros(TREE.num_nodes, dtype=torch.bool)
     seen[task.train_paths.flatten()] = True

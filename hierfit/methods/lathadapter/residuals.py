@@ -1,0 +1,69 @@
+"""How a node comes by its residual: its own, its ancestors' along the tree, or its neighbours' by text."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hierfit.taxonomy import Taxonomy
+
+Residual = Literal["class", "tree", "text"]
+
+
+class Residuals(nn.Module):
+    """One learnable vector ``r_a`` for every node with training images, zero at the start.
+
+    ``class``: a node takes its own (TaskRes, Yu et al., CVPR 2023); one without images takes none.
+    ``tree``: TreeRes, ours: node k takes Σ g_a·r_a over itself and its ancestors, with g_a = (leaves below a)^−½. A
+    class never seen inherits what its seen ancestors have learnt; a wide ancestor is held back, for its vector gets
+    the gradients of all its leaves.
+    ``text``: the control without a tree: node k takes the vectors of its level's trained nodes in the parts
+    softmax(s·⟨t_k, t_a⟩), its own among them.
+
+    Args:
+        kind: Which of these.
+        text: L2-normalised node features ``[N, d]``.
+        trained: Nodes with images at or below them ``[N]`` bool.
+        taxonomy: The tree.
+        scale: s, of ``text``.
+    """
+
+    trained: Tensor
+    gain: Tensor
+    kernel: Tensor | None
+
+    def __init__(self, kind: Residual, text: Tensor, trained: Tensor, taxonomy: Taxonomy, scale: float) -> None:
+        super().__init__()
+        self.kind = kind
+        self.taxonomy = taxonomy
+        self.vectors = nn.Parameter(torch.zeros_like(text))
+        self.register_buffer("trained", trained[:, None].to(text.dtype), persistent=False)
+        gain = taxonomy.num_leaves_below[:, None].to(text.dtype) ** -0.5
+        self.register_buffer("gain", gain, persistent=False)
+        kernel = _kernel(text, trained, taxonomy, scale) if kind == "text" else None
+        self.register_buffer("kernel", kernel, persistent=False)
+
+    def forward(self) -> Tensor:
+        """What is added to each node's feature ``[N, d]``. O(N·d); ``text`` O(N²·d)."""
+        # The mask is not idle: softmax pushes nodes without images away from every image.
+        own = self.trained * self.vectors
+        if self.kind == "class":
+            return own
+        if self.kernel is not None:
+            return self.kernel @ own
+        self.taxonomy = self.taxonomy.to(own.device)
+        levels = list((self.gain * own).split(self.taxonomy.level_sizes))
+        for depth, nodes in enumerate(self.taxonomy.level_slices[1:], 1):
+            above = self.taxonomy.level_slices[depth - 1]
+            parent = self.taxonomy.parent[nodes] - above.start
+            levels[depth] = levels[depth] + levels[depth - 1].index_select(0, parent)
+        return torch.cat(levels)
+
+
+def _kernel(text: Tensor, trained: Tensor, taxonomy: Taxonomy, scale: float) -> Tensor:
+    same_level = taxonomy.level[:, None] == taxonomy.level
+    likeness = (scale * text @ text.T).masked_fill(~(same_level & trained), -torch.inf)
+    # A level without a trained node has nothing to give.
+    return likeness.softmax(dim=1).nan_to_num(0.0)
