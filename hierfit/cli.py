@@ -40,6 +40,12 @@ def _grid(arguments: Sequence[str]) -> None:
     grid(arguments)
 
 
+def _merge(arguments: Sequence[str]) -> None:
+    from hierfit.methods.hier_lora.merge import merge
+
+    merge(arguments)
+
+
 def _train(command: str, arguments: Sequence[str]) -> None:
     from hierfit.run.session import run
 
@@ -50,6 +56,7 @@ _LIGHT: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "grid": (_grid, "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice"),
     "results": (_results, "tables of finished runs: means with intervals over seeds, differences to a control"),
     "compare": (_compare, "two runs sample by sample: McNemar's test and bootstrap intervals"),
+    "merge": (_merge, "a trained LoRA adapter and its backbone as one transformers folder"),
     "rescore": (_rescore, "metrics of finished runs again from their test logits, without training"),
 }
 

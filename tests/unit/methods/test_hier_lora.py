@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from hierfit.backbone import Backbone, encode_nodes, node_texts
 from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.backbone.saving import save_merged
+from hierfit.cli import main
 from hierfit.data.batch import Batch, Task
 from hierfit.errors import UserError
 from hierfit.methods import HierLoRA
@@ -306,3 +307,43 @@ def test_unseen_classes_are_no_candidates_in_training(clip: Backbone) -> None:
     assert logits.grad is not None
     assert not logits.grad[:, TREE.leaves[-1]].any()
     assert logits.grad[:, TREE.leaves[:-1]].any()
+
+
+def test_the_merge_command_writes_what_the_run_learnt(
+    folder: Path, backbone: Backbone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method = built(backbone)
+    train(method)
+    method.write_artifacts(tmp_path)
+    main(["merge", str(tmp_path), str(tmp_path / "merged")])
+    assert "data.backbone" in capsys.readouterr().out
+    merged = Backbone.load(str(tmp_path / "merged"))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            merged.encode_image(batch().inputs), backbone.encode_image(batch().inputs), atol=1e-5, rtol=0
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere", "out"], "is no adapter"),
+        (["adapter", "."], "exists already"),
+        (["adapter", "out", "--backbone", "tiny"], "does not fit the backbone 'tiny'"),
+    ],
+)
+def test_merging_says_what_is_wrong(
+    arguments: list[str],
+    words: str,
+    clip: Backbone,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    built(clip).write_artifacts(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        main(["merge", *arguments])
+    assert exit_.value.code == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,49 @@
+"""`hierfit merge`: an adapter and the backbone it was trained on, as one folder that needs no peft."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from hierfit.errors import UserError
+
+
+def merge(arguments: Sequence[str]) -> None:
+    """Merges the adapter of a run into its backbone and says how to use the result.
+
+    Raises:
+        UserError: There is no adapter, it does not fit the backbone, or the output exists.
+    """
+    parser = argparse.ArgumentParser(
+        prog="hierfit merge", description="Merge a LoRA adapter into its backbone: one transformers folder, no peft."
+    )
+    parser.add_argument("adapter", type=Path, help="a run's adapter folder, or the run")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--backbone", help="what the adapter was trained on; default: as the adapter says")
+    options = parser.parse_args(arguments)
+    folder = options.adapter
+    folder = folder / "adapter" if (folder / "adapter").is_dir() else folder
+    config = folder / "adapter_config.json"
+    if not config.is_file():
+        raise UserError(
+            f"{folder} is no adapter: it has no {config.name}", hint="A HierLoRA run keeps one in adapter/."
+        )
+    if options.out.exists():
+        raise UserError(f"{options.out} exists already", hint="Name a new folder.")
+    source = options.backbone or json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+
+    from peft import PeftModel
+
+    from hierfit.backbone import Backbone
+    from hierfit.backbone.saving import save_merged
+
+    backbone = Backbone.load(source)
+    try:
+        backbone.model = PeftModel.from_pretrained(backbone.model, folder)
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"the adapter in {folder} does not fit the backbone {source!r}", [reason]) from error
+    save_merged(backbone, options.out)
+    print(f"Written to {options.out}: use it as data.backbone, or with transformers.")
