@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 EXP ?= lathadapter_fewshot
+GRID ?= fewshot
 SEED ?= 1
 DEVICES ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format bench pretrain clean
+.PHONY: help setup train grid test lint format bench pretrain clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,12 @@ experiments/$(EXP).yaml:
 train: $(VENV)/.installed experiments/$(EXP).yaml ## train, test and print the table: EXP= SEED= DEVICES= ARGS="--key value"
 	@$(BIN)/hierfit fit --config experiments/base.yaml --config experiments/$(EXP).yaml \
 	  --seed_everything $(SEED) --trainer.devices $(DEVICES) $(ARGS)
+
+experiments/grids/$(GRID).yaml:
+	@echo "There is no experiments/grids/$(GRID).yaml. There are: $$(ls experiments/grids | sed 's/.yaml//' | tr '\n' ' ')"; exit 2
+
+grid: $(VENV)/.installed experiments/grids/$(GRID).yaml ## run many cells side by side, none twice: GRID= ARGS="--jobs 2 --dry-run"
+	@$(BIN)/hierfit grid experiments/grids/$(GRID).yaml $(ARGS)
 
 test: $(VENV)/.installed-dev ## run the whole test suite: ARGS="-k taxonomy"
 	$(BIN)/python -m pytest -n 2 $(ARGS)

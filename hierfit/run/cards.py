@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from hierfit.methods.base import method_of
 from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.report.card import ResultCard
 from hierfit.report.kept import LOGITS
-from hierfit.taxonomy import Taxonomy
+from hierfit.report.true_tree import LeafScores
 
 _LIBRARIES = ("torch", "lightning", "transformers", "peft", "torchmetrics", "geoopt")
 
@@ -72,12 +73,15 @@ class WriteResultCard(Callback):
         self._seconds["test_seconds"] = time.monotonic() - self._started
         if not trainer.is_global_zero:
             return
-        data = dict(datamodule_of(trainer).summary())
+        source = datamodule_of(trainer)
+        data = dict(source.summary())
         backbone = {"source": data.pop("backbone"), "fingerprint": data.pop("backbone_fingerprint")}
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         metrics = {name: _under(f"test/{name}/", figures) for name in DECODERS}
-        if not datamodule_of(trainer).task.seen.all():
-            metrics["base_to_novel"] = _base_to_novel(self.folder, method_of(pl_module).taxonomy.to("cpu"))
+        kept, tree = load_file(self.folder / LOGITS), source.tree.taxonomy
+        if not kept["seen"].all():
+            metrics["base_to_novel"] = {**base_to_novel(kept["logits"], kept["paths"], tree, kept["seen"])}
+        metrics["true_tree"] = LeafScores.of(kept, tree, source.tree.true).figures()
         self.card = ResultCard(
             row=self.row,
             experiment=self.experiment,
@@ -85,7 +89,7 @@ class WriteResultCard(Callback):
             seed=self.seed,
             data=data,
             backbone=backbone,
-            selected_on=datamodule_of(trainer).selected_on if method_of(pl_module).trains else "nothing",
+            selected_on=source.selected_on if method_of(pl_module).trains else "nothing",
             tuned_on=method_of(pl_module).tuned_on,
             levels=method_of(pl_module).taxonomy.levels,
             metrics=metrics,
@@ -108,11 +112,6 @@ def _under(prefix: str, figures: Mapping[str, float]) -> dict[str, float | None]
     return {name.removeprefix(prefix): value for name, value in figures.items() if name.startswith(prefix)}
 
 
-def _base_to_novel(folder: Path, taxonomy: Taxonomy) -> dict[str, float | None]:
-    kept = load_file(folder / LOGITS)
-    return {**base_to_novel(kept["logits"], kept["paths"], taxonomy, kept["seen"])}
-
-
 def _peak_memory() -> int:
     """Bytes: of the accelerator where there is one, else of the process."""
     if torch.cuda.is_available():
@@ -126,6 +125,7 @@ def _device(trainer: Trainer) -> str:
     return torch.cuda.get_device_name(root) if root.type == "cuda" else platform.machine()
 
 
+@cache
 def _versions() -> dict[str, str]:
     versions = {name: version(name) for name in ("hierfit", *_LIBRARIES)} | {"python": platform.python_version()}
     here = Path(__file__).parent

@@ -47,18 +47,18 @@ def check_settings(arguments: Sequence[str], own_keys: Mapping[str, object]) -> 
     problems: list[str] = []
     settings = list(_settings(arguments, problems))
     controls = {s.key.split(".", 2)[1] for s in settings if s.key.startswith("controls.")}
-    problems += _check([s for s in settings if not s.key.startswith("controls")], own_keys)
+    problems += faults([s for s in settings if not s.key.startswith("controls")], own_keys)
     for row in sorted(controls):
         prefix = f"controls.{row}."
         changed = [Setting(s.key.removeprefix(prefix), s.value, s.place) for s in settings if s.key.startswith(prefix)]
         inherited = [s for s in settings if s.key == "model.class_path"]
-        problems += _check(changed, own_keys, inherited)
+        problems += faults(changed, own_keys, inherited)
     if problems:
         raise UserError("The configuration cannot be used.", list(dict.fromkeys(problems)))
 
 
-def _check(settings: Sequence[Setting], own_keys: Mapping[str, object], inherited: Sequence[Setting] = ()) -> list[str]:
-    """Problems of some settings.
+def faults(settings: Sequence[Setting], own_keys: Mapping[str, object], inherited: Sequence[Setting] = ()) -> list[str]:
+    """What is wrong with the settings of one run, each with its place; empty when nothing is.
 
     A later file or option may name another method (``inherited`` settings come first), and keys meant for the earlier
     one then lapse; so a key of the model is known when any named method has it.
@@ -102,17 +102,18 @@ def _settings(arguments: Sequence[str], problems: list[str]) -> Iterator[Setting
             value = arguments[position]
             position += 1
         if option in ("-c", "--config"):
-            yield from _file_settings(Path(value), problems)
+            yield from file_settings(Path(value), problems)
         elif option not in ("-h", "--help", "--print_config"):
             key = option.lstrip("-")
             try:
                 parsed = yaml.safe_load(value) if value else True
             except yaml.YAMLError:
                 parsed = value
-            yield from _flat(key, parsed, "command line")
+            yield from flat(key, parsed, "command line")
 
 
-def _file_settings(path: Path, problems: list[str]) -> Iterator[Setting]:
+def file_settings(path: Path, problems: list[str]) -> Iterator[Setting]:
+    """All settings of a configuration file, in order; what keeps it from being read is added to ``problems``."""
     if not path.is_file():
         problems.append(f"there is no file {path}")
         return
@@ -125,7 +126,7 @@ def _file_settings(path: Path, problems: list[str]) -> Iterator[Setting]:
         problems.append(f"{path}: expected keys and values")
         return
     for key, value in content.items():
-        for setting in _flat(str(key), value, ""):
+        for setting in flat(str(key), value, ""):
             yield Setting(setting.key, setting.value, _line(place, setting.key))
 
 
@@ -138,13 +139,13 @@ def _line(place: Place, key: str) -> str:
     return f"{place.file}:{line}" if line else str(place.file)
 
 
-def _flat(key: str, value: object, place: str) -> Iterator[Setting]:
-    """Descends into groups; a method's own mappings (``model.init_args.objective``) stay whole."""
+def flat(key: str, value: object, place: str) -> Iterator[Setting]:
+    """The settings below a key; a method's own mappings (``model.init_args.objective``) stay whole."""
     depth = {"controls": 3, "model": 2 if key.startswith("model.init_args") else 1}.get(key.split(".")[0], 1)
     parts = len(key.split(".", depth + 1))
     if isinstance(value, Mapping) and value and (parts <= depth or key == "model.init_args"):
         for name, inner in value.items():
-            yield from _flat(f"{key}.{name}", inner, place)
+            yield from flat(f"{key}.{name}", inner, place)
     else:
         yield Setting(key, value, place)
 

@@ -25,6 +25,7 @@ _LEFT = (
     "metrics.csv",
     "test_logits.safetensors",
     "taxonomy.csv",
+    "adapter",
     "checkpoints",
     "controls",
 )

@@ -14,12 +14,14 @@ from hierfit.data.batch import Batch
 from hierfit.data.datamodule import datamodule_of
 from hierfit.methods.base import method_of
 from hierfit.report.kept import LOGITS, TREE
+from hierfit.report.true_tree import TRUE_TREE
 
 
 class KeepTestLogits(Callback):
     """Writes ``logits [n, N]``, ``paths [n, L]`` and ``indices [n]`` of the test split, in the split's order.
 
-    The tree goes beside them, so that they can be read when the data is gone.
+    The tree goes beside them, so that they can be read when the data is gone; and, with ``true_leaf [C]``, the data
+    set's own where another stands in its place.
 
     Each rank writes its own part; the first puts them together. Memory: O(n·N / ranks) on every rank, O(n·N) on the
     first.
@@ -64,13 +66,16 @@ class KeepTestLogits(Callback):
         paths = [self._part_path(rank) for rank in range(trainer.world_size)]
         whole = _joined([load_file(path) for path in paths])
         order = whole["indices"].argsort()
-        # Nodes that were candidates in training: what base-to-novel figures are made from.
-        seen = {"seen": datamodule_of(trainer).task.seen.cpu()}
-        save_file({**{name: values[order] for name, values in whole.items()}, **seen}, mine)
+        data = datamodule_of(trainer)
+        # What base-to-novel figures, and figures on the data set's own tree, are made from.
+        of_tree = {"seen": data.task.seen.cpu(), "true_leaf": data.tree.true_leaf}
+        save_file({**{name: values[order] for name, values in whole.items()}, **of_tree}, mine)
         mine.replace(self.folder / LOGITS)
         for path in paths[1:]:
             path.unlink()
-        method_of(pl_module).taxonomy.to_csv(self.folder / TREE)
+        data.tree.taxonomy.to_csv(self.folder / TREE)
+        if data.tree.taxonomy is not data.tree.true:
+            data.tree.true.to_csv(self.folder / TRUE_TREE)
 
     def _part_path(self, rank: int) -> Path:
         return self.folder / f".{LOGITS}.{rank}"

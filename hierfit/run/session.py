@@ -18,12 +18,13 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 
-import hierfit.methods.lathadapter
-import hierfit.methods.zero_shot  # noqa: F401  (methods can be named by class name alone once imported)
+import hierfit.methods
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
+from hierfit.report.card import ResultCard
 from hierfit.report.table import print_results
+from hierfit.run.artifacts import WriteArtifacts
 from hierfit.run.cards import WriteResultCard
 from hierfit.run.check import check_settings
 from hierfit.run.closing import print_closing
@@ -35,7 +36,7 @@ from hierfit.run.quiet import quieten
 from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
 
-_KEYS: dict[str, tuple[Any, Any, str]] = {
+KEYS: dict[str, tuple[Any, Any, str]] = {
     "name": (str, "experiment", "Name of the experiment."),
     "row": (str | None, None, "Name of the run in tables; default: the method's."),
     "controls": (
@@ -47,8 +48,11 @@ _KEYS: dict[str, tuple[Any, Any, str]] = {
     "folder": (str | None, None, "The run's folder; default: a new one under runs."),
     "wandb": (WandbMode, "auto", "auto: online when a key is configured, else offline."),
 }
-# Keys of Lightning's own subcommands.
-_LIGHTNING_KEYS = {
+"""Keys of a run beside those of model, data and trainer: type, default, help."""
+
+OWN_KEYS: dict[str, Any] = {
+    **{name: kind for name, (kind, _, _) in KEYS.items()},
+    # Lightning's own, of its subcommands.
     "seed_everything": int,
     "ckpt_path": str | None,
     "weights_only": bool | None,
@@ -64,6 +68,9 @@ class Session(LightningCLI):
         self.arguments = list(arguments)
         # Interpolations are resolved after all files and options are merged; abbreviations would hide typos.
         options = {"parser_mode": "omegaconf+", "allow_abbrev": False, "exit_on_error": False}
+        # Of the subcommands only the one that was named: making the parser of each takes a tenth of a second.
+        named = {name: skipped for name, skipped in LightningCLI.subcommands().items() if name in self.arguments[:1]}
+        self.subcommands = lambda: named or LightningCLI.subcommands()  # type: ignore[method-assign]
         super().__init__(
             Method,
             HierarchicalDataModule,
@@ -77,7 +84,7 @@ class Session(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the keys of a run beside those of model, data and trainer."""
-        for name, (kind, default, text) in _KEYS.items():
+        for name, (kind, default, text) in KEYS.items():
             parser.add_argument(f"--{name}", type=kind, default=default, help=text)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -117,7 +124,7 @@ class Session(LightningCLI):
         self.writer = WriteResultCard(self.folder, self.row, config.name, self.seed, settings["model"])
         callbacks: list[Callback] = [SaveSettings(self.folder, settings)]
         if self.subcommand in ("fit", "test"):
-            callbacks += [KeepTestLogits(self.folder), self.writer]
+            callbacks += [KeepTestLogits(self.folder), WriteArtifacts(self.folder), self.writer]
         if self.subcommand == "predict":
             callbacks.append(WritePredictions(self.folder))
         trains = self.subcommand == "fit" and self.model.trains
@@ -153,11 +160,13 @@ class Session(LightningCLI):
 
     def control(self, row: str, changes: Mapping[str, Any]) -> Session:
         """Runs a control: this very command with some keys changed, in a folder inside this run's."""
-        options = [
-            f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in changes.items()
-        ]
         own = [f"--row={row}", f"--folder={control_folder(self.folder, row)}", "--controls=null"]
-        return Session([*self.arguments, *options, *own])
+        return Session([*self.arguments, *as_options(changes), *own])
+
+
+def as_options(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as one writes them on a command line."""
+    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -167,11 +176,11 @@ def run(arguments: Sequence[str]) -> None:
         UserError: The configuration or the data is at fault.
     """
     quieten()
-    check_settings(arguments[1:], {**_LIGHTNING_KEYS, **{name: kind for name, (kind, _, _) in _KEYS.items()}})
-    session = _session(lambda: Session(arguments))
+    check_settings(arguments[1:], OWN_KEYS)
+    session = _started(lambda: Session(arguments))
     if session.subcommand == "fit":
         controls = session.config.fit.controls or {}
-        sessions = [_session(partial(session.control, row, changes)) for row, changes in controls.items()]
+        sessions = [_started(partial(session.control, row, changes)) for row, changes in controls.items()]
         cards = [s.writer.card for s in [*sessions, session] if s.writer.card is not None]
         if session.trainer.is_global_zero:
             print_results(cards)
@@ -183,7 +192,19 @@ def run(arguments: Sequence[str]) -> None:
             print(f"Written to {session.folder}")
 
 
-def _session(start: Callable[[], Session]) -> Session:
+def fit_alone(arguments: Sequence[str]) -> ResultCard:
+    """Runs ``hierfit fit`` with keys that are checked already, without its controls, for a program that runs many.
+
+    Raises:
+        UserError: The configuration or the data is at fault.
+    """
+    session = _started(lambda: Session(["fit", *arguments, "--controls=null"]))
+    assert session.writer.card is not None
+    print_results([session.writer.card])
+    return session.writer.card
+
+
+def _started(start: Callable[[], Session]) -> Session:
     try:
         return start()
     except ArgumentError as error:
@@ -197,3 +218,5 @@ def _import(class_path: str) -> type[Method]:
 
 
 set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+for _name in hierfit.methods.__all__:  # once imported, a method can be named by its class name alone
+    getattr(hierfit.methods, _name)

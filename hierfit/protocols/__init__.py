@@ -1,0 +1,1 @@
+"""Many runs as one experiment. Importing this imports nothing heavy."""
