@@ -7,13 +7,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hierfit.methods.base import Method
+    from hierfit.methods.clip_adapter import CLIPAdapter
+    from hierfit.methods.coop import CoOp
     from hierfit.methods.hier_lora import HierLoRA
     from hierfit.methods.lathadapter import LatHAdapter
+    from hierfit.methods.linear_probe import LinearProbe
+    from hierfit.methods.task_res import TaskRes
+    from hierfit.methods.tip_adapter import TipAdapter, TipAdapterF
     from hierfit.methods.zero_shot import ZeroShot
 
-_HOMES = {"Method": "base", "HierLoRA": "hier_lora", "LatHAdapter": "lathadapter", "ZeroShot": "zero_shot"}
+_HOMES = {
+    "CLIPAdapter": "clip_adapter",
+    "CoOp": "coop",
+    "HierLoRA": "hier_lora",
+    "LatHAdapter": "lathadapter",
+    "LinearProbe": "linear_probe",
+    "Method": "base",
+    "TaskRes": "task_res",
+    "TipAdapter": "tip_adapter",
+    "TipAdapterF": "tip_adapter",
+    "ZeroShot": "zero_shot",
+}
 
-__all__ = ["HierLoRA", "LatHAdapter", "Method", "ZeroShot"]
+__all__ = [
+    "CLIPAdapter",
+    "CoOp",
+    "HierLoRA",
+    "LatHAdapter",
+    "LinearProbe",
+    "Method",
+    "TaskRes",
+    "TipAdapter",
+    "TipAdapterF",
+    "ZeroShot",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -31,7 +31,7 @@ class Method(LightningModule):
     needs: ClassVar[Literal["features", "pixels"]] = "features"
     trains: ClassVar[bool] = True
     # What chose its hyper-parameters within a run; never the test split.
-    tuned_on: ClassVar[Literal["defaults", "val"]] = "defaults"
+    tuned_on: Literal["defaults", "val"] = "defaults"
 
     taxonomy: Taxonomy
     # One collection a decoder; only what a decoder reads differs, the metrics do not.

@@ -1,0 +1,122 @@
+"""Each baseline through the command line: one step, its card, its checkpoint; and what a user may get wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from hierfit.cli import main
+from hierfit.report.card import ResultCard
+
+from .session.conftest import write_bundle, write_card
+
+TRAINED = ["CLIPAdapter", "LinearProbe", "TaskRes", "TipAdapterF"]
+
+
+def command(folder: Path, *options: str, method: str) -> list[str]:
+    """Options of a run of two steps on the small bundle."""
+    keys = {
+        "data.card": folder / "toy.yaml",
+        "data.root": folder / "bundle.safetensors",
+        "data.shots": 4,
+        "data.batch_size": 8,
+        "trainer.accelerator": "cpu",
+        "trainer.max_steps": 2,
+        "trainer.val_check_interval": 2,
+        "trainer.check_val_every_n_epoch": "null",
+        "trainer.log_every_n_steps": 1,
+        "trainer.num_sanity_val_steps": 0,
+        "trainer.use_distributed_sampler": "false",
+        "wandb": "disabled",
+        "model": method,  # by its name alone
+    }
+    return [*(f"--{key}={value}" for key, value in keys.items()), *options]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_bundle(tmp_path / "bundle.safetensors")
+    write_card(tmp_path / "toy.yaml")
+    return tmp_path
+
+
+def logits_of(run: Path) -> torch.Tensor:
+    return load_file(run / "test_logits.safetensors")["logits"]
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_a_trained_baseline_keeps_its_weights_and_tests_alike(method: str, folder: Path) -> None:
+    main(["fit", *command(folder, f"--folder={folder / 'run'}", method=method)])
+    card = ResultCard.read(folder / "run")
+    assert (card.method, card.cost["steps"], card.selected_on, card.tuned_on) == (method, 2, "val", "defaults")
+    assert card.method_settings["class_path"] == f"hierfit.methods.{method}"
+    checkpoint = folder / "run" / "checkpoints" / "selected.ckpt"
+    weights = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert sum(value.numel() for value in weights.values()) == card.parameters["trainable"]
+    again = [
+        "--config",
+        str(folder / "run" / "config.yaml"),
+        f"--ckpt_path={checkpoint}",
+        f"--folder={folder / 'again'}",
+    ]
+    main(["test", *again])
+    assert torch.equal(logits_of(folder / "again"), logits_of(folder / "run"))
+
+
+def test_tip_adapter_needs_no_training(folder: Path) -> None:
+    main(["fit", *command(folder, f"--folder={folder / 'run'}", method="TipAdapter")])
+    card = ResultCard.read(folder / "run")
+    assert (card.selected_on, card.tuned_on, card.parameters["trainable"]) == ("nothing", "defaults", 0)
+    assert not (folder / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("method", ["TipAdapter", "TipAdapterF"])
+def test_a_search_reads_val_and_says_so(method: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", *command(folder, f"--folder={folder / 'run'}", "--model.search=true", method=method)])
+    assert "were chosen on val" in capsys.readouterr().out
+    assert ResultCard.read(folder / "run").tuned_on == "val"
+    write_bundle(folder / "bundle.safetensors", val=False)
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *command(folder, f"--folder={folder / 'none'}", "--model.search=true", method=method)])
+    assert stop.value.code == 2
+    assert "model.search needs a validation split" in capsys.readouterr().err
+    assert not (folder / "none").exists()
+
+
+def test_text_that_is_class_means_will_do(folder: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    path = folder / "bundle.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = {name: value for name, value in load_file(path).items() if not name.startswith("text.")}
+    save_file(tensors, path, metadata)
+    for method in [*TRAINED, "TipAdapter"]:
+        main(["fit", *command(folder, f"--folder={folder / method}", method=method)])
+        assert ResultCard.read(folder / method).data["text_source"] == "class means"
+
+
+def test_coop_learns_through_the_text_tower(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = yaml.safe_load((Path(__file__).parents[2] / "data_cards" / "fieldguide.yaml").read_text())
+    content |= {"name": "toy", "levels": {"family": 2, "genus": 4, "species": 8}}
+    content["layout"] |= {
+        "guide": {"families": 2, "genera": 2, "species": 2},
+        "per_leaf": {"train": 4, "val": 1, "test": 1},
+    }
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    given = [f"--data.cache_dir={tmp_path / 'cache'}", "--data.num_workers=0", "--data.root=null"]
+    main(["fit", *command(tmp_path, *given, f"--folder={tmp_path / 'run'}", method="CoOp")])
+    weights = torch.load(tmp_path / "run" / "checkpoints" / "selected.ckpt", weights_only=True)["state_dict"]
+    assert {name: tuple(value.shape) for name, value in weights.items()} == {"classifier.context": (1, 16, 128)}
+
+    write_bundle(tmp_path / "bundle.safetensors")
+    write_card(tmp_path / "toy.yaml")
+    with pytest.raises(SystemExit):
+        main(["fit", *command(tmp_path, f"--folder={tmp_path / 'none'}", method="CoOp")])
+    assert "CoOp needs a text tower" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
