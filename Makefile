@@ -12,7 +12,7 @@ DEVICES ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train grid test lint format bench pretrain clean
+.PHONY: help setup train grid ablate test lint format bench pretrain clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ experiments/grids/$(GRID).yaml:
 
 grid: $(VENV)/.installed experiments/grids/$(GRID).yaml ## run many cells side by side, none twice: GRID= ARGS="--jobs 2 --dry-run"
 	@$(BIN)/hierfit grid experiments/grids/$(GRID).yaml $(ARGS)
+
+ablate: $(VENV)/.installed experiments/$(EXP).yaml ## does the tree help? true, shuffled, flat, …: EXP= ARGS="--seeds 1 2 3"
+	@$(BIN)/hierfit ablate-tree --config experiments/base.yaml --config experiments/$(EXP).yaml $(ARGS)
 
 test: $(VENV)/.installed-dev ## run the whole test suite: ARGS="-k taxonomy"
 	$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 from hierfit import __version__
 from hierfit.errors import UserError
+
+# OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
+# It is read when torch is imported, which nothing above does.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _TRAINING = {
     "fit": "train an experiment, test the selected checkpoint, run its controls, print the table",
@@ -40,6 +45,12 @@ def _grid(arguments: Sequence[str]) -> None:
     grid(arguments)
 
 
+def _ablate_tree(arguments: Sequence[str]) -> None:
+    from hierfit.protocols.ablate_tree import ablate_tree
+
+    ablate_tree(arguments)
+
+
 def _merge(arguments: Sequence[str]) -> None:
     from hierfit.methods.hier_lora.merge import merge
 
@@ -54,6 +65,7 @@ def _train(command: str, arguments: Sequence[str]) -> None:
 
 _LIGHT: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "grid": (_grid, "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice"),
+    "ablate-tree": (_ablate_tree, "does my tree help? one experiment on the true tree and on others, with a verdict"),
     "results": (_results, "tables of finished runs: means with intervals over seeds, differences to a control"),
     "compare": (_compare, "two runs sample by sample: McNemar's test and bootstrap intervals"),
     "merge": (_merge, "a trained LoRA adapter and its backbone as one transformers folder"),

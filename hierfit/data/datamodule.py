@@ -15,6 +15,7 @@ from hierfit.data.images import Files
 from hierfit.data.loader import AugmentedBatches, FeatureBatches, Loader, PixelBatches, Rows
 from hierfit.data.novel import Novel
 from hierfit.data.prepare import Choice, Prepared, prepare, summary
+from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError
 
 Augment = Literal["none", "crop", "crop_flip"]
@@ -38,6 +39,10 @@ class HierarchicalDataModule(LightningDataModule):
             `val`.
         novel: Classes held back from training and validation, to be met in the test: `halves` of all leaves by
             name, half of the `siblings` in each family, or whole `subtrees`. null holds none back.
+        tree: What the method is told of the classes' order: the `true` tree, or one over the same leaves in its place,
+            to see whether the true one helps. `shuffled`: the same shape with leaves at random places of their level,
+            by `seed`. `flat`: no tree. `truncated`: without the levels between the coarsest and the leaves.
+            `induced`: grown from the leaves' text. Draw, classes held back, and the leaves' text stay the same.
         seed: Of the draw and of the order of batches.
         batch_size: Training samples a step and process.
         eval_batch_size: The same outside of training.
@@ -66,6 +71,7 @@ class HierarchicalDataModule(LightningDataModule):
         shots_policy: Literal["error", "all"] = "error",
         val_shots: Literal["coop", "all"] = "coop",
         novel: Novel | None = None,
+        tree: Tree = "true",
         seed: int = 0,
         batch_size: int = 128,
         eval_batch_size: int = 512,
@@ -93,13 +99,15 @@ class HierarchicalDataModule(LightningDataModule):
             problems.append(f"data.augment: {augment}, must be one of {', '.join(get_args(Augment))}")
         if novel is not None and novel not in get_args(Novel):
             problems.append(f"data.novel: {novel}, must be null or one of {', '.join(get_args(Novel))}")
+        if tree not in get_args(Tree):
+            problems.append(f"data.tree: {tree}, must be one of {', '.join(get_args(Tree))}")
         if not 0 < crop_area <= 1:
             problems.append(f"data.crop_area: {crop_area}, must be above 0 and at most 1")
         if problems:
             raise UserError("these values cannot be used", problems)
         self.card = load_card(card)
         self.root, self.backbone, self.needs = root, backbone, needs
-        self.choice = Choice(shots, seed, shots_policy, val_shots, novel)
+        self.choice = Choice(shots, seed, shots_policy, val_shots, novel, tree)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
         self.num_workers = min(available_cores(), 8) if num_workers is None else num_workers
         self.augment, self.crop_area, self.keep_mib = augment, crop_area, keep_mib
@@ -132,6 +140,11 @@ class HierarchicalDataModule(LightningDataModule):
     def task(self) -> Task:
         """What a method may know of the data before training."""
         return self._prepare().task
+
+    @property
+    def tree(self) -> StandIn:
+        """What the task's tree has to do with the data set's own."""
+        return self._prepare().tree
 
     @property
     def has_val(self) -> bool:

@@ -18,6 +18,7 @@ from hierfit.data.novel import Novel, novel_leaves, seen_nodes
 from hierfit.data.splits import ShotsPolicy, draw_fingerprint, training_split, validation_split
 from hierfit.data.table import Images, Split, Table, read_table
 from hierfit.data.text import class_means
+from hierfit.data.trees import StandIn, Tree, stand_in
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -34,6 +35,7 @@ class Choice:
     shots_policy: ShotsPolicy = "error"
     val_shots: ValShots = "coop"
     novel: Novel | None = None
+    tree: Tree = "true"
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,17 @@ class Prepared:
     """A data set ready for training.
 
     Attributes:
-        table: The whole data set.
-        splits: What is taken of `train`, `test` and, if there is one, `val`; with features unless pixels
-            are wanted.
+        table: The whole data set, on its own tree.
+        tree: What the task's tree has to do with that one.
+        splits: What is taken of `train`, `test` and, if there is one, `val`, on the task's tree; with features unless
+            pixels are wanted.
         task: What a method may know.
         backbone: What made the features, or encodes them.
         fingerprint: Hash of its weights and preprocessing before training; for a file of features, of it.
     """
 
     table: Table
+    tree: StandIn
     splits: dict[str, Split]
     task: Task
     backbone: str
@@ -72,10 +76,18 @@ def prepare(
     Features lie in a folder for card, towers and code version, under a hash of each picture's file (place, size,
     time) or of how it is drawn.
 
+    Draw, classes held back and prompts are those of the data set's own tree. Another in its place comes last, so that
+    nothing else differs.
+
     Raises:
         UserError: The data are not as the card says, a leaf has too few images, pictures cannot be decoded,
-            or data set, backbone and needs do not go together.
+            or data set, tree, backbone and needs do not go together.
     """
+    if needs == "pixels" and choice.tree == "induced":
+        raise UserError(
+            "data.tree: induced: its inner nodes have no names for a text tower to read, and this method trains one",
+            hint="Choose another tree, or a method that works on features.",
+        )
     table = read_table(card, root)
     seen = torch.ones(table.taxonomy.num_nodes, dtype=torch.bool)
     if choice.novel is not None:
@@ -86,7 +98,7 @@ def prepare(
         splits["val"] = validation_split(table, shots, choice.seed, seen)
     splits["test"] = table.splits["test"]
     if table.images is None:
-        return _from_features(card, table, splits, seen, needs)
+        return _from_features(card, table, splits, seen, needs, choice)
     if backbone is None:
         raise UserError(f"card {card.name!r} holds pictures: data.backbone must name what encodes them")
     towers = Backbone.load(backbone).to(device)
@@ -100,9 +112,11 @@ def prepare(
         cache = VectorCache(caches / digest(VERSION, "images", towers.fingerprint).hex())
         splits = _encoded(splits, table.images, towers, cache, num_workers)
     fingerprint = towers.fingerprint
-    prompts = tuple(map(tuple, node_texts(table.taxonomy, card.templates)))
-    task = _task(table, splits, seen, text, "prompts", prompts, towers.logit_scale, towers.cpu())
-    return Prepared(table, splits, task, backbone, fingerprint)
+    tree = stand_in(choice.tree, table.taxonomy, choice.seed, text)
+    splits = _on(tree, choice.tree, splits)
+    prompts = _prompts(tree, node_texts(table.taxonomy, card.templates))
+    task = _task(tree, splits, seen, tree.text(text), "prompts", prompts, towers.logit_scale, towers.cpu())
+    return Prepared(table, tree, splits, task, backbone, fingerprint)
 
 
 def node_features(
@@ -119,26 +133,54 @@ def node_features(
     return text
 
 
-def _from_features(card: DataCard, table: Table, splits: dict[str, Split], seen: Tensor, needs: Needs) -> Prepared:
+def _from_features(
+    card: DataCard, table: Table, splits: dict[str, Split], seen: Tensor, needs: Needs, choice: Choice
+) -> Prepared:
     if needs == "pixels":
         raise UserError(
             f"card {card.name!r} holds features only, but this method trains the towers and needs pictures",
             hint="Choose a card with pictures, or a method that works on features.",
         )
-    encoded, train = table.encoded, splits["train"]
+    encoded = table.encoded
     assert encoded is not None
-    assert train.features is not None
-    text, source = encoded.text, "bundle"
-    if text is None and not seen.all():
+    if encoded.text is None and not seen.all():
         raise UserError(
             f"card {card.name!r} has no text features, so nothing is known of classes held back (data.novel)",
             hint="Choose a card with pictures or with text features.",
         )
-    if text is None:
-        text = class_means(train.features, table.taxonomy.paths(train.nodes), table.taxonomy)
-        source = "class means"
-    task = _task(table, splits, seen, text, source, None, encoded.logit_scale, None)
-    return Prepared(table, splits, task, encoded.backbone, encoded.fingerprint)
+    tree = stand_in(choice.tree, table.taxonomy, choice.seed, encoded.text)
+    splits = _on(tree, choice.tree, splits)
+    if encoded.text is not None:
+        text, source = tree.text(encoded.text), "bundle"
+    else:
+        train = splits["train"]
+        assert train.features is not None
+        text, source = class_means(train.features, tree.taxonomy.paths(train.nodes), tree.taxonomy), "class means"
+    task = _task(tree, splits, seen, text, source, None, encoded.logit_scale, None)
+    return Prepared(table, tree, splits, task, encoded.backbone, encoded.fingerprint)
+
+
+def _on(tree: StandIn, kind: Tree, splits: dict[str, Split]) -> dict[str, Split]:
+    """Splits with their labels on another tree; only leaves are in both.
+
+    Raises:
+        UserError: Samples are labelled at inner nodes.
+    """
+    moved = {name: replace(split, nodes=tree.nodes(split.nodes)) for name, split in splits.items()}
+    lost = {name: int(((moved[name].nodes < 0) & (split.nodes >= 0)).sum()) for name, split in splits.items()}
+    if any(lost.values()):
+        raise UserError(
+            f"data.tree: {kind}: samples are labelled at inner nodes, which only the data set's own tree has",
+            [f"{name}: {count} of {len(splits[name])} samples" for name, count in lost.items() if count],
+            "Other trees can be tried on samples that are labelled at leaves.",
+        )
+    return moved
+
+
+def _prompts(tree: StandIn, texts: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...] | None:
+    """Each node's own of the true tree's prompts; None where a node has none."""
+    origin = tree.origin.tolist()
+    return None if -1 in origin else tuple(tuple(texts[node]) for node in origin)
 
 
 def _encoded(
@@ -152,7 +194,7 @@ def _encoded(
 
 
 def _task(
-    table: Table,
+    tree: StandIn,
     splits: dict[str, Split],
     seen: Tensor,
     text: Tensor,
@@ -161,17 +203,19 @@ def _task(
     logit_scale: float,
     backbone: Backbone | None,
 ) -> Task:
+    """The task on a tree, from ``seen`` nodes of the true one."""
     train = splits["train"]
+    novel = ~seen[tree.true.leaves][tree.true_leaf]
     return Task(
-        taxonomy=table.taxonomy,
+        taxonomy=tree.taxonomy,
         text=text,
         text_source=text_source,
         prompts=prompts,
-        seen=seen,
+        seen=seen_nodes(tree.taxonomy, novel),
         logit_scale=logit_scale,
         backbone=backbone,
         train_features=train.features,
-        train_paths=table.taxonomy.paths(train.nodes),
+        train_paths=tree.taxonomy.paths(train.nodes),
     )
 
 
@@ -182,7 +226,9 @@ def summary(prepared: Prepared, card: DataCard, choice: Choice) -> dict[str, obj
         "card_version": card.version,
         "card_fingerprint": card.fingerprint,
         "levels": dict(card.levels),
+        "tree": choice.tree,
         "taxonomy_fingerprint": prepared.task.taxonomy.fingerprint,
+        "true_taxonomy_fingerprint": prepared.table.taxonomy.fingerprint,
         "protocol": "all classes" if choice.novel is None else f"novel {choice.novel}",
         "shots": choice.shots,
         "seed": choice.seed,

@@ -52,7 +52,7 @@ def grid(arguments: Sequence[str]) -> None:
     if options.dry_run:
         _list(chosen, console)
         return
-    failed = _run(file, chosen, options.jobs, console)
+    failed = run_cells(file, chosen, options.jobs, console)
     for cell, error in failed.items():
         console.print(Text(f"failed: {cell.label}: {error}", "red"), soft_wrap=True)
         console.print(Text(f"        {cell.folder / LOG}"), soft_wrap=True)
@@ -91,7 +91,7 @@ def _list(cells: Sequence[Cell], console: Console) -> None:
     console.print(Text(f"{len(cells)} cells: {counts}"))
 
 
-def _run(file: GridFile, cells: Sequence[Cell], jobs: int | None, console: Console) -> dict[Cell, str]:
+def run_cells(file: GridFile, cells: Sequence[Cell], jobs: int | None, console: Console) -> dict[Cell, str]:
     """Runs what is not done; the cells that failed, with the first lines of their errors."""
     rest = [cell for cell in cells if not finished(cell)]
     if not rest:

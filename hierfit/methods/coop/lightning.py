@@ -74,6 +74,10 @@ class CoOp(Baseline):
                 "CoOp needs a text tower, and a feature bundle has none",
                 hint="Use TaskRes, or a data card with images and a backbone.",
             )
+        if task.prompts is None:
+            raise UserError(
+                "CoOp writes prompts from names, and an induced tree's nodes have none", hint="Set data.tree."
+            )
         names = [group[0] for group in node_texts(tree, {level: [hparams.name] for level in tree.levels})]
         prompted = trained_nodes(task) if hparams.class_specific else torch.arange(tree.num_nodes)
         # Prompts of like length share a chunk, which is padded to its longest.
