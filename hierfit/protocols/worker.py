@@ -40,7 +40,8 @@ def work(connection: Connection, environment: Mapping[str, str], threads: int) -
     quieten()
     with suppress(EOFError, OSError), shared_data(ready=lambda: connection.send(Outcome("ready"))):
         while (order := connection.recv()) is not None:
-            outcome = _carry_out(order, min(threads, 8))
+            # With one thread there is none to spare, and starting a process to decode costs seconds of it.
+            outcome = _carry_out(order, min(threads, 8) if threads > 1 else 0)
             connection.send(outcome)
             if outcome.retires:
                 return

@@ -18,6 +18,7 @@ from hierfit.losses.objective import Objective
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import scaled_cosine
 from hierfit.methods.hier_lora.adapter import LoraChoice, Towers, adapt, save_adapter
+from hierfit.methods.hier_lora.transfer import TextClassifier
 
 DEFAULT_OBJECTIVE = {"hisce": 1.0, "tp_kl": 1.0}
 _FINAL_LR = 1e-6
@@ -137,6 +138,18 @@ class HierLoRA(Method):
         """The objective's terms."""
         terms: dict[str, Tensor] = self.objective(self(batch.inputs), batch.paths)
         return terms
+
+    def transfer(self, task: Task) -> TextClassifier:
+        """The other classes' prompts through the trained towers.
+
+        Raises:
+            UserError: The task has no prompts.
+        """
+        if task.prompts is None:
+            raise UserError("HierLoRA reads the prompts of classes, and these have none")
+        hparams: Any = self.hparams
+        nodes = task.text if self.encoder is None else NodeEncoder(self.backbone, task.prompts, hparams.text_chunk)
+        return TextClassifier(self.backbone, nodes, self.log_scale.detach())
 
     def describe(self) -> list[str]:
         """Where LoRA sits, what share of the parameters is trained, and the objective."""
