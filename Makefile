@@ -12,7 +12,7 @@ DEVICES ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train grid ablate test lint format bench pretrain clean
+.PHONY: help setup train grid ablate reproduce test lint format bench pretrain clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ grid: $(VENV)/.installed experiments/grids/$(GRID).yaml ## run many cells side b
 
 ablate: $(VENV)/.installed experiments/$(EXP).yaml ## does the tree help? true, shuffled, flat, …: EXP= ARGS="--seeds 1 2 3"
 	@$(BIN)/hierfit ablate-tree --config experiments/base.yaml --config experiments/$(EXP).yaml $(ARGS)
+
+reproduce: $(VENV)/.installed ## run the cheap experiments again: inside or outside what they state? ARGS="--seed 2"
+	@$(BIN)/hierfit reproduce $(ARGS)
 
 test: $(VENV)/.installed-dev ## run the whole test suite: ARGS="-k taxonomy"
 	$(BIN)/python -m pytest -n 2 $(ARGS)

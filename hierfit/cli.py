@@ -39,6 +39,12 @@ def _compare(arguments: Sequence[str]) -> None:
     compare(arguments)
 
 
+def _plot(arguments: Sequence[str]) -> None:
+    from hierfit.report.plot import plot
+
+    plot(arguments)
+
+
 def _grid(arguments: Sequence[str]) -> None:
     from hierfit.protocols.grid import grid
 
@@ -49,6 +55,12 @@ def _ablate_tree(arguments: Sequence[str]) -> None:
     from hierfit.protocols.ablate_tree import ablate_tree
 
     ablate_tree(arguments)
+
+
+def _reproduce(arguments: Sequence[str]) -> None:
+    from hierfit.protocols.reproduce import reproduce
+
+    reproduce(arguments)
 
 
 def _merge(arguments: Sequence[str]) -> None:
@@ -66,7 +78,9 @@ def _train(command: str, arguments: Sequence[str]) -> None:
 _LIGHT: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "grid": (_grid, "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice"),
     "ablate-tree": (_ablate_tree, "does my tree help? one experiment on the true tree and on others, with a verdict"),
+    "reproduce": (_reproduce, "experiments again, and whether they find what their files say"),
     "results": (_results, "tables of finished runs: means with intervals over seeds, differences to a control"),
+    "plot": (_plot, "curves over shots of finished runs, with intervals over seeds"),
     "compare": (_compare, "two runs sample by sample: McNemar's test and bootstrap intervals"),
     "merge": (_merge, "a trained LoRA adapter and its backbone as one transformers folder"),
     "rescore": (_rescore, "metrics of finished runs again from their test logits, without training"),

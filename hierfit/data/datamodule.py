@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import torch
 from lightning import LightningDataModule, Trainer
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from hierfit.data.augment import TrainTransform
 from hierfit.data.batch import Batch, Task
 from hierfit.data.card import load_card
+from hierfit.data.coarse import depth_of
 from hierfit.data.encode import available_cores
 from hierfit.data.images import Files
 from hierfit.data.loader import AugmentedBatches, FeatureBatches, Loader, PixelBatches, Rows
 from hierfit.data.novel import Novel
 from hierfit.data.prepare import Choice, Prepared, prepare, summary
+from hierfit.data.transfer import Target, prepare_targets, target_cards
 from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError
 
@@ -43,6 +47,11 @@ class HierarchicalDataModule(LightningDataModule):
             to see whether the true one helps. `shuffled`: the same shape with leaves at random places of their level,
             by `seed`. `flat`: no tree. `truncated`: without the levels between the coarsest and the leaves.
             `induced`: grown from the leaves' text. Draw, classes held back, and the leaves' text stay the same.
+        train_level: Finest level whose labels training and validation are told; the test is as fine as ever. The draw
+            stays K images a leaf. null, or the finest level, tells all.
+        targets: Other data sets to test on once the training is done: for each card its root, null where it draws its
+            own. They have no say in training or selection. Where the classes are the source's, the method is used as
+            it is; other classes only some methods can score.
         seed: Of the draw and of the order of batches.
         batch_size: Training samples a step and process.
         eval_batch_size: The same outside of training.
@@ -72,6 +81,8 @@ class HierarchicalDataModule(LightningDataModule):
         val_shots: Literal["coop", "all"] = "coop",
         novel: Novel | None = None,
         tree: Tree = "true",
+        train_level: str | None = None,
+        targets: dict[str, str | None] | None = None,
         seed: int = 0,
         batch_size: int = 128,
         eval_batch_size: int = 512,
@@ -103,24 +114,34 @@ class HierarchicalDataModule(LightningDataModule):
             problems.append(f"data.tree: {tree}, must be one of {', '.join(get_args(Tree))}")
         if not 0 < crop_area <= 1:
             problems.append(f"data.crop_area: {crop_area}, must be above 0 and at most 1")
+        if novel is not None and train_level is not None:
+            problems.append("data.novel and data.train_level: a run holds back either classes or levels, not both")
+        if targets and tree != "true":
+            problems.append(f"data.targets: they are read on their own trees, which data.tree: {tree} is not")
         if problems:
             raise UserError("these values cannot be used", problems)
         self.card = load_card(card)
+        if train_level is not None and depth_of(self.card.levels, train_level) == len(self.card.levels) - 1:
+            train_level = None
+        self.target_cards = target_cards(self.card, targets or {})
         self.root, self.backbone, self.needs = root, backbone, needs
-        self.choice = Choice(shots, seed, shots_policy, val_shots, novel, tree)
+        self.choice = Choice(shots, seed, shots_policy, val_shots, novel, tree, train_level)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
         self.num_workers = min(available_cores(), 8) if num_workers is None else num_workers
         self.augment, self.crop_area, self.keep_mib = augment, crop_area, keep_mib
         self.cache_dir = cache_dir
         self._prepared: Prepared | None = None
+        self._targets: tuple[Target, ...] | None = None
 
     def prepare_data(self) -> None:
         """Encodes what is not in the cache yet."""
-        self._prepare()
+        self.setup()
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the data; does nothing the second time."""
         self._prepare()
+        # Now, not after training: who waited for that should not learn then that a target's root is wrong.
+        _ = self.targets
 
     def _prepare(self) -> Prepared:
         if self._prepared is None:
@@ -132,9 +153,29 @@ class HierarchicalDataModule(LightningDataModule):
                 self.choice,
                 self.cache_dir,
                 self.num_workers,
-                self.trainer.strategy.root_device if self.trainer else "cpu",
+                self._device,
             )
         return self._prepared
+
+    @property
+    def _device(self) -> torch.device | str:
+        return self.trainer.strategy.root_device if self.trainer else "cpu"
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What a trained method is tested on beside its own test split."""
+        if self._targets is None:
+            self._targets = prepare_targets(
+                self.target_cards,
+                self.card.name,
+                self._prepare(),
+                self.backbone,
+                self.needs,
+                self.cache_dir,
+                self.num_workers,
+                self._device,
+            )
+        return self._targets
 
     @property
     def task(self) -> Task:
@@ -145,6 +186,12 @@ class HierarchicalDataModule(LightningDataModule):
     def tree(self) -> StandIn:
         """What the task's tree has to do with the data set's own."""
         return self._prepare().tree
+
+    @property
+    def base(self) -> Tensor:
+        """Which nodes base-to-novel figures count as base ``[N]`` bool: all, where no classes were held back."""
+        seen = self.task.seen
+        return seen if self.choice.novel is not None else torch.ones_like(seen)
 
     @property
     def has_val(self) -> bool:
@@ -180,13 +227,28 @@ class HierarchicalDataModule(LightningDataModule):
         """All of the test split, in order."""
         return self._loader("test", self.eval_batch_size)
 
+    def target_dataloader(self, target: Target) -> Loader:
+        """All of a target's test split, in order."""
+        paths, split = target.task.taxonomy.paths(target.split.nodes), target.split
+        rows = Rows(len(split), self.eval_batch_size, None, *self._ranks)
+        if split.features is not None:
+            return Loader(FeatureBatches(split.features, paths), rows, 0)
+        assert target.images is not None
+        assert target.task.backbone is not None
+        pictures = PixelBatches(split.keys, target.images, target.task.backbone.preprocess, paths, 0)
+        return Loader(pictures, rows, self.num_workers)
+
     def predict_dataloader(self) -> Loader:
         """The test split."""
         return self.test_dataloader()
 
+    @property
+    def _ranks(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
     def _loader(self, name: str, batch_size: int, seed: int | None = None, drop_last: bool = False) -> Loader:
         split = self._prepare().splits[name]
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, world = self._ranks
         if seed is not None and len(split) < world:
             raise UserError(f"{len(split)} training images cannot be shared by {world} processes")
         rows = Rows(len(split), batch_size, seed, rank, world, drop_last)

@@ -13,6 +13,7 @@ from hierfit.backbone import Backbone, encode_nodes, node_texts
 from hierfit.data.batch import Task
 from hierfit.data.cache import VERSION, VectorCache, cache_root, digest
 from hierfit.data.card import DataCard
+from hierfit.data.coarse import coarsened, depth_of
 from hierfit.data.encode import check, encode
 from hierfit.data.novel import Novel, novel_leaves, seen_nodes
 from hierfit.data.splits import ShotsPolicy, draw_fingerprint, training_split, validation_split
@@ -36,6 +37,7 @@ class Choice:
     val_shots: ValShots = "coop"
     novel: Novel | None = None
     tree: Tree = "true"
+    train_level: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ def prepare(
     Features lie in a folder for card, towers and code version, under a hash of each picture's file (place, size,
     time) or of how it is drawn.
 
-    Draw, classes held back and prompts are those of the data set's own tree. Another in its place comes last, so that
-    nothing else differs.
+    Draw, classes held back and prompts are those of the data set's own tree. Another in its place comes after them, so
+    that nothing else differs; and last, labels below `Choice.train_level` are taken from training and validation.
 
     Raises:
         UserError: The data are not as the card says, a leaf has too few images, pictures cannot be decoded,
@@ -113,9 +115,9 @@ def prepare(
         splits = _encoded(splits, table.images, towers, cache, num_workers)
     fingerprint = towers.fingerprint
     tree = stand_in(choice.tree, table.taxonomy, choice.seed, text)
-    splits = _on(tree, choice.tree, splits)
+    splits, told = _told(tree, choice, _on(tree, choice.tree, splits), seen)
     prompts = _prompts(tree, node_texts(table.taxonomy, card.templates))
-    task = _task(tree, splits, seen, tree.text(text), "prompts", prompts, towers.logit_scale, towers.cpu())
+    task = _task(tree, splits, told, tree.text(text), "prompts", prompts, towers.logit_scale, towers.cpu())
     return Prepared(table, tree, splits, task, backbone, fingerprint)
 
 
@@ -143,20 +145,21 @@ def _from_features(
         )
     encoded = table.encoded
     assert encoded is not None
-    if encoded.text is None and not seen.all():
+    tree = stand_in(choice.tree, table.taxonomy, choice.seed, encoded.text)
+    splits, told = _told(tree, choice, _on(tree, choice.tree, splits), seen)
+    if encoded.text is None and not told.all():
+        key = "data.novel" if choice.novel is not None else "data.train_level"
         raise UserError(
-            f"card {card.name!r} has no text features, so nothing is known of classes held back (data.novel)",
+            f"card {card.name!r} has no text features, so nothing is known of classes held back ({key})",
             hint="Choose a card with pictures or with text features.",
         )
-    tree = stand_in(choice.tree, table.taxonomy, choice.seed, encoded.text)
-    splits = _on(tree, choice.tree, splits)
     if encoded.text is not None:
         text, source = tree.text(encoded.text), "bundle"
     else:
         train = splits["train"]
         assert train.features is not None
         text, source = class_means(train.features, tree.taxonomy.paths(train.nodes), tree.taxonomy), "class means"
-    task = _task(tree, splits, seen, text, source, None, encoded.logit_scale, None)
+    task = _task(tree, splits, told, text, source, None, encoded.logit_scale, None)
     return Prepared(table, tree, splits, task, encoded.backbone, encoded.fingerprint)
 
 
@@ -175,6 +178,30 @@ def _on(tree: StandIn, kind: Tree, splits: dict[str, Split]) -> dict[str, Split]
             "Other trees can be tried on samples that are labelled at leaves.",
         )
     return moved
+
+
+def _told(tree: StandIn, choice: Choice, splits: dict[str, Split], seen: Tensor) -> tuple[dict[str, Split], Tensor]:
+    """Splits with no more of the labels than training and validation are told, and the nodes these can name.
+
+    Args:
+        tree: The task's.
+        choice: Its `train_level` is a level of that tree.
+        splits: On that tree.
+        seen: Nodes of the true tree that are not held back.
+
+    Returns:
+        Splits, and which nodes of the task's tree are seen ``[N]`` bool.
+    """
+    taxonomy = tree.taxonomy
+    seen = seen_nodes(taxonomy, ~seen[tree.true.leaves][tree.true_leaf])
+    if choice.train_level is None:
+        return splits, seen
+    depth = depth_of(taxonomy.levels, choice.train_level)
+    told = {
+        name: split if name == "test" else replace(split, nodes=coarsened(split.nodes, taxonomy, depth))
+        for name, split in splits.items()
+    }
+    return told, seen & (taxonomy.level <= depth)
 
 
 def _prompts(tree: StandIn, texts: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...] | None:
@@ -203,20 +230,25 @@ def _task(
     logit_scale: float,
     backbone: Backbone | None,
 ) -> Task:
-    """The task on a tree, from ``seen`` nodes of the true one."""
+    """The task on a tree, of which nodes are ``seen``."""
     train = splits["train"]
-    novel = ~seen[tree.true.leaves][tree.true_leaf]
     return Task(
         taxonomy=tree.taxonomy,
         text=text,
         text_source=text_source,
         prompts=prompts,
-        seen=seen_nodes(tree.taxonomy, novel),
+        seen=seen,
         logit_scale=logit_scale,
         backbone=backbone,
         train_features=train.features,
         train_paths=tree.taxonomy.paths(train.nodes),
     )
+
+
+def _protocol(choice: Choice) -> str:
+    if choice.train_level is not None:
+        return f"labels down to {choice.train_level}"
+    return "all classes" if choice.novel is None else f"novel {choice.novel}"
 
 
 def summary(prepared: Prepared, card: DataCard, choice: Choice) -> dict[str, object]:
@@ -229,7 +261,7 @@ def summary(prepared: Prepared, card: DataCard, choice: Choice) -> dict[str, obj
         "tree": choice.tree,
         "taxonomy_fingerprint": prepared.task.taxonomy.fingerprint,
         "true_taxonomy_fingerprint": prepared.table.taxonomy.fingerprint,
-        "protocol": "all classes" if choice.novel is None else f"novel {choice.novel}",
+        "protocol": _protocol(choice),
         "shots": choice.shots,
         "seed": choice.seed,
         "draw": {name: draw_fingerprint(split.keys) for name, split in prepared.splits.items()},

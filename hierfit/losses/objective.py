@@ -53,12 +53,14 @@ class Objective(nn.Module):
             ``{"hisce": {"weight": 1.0, "epsilon": [0.0, 0.3]}, "js": 20}``. A loss of weight 0 is computed and
             reported, without gradient.
         taxonomy: The tree.
-        seen: Nodes that may be candidates ``[N]`` bool; None for all. Logits of the others are not read, and their
-            labels count as unknown: classes that training must not see are not pushed away from its images.
+        seen: Nodes that may be candidates ``[N]`` bool, each with its ancestors; None for all. Logits of the others
+            are not read, and their labels count as unknown: classes that training must not see are not pushed away
+            from its images. Seen nodes with no seen child are the leaves of what the losses see.
 
     Raises:
         UserError: Names every unknown loss or option, every value out of range, and every level that does not
             exist; or no weight is positive.
+        ValueError: A node is seen, but not its parent; or none is.
     """
 
     seen: Tensor | None
@@ -179,7 +181,9 @@ def _restrict(taxonomy: Taxonomy, seen: Tensor) -> tuple[Taxonomy, Tensor | None
     """The tree of the seen nodes, their ids ``[M]``, and where each old id now is ``[N + 1]``; −1 stays −1."""
     if seen.all():
         return taxonomy, None, None
-    small, kept = taxonomy.keeping(taxonomy.leaves[seen[taxonomy.leaves]])
+    small, kept = taxonomy.keeping(seen.nonzero()[:, 0])
+    if len(kept) > int(seen.sum()):
+        raise ValueError("seen holds a node without its parent")
     position = kept.new_full((taxonomy.num_nodes + 1,), -1)
     position[kept] = torch.arange(len(kept), device=kept.device)
     return small, kept, position

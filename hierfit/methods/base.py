@@ -64,6 +64,26 @@ class Method(LightningModule):
     def write_artifacts(self, folder: Path) -> None:
         """Writes what other programs can open (an adapter, say) into the run's folder, with the tested weights."""
 
+    def transfer(self, task: Task) -> nn.Module:
+        """What scores other classes with what was learnt; the method itself stays as it is.
+
+        Args:
+            task: Of the other classes, on the backbone of this one; nothing in it is to be trained on.
+
+        Returns:
+            A module from inputs to logits ``[B, N']`` over the task's nodes.
+
+        Raises:
+            UserError: The method has nothing to score them by.
+        """
+        from hierfit import methods
+
+        able = [name for name in methods.__all__ if getattr(methods, name).transfer is not Method.transfer]
+        raise UserError(
+            f"{type(self).__name__} cannot score classes it was not trained on",
+            hint=f"{', '.join(able)} can. Other methods take data.targets with the source's classes only.",
+        )
+
     def audit(self, optimizers: Any) -> None:
         """Checks the optimiser(s) before training; raises if a parameter would be updated wrongly."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hierfit.geometry.island import fp32_island
 
@@ -14,3 +14,24 @@ def scaled_cosine(images: Tensor, nodes: Tensor, scale: float | Tensor) -> Tenso
     In bf16 a cosine has 8 bits; times 100, that is an error of ±0.2 in every logit.
     """
     return scale * images @ nodes.T
+
+
+class CosineClassifier(nn.Module):
+    """Scaled cosines of adapted images and nodes that are fixed.
+
+    Args:
+        image: Adapter of the images.
+        nodes: L2-normalised node features ``[N, d]``.
+        scale: Logit scale.
+    """
+
+    nodes: Tensor
+
+    def __init__(self, image: nn.Module, nodes: Tensor, scale: float) -> None:
+        super().__init__()
+        self.image, self.scale = image, scale
+        self.register_buffer("nodes", nodes, persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits ``[B, N]`` of L2-normalised features ``[B, d]``."""
+        return scaled_cosine(self.image(features), self.nodes, self.scale)

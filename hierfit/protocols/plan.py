@@ -253,7 +253,14 @@ def _drop(settings: dict[str, Any], keys: Iterable[str]) -> None:
 
 
 def _digest(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_set(content), sort_keys=True).encode()).hexdigest()
+
+
+def _set(content: object) -> object:
+    """Without keys at null, so that a later version's new key, left alone, does not make finished cells new ones."""
+    if isinstance(content, dict):
+        return {key: _set(value) for key, value in content.items() if value is not None}
+    return [_set(value) for value in content] if isinstance(content, list) else content
 
 
 def _refused(grid: GridFile, problems: Iterable[str]) -> UserError:

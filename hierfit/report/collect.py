@@ -10,18 +10,18 @@ from hierfit.errors import UserError
 from hierfit.report.card import FILE, ResultCard
 from hierfit.report.table import print_results
 
-_CONTROLS = "controls"
+_CONTROLS, _TARGETS = "controls", "targets"
 
 
 def find_cards(path: Path) -> list[Path]:
-    """Card files below a folder, run by run: a run's controls in name order, then the run itself.
+    """Card files below a folder, run by run: a run's controls in name order, then the run itself; then each target's.
 
     Raises:
         UserError: Nothing has finished below ``path``.
     """
     if path.is_file():
         return [path]
-    found = sorted(path.rglob(FILE), key=lambda file: (_run(file), file.parent == _run(file), file))
+    found = sorted(path.rglob(FILE), key=lambda file: (_run(file), _target(file), _owner(file) == _run(file), file))
     if not found:
         raise UserError(
             f"No finished run ({FILE}) below {path}.", hint="A run writes its card when its test has ended."
@@ -31,8 +31,18 @@ def find_cards(path: Path) -> list[Path]:
 
 def _run(file: Path) -> Path:
     """Folder of the run that a card, or the control it belongs to, is part of."""
-    folder = file.parent
+    folder = _owner(file)
     return folder.parent.parent if folder.parent.name == _CONTROLS else folder
+
+
+def _owner(file: Path) -> Path:
+    """Folder of the run or control that left a card."""
+    return file.parent.parent.parent if _target(file) else file.parent
+
+
+def _target(file: Path) -> str:
+    """Name of the target that a card is of, empty for a run's own."""
+    return file.parent.name if file.parent.parent.name == _TARGETS else ""
 
 
 def read_cards(paths: Sequence[Path]) -> list[ResultCard]:

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 
 from hierfit.data.datamodule import datamodule_of
+from hierfit.data.trees import StandIn
 from hierfit.decoding import DECODERS
 from hierfit.methods.base import method_of
 from hierfit.metrics.base_to_novel import base_to_novel
@@ -78,10 +79,7 @@ class WriteResultCard(Callback):
         backbone = {"source": data.pop("backbone"), "fingerprint": data.pop("backbone_fingerprint")}
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         metrics = {name: _under(f"test/{name}/", figures) for name in DECODERS}
-        kept, tree = load_file(self.folder / LOGITS), source.tree.taxonomy
-        if not kept["seen"].all():
-            metrics["base_to_novel"] = {**base_to_novel(kept["logits"], kept["paths"], tree, kept["seen"])}
-        metrics["true_tree"] = LeafScores.of(kept, tree, source.tree.true).figures()
+        metrics |= kept_figures(self.folder, source.tree)
         self.card = ResultCard(
             row=self.row,
             experiment=self.experiment,
@@ -106,6 +104,15 @@ class WriteResultCard(Callback):
             method_settings=self.settings,
         )
         self.card.write(self.folder)
+
+
+def kept_figures(folder: Path, tree: StandIn) -> dict[str, dict[str, float | None]]:
+    """Metrics that are made from a run's test logits, on the data set's own tree and of classes held back."""
+    kept = load_file(folder / LOGITS)
+    figures = {"true_tree": LeafScores.of(kept, tree.taxonomy, tree.true).figures()}
+    if not kept["seen"].all():
+        figures["base_to_novel"] = {**base_to_novel(kept["logits"], kept["paths"], tree.taxonomy, kept["seen"])}
+    return figures
 
 
 def _under(prefix: str, figures: Mapping[str, float]) -> dict[str, float | None]:

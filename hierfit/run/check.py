@@ -21,6 +21,8 @@ from hierfit import methods
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.data.schema import Place, nearest, read_yaml
 from hierfit.errors import UserError
+from hierfit.run.expected import KEY as EXPECTED
+from hierfit.run.expected import expectations
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -125,6 +127,7 @@ def file_settings(path: Path, problems: list[str]) -> Iterator[Setting]:
     if not isinstance(content, Mapping):
         problems.append(f"{path}: expected keys and values")
         return
+    expectations(content, place, problems)
     for key, value in content.items():
         for setting in flat(str(key), value, ""):
             yield Setting(setting.key, setting.value, _line(place, setting.key))
@@ -140,8 +143,9 @@ def _line(place: Place, key: str) -> str:
 
 
 def flat(key: str, value: object, place: str) -> Iterator[Setting]:
-    """The settings below a key; a method's own mappings (``model.init_args.objective``) stay whole."""
-    depth = {"controls": 3, "model": 2 if key.startswith("model.init_args") else 1}.get(key.split(".")[0], 1)
+    """The settings below a key; ``expected`` and a method's own mappings (``model.init_args.objective``) stay whole."""
+    depths = {EXPECTED: 0, "controls": 3, "model": 2 if key.startswith("model.init_args") else 1}
+    depth = depths.get(key.split(".")[0], 1)
     parts = len(key.split(".", depth + 1))
     if isinstance(value, Mapping) and value and (parts <= depth or key == "model.init_args"):
         for name, inner in value.items():

@@ -28,6 +28,7 @@ _LEFT = (
     "adapter",
     "checkpoints",
     "controls",
+    "targets",
 )
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import datamodule_of
-from hierfit.methods.base import method_of
+from hierfit.data.transfer import Target
+from hierfit.data.trees import StandIn
 from hierfit.report.kept import LOGITS, TREE
 from hierfit.report.true_tree import TRUE_TREE
 
@@ -25,15 +26,20 @@ class KeepTestLogits(Callback):
 
     Each rank writes its own part; the first puts them together. Memory: O(n·N / ranks) on every rank, O(n·N) on the
     first.
+
+    Args:
+        folder: The run's.
+        target: Whose test split is tested, if not the source's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, target: Target | None = None) -> None:
         self.folder = folder
+        self.target = target
         self._parts: list[dict[str, Tensor]] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts afresh, with an empty part: a rank may get no sample at all."""
-        tree = method_of(pl_module).taxonomy
+        tree = self._tree(trainer).taxonomy
         self._parts = [
             {
                 "logits": torch.zeros(0, tree.num_nodes),
@@ -66,16 +72,19 @@ class KeepTestLogits(Callback):
         paths = [self._part_path(rank) for rank in range(trainer.world_size)]
         whole = _joined([load_file(path) for path in paths])
         order = whole["indices"].argsort()
-        data = datamodule_of(trainer)
+        base, tree = datamodule_of(trainer).base, self._tree(trainer)
         # What base-to-novel figures, and figures on the data set's own tree, are made from.
-        of_tree = {"seen": data.task.seen.cpu(), "true_leaf": data.tree.true_leaf}
+        of_tree = {"seen": base if self.target is None else self.target.base(base), "true_leaf": tree.true_leaf}
         save_file({**{name: values[order] for name, values in whole.items()}, **of_tree}, mine)
         mine.replace(self.folder / LOGITS)
         for path in paths[1:]:
             path.unlink()
-        data.tree.taxonomy.to_csv(self.folder / TREE)
-        if data.tree.taxonomy is not data.tree.true:
-            data.tree.true.to_csv(self.folder / TRUE_TREE)
+        tree.taxonomy.to_csv(self.folder / TREE)
+        if tree.taxonomy is not tree.true:
+            tree.true.to_csv(self.folder / TRUE_TREE)
+
+    def _tree(self, trainer: Trainer) -> StandIn:
+        return datamodule_of(trainer).tree if self.target is None else self.target.tree
 
     def _part_path(self, rank: int) -> Path:
         return self.folder / f".{LOGITS}.{rank}"

@@ -7,13 +7,21 @@ from pathlib import Path
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from hierfit.data.datamodule import datamodule_of
+from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
 
 METRIC = "val/leaf_accuracy"
 
 
+def monitored(data: HierarchicalDataModule) -> str | None:
+    """What selects: leaf accuracy; of the finest level that is told, where leaves are not; None without validation."""
+    if not data.has_val:
+        return None
+    level = data.choice.train_level
+    return METRIC if level is None else f"val/accuracy/{level.replace('.', '_')}"
+
+
 class SelectOnVal(ModelCheckpoint):
-    """Keeps one checkpoint: the best by ``val/leaf_accuracy``, or the last step's where there is no validation split.
+    """Keeps one checkpoint: the best on the validation split (see `monitored`), or the last step's where there is none.
 
     The test split has no say. The first of equally good checkpoints stays.
     """
@@ -29,7 +37,7 @@ class SelectOnVal(ModelCheckpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Learns whether there is anything to select on; the data is ready only now."""
-        if not datamodule_of(trainer).has_val:
-            self.monitor = None
+        self.monitor = monitored(datamodule_of(trainer))
+        if self.monitor is None:
             self._save_on_train_epoch_end = True
         super().setup(trainer, pl_module, stage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 import sys
@@ -28,6 +29,7 @@ from hierfit.run.artifacts import WriteArtifacts
 from hierfit.run.cards import WriteResultCard
 from hierfit.run.check import check_settings
 from hierfit.run.closing import print_closing
+from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.folder import control_folder, discarded_unless_started, new_run_folder
 from hierfit.run.loggers import WandbMode, loggers
 from hierfit.run.logits import KeepTestLogits
@@ -35,6 +37,7 @@ from hierfit.run.predictions import WritePredictions
 from hierfit.run.quiet import quieten
 from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
+from hierfit.run.targets import CheckTargets, test_on_targets
 
 KEYS: dict[str, tuple[Any, Any, str]] = {
     "name": (str, "experiment", "Name of the experiment."),
@@ -47,6 +50,8 @@ KEYS: dict[str, tuple[Any, Any, str]] = {
     "runs": (str, "runs", "Folder under which runs are kept."),
     "folder": (str | None, None, "The run's folder; default: a new one under runs."),
     "wandb": (WandbMode, "auto", "auto: online when a key is configured, else offline."),
+    # For `hierfit reproduce` alone. Without help a key is in no dump: no run's settings and no cell's digest hold it.
+    EXPECTED: (dict[str, Any] | None, None, argparse.SUPPRESS),
 }
 """Keys of a run beside those of model, data and trainer: type, default, help."""
 
@@ -110,6 +115,8 @@ class Session(LightningCLI):
         self.folder = Path(config.folder or new_run_folder(Path(config.runs), config.name, self.seed))
         config.folder = str(self.folder)
         config.data.needs = method.needs
+        if self.subcommand not in ("fit", "test"):
+            config.data.targets = None  # only these test on them
         config.trainer.default_root_dir = str(self.folder)
         config.trainer.enable_model_summary = False
         if config.trainer.enable_progress_bar is None:
@@ -122,7 +129,8 @@ class Session(LightningCLI):
         # Whoever starts from a run's configuration must not write into that run.
         settings["folder"] = settings["trainer"]["default_root_dir"] = None
         self.writer = WriteResultCard(self.folder, self.row, config.name, self.seed, settings["model"])
-        callbacks: list[Callback] = [SaveSettings(self.folder, settings)]
+        self.target_cards: list[ResultCard] = []
+        callbacks: list[Callback] = [CheckTargets(), SaveSettings(self.folder, settings)]
         if self.subcommand in ("fit", "test"):
             callbacks += [KeepTestLogits(self.folder), WriteArtifacts(self.folder), self.writer]
         if self.subcommand == "predict":
@@ -145,14 +153,15 @@ class Session(LightningCLI):
             with discarded_unless_started(self.folder):
                 self.trainer.fit(model, datamodule=datamodule, **kwargs)
             selected = getattr(self.trainer.checkpoint_callback, "best_model_path", None) or None
-        self.trainer.test(model, datamodule=datamodule, ckpt_path=selected, verbose=False)
+        self.test(model, datamodule, ckpt_path=selected)
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish()  # the next run of this process needs its own
 
     def test(self, model: Method, datamodule: HierarchicalDataModule, **kwargs: Any) -> None:
-        """Tests a checkpoint and writes a card of it."""
+        """Tests a checkpoint, or what was trained, and writes a card of it; then the same on each target."""
         self.trainer.test(model, datamodule=datamodule, **{**kwargs, "verbose": False})
+        self.target_cards = test_on_targets(self.trainer, model, datamodule, self.folder, self.writer.card)
 
     def predict(self, model: Method, datamodule: HierarchicalDataModule, **kwargs: Any) -> None:
         """Writes ``predictions.csv``."""
@@ -184,10 +193,12 @@ def run(arguments: Sequence[str]) -> None:
         cards = [s.writer.card for s in [*sessions, session] if s.writer.card is not None]
         if session.trainer.is_global_zero:
             print_results(cards)
+            _print_targets([*sessions, session])
             print_closing(session.folder, cards[-1])
     elif session.trainer.is_global_zero:
         if session.writer.card is not None:
             print_results([session.writer.card])
+            _print_targets([session])
         if session.folder.exists():
             print(f"Written to {session.folder}")
 
@@ -202,6 +213,13 @@ def fit_alone(arguments: Sequence[str]) -> ResultCard:
     assert session.writer.card is not None
     print_results([session.writer.card])
     return session.writer.card
+
+
+def _print_targets(sessions: Sequence[Session]) -> None:
+    """A table for each target, with a row for each run."""
+    cards = [card for session in sessions for card in session.target_cards]
+    for name in dict.fromkeys(card.data["card"] for card in cards):
+        print_results([card for card in cards if card.data["card"] == name])
 
 
 def _started(start: Callable[[], Session]) -> Session:

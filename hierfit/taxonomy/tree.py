@@ -133,21 +133,22 @@ class Taxonomy:
         names = shuffled_names(self.names, self.parent.cpu().numpy(), is_leaf, self.level_slices, seed)
         return type(self)(names, self.levels, self.parent)
 
-    def keeping(self, leaves: Tensor) -> tuple[Taxonomy, Tensor]:
-        """The part of the tree above some leaves: they and their ancestors, in the order they have here.
+    def keeping(self, nodes: Tensor) -> tuple[Taxonomy, Tensor]:
+        """The part of the tree above some nodes: they and their ancestors, in the order they have here.
 
         Args:
-            leaves: [m] node ids of at least one leaf, in any order.
+            nodes: [m] at least one node id, in any order. A node of whose children none is kept is a leaf of the
+                smaller tree.
 
         Returns:
             The smaller tree, without levels it no longer reaches; and the id here of each of its nodes [M].
 
         Raises:
-            ValueError: `leaves` is empty or holds a node that is no leaf.
+            ValueError: `nodes` is empty or holds a −1.
         """
-        if not len(leaves) or (self.leaf_index[leaves] < 0).any():
-            raise ValueError("keeping() takes node ids of at least one leaf, and of leaves only")
-        kept = self.paths(leaves).unique()
+        if not len(nodes) or (nodes < 0).any():
+            raise ValueError("keeping() takes at least one node id, and no −1")
+        kept = self.paths(nodes).unique()
         kept = kept[kept >= 0]
         position = torch.full((self.num_nodes + 1,), -1, device=kept.device)  # −1 wraps round to the last entry
         position[kept] = torch.arange(len(kept), device=kept.device)

@@ -104,6 +104,12 @@ class CLIPAdapter(Baseline):
         )
         return BlendedClassifier(task.text, task.logit_scale, image, node)
 
+    def transfer(self, task: Task) -> BlendedClassifier:
+        """The text of the other classes in place of its own, under the same adapters."""
+        own = self.classifier
+        assert isinstance(own, BlendedClassifier)
+        return BlendedClassifier(task.text, own.scale, own.image, own.node)
+
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """AdamW."""
         hparams: Any = self.hparams

@@ -95,6 +95,26 @@ class CoOp(Baseline):
             return backbone.embed_tokens(hparams.context_init)
         return 0.02 * torch.randn(hparams.context_length, backbone.text_width)
 
+    @torch.no_grad()
+    def transfer(self, task: Task) -> PromptClassifier:
+        """The shared context before the names of the other classes.
+
+        Raises:
+            UserError: Each class has a context of its own.
+        """
+        hparams: Any = self.hparams
+        if hparams.class_specific:
+            raise UserError(
+                "CoOp has no context for classes it was not trained on where each class has its own",
+                hint="Set model.class_specific to false.",
+            )
+        own = self.classifier
+        assert isinstance(own, PromptClassifier)
+        with own.context.device:
+            found = self.make_classifier(task)
+        found.context.copy_(own.context)
+        return found
+
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """SGD."""
         hparams: Any = self.hparams

@@ -19,6 +19,7 @@ class TextClassifier(nn.Module):
     """
 
     text: Tensor | None
+    log_scale: Tensor
 
     def __init__(self, backbone: Backbone, nodes: NodeEncoder | Tensor, log_scale: Tensor) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -18,6 +19,7 @@ from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.losses.levels import deepest_label
 from hierfit.losses.objective import Objective
 from hierfit.methods.base import Method
+from hierfit.methods.cosine import CosineClassifier
 from hierfit.methods.lathadapter.attributes import SoftPrompts
 from hierfit.methods.lathadapter.model import AdaptedClassifier, LatentHierarchy
 from hierfit.methods.lathadapter.residuals import Residual, Residuals
@@ -165,6 +167,17 @@ class LatHAdapter(Method):
             terms["latent_hierarchy"] = self.latent(images, nodes, deepest_label(batch.paths))
             terms["loss"] = terms["loss"] + hparams.hierarchy_weight * terms["latent_hierarchy"]
         return terms
+
+    @torch.no_grad()
+    def transfer(self, task: Task) -> CosineClassifier:
+        """Both adapters carry over. Nodes at a path of its own tree keep their residual, others start from zero; under
+        ``tree`` these inherit what their ancestors keep."""
+        own = self.classifier
+        text = task.text.to(own.text.device)
+        nodes = own.text_adapter(text)
+        if own.residuals is not None:
+            nodes = F.normalize(nodes + own.residual_ratio * own.residuals.carried(task.taxonomy), dim=-1)
+        return CosineClassifier(own.image_adapter, nodes, own.logit_scale)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Logs the health of the latent space, once an epoch."""

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from hierfit.data.transfer import counterparts
 from hierfit.taxonomy import Taxonomy
 
 Residual = Literal["class", "tree", "text"]
@@ -60,6 +61,20 @@ class Residuals(nn.Module):
             parent = self.taxonomy.parent[nodes] - above.start
             levels[depth] = levels[depth] + levels[depth - 1].index_select(0, parent)
         return torch.cat(levels)
+
+    def carried(self, taxonomy: Taxonomy) -> Tensor:
+        """What is added to the features of another tree's nodes ``[N', d]``.
+
+        A node at a path of this tree takes what it takes here, a new one nothing; but under ``tree``, what its nearest
+        ancestor from this tree takes.
+        """
+        origin = counterparts(taxonomy, self.taxonomy)
+        if self.kind == "tree":
+            paths = taxonomy.paths(torch.arange(taxonomy.num_nodes))
+            origin = torch.cat([origin, origin.new_tensor([-1])])[paths].amax(dim=1)  # ids grow with depth
+        origin = origin.to(self.vectors.device)
+        added: Tensor = self()
+        return added[origin].masked_fill(origin[:, None] < 0, 0.0)
 
 
 def _kernel(text: Tensor, trained: Tensor, taxonomy: Taxonomy, scale: float) -> Tensor:

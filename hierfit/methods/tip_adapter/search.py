@@ -45,8 +45,9 @@ class SearchOnVal(Callback):
         assert isinstance(cache, CacheClassifier)
         hparams: Any = pl_module.hparams
         cache.alpha, cache.beta = hparams.alpha, hparams.beta  # a second search starts where the first one did
-        tree, seen = data.task.taxonomy, data.task.seen
-        mine = count_hits(cache, cast("Iterable[Batch]", data.val_dataloader()), tree.leaves[seen[tree.leaves]])
+        seen, kept = data.task.taxonomy.keeping(data.task.seen.nonzero()[:, 0])
+        # Where only coarse labels are told, the classes are the finest of those.
+        mine = count_hits(cache, cast("Iterable[Batch]", data.val_dataloader()), kept[seen.leaves])
         # Each process has counted its share of the split.
         hits, count = (trainer.strategy.reduce(part, reduce_op="sum") for part in mine)
         alpha, beta = divmod(int(hits.argmax()), len(FACTORS))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hierfit.data.batch import Batch, Task
 from hierfit.methods.base import Method
-from hierfit.methods.cosine import scaled_cosine
+from hierfit.methods.cosine import CosineClassifier, scaled_cosine
 
 
 class ZeroShot(Method):
@@ -26,6 +26,10 @@ class ZeroShot(Method):
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[B, N]`` of features ``[B, d]``."""
         return scaled_cosine(inputs, self.text, self.scale)
+
+    def transfer(self, task: Task) -> nn.Module:
+        """Cosines to the text of the other classes."""
+        return CosineClassifier(nn.Identity(), task.text, task.logit_scale)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Nothing is trained.

@@ -287,7 +287,24 @@ class TestClassesHeldBack:
     def test_all_seen_is_the_plain_loss(self) -> None:
         assert Objective({"level_ce": 1.0}, TREE, torch.ones(TREE.num_nodes, dtype=torch.bool)).seen is None
 
-    def test_keeping_takes_leaves_only(self) -> None:
-        for wrong in (torch.tensor([0]), torch.tensor([], dtype=torch.int64)):
-            with pytest.raises(ValueError, match="leaves only"):
+    @pytest.mark.parametrize("name", LOSSES)
+    def test_a_tree_seen_down_to_a_level_ends_there(self, name: str) -> None:
+        seen = TREE.level <= 1
+        small, kept = TREE.keeping(seen.nonzero()[:, 0])
+        assert torch.equal(kept[small.leaves], ((TREE.level == 1) | (seen & (TREE.num_children == 0))).nonzero()[:, 0])
+        z = torch.randn(4, TREE.num_nodes, dtype=torch.float64, requires_grad=True)
+        paths = TREE.leaf_paths[:4]
+        loss = Objective({name: 1.0}, TREE, seen)(z, paths)["loss"]
+        torch.testing.assert_close(loss, Objective({name: 1.0}, small)(z[:, kept], paths[:, :2])["loss"])
+        loss.backward()
+        assert z.grad is not None
+        assert not z.grad[:, ~seen].any()
+
+    def test_nodes_are_seen_with_their_parents(self) -> None:
+        with pytest.raises(ValueError, match="without its parent"):
+            Objective({"level_ce": 1.0}, TREE, TREE.level != 0)
+
+    def test_keeping_takes_nodes(self) -> None:
+        for wrong in (torch.tensor([-1]), torch.tensor([], dtype=torch.int64)):
+            with pytest.raises(ValueError, match="at least one node"):
                 TREE.keeping(wrong)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.backbone import Backbone
+from hierfit.backbone import Backbone, node_texts
 from hierfit.data.batch import Batch, Task
 from hierfit.errors import UserError
 from hierfit.losses.levels import deepest_label
@@ -308,7 +308,8 @@ def words_task(backbone: Backbone, unseen: tuple[tuple[str, ...], ...] = ()) -> 
     nodes = WORDS.leaves[seen[WORDS.leaves]].repeat(3)
     features = F.normalize(torch.randn(len(nodes), backbone.embed_dim, generator=generator), dim=-1)
     text = F.normalize(torch.randn(WORDS.num_nodes, backbone.embed_dim, generator=generator), dim=-1)
-    return Task(WORDS, text, "prompts", None, seen, 20.0, backbone, features, WORDS.paths(nodes))
+    prompts = tuple(map(tuple, node_texts(WORDS, {})))
+    return Task(WORDS, text, "prompts", prompts, seen, 20.0, backbone, features, WORDS.paths(nodes))
 
 
 def test_coop_reads_context_and_name(clip: Backbone) -> None:

@@ -1,0 +1,253 @@
+"""``hierfit plot``: a figure of finished runs over the number of shots, from their result cards alone."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hierfit.atomic import whole_file
+from hierfit.errors import UserError
+from hierfit.report.card import ResultCard
+from hierfit.report.collect import read_cards
+from hierfit.report.columns import Column
+from hierfit.report.group import Group, Row, summarise
+from hierfit.report.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.container import ErrorbarContainer
+    from matplotlib.figure import Figure
+
+Places = dict[int | None, float]
+
+_SUFFIXES = (".svg", ".png", ".pdf")
+
+# Okabe and Ito's colours, which the colour-blind tell apart, without yellow. In grey, markers do it, filled and open in
+# turn.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "<", ">", "h")
+_FLAT_COLOUR, _FLAT_DASHES = "#555555", ((4, 2), (1, 1.5), (6, 2, 1, 2))
+_ACROSS = 3  # panels side by side
+_SMALL = 8  # points
+_READING = "mean and 95 % t-interval over seeds"
+_SAME = 5e-4  # fractions closer than this are drawn on one line
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One row in one panel.
+
+    Attributes:
+        row: Its name.
+        points: Shots (None for all training images) and what was measured there, shots ascending.
+        is_flat: Nothing is trained, and neither shots nor seeds change anything.
+    """
+
+    row: str
+    points: tuple[tuple[int | None, Estimate], ...]
+    is_flat: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves that may be compared: same data, protocol and backbone."""
+
+    title: str
+    column: Column
+    curves: tuple[Curve, ...]
+    notes: tuple[str, ...] = ()
+
+
+def plot(arguments: Sequence[str]) -> None:
+    """Runs the command.
+
+    Raises:
+        UserError: matplotlib is missing, the file cannot have this suffix, or see `panels`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="hierfit plot",
+        description="Draw a metric of finished runs over shots: a panel a data card, a line a row, with 95 %% "
+        "t-intervals over seeds.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders (controls inside are found)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=", ".join(_SUFFIXES))
+    parser.add_argument("--column", default="leaf_accuracy", help="such as fpa@best_path (leaf_accuracy)")
+    options = parser.parse_args(arguments)
+    if options.out.suffix not in _SUFFIXES:
+        raise UserError(f"{options.out}: a plot is written as {', '.join(_SUFFIXES)}.")
+    drawn = panels(read_cards(options.runs), options.column)
+    figure = draw(drawn)
+    from matplotlib import rc_context
+
+    # The same cards give the same file.
+    with whole_file(options.out) as draft, rc_context({"svg.hashsalt": "hierfit"}):
+        stamp = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(options.out.suffix)
+        figure.savefig(draft, format=options.out.suffix[1:], dpi=200, metadata=stamp)
+    for note in dict.fromkeys(note for panel in drawn for note in panel.notes):
+        print(f"Note: {note}")
+    print(f"Written to {options.out}")
+
+
+def panels(cards: Sequence[ResultCard], wanted: str) -> tuple[Panel, ...]:
+    """What is to be drawn, data cards in the order of their names.
+
+    Args:
+        cards: Of any runs.
+        wanted: One column, see `hierfit.report.columns.columns`.
+
+    Raises:
+        UserError: The column does not exist, is several, or no card has it; a panel would hold a row twice at the
+            same shots; or see `hierfit.report.group.summarise`.
+    """
+    apart: dict[tuple[str, str, str], list[ResultCard]] = {}
+    for card in cards:
+        protocol = str(card.data.get("protocol", "all classes"))
+        apart.setdefault((str(card.data.get("card")), protocol, str(card.backbone.get("source"))), []).append(card)
+    keys = sorted(apart)
+    # A part of the name that all panels share says nothing.
+    told = [i for i in range(3) if i == 0 or len({key[i] for key in keys}) > 1]
+    found = [_panel(" · ".join(key[i] for i in told), summarise(apart[key], wanted=wanted)) for key in keys]
+    if not any(panel.curves for panel in found):
+        raise UserError(f"No run has a figure for {wanted!r}.")
+    return tuple(panel for panel in found if panel.curves)
+
+
+def _panel(title: str, groups: Sequence[Group]) -> Panel:
+    column, *others = groups[0].columns
+    if others:
+        names = ", ".join(shown.key for shown in groups[0].columns)
+        raise UserError("A plot shows one column.", hint=f"Choose one of {names}.")
+    rows: dict[str, dict[int | None, Row]] = {}
+    for group in groups:
+        for row in group.rows:
+            if group.shots in rows.setdefault(row.name, {}):
+                shots = "all images" if group.shots is None else f"{group.shots} shots"
+                raise UserError(
+                    f"{title}: {row.name!r} was run twice at {shots}, on other data or towers.",
+                    hint="Name only the runs that belong together, or tell them apart with --row.",
+                )
+            rows[row.name][group.shots] = row
+    curves = [_curve(name, by_shots) for name, by_shots in rows.items()]
+    notes = [f"{title}, {_tick(group.shots)}: {note}" for group in groups for note in group.notes]
+    return Panel(title, column, tuple(curve for curve in curves if curve.points), tuple(notes))
+
+
+def _curve(name: str, by_shots: dict[int | None, Row]) -> Curve:
+    points = [(shots, row.values[0]) for shots, row in by_shots.items()]
+    there = sorted(((s, e) for s, e in points if e is not None), key=lambda point: (point[0] is None, point[0] or 0))
+    means = [estimate.mean for _, estimate in there]
+    still = bool(means) and max(means) - min(means) < _SAME and not any(e.half_width > _SAME for _, e in there)
+    return Curve(name, tuple(there), still and all(row.selected_on == "nothing" for row in by_shots.values()))
+
+
+def _tick(shots: int | None) -> str:
+    return "all" if shots is None else str(shots)
+
+
+def draw(shown: Sequence[Panel]) -> Figure:
+    """A figure of the panels, with one legend below them.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError("Plots need matplotlib.", hint='pip install -c constraints.txt -e ".[plot]"') from None
+    down = math.ceil(len(shown) / _ACROSS)
+    across = math.ceil(len(shown) / down)
+    every = [curve for panel in shown for curve in panel.curves]
+    # A row looks alike in all panels; one that is a curve anywhere is drawn as such in the legend.
+    rising = list(dict.fromkeys(curve.row for curve in every if not curve.is_flat))
+    flat = [row for row in dict.fromkeys(curve.row for curve in every) if row not in rising]
+    order = [*rising, *flat]
+    columns = min(len(order), max(2, 2 * across))
+    lines = math.ceil(len(order) / columns)
+    size = max(4.2, 3.3 * across), 2.8 * down + 0.3 + 0.18 * lines  # inches
+    figure = Figure(figsize=size, layout="constrained")
+    looks = dict(zip(rising, zip(cycle(_COLOURS), cycle(_MARKERS), cycle((True, False)), strict=False), strict=False))
+    dashes = dict(zip(flat, cycle(_FLAT_DASHES), strict=False))
+    handles: dict[str, Any] = {}
+    for number, panel in enumerate(shown):
+        axes = figure.add_subplot(down, across, number + 1)
+        places = _places(panel)
+        beside = [curve.row for curve in panel.curves if curve.row in looks]
+        for curve in panel.curves:
+            if curve.row in dashes:
+                height = 100 if panel.column.unit == "%" else 1
+                handles[curve.row] = axes.axhline(
+                    curve.points[0][1].mean * height, color=_FLAT_COLOUR, dashes=dashes[curve.row], lw=1.3, zorder=1
+                )
+            else:
+                aside = beside.index(curve.row) - (len(beside) - 1) / 2
+                handles[curve.row] = _errorbar(axes, curve, panel.column, places, aside, looks[curve.row])
+        _furnish(axes, panel, places, first=number % across == 0)
+    figure.legend(
+        [handles[row] for row in _by_line(order, columns)],
+        _by_line(order, columns),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=_SMALL,
+        title=_READING if rising else None,
+        title_fontsize=_SMALL,
+    )
+    return figure
+
+
+def _places(panel: Panel) -> Places:
+    """Where shots stand on the axis, in powers of two; all images stand one step beyond the most shots."""
+    shots = {s for curve in panel.curves for s, _ in curve.points}
+    places: Places = {s: math.log2(s) for s in sorted(s for s in shots if s is not None)}
+    return {**places, None: max(places.values(), default=-1.0) + 1} if None in shots else places
+
+
+def _errorbar(
+    axes: Axes, curve: Curve, column: Column, places: Places, aside: float, look: tuple[str, str, bool]
+) -> ErrorbarContainer:
+    colour, marker, filled = look
+    height = 100 if column.unit == "%" else 1
+    # Bars of different rows stand beside, not upon, each other.
+    x = [places[shots] + 0.05 * aside for shots, _ in curve.points]
+    widths = [0.0 if math.isnan(e.half_width) else e.half_width * height for _, e in curve.points]
+    return axes.errorbar(
+        x,
+        [e.mean * height for _, e in curve.points],
+        yerr=widths if any(widths) else None,
+        color=colour,
+        marker=marker,
+        markersize=5,
+        markerfacecolor=colour if filled else "white",
+        linewidth=1.4,
+        elinewidth=1,
+        capsize=2,
+    )
+
+
+def _furnish(axes: Axes, panel: Panel, places: Places, first: bool) -> None:
+    axes.set_title(panel.title, fontsize=9)
+    axes.set_xticks(list(places.values()), [_tick(shots) for shots in places], fontsize=_SMALL)
+    axes.set_xlim(min(places.values()) - 0.35, max(places.values()) + 0.35)
+    axes.set_xlabel("shots a leaf", fontsize=_SMALL)
+    if first:
+        axes.set_ylabel(f"{panel.column.header} [{panel.column.unit}]", fontsize=_SMALL)
+    axes.tick_params(labelsize=_SMALL)
+    axes.locator_params(axis="y", nbins=6, steps=[1, 2, 5, 10])
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if panel.column.unit == "%":  # an interval of two seeds may reach beyond what a share can be
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0), min(high, 100.5))
+
+
+def _by_line(rows: Sequence[str], columns: int) -> list[str]:
+    """Rows in the order in which a legend, which fills column by column, shows them line by line."""
+    lines = [list(rows[i : i + columns]) for i in range(0, len(rows), columns)]
+    return [line[i] for i in range(columns) for line in lines if i < len(line)]

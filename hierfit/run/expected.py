@@ -1,0 +1,141 @@
+"""What an experiment's file says a rerun of it finds: the key ``expected``. It never changes what is run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+
+from hierfit.data.schema import Place, build
+from hierfit.decoding import DECODERS
+from hierfit.errors import UserError
+from hierfit.metrics import hierarchy_metrics
+from hierfit.metrics.base_to_novel import base_to_novel
+from hierfit.report.columns import nearest
+from hierfit.report.true_tree import LeafScores
+from hierfit.taxonomy import Taxonomy
+
+KEY = "expected"
+
+_LEVEL = "LEVEL"
+_NOT_IN_PERCENT = ("tree_distance", "mistake_severity")
+
+
+class Range(NamedTuple):
+    """Both ends in %; they belong to it."""
+
+    low: float
+    high: float
+
+    def holds(self, percent: float) -> bool:
+        """Whether a figure lies inside, read with two decimals as tables print it."""
+        return self.low <= round(percent, 2) <= self.high
+
+
+def _rows(value: object, place: Place, problems: list[str]) -> dict[str, dict[str, Range]]:
+    found: dict[str, dict[str, Range]] = {}
+    for row, ranges in _entries(value, place, "expected rows, each with its figures", problems).items():
+        found[row] = {}
+        here = place.at(row)
+        for figure, ends in _entries(ranges, here, "expected figures, each as [low, high] in %", problems).items():
+            if fault := _fault(figure, ends):
+                problems.append(f"{here.at(figure)}: {fault}")
+            else:
+                found[row][figure] = Range(*ends)
+    return found
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """The ranges of an experiment.
+
+    Attributes:
+        seeds: That were measured: a rerun with one of them belongs inside.
+        minutes: Of the whole experiment with its controls, on 2 cores, with one seed.
+        rows: For each row (the run's own or a control's) its figures, named as columns are: ``leaf_accuracy``,
+            ``fpa@best_path``, ``h@base_to_novel``.
+    """
+
+    seeds: tuple[int, ...]
+    minutes: float
+    rows: Mapping[str, Mapping[str, Range]] = field(metadata={"parse": _rows})
+
+    def __post_init__(self) -> None:
+        problems = [] if self.seeds else ["seeds: is empty, nothing was measured"]
+        problems += [f"seeds: {seed}, must be at least 0" for seed in self.seeds if seed < 0]
+        if not 0 < self.minutes < math.inf:
+            problems.append(f"minutes: {self.minutes:g}, must be more than 0")
+        if problems:
+            raise UserError("These expectations cannot be used.", problems)
+
+
+def expectations(content: Mapping[str, Any], place: Place, problems: list[str]) -> Expectations | None:
+    """What an experiment's file expects; None when it says nothing, or something faulty.
+
+    Args:
+        content: Of the file.
+        place: The file's.
+        problems: Every fault is added here, with its line: keys, figures and rows that do not exist, ends that are no
+            range.
+    """
+    if KEY not in content:
+        return None
+    found = build(Expectations, content[KEY], place.at(KEY), problems)
+    rows = _rows_of(content)
+    if found is None or not rows:
+        return found
+    unknown = [row for row in found.rows if row not in rows]
+    problems += [f"{place.at(KEY).at('rows').at(row)}: there is no row {row!r}{nearest(row, rows)}" for row in unknown]
+    return None if unknown else found
+
+
+def _rows_of(content: Mapping[str, Any]) -> list[str]:
+    """Names of the rows an experiment's file leads to; empty when it leaves the method to another file."""
+    model = content.get("model")
+    method = model.get("class_path") if isinstance(model, Mapping) else model
+    row = content.get("row") or (method.rpartition(".")[2] if isinstance(method, str) else None)
+    controls = content.get("controls")
+    return [str(row), *(map(str, controls) if isinstance(controls, Mapping) else ())] if row else []
+
+
+def _entries(value: object, place: Place, wanted: str, problems: list[str]) -> dict[str, Any]:
+    if isinstance(value, Mapping) and value:
+        return {str(key): entry for key, entry in value.items()}
+    problems.append(f"{place}: {wanted}")
+    return {}
+
+
+def _fault(figure: str, ends: object) -> str:
+    """What is wrong with a figure or its range; empty when nothing is."""
+    metric, _, decoder = figure.partition("@")
+    # The names of levels are the data's.
+    known = f"{metric.partition('/')[0]}/{_LEVEL}" if "/" in metric else metric
+    if metric in _NOT_IN_PERCENT:
+        return "is not in %"
+    if f"{known}@{decoder or 'per_level'}" not in _figures():
+        short = [name.removesuffix("@per_level") for name in _figures()]
+        return f"there is no such figure{nearest(figure, short)}"
+    if not isinstance(ends, Sequence) or len(ends) != 2 or any(type(end) not in (int, float) for end in ends):
+        return f"expected [low, high] in %, got {ends!r}"
+    low, high = ends
+    if not 0 <= low <= 100 or not 0 <= high <= 100:
+        return f"{ends!r} does not lie between 0 and 100 %"
+    return f"{low} is more than {high}" if low > high else ""
+
+
+@cache
+def _figures() -> frozenset[str]:
+    """``metric@decoder`` for all that result cards hold, asked of the code that fills them, on two leaves."""
+    tree = Taxonomy.from_paths([("a",), ("b",)], levels=(_LEVEL,))
+    logits, labels, seen = torch.eye(2), torch.arange(2), torch.tensor([True, False])
+    return frozenset(
+        [
+            *(f"{metric}@{decoder}" for decoder in DECODERS for metric in hierarchy_metrics(tree)),
+            *(f"{metric}@base_to_novel" for metric in base_to_novel(logits, labels[:, None], tree, seen)),
+            *(f"{metric}@true_tree" for metric in LeafScores(tree, logits, labels, seen).figures()),
+        ]
+    )

@@ -1,0 +1,172 @@
+"""The tests on other data sets that follow a run's own: ``targets/<card>/`` in its folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from hierfit.data.batch import Batch
+from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
+from hierfit.data.transfer import Target
+from hierfit.decoding import DECODERS
+from hierfit.errors import UserError
+from hierfit.methods.base import Method, method_of
+from hierfit.metrics import hierarchy_metrics
+from hierfit.report.card import ResultCard
+from hierfit.run.cards import kept_figures
+from hierfit.run.logits import KeepTestLogits
+from hierfit.taxonomy import Taxonomy
+
+
+def target_folder(folder: Path, target: Target) -> Path:
+    """Folder of a target inside a run's."""
+    return folder / "targets" / target.card.name
+
+
+def test_on_targets(
+    trainer: Trainer, method: Method, data: HierarchicalDataModule, folder: Path, card: ResultCard | None
+) -> list[ResultCard]:
+    """Tests a method, with the weights it has, on every target of the data.
+
+    Args:
+        trainer: Has just tested the method on the source.
+        method: Stays as it is.
+        data: The source.
+        folder: The run's.
+        card: The run's; None on ranks that keep none.
+
+    Returns:
+        A card a target, written into its folder; on the first rank only.
+    """
+    callbacks, cards = trainer.callbacks, []  # type: ignore[attr-defined]
+    for target in data.targets:
+        on_target, inside = OnTarget(scorer(method, target), target.task.taxonomy), target_folder(folder, target)
+        # The run's own would write its card, curves and weights again.
+        shown = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
+        trainer.callbacks = [*shown, KeepTestLogits(inside, target)]  # type: ignore[attr-defined]
+        started = time.monotonic()
+        try:
+            trainer.test(on_target, dataloaders=data.target_dataloader(target), verbose=False)
+        finally:
+            trainer.callbacks = callbacks  # type: ignore[attr-defined]
+        if card is not None:
+            facts = target.summary(data.summary())
+            backbone = {"source": facts.pop("backbone"), "fingerprint": facts.pop("backbone_fingerprint")}
+            cards.append(
+                replace(
+                    card,
+                    data=facts,
+                    backbone=backbone,
+                    levels=target.task.taxonomy.levels,
+                    metrics={**on_target.figures, **kept_figures(inside, target.tree)},
+                    cost={**card.cost, "test_seconds": round(time.monotonic() - started, 2)},
+                )
+            )
+            cards[-1].write(inside)
+    return cards
+
+
+def scorer(method: Method, target: Target) -> nn.Module:
+    """What gives logits over a target's nodes: the method itself, or what it makes of other classes.
+
+    Raises:
+        UserError: The method cannot score the target's classes.
+    """
+    return method.transfer(target.task) if target.columns is None else Reordered(method, target.columns)
+
+
+class Reordered(nn.Module):
+    """A method's logits ``[B, N]``, with a target's order of nodes.
+
+    Args:
+        method: The method.
+        columns: For each node of the target the method's ``[N]``.
+    """
+
+    columns: Tensor
+
+    def __init__(self, method: nn.Module, columns: Tensor) -> None:
+        super().__init__()
+        self.method = method
+        self.register_buffer("columns", columns, persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits ``[B, N]``."""
+        logits: Tensor = self.method(inputs)
+        return logits.index_select(1, self.columns)
+
+
+class OnTarget(LightningModule):
+    """The test of a method on a target: the metrics of every decoder, kept out of the run's curves.
+
+    Args:
+        scorer: From inputs to logits ``[B, N]``.
+        taxonomy: The target's.
+    """
+
+    def __init__(self, scorer: nn.Module, taxonomy: Taxonomy) -> None:
+        super().__init__()
+        self.scorer = scorer
+        self.taxonomy = taxonomy
+        self.metrics = nn.ModuleDict({name: hierarchy_metrics(taxonomy) for name in DECODERS})
+        self.figures: dict[str, dict[str, float | None]] = {}
+
+    def on_test_start(self) -> None:
+        """Moves the tree's index beside the logits."""
+        self.taxonomy = self.taxonomy.to(self.device)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The logits ``[B, N]``, for those who keep them."""
+        logits: Tensor = self.scorer(batch.inputs).float()
+        for name, decode in DECODERS.items():
+            self._metrics(name).update(decode(logits, self.taxonomy), batch.paths)
+        return logits
+
+    def on_test_epoch_end(self) -> None:
+        """Notes the figures."""
+        for name in DECODERS:
+            figures = self._metrics(name).compute()
+            self.figures[name] = {metric: float(value) for metric, value in figures.items()}
+
+    def _metrics(self, decoder: str) -> MetricCollection:
+        found = self.metrics[decoder]
+        assert isinstance(found, MetricCollection)
+        return found
+
+
+class CheckTargets(Callback):
+    """Refuses a method that cannot score a target's classes before it is trained or tested, and changes nothing."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tries."""
+        check_targets(method_of(pl_module), datamodule_of(trainer).targets)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tries, where nothing is trained."""
+        check_targets(method_of(pl_module), datamodule_of(trainer).targets)
+
+
+def check_targets(method: Method, targets: Sequence[Target]) -> None:
+    """Tries whether a method can score all targets.
+
+    Raises:
+        UserError: Names those that it cannot score.
+    """
+    problems, hint = [], ""
+    for target in targets:
+        try:
+            with isolate_rng():  # what a classifier draws at its start must not reach the training
+                scorer(method, target)
+        except UserError as error:
+            problems.append(f"{target.card.name} has other classes: {error.summary}")
+            hint = error.hint
+    if problems:
+        raise UserError("data.targets cannot be tested", problems, hint)

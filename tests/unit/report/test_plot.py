@@ -1,0 +1,162 @@
+"""What a plot shows, from made-up cards, and that it says so in a file."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from hierfit.cli import main
+from hierfit.errors import UserError
+from hierfit.report.card import ResultCard
+from hierfit.report.plot import _by_line, draw, panels
+
+from .conftest import card, data
+
+T3 = 4.302652729749464  # 97.5 % quantile of Student's t with 2 degrees of freedom
+
+
+def run(row: str, shots: int | None, seed: int, leaf: float | None, where: str = "pets", **changes: str) -> ResultCard:
+    facts = data(seed, card=where, shots=shots, draw={"train": f"{shots}-{seed}", "test": "test"})
+    return card(row, seed, leaf, data=facts, **changes)
+
+
+def runs(where: str = "pets") -> list[ResultCard]:
+    """Ours at 16, 1 and 4 shots over three seeds, all images with one, and zero-shot."""
+    found = [run("ours", k, s, k / 40 + s / 10, where) for k in (16, 1, 4) for s in (1, 2, 3)]
+    found += [run("zero-shot", k, s, 0.4, where, selected_on="nothing") for k in (1, 16) for s in (1, 2)]
+    return [*found, run("ours", None, 1, 0.9, where)]
+
+
+def test_points_are_means_with_intervals_in_the_order_of_shots() -> None:
+    (panel,) = panels(runs(), "leaf_accuracy")
+    ours, zero_shot = panel.curves
+    assert panel.title == "pets"
+    assert ours.row == "ours"
+    assert [shots for shots, _ in ours.points] == [1, 4, 16, None]
+    assert [estimate.mean for _, estimate in ours.points] == pytest.approx([0.225, 0.3, 0.6, 0.9])
+    widths = [estimate.half_width for _, estimate in ours.points]
+    assert widths[:3] == pytest.approx([T3 * 0.1 / math.sqrt(3)] * 3)
+    assert math.isnan(widths[3])
+    assert not ours.is_flat
+    assert zero_shot.is_flat
+    assert [e.mean for _, e in zero_shot.points] == [0.4, 0.4]
+    assert any("different seeds" in note for note in panel.notes)
+
+
+@pytest.mark.parametrize(
+    ("selected_on", "values", "flat"),
+    [
+        ("nothing", {(1, 1): 0.4, (4, 1): 0.4}, True),
+        ("nothing", {(4, 1): 0.4}, True),
+        ("nothing", {(1, 1): 0.4, (4, 1): 0.5}, False),  # trains nothing, but reads the shots
+        ("nothing", {(4, 1): 0.4, (4, 2): 0.5}, False),
+        ("val", {(1, 1): 0.4, (4, 1): 0.4}, False),
+    ],
+)
+def test_flat_is_what_neither_trains_nor_changes(
+    selected_on: str, values: dict[tuple[int, int], float], flat: bool
+) -> None:
+    cards = [run("a", k, s, v, selected_on=selected_on) for (k, s), v in values.items()]
+    assert panels(cards, "leaf_accuracy")[0].curves[0].is_flat is flat
+
+
+def test_the_figure_shows_each_panel_shots_in_powers_of_two_and_one_legend() -> None:
+    shown = panels([*runs("pets"), *runs("cars")], "leaf_accuracy")
+    figure = draw(shown)
+    assert [axes.get_title() for axes in figure.axes] == ["cars", "pets"]
+    for axes in figure.axes:
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "16", "all"]
+        assert list(axes.get_xticks()) == [0, 2, 4, 5]
+        (bars,) = axes.containers
+        assert list(bars.lines[0].get_ydata()) == pytest.approx([22.5, 30, 60, 90])
+        assert list(bars.lines[0].get_xdata()) == [0, 2, 4, 5]
+        (dashed,) = [line for line in axes.lines if line.is_dashed()]
+        assert list(dashed.get_ydata()) == [40, 40]
+        assert 0 <= axes.get_ylim()[0] < axes.get_ylim()[1] <= 100.5
+    assert figure.axes[0].get_ylabel() == "leaf acc [%]"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["ours", "zero-shot"]
+    figure.draw_without_rendering()
+    below = legend.get_window_extent().y1
+    assert all(axes.get_tightbbox().y0 > below for axes in figure.axes)
+
+
+def test_rows_beside_each_other_differ_in_colour_marker_and_place() -> None:
+    cards = [run(f"row{i}", k, s, 0.5 + s / 100) for i in range(8) for k in (1, 2) for s in (1, 2)]
+    (axes,) = draw(panels(cards, "fpa")).axes
+    lines = [bars.lines[0] for bars in axes.containers]
+    assert len({(to_hex(str(line.get_color())), str(line.get_marker())) for line in lines}) == 8
+    assert len({to_hex(str(line.get_color())) for line in lines[:7]}) == 7
+    assert len({line.get_xdata()[0] for line in lines}) == 8  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 2), (5, 2), (8, 3), (6, 3)])
+def test_a_legend_reads_line_by_line(count: int, columns: int) -> None:
+    rows = [str(i) for i in range(count)]
+    filled = _by_line(rows, columns)
+    assert sorted(filled) == rows
+    lines = math.ceil(count / columns)
+    full = count - (lines - 1) * columns or columns  # columns as long as the first; matplotlib fills these first
+    found, position = [[""] * columns for _ in range(lines)], 0
+    for i in range(min(columns, count)):
+        for line in range(lines if i < full else lines - 1):
+            found[line][i] = filled[position]
+            position += 1
+    assert [row for line in found for row in line if row] == rows
+
+
+def test_panels_are_kept_apart_by_what_must_agree() -> None:
+    other = [run("ours", 4, s, 0.5, backbone={"source": "large", "fingerprint": "g"}) for s in (1, 2)]  # type: ignore[arg-type]
+    cards = [run("ours", 4, s, 0.4) for s in (1, 2)]
+    assert [panel.title for panel in panels([*cards, *other], "fpa")] == ["pets · large", "pets · tiny"]
+    again = [run("ours", 4, 1, 0.4, backbone={"source": "tiny", "fingerprint": "other"})]  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="'ours' was run twice at 4 shots"):
+        panels([*cards, *again], "fpa")
+
+
+def test_columns_that_cannot_be_drawn() -> None:
+    with pytest.raises(UserError, match="A plot shows one column"):
+        panels(runs(), "default")
+    with pytest.raises(UserError, match="did you mean 'leaf_accuracy'"):
+        panels(runs(), "leaf_acuracy")
+    with pytest.raises(UserError, match="No run has a figure"):
+        panels([run("ours", 4, 1, None)], "leaf_accuracy")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i, made in enumerate(runs()):
+        (tmp_path / f"runs/{i}").mkdir(parents=True)
+        made.write(tmp_path / f"runs/{i}")
+    return tmp_path / "runs"
+
+
+def test_files(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for suffix in ("png", "svg", "pdf"):
+        out = tmp_path / f"out/plot.{suffix}"
+        main(["plot", str(folder), "--out", str(out), "--column=fpa@best_path"])
+        assert f"Written to {out}" in capsys.readouterr().out
+    assert Image.open(tmp_path / "out/plot.png").size[0] > 600
+    first = (tmp_path / "out/plot.svg").read_bytes()
+    assert ElementTree.fromstring(first).tag.endswith("svg")
+    main(["plot", str(folder), "--out", str(tmp_path / "out/plot.svg"), "--column=fpa@best_path"])
+    assert (tmp_path / "out/plot.svg").read_bytes() == first
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_mistakes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # as if it were not installed
+    for out, said in (("plot.jpeg", "a plot is written as .svg, .png, .pdf"), ("plot.png", "Plots need matplotlib.")):
+        with pytest.raises(SystemExit) as stopped:
+            main(["plot", str(folder), "--out", str(tmp_path / out)])
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / out).exists()
