@@ -24,7 +24,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "hierfit needs Python 3.10 or newer; $$($(PYTHON) --version) was found. Set PYTHON=…"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -c constraints.txt -e .
+	$(PIP) install --quiet -c constraints.txt -e ".[plot]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -208,7 +208,12 @@ def test_a_failing_cell_stops_no_other(write_grid: WriteGrid, capsys: pytest.Cap
 
 
 @pytest.mark.usefixtures("trouble")
-def test_ctrl_c_ends_all_processes_and_leaves_no_cell_half_done(write_grid: WriteGrid) -> None:
+def test_ctrl_c_ends_all_processes_and_leaves_no_cell_half_done(
+    write_grid: WriteGrid, request: pytest.FixtureRequest
+) -> None:
+    # A shell that starts the tests in the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     file = write_grid(methods={"zero-shot": {"model": "ZeroShot"}, "sleeps": {"model": "trouble.Sleeps"}}, seeds=[0])
     (sleeping,) = (cell for cell in planned(file).cells if cell.row == "sleeps")
 
@@ -344,8 +349,10 @@ def test_cards_without_data_can_be_left_out(
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "grids").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_grid_of_the_repository_can_be_run(
-    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for variable in ("CALTECH", "FGVC", "GROCERY"):  # planning asks only whether the data are there
+        monkeypatch.setenv(variable, str(tmp_path))
     main(["grid", str(path), "--dry-run", "--skip-missing", f"--runs={tmp_path}"])
     assert "to do" in capsys.readouterr().out
     assert yaml.safe_load(path.read_text())["name"] == path.stem
