@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
 from hierfit import __version__
 from hierfit.errors import UserError
@@ -21,70 +22,43 @@ _TRAINING = {
 }
 
 
-def _results(arguments: Sequence[str]) -> None:
-    from hierfit.report.commands import results
-
-    results(arguments)
-
-
-def _rescore(arguments: Sequence[str]) -> None:
-    from hierfit.report.commands import rescore
-
-    rescore(arguments)
-
-
-def _compare(arguments: Sequence[str]) -> None:
-    from hierfit.report.commands import compare
-
-    compare(arguments)
-
-
-def _plot(arguments: Sequence[str]) -> None:
-    from hierfit.report.plot import plot
-
-    plot(arguments)
-
-
-def _grid(arguments: Sequence[str]) -> None:
-    from hierfit.protocols.grid import grid
-
-    grid(arguments)
-
-
-def _ablate_tree(arguments: Sequence[str]) -> None:
-    from hierfit.protocols.ablate_tree import ablate_tree
-
-    ablate_tree(arguments)
-
-
-def _reproduce(arguments: Sequence[str]) -> None:
-    from hierfit.protocols.reproduce import reproduce
-
-    reproduce(arguments)
-
-
-def _merge(arguments: Sequence[str]) -> None:
-    from hierfit.methods.hier_lora.merge import merge
-
-    merge(arguments)
-
-
-def _train(command: str, arguments: Sequence[str]) -> None:
-    from hierfit.run.session import run
-
-    run([command, *arguments])
-
-
-_LIGHT: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
-    "grid": (_grid, "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice"),
-    "ablate-tree": (_ablate_tree, "does my tree help? one experiment on the true tree and on others, with a verdict"),
-    "reproduce": (_reproduce, "experiments again, and whether they find what their files say"),
-    "results": (_results, "tables of finished runs: means with intervals over seeds, differences to a control"),
-    "plot": (_plot, "curves over shots of finished runs, with intervals over seeds"),
-    "compare": (_compare, "two runs sample by sample: McNemar's test and bootstrap intervals"),
-    "merge": (_merge, "a trained LoRA adapter and its backbone as one transformers folder"),
-    "rescore": (_rescore, "metrics of finished runs again from their test logits, without training"),
+# Where each function is; imported when its command is called, so that the others start without it.
+_LIGHT: dict[str, tuple[str, str]] = {
+    "grid": (
+        "hierfit.protocols.grid:grid",
+        "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice",
+    ),
+    "ablate-tree": (
+        "hierfit.protocols.ablate_tree:ablate_tree",
+        "does my tree help? one experiment on the true tree and on others, with a verdict",
+    ),
+    "reproduce": (
+        "hierfit.protocols.reproduce:reproduce",
+        "experiments again, and whether they find what their files say",
+    ),
+    "results": (
+        "hierfit.report.commands:results",
+        "tables of finished runs: means with intervals over seeds, differences to a control",
+    ),
+    "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
+    "compare": (
+        "hierfit.report.commands:compare",
+        "two runs sample by sample: McNemar's test and bootstrap intervals",
+    ),
+    "rescore": (
+        "hierfit.report.commands:rescore",
+        "metrics of finished runs again from their test logits, without training",
+    ),
+    "merge": (
+        "hierfit.methods.hier_lora.merge:merge",
+        "a trained LoRA adapter and its backbone as one transformers folder",
+    ),
 }
+
+
+def _call(place: str, arguments: Sequence[str]) -> None:
+    module, _, function = place.partition(":")
+    getattr(import_module(module), function)(arguments)
 
 
 def _usage() -> str:
@@ -115,9 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif command == "--version":
             print(f"hierfit {__version__}")
         elif command in _LIGHT:
-            _LIGHT[command][0](rest)
+            _call(_LIGHT[command][0], rest)
         elif command in _TRAINING:
-            _train(command, rest)
+            _call("hierfit.run.session:run", [command, *rest])
         else:
             from difflib import get_close_matches
 
