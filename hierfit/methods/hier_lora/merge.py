@@ -34,11 +34,15 @@ def merge(arguments: Sequence[str]) -> None:
         raise UserError(f"{options.out} exists already", hint="Name a new folder.")
     source = options.backbone or json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
 
+    import transformers
     from peft import PeftModel
 
     from hierfit.backbone import Backbone
     from hierfit.backbone.saving import save_merged
+    from hierfit.run.quiet import quieten
 
+    quieten()
+    transformers.utils.logging.disable_progress_bar()
     backbone = Backbone.load(source)
     try:
         backbone.model = PeftModel.from_pretrained(backbone.model, folder)
