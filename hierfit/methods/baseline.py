@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from hierfit.data.batch import Batch, Task
-from hierfit.errors import UserError
 from hierfit.losses.objective import Objective
 from hierfit.methods.base import Method
 
@@ -71,26 +70,3 @@ def trained_nodes(task: Task) -> Tensor:
     found = torch.zeros_like(task.seen)
     found[task.train_paths[task.train_paths >= 0]] = True
     return (found & task.seen).nonzero()[:, 0]
-
-
-def check_values(
-    method: str,
-    hparams: Mapping[str, Any],
-    positive: Iterable[str],
-    at_least: Mapping[str, float],
-    problems: Iterable[str] = (),
-) -> None:
-    """Refuses hyper-parameters out of range, together with other ``problems``.
-
-    Raises:
-        UserError: Names every one of them.
-    """
-    found = list(problems)
-    found += [f"{name} is {hparams[name]}; it must be positive" for name in positive if not hparams[name] > 0]
-    found += [
-        f"{name} is {hparams[name]}; it must be {least:g} or more"
-        for name, least in at_least.items()
-        if not hparams[name] >= least
-    ]
-    if found:
-        raise UserError(f"{method} cannot be set up", found)

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from torch.optim import AdamW, Optimizer
 
 from hierfit.data.batch import Task
-from hierfit.methods.baseline import Baseline, check_values
+from hierfit.methods.baseline import Baseline
 from hierfit.methods.cosine import scaled_cosine
+from hierfit.methods.values import check_values
 
 
 class Blend(nn.Module):

@@ -23,11 +23,14 @@ from hierfit.methods.cosine import CosineClassifier
 from hierfit.methods.lathadapter.attributes import SoftPrompts
 from hierfit.methods.lathadapter.model import AdaptedClassifier, LatentHierarchy
 from hierfit.methods.lathadapter.residuals import Residual, Residuals
+from hierfit.methods.values import check_values
 
 _LEAST = {
-    0: ("image_ratio", "text_ratio", "residual_ratio", "hierarchy_weight", "margin", "weight_decay"),
-    1: ("hidden", "num_attributes", "context_length", "dimension", "triplets_per_anchor", "max_anchors"),
-    2: ("neighbours",),  # an anchor needs two
+    **dict.fromkeys(("image_ratio", "text_ratio", "residual_ratio", "hierarchy_weight", "margin", "weight_decay"), 0),
+    **dict.fromkeys(
+        ("hidden", "num_attributes", "context_length", "dimension", "triplets_per_anchor", "max_anchors"), 1
+    ),
+    "neighbours": 2,  # an anchor needs two
 }
 _POSITIVE = ("curvature", "clip_radius", "temperature", "lr", "attribute_lr", "gradient_clip")
 
@@ -111,18 +114,8 @@ class LatHAdapter(Method):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        hparams: Any = self.hparams
-        problems = [
-            f"{name} is {hparams[name]}; it must be {least} or more"
-            for least, names in _LEAST.items()
-            for name in names
-            if not hparams[name] >= least
-        ]
-        problems += [f"{name} is {hparams[name]}; it must be positive" for name in _POSITIVE if not hparams[name] > 0]
-        if logit_scale is not None and not logit_scale > 0:
-            problems.append(f"logit_scale is {logit_scale}; it must be positive, or null")
-        if problems:
-            raise UserError("LatHAdapter cannot be set up", problems)
+        scales = () if logit_scale is None else ("logit_scale",)
+        check_values("LatHAdapter", self.hparams, (*scales, *_POSITIVE), _LEAST)
 
     def build(self, task: Task) -> None:
         """Creates adapters, residuals and, unless its weight is 0, the latent hierarchy.
@@ -139,10 +132,12 @@ class LatHAdapter(Method):
         # Lightning makes new tensors on the accelerator here, while the task's are still on the CPU.
         with task.text.device:
             scale = hparams.logit_scale or task.logit_scale
-            residuals = Residuals(hparams.residual, task.text, _trained_nodes(task), task.taxonomy, scale)
+            residuals = None
+            if hparams.residual_ratio:
+                residuals = Residuals(hparams.residual, task.text, _trained_nodes(task), task.taxonomy, scale)
             self.classifier = AdaptedClassifier(
                 task.text,
-                residuals if hparams.residual_ratio else None,
+                residuals,
                 scale,
                 hidden=hparams.hidden,
                 image_ratio=hparams.image_ratio,

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from hierfit.data.batch import Task
-from hierfit.methods.baseline import Baseline, check_values, trained_nodes
+from hierfit.methods.baseline import Baseline, trained_nodes
 from hierfit.methods.cosine import scaled_cosine
+from hierfit.methods.values import check_values
 
 
 class Probe(nn.Module):

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from hierfit.data.batch import Task
-from hierfit.methods.baseline import Baseline, check_values, trained_nodes
+from hierfit.methods.baseline import Baseline, trained_nodes
 from hierfit.methods.cosine import scaled_cosine
+from hierfit.methods.values import check_values
 
 
 class ResidualClassifier(nn.Module):

@@ -11,9 +11,10 @@ from torch.optim import AdamW, Optimizer
 
 from hierfit.data.batch import Batch, Task
 from hierfit.methods.base import Method
-from hierfit.methods.baseline import Baseline, check_values
+from hierfit.methods.baseline import Baseline
 from hierfit.methods.tip_adapter.cache import CacheClassifier, InnerNodes
 from hierfit.methods.tip_adapter.search import SearchOnVal
+from hierfit.methods.values import check_values
 
 
 class TipAdapter(Method):
