@@ -1,3 +1,108 @@
-"""Hierarchy-aware fine-tuning of vision-language models."""
+"""Hierarchy-aware fine-tuning of vision-language models.
+
+The parts work alone, in any training loop. They load on first use: ``import hierfit`` imports nothing.
+
+    >>> import torch
+    >>> from hierfit import ClassList, FullPathAccuracy, HiSCE, Taxonomy, TreeInconsistency, TreePathKL, best_path
+    >>> rows = [("Laridae", "Herring gull"), ("Laridae", "Ivory gull"), ("Alcidae", "Puffin")]
+    >>> tree = Taxonomy.from_paths(rows, levels=("family", "species"))
+    >>> tree
+    Taxonomy(2/3 nodes, levels family/species)
+
+One score a node, ``logits [B, N]``; one path a label, ``paths [B, L]``. Label i of a data set is the i-th of a list of
+names, and then a path:
+
+    >>> paths = ClassList(tree, ["Puffin", "Herring gull", "Ivory gull"]).paths(torch.tensor([0, 2]))
+    >>> logits = torch.tensor([[1.0, 2.0, 0.0, 0.0, 3.0], [2.0, 1.0, 0.5, 0.4, 1.0]], requires_grad=True)
+    >>> loss = HiSCE(tree, epsilon=0.1)(logits, paths) + TreePathKL(tree)(logits, paths)
+    >>> loss.backward()
+
+Decoders turn scores into paths, metrics compare paths:
+
+    >>> predicted = best_path(logits, tree)
+    >>> [[tree.names[node] for node in path] for path in predicted.tolist()]
+    [['Alcidae', 'Puffin'], ['Laridae', 'Herring gull']]
+    >>> FullPathAccuracy(tree)(predicted, paths)
+    tensor(0.5000)
+    >>> from hierfit import per_level_argmax
+    >>> TreeInconsistency(tree)(per_level_argmax(logits, tree), paths)  # a Laridae that is a Puffin
+    tensor(0.5000)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hierfit.decoding import best_path, leaf_rollup, level_log_softmax, per_level_argmax, top_down
+    from hierfit.errors import UserError
+    from hierfit.flat import ClassList
+    from hierfit.losses.modules import HiSCE, LeafCrossEntropy, LevelCrossEntropy, TreePathKL
+    from hierfit.losses.objective import Objective
+    from hierfit.metrics.collection import hierarchy_metrics
+    from hierfit.metrics.nodes import LeafAccuracy, LevelAccuracy
+    from hierfit.metrics.overlap import HierarchicalF1, MistakeSeverity, TreeDistance
+    from hierfit.metrics.whole_path import FullPathAccuracy, TreeInconsistency
+    from hierfit.taxonomy.tree import Taxonomy
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "ClassList": "flat",
+    "FullPathAccuracy": "metrics.whole_path",
+    "HiSCE": "losses.modules",
+    "HierarchicalF1": "metrics.overlap",
+    "LeafAccuracy": "metrics.nodes",
+    "LeafCrossEntropy": "losses.modules",
+    "LevelAccuracy": "metrics.nodes",
+    "LevelCrossEntropy": "losses.modules",
+    "MistakeSeverity": "metrics.overlap",
+    "Objective": "losses.objective",
+    "Taxonomy": "taxonomy.tree",
+    "TreeDistance": "metrics.overlap",
+    "TreeInconsistency": "metrics.whole_path",
+    "TreePathKL": "losses.modules",
+    "UserError": "errors",
+    "best_path": "decoding",
+    "hierarchy_metrics": "metrics.collection",
+    "leaf_rollup": "decoding",
+    "level_log_softmax": "decoding",
+    "per_level_argmax": "decoding",
+    "top_down": "decoding",
+}
+
+__all__ = [
+    "ClassList",
+    "FullPathAccuracy",
+    "HiSCE",
+    "HierarchicalF1",
+    "LeafAccuracy",
+    "LeafCrossEntropy",
+    "LevelAccuracy",
+    "LevelCrossEntropy",
+    "MistakeSeverity",
+    "Objective",
+    "Taxonomy",
+    "TreeDistance",
+    "TreeInconsistency",
+    "TreePathKL",
+    "UserError",
+    "best_path",
+    "hierarchy_metrics",
+    "leaf_rollup",
+    "level_log_softmax",
+    "per_level_argmax",
+    "top_down",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -147,7 +147,7 @@ code as `openai/clip-vit-base-patch16`. Do not expect anything of it on photogra
 - **Training**: `make pretrain`, three captions an image. Recipe and loss curve are in `pretraining.json`.
 {stages}
   Last losses: whole captions {loss_whole:.2f}, family or genus {loss_group:.2f}, partial {loss_partial:.2f} nats.
-- **Licence**: MIT, as the repository.
+- **Licence**: Apache-2.0, as the repository.
 
 ## What it can do
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -13,17 +12,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.progress import TimeRemainingColumn as Eta
 from rich.text import Text
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from hierfit.data.cache import VectorCache, digest
+from hierfit.data.decode import BATCH, Decoded, Transform, decoded, run_padded
 from hierfit.data.table import Images
 from hierfit.errors import UserError
 
-BATCH = 32
 SHARD = 16 * BATCH
 """Images a shard: what a killed run loses at most."""
-
-Transform = Callable[[Image.Image], Tensor]
 
 
 def encode(
@@ -64,20 +61,15 @@ def encode(
     if not len(missing):
         return features
     todo = missing.tolist()
-    loader = DataLoader(
-        _Decoded([keys[row] for row in todo], images, transform),
-        batch_size=BATCH,
-        num_workers=min(num_workers, len(todo) // BATCH),
-        collate_fn=_gather,
-    )
+    loader = decoded([keys[row] for row in todo], images, transform, num_workers)
     problems: list[str] = []
     waiting: list[Tensor] = []
     done = 0
-    for decoded in _with_progress(loader, len(todo), title):
-        problems += decoded.problems
+    for batch in _with_progress(loader, len(todo), title):
+        problems += batch.problems.values()
         if problems:
             continue
-        waiting.append(_run(tower, decoded.pixels.to(device)).cpu().float())
+        waiting.append(run_padded(tower, batch.pixels.to(device)).cpu().float())
         count = sum(map(len, waiting))
         if count == SHARD or done + count == len(todo):
             rows, values = missing[done : done + count], torch.cat(waiting)
@@ -112,44 +104,6 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Sample(NamedTuple):
-    pixels: Tensor | None
-    problem: str
-
-
-class _DecodedBatch(NamedTuple):
-    pixels: Tensor
-    problems: list[str]
-    size: int
-
-
-class _Decoded(Dataset[_Sample]):
-    def __init__(self, keys: Sequence[str], images: Images, transform: Transform) -> None:
-        self.keys, self.images, self.transform = keys, images, transform
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, row: int) -> _Sample:
-        try:
-            return _Sample(self.transform(self.images.load(self.keys[row])), "")
-        except UserError as error:
-            return _Sample(None, str(error))
-
-
-def _gather(samples: list[_Sample]) -> _DecodedBatch:
-    pixels = [s.pixels for s in samples if s.pixels is not None]
-    problems = [s.problem for s in samples if s.problem]
-    return _DecodedBatch(torch.stack(pixels) if pixels else torch.empty(0), problems, len(samples))
-
-
-def _run(tower: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
-    count = len(pixels)
-    padding = pixels[-1:].expand(BATCH - count, *pixels.shape[1:])
-    with torch.inference_mode():
-        return tower(torch.cat([pixels, padding]))[:count].clone()
-
-
 def _nothing(image: Image.Image) -> Tensor:
     return torch.empty(0)
 
@@ -159,7 +113,7 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed or 0:.0f} images/s")
 
 
-def _with_progress(loader: DataLoader[_Sample], total: int, title: str) -> Iterator[_DecodedBatch]:
+def _with_progress(loader: DataLoader[Decoded], total: int, title: str) -> Iterator[Decoded]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), Eta())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:

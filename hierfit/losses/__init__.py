@@ -9,6 +9,7 @@
 | `consistency` | `js`: each level against what the level below adds up to |
 | `latent_hierarchy` | HIER's regulariser on points in hyperbolic space, part of LatHAdapter |
 
-`objective.Objective` is their module: any weighted sum of the named ones, from plain configuration.
+`objective.Objective` is their module: any weighted sum of the named ones, from plain configuration. `modules` holds
+some of them alone, for a training loop of one's own (README.md).
 A label of −1 is unknown, or below the end of a branch, and costs nothing; `levels` states the reduction.
 """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         MistakeSeverity,
         TreeDistance,
     )
-    from hierfit.metrics.whole_path import FullPathAccuracy, TreeInconsistencyError
+    from hierfit.metrics.whole_path import FullPathAccuracy, TreeInconsistency
 
 __all__ = [
     "FullPathAccuracy",
@@ -29,7 +29,7 @@ __all__ = [
     "LevelAccuracy",
     "MistakeSeverity",
     "TreeDistance",
-    "TreeInconsistencyError",
+    "TreeInconsistency",
     "WeightedAveragePrecision",
     "hierarchy_metrics",
 ]

@@ -12,7 +12,7 @@ from hierfit.metrics.overlap import (
     MistakeSeverity,
     TreeDistance,
 )
-from hierfit.metrics.whole_path import FullPathAccuracy, TreeInconsistencyError
+from hierfit.metrics.whole_path import FullPathAccuracy, TreeInconsistency
 from hierfit.taxonomy import Taxonomy
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "LevelAccuracy",
     "MistakeSeverity",
     "TreeDistance",
-    "TreeInconsistencyError",
+    "TreeInconsistency",
     "WeightedAveragePrecision",
     "hierarchy_metrics",
 ]
@@ -84,7 +84,7 @@ def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "") -> MetricCollection:
         "hierarchical_recall": HierarchicalRecall(taxonomy),
         "hierarchical_f1": HierarchicalF1(taxonomy),
     }
-    whole = {"fpa": FullPathAccuracy(taxonomy), "tice": TreeInconsistencyError(taxonomy)}
+    whole = {"fpa": FullPathAccuracy(taxonomy), "tice": TreeInconsistency(taxonomy)}
     return MetricCollection(
         {**whole, **nodes, **overlap},
         prefix=prefix,

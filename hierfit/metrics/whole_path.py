@@ -39,7 +39,7 @@ class FullPathAccuracy(PathMetric):
         return self.fpa_right / self.fpa_samples
 
 
-class TreeInconsistencyError(PathMetric):
+class TreeInconsistency(PathMetric):
     """Tree inconsistency error (TICE): share of predictions that are no path of the tree, right or wrong.
 
     Zero for every decoder that walks the tree, and for a constant prediction: read it beside FPA, and on
@@ -56,7 +56,7 @@ class TreeInconsistencyError(PathMetric):
         >>> tree = Taxonomy.from_paths([("bird", "hawk"), ("bird", "owl"), ("fish", "eel")])
         >>> predicted = torch.tensor([[0, 2], [0, 4], [1, -1], [1, 4]])  # bird/eel is not in the tree
         >>> target = torch.tensor([[0, 2], [0, 2], [0, 2], [0, 2]])
-        >>> TreeInconsistencyError(tree)(predicted, target)
+        >>> TreeInconsistency(tree)(predicted, target)
         tensor(0.2500)
     """
 

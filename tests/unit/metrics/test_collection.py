@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,13 +70,6 @@ def test_counts_of_one_name_are_counted_by_one_function() -> None:
     for metric in hierarchy_metrics(TREE).values():
         for state in metric.metric_state:
             assert counted_by.setdefault(state, type(metric).tally) is type(metric).tally, state
-
-
-@pytest.mark.parametrize("module", ["whole_path", "nodes", "overlap", "collection"])
-def test_examples_in_the_documentation(module: str) -> None:
-    result = doctest.testmod(import_module(f"hierfit.metrics.{module}"))
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 def test_functions_load_without_torchmetrics() -> None:

@@ -20,7 +20,7 @@ from hierfit.metrics import (
     LevelAccuracy,
     MistakeSeverity,
     TreeDistance,
-    TreeInconsistencyError,
+    TreeInconsistency,
     WeightedAveragePrecision,
     functional,
 )
@@ -57,7 +57,7 @@ PREDICTED, TARGET = (torch.tensor(paths) for paths in zip(*SAMPLES, strict=True)
 
 METRICS = {
     "fpa": FullPathAccuracy(TREE),
-    "tice": TreeInconsistencyError(TREE),
+    "tice": TreeInconsistency(TREE),
     "level": LevelAccuracy(TREE),
     "level class": LevelAccuracy(TREE, level="class"),
     "leaf micro": LeafAccuracy(TREE),
@@ -138,7 +138,7 @@ def test_severity_is_nan_when_nothing_is_wrong() -> None:
 
 def test_abstention_costs_recall_and_distance_not_precision_or_consistency() -> None:
     nothing = torch.full((1, 3), -1)
-    assert TreeInconsistencyError(TREE)(nothing, TARGET[:1]) == 0
+    assert TreeInconsistency(TREE)(nothing, TARGET[:1]) == 0
     assert FullPathAccuracy(TREE)(nothing, TARGET[:1]) == 0
     assert HierarchicalRecall(TREE)(nothing, TARGET[:1]) == 0
     assert math.isnan(HierarchicalPrecision(TREE)(nothing, TARGET[:1]))
