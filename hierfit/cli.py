@@ -24,6 +24,10 @@ _TRAINING = {
 
 # Where each function is; imported when its command is called, so that the others start without it.
 _LIGHT: dict[str, tuple[str, str]] = {
+    "data": (
+        "hierfit.data.commands:data",
+        "data sets and their cards: list, check, prompts, and a new card for your own folder",
+    ),
     "grid": (
         "hierfit.protocols.grid:grid",
         "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice",

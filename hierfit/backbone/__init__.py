@@ -1,7 +1,15 @@
 """CLIP and SigLIP behind one small interface; nothing of transformers is imported before `Backbone.load`."""
 
 from hierfit.backbone.model import Backbone
-from hierfit.backbone.nodes import DEFAULT_TEMPLATE, encode_nodes, node_texts
+from hierfit.backbone.nodes import DEFAULT_TEMPLATE, encode_nodes, encode_texts, node_prompts, node_texts
 from hierfit.backbone.transform import ImageTransform
 
-__all__ = ["DEFAULT_TEMPLATE", "Backbone", "ImageTransform", "encode_nodes", "node_texts"]
+__all__ = [
+    "DEFAULT_TEMPLATE",
+    "Backbone",
+    "ImageTransform",
+    "encode_nodes",
+    "encode_texts",
+    "node_prompts",
+    "node_texts",
+]

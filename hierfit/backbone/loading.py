@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from hierfit.backbone.source import SUPPORTED, read_json
+from hierfit.backbone.source import SUPPORTED, find_folder, read_json
 from hierfit.backbone.text import TextInput
 from hierfit.backbone.transform import ImageTransform
 from hierfit.errors import UserError
@@ -55,16 +55,34 @@ def load_parts(folder: Path, source: str) -> Parts:
         raise UserError(f"{where}: the weights do not fit the config", problems)
     if getattr(model.config.vision_config, "vision_use_head", True) is False:
         raise UserError(f"{where}: this SigLIP has no pooling head, so it gives no image feature")
-    with _as_user_error(where, "tokenizer"), _quiet(transformers):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **local)
+    text = _load_text(folder, model.config, where)
     processor_class = {"clip": "CLIPImageProcessorPil", "siglip": "SiglipImageProcessorPil"}[kind]
     with _as_user_error(where, "image preprocessing"):
         processor = getattr(transformers, processor_class).from_pretrained(folder, **local)
     return Parts(
         model.eval().requires_grad_(False),
-        TextInput(tokenizer, model.config, where),
+        text,
         ImageTransform.from_processor(processor, model.config.vision_config.image_size, where),
     )
+
+
+def load_text(source: str) -> TextInput:
+    """The tokeniser of a backbone alone, without its weights; raises `UserError` as `load_parts` does."""
+    import transformers
+
+    folder = find_folder(source)
+    where = f"backbone {source!r} in {folder}"
+    with _as_user_error(where, "config.json"), _quiet(transformers):
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    return _load_text(folder, config, where)
+
+
+def _load_text(folder: Path, config: Any, where: str) -> TextInput:
+    import transformers
+
+    with _as_user_error(where, "tokenizer"), _quiet(transformers):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    return TextInput(tokenizer, config, where)
 
 
 @contextmanager

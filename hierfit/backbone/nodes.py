@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from string import Formatter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from hierfit.backbone.descriptions import Described, Descriptions, match_descriptions
 from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.errors import UserError
 
@@ -22,10 +23,36 @@ DEFAULT_TEMPLATE = "a photo of a {name}."
 """Used for a level without templates of its own."""
 
 _PLACEHOLDERS = ("name", "parent", "path")
+_LISTED = 5
 
 
-def node_texts(taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Writes the prompts of every node, from the templates of its level.
+class NodePrompts(NamedTuple):
+    """What the nodes of a tree become.
+
+    Attributes:
+        texts: Prompts of each node ``[N]``.
+        added: Ancestors added to each node's name, because another node would read the same without ``[N]``.
+        alike: Nodes that read like another one all the same.
+        described: Where the descriptions went.
+    """
+
+    texts: list[list[str]]
+    added: list[int]
+    alike: list[int]
+    described: Described
+
+
+def node_texts(
+    taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], descriptions: Descriptions | None = None
+) -> list[list[str]]:
+    """N lists of prompts, in node order; see `node_prompts`."""
+    return node_prompts(taxonomy, templates, descriptions).texts
+
+
+def node_prompts(
+    taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], descriptions: Descriptions | None = None
+) -> NodePrompts:
+    """Writes the prompts of every node: from the templates of its level, then the sentences that describe it.
 
     `{name}` is the node, `{parent}` its nearest ancestor of another name, `{path}` all names from the root
     down, joined by commas. Underscores become spaces. Where two different nodes would get the same text, each
@@ -34,17 +61,23 @@ def node_texts(taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]]) -> li
 
     Args:
         taxonomy: The tree.
-        templates: Templates by level name; a level not named gets `DEFAULT_TEMPLATE`.
-
-    Returns:
-        N lists of prompts, in node order.
+        templates: Templates by level name; a level not named gets `DEFAULT_TEMPLATE`. An empty list is for levels all
+            of whose nodes are described.
+        descriptions: Sentences by level and class.
 
     Raises:
-        UserError: Unknown levels, unknown or malformed placeholders; all of them at once.
+        UserError: Unknown levels, unknown or malformed placeholders, descriptions of classes that are not there while
+            others go without; all of them at once.
     """
-    if problems := _template_problems(taxonomy, templates):
+    described = match_descriptions(taxonomy, descriptions or {})
+    problems = _template_problems(taxonomy, templates, described)
+    problems += [
+        f"{level}: described, but there is no such level" for level in set(descriptions or {}) - {*taxonomy.levels}
+    ]
+    problems += described.problems(taxonomy)
+    if problems:
         raise UserError(
-            "prompt templates cannot be used",
+            "prompts cannot be used",
             problems,
             f"Levels are {', '.join(taxonomy.levels)}; placeholders are {{name}}, {{parent}}, {{path}}.",
         )
@@ -64,14 +97,16 @@ def node_texts(taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]]) -> li
 
     depths = [0] * len(names)
     texts = [written(node, 0) for node in range(len(names))]
-    while deeper := [v for v in _ambiguous(texts, concept) if depths[v] < len(ancestors[v])]:
+    alike = _ambiguous(texts, concept)
+    while deeper := [v for v in alike if depths[v] < len(ancestors[v])]:
         for node in deeper:
             depths[node] += 1
             texts[node] = written(node, depths[node])
-    return texts
+        alike = _ambiguous(texts, concept)
+    whole = [[*own, *more] for own, more in zip(texts, described.sentences, strict=True)]
+    return NodePrompts(whole, depths, alike, described)
 
 
-@torch.no_grad()
 def encode_nodes(
     backbone: Backbone, taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], batch_size: int = 256
 ) -> Tensor:
@@ -86,7 +121,13 @@ def encode_nodes(
     Returns:
         L2-normalised features `[N, d]`, on the backbone's device.
     """
-    features: Tensor = NodeEncoder(backbone, node_texts(taxonomy, templates), batch_size)(backbone)
+    return encode_texts(backbone, node_texts(taxonomy, templates), batch_size)
+
+
+@torch.no_grad()
+def encode_texts(backbone: Backbone, texts: Sequence[Sequence[str]], batch_size: int = 256) -> Tensor:
+    """As `encode_nodes`, of texts that are written already: a group of at least one a node."""
+    features: Tensor = NodeEncoder(backbone, texts, batch_size)(backbone)
     return features
 
 
@@ -113,12 +154,17 @@ def _ambiguous(texts: Sequence[Sequence[str]], concept: Sequence[int]) -> list[i
     return [node for node, group in enumerate(texts) if any(len(sharing[t.casefold()]) > 1 for t in group)]
 
 
-def _template_problems(taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]]) -> list[str]:
+def _template_problems(taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], described: Described) -> list[str]:
     problems = []
     for level, group in templates.items():
         if level not in taxonomy.levels:
             close = get_close_matches(level, taxonomy.levels, n=1)
             problems.append(f"{level}: no such level" + (f"; did you mean {close[0]}?" if close else ""))
+        elif isinstance(group, Sequence) and not group and level in described.missing:
+            bare = [taxonomy.full_name(node) for node in described.missing[level]]
+            if bare:
+                shown = ", ".join(bare[:_LISTED]) + (f" and {len(bare) - _LISTED} more" if len(bare) > _LISTED else "")
+                problems.append(f"{level}: no templates, and no description of {shown}")
         elif isinstance(group, str) or not group:
             problems.append(f"{level}: needs a list of at least one template, not {group!r}")
         else:

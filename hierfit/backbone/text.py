@@ -75,6 +75,10 @@ class TextInput:
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
         return Tokens(ids.to(device), mask.long().to(device))
 
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special ones included, before anything is cut."""
+        return [len(row) for row in self._encode(texts)] if texts else []
+
     def words(self, text: str) -> list[int]:
         """Token ids of a text without special tokens."""
         return list(self._tokenizer(self._cased(text), add_special_tokens=False, verbose=False)["input_ids"])

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hierfit.backbone import node_texts
+from hierfit.backbone.descriptions import Descriptions
+from hierfit.backbone.source import read_json
 from hierfit.data.layouts import Layout, layout_class, layout_names
+from hierfit.data.names import renamed
 from hierfit.data.schema import Place, build, nearest, read_yaml
 from hierfit.data.table import READY_DRAW, SPLITS, check_levels
 from hierfit.errors import UserError
@@ -43,6 +46,25 @@ def _read_taxonomy(value: object, place: Place, problems: list[str]) -> Taxonomy
         return None
 
 
+def _read_descriptions(value: object, place: Place, problems: list[str]) -> Descriptions:
+    if not isinstance(value, Mapping):
+        problems.append(f"{place}: expected a file for each level")
+        return {}
+    found = {}
+    for level, name in value.items():
+        here, path = place.at(str(level)), place.file.parent / str(name)
+        content, fault = read_json(path)
+        if fault:
+            problems.append(f"{here}: {fault}")
+            continue
+        entries = {key: [entry] if isinstance(entry, str) else entry for key, entry in content.items()}
+        for key, entry in entries.items():
+            if not isinstance(entry, list) or not entry or not all(isinstance(t, str) and t.strip() for t in entry):
+                problems.append(f"{here}: {path.name}: {key!r} needs a list of sentences")
+        found[str(level)] = entries
+    return found
+
+
 def _read_layout(value: object, place: Place, problems: list[str]) -> Layout | None:
     options = dict(value) if isinstance(value, Mapping) else {"name": value}
     name = options.pop("name", None)
@@ -69,6 +91,10 @@ class DataCard:
         taxonomy: The tree, read from a CSV beside the card; None when the data bring their own.
         splits: What each split must hold.
         templates: Prompt templates by level, see `hierfit.backbone.node_texts`.
+        descriptions: Sentences that describe classes, a JSON file beside the card for each level, ``{"class name":
+            ["sentence", …]}``. They count beside the templates: all texts of a node have equal weight.
+        names: What a class is called, where the data call it otherwise: ``{BlueJay: blue jay}``. Data and taxonomy keep
+            their spelling; prompts, reports and predictions have this one.
         known_faults: What is wrong with the data, and what was done about it.
     """
 
@@ -84,6 +110,8 @@ class DataCard:
     taxonomy: Taxonomy | None = field(default=None, metadata={"parse": _read_taxonomy})
     splits: Mapping[str, Expected] = field(default_factory=dict)
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    descriptions: Descriptions = field(default_factory=dict, metadata={"parse": _read_descriptions})
+    names: Mapping[str, str] = field(default_factory=dict)
     known_faults: tuple[str, ...] = ()
 
     @property
@@ -93,11 +121,16 @@ class DataCard:
             raise UserError(f"{self.path}: this layout needs the key 'taxonomy', a CSV beside the card")
         return self.taxonomy
 
+    def texts(self, taxonomy: Taxonomy) -> list[list[str]]:
+        """The prompts of each node of the card's tree, or of the data's own where it has none."""
+        return node_texts(taxonomy, self.templates, self.descriptions)
+
     @property
     def fingerprint(self) -> str:
-        """First 16 hex digits of the SHA-256 of the card's text and its tree."""
+        """First 16 hex digits of the SHA-256 of the card's text, its tree and its descriptions."""
         tree = self.taxonomy.fingerprint if self.taxonomy else ""
-        return hashlib.sha256(self.path.read_bytes() + tree.encode()).hexdigest()[:16]
+        described = repr(self.descriptions) if self.descriptions else ""
+        return hashlib.sha256(self.path.read_bytes() + tree.encode() + described.encode()).hexdigest()[:16]
 
 
 def load_card(card: str) -> DataCard:
@@ -158,7 +191,7 @@ def _contradictions(card: DataCard, place: Place) -> list[str]:
     if card.taxonomy is not None:
         problems += [f"{place.at('levels')}: {problem}" for problem in check_levels(card.taxonomy, card.levels)]
         try:
-            node_texts(card.taxonomy, card.templates)
+            card.texts(renamed(card.taxonomy, card.names))
         except UserError as error:
-            problems += [f"{place.at('templates')}: {problem}" for problem in error.problems]
+            problems += [f"{place}: {problem}" for problem in error.problems]
     return problems

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.progress import TimeRemainingColumn as Eta
-from rich.text import Text
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hierfit.data.cache import VectorCache, digest
-from hierfit.data.decode import BATCH, Decoded, Transform, decoded, run_padded
+from hierfit.data.decode import BATCH, Transform, decoded, run_padded
+from hierfit.data.progress import with_progress
 from hierfit.data.table import Images
 from hierfit.errors import UserError
 
@@ -65,7 +62,7 @@ def encode(
     problems: list[str] = []
     waiting: list[Tensor] = []
     done = 0
-    for batch in _with_progress(loader, len(todo), title):
+    for batch in with_progress(loader, len(todo), title, lambda one: one.size):
         problems += batch.problems.values()
         if problems:
             continue
@@ -106,18 +103,3 @@ def available_cores() -> int:
 
 def _nothing(image: Image.Image) -> Tensor:
     return torch.empty(0)
-
-
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:.0f} images/s")
-
-
-def _with_progress(loader: DataLoader[Decoded], total: int, title: str) -> Iterator[Decoded]:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), Eta())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(title, total=total)
-        for batch in loader:
-            yield batch
-            progress.advance(task, batch.size)

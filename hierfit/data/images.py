@@ -6,6 +6,7 @@ import posixpath
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -33,6 +34,18 @@ class Files:
         """The picture in RGB, upright; raises `UserError` naming the file."""
         return open_image(self.root / key, self.least)
 
+    def read(self, key: str) -> bytes:
+        """What is stored of the picture; raises `UserError` naming the file."""
+        path = self.root / key
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+    def leads_out(self, key: str) -> bool:
+        """Whether the picture lies elsewhere, and the root only links to it."""
+        return not (self.root / key).resolve().is_relative_to(self.root)
+
     def stamp(self, key: str) -> str:
         """Path, size and modification time: reading every byte would cost more than it is worth."""
         path = self.root / key
@@ -56,25 +69,30 @@ def open_image(path: Path, least: int | None = None) -> Image.Image:
         UserError: Names the file and says why it cannot be used: unreadable, truncated, too large, or of a
             kind that has no one conversion to RGB (32-bit, Lab).
     """
+    return decode(path, str(path), least)
+
+
+def decode(source: Path | BinaryIO, name: str, least: int | None = None) -> Image.Image:
+    """Decode a picture from a path or a stream; `name` is what errors call it. See `open_image`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large size and odd metadata; what matters is raised
-            with Image.open(path) as image:
+            with Image.open(source) as image:
                 if least is not None:
                     image.draft(None, (least, least))
                 image.load()
                 _turn_upright(image)
                 return to_rgb(image)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{name}: {error}") from error
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
+        raise UserError(f"{name}: no such file") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not a picture, or of an unknown format") from error
+        raise UserError(f"{name}: not a picture, or of an unknown format") from error
     except Image.DecompressionBombError as error:
-        raise UserError(f"{path}: too large: {error}") from error
+        raise UserError(f"{name}: too large: {error}") from error
     except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged files
-        raise UserError(f"{path}: damaged: {str(error) or type(error).__name__}") from error
+        raise UserError(f"{name}: damaged: {str(error) or type(error).__name__}") from error
 
 
 def leaves_root(key: str) -> bool:

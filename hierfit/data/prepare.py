@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from hierfit.backbone import Backbone, encode_nodes, node_texts
+from hierfit.backbone import Backbone, encode_texts
 from hierfit.data.batch import Task
 from hierfit.data.cache import VERSION, VectorCache, cache_root, digest
 from hierfit.data.card import DataCard
@@ -21,7 +21,6 @@ from hierfit.data.table import Images, Split, Table, read_table
 from hierfit.data.text import class_means
 from hierfit.data.trees import StandIn, Tree, stand_in
 from hierfit.errors import UserError
-from hierfit.taxonomy import Taxonomy
 
 Needs = Literal["features", "pixels"]
 ValShots = Literal["coop", "all"]
@@ -106,7 +105,8 @@ def prepare(
     towers = Backbone.load(backbone).to(device)
     caches = cache_root(cache_dir) / card.name
     text_cache = VectorCache(caches / digest(VERSION, "text", towers.fingerprint).hex())
-    text = node_features(towers, table.taxonomy, card.templates, text_cache)
+    texts = card.texts(table.taxonomy)
+    text = node_features(towers, texts, text_cache)
     if needs == "pixels":
         everything = [key for split in splits.values() for key in split.keys]
         check(everything, table.images, VectorCache(caches / digest(VERSION, "checked").hex()), num_workers)
@@ -116,21 +116,19 @@ def prepare(
     fingerprint = towers.fingerprint
     tree = stand_in(choice.tree, table.taxonomy, choice.seed, text)
     splits, told = _told(tree, choice, _on(tree, choice.tree, splits), seen)
-    prompts = _prompts(tree, node_texts(table.taxonomy, card.templates))
+    prompts = _prompts(tree, texts)
     task = _task(tree, splits, told, tree.text(text), "prompts", prompts, towers.logit_scale, towers.cpu())
     return Prepared(table, tree, splits, task, backbone, fingerprint)
 
 
-def node_features(
-    backbone: Backbone, taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], cache: VectorCache
-) -> Tensor:
+def node_features(backbone: Backbone, texts: Sequence[Sequence[str]], cache: VectorCache) -> Tensor:
     """Text features of all nodes ``[N, d]`` from their prompts, through the cache, on the CPU."""
     # Kept tree by tree: a feature changes in its last bits with the texts that share its batch.
-    texts = repr(node_texts(taxonomy, templates))
-    digests = [digest(texts, str(node)) for node in range(taxonomy.num_nodes)]
+    together = repr(texts)
+    digests = [digest(together, str(node)) for node in range(len(texts))]
     text, missing = cache.read(digests)
     if len(missing):
-        text = encode_nodes(backbone, taxonomy, templates).cpu()
+        text = encode_texts(backbone, texts).cpu()
         cache.add(digests, text)
     return text
 

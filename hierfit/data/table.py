@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from hierfit.data.names import renamed
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -108,12 +109,7 @@ def read_table(card: DataCard, root: str | Path | None) -> Table:
             counts other than the card's.
     """
     problems: list[str] = []
-    table = card.layout.read(None if root is None else Path(root).expanduser(), card, problems)
-    problems += check_levels(table.taxonomy, card.levels)
-    for name, split in table.splits.items():
-        problems += check_counts(name, split, table.taxonomy, card)
-    problems += check_presence(table)
-    problems += check_leaks(table)
+    table = survey_table(card, root, problems)
     if problems:
         where = f" in {root}" if root else ""
         raise UserError(
@@ -122,6 +118,25 @@ def read_table(card: DataCard, root: str | Path | None) -> Table:
             "Mend the data, or copy the card and state what you have.",
         )
     return table
+
+
+def survey_table(card: DataCard, root: str | Path | None, problems: list[str]) -> Table:
+    """`read_table` for who wants to see the table whatever is wrong with it: problems are added, not raised.
+
+    Raises:
+        UserError: There is nothing to read.
+    """
+    table = card.layout.read(None if root is None else Path(root).expanduser(), card, problems)
+    problems += check_levels(table.taxonomy, card.levels)
+    for name, split in table.splits.items():
+        problems += check_counts(name, split, table.taxonomy, card)
+    problems += check_presence(table)
+    problems += check_leaks(table)
+    try:
+        return replace(table, taxonomy=renamed(table.taxonomy, card.names))
+    except UserError as error:
+        problems += error.problems
+        return table
 
 
 def check_levels(taxonomy: Taxonomy, levels: Mapping[str, int]) -> list[str]:

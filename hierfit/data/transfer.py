@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hierfit.backbone import Backbone, node_texts
+from hierfit.backbone import Backbone
 from hierfit.data.batch import Task
 from hierfit.data.cache import VERSION, VectorCache, cache_root, digest
 from hierfit.data.card import DataCard, load_card
@@ -208,8 +208,9 @@ def _from_pictures(
     text, prompts = None, None
     if columns is None:
         text_cache = VectorCache(caches / digest(VERSION, "text", towers.fingerprint).hex())
-        text = node_features(towers, table.taxonomy, card.templates, text_cache)
-        prompts = tuple(map(tuple, node_texts(table.taxonomy, card.templates)))
+        texts = card.texts(table.taxonomy)
+        text = node_features(towers, texts, text_cache)
+        prompts = tuple(map(tuple, texts))
     task = _task(table, columns, source, text, "prompts", prompts, towers.logit_scale)
     return Target(card, split, images, task, columns, towers.fingerprint)
 

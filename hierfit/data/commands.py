@@ -1,0 +1,95 @@
+"""``hierfit data``: what data cards there are, whether data are as a card says, and cards for data of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def data(arguments: Sequence[str]) -> None:
+    """Runs one of the commands on data."""
+    parser = argparse.ArgumentParser(
+        prog="hierfit data", description="Look at data sets and their cards.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _check_options(
+        commands.add_parser("check", help="is everything there, sound, and nothing twice?", allow_abbrev=False)
+    )
+    _list_options(commands.add_parser("list", help="all data cards: levels, images, licence", allow_abbrev=False))
+    _prompts_options(commands.add_parser("prompts", help="what each node becomes for a text tower", allow_abbrev=False))
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+def _check_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Hold a data set against its card: counts, labels, splits, every picture decoded, the same picture twice "
+        "(exactly and nearly). Exits with 1 where something must be mended."
+    )
+    parser.add_argument("card", metavar="CARD", help="name of a card, or its YAML file")
+    parser.add_argument("--root", metavar="PATH", help="folder or file of the data (data.root)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything found, lists in full")
+    parser.add_argument("--workers", type=_whole, metavar="N", help="processes that decode; default: one a core")
+    parser.add_argument("--no-pictures", action="store_true", help="labels and counts only; nothing is decoded")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
+    parser.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from hierfit.data.audit.audit import audit
+    from hierfit.data.audit.report import print_audit, write_audit
+    from hierfit.data.card import load_card
+    from hierfit.data.encode import available_cores
+
+    workers = options.workers or available_cores()
+    found = audit(load_card(options.card), options.root, workers, not options.no_pictures)
+    print_audit(found)
+    if options.json:
+        write_audit(found, options.json)
+        print(f"Written to {options.json}")
+    if found.problems or (options.strict and found.warnings):
+        sys.exit(1)
+
+
+def _list_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "List the data cards there are."
+    parser.set_defaults(run=_list)
+
+
+def _list(options: argparse.Namespace) -> None:
+    from hierfit.data.catalogue import print_cards
+
+    print_cards()
+
+
+def _prompts_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Print the texts of each node as a text tower will read them, with their length in tokens: templates filled "
+        "in, ancestors added to ambiguous names, descriptions."
+    )
+    parser.add_argument("card", metavar="CARD", help="name of a card, or its YAML file")
+    parser.add_argument("--root", metavar="PATH", help="the data, where a card takes its tree from them")
+    parser.add_argument("--level", help="nodes of this level only")
+    parser.add_argument("--node", help="this node (a name, or a path with /) and those below it only")
+    parser.add_argument("--backbone", default="tiny", help="whose tokens are counted; default: tiny")
+    parser.set_defaults(run=_prompts)
+
+
+def _prompts(options: argparse.Namespace) -> None:
+    from hierfit.data.card import load_card
+    from hierfit.data.names import renamed
+    from hierfit.data.prompts import print_prompts
+    from hierfit.data.table import read_table
+
+    card = load_card(options.card)
+    own = card.taxonomy
+    tree = read_table(card, options.root).taxonomy if own is None else renamed(own, card.names)
+    print_prompts(card, tree, options.backbone, options.level, options.node)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)

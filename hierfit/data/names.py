@@ -1,0 +1,53 @@
+"""Names for people where the data have names for machines: ``BlueJay`` is a blue jay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from hierfit.data.schema import nearest
+from hierfit.errors import UserError
+from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.checks import name_problem
+
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_NUMBER = re.compile(r"^\d+[._\s-]+(?=\D)")
+
+
+def renamed(taxonomy: Taxonomy, names: Mapping[str, str]) -> Taxonomy:
+    """The same tree, nodes called otherwise; node ids stay.
+
+    Args:
+        taxonomy: The tree.
+        names: New names by old ones, whatever level they are on.
+
+    Raises:
+        UserError: Lists old names that no node has, and new ones that cannot be names or that siblings would share.
+    """
+    if not names:
+        return taxonomy
+    known = set(taxonomy.names)
+    problems = [f"names: no node is called {old!r}{nearest(old, known)}" for old in names if old not in known]
+    problems += [f"names: {old!r}: {problem}" for old, new in names.items() if (problem := name_problem(new))]
+    called = tuple(names.get(name, name) for name in taxonomy.names)
+    first: dict[tuple[int, str], int] = {}
+    for node, key in enumerate(zip(taxonomy.parent.tolist(), called, strict=True)):
+        other = first.setdefault(key, node)
+        if other != node:
+            a, b = taxonomy.full_name(other), taxonomy.full_name(node)
+            problems.append(f"names: {a!r} and {b!r} would both be called {key[1]!r}")
+    if problems:
+        raise UserError("the names cannot be used", problems)
+    return Taxonomy(called, taxonomy.levels, taxonomy.parent)
+
+
+def readable(name: str) -> str:
+    """A folder's name as people write it: ``003.BlueJay``, ``blue_jay`` and ``Blue-Jay`` become words.
+
+    A hyphen inside of a name with blanks or underscores stays: ``black-footed_albatross``. Capitals stay.
+    """
+    bare = _NUMBER.sub("", name)
+    if "_" not in bare and " " not in bare:
+        bare = bare.replace("-", " ")
+    words = " ".join(_HUMP.sub(" ", bare.replace("_", " ")).split())
+    return words or name
