@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from hierfit.data.cache import VectorCache, digest
 from hierfit.data.decode import BATCH, Transform, decoded, run_padded
