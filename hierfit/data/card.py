@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hierfit.backbone import node_texts
@@ -17,6 +17,7 @@ from hierfit.data.schema import Place, build, nearest, read_yaml
 from hierfit.data.table import READY_DRAW, SPLITS, check_levels
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.readers import Reading, read_plan
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,20 @@ class Expected:
 def _read_taxonomy(value: object, place: Place, problems: list[str]) -> Taxonomy | None:
     if value is None:
         return None
-    path = place.file.parent / str(value)
-    if not path.is_file():
-        problems.append(f"{place}: there is no file {path}")
+    reading = build(Reading, value if isinstance(value, Mapping) else {"file": str(value)}, place, problems)
+    if reading is None:
         return None
+    folder = place.file.parent
+    files = [folder / name for name in (reading.file, *reading.names, *([reading.leaves] if reading.leaves else ()))]
+    if missing := [path for path in files if not path.is_file()]:
+        problems += [f"{place}: there is no file {path}" for path in missing]
+        return None
+    names, leaves = tuple(str(folder / name) for name in reading.names), reading.leaves and str(folder / reading.leaves)
+    reading = replace(reading, file=str(files[0]), names=names, leaves=leaves)
     try:
-        return Taxonomy.from_csv(path)
+        return Taxonomy.of_plan(read_plan(reading))
     except UserError as error:
-        problems += [f"{place}: {path.name}: {problem}" for problem in error.problems or (error.summary,)]
+        problems += [f"{place}: {files[0].name}: {problem}" for problem in error.problems or (error.summary,)]
         return None
 
 
@@ -88,7 +95,8 @@ class DataCard:
         obtain: Where and how to get the data.
         levels: Name and number of nodes of each level, coarse to fine.
         layout: How the files lie: ``name`` and the options of that layout.
-        taxonomy: The tree, read from a CSV beside the card; None when the data bring their own.
+        taxonomy: The tree: a file beside the card, or `hierfit.taxonomy.readers.Reading` as a mapping (``file``,
+            ``format``, ``select``, …); None when the data bring their own.
         splits: What each split must hold.
         templates: Prompt templates by level, see `hierfit.backbone.node_texts`.
         descriptions: Sentences that describe classes, a JSON file beside the card for each level, ``{"class name":
@@ -118,7 +126,7 @@ class DataCard:
     def tree(self) -> Taxonomy:
         """The taxonomy, for layouts that bring none; raises `UserError` when the card names none."""
         if self.taxonomy is None:
-            raise UserError(f"{self.path}: this layout needs the key 'taxonomy', a CSV beside the card")
+            raise UserError(f"{self.path}: this layout needs the key 'taxonomy', a file beside the card")
         return self.taxonomy
 
     def texts(self, taxonomy: Taxonomy) -> list[list[str]]:

@@ -32,6 +32,28 @@ def from_rows(rows: Iterable[Sequence[str]], levels: Sequence[str] | None, probl
     if problems is None:
         hint = "Give one row for each leaf, its names coarse to fine."
         problems = Problems("rows", "rows[{}]".format, hint)
+    grown = grow(rows, problems)
+    if len(set(grown.ends)) < len(grown.ends) or not set(grown.parents).isdisjoint(grown.ends):
+        problems += checks.leaf_problems(*grown, problems.where)
+    return _arrange(grown.names, np.array(grown.parents, dtype=np.int64), levels, problems)
+
+
+class Grown(NamedTuple):
+    """Nodes of leaf rows, each told apart by its whole path: see `checks.leaf_problems`."""
+
+    ends: list[int]
+    names: list[str]
+    parents: list[int]
+    first_row: list[int]
+
+
+def grow(rows: Iterable[Sequence[str]], problems: Problems) -> Grown:
+    """The nodes of rows, as they first come; a faulty row becomes a problem and brings none. O(names in all rows).
+
+    Args:
+        rows: Names from root to leaf.
+        problems: Knows the place of each row.
+    """
     names: list[str] = []
     parents: list[int] = []
     first_row: list[int] = []
@@ -61,10 +83,7 @@ def from_rows(rows: Iterable[Sequence[str]], levels: Sequence[str] | None, probl
                 children.append({})
             node, below = known, children[known]
         ends.append(node)
-
-    if len(set(ends)) < len(ends) or any(children[node] for node in ends if node >= 0):
-        problems += checks.leaf_problems(ends, names, parents, first_row, problems.where)
-    return _arrange(names, np.array(parents, dtype=np.int64), levels, problems)
+    return Grown(ends, names, parents, first_row)
 
 
 def from_links(

@@ -81,7 +81,7 @@ class Taxonomy:
             UserError: Names every faulty row: empty, with a gap, repeated, or ending at another row's parent;
                 every bad name; and level names that do not fit.
         """
-        return cls._of(build.from_rows(rows, levels))
+        return cls.of_plan(build.from_rows(rows, levels))
 
     @classmethod
     def from_parents(
@@ -104,7 +104,7 @@ class Taxonomy:
         """
         if isinstance(parents, np.ndarray | Tensor):
             parents = parents.tolist()
-        return cls._of(build.from_links(names, parents, levels))
+        return cls.of_plan(build.from_links(names, parents, levels))
 
     @classmethod
     def from_csv(cls, path: str | PathLike[str]) -> Taxonomy:
@@ -117,7 +117,7 @@ class Taxonomy:
         Raises:
             UserError: As `from_paths` and `from_parents`, with the lines; or the file cannot be read.
         """
-        return cls._of(table.read(path))
+        return cls.of_plan(table.read(path))
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write one row for each leaf under the level names; `from_csv` reads an equal tree from it."""
@@ -157,7 +157,8 @@ class Taxonomy:
         return type(self)(names, levels, position[self.parent[kept]]), kept
 
     @classmethod
-    def _of(cls, plan: build.Plan) -> Taxonomy:
+    def of_plan(cls, plan: build.Plan) -> Taxonomy:
+        """The tree of names and links that are in order already."""
         return cls(plan.names, plan.levels, torch.from_numpy(plan.parent))
 
     @property

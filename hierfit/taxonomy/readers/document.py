@@ -1,0 +1,140 @@
+"""JSON and YAML, with repeated keys kept and texts that know their line."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import yaml
+
+from hierfit.errors import UserError
+
+
+class Pairs(list[tuple[str, Any]]):
+    """Entries of an object in the file's order, repeated keys included."""
+
+    def get(self, key: str) -> Any:
+        """The first value of a key, or None."""
+        return next((value for name, value in self if name == key), None)
+
+    def names(self) -> list[str]:
+        """The keys in order."""
+        return [key for key, _ in self]
+
+
+def is_list(value: Any) -> bool:
+    """Whether a value is a list of a document; its objects are lists, too, of entries."""
+    return isinstance(value, list) and not isinstance(value, Pairs)
+
+
+class Placed(str):
+    """A text that knows the line it stands in."""
+
+    line: int
+
+    @classmethod
+    def at(cls, text: str, line: int) -> Placed:
+        """The text of that line."""
+        placed = cls(text)
+        placed.line = line
+        return placed
+
+
+def place_of(*names: object) -> str:
+    """``line 7`` of the first text that knows; else the text itself."""
+    for name in names:
+        if isinstance(name, Placed):
+            return f"line {name.line}"
+    return next((repr(name) for name in names if name), "the file")
+
+
+def read_json(text: str, source: str, placed: bool) -> Any:
+    """The value of a JSON text, objects as `Pairs`, texts as `Placed` where asked for.
+
+    Raises:
+        UserError: It is not JSON, with line and column; or is nested too deep to be read.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=Pairs)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{source}: line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
+    except (RecursionError, ValueError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise UserError(f"{source}: cannot be read as JSON: {reason}") from None
+    return _placed(text) if placed else value
+
+
+_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([{}\[\],:])|([^\s{}\[\],:"]+)', re.DOTALL)
+
+
+def _placed(text: str) -> Any:
+    """The value of a text known to be JSON. The standard library's parser tells no places."""
+    stack: list[Any] = [[]]
+    keys: list[Any] = []
+    line = end = 0
+    for token in _TOKEN.finditer(text):
+        line += text.count("\n", end, token.start())
+        end = token.start()
+        string, sign, other = token.groups()
+        value: Any
+        if sign in ("{", "["):
+            stack.append(Pairs() if sign == "{" else [])
+            keys.append(None)
+            continue
+        if sign in ("}", "]"):
+            value = stack.pop()
+            keys.pop()
+        elif sign:
+            continue
+        elif string is not None:
+            value = Placed.at(json.loads(token[0], strict=False), line + 1)
+        else:
+            value = json.loads(other)
+        here = stack[-1]
+        if not isinstance(here, Pairs):
+            here.append(value)
+        elif keys[-1] is None:
+            keys[-1] = value
+        else:
+            here.append((keys[-1], value))
+            keys[-1] = None
+    return stack[0][0]
+
+
+def read_yaml(text: str, source: str) -> Any:
+    """The value of a YAML text; every scalar but null is the text it is written as, so that ``no`` stays a name.
+
+    Raises:
+        UserError: It is not YAML, holds anchors, or is nested too deep.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        node = yaml.compose(text, Loader=loader)
+        return _value(node, set(), source)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{source}: {line}not valid YAML: {reason}") from None
+    except RecursionError:
+        raise UserError(f"{source}: cannot be read as YAML: it is nested too deep") from None
+
+
+def _value(node: yaml.Node | None, seen: set[int], source: str) -> Any:
+    if node is None or node.tag == "tag:yaml.org,2002:null":
+        return None
+    line = node.start_mark.line + 1
+    if isinstance(node, yaml.ScalarNode):
+        return Placed.at(node.value, line)
+    if id(node) in seen:
+        raise UserError(f"{source}: line {line}: anchors and aliases of YAML are not read here")
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(entry, seen, source) for entry in node.value]
+    pairs = Pairs()
+    for key, entry in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise UserError(f"{source}: line {key.start_mark.line + 1}: a key must be a name")
+        pairs.append((Placed.at(key.value, key.start_mark.line + 1), _value(entry, seen, source)))
+    return pairs

@@ -1,0 +1,81 @@
+"""networkx's node-link JSON: nodes with ids and links from parent to child."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hierfit.errors import UserError
+from hierfit.taxonomy.readers.document import Pairs, place_of
+from hierfit.taxonomy.readers.given import Links
+from hierfit.taxonomy.readers.named import id_names
+from hierfit.taxonomy.readers.nested import as_name
+from hierfit.taxonomy.readers.options import Reading
+from hierfit.taxonomy.readers.source import Source
+
+LINK_KEYS = ("links", "edges")  # networkx wrote the first until 3.3, and writes the second since
+_ID_KEYS = ("id", "key", "name")
+_LABEL_KEYS = ("label", "name", "title")
+
+
+def read_node_link(value: Any, source: Source, options: Reading) -> Links:
+    """Nodes in the order of the file; a node's label, where it has one, is its name, its id tells it apart.
+
+    Links run from parent to child; where that gives every node but a few several children's parents, as a graph
+    drawn upwards does, from child to parent.
+
+    Raises:
+        UserError: There are no nodes, or no links.
+    """
+    key = next((key for key in LINK_KEYS if isinstance(value.get(key), list)), None)
+    nodes = value.get("nodes")
+    if key is None or not isinstance(nodes, list):
+        raise UserError(f"{source.path}: node-link JSON holds lists 'nodes' and 'links' (or 'edges')")
+    faults: list[str] = []
+    labels: dict[str, str] = {}
+    ids: list[str] = []
+    for number, node in enumerate(nodes):
+        attributes = node if isinstance(node, Pairs) else Pairs([("id", node)])
+        name = next((attributes.get(k) for k in _ID_KEYS if attributes.get(k) is not None), None)
+        if name is None or isinstance(name, list):
+            faults.append(f"nodes[{number}]: a node needs an 'id'")
+            continue
+        ids.append(as_name(name, faults))
+        label = next((attributes.get(k) for k in _LABEL_KEYS if attributes.get(k) is not None), None)
+        if label is not None and not isinstance(label, list) and label != ids[-1]:
+            labels[ids[-1]] = as_name(label, faults)
+    pairs = []
+    known = set(ids)
+    for number, link in enumerate(value.get(key)):
+        ends = [link.get("source"), link.get("target")] if isinstance(link, Pairs) else link
+        if not isinstance(ends, list) or len(ends) != 2 or any(end is None or isinstance(end, list) for end in ends):
+            faults.append(f"{key}[{number}]: a link needs a 'source' and a 'target'")
+            continue
+        above, below = (as_name(end, faults) for end in ends)
+        unknown = [end for end in (above, below) if end not in known]
+        if unknown:
+            faults.append(f"{place_of(*unknown)}: {key}[{number}]: there is no node {', '.join(map(repr, unknown))}")
+        else:
+            pairs.append((above, below))
+    if _upwards(pairs):
+        pairs = [(above, below) for below, above in pairs]
+    names = id_names(options, source, ids, faults) if options.names else {}
+    return _links(ids, pairs, labels | names, faults)
+
+
+def _upwards(pairs: list[tuple[str, str]]) -> bool:
+    """Whether links read from child to parent make a tree, and the other way do not."""
+    sources, targets = [above for above, _ in pairs], [below for _, below in pairs]
+    return len(set(sources)) == len(sources) and len(set(targets)) < len(targets)
+
+
+def _links(ids: list[str], pairs: list[tuple[str, str]], labels: dict[str, str], faults: list[str]) -> Links:
+    parents: dict[str, list[str]] = {}
+    for above, below in pairs:
+        if above != below:
+            parents.setdefault(below, []).append(above)
+    names, above_of = [], []
+    for name in ids:
+        for parent in parents.pop(name, None) or [None]:  # type: ignore[list-item]
+            names.append(name)
+            above_of.append(parent)
+    return Links(names, above_of, lambda link: place_of(above_of[link], names[link]), labels, faults=faults)

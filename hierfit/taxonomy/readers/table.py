@@ -1,0 +1,158 @@
+"""Lines of cells: how they are divided, and whether the first names the columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hierfit.errors import UserError
+
+# Words that name columns of taxonomies, with their place from coarse to fine. In biology a class is coarse, elsewhere
+# it is the finest there is.
+RANKS = ("domain", "kingdom", "phylum", "class", "order", "family", "genus", "species")
+_BIOLOGY = {word: place for place, word in enumerate(RANKS)}
+_COARSE = ("root", "top", "superclass", "superclass_name", "supercategory", "super", "coarse", "coarse_label",
+           "department", "manufacturer", "make")  # fmt: skip
+_MIDDLE = ("mid", "middle", "group", "category", "subclass")
+_FINE = ("leaf", "fine", "fine_label", "class", "class_name", "label", "variant", "model")
+_WORDS = {**dict.fromkeys(_COARSE, 0), **dict.fromkeys(_MIDDLE, 1), **dict.fromkeys(_FINE, 2)}
+_LEVEL = re.compile(r"(?:level|l)[ _-]?(\d+)")
+CHILD = ("child", "name", "node", "id", "taxon", "class", "hyponym", "taxonid", "taxon_id")
+PARENT = ("parent", "parent_name", "parent_id", "parentid", "super", "superclass", "supercategory", "hypernym",
+          "parentnameusageid", "parent_taxon_id")  # fmt: skip
+_OTHER = ("count", "images", "description", "index", "common_name", "names")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of a file's lines; blank lines and, but for CSV, lines behind a # are left out.
+
+    Attributes:
+        rows: Cells of each line.
+        lines: Its number.
+        divided: What divides cells, in words.
+        is_csv: Whether cells are divided by commas as CSV does, or the file's name says so.
+    """
+
+    rows: Sequence[Sequence[str]]
+    lines: Sequence[int]
+    divided: str
+    is_csv: bool
+
+    @property
+    def width(self) -> int:
+        """Cells of the widest line."""
+        return max(map(len, self.rows), default=0)
+
+    def where(self, number: int) -> str:
+        """Place of a row."""
+        return f"line {self.lines[number]}"
+
+    def below_header(self) -> Table:
+        """Without the first line."""
+        return replace(self, rows=self.rows[1:], lines=self.lines[1:])
+
+    def header(self, wanted: bool | None, source: str) -> tuple[str, ...] | None:
+        """The first line where it names the columns.
+
+        Args:
+            wanted: What the user says of it.
+            source: For messages.
+
+        Raises:
+            UserError: It could as well be data.
+        """
+        first = tuple(self.rows[0])
+        if wanted is not None:
+            return first if wanted else None
+        if speaks_of_columns(first):
+            return first
+        if self.width == 1:
+            return first if self.is_csv else None
+        if self.is_csv:
+            if not any(i < len(row) and row[i] == cell for row in self.rows[1:] for i, cell in enumerate(first)):
+                return first
+        elif not set(first).isdisjoint(cell for row in self.rows[1:] for cell in row):
+            return None
+        raise UserError(
+            f"{source}: line 1 may name the columns or be data: {', '.join(map(repr, first))}",
+            hint="Say which: --header or --no-header (in a data card, `header: true` or `header: false`).",
+        )
+
+
+def order_of_columns(header: Sequence[str]) -> list[int] | None:
+    """Place of each column from coarse to fine, where all cells are words that tell; else None."""
+    words = [re.sub(r"[ -]", "_", cell.strip().casefold()) for cell in header]
+    levels = [_LEVEL.fullmatch(word) for word in words]
+    if all(levels):
+        return [int(level[1]) for level in levels if level]
+    biology = sum(word in _BIOLOGY for word in words) > 1 and len(set(words) & set(RANKS)) > 1
+    known = _BIOLOGY if biology else _WORDS
+    places = [known[word] for word in words if word in known]
+    return places if len(places) == len(words) and len(set(places)) > 1 else None
+
+
+def speaks_of_columns(header: Sequence[str]) -> bool:
+    """Whether two cells or more, and all but one, are words that name columns."""
+    known = {*_BIOLOGY, *_WORDS, *CHILD, *PARENT, *_OTHER}
+    words = [re.sub(r"[ -]", "_", cell.strip().casefold()) for cell in header]
+    told = sum(word in known or _LEVEL.fullmatch(word) is not None for word in words)
+    return told >= 2 and told >= len(words) - 1
+
+
+def split(text: str, source: str, suffix: str) -> Table:
+    """Divide the lines of a text into cells.
+
+    Args:
+        text: Of the file.
+        source: For messages.
+        suffix: Of the file's name; ``.csv`` and ``.tsv`` are taken at their word.
+
+    Raises:
+        UserError: A quotation mark is not closed.
+    """
+    if suffix == ".csv":
+        sign = ";" if "," not in text and all(";" in line for line in text.splitlines() if line.strip()) else ","
+        return _quoted(text, source, sign, is_csv=True)
+    if suffix == ".tsv":
+        return _quoted(text, source, "\t", is_csv=True)
+    numbered = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+    numbered = [(i, line) for i, line in numbered if not line.lstrip().startswith("#")]
+    lines = [line for _, line in numbered]
+    places = [i for i, _ in numbered]
+    for sign in ("\t", ",", ";"):
+        if sum(sign in line for line in lines) > len(lines) / 2:
+            return _quoted(text, source, sign, is_csv=False)
+    for sign in (" > ", "|", "/"):
+        if lines and all(sign in line for line in lines):
+            rows = [[cell.strip() for cell in line.strip().split(sign)] for line in lines]
+            return Table(rows, places, f"{sign.strip()!r}", False)
+    pairs = [line.split() for line in lines]
+    if pairs and all(len(pair) == 2 for pair in pairs):
+        return Table(pairs, places, "blanks", False)
+    return Table([[line.strip()] for line in lines], places, "nothing", False)
+
+
+_NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons"}
+
+
+def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
+    # "leaf, mid, top": the blank behind each comma belongs to it. In a table without them it is a fault of a name.
+    loose = not re.search(rf"{re.escape(sign)}(?![ \t])[^\n]", text) if sign != "\t" else False
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True, skipinitialspace=loose)
+    rows, lines = [], []
+    while True:
+        start = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise UserError(f"{source}: line {start}: {error}", hint="Check its quotation marks.") from None
+        if row is None:
+            break
+        if row and (is_csv or (any(map(str.strip, row)) and not row[0].startswith("#"))):
+            rows.append([cell.strip() for cell in row] if loose else row)
+            lines.append(start)
+    return Table(rows, lines, _NAMES[sign], is_csv)

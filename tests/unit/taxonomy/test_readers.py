@@ -1,0 +1,215 @@
+"""Each format as it is found in the wild, recognised by its content."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hierfit.errors import UserError
+from hierfit.taxonomy import Taxonomy, read_taxonomy
+from hierfit.taxonomy.readers import Reading, read_given
+
+ANIMALS = Taxonomy.from_paths(
+    [("birds", "gulls", "herring gull"), ("birds", "gulls", "kittiwake"), ("birds", "auks", "puffin"),
+     ("mammals", "cats", "lion"), ("mammals", "cats", "tiger")]
+)  # fmt: skip
+
+ROWS = [["herring gull", "gulls", "birds"], ["kittiwake", "gulls", "birds"], ["puffin", "auks", "birds"],
+        ["lion", "cats", "mammals"], ["tiger", "cats", "mammals"]]  # fmt: skip
+
+HEAD = ["level2", "level1", "level0"]
+NESTED = {"birds": {"gulls": ["herring gull", "kittiwake"], "auks": ["puffin"]}, "mammals": {"cats": ["lion", "tiger"]}}
+
+
+def node_link(key: str) -> str:
+    names = [*ANIMALS.names]
+    links = [
+        {"source": int(parent), "target": node} for node, parent in enumerate(ANIMALS.parent.tolist()) if parent >= 0
+    ]
+    return json.dumps({"directed": True, "nodes": [{"id": i, "label": n} for i, n in enumerate(names)], key: links})
+
+
+OUTLINE = "birds\n  gulls\n    herring gull\n    kittiwake\n  auks\n    puffin\nmammals\n  cats\n    lion\n    tiger\n"
+DRAWN = """birds
+├── gulls
+│   ├── herring gull
+│   └── kittiwake
+└── auks
+    └── puffin
+mammals
+└── cats
+    ├── lion
+    └── tiger
+"""
+LINKS = [(ANIMALS.names[p], n) for n, p in zip(ANIMALS.names, ANIMALS.parent.tolist(), strict=True) if p >= 0]
+CASES = {
+    "leaf first, text": ("a.txt", "\n".join(", ".join(row) for row in ROWS), "leaf-first"),
+    "root first, text": ("a.txt", "\n".join(", ".join(row[::-1]) for row in ROWS), "paths"),
+    "root first, tabs": ("a.tsv", "\n".join("\t".join(row[::-1]) for row in [HEAD, *ROWS]), "paths"),
+    "leaf first, CSV": ("a.csv", "\n".join(",".join(row) for row in [HEAD, *ROWS]), "leaf-first"),
+    "joined paths": ("a.txt", "\n".join(" > ".join(row[::-1]) for row in ROWS), "paths"),
+    "JSON rows": ("a.json", json.dumps(ROWS), "leaf-first"),
+    "{leaf: ancestors}": ("a.json", json.dumps({row[0]: row[1:] for row in ROWS}), "ancestors"),
+    "{leaf: ancestors}, root first": ("a.json", json.dumps({r[0]: r[:0:-1] for r in ROWS}), "ancestors"),
+    "parent child, tabs": ("isa.txt", "\n".join("\t".join(link) for link in LINKS), "parent-child"),
+    "child parent, commas": ("isa.txt", "\n".join(",".join(link[::-1]) for link in LINKS), "child-parent"),
+    "child,parent CSV": ("a.csv", "child,parent\n" + "\n".join(",".join(link[::-1]) for link in LINKS), "child-parent"),
+    "nested JSON": ("a.json", json.dumps(NESTED), "nested"),
+    "nested YAML": (
+        "a.yml",
+        "birds:\n  gulls: [herring gull, kittiwake]\n  auks:\n  - puffin\nmammals:\n  cats: {lion: , tiger: }\n",
+        "nested",
+    ),
+    "children": (
+        "a.json",
+        json.dumps([{"name": a, "children": [{"name": b, "children": [{"name": c} for c in cs]}
+                                             for b, cs in bs.items()]}
+                    for a, bs in NESTED.items()]),
+        "nested",
+    ),
+    "node-link, links": ("a.json", node_link("links"), "node-link"),
+    "node-link, edges": ("a.json", node_link("edges"), "node-link"),
+    "Newick": ("a.nwk", "(((herring gull,kittiwake)gulls,(puffin)auks)birds,((lion:1,tiger)cats)mammals);", "newick"),
+    "indented": ("a.txt", OUTLINE, "outline"),
+    "indented by tabs": ("a.txt", OUTLINE.replace("  ", "\t"), "outline"),
+    "drawn": ("a.txt", DRAWN, "outline"),
+    "drawn in ASCII": (
+        "a.txt",
+        DRAWN.replace("├── ", "|-- ").replace("└── ", "+-- ").replace("│   ", "|   "),
+        "outline",
+    ),
+}  # fmt: skip
+
+
+def shape(tree: Taxonomy) -> set[str]:
+    return {tree.full_name(node) for node in range(tree.num_nodes)}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_formats_are_recognised(tmp_path: Path, case: str) -> None:
+    name, content, expected = CASES[case]
+    path = tmp_path / name
+    path.write_text(content)
+    assert read_given(Reading(str(path))).format == expected
+    assert shape(read_taxonomy(path)) == shape(ANIMALS)
+    assert shape(read_taxonomy(path, expected)) == shape(ANIMALS)  # type: ignore[arg-type]
+    path.write_bytes(b"\xef\xbb\xbf" + content.replace("\n", "\r\n").encode())
+    assert shape(read_taxonomy(path)) == shape(ANIMALS)
+
+
+def write(folder: Path, name: str, content: Any) -> Path:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_super_sub(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.json", {"fish": ["ray", "shark"], "people": ["baby", "boy"]})
+    assert read_given(Reading(str(path))).format == "super-sub"
+    assert shape(read_taxonomy(path)) == {"fish", "people", "fish/ray", "fish/shark", "people/baby", "people/boy"}
+
+
+@pytest.mark.parametrize("base", [0, 1])
+@pytest.mark.parametrize("columns", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("form", ["trees.py", "a.json", "a.csv"])
+def test_index_tuples_in_any_column_order(tmp_path: Path, base: int, columns: tuple[int, ...], form: str) -> None:
+    names = [["birds", "mammals"], ["gulls", "auks", "cats"], [row[0] for row in ROWS]]
+    numbers = [[lists.index(name) + base for lists, name in zip(names, row[::-1], strict=True)] for row in ROWS]
+    rows = [[row[c] for c in columns] for row in numbers]
+    text = {
+        "trees.py": "import os\nLEVELS = ['order']\ntrees = [\n" + ",\n".join(map(str, rows)) + ",\n]\n",
+        "a.json": json.dumps(rows),
+        "a.csv": "x,y,z\n" + "\n".join(",".join(map(str, row)) for row in rows),
+    }[form]
+    path = write(tmp_path, form, text)
+    files = [str(write(tmp_path, f"{i}.txt", "\n".join(lists))) for i, lists in enumerate(names)]
+    tree = read_taxonomy(path, names=tuple(files), levels=("class", "family", "species"))
+    assert shape(tree) == shape(ANIMALS)
+    assert tree.levels == ("class", "family", "species")
+    assert read_taxonomy(path).names[:2] == (f"level0 {base}", f"level0 {base + 1}")
+
+
+def test_seven_ranks_and_epithets_that_repeat(tmp_path: Path) -> None:
+    ranks = ["kingdom", "phylum", "class", "order", "family", "genus"]
+    above = ["Animalia", "Chordata", "Aves", "Charadriiformes", "Laridae"]
+    species = [("Larus", "minutus"), ("Rissa", "minutus"), ("Rissa", "tridactyla")]
+    records = [
+        {"id": i, "specific_epithet": e, **dict(zip(ranks, [*above, g], strict=True)), "species": e}
+        for i, (g, e) in enumerate(species)
+    ]
+    expected = {"Larus/Larus minutus", "Rissa/Rissa minutus", "Rissa/tridactyla"}
+    as_json = read_taxonomy(write(tmp_path, "categories.json", {"categories": records, "images": [1]}))
+    table = "species,genus,id,family,order,class,phylum,kingdom\n"
+    table += "\n".join(f"{e},{g},{i},{','.join(above[::-1])}" for i, (g, e) in enumerate(species))
+    as_csv = read_taxonomy(write(tmp_path, "taxa.csv", table))
+    for tree in (as_json, as_csv):
+        assert tree.levels == (*ranks, "species")
+        assert {tree.full_name(v).split("/Laridae/")[1] for v in tree.leaves.tolist()} == expected
+
+
+def test_wordnet_ids_with_names_and_leaves(tmp_path: Path) -> None:
+    links = ["n00000001 n00000002", "n00000002 n00000003", "n00000002 n00000004", "n00000001 n00000005"]
+    path = write(tmp_path, "wordnet.is_a.txt", "\n".join([*links, "n00000005 n00000004"]))
+    write(tmp_path, "words.txt", "\n".join(f"n0000000{i}\tname {i}, synonym" for i in range(1, 7)))
+    with pytest.raises(UserError, match="'n00000004' has several parents: 'n00000002'"):
+        read_taxonomy(path)
+    tree = read_taxonomy(path, parents="first")
+    assert shape(tree) == {
+        "name 1", "name 1/name 2", "name 1/name 2/name 3", "name 1/name 2/name 4", "name 1/name 5"
+    }  # fmt: skip
+    leaves = write(tmp_path, "leaves.txt", "n00000003\n")
+    assert shape(read_taxonomy(path, leaves=str(leaves))) == {"name 1", "name 1/name 2", "name 1/name 2/name 3"}
+
+
+def message(path: Path, **options: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        read_taxonomy(path, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("a.json", '{"a": [{"x": null},\n"x"],\n "b": [1, true]}', "2 children of 'a' are named 'x': line 2, line 1"),
+        ("a.json", '{"a": [{"x": null}],\n "b": [1, true]}', "True is not a name"),
+        ("a.json", '{"a": {"x": null},\n "a": {"y": null}}', "2 roots are named 'a': line 1, line 2"),
+        ("a.json", '{"a": [1,\n 2', "line 2, column 3: not valid JSON"),
+        ("a.json", "[" * 5000, "nested too deep"),
+        ("a.yaml", "a: [b\nc: d", "line 2: not valid YAML"),
+        ("a.yaml", "a: &x [b]\nc: *x", "line 1: anchors and aliases"),
+        ("a.nwk", "((a,b)c;", "line 1, column 1: 1 brackets are not closed"),
+        ("a.nwk", "(a,b)c", "the ';' that ends a tree is missing"),
+        ("a.nwk", "(a,'b)c;", "column 4: a quotation mark or bracket that is not closed"),
+        ("a.txt", "a\n    b\n  c\n", "line 3: 'c' is indented by 2, unlike all lines above it"),
+        ("a.txt", "art, gattung\nx, y\nz, y\n", "line 1 may name the columns or be data: 'art', 'gattung'"),
+        ("a.txt", "", "the file is empty"),
+        ("a.txt", "a\0b", "line 1 holds a zero byte"),
+        ("a.csv", "child,parent\na,b\nb,a\n", "cycle, each the child of the next: 'a' (line 2) → 'b' (line 3) → 'a'"),
+        ("trees.py", "trees = [[1, 1], [2, 1],\n[3]]", "line 2: expected 2 whole numbers, got 3"),
+        ("a.json", '{"nodes": [{"id": 1}],\n "links": [{"source": 1, "target":\n"b"}]}', "line 3: links[0]: there"),
+    ],
+)  # fmt: skip
+def test_faults_have_their_place(tmp_path: Path, name: str, content: str, fault: str) -> None:
+    text = message(write(tmp_path, name, content))
+    assert text.startswith(str(tmp_path / name))
+    assert fault in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "choices"),
+    [
+        ("a.json", '[["a", "x"], ["b", "y"]]', ["paths", "leaf-first"]),
+        ("a.txt", "a b\nb c\nc d\n", ["child-parent", "parent-child"]),
+        ("a.json", '{"a": ["x", "y"], "b": ["y", "z"], "c": ["q", "x"]}', ["super-sub", "ancestors"]),
+    ],
+)
+def test_what_is_not_certain_is_asked_for(tmp_path: Path, name: str, content: str, choices: list[str]) -> None:
+    path = write(tmp_path, name, content)
+    text = message(path)
+    assert "its format is not certain" in text
+    for choice in choices:
+        assert f"--format {choice}: " in text
+        read_given(Reading(str(path), choice))  # type: ignore[arg-type]
