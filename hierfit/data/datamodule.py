@@ -53,8 +53,8 @@ class HierarchicalDataModule(LightningDataModule):
             own. They have no say in training or selection. Where the classes are the source's, the method is used as
             it is; other classes only some methods can score.
         seed: Of the draw and of the order of batches.
-        batch_size: Training samples a step and process.
-        eval_batch_size: The same outside of training.
+        batch_size: Training samples a step, of all processes together: one process or eight take the same steps.
+        eval_batch_size: Samples that each process takes at once outside of training; no figure depends on it.
         drop_last: Leave out a last, smaller training batch.
         augment: How training pictures vary from epoch to epoch, with `needs: pixels`. `crop`: a random part of
             each, stretched to the tower's square. `crop_flip`: that, and every other one mirrored; not for
@@ -249,8 +249,6 @@ class HierarchicalDataModule(LightningDataModule):
     def _loader(self, name: str, batch_size: int, seed: int | None = None, drop_last: bool = False) -> Loader:
         split = self._prepare().splits[name]
         rank, world = self._ranks
-        if seed is not None and len(split) < world:
-            raise UserError(f"{len(split)} training images cannot be shared by {world} processes")
         rows = Rows(len(split), batch_size, seed, rank, world, drop_last)
         return Loader(self._batches(name, seed), rows, self.num_workers if split.features is None else 0)
 

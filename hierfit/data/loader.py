@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -35,12 +35,12 @@ class Rows(Sampler[Step]):
     """Row numbers of each batch of this process.
 
     In order, a process of rank r takes the rows r, r + world, …: every row once, none twice, whatever their
-    number. Shuffled, all processes must take as many steps, so up to world − 1 random rows sit an epoch
-    out.
+    number. Shuffled, a batch is of all processes together, and each takes every world-th row of it: so any number of
+    processes takes the same steps, and a last batch may leave nothing for some.
 
     Args:
         size: Number of rows.
-        batch_size: Rows a batch and process.
+        batch_size: Rows a batch: shuffled, of all processes; in order, of this one.
         seed: Shuffle by this seed and the epoch; None keeps the order.
         rank: Of this process.
         world: Number of processes.
@@ -57,8 +57,8 @@ class Rows(Sampler[Step]):
         drop_last: bool = False,
     ) -> None:
         self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.rank, self.world, self.epoch = rank, world, 0
-        share = len(range(rank, size, world)) if seed is None else size // world
+        self.rank, self.world, self.epoch, self.start = rank, world, 0, 0
+        share = len(range(rank, size, world)) if seed is None else size
         whole = share // batch_size * batch_size
         self.share = whole if drop_last and whole else share
 
@@ -70,10 +70,14 @@ class Rows(Sampler[Step]):
         return -(-self.share // self.batch_size)
 
     def __iter__(self) -> Iterator[Step]:
-        rows = torch.arange(self.size) if self.seed is None else self._shuffled(self.seed)
-        batches = rows[self.rank :: self.world][: self.share].split(self.batch_size) if self.share else ()
+        """The batches from number `start` on."""
+        if self.seed is None:
+            batches = torch.arange(self.size)[self.rank :: self.world][: self.share].split(self.batch_size)
+        else:
+            whole = self._shuffled(self.seed)[: self.share].split(self.batch_size)
+            batches = tuple(batch[self.rank :: self.world] for batch in whole)
         epoch = self.epoch
-        return (Step(batch, epoch) for batch in batches)
+        return (Step(batch, epoch) for batch in batches[self.start : len(self)])
 
     def _shuffled(self, seed: int) -> Tensor:
         # torch's CPU generator reads 32 bits only; SeedSequence mixes both numbers into them.
@@ -115,7 +119,7 @@ class PixelBatches(Dataset[Batch]):
 
     def __getitem__(self, step: Step) -> Batch:
         pixels = [self._pixels(self.keys[row]) for row in step.rows.tolist()]
-        return Batch(torch.stack(pixels), self.paths[step.rows], step.rows)
+        return Batch(_stacked(pixels, self.transform.size), self.paths[step.rows], step.rows)
 
 
 class AugmentedBatches(Dataset[Batch]):
@@ -147,7 +151,11 @@ class AugmentedBatches(Dataset[Batch]):
             self.transform(self._pictures(self.keys[row]), chance(self.seed, step.epoch, row))
             for row in step.rows.tolist()
         ]
-        return Batch(torch.stack(pixels), self.paths[step.rows], step.rows)
+        return Batch(_stacked(pixels, self.transform.tower.size), self.paths[step.rows], step.rows)
+
+
+def _stacked(pixels: list[Tensor], side: int) -> Tensor:
+    return torch.stack(pixels) if pixels else torch.empty(0, 3, side, side)
 
 
 def _tensor_bytes(pixels: Tensor) -> int:
@@ -159,10 +167,13 @@ def _picture_bytes(image: Image.Image) -> int:
 
 
 class Loader:
-    """Iterates over the batches of one epoch.
+    """Iterates over the batches of one epoch, and can say and be told where in it it is.
 
     Deliberately no `DataLoader`: Lightning takes those apart and puts its own samplers in (for several
     processes, for overfitting, for predicting), while `Rows` already does what is right for all of them.
+
+    Attributes:
+        before: Called before each batch is taken: the step before it, and all that followed from it, is done then.
 
     Args:
         batches: Gives the batch of some rows.
@@ -173,7 +184,9 @@ class Loader:
     def __init__(self, batches: Dataset[Batch], sampler: Rows, num_workers: int = 0) -> None:
         self.sampler = sampler
         self.batch_sampler = None  # Lightning asks for it where it finds a sampler
+        self.before: Callable[[], None] = _nothing
         self._batches = batches
+        self._start = self._taken = 0
         self._ahead: DataLoader[Batch] | None = None
         if num_workers:
             self._ahead = DataLoader(
@@ -183,6 +196,7 @@ class Loader:
                 num_workers=num_workers,
                 persistent_workers=True,
                 pin_memory=torch.cuda.is_available(),
+                generator=torch.Generator(),  # else each epoch draws from the generator that training draws from
             )
 
     def __len__(self) -> int:
@@ -191,4 +205,22 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         # A generator, which begins when the first batch is asked for: on resuming, Lightning takes the iterator
         # before it tells the sampler the epoch.
-        yield from self._ahead if self._ahead is not None else (self._batches[step] for step in self.sampler)
+        self._taken = self.sampler.start = self._start
+        self._start = 0
+        self.before()
+        for batch in self._ahead if self._ahead is not None else (self._batches[step] for step in self.sampler):
+            self._taken += 1
+            yield batch
+            self.before()
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch have been taken."""
+        return {"taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """The next epoch to begin begins after so many batches."""
+        self._start = state["taken"]
+
+
+def _nothing() -> None:
+    pass

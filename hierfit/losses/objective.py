@@ -20,6 +20,7 @@ from hierfit.losses.levels import read_levels
 from hierfit.losses.options import check_number
 from hierfit.losses.soft_labels import soft_label_cross_entropy
 from hierfit.losses.tp_kl import level_logit_spread, tree_path_kl
+from hierfit.losses.whole_batch import processes, share_of_batch
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.spelling import Speller
 
@@ -38,6 +39,7 @@ LOSSES: dict[str, Loss] = {
 """Losses by the name that configuration files use; keyword-only parameters are their options."""
 
 _COMPARE_LEVELS = frozenset({"tp_kl", "js"})
+_UNLABELLED_TOO = frozenset({"js"})
 # Under one scale, levels stay within 1.2 of each other (CLIP on Aircraft and Caltech-101); scales 10 and 2 do harm.
 _UNEQUAL_FACTOR, _UNEQUAL_NATS = 3.0, 1.0
 
@@ -47,6 +49,9 @@ class Objective(nn.Module):
 
     While `tp_kl` or `js` compare levels, it warns once if the levels' logits differ in scale: by more than a
     factor of 3 in `level_logit_spread`, the larger above 1 nat.
+
+    Where several processes train together (a process group is there), each calls it with its share of a batch, and the
+    mean over processes of a term is that of the whole batch, however many labels each share has.
 
     Args:
         spec: For each loss its weight, or a mapping of ``weight`` (1 if absent) and the loss's options:
@@ -110,6 +115,9 @@ class Objective(nn.Module):
             with torch.set_grad_enabled(weight > 0 and torch.is_grad_enabled()):
                 given = shared if name in self._sharing else {}
                 terms[name] = LOSSES[name](logits, paths, self.taxonomy, **self.options[name], **given)
+        if processes() > 1:
+            labelled, every = share_of_batch(torch.stack([(paths >= 0).any(dim=1).sum(), paths.new_tensor(len(paths))]))
+            terms = {name: term * (every if name in _UNLABELLED_TOO else labelled) for name, term in terms.items()}
         weighted = [weight * terms[name] for name, weight in self.weights.items() if weight > 0]
         return {**terms, "loss": torch.stack(weighted).sum()}
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch
 from lightning import LightningModule
 from lightning.fabric.utilities.seed import reset_seed
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from hierfit.data.datamodule import datamodule_of
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.losses.objective import Objective
+from hierfit.losses.whole_batch import mean_over_processes, processes
 from hierfit.metrics import hierarchy_metrics
 from hierfit.taxonomy import Taxonomy
 
@@ -54,7 +56,11 @@ class Method(LightningModule):
 
     @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Named loss terms; ``loss`` is minimised, the others are logged."""
+        """Named loss terms; ``loss`` is minimised, the others are logged.
+
+        With several processes the batch is this one's share, and a term's mean over processes must be that of the
+        whole batch: `Objective` sees to that, `gather_batch` helps with what needs all samples at once.
+        """
 
     def describe(self) -> list[str]:
         """Lines that say, before training, what is about to be trained and by which objective."""
@@ -128,8 +134,12 @@ class Method(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of automatic optimisation."""
         terms = self.loss(batch)
-        for name, value in terms.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", batch_size=len(batch.paths))
+        shown = {name: value.detach() for name, value in terms.items()}
+        if processes() > 1:
+            means = mean_over_processes(torch.stack([value.float() for value in shown.values()]))
+            shown = dict(zip(shown, means, strict=True))
+        for name, value in shown.items():
+            self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=max(len(batch.paths), 1))
         return terms["loss"]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -18,6 +18,7 @@ from hierfit.geometry.optim import RiemannianAdamW
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.losses.levels import deepest_label
 from hierfit.losses.objective import Objective
+from hierfit.losses.whole_batch import gather_batch
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import CosineClassifier
 from hierfit.methods.lathadapter.attributes import SoftPrompts
@@ -159,7 +160,9 @@ class LatHAdapter(Method):
         logits = self.classifier.logits(images, nodes)
         terms: dict[str, Tensor] = self.objective(logits, batch.paths)
         if self.latent is not None:
-            terms["latent_hierarchy"] = self.latent(images, nodes, deepest_label(batch.paths))
+            # Neighbours and triplets are looked for in the whole batch, whichever process holds which part of it.
+            labels = gather_batch(deepest_label(batch.paths))
+            terms["latent_hierarchy"] = self.latent(gather_batch(images), nodes, labels)
             terms["loss"] = terms["loss"] + hparams.hierarchy_weight * terms["latent_hierarchy"]
         return terms
 
@@ -177,7 +180,7 @@ class LatHAdapter(Method):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Logs the health of the latent space, once an epoch."""
         if self.latent is not None and self.trainer.is_last_batch:
-            images, nodes = self.classifier.image_adapter(batch.inputs), self.classifier.nodes()
+            images, nodes = gather_batch(self.classifier.image_adapter(batch.inputs)), self.classifier.nodes()
             figures = self.latent.health(images, nodes)
             self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=len(images))
 
