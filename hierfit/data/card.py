@@ -93,7 +93,7 @@ class DataCard:
         citation: Whom to cite.
         licence: Terms of the data.
         obtain: Where and how to get the data.
-        levels: Name and number of nodes of each level, coarse to fine.
+        levels: Name and number of nodes of each level, coarse to fine; null where only the data can tell.
         layout: How the files lie: ``name`` and the options of that layout.
         taxonomy: The tree: a file beside the card, or `hierfit.taxonomy.readers.Reading` as a mapping (``file``,
             ``format``, ``select``, …); None when the data bring their own.
@@ -104,6 +104,7 @@ class DataCard:
         names: What a class is called, where the data call it otherwise: ``{BlueJay: blue jay}``. Data and taxonomy keep
             their spelling; prompts, reports and predictions have this one.
         known_faults: What is wrong with the data, and what was done about it.
+        expects: How the files lie below ``data.root``, drawn as a small tree.
     """
 
     path: Path
@@ -113,7 +114,7 @@ class DataCard:
     citation: str
     licence: str
     obtain: str
-    levels: Mapping[str, int]
+    levels: Mapping[str, int | None]
     layout: Layout = field(metadata={"parse": _read_layout})
     taxonomy: Taxonomy | None = field(default=None, metadata={"parse": _read_taxonomy})
     splits: Mapping[str, Expected] = field(default_factory=dict)
@@ -121,6 +122,7 @@ class DataCard:
     descriptions: Descriptions = field(default_factory=dict, metadata={"parse": _read_descriptions})
     names: Mapping[str, str] = field(default_factory=dict)
     known_faults: tuple[str, ...] = ()
+    expects: str = ""
 
     @property
     def tree(self) -> Taxonomy:

@@ -249,13 +249,18 @@ def _protocol(choice: Choice) -> str:
     return "all classes" if choice.novel is None else f"novel {choice.novel}"
 
 
+def level_sizes(taxonomy: Taxonomy) -> dict[str, int]:
+    """Name and number of nodes of each level, coarse to fine."""
+    return dict(zip(taxonomy.levels, taxonomy.level_sizes, strict=True))
+
+
 def summary(prepared: Prepared, card: DataCard, choice: Choice) -> dict[str, object]:
     """The facts of the data that go into a result card: plain values only."""
     return {
         "card": card.name,
         "card_version": card.version,
         "card_fingerprint": card.fingerprint,
-        "levels": dict(card.levels),
+        "levels": level_sizes(prepared.table.taxonomy),
         "tree": choice.tree,
         "taxonomy_fingerprint": prepared.task.taxonomy.fingerprint,
         "true_taxonomy_fingerprint": prepared.table.taxonomy.fingerprint,

@@ -38,6 +38,11 @@ def training_split(
         return _only(ready, seen)
     if "train" not in table.splits:
         known = sorted(int(m[1]) for name in table.splits if (m := READY_DRAW.fullmatch(name)))
+        if not known:
+            raise UserError(
+                "this data set has nothing to train on: it is there to test what was trained on another",
+                hint="Train on another card, and name this one in data.targets.",
+            )
         raise UserError(
             f"no {'full training split' if shots is None else f'draw of {shots} shots'} in this data set",
             hint=f"It holds ready draws: set data.shots to {' or '.join(map(str, known))}.",

@@ -130,7 +130,7 @@ def survey_table(card: DataCard, root: str | Path | None, problems: list[str]) -
     problems += check_levels(table.taxonomy, card.levels)
     for name, split in table.splits.items():
         problems += check_counts(name, split, table.taxonomy, card)
-    problems += check_presence(table)
+    problems += check_presence(table, card)
     problems += check_leaks(table)
     try:
         return replace(table, taxonomy=renamed(table.taxonomy, card.names))
@@ -139,10 +139,10 @@ def survey_table(card: DataCard, root: str | Path | None, problems: list[str]) -
         return table
 
 
-def check_levels(taxonomy: Taxonomy, levels: Mapping[str, int]) -> list[str]:
-    """Level names and node counts of the card against those of the tree."""
+def check_levels(taxonomy: Taxonomy, levels: Mapping[str, int | None]) -> list[str]:
+    """Level names and node counts of the card against those of the tree; a count of None is any."""
     actual = dict(zip(taxonomy.levels, taxonomy.level_sizes, strict=True))
-    if list(actual.items()) == list(levels.items()):
+    if list(actual) == list(levels) and all(levels[name] in (None, size) for name, size in actual.items()):
         return []
     return [f"the card says levels {_sizes(levels)}, the taxonomy has {_sizes(actual)}"]
 
@@ -170,11 +170,11 @@ def check_counts(name: str, split: Split, taxonomy: Taxonomy, card: DataCard) ->
     return problems
 
 
-def check_presence(table: Table) -> list[str]:
-    """Something to train on and something to test on."""
+def check_presence(table: Table, card: DataCard) -> list[str]:
+    """Something to test on, and something to train on unless the card states a split ``test`` and no other."""
     names = table.splits.keys()
     problems = [] if "test" in names else ["there is no split 'test'"]
-    if "train" not in names and not any(READY_DRAW.fullmatch(n) for n in names):
+    if "train" not in names and not any(READY_DRAW.fullmatch(n) for n in names) and list(card.splits) != ["test"]:
         problems.append("there is no split 'train' and no ready draw 'train<K>'")
     return problems
 
@@ -208,5 +208,5 @@ def nodes_of(taxonomy: Taxonomy, split: str, labels: Iterable[str | Sequence[str
         return torch.full((len(labels),), -1)
 
 
-def _sizes(levels: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {size}" for name, size in levels.items())
+def _sizes(levels: Mapping[str, int | None]) -> str:
+    return ", ".join(f"{name} {'any' if size is None else size}" for name, size in levels.items())

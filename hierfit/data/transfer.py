@@ -13,7 +13,7 @@ from hierfit.data.batch import Task
 from hierfit.data.cache import VERSION, VectorCache, cache_root, digest
 from hierfit.data.card import DataCard, load_card
 from hierfit.data.encode import check, encode
-from hierfit.data.prepare import Needs, Prepared, node_features
+from hierfit.data.prepare import Needs, Prepared, level_sizes, node_features
 from hierfit.data.splits import draw_fingerprint
 from hierfit.data.table import Images, Split, Table, read_table
 from hierfit.data.trees import StandIn, stand_in
@@ -65,7 +65,7 @@ class Target:
             "card": self.card.name,
             "card_version": self.card.version,
             "card_fingerprint": self.card.fingerprint,
-            "levels": dict(self.card.levels),
+            "levels": level_sizes(self.task.taxonomy),
             "taxonomy_fingerprint": fingerprint,
             "true_taxonomy_fingerprint": fingerprint,
             "protocol": f"trained on {source['card']}{protocol}",

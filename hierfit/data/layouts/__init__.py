@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -56,6 +57,31 @@ def folder_of(root: Path | None, card: DataCard) -> Path:
 def file_of(root: Path | None, card: DataCard) -> Path:
     """The root, which must be a file; raises `UserError` with where to get the data."""
     return _existing(root, card, "file", root is not None and root.is_file())
+
+
+def home_of(root: Path | None, card: DataCard, needed: Sequence[str], folders: Sequence[str] = ()) -> Path:
+    """Where the files of a data set lie as downloaded: in the root, or in a folder of it.
+
+    Args:
+        root: What the user gave as ``data.root``.
+        card: The data card.
+        needed: Files and folders that must be there.
+        folders: Folders below the root that may hold them in its place, such as the one an archive unpacks to.
+
+    Raises:
+        UserError: There is no root; or none of these places has all that is needed, with what the best one lacks.
+    """
+    root = folder_of(root, card)
+    lacking = {place: [n for n in needed if not (place / n).exists()] for place in (root, *(root / f for f in folders))}
+    best = min(lacking, key=lambda place: (len(lacking[place]), not place.is_dir()))
+    if lacking[best]:
+        expected = f"\nExpected:\n{card.expects.rstrip()}" if card.expects else ""
+        raise UserError(
+            f"{best} is not laid out as card {card.name!r} expects",
+            [f"there is no {name}" for name in lacking[best]],
+            f"Set data.root to the folder that holds them. To get the data: {card.obtain}{expected}",
+        )
+    return best
 
 
 def _existing(root: Path | None, card: DataCard, kind: str, found: bool) -> Path:

@@ -1,0 +1,99 @@
+"""Pickles of other people, read as data: nothing in them can name a function to call."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hierfit.errors import UserError
+
+_NUMBERS = frozenset("b?iuf")
+_ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+
+
+class Fields:
+    """What an object of another package held: its attributes, and none of its code."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def __setstate__(self, state: object) -> None:
+        """Called by the unpickler with the object's ``__dict__``."""
+        if not isinstance(state, dict):
+            raise pickle.UnpicklingError("the state of an object is not a dictionary")
+        self.values = state
+
+
+def load_pickle(path: Path, objects: Mapping[str, str] | None = None) -> Any:
+    """Read a pickle that holds numbers, texts, bytes, lists, dictionaries and numeric arrays only.
+
+    Python's unpickler imports and calls whatever the file names. This one knows four names: numpy's array, its dtype,
+    the function that begins an array, and the one that Python 3 writes bytes with. Each is answered by a function made
+    for this one file, that checks what it is given; so a file can neither call anything else nor change anything that
+    outlives its reading.
+
+    Args:
+        path: The file. Text of Python 2 comes as bytes.
+        objects: Classes, by module and name, whose objects come as `Fields`.
+
+    Raises:
+        UserError: The file is missing, damaged, or asks for anything else, which it names.
+    """
+    try:
+        with path.open("rb") as file:
+            return _Unpickler(file, objects or {}).load()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path}: not read: {error}") from error
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise UserError(f"{path}: damaged, or no pickle: {str(error) or type(error).__name__}") from error
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: Any, objects: Mapping[str, str]) -> None:
+        super().__init__(file, encoding="bytes")
+        array = object()  # numpy.ndarray itself could be called, with a shape that fills the memory
+
+        def reconstruct(kind: object, shape: object, code: object) -> np.ndarray[Any, Any]:
+            if kind is not array:
+                raise pickle.UnpicklingError("an array of an unknown class")
+            return np.empty(0, np.uint8)  # its state, which follows, gives shape and values
+
+        def dtype(code: object, align: object = False, copy: object = True) -> np.dtype[Any]:
+            text = code.decode("ascii") if isinstance(code, bytes) else code
+            if not isinstance(text, str) or len(text) > 3 or text.lstrip("<>=|")[:1] not in _NUMBERS:
+                raise pickle.UnpicklingError(f"an array of {text!r}, which is no kind of number")
+            return np.dtype(text, False, True)  # a copy: the state that follows must not reach numpy's own
+
+        def encode(text: object, encoding: object = "latin1") -> bytes:
+            if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
+                raise pickle.UnpicklingError("bytes written in an unknown way")
+            return text.encode("latin1")
+
+        known: dict[tuple[str, str], Any] = {
+            ("numpy", "ndarray"): array,
+            ("numpy", "dtype"): dtype,
+            ("_codecs", "encode"): encode,
+        }
+        known |= {(module, "_reconstruct"): reconstruct for module in _ARRAY_MODULES}
+        known |= {(module, name): _fresh(Fields) for module, name in objects.items()}
+        self._known: Mapping[tuple[str, str], Callable[..., Any] | type] = known
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a name in the file stands for."""
+        found = self._known.get((module, name))
+        if found is None:
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}; only numbers, texts, lists, dictionaries and numeric arrays are read"
+            )
+        return found
+
+
+def _fresh(kind: type) -> type:
+    """A class of its own for each file, so that what a file does to it dies with it."""
+    return type(kind.__name__, (kind,), {})
