@@ -21,6 +21,7 @@ from hierfit.data.table import Images, Split, Table, read_table
 from hierfit.data.text import class_means
 from hierfit.data.trees import StandIn, Tree, stand_in
 from hierfit.errors import UserError
+from hierfit.taxonomy import Taxonomy
 
 Needs = Literal["features", "pixels"]
 ValShots = Literal["coop", "all"]

@@ -12,6 +12,7 @@ import json
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -361,7 +362,7 @@ def _breeds(
         above.append(layout["ancestor"])
     while len(above) < layout["level"]:
         above.append(f"n9000000{len(above)}")
-    edges = [f"{a} {b}" for a, b in zip(above, above[1:], strict=False)]
+    edges = [f"{a} {b}" for a, b in pairwise(above)]
     names, classes = [], []
     for top in range(2):
         superclass = f"n9100000{top}"
