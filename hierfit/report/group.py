@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,6 +11,7 @@ from typing import Any
 from hierfit.errors import UserError
 from hierfit.report.card import ResultCard
 from hierfit.report.columns import Column, columns
+from hierfit.report.published import Published, published_for
 from hierfit.report.statistics import Estimate, paired_difference, t_interval
 
 BySeed = Mapping[int, ResultCard]
@@ -27,6 +29,7 @@ class Row:
         values: One a column; None where no card has the figure. Fractions for ``%``.
         differences: To the control, paired over the seeds both have; one a column, None where there is no pair.
             Empty for the control itself and without a control.
+        source: Of a row that a paper printed and nobody ran here; its values have no interval.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Row:
     tuned_on: str
     values: tuple[Estimate | None, ...]
     differences: tuple[Estimate | None, ...] = ()
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Group:
         backbone: Source of the towers.
         test_images: Their number.
         columns: Of every row.
-        rows: In the order in which they first came, the control first.
+        rows: In the order in which they first came, the control first; published ones last.
         control: Name of the row the differences are to.
         notes: What a reader must know before comparing.
     """
@@ -122,13 +126,17 @@ def _group(cards: list[ResultCard], control: str | None, wanted: str, all_cards:
     elif control is not None:
         notes.append(f"No run of {control} here, so no differences.")
     data = cards[0].data
+    printed = [_published(found, str(data.get("card")), shown) for found in published_for(cards[0])]
+    notes += [
+        f"{row.name}: {row.source}; its prompts and transforms are its own, its interval unknown." for row in printed
+    ]
     return Group(
         data=str(data.get("card")),
         shots=data.get("shots"),
         backbone=str(cards[0].backbone.get("source")),
         test_images=(data.get("images") or {}).get("test"),
         columns=shown,
-        rows=tuple(_row(name, row, shown, None if row is base else base) for name, row in rows.items()),
+        rows=(*(_row(name, row, shown, None if row is base else base) for name, row in rows.items()), *printed),
         control=control if base is not None else None,
         notes=(*notes, *_seed_notes(rows, base), *_draw_notes(rows), *_sameness_notes(rows)),
     )
@@ -142,6 +150,19 @@ def _row(name: str, row: BySeed, shown: Sequence[Column], base: BySeed | None) -
         tuned_on=_together(card.tuned_on for card in row.values()),
         values=tuple(_estimate(column, row) for column in shown),
         differences=() if base is None else tuple(_difference(column, row, base) for column in shown),
+    )
+
+
+def _published(found: Published, data: str, shown: Sequence[Column]) -> Row:
+    figures = found.figures[data]
+    values = [figures.get(column.key) for column in shown]
+    return Row(
+        name=f"{found.row} (published)",
+        seeds=found.seeds,
+        selected_on=found.selected_on,
+        tuned_on="unknown",
+        values=tuple(None if v is None else Estimate(v / 100, math.nan, len(found.seeds)) for v in values),
+        source=found.source,
     )
 
 

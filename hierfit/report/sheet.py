@@ -66,7 +66,10 @@ def _header(column: Column) -> str:
 
 
 def _figures(row: Row, shown: tuple[Column, ...]) -> tuple[str, ...]:
-    return tuple(_figure(value, column, len(row.seeds)) for value, column in zip(row.values, shown, strict=True))
+    pairs = zip(row.values, shown, strict=True)
+    if row.source is not None:
+        return tuple(DASH if value is None else _number(value.mean, column) for value, column in pairs)
+    return tuple(_figure(value, column, len(row.seeds)) for value, column in pairs)
 
 
 def _figure(estimate: Estimate | None, column: Column, expected: int) -> str:

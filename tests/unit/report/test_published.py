@@ -1,0 +1,87 @@
+"""Published figures stand beside measured ones only where everything they rest on agrees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hierfit.data.card import load_card
+from hierfit.errors import UserError
+from hierfit.report.card import ResultCard
+from hierfit.report.formats import as_csv, as_markdown
+from hierfit.report.group import summarise
+from hierfit.report.published import FILE, published_for, read_published
+from hierfit.report.statistics import Estimate
+
+from .conftest import card, data
+
+AIRCRAFT = {"card": "fgvc_aircraft", "protocol": "novel halves", "shots": 16, "tree": "true"}
+VIT_B16 = {"source": "openai/clip-vit-base-patch16", "fingerprint": "f"}
+NOVEL = {"base_to_novel": {"base": 0.3, "novel": 0.35, "h": 0.323}}
+
+
+def run(backbone: dict[str, str] = VIT_B16, **changes: Any) -> ResultCard:
+    return card("ours", 1, 0.3, data=data(1, **{**AIRCRAFT, **changes}), backbone=backbone, metrics=NOVEL)
+
+
+def test_a_published_row_stands_below_the_measured_ones() -> None:
+    (group,) = summarise([run()], wanted="base@base_to_novel,h@base_to_novel")
+    ours, published = group.rows
+    assert ours.source is None
+    assert published.name == "CoCoOp (published)"
+    assert published.selected_on == "last step"
+    assert [estimate and round(estimate.mean, 4) for estimate in published.values] == [0.3341, 0.2774]
+    assert published.differences == ()
+    assert any("Zhou et al., CVPR 2022" in note for note in group.notes)
+    assert "| CoCoOp (published) | 3 | 33.41 | 27.74 | last step | unknown |" in as_markdown([group])
+    assert "CoCoOp (published)" in as_csv([group])
+
+
+def test_columns_that_no_paper_printed_are_dashes() -> None:
+    figures = {**NOVEL, "per_level": {"fpa": 0.2}}
+    ours = card("ours", 1, 0.3, data=data(1, **AIRCRAFT), backbone=VIT_B16, metrics=figures)
+    (group,) = summarise([ours], wanted="fpa,h@base_to_novel")
+    assert group.rows[1].values[0] is None
+    assert isinstance(group.rows[1].values[1], Estimate)
+    assert "| CoCoOp (published) | 3 | – | 27.74 |" in as_markdown([group])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"card": "pets"},
+        {"protocol": "novel siblings"},
+        {"protocol": "all classes"},
+        {"shots": 4},
+        {"shots": None},
+        {"tree": "shuffled"},
+        {"backbone": {"source": "openai/clip-vit-base-patch32", "fingerprint": "f"}},
+        {"backbone": {"source": "tiny", "fingerprint": "f"}},
+    ],
+)
+def test_where_anything_differs_no_published_row_stands(changes: dict[str, Any]) -> None:
+    assert published_for(run(**changes)) == []
+
+
+def test_a_local_folder_of_the_same_towers_agrees() -> None:
+    towers = {"source": "/models/clip-vit-base-patch16/", "fingerprint": "f"}
+    assert [found.row for found in published_for(run(backbone=towers))] == ["CoCoOp"]
+
+
+def test_every_published_figure_belongs_to_a_card_and_agrees_with_itself() -> None:
+    for row in read_published():
+        for name, figures in row.figures.items():
+            assert load_card(name).name == name
+            base, novel = figures["base@base_to_novel"], figures["novel@base_to_novel"]
+            # Rounded figures: the harmonic mean of what is printed may be off by its last digit.
+            assert figures["h@base_to_novel"] == pytest.approx(2 * base * novel / (base + novel), abs=0.011)
+
+
+def test_a_faulty_file_is_refused_with_every_fault(tmp_path: Path) -> None:
+    file = tmp_path / "published.yaml"
+    file.write_text(FILE.read_text(encoding="utf-8").replace("shots: 16", "shot: many"), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        read_published(file)
+    assert "did you mean 'shots'" in str(caught.value)
