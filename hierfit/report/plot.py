@@ -71,7 +71,7 @@ def plot(arguments: Sequence[str]) -> None:
     """
     parser = argparse.ArgumentParser(
         prog="hierfit plot",
-        description="Draw a metric of finished runs over shots: a panel a data card, a line a row, with 95 %% "
+        description="Draw a metric of finished runs over shots: a panel a data card, a line a row, with 95 % "
         "t-intervals over seeds.",
         allow_abbrev=False,
     )
