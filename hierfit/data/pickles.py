@@ -31,13 +31,13 @@ class Fields:
 def load_pickle(path: Path, objects: Mapping[str, str] | None = None) -> Any:
     """Read a pickle that holds numbers, texts, bytes, lists, dictionaries and numeric arrays only.
 
-    Python's unpickler imports and calls whatever the file names. This one knows four names: numpy's array, its dtype,
-    the function that begins an array, and the one that Python 3 writes bytes with. Each is answered by a function made
+    Python's unpickler imports and calls whatever the file names. This one knows five names: numpy's array, its dtype,
+    the function that begins an array, and the two that Python 3 writes bytes with. Each is answered by a function made
     for this one file, that checks what it is given; so a file can neither call anything else nor change anything that
     outlives its reading.
 
     Args:
-        path: The file. Text of Python 2 comes as bytes.
+        path: The file, of a protocol to 4. Text of Python 2 comes as bytes.
         objects: Classes, by module and name, whose objects come as `Fields`.
 
     Raises:
@@ -75,10 +75,14 @@ class _Unpickler(pickle.Unpickler):
                 raise pickle.UnpicklingError("bytes written in an unknown way")
             return text.encode("latin1")
 
+        def nothing() -> bytes:  # how protocols before 3 write no bytes
+            return b""
+
         known: dict[tuple[str, str], Any] = {
             ("numpy", "ndarray"): array,
             ("numpy", "dtype"): dtype,
             ("_codecs", "encode"): encode,
+            ("__builtin__", "bytes"): nothing,
         }
         known |= {(module, "_reconstruct"): reconstruct for module in _ARRAY_MODULES}
         known |= {(module, name): _fresh(Fields) for module, name in objects.items()}

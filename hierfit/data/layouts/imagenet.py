@@ -93,11 +93,13 @@ class Wordnet:
     def __init__(self, home: Path, card: DataCard, problems: list[str]) -> None:
         self._places, self._problems = (home, home / "wordnet", home.parent), problems
         is_a, words = self._find(_IS_A), self._find(_WORDS)
-        if lacking := [f"no {' or '.join(names)}" for names, path in ((_IS_A, is_a), (_WORDS, words)) if path is None]:
+        if lacking := [
+            f"there is no {' or '.join(names)}" for names, path in ((_IS_A, is_a), (_WORDS, words)) if path is None
+        ]:
             raise UserError(
                 f"the tree of card {card.name!r} is read from WordNet's files, which are not all there",
                 [*lacking, *(f"sought in {place}" for place in self._places)],
-                f"To get them: {card.obtain}",
+                f"To get them: {card.obtain}\nExpected:\n{card.expects.rstrip()}",
             )
         assert is_a is not None
         assert words is not None
