@@ -7,12 +7,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 EXP ?= lathadapter_fewshot
 GRID ?= fewshot
+SWEEP ?= lathadapter
 SEED ?= 1
 DEVICES ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train grid ablate reproduce test lint format bench pretrain clean
+.PHONY: help setup train grid sweep ablate reproduce test lint format bench pretrain clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	  { echo "hierfit needs Python 3.10 or newer; $$($(PYTHON) --version) was found. Set PYTHON=…"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet -c constraints.txt -e ".[plot]"
+	@touch $@
+
+$(VENV)/.installed-sweep: $(VENV)/.installed
+	$(PIP) install --quiet -c constraints.txt -e ".[sweep]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
@@ -45,6 +50,12 @@ experiments/grids/$(GRID).yaml:
 
 grid: $(VENV)/.installed experiments/grids/$(GRID).yaml ## run many cells side by side, none twice: GRID= ARGS="--jobs 2 --dry-run"
 	@$(BIN)/hierfit grid experiments/grids/$(GRID).yaml $(ARGS)
+
+experiments/sweeps/$(SWEEP).yaml:
+	@echo "There is no experiments/sweeps/$(SWEEP).yaml. There are: $$(ls experiments/sweeps | sed 's/.yaml//' | tr '\n' ' ')"; exit 2
+
+sweep: $(VENV)/.installed-sweep experiments/sweeps/$(SWEEP).yaml ## search hyper-parameters on val, by W&B or here: SWEEP= ARGS="--trials 30"
+	@$(BIN)/hierfit sweep experiments/sweeps/$(SWEEP).yaml $(ARGS)
 
 ablate: $(VENV)/.installed experiments/$(EXP).yaml ## does the tree help? true, shuffled, flat, …: EXP= ARGS="--seeds 1 2 3"
 	@$(BIN)/hierfit ablate-tree --config experiments/base.yaml --config experiments/$(EXP).yaml $(ARGS)

@@ -32,6 +32,10 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "hierfit.protocols.grid:grid",
         "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice",
     ),
+    "sweep": (
+        "hierfit.protocols.sweep:sweep",
+        "search hyper-parameters on val: a W&B sweep file, by an agent or on this machine",
+    ),
     "ablate-tree": (
         "hierfit.protocols.ablate_tree:ablate_tree",
         "does my tree help? one experiment on the true tree and on others, with a verdict",

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from hierfit.data.schema import Place
@@ -19,6 +18,7 @@ from hierfit.protocols.grid import run_cells
 from hierfit.protocols.grid_file import GridFile
 from hierfit.protocols.pool import prepare_workers
 from hierfit.report.card import ResultCard
+from hierfit.run.option import option_value
 
 TREES = ("shuffled", "flat", "truncated", "induced")
 
@@ -49,7 +49,7 @@ def ablate_tree(arguments: Sequence[str]) -> None:
     quieten()
     file = _grid_file(options, keys)
     cells = plan(file, options.runs).cells
-    failed = run_cells(file, cells, options.jobs, Console())
+    failed = run_cells(file.name, cells, options.jobs, Console())
     faults = {cell.row: _fault(cell) or error for cell, error in failed.items()}
     if "true" in faults:
         raise UserError(f"The experiment cannot be run on its true tree: {faults['true']}")
@@ -105,18 +105,10 @@ def _parted(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         elif key in _OTHERWISE:
             problems.append(f"--{key}: {_OTHERWISE[key]}")
         else:
-            keys[key] = _value(text)
+            keys[key] = option_value(text)
     if problems:
         raise UserError("The command line cannot be used.", problems, "Keys are set as --key=value.")
     return own, keys
-
-
-def _value(text: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-        return float(value) if isinstance(value, str) else value  # YAML 1.1 takes 1e-3 for text
-    except (yaml.YAMLError, ValueError):
-        return text
 
 
 def _grid_file(options: argparse.Namespace, keys: dict[str, Any]) -> GridFile:

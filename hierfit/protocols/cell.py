@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -94,18 +94,23 @@ def state(cell: Cell) -> State:
         return "broken" if mine else "running"
 
 
+def claimed(cell: Cell, wait: bool) -> AbstractContextManager[bool]:
+    """Keeps every other process off a cell while the block runs; see `sole`."""
+    return sole(cell.folder, wait)
+
+
 @contextmanager
-def claimed(cell: Cell, wait: bool) -> Iterator[bool]:
-    """Keeps every other process off a cell while the block runs; the kernel lets go of it when this process dies.
+def sole(folder: Path, wait: bool) -> Iterator[bool]:
+    """Keeps every other process off a folder while the block runs; the kernel lets go of it when this process dies.
 
     Args:
-        cell: The cell.
+        folder: Need not exist; the lock lies beside it.
         wait: Wait until nobody else is at work on it.
 
     Returns:
         Whether it is ours; False only without ``wait``.
     """
-    path = cell.folder.with_name(f".{cell.folder.name}.lock")
+    path = folder.with_name(f".{folder.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -52,7 +52,7 @@ def grid(arguments: Sequence[str]) -> None:
     if options.dry_run:
         _list(chosen, console)
         return
-    failed = run_cells(file, chosen, options.jobs, console)
+    failed = run_cells(file.name, chosen, options.jobs, console)
     for cell, error in failed.items():
         console.print(Text(f"failed: {cell.label}: {error}", "red"), soft_wrap=True)
         console.print(Text(f"        {cell.folder / LOG}"), soft_wrap=True)
@@ -91,22 +91,17 @@ def _list(cells: Sequence[Cell], console: Console) -> None:
     console.print(Text(f"{len(cells)} cells: {counts}"))
 
 
-def run_cells(file: GridFile, cells: Sequence[Cell], jobs: int | None, console: Console) -> dict[Cell, str]:
-    """Runs what is not done; the cells that failed, with the first lines of their errors."""
+def run_cells(name: str, cells: Sequence[Cell], jobs: int | None, console: Console) -> dict[Cell, str]:
+    """Runs what is not done of a grid; the cells that failed, with the first lines of their errors."""
     rest = [cell for cell in cells if not finished(cell)]
     if not rest:
-        console.print(Text(f"All {len(cells)} cells of {file.name} are done already."))
+        console.print(Text(f"All {len(cells)} cells of {name} are done already."))
         return {}
-    cores = _cores()
-    accelerators = _accelerators(rest)
-    jobs = min(jobs or len(accelerators) or cores, len(rest))
-    console.print(
-        Text(f"{file.name}: {len(cells)} cells, {len(cells) - len(rest)} done already, {jobs} at a time"),
-    )
+    pool = pool_for(rest[0], jobs, len(rest))
+    console.print(Text(f"{name}: {len(cells)} cells, {len(cells) - len(rest)} done already, {pool.jobs} at a time"))
     failed: dict[Cell, str] = {}
     tally = Tally(len(cells), len(cells) - len(rest))
-    pool = Pool(jobs, _threads(cores // jobs), accelerators)
-    with _stopped_by_sigterm(), shown(tally, console) as lines:
+    with stopped_by_sigterm(), shown(tally, console) as lines:
 
         def report(cell: Cell, outcome: Outcome) -> None:
             lines.report(cell, outcome)
@@ -132,10 +127,13 @@ def _summarise(file: GridFile, cells: Sequence[Cell], console: Console) -> None:
         print_summary(cards, control=control, columns=file.columns, console=console)
 
 
-def _cores() -> int:
+def pool_for(cell: Cell, jobs: int | None, most: int) -> Pool:
+    """Workers for cells like this one: as many as wanted, else one a GPU, else one a core; at most ``most``."""
     from hierfit.data.encode import available_cores
 
-    return available_cores()
+    cores, accelerators = available_cores(), _accelerators(cell)
+    jobs = max(1, min(jobs or len(accelerators) or cores, most))
+    return Pool(jobs, _threads(cores // jobs), accelerators)
 
 
 def _threads(share: int) -> int:
@@ -144,9 +142,9 @@ def _threads(share: int) -> int:
     return max(1, min(share, int(wanted)) if wanted.isdigit() else share)
 
 
-def _accelerators(cells: Sequence[Cell]) -> list[str]:
-    """Names of the GPUs there are, unless all cells run on the CPU."""
-    if all(cell.settings["trainer"]["accelerator"] == "cpu" for cell in cells):
+def _accelerators(cell: Cell) -> list[str]:
+    """Names of the GPUs there are, unless cells run on the CPU."""
+    if cell.settings["trainer"]["accelerator"] == "cpu":
         return []
     from torch import cuda
 
@@ -156,7 +154,7 @@ def _accelerators(cells: Sequence[Cell]) -> list[str]:
 
 
 @contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
+def stopped_by_sigterm() -> Iterator[None]:
     """SIGTERM ends a grid as Ctrl-C does: its processes first."""
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ActionConfigFile, ArgumentError  # type: ignore[attr-defined]
-from lightning import Trainer
-from lightning.pytorch.cli import LightningArgumentParser
+from jsonargparse import ArgumentError
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hierfit import __version__
 from hierfit.data.card import load_card
-from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
-from hierfit.methods.base import Method
 from hierfit.protocols.cell import Cell, cell_folder
 from hierfit.protocols.grid_file import GridFile, Keys
+from hierfit.protocols.resolve import DEFAULTS, digest_of, keep_what_decides, not_one_device, resolver
 from hierfit.run.check import Setting, faults, file_settings, flat
-from hierfit.run.session import KEYS, OWN_KEYS, as_options
-
-_DEFAULTS: dict[str, Any] = {
-    "wandb": "disabled",
-    "trainer.accelerator": "auto",
-    "trainer.devices": 1,
-    "trainer.enable_progress_bar": False,
-}
-"""What every cell starts from; configuration files and the grid's own keys come after."""
+from hierfit.run.session import OWN_KEYS, as_options
 
 _RESERVED = {
     "name": "the grid's name is taken",
@@ -43,13 +30,8 @@ _RESERVED = {
     "seed_everything": "list it under seeds",
     "data.shots": "list it under shots",
     "controls": "a control is a row of its own, named by the key control",
+    "test": "every cell is tested",
 }
-_WITHOUT_EFFECT = (
-    *("runs", "folder", "controls", "wandb"),
-    *("data.num_workers", "data.cache_dir", "trainer.enable_progress_bar", "trainer.default_root_dir"),
-)
-"""Keys that do not change a figure, and so do not decide whether a cell is done."""
-
 # ${key}, but not ${oc.env:NAME}.
 _REFERENCE = re.compile(r"\$\{(?!oc\.)")
 
@@ -102,7 +84,7 @@ def plan(grid: GridFile, runs: Path, skip_missing: bool = False) -> Plan:
                     arguments, settings = resolved[card, row]
                     text = json.dumps(settings).replace(str(_SHOTS), json.dumps(shots)).replace(str(_SEED), str(seed))
                     settings = json.loads(text)
-                    digest = _digest({"hierfit": __version__, "card": fingerprints[card], "settings": settings})
+                    digest = digest_of({"hierfit": __version__, "card": fingerprints[card], "settings": settings})
                     folder = cell_folder(runs / grid.name, card, row, shots, seed, digest)
                     cells.append(Cell(card, row, shots, seed, _at(arguments, shots, seed), settings, digest, folder))
     return Plan(tuple(cells), tuple(f"card {card}: {lack}" for card, lack in missing.items()))
@@ -112,21 +94,21 @@ def _resolved(
     grid: GridFile, configs: Iterable[Path], given: _Given, cards: Iterable[str], problems: list[str]
 ) -> dict[tuple[str, str], tuple[list[str], dict[str, Any]]]:
     """Command line and configuration of each card and row, with stand-ins for shots and seed."""
-    resolve = _resolver()
+    resolve = resolver()
     found = {}
     for card in cards:
         for row in given.methods:
             options = {**{s.key: s.value for s in given.of(card, row)}, "name": grid.name, "row": row}
-            arguments = [*as_options(_DEFAULTS), *(f"--config={path}" for path in configs), *as_options(options)]
+            arguments = [*as_options(DEFAULTS), *(f"--config={path}" for path in configs), *as_options(options)]
             place = grid.source.at("methods").at(row)
             try:
                 settings = resolve(_at(arguments, _SHOTS, _SEED))
             except ArgumentError as error:
                 problems.append(f"{place}: on card {card}: {error}")
                 continue
-            if fault := _not_one_device(settings):
+            if fault := not_one_device(settings):
                 problems.append(f"{place}: {fault}")
-            _drop(settings, _WITHOUT_EFFECT)
+            keep_what_decides(settings)
             found[card, row] = arguments, settings
     return found
 
@@ -176,29 +158,6 @@ class _Given:
         return found
 
 
-def _resolver() -> Callable[[Iterable[str]], dict[str, Any]]:
-    """What turns a command line of ``fit`` into the whole configuration, defaults included, without starting it.
-
-    `Session` parses alike, but cannot parse alone; a test holds the two together.
-    """
-    parser = LightningArgumentParser(parser_mode="omegaconf+", allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("-c", "--config", action=ActionConfigFile)
-    parser.add_argument("--seed_everything", type=bool | int, default=1)
-    for name, (kind, default, text) in KEYS.items():
-        parser.add_argument(f"--{name}", type=kind, default=default, help=text)
-    parser.add_lightning_class_args(Trainer, "trainer")
-    parser.add_lightning_class_args(Method, "model", subclass_mode=True)
-    parser.add_lightning_class_args(HierarchicalDataModule, "data")
-    parser.add_method_arguments(Trainer, "fit", skip={"model", "train_dataloaders", "val_dataloaders", "datamodule"})
-
-    def resolve(arguments: Iterable[str]) -> dict[str, Any]:
-        config = parser.parse_args(list(arguments))
-        settings: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False))
-        return settings
-
-    return resolve
-
-
 def _missing_root(settings: Iterable[Setting]) -> str | None:
     """What there is not, where a card's keys name a root that does not exist."""
     root = next((s.value for s in settings if s.key == "data.root"), None)
@@ -222,13 +181,6 @@ def _card_fingerprints(cards: Iterable[str], given: _Given, problems: list[str])
     return found
 
 
-def _not_one_device(settings: Mapping[str, Any]) -> str | None:
-    trainer = settings["trainer"]
-    if trainer["devices"] in (1, "1", "auto") and trainer["num_nodes"] == 1:
-        return None
-    return "trainer.devices: a cell runs on one device; `hierfit grid --jobs` takes as many cells at once as there are"
-
-
 def _same_rows(
     grid: GridFile, cards: Iterable[str], resolved: Mapping[tuple[str, str], tuple[object, Mapping[str, Any]]]
 ) -> list[str]:
@@ -237,30 +189,10 @@ def _same_rows(
     problems = []
     for row in grid.methods:
         settings = [{**resolved[card, row][1], "row": None} for card in cards if (card, row) in resolved]
-        other = first.setdefault(_digest(settings), row)
+        other = first.setdefault(digest_of(settings), row)
         if settings and other != row:
             problems.append(f"{grid.source.at('methods').at(row)}: the same run as {other!r}")
     return problems
-
-
-def _drop(settings: dict[str, Any], keys: Iterable[str]) -> None:
-    for key in keys:
-        *groups, name = key.split(".")
-        place = settings
-        for group in groups:
-            place = place[group]
-        place.pop(name, None)
-
-
-def _digest(content: object) -> str:
-    return hashlib.sha256(json.dumps(_set(content), sort_keys=True).encode()).hexdigest()
-
-
-def _set(content: object) -> object:
-    """Without keys at null, so that a later version's new key, left alone, does not make finished cells new ones."""
-    if isinstance(content, dict):
-        return {key: _set(value) for key, value in content.items() if value is not None}
-    return [_set(value) for value in content] if isinstance(content, list) else content
 
 
 def _refused(grid: GridFile, problems: Iterable[str]) -> UserError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import NamedTuple
 
 from hierfit.protocols.cell import Cell
 from hierfit.protocols.orders import Order, Outcome
@@ -38,6 +39,18 @@ class _Worker:
     last: Cell | None = None
 
 
+class Watch(NamedTuple):
+    """Who is asked after each validation of a cell.
+
+    Attributes:
+        metric: Of the validation.
+        stops: Whether the cell stops, by the number of its validations and the metric's value.
+    """
+
+    metric: str
+    stops: Callable[[Cell, int, float], bool]
+
+
 @dataclass
 class Pool:
     """Runs cells on a number of processes.
@@ -55,16 +68,28 @@ class Pool:
     _pending: list[Cell] = field(default_factory=list, init=False)
     _elsewhere: list[Cell] = field(default_factory=list, init=False)
     _cold: set[str] = field(default_factory=set, init=False)
+    _met: set[str] = field(default_factory=set, init=False)
+    _more: Callable[[], Cell | None] | None = field(default=None, init=False)
+    _watch: Watch | None = field(default=None, init=False)
 
-    def run(self, cells: Sequence[Cell], report: Callable[[Cell, Outcome], None]) -> None:
+    def run(
+        self,
+        cells: Sequence[Cell],
+        report: Callable[[Cell, Outcome], None],
+        more: Callable[[], Cell | None] | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         """Runs all cells; each ends in one report. Whatever ends this call ends its processes too.
 
         Args:
             cells: In the order wanted, by and large: a worker goes on with the data it has read.
             report: Called with each cell and what became of it.
+            more: Called for one more cell when a worker is free and none of `cells` is left; None for no more now.
+            watch: Whom to ask after each validation of a cell whether it stops.
         """
         self._pending, self._elsewhere, self._workers = list(cells), [], []
         self._cold = {cell.card for cell in cells}
+        self._more, self._watch, self._met = more, watch, set(self._cold)
         try:
             while True:
                 self._give_out()
@@ -101,6 +126,11 @@ class Pool:
     def _next(self, last: Cell | None) -> Order | None:
         """What suits a worker best: its draw, then its data set, then one that few others are at."""
         at_work = [w.cell for w in self._workers if w.cell]
+        if not self._pending and self._more and (another := self._more()):
+            self._pending.append(another)
+            if another.card not in self._met:
+                self._met.add(another.card)
+                self._cold.add(another.card)
         # Nobody needs to encode what another is encoding: the first cell of a card gets ahead until its data are there.
         held = {cell.card for cell in at_work} & self._cold
         free = [cell for cell in self._pending if cell.card not in held]
@@ -114,10 +144,14 @@ class Pool:
                 ),
             )
             self._pending.remove(chosen)
-            return Order(chosen, wait=False)
+            return Order(chosen, False, self._watched)
         if not self._pending and self._elsewhere:
-            return Order(self._elsewhere.pop(0), wait=True)
+            return Order(self._elsewhere.pop(0), True, self._watched)
         return None
+
+    @property
+    def _watched(self) -> str | None:
+        return self._watch.metric if self._watch else None
 
     def _hear(self, worker: _Worker, report: Callable[[Cell, Outcome], None]) -> None:
         cell = worker.cell
@@ -129,6 +163,12 @@ class Pool:
             outcome = Outcome("failed", error=_death(worker.process.exitcode), retires=True)
         self._cold.discard(cell.card)
         if outcome.kind == "ready":
+            return
+        if outcome.kind == "validated":
+            assert self._watch is not None
+            assert outcome.validation is not None
+            with suppress(OSError):
+                worker.connection.send(self._watch.stops(cell, *outcome.validation))
             return
         worker.cell = None
         if outcome.retires:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -21,10 +21,11 @@ class Tally:
     Args:
         total: Cells of the grid.
         done: Of them, before this call.
+        unit: What they are called.
     """
 
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done, self.failed = total, done, 0
+    def __init__(self, total: int, done: int, unit: str = "cells") -> None:
+        self.total, self.done, self.failed, self.unit = total, done, 0, unit
         self._before = done
         self._started = time.monotonic()
 
@@ -49,7 +50,7 @@ class Tally:
         if not self.per_minute:
             return "starting"
         seconds = round(60 * left / self.per_minute)
-        return f"{self.per_minute:.1f} cells/min · {_clock(seconds)} to go"
+        return f"{self.per_minute:.1f} {self.unit}/min · {_clock(seconds)} to go"
 
     def __str__(self) -> str:
         failed = f" · {self.failed} failed" if self.failed else ""
@@ -68,12 +69,25 @@ class Moving(ProgressColumn):
         return Text(f"{self._tally} · {self._tally.pace()}")
 
 
+def leaf_accuracy(cell: Cell, outcome: Outcome) -> str:
+    """What a cell has reached, for its line."""
+    accuracy = outcome.card.metrics.get("per_level", {}).get("leaf_accuracy") if outcome.card else None
+    return f"{cell.label}: leaf acc {percent(accuracy)} %"
+
+
 class Lines:
     """Says what became of each cell; see `shown`."""
 
-    def __init__(self, tally: Tally, console: Console, bar: Progress | None = None) -> None:
+    def __init__(
+        self,
+        tally: Tally,
+        console: Console,
+        bar: Progress | None = None,
+        reached: Callable[[Cell, Outcome], str] = leaf_accuracy,
+    ) -> None:
         self.tally = tally
         self._console = console
+        self._reached = reached
         self._bar = bar
         self._task = bar.add_task("", total=tally.total, completed=tally.done) if bar else None
 
@@ -83,8 +97,7 @@ class Lines:
         if outcome.card is None:
             text = f"FAILED  {cell.label}: {outcome.error}"
         else:
-            accuracy = outcome.card.metrics.get("per_level", {}).get("leaf_accuracy")
-            text = f"{cell.label}: leaf acc {percent(accuracy)} % in {outcome.seconds:.1f} s"
+            text = f"{self._reached(cell, outcome)} in {outcome.seconds:.1f} s"
         if self._bar is not None and self._task is not None:
             if outcome.card is None:
                 self._bar.console.print(Text(text, "red"))
@@ -94,14 +107,16 @@ class Lines:
 
 
 @contextmanager
-def shown(tally: Tally, console: Console | None = None) -> Iterator[Lines]:
-    """Shows a tally while the block runs."""
+def shown(
+    tally: Tally, console: Console | None = None, reached: Callable[[Cell, Outcome], str] = leaf_accuracy
+) -> Iterator[Lines]:
+    """Shows a tally while the block runs; ``reached`` says what a cell that is done has reached."""
     console = console or Console()
     if not console.is_terminal:
-        yield Lines(tally, console)
+        yield Lines(tally, console, reached=reached)
         return
     with Progress(BarColumn(20), Moving(tally), TextColumn("{task.description}"), console=console) as bar:
-        yield Lines(tally, console, bar)
+        yield Lines(tally, console, bar, reached)
 
 
 def _clock(seconds: int) -> str:

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from hierfit.protocols.orders import Order, Outcome
 from hierfit.protocols.sharing import shared_data
 from hierfit.run.quiet import quieten
 from hierfit.run.session import fit_alone
+from hierfit.run.stopping import StopWhenTold
 
 
 def work(connection: Connection, environment: Mapping[str, str], threads: int) -> None:
@@ -41,15 +43,21 @@ def work(connection: Connection, environment: Mapping[str, str], threads: int) -
     with suppress(EOFError, OSError), shared_data(ready=lambda: connection.send(Outcome("ready"))):
         while (order := connection.recv()) is not None:
             # With one thread there is none to spare, and starting a process to decode costs seconds of it.
-            outcome = _carry_out(order, min(threads, 8) if threads > 1 else 0)
+            outcome = _carry_out(order, min(threads, 8) if threads > 1 else 0, connection)
             connection.send(outcome)
             if outcome.retires:
                 return
             gc.collect()
 
 
-def _carry_out(order: Order, loaders: int) -> Outcome:
+def _carry_out(order: Order, loaders: int, connection: Connection) -> Outcome:
     cell = order.cell
+
+    def stops(count: int, value: float) -> bool:
+        connection.send(Outcome("validated", validation=(count, value)))
+        return bool(connection.recv())
+
+    watchers = [StopWhenTold(order.watched, stops)] if order.watched else []
     # First, so that what the grid says of it goes before: decoding pictures takes no more than a worker's share.
     arguments = [f"--data.num_workers={loaders}", *cell.arguments, f"--folder={cell.folder}"]
     with claimed(cell, order.wait) as mine:
@@ -62,7 +70,7 @@ def _carry_out(order: Order, loaders: int) -> Outcome:
         started = time.monotonic()
         with _logged(cell.folder / LOG):
             try:
-                card = fit_alone(arguments)
+                card = fit_alone(arguments, watchers)
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
                 outcome = Outcome("failed", error=str(error).splitlines()[0])
@@ -75,7 +83,7 @@ def _carry_out(order: Order, loaders: int) -> Outcome:
                 outcome = Outcome("done", card=card)
             finally:
                 _end_wandb()
-        return Outcome(outcome.kind, time.monotonic() - started, outcome.card, outcome.error, outcome.retires)
+        return replace(outcome, seconds=time.monotonic() - started)
 
 
 @contextmanager

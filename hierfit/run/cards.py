@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import resource
 import subprocess
@@ -21,7 +22,7 @@ from safetensors.torch import load_file
 from hierfit.data.datamodule import datamodule_of
 from hierfit.data.trees import StandIn
 from hierfit.decoding import DECODERS
-from hierfit.methods.base import method_of
+from hierfit.methods.base import Method, method_of
 from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.report.card import ResultCard
 from hierfit.report.kept import LOGITS
@@ -39,14 +40,24 @@ class WriteResultCard(Callback):
         experiment: Name of the experiment.
         seed: The run's seed.
         settings: The method's configuration, as plain containers.
+        tuned_on: Split on which a search has chosen them; None for none.
     """
 
-    def __init__(self, folder: Path, row: str, experiment: str, seed: int, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        row: str,
+        experiment: str,
+        seed: int,
+        settings: Mapping[str, Any],
+        tuned_on: str | None = None,
+    ) -> None:
         self.folder = folder
         self.row = row
         self.experiment = experiment
         self.seed = seed
         self.settings = settings
+        self.tuned_on = tuned_on
         self.card: ResultCard | None = None
         self._started = 0.0
         self._seconds = {"train_seconds": 0.0, "test_seconds": 0.0}
@@ -61,9 +72,24 @@ class WriteResultCard(Callback):
         """Stops the clock."""
         self._seconds["train_seconds"] = time.monotonic() - self._started
         self._steps = trainer.global_step
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the figures of the best validation, the first of equally good ones, as `SelectOnVal` does."""
         checkpoint = trainer.checkpoint_callback
-        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.best_model_score is not None and checkpoint.monitor:
-            self._val = {checkpoint.monitor: float(checkpoint.best_model_score)}
+        monitor = checkpoint.monitor if isinstance(checkpoint, ModelCheckpoint) else None
+        if trainer.sanity_checking or monitor not in trainer.callback_metrics:
+            return
+        figures = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")}
+        if not self._val or figures[monitor] > self._val[monitor]:
+            self._val = {name: value for name, value in figures.items() if math.isfinite(value)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The figures of the best validation so far."""
+        return {"val": self._val}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes them up again."""
+        self._val = state_dict["val"]
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
@@ -74,25 +100,33 @@ class WriteResultCard(Callback):
         self._seconds["test_seconds"] = time.monotonic() - self._started
         if not trainer.is_global_zero:
             return
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = {name: _under(f"test/{name}/", figures) for name in DECODERS}
+        metrics |= kept_figures(self.folder, datamodule_of(trainer).tree)
+        self._write(trainer, method_of(pl_module), metrics)
+
+    def write_untested(self, trainer: Trainer, method: Method) -> None:
+        """Writes the card of a run that is not tested, on the first rank."""
+        if trainer.is_global_zero:
+            self._write(trainer, method, {})
+
+    def _write(self, trainer: Trainer, method: Method, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
         source = datamodule_of(trainer)
         data = dict(source.summary())
         backbone = {"source": data.pop("backbone"), "fingerprint": data.pop("backbone_fingerprint")}
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        metrics = {name: _under(f"test/{name}/", figures) for name in DECODERS}
-        metrics |= kept_figures(self.folder, source.tree)
         self.card = ResultCard(
             row=self.row,
             experiment=self.experiment,
-            method=type(pl_module).__name__,
+            method=type(method).__name__,
             seed=self.seed,
             data=data,
             backbone=backbone,
-            selected_on=source.selected_on if method_of(pl_module).trains else "nothing",
-            tuned_on=method_of(pl_module).tuned_on,
-            levels=method_of(pl_module).taxonomy.levels,
+            selected_on=source.selected_on if method.trains else "nothing",
+            tuned_on=self.tuned_on or method.tuned_on,
+            levels=method.taxonomy.levels,
             metrics=metrics,
             val=self._val,
-            parameters=method_of(pl_module).parameter_counts(),
+            parameters=method.parameter_counts(),
             cost={
                 **{name: round(seconds, 2) for name, seconds in self._seconds.items()},
                 "steps": self._steps,

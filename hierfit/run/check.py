@@ -14,7 +14,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
-import yaml
 from lightning import Trainer
 
 from hierfit import methods
@@ -23,6 +22,7 @@ from hierfit.data.schema import Place, nearest, read_yaml
 from hierfit.errors import UserError
 from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.expected import expectations
+from hierfit.run.option import option_value
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -47,7 +47,7 @@ def check_settings(arguments: Sequence[str], own_keys: Mapping[str, object]) -> 
         UserError: Names every unknown key with the nearest known one, and every value of a wrong type.
     """
     problems: list[str] = []
-    settings = list(_settings(arguments, problems))
+    settings = list(given_settings(arguments, problems))
     controls = {s.key.split(".", 2)[1] for s in settings if s.key.startswith("controls.")}
     problems += faults([s for s in settings if not s.key.startswith("controls")], own_keys)
     for row in sorted(controls):
@@ -91,8 +91,8 @@ def faults(settings: Sequence[Setting], own_keys: Mapping[str, object], inherite
     return problems
 
 
-def _settings(arguments: Sequence[str], problems: list[str]) -> Iterator[Setting]:
-    """All settings of the files and options of a command line, in order."""
+def given_settings(arguments: Sequence[str], problems: list[str]) -> Iterator[Setting]:
+    """All settings of the files and options of a command line, in order; what cannot be read is in ``problems``."""
     position = 0
     while position < len(arguments):
         option, equals, value = arguments[position].partition("=")
@@ -107,11 +107,7 @@ def _settings(arguments: Sequence[str], problems: list[str]) -> Iterator[Setting
             yield from file_settings(Path(value), problems)
         elif option not in ("-h", "--help", "--print_config"):
             key = option.lstrip("-")
-            try:
-                parsed = yaml.safe_load(value) if value else True
-            except yaml.YAMLError:
-                parsed = value
-            yield from flat(key, parsed, "command line")
+            yield from flat(key, option_value(value) if value else True, "command line")
 
 
 def file_settings(path: Path, problems: list[str]) -> Iterator[Setting]:

@@ -50,6 +50,12 @@ KEYS: dict[str, tuple[Any, Any, str]] = {
     "runs": (str, "runs", "Folder under which runs are kept."),
     "folder": (str | None, None, "The run's folder; default: a new one under runs."),
     "wandb": (WandbMode, "auto", "auto: online when a key is configured, else offline."),
+    "test": (
+        bool,
+        True,
+        "Test what was selected; off while a sweep searches, so that the test split has no say in it.",
+    ),
+    "tuned_on": (str | None, None, "Split on which a search has chosen these settings, for the result card."),
     # For `hierfit reproduce` alone. Without help a key is in no dump: no run's settings and no cell's digest hold it.
     EXPECTED: (dict[str, Any] | None, None, argparse.SUPPRESS),
 }
@@ -69,8 +75,9 @@ OWN_KEYS: dict[str, Any] = {
 class Session(LightningCLI):
     """LightningCLI whose ``fit`` trains, tests what was selected, and runs the controls of the experiment."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, arguments: Sequence[str], watchers: Sequence[Callback] = ()) -> None:
         self.arguments = list(arguments)
+        self.watchers = watchers
         # Interpolations are resolved after all files and options are merged; abbreviations would hide typos.
         options = {"parser_mode": "omegaconf+", "allow_abbrev": False, "exit_on_error": False}
         # Of the subcommands only the one that was named: making the parser of each takes a tenth of a second.
@@ -109,7 +116,7 @@ class Session(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Settles what follows from other keys: the folder, what the data must serve, how much is shown."""
         config = self.config[self.subcommand]
-        method = _import(config.model.class_path)
+        method = method_class(config.model.class_path)
         self.row = config.row or method.__name__
         self.seed = int(config.seed_everything)
         self.folder = Path(config.folder or new_run_folder(Path(config.runs), config.name, self.seed))
@@ -128,9 +135,9 @@ class Session(LightningCLI):
         settings = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
         # Whoever starts from a run's configuration must not write into that run.
         settings["folder"] = settings["trainer"]["default_root_dir"] = None
-        self.writer = WriteResultCard(self.folder, self.row, config.name, self.seed, settings["model"])
+        self.writer = WriteResultCard(self.folder, self.row, config.name, self.seed, settings["model"], config.tuned_on)
         self.target_cards: list[ResultCard] = []
-        callbacks: list[Callback] = [CheckTargets(), SaveSettings(self.folder, settings)]
+        callbacks: list[Callback] = [CheckTargets(), SaveSettings(self.folder, settings), *self.watchers]
         if self.subcommand in ("fit", "test"):
             callbacks += [KeepTestLogits(self.folder), WriteArtifacts(self.folder), self.writer]
         if self.subcommand == "predict":
@@ -153,7 +160,10 @@ class Session(LightningCLI):
             with discarded_unless_started(self.folder):
                 self.trainer.fit(model, datamodule=datamodule, **kwargs)
             selected = getattr(self.trainer.checkpoint_callback, "best_model_path", None) or None
-        self.test(model, datamodule, ckpt_path=selected)
+        if self.config.fit.test:
+            self.test(model, datamodule, ckpt_path=selected)
+        else:
+            self.writer.write_untested(self.trainer, model)
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish()  # the next run of this process needs its own
@@ -192,7 +202,7 @@ def run(arguments: Sequence[str]) -> None:
         sessions = [_started(partial(session.control, row, changes)) for row, changes in controls.items()]
         cards = [s.writer.card for s in [*sessions, session] if s.writer.card is not None]
         if session.trainer.is_global_zero:
-            print_results(cards)
+            _print_cards(cards)
             _print_targets([*sessions, session])
             print_closing(session.folder, cards[-1])
     elif session.trainer.is_global_zero:
@@ -203,16 +213,30 @@ def run(arguments: Sequence[str]) -> None:
             print(f"Written to {session.folder}")
 
 
-def fit_alone(arguments: Sequence[str]) -> ResultCard:
+def fit_alone(arguments: Sequence[str], watchers: Sequence[Callback] = ()) -> ResultCard:
     """Runs ``hierfit fit`` with keys that are checked already, without its controls, for a program that runs many.
+
+    Args:
+        arguments: After ``fit``.
+        watchers: Callbacks of the trainer beside its own.
 
     Raises:
         UserError: The configuration or the data is at fault.
     """
-    session = _started(lambda: Session(["fit", *arguments, "--controls=null"]))
+    session = _started(lambda: Session(["fit", *arguments, "--controls=null"], watchers))
     assert session.writer.card is not None
-    print_results([session.writer.card])
+    _print_cards([session.writer.card])
     return session.writer.card
+
+
+def _print_cards(cards: Sequence[ResultCard]) -> None:
+    """The table of what was tested; a line for what was not."""
+    if tested := [card for card in cards if card.metrics]:
+        print_results(tested)
+    for card in cards:
+        if not card.metrics:
+            best = ", ".join(f"{name} {value:.4f}" for name, value in card.val.items() if name.endswith("_accuracy"))
+            print(f"{card.row}: not tested; {best or 'nothing to validate on'}")
 
 
 def _print_targets(sessions: Sequence[Session]) -> None:
@@ -229,7 +253,8 @@ def _started(start: Callable[[], Session]) -> Session:
         raise UserError(str(error)) from error
 
 
-def _import(class_path: str) -> type[Method]:
+def method_class(class_path: str) -> type[Method]:
+    """The method of a configuration that has been parsed."""
     module, _, name = class_path.rpartition(".")
     found: type[Method] = getattr(import_module(module), name)
     return found

@@ -271,7 +271,7 @@ def test_coarse_labels_train_what_is_tested_fine(fit: Fit, method: str) -> None:
     assert "base_to_novel" not in card.metrics
     assert card.data["protocol"] == "labels down to mid"
     if card.selected_on == "val":
-        assert list(card.val) == ["val/accuracy/mid"]
+        assert 0 < card.val["val/accuracy/mid"] <= 1
 
 
 @pytest.mark.parametrize("residual", ["class", "tree"])

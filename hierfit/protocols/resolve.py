@@ -1,0 +1,84 @@
+"""A command line of ``hierfit fit`` as the whole configuration it leads to, without starting it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
+from lightning import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+
+from hierfit.data.datamodule import HierarchicalDataModule
+from hierfit.methods.base import Method
+from hierfit.run.session import KEYS
+
+DEFAULTS: dict[str, Any] = {
+    "wandb": "disabled",
+    "trainer.accelerator": "auto",
+    "trainer.devices": 1,
+    "trainer.enable_progress_bar": False,
+}
+"""What every cell starts from; configuration files and own keys come after."""
+
+_WITHOUT_EFFECT = (
+    *("runs", "folder", "controls", "wandb", "test"),
+    *("data.num_workers", "data.cache_dir", "trainer.enable_progress_bar", "trainer.default_root_dir"),
+)
+"""Keys that do not change a figure, and so do not decide whether a cell is done."""
+
+
+def resolver() -> Callable[[Iterable[str]], dict[str, Any]]:
+    """What turns a command line of ``fit`` into the whole configuration, defaults included, without starting it.
+
+    `Session` parses alike, but cannot parse alone; a test holds the two together.
+    """
+    parser = LightningArgumentParser(parser_mode="omegaconf+", allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-c", "--config", action=ActionConfigFile)
+    parser.add_argument("--seed_everything", type=bool | int, default=1)
+    for name, (kind, default, text) in KEYS.items():
+        parser.add_argument(f"--{name}", type=kind, default=default, help=text)
+    parser.add_lightning_class_args(Trainer, "trainer")
+    parser.add_lightning_class_args(Method, "model", subclass_mode=True)
+    parser.add_lightning_class_args(HierarchicalDataModule, "data")
+    parser.add_method_arguments(Trainer, "fit", skip={"model", "train_dataloaders", "val_dataloaders", "datamodule"})
+
+    def resolve(arguments: Iterable[str]) -> dict[str, Any]:
+        config = parser.parse_args(list(arguments))
+        settings: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False))
+        return settings
+
+    return resolve
+
+
+def not_one_device(settings: Mapping[str, Any]) -> str | None:
+    """What is wrong with the devices of a cell; None where it runs on one."""
+    trainer = settings["trainer"]
+    if trainer["devices"] in (1, "1", "auto") and trainer["num_nodes"] == 1:
+        return None
+    return "trainer.devices: a cell runs on one device; `hierfit grid --jobs` takes as many cells at once as there are"
+
+
+def keep_what_decides(settings: dict[str, Any]) -> None:
+    """Drops, in place, the keys that do not change a figure."""
+    for key in _WITHOUT_EFFECT:
+        *groups, name = key.split(".")
+        place = settings
+        for group in groups:
+            place = place[group]
+        place.pop(name, None)
+
+
+def digest_of(content: object) -> str:
+    """sha256 (hex) of plain containers."""
+    return hashlib.sha256(json.dumps(_set(content), sort_keys=True).encode()).hexdigest()
+
+
+def _set(content: object) -> object:
+    """Without keys at null, so that a later version's new key, left alone, does not make finished cells new ones."""
+    if isinstance(content, dict):
+        return {key: _set(value) for key, value in content.items() if value is not None}
+    return [_set(value) for value in content] if isinstance(content, list) else content

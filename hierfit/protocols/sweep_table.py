@@ -1,0 +1,117 @@
+"""What a sweep ends with: its best trials by the validation metric, and the test of the best one alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.text import Text
+
+from hierfit.atomic import whole_file
+from hierfit.protocols.cell import LOG, finished
+from hierfit.protocols.grid import run_cells
+from hierfit.protocols.sweep_file import SweepFile
+from hierfit.protocols.sweep_run import Done
+from hierfit.protocols.trials import Trials
+from hierfit.report.sheet import Sheet
+from hierfit.report.summary import print_sheet, print_summary
+
+BEST = "best.yaml"
+_IN_EDGES = ("tree_distance", "mistake_severity")
+
+
+def print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Console) -> None:
+    """The best trials, a row each.
+
+    Args:
+        done: The best first.
+        file: The sweep.
+        most: Rows at most.
+        console: Where to.
+    """
+    metric = file.metric.name
+    percent = not metric.endswith(_IN_EDGES)
+    names = [name for name, parameter in file.parameters.items() if parameter.distribution != "constant"]
+    rows = tuple(
+        (
+            f"{d.record.number}{' ✂' if d.record.stopped else ''}",
+            f"{100 * d.value:.2f}" if percent else f"{d.value:.3f}",
+            *(_shown(d.record.values[name]) for name in names),
+            str(d.card.cost["steps"]),
+            f"{d.card.cost['train_seconds']:.1f}",
+        )
+        for d in done[:most]
+    )
+    stopped = sum(d.record.stopped for d in done)
+    early = f", {stopped} of them stopped early (✂)" if stopped else ""
+    title = f"{file.name} · {file.method} · {len(done)} trials{early} · {file.metric.goal} {metric}"
+    unit = " [%]" if percent else ""
+    print_sheet(Sheet(title, ("trial", metric + unit, *map(_short, names), "steps", "s"), rows), console)
+
+
+def print_importances(importances: Mapping[str, float], console: Console) -> None:
+    """Which parameters mattered, in one line; nothing where that is not known."""
+    if importances:
+        listed = " · ".join(f"{_short(name)} {100 * share:.0f} %" for name, share in importances.items())
+        console.print()
+        console.print(Text(f"What tells better trials from worse (PED-ANOVA): {listed}", "dim"))
+
+
+def test_chosen(
+    best: Done, trials: Trials, seeds: Sequence[int] | None, tried: int, jobs: int | None, console: Console
+) -> int:
+    """Trains the best trial's values again, now with the test, and prints what it found.
+
+    Args:
+        best: The trial.
+        trials: Its sweep.
+        seeds: To train with; None for the trial's own.
+        tried: Trials it is the best of.
+        jobs: Runs at once.
+        console: Where to.
+
+    Returns:
+        How many of the runs failed.
+    """
+    row = f"{best.card.method}, best of {tried}"
+    path = trials.folder / BEST
+    text = yaml.safe_dump(_nested({**best.record.values, "tuned_on": "val"}), sort_keys=False, allow_unicode=True)
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+    console.print()
+    wanted: Sequence[int | None] = seeds or [None]
+    cells = [trials.chosen(best.record.values, row, seed) for seed in wanted]
+    failed = run_cells(f"trial {best.record.number} with the test", cells, jobs, console)
+    for cell, error in failed.items():
+        console.print(Text(f"failed: {cell.label}: {error} ({cell.folder / LOG})", "red"), soft_wrap=True)
+    cards = [card for cell in cells if (card := finished(cell))]
+    if cards:
+        print_summary(cards, console=console)
+    words = [word for word in trials.file.arguments({}) if not word.startswith(("--test", "--controls"))]
+    console.print(Text(f"Values of trial {best.record.number}: {path}; to go on with them:"), soft_wrap=True)
+    console.print(Text(f"  hierfit fit {' '.join(words)} --config={path}"), soft_wrap=True)
+    return len(failed)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("model.").removeprefix("init_args.")
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys with dots as the groups of a configuration file."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        parts = name.split(".")
+        if parts[0] == "model" and parts[1:2] not in ([], ["class_path"], ["init_args"]):
+            parts.insert(1, "init_args")
+        group = found
+        for part in parts[:-1]:
+            group = group.setdefault(part, {})
+        group[parts[-1]] = value
+    return found

@@ -1,0 +1,241 @@
+"""A sweep: W&B's file, an agent's command, the same search here; killed, taken up, and never chosen on the test."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hierfit.cli import main
+from hierfit.protocols.cell import sole
+from hierfit.protocols.sweep_file import read_sweep
+from hierfit.report.card import ResultCard
+
+from .session.conftest import write_bundle, write_card
+
+WriteSweep = Callable[..., Path]
+
+TROUBLE = """
+from hierfit.methods.linear_probe import LinearProbe
+
+class Picky(LinearProbe):
+    def build(self, task):
+        if self.hparams.lr > 0.5:
+            raise RuntimeError("too fast")
+        super().build(task)
+"""
+
+
+@pytest.fixture
+def write_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteSweep:
+    """Writes a sweep of a linear probe on a small bundle; keys given replace its own."""
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (tmp_path / "trouble.py").write_text(TROUBLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    write_bundle(tmp_path / "bundle.safetensors")
+    write_card(tmp_path / "toy.yaml")
+    trainer = {
+        "accelerator": "cpu",
+        "max_steps": 6,
+        "val_check_interval": 2,
+        "check_val_every_n_epoch": None,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+    }
+    data = {"card": str(tmp_path / "toy.yaml"), "root": str(tmp_path / "bundle.safetensors"), "shots": 4}
+    data |= {"batch_size": 8}
+    base = {"model": {"class_path": "hierfit.methods.LinearProbe"}, "data": data, "trainer": trainer}
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+
+    def write(**changes: Any) -> Path:
+        content = {
+            "program": "hierfit",
+            "name": "small",
+            "method": "random",
+            "metric": {"name": "val/leaf_accuracy", "goal": "maximize"},
+            "parameters": {"model.lr": {"distribution": "log_uniform_values", "min": 0.001, "max": 0.1}},
+            "command": [
+                *("${env}", "${interpreter}", "-m", "${program}", "fit"),
+                *(f"--config={tmp_path / 'base.yaml'}", "--controls=null", "--test=false", "${args}"),
+            ],
+        }
+        path = tmp_path / "small.yaml"
+        path.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False))
+        return path
+
+    return write
+
+
+def run(file: Path, *options: str) -> None:
+    main(["sweep", str(file), f"--runs={file.parent / 'runs'}", "--jobs=1", *options])
+
+
+def trials(file: Path) -> dict[str, Path]:
+    """Folders of the finished trials by number."""
+    found = (file.parent / "runs" / "small" / "trials").glob("*/cell.json")
+    return {path.parent.name[:4]: path.parent for path in found}
+
+
+def test_a_sweep_searches_on_val_stops_early_and_goes_on(
+    write_sweep: WriteSweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_sweep(
+        method="bayes",
+        early_terminate={"type": "hyperband", "min_iter": 1, "eta": 2},
+        parameters={
+            "model.lr": {"distribution": "log_uniform_values", "min": 1e-6, "max": 0.1},
+            "model.init": {"values": ["text", "zero"]},
+        },
+    )
+    run(file, "--trials=4")
+    printed = capsys.readouterr().out
+    assert "small · bayes · 4 trials" in printed
+    assert "LinearProbe, best of 4" in printed
+    records = [json.loads(p.read_text()) for p in sorted((tmp_path / "runs/small/trials").glob("*.json"))]
+    assert len(records) == 4
+    stopped = [record for record in records if record["stopped"]]
+    assert stopped
+    assert "stopped early (✂)" in printed
+
+    # A trial is not tested; what was chosen is, and says on what.
+    folders = trials(file)
+    cards = {number: ResultCard.read(folder) for number, folder in folders.items()}
+    assert all(card.metrics == {} and "val/fpa" in card.val for card in cards.values())
+    assert not [path for folder in folders.values() for path in folder.glob("test_logits*")]
+    assert {cards[f"{i:04}"].cost["steps"] for i, r in enumerate(records) if r["stopped"]} <= {2, 4}
+    (chosen,) = (tmp_path / "runs/small/chosen").glob("*/result.json")
+    best = ResultCard.read(chosen)
+    assert best.tuned_on == "val"
+    whole = {n: c for (n, c), r in zip(sorted(cards.items()), records, strict=True) if not r["stopped"]}
+    top = max(whole, key=lambda n: whole[n].val["val/leaf_accuracy"])
+    assert best.val == whole[top].val
+    values = records[int(top)]["values"]
+    assert yaml.safe_load((tmp_path / "runs/small/best.yaml").read_text()) == {
+        "model": {"init_args": {key.removeprefix("model."): value for key, value in values.items()}},
+        "tuned_on": "val",
+    }
+
+    # What is cut off or damaged is run again with its values, what is done is not.
+    before = {number: (folder / "cell.json").stat().st_mtime_ns for number, folder in folders.items()}
+    (folders["0000"] / "cell.json").unlink()
+    (folders["0002"] / "result.json").write_text('{"format": "hierfit.result/1"')
+    run(file, "--trials=5")
+    assert "5 trials, 2 done already" in capsys.readouterr().out
+    after = {number: (folder / "cell.json").stat().st_mtime_ns for number, folder in trials(file).items()}
+    assert {number for number in before if after[number] == before[number]} == {"0001", "0003"}
+    assert set(after) == {"0000", "0001", "0002", "0003", "0004"}
+    again = [json.loads(p.read_text()) for p in sorted((tmp_path / "runs/small/trials").glob("*.json"))]
+    assert [r["values"] for r in again[:4]] == [r["values"] for r in records]
+    run(file, "--trials=5")
+    assert "5 trials of small are done already." in capsys.readouterr().out
+
+
+def test_an_agents_own_command_runs(
+    write_sweep: WriteSweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    if not hasattr(utils, "create_sweep_command_args"):
+        pytest.skip("wandb renders its commands elsewhere now")
+    file = write_sweep(parameters={"model.lr": {"values": [1e-05, 0.01]}, "data.shots": {"values": [4]}})
+    values = {"model.lr": 1e-05, "data.shots": 4}
+    macros = utils.create_sweep_command_args({"args": {key: {"value": value} for key, value in values.items()}})
+    macros |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": ["hierfit"]}
+    words: list[str] = []
+    for word in utils.create_sweep_command(list(yaml.safe_load(file.read_text())["command"])):
+        words += macros[word[2:-1]] if word.startswith("${") else [word]
+    assert words[:4] == ["/usr/bin/env", "python", "-m", "hierfit"]
+    assert words[5:] == read_sweep(file).arguments(values)
+    main([*words[4:], f"--folder={tmp_path / 'alone'}", "--wandb=disabled"])
+    card = ResultCard.read(tmp_path / "alone")
+    assert card.metrics == {}
+    assert card.method_settings["init_args"]["lr"] == 1e-05
+    assert "not tested; val/leaf_accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"parameters": {"model.lrr": {"values": [1.0, 2.0]}}}, "model.lrr: unknown key – did you mean 'lr'?"),
+        ({"parameters": {"model.lr": {"values": [0.1, "fast"]}}}, "model.lr: expected a number, got 'fast'"),
+        ({"parameters": {"model.lr": {"values": [0.1, -2.0]}}}, "lr is -2.0"),
+        ({"parameters": {"trainer.devices": {"values": [1, 2]}}}, "a cell runs on one device"),
+        ({"parameters": {"name": {"values": ["a", "b"]}}}, "cannot be searched; the sweep's name is taken"),
+        ({"metric": {"name": "val/leaf_acuracy", "goal": "maximize"}}, "did you mean 'val/leaf_accuracy'?"),
+        ({"metric": {"name": "val/accuracy/midd", "goal": "maximize"}}, "did you mean 'val/accuracy/mid'?"),
+        ({"parameters": {"model": {"values": ["LinearProb", "TaskRes"]}}}, "there is no method 'LinearProb'"),
+    ],
+)
+def test_a_faulty_sweep_starts_nothing(
+    write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], said: str
+) -> None:
+    file = write_sweep(**changes)
+    with pytest.raises(SystemExit) as stop:
+        run(file, "--check")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "small.yaml: this sweep cannot be run" in error
+    assert said in error
+    assert "small.yaml:" in error.splitlines()[1]
+    assert not (file.parent / "runs").exists()
+
+
+def test_trials_that_fail_stop_no_other(write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_sweep(
+        method="grid", parameters={"model.lr": {"values": [0.9, 0.02, 0.6]}, "model": {"value": "trouble.Picky"}}
+    )
+    with pytest.raises(SystemExit) as stop:
+        run(file)
+    assert stop.value.code == 1
+    printed = capsys.readouterr().out
+    assert "failed: trial 0: RuntimeError: too fast" in printed
+    assert "1/3 done · 2 failed" in printed
+    assert "Picky, best of 1" in printed
+    with sole(file.parent / "runs" / "small" / "trials", wait=True), pytest.raises(SystemExit) as stop:
+        run(file)
+    assert stop.value.code == 2
+    assert "Another process is at work" in capsys.readouterr().err
+
+
+def test_with_an_account_an_agent_runs_it(write_sweep: WriteSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+    calls: list[Any] = []
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setattr(wandb, "sweep", lambda content, **named: calls.append((content, named)) or "abc")
+    monkeypatch.setattr(wandb, "agent", lambda sweep_id, **named: calls.append((sweep_id, named)))
+    file = write_sweep(run_cap=3)
+    run(file)
+    content, named = calls[0]
+    assert content == yaml.safe_load(file.read_text())
+    assert named == {"project": "hierfit", "entity": None}
+    assert calls[1] == ("abc", {"project": "hierfit", "entity": None, "count": 3})
+
+
+def test_a_killed_sweep_goes_on(write_sweep: WriteSweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_sweep()
+    command = [sys.executable, "-m", "hierfit", "sweep", str(file), f"--runs={tmp_path / 'runs'}", "--jobs=1"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([*command, "--trials=50", "--local"], stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while len(trials(file)) < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = trials(file)
+    assert len(done) >= 2, (tmp_path / "log").read_text()
+    before = {number: (folder / "cell.json").stat().st_mtime_ns for number, folder in done.items()}
+    capsys.readouterr()
+    run(file, f"--trials={len(done) + 2}")
+    assert f"{len(done) + 2}/{len(done) + 2} done" in capsys.readouterr().out
+    after = {number: (folder / "cell.json").stat().st_mtime_ns for number, folder in trials(file).items()}
+    assert {number: after[number] for number in before} == before
+    assert sorted(after) == [f"{n:04}" for n in range(len(done) + 2)]

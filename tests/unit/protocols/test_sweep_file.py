@@ -1,0 +1,199 @@
+"""W&B's sweep files: every form that is read, every fault that is named."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+
+from hierfit.data.schema import Place
+from hierfit.errors import UserError
+from hierfit.protocols.parameter import Parameter, read_parameter
+from hierfit.protocols.sweep_file import EarlyTerminate, SweepFile, read_sweep
+
+ROOT = Path(__file__).parents[3]
+COMMAND = ["${env}", "${interpreter}", "-m", "${program}", "fit", "--config=a.yaml", "${args}"]
+FILE: dict[str, Any] = {
+    "program": "hierfit",
+    "name": "s",
+    "method": "random",
+    "metric": {"name": "val/fpa", "goal": "maximize"},
+    "parameters": {"model.lr": {"min": 0.1, "max": 1.0}},
+    "command": COMMAND,
+}
+
+
+def read(tmp_path: Path, **changes: Any) -> SweepFile:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump({**FILE, **changes}, sort_keys=False))
+    return read_sweep(path)
+
+
+def parameter(entry: Any) -> Parameter:
+    problems: list[str] = []
+    found = read_parameter(entry, Place(Path("f.yaml"), ("p",)), problems)
+    assert not problems
+    assert found is not None
+    return found
+
+
+def faults(entry: Any) -> str:
+    problems: list[str] = []
+    assert read_parameter(entry, Place(Path("f.yaml"), ("p",)), problems) is None
+    return "; ".join(problems)
+
+
+def drawn(entry: Any, count: int = 60) -> list[Any]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    return [parameter(entry).suggest("p", study.ask()) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("entry", "low", "high", "kind"),
+    [
+        ({"min": 2, "max": 5}, 2, 5, int),
+        ({"min": 0.0, "max": 1.0}, 0, 1, float),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, 0, 1, float),
+        ({"distribution": "log_uniform", "min": -2, "max": 0}, math.exp(-2), 1, float),
+        ({"distribution": "log_uniform_values", "min": 0.001, "max": 1}, 0.001, 1, float),
+        ({"distribution": "q_log_uniform_values", "min": 1, "max": 64, "q": 4}, 0, 64, int),
+        ({"distribution": "normal", "mu": 3, "sigma": 0.1}, 2.5, 3.5, float),
+        ({"distribution": "log_normal"}, 0, 50, float),
+    ],
+)
+def test_values_lie_in_their_range_and_go_back_to_what_was_drawn(
+    entry: dict[str, Any], low: float, high: float, kind: type
+) -> None:
+    found = parameter(entry)
+    for value in drawn(entry):
+        assert type(value) is kind
+        assert low <= value <= high
+        study = optuna.create_study()
+        study.enqueue_trial({"p": found.enqueued(value)})
+        assert found.suggest("p", study.ask()) == pytest.approx(value, rel=1e-9)
+
+
+def test_ranges_reach_their_ends() -> None:
+    assert set(drawn({"min": 2, "max": 5})) == {2, 3, 4, 5}
+    assert set(drawn({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.25})) == {0, 0.25, 0.5, 0.75, 1.0}
+    assert parameter({"distribution": "q_uniform", "min": 0.0, "max": 0.3, "q": 0.1}).choices == (0.0, 0.1, 0.2, 0.3)
+    logarithms = [math.log10(v) for v in drawn({"distribution": "log_uniform_values", "min": 0.001, "max": 1.0}, 300)]
+    assert sum(logarithms) / 300 == pytest.approx(-1.5, abs=0.15)
+
+
+def test_values_may_be_lists_and_mappings() -> None:
+    values = [{"level_ce": 1}, ["q", "v"], "text", True, 1.5]
+    found = parameter({"values": values})
+    assert all(value in values for value in drawn({"values": values}))
+    assert [found.enqueued(value) for value in values] == [0, 1, 2, 3, 4]
+    assert found.enqueued("other") is None
+    assert parameter({"value": 3}).distribution == "constant"
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"min": 5, "max": 2}, "min is 5, which is not below max, 2"),
+        ({"min": 1.0}, "uniform needs max"),
+        ({"valeus": [1]}, "valeus: unknown key – did you mean 'values'?"),
+        ({"min": "1e-4", "max": 1.0}, "expected a number, got '1e-4'; YAML reads that as text, write 0.0001"),
+        ({"min": "1e-7", "max": 1.0}, "write 1.0e-07"),
+        ({"values": []}, "at least one value"),
+        ({"values": [1, None]}, "null cannot be handed over"),
+        ({"values": [2, 2]}, "2 is given twice"),
+        ({"distribution": "log_uniform_value", "min": 1, "max": 2}, "did you mean 'log_uniform_values'?"),
+        ({"distribution": "log_uniform_values", "min": 0, "max": 1}, "must be above 0 for a logarithmic range"),
+        ({"distribution": "log_uniform", "min": 1, "max": 1000}, "log_uniform takes exponents"),
+        ({"distribution": "uniform", "min": 0.0, "max": math.inf}, "expected a number, got inf"),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}, "q: 0, must be above 0"),
+        ({"distribution": "uniform", "min": 0.0, "max": 1.0, "mu": 3}, "mu: uniform has no such key"),
+        ({"parameters": {"lr": {"value": 1}}}, "write the key in one word"),
+        ([1, 2], "expected values: […], or min: and max:"),
+    ],
+)
+def test_a_faulty_parameter_is_named(entry: Any, said: str) -> None:
+    assert said in faults(entry)
+
+
+def test_the_words_of_a_trial_are_those_of_the_command(tmp_path: Path) -> None:
+    file = read(tmp_path, command=[*COMMAND, "--data.shots=4"])
+    assert file.arguments({"model.lr": 1e-05, "model.known_tree": True}) == [
+        "--config=a.yaml",
+        "--model.lr=1e-05",
+        "--model.known_tree=True",
+        "--data.shots=4",
+    ]
+
+
+def test_the_words_are_those_an_agent_of_wandb_writes(tmp_path: Path) -> None:
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    if not hasattr(utils, "create_sweep_command_args"):
+        pytest.skip("wandb renders its commands elsewhere now")
+    values = {"model.lr": 1e-05, "model.objective": {"level_ce": 1, "js": 0.5}, "model.dora": False, "data.shots": 4}
+    rendered = utils.create_sweep_command_args({"args": {key: {"value": value} for key, value in values.items()}})
+    command = [*COMMAND[5:6], *rendered["args"]]
+    assert read(tmp_path).arguments(values) == command
+
+
+def test_all_faults_of_a_file_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read(
+            tmp_path,
+            metrics={},
+            method="bayesian",
+            metric={"name": "val/fpa", "goal": "max"},
+            parameters={"model.lr": {"min": 2.0, "max": 1.0}},
+            command=["python", "train.py"],
+            early_terminate={"type": "hyperband", "eta": 1},
+        )
+    text = str(caught.value)
+    for said in (
+        "sweep.yaml:14: metrics: unknown key – did you mean 'metric'?",
+        "'bayesian' is none of grid, random, bayes",
+        "metric.goal: 'max' is none of maximize, minimize",
+        "parameters.model.lr: min is 2",
+        "must begin with [${env}, ${interpreter}, -m, ${program}, fit]",
+        "give either min_iter, or max_iter with s",
+        "eta: 1, must be at least 2",
+    ):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metric": {"name": "test/fpa", "goal": "maximize"}}, "may not choose anything; take val/fpa"),
+        ({"metric": {"name": "test/best_path/fpa", "goal": "maximize"}}, "take val/fpa"),
+        ({"metric": {"name": "train/loss", "goal": "minimize"}}, "is no metric of the validation split"),
+        ({"method": "grid"}, "a grid needs values, not a range"),
+        ({"parameters": {"model.lr": {"value": 1}}}, "none of them varies"),
+        ({"parameters": {}}, "expected keys of hierfit fit"),
+        ({"command": [*COMMAND[:-1], "${args_no_hyphens}"]}, "must stand ${args}, once, not ${args_no_hyphens}"),
+        ({"command": COMMAND[:-1]}, "must stand ${args}, once"),
+        ({"name": "../out"}, "cannot be a folder"),
+        ({"run_cap": 0}, "run_cap: 0"),
+        ({"program": "train.py"}, "none of hierfit"),
+    ],
+)
+def test_a_fault_of_a_file(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match="this sweep cannot be run") as caught:
+        read(tmp_path, **changes)
+    assert said in str(caught.value)
+
+
+def test_when_trials_are_first_judged() -> None:
+    assert EarlyTerminate("hyperband", min_iter=3).first == 3
+    assert EarlyTerminate("hyperband", max_iter=27, s=2, eta=3).first == 3
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_repositorys_sweeps_are_read(path: Path) -> None:
+    file = read_sweep(path)
+    assert file.metric.name.startswith("val/")
+    words = file.arguments({})
+    assert "--test=false" in words
+    assert all((ROOT / word.partition("=")[2]).is_file() for word in words if word.startswith("--config="))
