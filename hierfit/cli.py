@@ -57,6 +57,10 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "hierfit.report.commands:rescore",
         "metrics of finished runs again from their test logits, without training",
     ),
+    "taxonomy": (
+        "hierfit.taxonomy.commands:taxonomy",
+        "check, show, convert and induce class trees in files of any format",
+    ),
     "merge": (
         "hierfit.methods.hier_lora.merge:merge",
         "a trained LoRA adapter and its backbone as one transformers folder",

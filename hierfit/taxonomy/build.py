@@ -145,7 +145,7 @@ def _links_by_position(names: Sequence[str], parents: Sequence[Any], problems: P
 
 
 def _arrange(names: Sequence[str], links: Ints, levels: Sequence[str] | None, problems: Problems) -> Plan:
-    order = _breadth_first(links)
+    order = breadth_first(links)
     if len(order) < len(links):
         problems += checks.cycle_problems(names, links.tolist(), problems.where)
     if not len(links) and not problems:
@@ -165,7 +165,7 @@ def _arrange(names: Sequence[str], links: Ints, levels: Sequence[str] | None, pr
     return Plan(tuple(names[node] for node in order.tolist()), tuple(levels), parent)
 
 
-def _breadth_first(links: Ints) -> Ints:
+def breadth_first(links: Ints) -> Ints:
     """Nodes coarse to fine, children of one parent together and in given order; none on or under a cycle."""
     by_parent = np.argsort(links, kind="stable")
     starts = np.searchsorted(links[by_parent], np.arange(-1, len(links) + 1)).tolist()

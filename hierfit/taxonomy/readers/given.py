@@ -86,14 +86,21 @@ class Links:
             if name in self.labels and (problem := checks.name_problem(self.labels[name])):
                 problems.at(node, problem)
         plan = build.from_links(self.names, self.parents, self.levels, problems)
-        names = [self.label(name) for name in plan.names]
-        # Siblings of one label (WordNet knows two kinds of "food" as "matter") are told apart by their ids.
-        count = Counter(zip(plan.parent.tolist(), names, strict=True))
-        clear = [
-            name if count[parent, name] == 1 else f"{name} ({key})"
-            for parent, name, key in zip(plan.parent.tolist(), names, plan.names, strict=True)
+        return plan._replace(names=tuple(self.told_apart(plan.names, plan.parent.tolist())))
+
+    def told_apart(self, names: Sequence[str], parents: Sequence[int]) -> list[str]:
+        """The labels of nodes; siblings of one label (WordNet knows two kinds of "food") get their id behind it.
+
+        Args:
+            names: [N] the nodes.
+            parents: [N] positions of their parents.
+        """
+        labels = [self.label(name) for name in names]
+        count = Counter(zip(parents, labels, strict=True))
+        return [
+            label if count[parent, label] == 1 else f"{label} ({name})"
+            for parent, label, name in zip(parents, labels, names, strict=True)
         ]
-        return plan._replace(names=tuple(clear))
 
     def label(self, name: str) -> str:
         """What a node is called."""

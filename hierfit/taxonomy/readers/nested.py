@@ -33,11 +33,7 @@ def read_nested(value: Any, options: Reading) -> Links:
         elif isinstance(here, Pairs):
             stack += [(below, add(name, parent)) for name, below in here][::-1]
         elif isinstance(here, list):
-            for entry in here:
-                if isinstance(entry, Pairs | list):
-                    continue
-                add(entry, parent)
-            stack += [(entry, parent) for entry in here if isinstance(entry, Pairs | list)][::-1]
+            stack += [(as_name(entry, faults) if entry is None else entry, parent) for entry in here][::-1]
         elif here is not None and here != "":
             add(here, parent)
     return Links(names, parents, lambda node: place_of(names[node]), faults=faults)
@@ -47,7 +43,7 @@ def _named(pairs: Pairs) -> tuple[Any, Any] | None:
     """Name and children of a node written as {"name": …, "children": […]}; None for a plain mapping."""
     keys = pairs.names()
     child_key = next((key for key in CHILD_KEYS if key in keys and isinstance(pairs.get(key), list | type(None))), None)
-    name_key = next((key for key in NAME_KEYS if key in keys and not isinstance(pairs.get(key), list | Pairs)), None)
+    name_key = next((key for key in NAME_KEYS if key in keys and not isinstance(pairs.get(key), list | None)), None)
     if name_key is None or not (child_key or keys[0] == name_key):
         return None
     return pairs.get(name_key), pairs.get(child_key) if child_key else None

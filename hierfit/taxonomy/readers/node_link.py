@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hierfit.errors import UserError
-from hierfit.taxonomy.readers.document import Pairs, place_of
+from hierfit.taxonomy.readers.document import Pairs, is_list, place_of
 from hierfit.taxonomy.readers.given import Links
 from hierfit.taxonomy.readers.named import id_names
 from hierfit.taxonomy.readers.nested import as_name
@@ -20,8 +20,7 @@ _LABEL_KEYS = ("label", "name", "title")
 def read_node_link(value: Any, source: Source, options: Reading) -> Links:
     """Nodes in the order of the file; a node's label, where it has one, is its name, its id tells it apart.
 
-    Links run from parent to child; where that gives every node but a few several children's parents, as a graph
-    drawn upwards does, from child to parent.
+    Links run from parent to child; or, where only that makes a tree, from child to parent.
 
     Raises:
         UserError: There are no nodes, or no links.
@@ -59,7 +58,14 @@ def read_node_link(value: Any, source: Source, options: Reading) -> Links:
     if _upwards(pairs):
         pairs = [(above, below) for below, above in pairs]
     names = id_names(options, source, ids, faults) if options.names else {}
-    return _links(ids, pairs, labels | names, faults)
+    return _links(ids, pairs, labels | names, _levels(value), faults)
+
+
+def _levels(value: Pairs) -> list[str] | None:
+    """Level names, where hierfit wrote them into the graph's own attributes."""
+    graph = value.get("graph")
+    levels = graph.get("levels") if isinstance(graph, Pairs) else None
+    return levels if is_list(levels) and levels and all(isinstance(level, str) for level in levels) else None
 
 
 def _upwards(pairs: list[tuple[str, str]]) -> bool:
@@ -68,7 +74,9 @@ def _upwards(pairs: list[tuple[str, str]]) -> bool:
     return len(set(sources)) == len(sources) and len(set(targets)) < len(targets)
 
 
-def _links(ids: list[str], pairs: list[tuple[str, str]], labels: dict[str, str], faults: list[str]) -> Links:
+def _links(
+    ids: list[str], pairs: list[tuple[str, str]], labels: dict[str, str], levels: list[str] | None, faults: list[str]
+) -> Links:
     parents: dict[str, list[str]] = {}
     for above, below in pairs:
         if above != below:
@@ -78,4 +86,4 @@ def _links(ids: list[str], pairs: list[tuple[str, str]], labels: dict[str, str],
         for parent in parents.pop(name, None) or [None]:  # type: ignore[list-item]
             names.append(name)
             above_of.append(parent)
-    return Links(names, above_of, lambda link: place_of(above_of[link], names[link]), labels, faults=faults)
+    return Links(names, above_of, lambda link: place_of(above_of[link], names[link]), labels, levels, faults)

@@ -68,8 +68,11 @@ def read_given(options: Reading, placed: bool = False) -> Given:
     Raises:
         UserError: The file cannot be read, or its format is not certain.
     """
-    path = Path(options.file).expanduser()
-    source = Source.of(path, placed)
+    return given_of(Source.of(Path(options.file).expanduser(), placed), options)
+
+
+def given_of(source: Source, options: Reading) -> Given:
+    """What a text says, see `read_given`."""
     found = Found(options.format, "as asked for") if options.format else detect(source, options)
     form = _READERS[found.format](source, options)
     if options.parents == "first":
@@ -78,7 +81,7 @@ def read_given(options: Reading, placed: bool = False) -> Given:
         form = form.above(dict.fromkeys(leaf_list(options.leaves)))
     if options.levels:
         form = replace(form, levels=options.levels)
-    return Given(str(path), found.format, found.why, form)
+    return Given(str(source.path), found.format, found.why, form)
 
 
 def _is_document(source: Source) -> bool:

@@ -1,0 +1,209 @@
+"""Trees as files: tables, nested JSON, node-link JSON, Newick, indented text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hierfit.atomic import whole_file
+from hierfit.errors import UserError
+from hierfit.taxonomy import table
+from hierfit.taxonomy.build import Plan
+from hierfit.taxonomy.index import tree_index
+from hierfit.taxonomy.readers.options import Format, Reading
+from hierfit.taxonomy.readers.read import given_of
+from hierfit.taxonomy.readers.source import Source
+
+_DEEPEST_JSON = 400  # json of the standard library gives up near 1000 nested values, two for each node
+
+
+def paths_csv(plan: Plan) -> str:
+    """A row for each leaf under the level names: the form of data cards, which keeps everything."""
+    _, arrays = tree_index(plan.parent)
+    level, first, count = (arrays[key].tolist() for key in ("level", "first_child", "num_children"))
+    rows = table.leaf_rows(plan.names, level, first, count)
+    width = len(plan.levels)
+    return _csv([plan.levels, *([*row, *[""] * (width - len(row))] for row in rows)])
+
+
+def parents_csv(plan: Plan) -> str:
+    """A row for each node under ``name,parent``; all names must differ."""
+    twice = [name for name, count in Counter(plan.names).items() if count > 1]
+    if twice:
+        raise UserError(
+            "a table of name,parent needs a name of its own for each node",
+            [f"{name!r} names several nodes" for name in twice],
+            "Use --to paths or --to node-link.",
+        )
+    return _csv([("name", "parent"), *zip(plan.names, _parent_names(plan), strict=True)])
+
+
+def nested_json(plan: Plan) -> str:
+    """Mappings in mappings, a leaf an empty one. Level names are lost."""
+    _check_depth(plan)
+    tree: dict[str, Any] = {}
+    below: list[dict[str, Any]] = [{} for _ in plan.names]
+    for node, (name, parent) in enumerate(zip(plan.names, plan.parent.tolist(), strict=True)):
+        (tree if parent < 0 else below[parent])[name] = below[node]
+    return json.dumps(tree, ensure_ascii=False, indent=1) + "\n"
+
+
+def node_link_json(plan: Plan) -> str:
+    """networkx's node-link JSON: ids count the nodes, `label` is the name, ``graph.levels`` the levels' names."""
+    links = [{"source": parent, "target": node} for node, parent in enumerate(plan.parent.tolist()) if parent >= 0]
+    graph = {
+        "directed": True,
+        "multigraph": False,
+        "graph": {"levels": list(plan.levels)},
+        "nodes": [{"id": node, "label": name} for node, name in enumerate(plan.names)],
+        "edges": links,
+    }
+    return json.dumps(graph, ensure_ascii=False) + "\n"
+
+
+def newick(plan: Plan) -> str:
+    """Newick, names in quotes where they need them; several roots stand below one without a name."""
+    roots = int((plan.parent < 0).sum())
+    text = "".join(_brackets(plan))
+    return f"({text});\n" if roots > 1 else f"{text};\n"
+
+
+def _brackets(plan: Plan) -> Iterator[str]:
+    _, arrays = tree_index(plan.parent)
+    first, count = arrays["first_child"].tolist(), arrays["num_children"].tolist()
+    stack: list[tuple[int, bool, bool]] = []  # node, whether it closes, whether a comma goes before
+
+    def push(nodes: range, comma: bool = False) -> None:
+        stack.extend((node, False, comma or node > nodes.start) for node in reversed(nodes))
+
+    push(range(int((plan.parent < 0).sum())))
+    while stack:
+        node, closes, comma = stack.pop()
+        if closes:
+            yield ")"
+        elif comma:
+            yield ","
+        if closes or not count[node]:
+            yield _quoted(plan.names[node])
+        else:
+            yield "("
+            stack.append((node, True, False))
+            push(range(first[node], first[node] + count[node]))
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r"[\w.-]+", name) else "'" + name.replace("'", "''") + "'"
+
+
+def outline(plan: Plan) -> str:
+    """A line a node, two blanks further in for each level. Level names are lost."""
+    _, arrays = tree_index(plan.parent)
+    level, first, count = (arrays[key].tolist() for key in ("level", "first_child", "num_children"))
+    stack = list(reversed(range(int((plan.parent < 0).sum()))))
+    lines = []
+    while stack:
+        node = stack.pop()
+        lines.append(f"{'  ' * level[node]}{plan.names[node]}\n")
+        stack += reversed(range(first[node], first[node] + count[node]))
+    return "".join(lines)
+
+
+WRITERS: Mapping[Format, Callable[[Plan], str]] = {
+    "paths": paths_csv,
+    "child-parent": parents_csv,
+    "nested": nested_json,
+    "node-link": node_link_json,
+    "newick": newick,
+    "outline": outline,
+}
+"""By the name of the format, which `read_taxonomy` knows, too."""
+
+KEEP_LEVELS = ("paths", "node-link")
+"""Formats that hold the names of levels."""
+
+_SUFFIXES: Mapping[str, Format] = {
+    ".csv": "paths",
+    ".json": "nested",
+    ".nwk": "newick",
+    ".newick": "newick",
+    ".txt": "outline",
+}
+
+
+def format_of(path: Path) -> Format | None:
+    """What a file's name asks for."""
+    return _SUFFIXES.get(path.suffix.lower())
+
+
+def write(plan: Plan, path: Path, form: Format) -> str:
+    """Write a tree, whole or not at all, once it is seen to read back as the same.
+
+    Returns:
+        What the reader has to be told: nothing, or ``--format …`` where the content alone does not show the format.
+
+    Raises:
+        UserError: The format cannot hold this tree.
+    """
+    text = WRITERS[form](plan)
+    told = _reading_back(plan, Source(path, text), form)
+    try:
+        with whole_file(path) as draft:
+            draft.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    return told
+
+
+def _reading_back(plan: Plan, source: Source, form: Format) -> str:
+    header = True if form in ("paths", "child-parent") else None
+    for told, options in (("", Reading("")), (f"--format {form}", Reading("", form, header=header))):
+        try:
+            if same(given_of(source, options).plan(), plan, form in KEEP_LEVELS):
+                return told + (" --header" if told and header else "")
+        except UserError:
+            continue
+    raise UserError(
+        f"{source.path}: not written: as {form} this tree would read back as another",
+        hint="Use --to node-link or --to paths.",
+    )
+
+
+def same(one: Plan, other: Plan, levels: bool) -> bool:
+    """Whether two trees are the same, nodes, order and all.
+
+    Args:
+        one: A tree.
+        other: The other.
+        levels: Whether the names of levels count.
+    """
+    return (
+        one.names == other.names
+        and np.array_equal(one.parent, other.parent)
+        and (not levels or one.levels == other.levels)
+    )
+
+
+def _parent_names(plan: Plan) -> list[str]:
+    return ["" if parent < 0 else plan.names[parent] for parent in plan.parent.tolist()]
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _check_depth(plan: Plan) -> None:
+    if len(plan.levels) > _DEEPEST_JSON:
+        raise UserError(
+            f"nested JSON holds {_DEEPEST_JSON} levels, and this tree has {len(plan.levels)}",
+            hint="Use --to node-link, --to newick or --to paths.",
+        )
