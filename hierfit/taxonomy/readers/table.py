@@ -20,9 +20,8 @@ _MIDDLE = ("mid", "middle", "group", "category", "subclass")
 _FINE = ("leaf", "fine", "fine_label", "class", "class_name", "label", "variant", "model")
 _WORDS = {**dict.fromkeys(_COARSE, 0), **dict.fromkeys(_MIDDLE, 1), **dict.fromkeys(_FINE, 2)}
 _LEVEL = re.compile(r"(?:level|l)[ _-]?(\d+)")
-CHILD = ("child", "name", "node", "id", "taxon", "class", "hyponym", "taxonid", "taxon_id")
-PARENT = ("parent", "parent_name", "parent_id", "parentid", "super", "superclass", "supercategory", "hypernym",
-          "parentnameusageid", "parent_taxon_id")  # fmt: skip
+CHILD = ("child", "name", "node", "id", "taxon", "hyponym", "taxonid", "taxon_id")
+PARENT = ("parent", "parent_name", "parent_id", "parentid", "hypernym", "parentnameusageid", "parent_taxon_id")
 _OTHER = ("count", "images", "description", "index", "common_name", "names")
 
 
