@@ -48,6 +48,10 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "hierfit.report.commands:results",
         "tables of finished runs: means with intervals over seeds, differences to a control",
     ),
+    "report": (
+        "hierfit.report.report:report",
+        "finished runs as one web page: intervals, where paths break, confusion, the latent space",
+    ),
     "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
     "compare": (
         "hierfit.report.commands:compare",

@@ -77,6 +77,17 @@ class Space:
         scale = 2 / self.model.ORIGIN_LENGTH
         return self.model.expmap0(vectors * scale, self.curvature, self.clip_radius * scale)
 
+    def normal_coordinates(self, points: Tensor) -> Tensor:
+        """Points as vectors ``[..., m]`` of their direction from the origin and their geodesic distance to it.
+
+        Alike in every geometry: the length of each vector is the point's :meth:`radius`.
+        """
+        return self.model.logmap0(points, self.curvature) * self.model.ORIGIN_LENGTH
+
+    def from_normal(self, vectors: Tensor) -> Tensor:
+        """Inverse of :meth:`normal_coordinates`: vectors ``[..., m]`` to points."""
+        return self.model.expmap0(vectors / self.model.ORIGIN_LENGTH, self.curvature)
+
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         """Geodesic distance of matching points → ``[...]``."""
         return self.model.distance(x, y, self.curvature)

@@ -111,6 +111,17 @@ class PathOverlap(NamedTuple):
     target: Tensor
 
 
+def compared_nodes(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
+    """[B] deepest predicted and [B] deepest labelled node of each sample, as `path_overlap` compares them."""
+    # Ids grow coarse to fine, and −1 is the smallest: the deepest node of a tuple is its maximum.
+    true_node = target.amax(dim=1)
+    open_below = (taxonomy.num_children[true_node] > 0)[:, None]
+    column = torch.arange(target.shape[1], device=target.device)
+    unknown = open_below & (column > taxonomy.level[true_node][:, None])
+    predicted_node = predicted.masked_fill(unknown, -1).amax(dim=1).masked_fill(true_node < 0, -1)
+    return predicted_node, true_node
+
+
 def path_overlap(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> PathOverlap:
     """Compare the deepest predicted with the deepest labelled node of each sample.
 
@@ -118,13 +129,7 @@ def path_overlap(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> PathO
     `is_tree_path`'s business). A label that stops above a leaf says nothing of what lies below: there the
     prediction is read down to the label's level and no deeper.
     """
-    # Ids grow coarse to fine, and −1 is the smallest: the deepest node of a tuple is its maximum.
-    true_node = target.amax(dim=1)
-    open_below = (taxonomy.num_children[true_node] > 0)[:, None]
-    column = torch.arange(target.shape[1], device=target.device)
-    unknown = open_below & (column > taxonomy.level[true_node][:, None])
-    predicted_node = predicted.masked_fill(unknown, -1).amax(dim=1).masked_fill(true_node < 0, -1)
-
+    predicted_node, true_node = compared_nodes(predicted, target, taxonomy)
     true_path, predicted_path = taxonomy.paths(true_node), taxonomy.paths(predicted_node)
     on_true_path = true_path >= 0
     return PathOverlap(

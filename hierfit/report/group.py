@@ -93,10 +93,11 @@ def summarise(cards: Sequence[ResultCard], control: str | None = None, wanted: s
     if control is not None and control not in names:
         raise UserError(f"No run has the row {control!r}.", hint=f"Rows: {', '.join(names)}.")
     ordered = sorted(cards, key=_order)
-    return tuple(_group(list(found), control, wanted, cards) for _, found in groupby(ordered, key=_agreement))
+    return tuple(_group(list(found), control, wanted, cards) for _, found in groupby(ordered, key=agreement))
 
 
-def _agreement(card: ResultCard) -> tuple[Any, ...]:
+def agreement(card: ResultCard) -> tuple[Any, ...]:
+    """What two cards must have in common for their figures to stand in one table."""
     data, backbone = card.data, card.backbone
     # The tree may differ, so that a shuffled tree can stand beside the true one: a note says so.
     named = ("card", "card_version", "card_fingerprint", "protocol", "shots")
@@ -111,7 +112,7 @@ def _order(card: ResultCard) -> tuple[Any, ...]:
         str(card.backbone.get("source")),
         shots is None,
         shots or 0,
-        repr(_agreement(card)),
+        repr(agreement(card)),
     )
 
 

@@ -15,6 +15,7 @@ from hierfit.errors import UserError
 from hierfit.report.card import ResultCard
 from hierfit.report.collect import read_cards
 from hierfit.report.columns import Column
+from hierfit.report.drawing.style import COLOURS, MARKERS
 from hierfit.report.group import Group, Row, summarise
 from hierfit.report.statistics import Estimate
 
@@ -27,10 +28,6 @@ Places = dict[int | None, float]
 
 _SUFFIXES = (".svg", ".png", ".pdf")
 
-# Okabe and Ito's colours, which the colour-blind tell apart, without yellow. In grey, markers do it, filled and open in
-# turn.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "<", ">", "h")
 _FLAT_COLOUR, _FLAT_DASHES = "#555555", ((4, 2), (1, 1.5), (6, 2, 1, 2))
 _ACROSS = 3  # panels side by side
 _SMALL = 8  # points
@@ -171,7 +168,8 @@ def draw(shown: Sequence[Panel]) -> Figure:
     lines = math.ceil(len(order) / columns)
     size = max(4.2, 3.3 * across), 2.8 * down + 0.3 + 0.18 * lines  # inches
     figure = Figure(figsize=size, layout="constrained")
-    looks = dict(zip(rising, zip(cycle(_COLOURS), cycle(_MARKERS), cycle((True, False)), strict=False), strict=False))
+    # In grey, markers tell curves apart, filled and open in turn.
+    looks = dict(zip(rising, zip(cycle(COLOURS), cycle(MARKERS), cycle((True, False)), strict=False), strict=False))
     dashes = dict(zip(flat, cycle(_FLAT_DASHES), strict=False))
     handles: dict[str, Any] = {}
     for number, panel in enumerate(shown):

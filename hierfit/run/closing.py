@@ -25,6 +25,7 @@ _LEFT = (
     "metrics.csv",
     "test_logits.safetensors",
     "taxonomy.csv",
+    "embeddings.safetensors",
     "adapter",
     "checkpoints",
     "controls",
@@ -51,6 +52,7 @@ def print_closing(folder: Path, card: ResultCard, console: Console | None = None
         )
         lines = [f"{escape(card.row)}: {cost}", "", *lines]
     lines += [
+        f"[bold]Look[/]        {program} report {where}",
         f"[bold]Again[/]       {program} results {where}",
         f"[bold]Next[/]        make train EXP={escape(card.experiment)} SEED={card.seed + 1}",
     ]

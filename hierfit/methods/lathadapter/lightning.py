@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,8 +13,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from hierfit.data.batch import Batch, Task
+from hierfit.data.datamodule import datamodule_of
 from hierfit.errors import UserError
 from hierfit.geometry import GeometryName, Space
+from hierfit.geometry.embeddings import Embeddings
 from hierfit.geometry.manifold import audit_manifold_parameters
 from hierfit.geometry.optim import RiemannianAdamW
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
@@ -33,6 +37,7 @@ _LEAST = {
     ),
     "neighbours": 2,  # an anchor needs two
 }
+_IMAGES_KEPT = 1000  # of the test split, evenly spread, for pictures of the space: a quarter of a MiB
 _POSITIVE = ("curvature", "clip_radius", "temperature", "lr", "attribute_lr", "gradient_clip")
 
 
@@ -178,11 +183,38 @@ class LatHAdapter(Method):
         return CosineClassifier(own.image_adapter, nodes, own.logit_scale)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Logs the health of the latent space, once an epoch."""
-        if self.latent is not None and self.trainer.is_last_batch:
+        """Logs the health of the latent space with every line of the curves, and at the end of an epoch."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if self.latent is not None and (self.trainer.is_last_batch or self.trainer.global_step % max(every, 1) == 0):
             images, nodes = gather_batch(self.classifier.image_adapter(batch.inputs)), self.classifier.nodes()
             figures = self.latent.health(images, nodes)
             self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=len(images))
+
+    def on_test_start(self) -> None:
+        """Starts afresh to collect points of test images."""
+        super().on_test_start()
+        self._shown: list[tuple[Tensor, Tensor]] = []
+
+    @torch.no_grad()
+    def on_test_batch_end(self, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Collects the points of every so many-th test image; with several processes, of the first one's share."""
+        if self.latent is None or not self.trainer.is_global_zero:
+            return
+        step = math.ceil(len(datamodule_of(self.trainer).test_keys) / _IMAGES_KEPT)
+        rows = batch.indices % step == 0
+        points = self.latent.image_points(self.classifier.image_adapter(batch.inputs[rows]))
+        self._shown.append((batch.indices[rows].cpu(), self.latent.loss.space.normal_coordinates(points).cpu()))
+
+    @torch.no_grad()
+    def write_artifacts(self, folder: Path) -> None:
+        """Writes ``embeddings.safetensors``: classes, attributes and up to 1000 test images in the latent space."""
+        if self.latent is None or not self._shown:
+            return
+        space, attributes = self.latent.loss.space, self.latent.attribute_points()
+        indices, images = (torch.cat(column) for column in zip(*self._shown, strict=True))
+        nodes = space.normal_coordinates(self.latent.node_points(self.classifier.nodes()))
+        kept = None if attributes is None else space.normal_coordinates(attributes)
+        Embeddings(space, nodes, images, indices, kept).write(folder)
 
     def configure_optimizers(self) -> Any:
         """One Riemannian AdamW: attributes apart, with their own rate and no decay; cosine over the run."""

@@ -150,23 +150,31 @@ class LatentHierarchy(nn.Module):
         named = labels.unique()
         named = named[named >= 0]
         return self.loss(
-            self._points(images, self.image_centre),
+            self.image_points(images),
             labels,
-            self._points(nodes[named], self.text_centre),
+            self.node_points(nodes[named]),
             named,
             self.attribute_points(),
-            None if self.known is None else self._points(nodes[self.known], self.text_centre),
+            None if self.known is None else self.node_points(nodes[self.known]),
         )
+
+    def image_points(self, images: Tensor) -> Tensor:
+        """Adapted image features ``[B, d]`` as points of the space."""
+        return self._points(images, self.image_centre)
+
+    def node_points(self, nodes: Tensor) -> Tensor:
+        """Adapted node features ``[N, d]`` as points of the space."""
+        return self._points(nodes, self.text_centre)
 
     @torch.no_grad()
     def health(self, images: Tensor, nodes: Tensor) -> dict[str, Tensor]:
         """Figures to log: mean radius of images, nodes and attributes, and the share of images at the cap."""
         space = self.loss.space
-        of_images = space.health(self._points(images, self.image_centre))
+        of_images = space.health(self.image_points(images))
         figures = {
             "image_radius": of_images["mean_radius"],
             "image_share_at_cap": of_images["share_at_cap"],
-            "node_radius": space.radius(self._points(nodes, self.text_centre)).mean(),
+            "node_radius": space.radius(self.node_points(nodes)).mean(),
         }
         attributes = self.attribute_points()
         if attributes is not None:

@@ -1,0 +1,71 @@
+"""Points of a space as a run keeps them: small, and readable without the method that made them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hierfit.atomic import whole_file
+from hierfit.errors import UserError
+from hierfit.geometry.space import Space
+
+FILE = "embeddings.safetensors"
+FORMAT = "hierfit.embeddings/1"
+
+_REQUIRED = ("nodes", "images", "indices")
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Classes, images and attributes in normal coordinates of their space, see `Space.normal_coordinates`.
+
+    Attributes:
+        space: Where they live.
+        nodes: Every node of the tree ``[N, m]``.
+        images: Some test images ``[k, m]``.
+        indices: Their rows in the test split ``[k]``.
+        attributes: ``[M, m]``; None for a method without.
+    """
+
+    space: Space
+    nodes: Tensor
+    images: Tensor
+    indices: Tensor
+    attributes: Tensor | None = None
+
+    def write(self, folder: Path) -> None:
+        """Writes the file into a run's folder, in half precision: directions and radii to three digits."""
+        kinds = {"nodes": self.nodes, "images": self.images, "attributes": self.attributes}
+        tensors = {name: points.half().cpu().contiguous() for name, points in kinds.items() if points is not None}
+        metadata = {"format": FORMAT, "space": json.dumps(asdict(self.space))}
+        with whole_file(folder / FILE) as draft:
+            save_file({**tensors, "indices": self.indices.cpu().contiguous()}, draft, metadata)
+
+    @classmethod
+    def read(cls, folder: Path) -> Embeddings | None:
+        """Reads a run's file, in single precision; None where the run has none.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata, names = file.metadata() or {}, set(file.keys())
+                tensors = {name: file.get_tensor(name) for name in names}
+            space = Space(**json.loads(metadata.get("space", "null")))
+        except (OSError, SafetensorError, TypeError, ValueError) as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
+        if metadata.get("format") != FORMAT or not names.issuperset(_REQUIRED):
+            raise UserError(f"{path} is no file of embeddings ({FORMAT}).")
+        indices = tensors.pop("indices")
+        points = {name: value.to(torch.float32) for name, value in tensors.items()}
+        return cls(space, points["nodes"], points["images"], indices, points.get("attributes"))

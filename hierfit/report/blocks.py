@@ -1,0 +1,154 @@
+"""What a report is made of: sections of words, tables, figures and pictures, whatever they are shown on.
+
+The web page, the terminal and W&B show the same sections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+
+@dataclass(frozen=True)
+class Words:
+    """A paragraph, or a note that qualifies what stands above it."""
+
+    text: str
+    kind: Literal["plain", "note"] = "plain"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Sentences that each say what an interval says."""
+
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One headline figure.
+
+    Attributes:
+        label: What it is.
+        value: With its unit.
+        interval: ``± 0.5``, or why there is none.
+        against: Difference to the control, with its interval and mark; empty without.
+    """
+
+    label: str
+    value: str
+    interval: str = ""
+    against: str = ""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Headline figures side by side."""
+
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text cells under a header.
+
+    Attributes:
+        name: Of the file or W&B table, such as ``sibling_pairs``.
+        caption: What it shows, and how to read it.
+        header: Names of the columns.
+        rows: As long as the header each.
+        labels: The first so many columns are words and stand to the left, the others are figures.
+        folded: Closed at first on a page: a table few will want.
+        narrow: Fits beside a figure.
+        brief: Rows that a terminal shows; None for all, 0 for none.
+    """
+
+    name: str
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    labels: int = 1
+    folded: bool = False
+    narrow: bool = False
+    brief: int | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that matplotlib draws when it is wanted.
+
+    Attributes:
+        name: Of its file, such as ``confusion``.
+        caption: Below it.
+        alt: What those who cannot see it are told.
+        draw: Makes the drawing and what to say when marks are pointed at: for the gid of each group of marks a text a
+            mark, in the order in which they are drawn.
+        wide: Takes the whole width of a page.
+        finder: Its marks can be searched for by their texts.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    draw: Callable[[], tuple[Drawing, Mapping[str, Sequence[str]]]]
+    wide: bool = False
+    finder: bool = False
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small JPEG and what it shows."""
+
+    jpeg: bytes = field(repr=False)
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pictures in a row under a heading."""
+
+    heading: str
+    text: str
+    thumbnails: tuple[Thumbnail, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Strips of pictures below each other."""
+
+    name: str
+    caption: str
+    strips: tuple[Strip, ...]
+
+
+Block: TypeAlias = Words | Findings | Tiles | Table | Picture | Gallery
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+        slug: Its place in the page, such as ``where-paths-break``.
+        title: Of a few words.
+        lead: The finding, or the question, in a sentence or two.
+        blocks: What shows it.
+    """
+
+    slug: str
+    title: str
+    lead: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Omitted:
+    """A section that does not apply, and why."""
+
+    title: str
+    why: str

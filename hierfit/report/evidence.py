@@ -1,0 +1,183 @@
+"""What a report is made from: result cards, and what the runs it looks into have left on disk."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import yaml
+
+from hierfit.errors import UserError
+from hierfit.geometry.embeddings import Embeddings
+from hierfit.report.analysis.breaks import Breaks
+from hierfit.report.analysis.reading import Reading, batch_size
+from hierfit.report.card import ResultCard
+from hierfit.report.collect import find_cards
+from hierfit.report.group import Group, agreement, summarise
+from hierfit.report.kept import KeptLogits
+from hierfit.report.pictures import Pictures
+
+HEADLINE = ("best_path", "fpa")
+"""Decoder and metric by which the row to look into is chosen where none is named."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run's folder; its files are read when they are asked for, once."""
+
+    folder: Path
+    card: ResultCard
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What its test logits say; raises `UserError` where it kept none."""
+        kept = KeptLogits.read(self.folder)
+        return Reading.of(kept.batches(batch_size(kept.taxonomy.num_nodes)), kept.taxonomy)
+
+    @cached_property
+    def indices(self) -> list[int]:
+        """Row in the test split of each sample of the reading."""
+        return KeptLogits.read(self.folder).indices.tolist()
+
+    @cached_property
+    def breaks(self) -> Breaks:
+        """Where its best paths leave the true ones."""
+        return Breaks.of(self.reading.predicted["best_path"], self.reading.target, self.reading.taxonomy)
+
+    @cached_property
+    def embeddings(self) -> Embeddings | None:
+        """Points of its latent space, where the method has one."""
+        return Embeddings.read(self.folder)
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """Its configuration; empty where it cannot be read."""
+        try:
+            found = yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def curves(self) -> Mapping[str, Sequence[tuple[int, float]]]:
+        """``(step, value)`` of everything logged in training, by name; empty where nothing was."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        try:
+            with (self.folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+                for line in csv.DictReader(file):
+                    for name, text in line.items():
+                        if text and name not in ("epoch", "step") and math.isfinite(value := float(text)):
+                            found.setdefault(name, []).append((int(line["step"]) + 1, value))
+        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, csv.Error):
+            return {}
+        return found
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """Its test images, where they can still be found."""
+        return Pictures.of(self.settings, self.card)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the sections of a report may look at.
+
+    Attributes:
+        cards: Of every run.
+        groups: Means over seeds, with differences to the control: a table for each set of runs that may be compared.
+        group: The one that the focus is part of.
+        control: Name of the row that others are held against; None without.
+        focus: The run that is looked into.
+        beside: Runs on the same data, draw and seed, the focus among them: the control first, the focus last.
+    """
+
+    cards: tuple[ResultCard, ...]
+    groups: tuple[Group, ...]
+    group: Group
+    control: str | None
+    focus: Run
+    beside: tuple[Run, ...]
+
+    def of_row(self, row: str) -> list[ResultCard]:
+        """Cards of a row over all seeds, on the focus's data and shots."""
+        place = agreement(self.focus.card)
+        return [card for card in self.cards if card.row == row and agreement(card) == place]
+
+
+def gather(paths: Sequence[Path], row: str | None = None, control: str | None = None) -> Evidence:
+    """Reads the cards below some folders and chooses what to look into.
+
+    Args:
+        paths: Run folders, grids, or result cards.
+        row: Name of the row to look into. If None, the one with the best mean of the headline figure among those that
+            are no control of another. It is looked into at its most shots and lowest seed.
+        control: Name of the row to hold it against. If None, a row with fewer trained parameters: of the same method,
+            else one without training.
+
+    Raises:
+        UserError: Nothing has finished there, or there is no such row; see also `summarise`.
+    """
+    files = list({file.resolve(): file for path in paths for file in find_cards(path)}.values())
+    runs = [Run(file.parent, ResultCard.read(file)) for file in files]
+    names = list(dict.fromkeys(run.card.row for run in runs))
+    unknown = [name for name in (row, control) if name is not None and name not in names]
+    if unknown:
+        raise UserError(f"No run has the row {unknown[0]!r}.", hint=f"Rows: {', '.join(names)}.")
+    own = [run for run in runs if run.folder.parent.name != "targets"] or runs
+    focus = _focus(own, row)
+    beside = {run.card.row: run for run in reversed(own) if _same_draw(run.card, focus.card)} | {focus.card.row: focus}
+    given = control is not None
+    control = control or _control(focus.card, [beside[name].card for name in names if name in beside])
+    order = dict.fromkeys([*([control] if control in beside else []), *(n for n in names if n != focus.card.row)])
+    shown = [*(beside[name] for name in order if name in beside and name != focus.card.row), focus]
+    cards = [run.card for run in runs]
+    place = agreement(focus.card)
+    (group,) = summarise([card for card in cards if agreement(card) == place], control if control in beside else None)
+    try:
+        groups = summarise(cards, control)
+    except UserError:
+        if given:
+            raise
+        groups = summarise(cards)
+    return Evidence(tuple(cards), groups, group, control, focus, tuple(shown))
+
+
+def _same_draw(a: ResultCard, b: ResultCard) -> bool:
+    return agreement(a) == agreement(b) and a.seed == b.seed and a.data.get("draw") == b.data.get("draw")
+
+
+def _focus(runs: Sequence[Run], row: str | None) -> Run:
+    chosen = [run for run in runs if row is None or run.card.row == row]
+    if row is None:
+        chosen = [run for run in chosen if run.folder.parent.name != "controls"] or chosen
+    most = max(_shots(run.card) for run in chosen)
+    chosen = [run for run in chosen if _shots(run.card) == most]
+    rows: dict[str, list[Run]] = {}
+    for run in chosen:
+        rows.setdefault(run.card.row, []).append(run)
+    best = max(rows.values(), key=lambda found: fmean(_headline(run.card) for run in found))
+    return min(best, key=lambda run: run.card.seed)
+
+
+def _control(focus: ResultCard, beside: Sequence[ResultCard]) -> str | None:
+    trained = focus.parameters.get("trainable", 0)
+    others = [card for card in beside if card.row != focus.row and card.parameters.get("trainable", 0) < trained]
+    alike = [card.row for card in others if card.method == focus.method]
+    untrained = [card.row for card in others if card.selected_on == "nothing"]
+    return next(iter([*alike, *untrained]), None)
+
+
+def _headline(card: ResultCard) -> float:
+    decoder, metric = HEADLINE
+    return card.metrics.get(decoder, {}).get(metric) or 0.0
+
+
+def _shots(card: ResultCard) -> float:
+    shots = card.data.get("shots")
+    return math.inf if shots is None else float(shots)

@@ -1,0 +1,1 @@
+"""Sections as one web page that needs nothing else."""

@@ -1,0 +1,67 @@
+"""Test images of a finished run as small pictures, where its data can still be found."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hierfit.errors import UserError
+from hierfit.report.blocks import Thumbnail
+from hierfit.report.card import ResultCard
+
+if TYPE_CHECKING:
+    from hierfit.data.table import Images
+
+_SIDE = 96  # pixels, the longer side
+_QUALITY = 78
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where the test images are.
+
+    Attributes:
+        keys: Of the test split, in its order; empty where it cannot be shown.
+        images: Gives the picture of a key.
+        missing: Why nothing can be shown; empty where something can.
+    """
+
+    keys: Sequence[str] = ()
+    images: Images | None = None
+    missing: str = ""
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], card: ResultCard) -> Pictures:
+        """Through the data card and root of a run's configuration; no picture is read yet."""
+        data = settings.get("data")
+        if not isinstance(data, dict) or not data.get("card"):
+            return cls(missing="The run's configuration does not say where its images lie.")
+        from hierfit.data.card import load_card
+        from hierfit.data.splits import draw_fingerprint
+        from hierfit.data.table import read_table
+
+        try:
+            table = read_table(load_card(data["card"]), data.get("root"))
+        except UserError as error:
+            return cls(missing=f"The images cannot be found any more: {error.summary}.")
+        if table.images is None:
+            return cls(missing="The data set holds features, not images.")
+        keys = table.splits["test"].keys
+        if draw_fingerprint(keys) != (card.data.get("draw") or {}).get("test"):
+            return cls(missing="The test images found now are not those that the run was tested on.")
+        return cls(keys, table.images)
+
+    def thumbnail(self, index: int, alt: str, caption: str = "") -> Thumbnail | None:
+        """The image at a row of the test split, at most 96 pixels wide and high; None where it cannot be had."""
+        if self.images is None:
+            return None
+        try:
+            picture = self.images.load(self.keys[index])
+        except UserError:
+            return None
+        picture.thumbnail((_SIDE, _SIDE))
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=_QUALITY)
+        return Thumbnail(file.getvalue(), alt, caption)

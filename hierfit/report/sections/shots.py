@@ -1,0 +1,58 @@
+"""Accuracy over the number of training images a leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from hierfit.errors import UserError
+from hierfit.report.blocks import Omitted, Picture, Section
+from hierfit.report.card import ResultCard
+from hierfit.report.drawing.style import Drawn
+from hierfit.report.evidence import Evidence
+from hierfit.report.plot import Panel, draw, panels
+
+TITLE = "Accuracy over shots"
+
+_COLUMNS = (("leaf_accuracy", "Leaf accuracy"), ("fpa@best_path", "FPA of the best path"))
+
+
+def section(evidence: Evidence) -> Section | Omitted:
+    """Of runs with several numbers of shots on the focus's data."""
+    own = evidence.focus.card
+    cards = [card for card in evidence.cards if _alike(card, own)]
+    shots = list(dict.fromkeys(card.data.get("shots") for card in cards))
+    if len(shots) < 2:
+        return Omitted(TITLE, "all runs have the same number of shots.")
+    if "leaf_accuracy" not in own.metrics.get("per_level", {}):
+        return Omitted(TITLE, "the runs hold classes back, so their accuracies are not of all classes.")
+    try:
+        found = [(panels(cards, column), title) for column, title in _COLUMNS]
+    except UserError as error:
+        return Omitted(TITLE, error.summary)
+    count = sum(shot is not None for shot in shots)
+    lead = f"What more labels buy: {count} numbers of training images a leaf, the same draw for every row."
+    return Section("shots", TITLE, lead, tuple(_picture(shown, title) for shown, title in found))
+
+
+def _alike(card: ResultCard, own: ResultCard) -> bool:
+    same = all(card.data.get(key) == own.data.get(key) for key in ("card", "protocol", "card_fingerprint"))
+    return same and card.backbone == own.backbone
+
+
+def _picture(shown: Sequence[Panel], title: str) -> Picture:
+    spoken = [
+        f"{curve.row}: " + ", ".join(f"{100 * e.mean:.1f} at {'all' if s is None else s}" for s, e in curve.points)
+        for panel in shown
+        for curve in panel.curves
+    ]
+    return Picture(
+        f"shots_{shown[0].column.key.replace('@', '_')}",
+        f"{title} in %, mean and 95 % t-interval over seeds.",
+        f"{title} over shots. {'; '.join(spoken)}.",
+        partial(_draw, shown),
+    )
+
+
+def _draw(shown: Sequence[Panel]) -> Drawn:
+    return draw(shown), {}

@@ -1,0 +1,286 @@
+"""``hierfit report`` on made-up runs: the page as a browser shows it, its figures, its text, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from hierfit.cli import main
+from hierfit.errors import UserError
+from hierfit.geometry import Space
+from hierfit.report.blocks import Gallery, Omitted, Picture, Section, Table
+from hierfit.report.evidence import gather
+from hierfit.report.sections import sections
+
+from .browser import CHROMIUM, play
+from .made import write_finished, write_guide
+
+SLUGS = [
+    *("summary", "decoders", "shots", "where-paths-break", "sibling-pairs", "confusion", "reliability"),
+    *("latent-space", "attributes", "training", "other-runs", "cost"),
+]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ours, a control of the same method and zero-shot: two seeds at 4 shots, one at 1."""
+    folder = tmp_path_factory.mktemp("report")
+    card = write_guide(folder)
+    for seed, shots in ((1, 4), (2, 4), (1, 1)):
+        where = folder / f"runs/toy/{shots}-s{seed}"
+        ours = 3.5 + shots / 8
+        write_finished(where, card, "ours <b>", seed, ours, shots, Space("poincare"), trainable=200)
+        write_finished(where / "controls/off", card, "off", seed, 3.0, shots)
+        write_finished(where / "controls/zero-shot", card, "zero-shot", seed, 1.5, shots, trainable=0)
+    return folder / "runs"
+
+
+@pytest.fixture(scope="module")
+def page(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of them all."""
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    main(["report", str(runs), "--out", str(out)])
+    return out
+
+
+class _Outline(HTMLParser):
+    """Headings, ids, addresses that a browser would fetch, and pictures without a word for the blind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headings: list[str] = []
+        self.ids: list[str] = []
+        self.fetched: list[str] = []
+        self.unnamed = 0
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.ids += [found["id"]] if "id" in found else []
+        self.headings += [tag] if re.fullmatch("h[1-6]", tag) else []
+        places = [found[key] for key in ("src", "href", "xlink:href", "action", "data") if key in found]
+        self.fetched += [place for place in places if not place.startswith(("#", "data:"))]
+        self.unnamed += (tag == "img" and not found.get("alt")) or (tag == "svg" and not found.get("aria-label"))
+
+
+def test_the_page_stands_alone_and_is_in_order(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    outline = _Outline()
+    outline.feed(text)
+    assert [slug for slug in outline.ids if slug in SLUGS] == SLUGS
+    assert outline.fetched == []
+    assert "url(" not in re.sub(r"url\(#", "", text)
+    assert outline.unnamed == 0
+    assert len(outline.ids) == len(set(outline.ids))
+    assert outline.headings[0] == "h1"
+    assert outline.headings.count("h1") == 1
+    assert "ours &lt;b&gt;" in text
+    assert "<b>" not in text
+    assert len(text) < 3 * 2**20
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_in_a_browser(page: Path, tmp_path: Path) -> None:
+    seen = play(
+        page,
+        """
+        seen.sections = [...document.querySelectorAll("section")].map(section => section.id);
+        seen.figures = [...document.querySelectorAll(".drawing svg")].filter(svg => svg.getBBox().width > 50).length;
+        seen.pictures = [...document.images].every(image => image.complete && image.naturalWidth > 0);
+        seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+        const mark = document.querySelector("#figure-confusion .mark"), tip = document.getElementById("tip");
+        mark.dispatchEvent(new PointerEvent("pointerover", { bubbles: true, clientX: 30, clientY: 40 }));
+        seen.tip = [tip.hidden, tip.textContent];
+        document.body.dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
+        seen.gone = tip.hidden;
+        const figure = document.getElementById("figure-latent_space"), input = figure.querySelector("input");
+        input.value = document.querySelector("#figure-latent_space option").value;
+        input.dispatchEvent(new Event("input"));
+        seen.found = [figure.querySelectorAll(".hit").length, figure.querySelector("output").textContent];
+        seen.visible = !figure.querySelector("form").hidden;
+        """,
+        tmp_path,
+        width=400,
+    )
+    assert seen["faults"] == []
+    assert seen["requests"] == []
+    assert seen["sections"] == SLUGS
+    assert seen["figures"] >= 12
+    assert seen["pictures"]
+    assert seen["overflow"] <= 0
+    assert seen["tip"][0] is False
+    assert re.search(r"\d+ of 6$", seen["tip"][1])
+    assert seen["gone"]
+    assert seen["visible"]
+    assert seen["found"][0] >= 1
+    assert re.fullmatch(rf"{seen['found'][0]} of \d+ marks", seen["found"][1])
+
+
+def test_figures(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["report", str(runs / "toy/4-s1"), "--text", "--figures", str(tmp_path / "f"), "--row", "zero-shot"])
+    names = {path.stem for path in (tmp_path / "f").iterdir()}
+    assert names == {"breaks_by_row", "breaks_by_node", "confusion", "reliability"}
+    assert Image.open(tmp_path / "f/confusion.png").size[0] > 1000
+    assert f"4 figures as svg and png in {tmp_path / 'f'}" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_text(runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    main(["report", str(runs), "--text"])
+    printed = capsys.readouterr().out
+    for said in ("Where paths break", "Worst sibling pairs", "per-level argmax", "A as B", "Reliability", "interval"):
+        assert said in printed
+    assert max(map(len, printed.splitlines())) <= 60
+
+
+def _found(path: Path, *names: str | None) -> dict[str, Section | Omitted]:
+    return {section.title: section for section in sections(gather([path], *names))}
+
+
+def test_what_is_looked_into_and_held_against(runs: Path) -> None:
+    evidence = gather([runs])
+    assert (evidence.focus.card.row, evidence.focus.card.seed, evidence.focus.card.data["shots"]) == ("ours <b>", 1, 4)
+    assert evidence.control == "off"
+    assert [run.card.row for run in evidence.beside] == ["off", "zero-shot", "ours <b>"]
+    assert {run.card.data["shots"] for run in evidence.beside} == {4}
+    assert evidence.group.control == "off"
+    assert gather([runs], "off").control == "zero-shot"
+    assert gather([runs], "zero-shot").control is None
+    assert gather([runs], control="zero-shot").control == "zero-shot"
+    for wrong in (("nobody", None), (None, "nobody")):
+        with pytest.raises(UserError, match="No run has the row 'nobody'"):
+            gather([runs], *wrong)
+
+
+def test_tables_agree_with_the_cards(runs: Path) -> None:
+    evidence = gather([runs / "toy/4-s1"])
+    found = {section.title: section for section in sections(evidence)}
+    card, breaks = evidence.focus.card, evidence.focus.breaks
+    wrong = round((1 - (card.metrics["best_path"]["fpa"] or 0)) * 72)
+    assert int(breaks.wrong.sum()) == wrong
+    where = found["Where paths break"]
+    assert isinstance(where, Section)
+    assert where.lead.startswith(f"{wrong} of 72 best paths are wrong")
+    decoders = found["Levels and decoders"]
+    assert isinstance(decoders, Section)
+    table = decoders.blocks[0]
+    assert isinstance(table, Table)
+    assert table.header == ("ours <b>", "family", "genus", "species", "FPA", "TICE")
+    assert table.rows[3][4] == f"{100 * (card.metrics['best_path']['fpa'] or 0):.2f} ±–"
+    reliability = found["Reliability"]
+    assert isinstance(reliability, Section)
+    rows = next(block for block in reliability.blocks if isinstance(block, Table)).rows
+    for (_, level, _, accuracy, _), name in zip(rows, card.levels, strict=False):
+        assert level == name
+        right = (evidence.focus.reading.top == evidence.focus.reading.target)[:, card.levels.index(name)]
+        assert float(accuracy) == pytest.approx(100 * float(right.float().mean()), abs=0.01)
+    pairs = found["Worst sibling pairs"]
+    assert isinstance(pairs, Section)
+    gallery = next(block for block in pairs.blocks if isinstance(block, Gallery))
+    assert all(picture.jpeg.startswith(b"\xff\xd8") for strip in gallery.strips for picture in strip.thumbnails)
+
+
+def test_every_picture_has_a_mark_for_each_text(runs: Path) -> None:
+    """Drawing raises where they differ; here every figure of every space is drawn once."""
+    from hierfit.report.html.svg import inline
+
+    pictures = [b for s in _found(runs).values() if isinstance(s, Section) for b in s.blocks if isinstance(b, Picture)]
+    assert len({picture.name for picture in pictures}) == len(pictures) >= 12
+    for picture in pictures:
+        drawing, said = picture.draw()
+        text = inline(drawing, picture.name, picture.alt, said)
+        assert text.count('class="mark"') == sum(map(len, said.values()))
+        assert "DejaVu" not in text
+        assert "#000000" not in text
+
+
+@pytest.mark.parametrize("geometry", ["lorentz", "euclidean"])
+def test_other_spaces(tmp_path: Path, geometry: str) -> None:
+    space = Space(geometry)  # type: ignore[arg-type]
+    write_finished(tmp_path / "run", write_guide(tmp_path), "ours", space=space)
+    found = _found(tmp_path / "run")["The latent space"]
+    assert isinstance(found, Section)
+    picture = found.blocks[0]
+    assert isinstance(picture, Picture)
+    assert ("flat space" if geometry == "euclidean" else "hyperboloid") in picture.caption
+    picture.draw()
+
+
+def test_what_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = write_guide(tmp_path)
+    write_finished(tmp_path / "run", card, "ours", trainable=0)
+    found = _found(tmp_path / "run")
+    left_out = {title: section.why for title, section in found.items() if isinstance(section, Omitted)}
+    assert left_out.keys() == {
+        *("Accuracy over shots", "The latent space", "What attributes respond to", "Training", "Other runs")
+    }
+    assert "no embeddings" in left_out["The latent space"]
+    # Pictures that are no longer those of the test.
+    write_guide(tmp_path, seed=5)
+    guide = card.read_text().replace("test: 6", "test: 5")
+    card.write_text(guide)
+    pairs = _found(tmp_path / "run")["Worst sibling pairs"]
+    assert isinstance(pairs, Section)
+    assert "not those that the run was tested on" in str(pairs.blocks[-1])
+    card.unlink()
+    assert "cannot be found any more" in str(_found(tmp_path / "run")["Worst sibling pairs"])
+    (tmp_path / "run/test_logits.safetensors").write_bytes(b"broken")
+    assert "cannot be read" in str(_found(tmp_path / "run")["Confusion, ordered by the tree"])
+    (tmp_path / "run/test_logits.safetensors").unlink()
+    main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "r.html")])
+    assert "left out: Where paths break" in capsys.readouterr().out
+
+
+def test_a_run_without_mistakes(tmp_path: Path) -> None:
+    write_finished(tmp_path / "run", write_guide(tmp_path), "ours", strength=100)
+    found = _found(tmp_path / "run")
+    where = found["Where paths break"]
+    assert isinstance(where, Section)
+    assert "No best path of 72 is wrong" in where.lead
+    assert isinstance(found["Worst sibling pairs"], Omitted)
+    confusion = found["Confusion, ordered by the tree"]
+    assert isinstance(confusion, Section)
+    assert "No class" in confusion.lead
+
+
+def test_partial_labels(tmp_path: Path) -> None:
+    write_finished(tmp_path / "run", write_guide(tmp_path), "ours")
+    path = tmp_path / "run/test_logits.safetensors"
+    kept = load_file(path)
+    kept["paths"][::2, -1] = -1
+    kept["paths"][::5] = -1
+    save_file(kept, path)
+    for section in _found(tmp_path / "run").values():
+        for block in section.blocks if isinstance(section, Section) else ():
+            if isinstance(block, Picture):
+                block.draw()
+    kept["paths"][:] = torch.tensor(-1)
+    save_file(kept, path)
+    assert isinstance(_found(tmp_path / "run")["Reliability"], Omitted)
+
+
+def test_mistakes(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options, said in (
+        ([str(tmp_path)], "No finished run"),
+        ([str(runs), "--out", "x.pdf"], "a report is written as .html"),
+        ([str(runs), "--row", "our"], "No run has the row 'our'"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["report", *options])
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err
+    card = json.loads((runs / "toy/4-s1/result.json").read_text())
+    (tmp_path / "twice").mkdir()
+    card["metrics"]["per_level"]["fpa"] = 0.0
+    (tmp_path / "twice/result.json").write_text(json.dumps(card))
+    with pytest.raises(SystemExit):
+        main(["report", str(runs), str(tmp_path / "twice")])
+    assert "run twice" in capsys.readouterr().err
