@@ -103,6 +103,7 @@ class DataCard:
             ["sentence", …]}``. They count beside the templates: all texts of a node have equal weight.
         names: What a class is called, where the data call it otherwise: ``{BlueJay: blue jay}``. Data and taxonomy keep
             their spelling; prompts, reports and predictions have this one.
+        leave_out: Samples that are not used, and why: ``{train/cat/7.jpg: damaged}``.
         known_faults: What is wrong with the data, and what was done about it.
         expects: How the files lie below ``data.root``, drawn as a small tree.
     """
@@ -121,6 +122,7 @@ class DataCard:
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     descriptions: Descriptions = field(default_factory=dict, metadata={"parse": _read_descriptions})
     names: Mapping[str, str] = field(default_factory=dict)
+    leave_out: Mapping[str, str] = field(default_factory=dict)
     known_faults: tuple[str, ...] = ()
     expects: str = ""
 

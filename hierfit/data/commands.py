@@ -17,6 +17,7 @@ def data(arguments: Sequence[str]) -> None:
     _check_options(
         commands.add_parser("check", help="is everything there, sound, and nothing twice?", allow_abbrev=False)
     )
+    _new_options(commands.add_parser("new", help="a card for pictures of your own", allow_abbrev=False))
     _list_options(commands.add_parser("list", help="all data cards: levels, images, licence", allow_abbrev=False))
     _prompts_options(commands.add_parser("prompts", help="what each node becomes for a text tower", allow_abbrev=False))
     options = parser.parse_args(arguments)
@@ -51,6 +52,59 @@ def _check(options: argparse.Namespace) -> None:
         print(f"Written to {options.json}")
     if found.problems or (options.strict and found.warnings):
         sys.exit(1)
+
+
+def _new_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write a commented data card and its tree from what lies in a folder: folders whose nesting is the tree (below "
+        "train, val and test, or without), a CSV or JSON lines that name the pictures, or a data set that the Hugging "
+        "Face hub's datasets wrote. The pictures stay as they are."
+    )
+    parser.add_argument(
+        "root", metavar="FOLDER", type=Path, help="folder of the pictures, or the table that names them"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the card; default: data_cards/FOLDER.yaml, or here")
+    parser.add_argument("--kind", metavar="WORDS", help='what all classes are, for the prompts: "bird"')
+    parser.add_argument("--levels", metavar="LIST", help="names of the levels, coarse to fine: order,family,species")
+    parser.add_argument("--taxonomy", type=Path, metavar="FILE", help="a tree to use; the labels are looked up in it")
+    parser.add_argument("--path-column", metavar="NAME", help="of the picture (tables)")
+    parser.add_argument("--label-columns", metavar="LIST", help="of the label, coarse to fine (tables)")
+    parser.add_argument("--split-column", metavar="NAME", help="of the split (tables)")
+    parser.add_argument(
+        "--val", type=float, default=0.1, help="share to validate on, where splits are drawn; default 0.1"
+    )
+    parser.add_argument("--test", type=float, default=0.2, help="share to test on, where splits are drawn; default 0.2")
+    parser.add_argument("--seed", type=int, default=0, help="of that draw; default 0")
+    parser.add_argument("--workers", type=_whole, metavar="N", help="processes that decode; default: one a core")
+    parser.add_argument("--no-pictures", action="store_true", help="do not look at the pictures, only at their names")
+    parser.add_argument("--force", action="store_true", help="overwrite a card that is there")
+    parser.set_defaults(run=_new)
+
+
+def _new(options: argparse.Namespace) -> None:
+    from hierfit.data.encode import available_cores
+    from hierfit.data.new.found import Wishes
+    from hierfit.data.new.new import new_card
+    from hierfit.data.new.tell import print_written
+    from hierfit.taxonomy.readers import read_taxonomy
+
+    wishes = Wishes(
+        levels=_listed(options.levels),
+        path=options.path_column,
+        label=_listed(options.label_columns),
+        split=options.split_column,
+        taxonomy=None if options.taxonomy is None else read_taxonomy(options.taxonomy),
+        val=options.val,
+        test=options.test,
+        seed=options.seed,
+    )
+    workers = options.workers or available_cores()
+    written = new_card(options.root, options.out, wishes, options.kind, workers, not options.no_pictures, options.force)
+    print_written(written)
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(","))
 
 
 def _list_options(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hierfit.errors import UserError
 
-EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"))
+EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jfif", ".avif"))
 
 _WITH_ALPHA = ("RGBA", "LA", "PA")
 _PLAIN = ("RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV")
@@ -93,6 +93,22 @@ def decode(source: Path | BinaryIO, name: str, least: int | None = None) -> Imag
         raise UserError(f"{name}: too large: {error}") from error
     except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged files
         raise UserError(f"{name}: damaged: {str(error) or type(error).__name__}") from error
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a path that no file can have (too long, a NUL in it) is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """As `is_file`, of a folder."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def leaves_root(key: str) -> bool:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from hierfit.data.images import Files, is_file, leaves_root
 from hierfit.data.names import renamed
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -127,6 +128,8 @@ def survey_table(card: DataCard, root: str | Path | None, problems: list[str]) -
         UserError: There is nothing to read.
     """
     table = card.layout.read(None if root is None else Path(root).expanduser(), card, problems)
+    if card.leave_out:
+        table = _without(table, card, problems)
     problems += check_levels(table.taxonomy, card.levels)
     for name, split in table.splits.items():
         problems += check_counts(name, split, table.taxonomy, card)
@@ -139,12 +142,29 @@ def survey_table(card: DataCard, root: str | Path | None, problems: list[str]) -
         return table
 
 
+def _without(table: Table, card: DataCard, problems: list[str]) -> Table:
+    """A table without the samples that the card leaves out."""
+    splits = {}
+    seen: set[str] = set()
+    for name, split in table.splits.items():
+        kept = [row for row, key in enumerate(split.keys) if key not in card.leave_out]
+        seen.update(key for key in split.keys if key in card.leave_out)
+        splits[name] = split.select(torch.tensor(kept, dtype=torch.int64)) if len(kept) < len(split) else split
+    unknown = [key for key in card.leave_out if key not in seen and not _is_there(table.images, key)]
+    problems += several(f"{card.path.name}: leave_out: there is no", unknown)
+    return replace(table, splits=splits)
+
+
+def _is_there(images: Images | None, key: str) -> bool:
+    return isinstance(images, Files) and not leaves_root(key) and is_file(images.root / key)
+
+
 def check_levels(taxonomy: Taxonomy, levels: Mapping[str, int | None]) -> list[str]:
     """Level names and node counts of the card against those of the tree; a count of None is any."""
     actual = dict(zip(taxonomy.levels, taxonomy.level_sizes, strict=True))
     if list(actual) == list(levels) and all(levels[name] in (None, size) for name, size in actual.items()):
         return []
-    return [f"the card says levels {_sizes(levels)}, the taxonomy has {_sizes(actual)}"]
+    return [f"the card says levels {level_text(levels)}, the taxonomy has {level_text(actual)}"]
 
 
 def check_counts(name: str, split: Split, taxonomy: Taxonomy, card: DataCard) -> list[str]:
@@ -183,12 +203,16 @@ def check_leaks(table: Table) -> list[str]:
     """Samples listed twice, in one split or in two of `train`, `val` and `test`."""
     problems = []
     for name, split in table.splits.items():
-        twice = [key for key, count in Counter(split.keys).items() if count > 1]
-        problems += several(f"{name}: listed more than once:", twice)
+        problems += several(f"{name}: listed more than once:", repeated(split.keys))
     for a, b in combinations([s for s in SPLITS if s in table.splits], 2):
         both = sorted(set(table.splits[a].keys) & set(table.splits[b].keys))
         problems += several(f"leak: in both {a} and {b}:", both)
     return problems
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Those that come more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def several(what: str, items: Sequence[str]) -> list[str]:
@@ -208,5 +232,6 @@ def nodes_of(taxonomy: Taxonomy, split: str, labels: Iterable[str | Sequence[str
         return torch.full((len(labels),), -1)
 
 
-def _sizes(levels: Mapping[str, int | None]) -> str:
+def level_text(levels: Mapping[str, int | None]) -> str:
+    """``genus 18, species 72``."""
     return ", ".join(f"{name} {'any' if size is None else size}" for name, size in levels.items())

@@ -35,6 +35,7 @@ class Audit:
         root: Where the data lie.
         taxonomy: The tree; None where nothing could be read.
         splits: Counts of the labels, by split.
+        places: Split and label of each picture, by key; where it is in several splits, of the first.
         looked_at: Pictures decoded.
         seconds: How long that took.
         kinds: Pictures of each format and mode.
@@ -51,6 +52,7 @@ class Audit:
     root: str | None
     taxonomy: Taxonomy | None = None
     splits: dict[str, Labels] = field(default_factory=dict)
+    places: dict[str, tuple[str, int]] = field(default_factory=dict)
     looked_at: int = 0
     seconds: float = 0.0
     kinds: dict[str, int] = field(default_factory=dict)
@@ -127,6 +129,7 @@ def _look(found: Audit, table: Table, images: Images, workers: int) -> None:
     seen = look(images, keys, workers)
     found.looked_at, found.seconds = len(keys), time.perf_counter() - start
     names = list(splits)
+    found.places = {key: (names[i], v) for key, i, v in zip(keys, split.tolist(), node.tolist(), strict=True)}
     found.unreadable = {keys[row]: fault for row, fault in seen.faults.items()}
     for i, name in enumerate(names):
         faults = [fault for row, fault in seen.faults.items() if split[row] == i]
@@ -193,17 +196,19 @@ def _judge_exact(
 
 
 def _contradiction(group: Ints, keys: list[str], node: Ints, tree: Taxonomy) -> str:
-    """Two rows of which neither label is an ancestor of the other's; empty where all labels are on one path."""
-    labelled = group[node[group] >= 0]
-    if not len(labelled):
+    """Two rows of a group whose labels are not on one path; empty where all are."""
+    if on_one_path(tree, node[group].tolist()):
         return ""
-    deepest = labelled[node[labelled].argmax()]
-    path = set(tree.paths(torch.tensor(int(node[deepest]))).tolist())
-    for row in labelled:
-        if int(node[row]) not in path:
-            labels = [tree.full_name(int(node[i])) for i in (deepest, row)]
-            return f"{keys[deepest]} is {labels[0]}, {keys[row]} is {labels[1]}"
-    return ""
+    deepest = group[node[group].argmax()]
+    other = next(row for row in group if not on_one_path(tree, (int(node[deepest]), int(node[row]))))
+    labels = [tree.full_name(int(node[row])) for row in (deepest, other)]
+    return f"{keys[deepest]} is {labels[0]}, {keys[other]} is {labels[1]}"
+
+
+def on_one_path(tree: Taxonomy, nodes: Iterable[int]) -> bool:
+    """Whether labels do not contradict each other: a coarse one may stand for a fine one, and −1 for any."""
+    labels = set(nodes) - {-1}
+    return not labels or labels <= set(tree.paths(torch.tensor(max(labels))).tolist())
 
 
 def _judge_near(found: Audit, seen: Pictures, keys: list[str], names: list[str], split: Ints) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 from hierfit.atomic import whole_file
 from hierfit.data.audit.audit import Audit
 from hierfit.data.lines import print_hanging
+from hierfit.data.table import level_text
 
 FORMAT = "hierfit.check/1"
 
@@ -24,7 +25,7 @@ def print_audit(audit: Audit, console: Console | None = None) -> None:
     card = audit.card
     root = f" in {audit.root}" if audit.root else ""
     console.print(Text(f"{card.title} (card {card.name}, version {card.version}){root}", "bold"))
-    console.print(Text("levels: " + ", ".join(f"{name} {size}" for name, size in card.levels.items())))
+    console.print(Text("levels: " + level_text(card.levels)))
     if audit.splits:
         console.print()
         console.print(_split_table(audit))

@@ -1,4 +1,4 @@
-"""Pictures in folders: ``<root>/<split>/<label>/….jpg``."""
+"""Pictures in folders: ``<root>/<split>/<label>/….jpg``, or ``<root>/<label>/….jpg`` with splits to be drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hierfit.data.images import EXTENSIONS, Files, leaves_root
+from hierfit.data.drawn import Draw
+from hierfit.data.images import EXTENSIONS, Files, is_folder, leaves_root
 from hierfit.data.layouts import folder_of
 from hierfit.data.table import SPLITS, Split, Table, nodes_of, several
 from hierfit.errors import UserError
@@ -24,31 +25,40 @@ class ImageFolder:
     Attributes:
         labels: ``path``: folders nest like the tree (``train/Fruit/Apple/x.jpg``). ``name``: the innermost
             folder has the name of a node, whatever lies above it (``train/Apple/x.jpg``).
-        folders: Folder of each split below the root, where it differs from the split's name.
+        folders: Folder of each split below the root, where it differs from the split's name. With `draw`, ``all`` is
+            the folder of all pictures.
+        draw: Shares of validation and test, for data that have no folders of splits.
     """
 
     labels: Literal["path", "name"] = "path"
     folders: Mapping[str, str] = field(default_factory=dict)
+    draw: Draw | None = None
 
     def read(self, root: Path | None, card: DataCard, problems: list[str]) -> Table:
         """Read the folders; raises `UserError` when no split is there."""
         root, taxonomy = folder_of(root, card), card.tree
+        known = ("all",) if self.draw else SPLITS
+        problems += [
+            f"{card.path.name}: layout.folders: {name}: unknown split" for name in self.folders if name not in known
+        ]
         splits = {}
-        for name in dict.fromkeys((*SPLITS, *self.folders)):
-            folder = root / self.folders.get(name, name)
-            if leaves_root(self.folders.get(name, name)):
+        for name in known:
+            below = self.folders.get(name, "." if self.draw else name)
+            folder = root / below
+            if leaves_root(below):
                 problems.append(f"{name}: folder leaves the root: {folder}")
                 continue
-            if not folder.is_dir():
+            if not is_folder(folder):
                 if name in self.folders:
                     problems.append(f"{name}: no folder {folder}")
                 continue
             keys, labels, unlabelled = [], [], []
-            for path in _pictures(folder):
+            for path in pictures_below(folder):
                 key = path.relative_to(root).as_posix()
                 label = path.parent.relative_to(folder).parts
                 if not label:
-                    unlabelled.append(key)
+                    if key not in card.leave_out:
+                        unlabelled.append(key)
                     continue
                 keys.append(key)
                 labels.append(label if self.labels == "path" else label[-1])
@@ -59,10 +69,13 @@ class ImageFolder:
                 f"{root} has none of the folders train, val, test",
                 hint="Set data.root to the folder that holds them, or name them in the card: layout.folders.",
             )
+        if self.draw:
+            splits = self.draw.splits(splits["all"].keys, splits["all"].nodes)
         return Table(taxonomy, splits, Files(root))
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures_below(folder: Path) -> list[Path]:
+    """All pictures by their suffix, in the order of their paths; hidden ones are not seen."""
     found = []
     for where, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

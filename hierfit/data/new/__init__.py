@@ -1,0 +1,1 @@
+"""A data card for somebody's own pictures, written from what lies there: ``hierfit data new``."""

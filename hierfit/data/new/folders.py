@@ -1,0 +1,64 @@
+"""Folders of pictures whose nesting is the tree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from hierfit.data.layouts.image_folder import pictures_below
+from hierfit.data.new.found import Found, Wishes, split_of, tested, tree_of
+from hierfit.errors import UserError
+
+
+def from_folders(root: Path, wishes: Wishes) -> Found:
+    """``root/<split>/<label>/…`` where the folders of the root are splits, else ``root/<label>/…``.
+
+    Raises:
+        UserError: There are no pictures, or none in a folder of its own.
+    """
+    remarks: list[str] = []
+    pictures = pictures_below(root)
+    if not pictures:
+        raise UserError(
+            f"{root} holds no picture, and no table of pictures",
+            hint="Give the folder that holds the folders of classes.",
+        )
+    parts = [path.relative_to(root).parent.parts for path in pictures]
+    counts = Counter(path[0] for path in parts if path)
+    own = split_of(list(counts))
+    others = [name for name in counts if name not in own.values()]
+    if {"train", "test"} <= own.keys() or {"train", "val"} <= own.keys():
+        if others:
+            remarks.append(f"Not used, for they are no splits: {', '.join(others)}.")
+        own = tested(own, remarks)
+        order = [split for split in ("train", "val", "test") if split in own]
+        remarks.append("Splits are the folders " + ", ".join(own[split] for split in order) + ".")
+        used = [bool(path) and path[0] in own.values() for path in parts]
+        folders = {split: own[split] for split in order if own[split] != split}
+        layout: dict[str, object] = {"name": "image_folder", **({"folders": folders} if folders else {})}
+    else:
+        within = next(iter(own.values())) if len(counts) == 1 and own else None
+        used = [bool(path) or not within for path in parts]
+        layout = {"name": "image_folder", **({"folders": {"all": within}} if within else {}), "draw": wishes.draw}
+        remarks.append(
+            "There are no folders of splits; they are drawn in each class, by a hash of each picture's path."
+        )
+    skip = 0 if "draw" in layout and "folders" not in layout else 1
+    labels = [path[skip:] for path, use in zip(parts, used, strict=True) if use]
+    strays = {
+        picture.relative_to(root).as_posix(): "in no folder of a class"
+        for picture, path, use in zip(pictures, parts, used, strict=True)
+        if use and not path[skip:]
+    }
+    labelled = sorted({path for path in labels if path})
+    if not labelled:
+        raise UserError(
+            f"no picture of {root} lies in the folder of a class",
+            hint="Put each class's pictures into a folder of its name, or write a table of path and label.",
+        )
+    inner = {path[:depth] for path in labelled for depth in range(1, len(path))}
+    if coarse := sum(path in inner for path in labels):
+        remarks.append(
+            f"{coarse} pictures lie beside folders of finer classes: they are labelled with the coarser class."
+        )
+    return Found(layout, tree_of(labelled, wishes), remarks, strays)
