@@ -33,14 +33,12 @@ SYNSETS = {
 }
 
 
-def picture() -> bytes:
-    """A small JPEG."""
+def picture(name: str) -> bytes:
+    """A small JPEG of its own for each name."""
+    noise = np.random.default_rng(list(name.encode())).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(buffer, "JPEG")
+    Image.fromarray(noise).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
-
-
-PICTURE = picture()
 
 
 @dataclass
@@ -76,7 +74,8 @@ def miniature(name: str, folder: Path, **changes: object) -> Miniature:
 
 def _subset(cards: Path, card: dict[str, Any]) -> list[tuple[str, ...]]:
     """Writes the tree of the first two classes of each of the first two groups that have as many."""
-    with (CARDS / card["taxonomy"]).open(encoding="utf-8", newline="") as file:
+    name = card["taxonomy"] if isinstance(card["taxonomy"], str) else card["taxonomy"]["file"]
+    with (CARDS / name).open(encoding="utf-8", newline="") as file:
         header, *rows = list(csv.reader(file))
     if len(header) == 1:
         chosen = rows[:4]
@@ -85,15 +84,16 @@ def _subset(cards: Path, card: dict[str, Any]) -> list[tuple[str, ...]]:
         for row in rows:
             groups.setdefault(tuple(row[:-1]), []).append(row)
         chosen = [row for group in groups.values() if len(group) > 1 for row in group[:2]][:4]
-    with (cards / card["taxonomy"]).open("w", encoding="utf-8", newline="") as file:
+    with (cards / name).open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *chosen])
     card["levels"] = {level: len({tuple(row[: i + 1]) for row in chosen}) for i, level in enumerate(header)}
     return [tuple(row) for row in chosen]
 
 
-def write(path: Path, content: str | bytes = PICTURE) -> None:
-    """A file, and the folders above it."""
+def write(path: Path, content: str | bytes | None = None) -> None:
+    """A file, and the folders above it; a picture, unless its content is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = picture(str(path)[-60:]) if content is None else content
     path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

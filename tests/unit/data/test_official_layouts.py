@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
+import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from scipy.io import savemat
 
 from hierfit.data.card import load_card
+from hierfit.data.images import Files
+from hierfit.data.samples import words
+from hierfit.data.splits import training_split
 from hierfit.data.table import Table, read_table
 from hierfit.errors import UserError
-from tests.unit.data.miniature import BUILDERS, CARDS, Miniature, miniature
+from tests.unit.data.miniature import BUILDERS, CARDS, COUNTS, Miniature, miniature, write
 
 OFFICIAL = sorted(
     path.stem
@@ -47,3 +57,464 @@ def test_each_copy_is_read(name: str, tmp_path: Path) -> None:
         assert sorted(copy.paths) == sorted(
             tuple(table.taxonomy.full_name(leaf, "\n").split("\n")) for leaf in table.taxonomy.leaves.tolist()
         )
+
+
+@pytest.mark.parametrize(
+    "name", ["cub200", "oxford_pets_coop", "food101", "ucf101", "dtd", "caltech101", "sun397_coop"]
+)
+def test_a_picture_has_the_label_its_path_tells(name: str, tmp_path: Path) -> None:
+    table = read(miniature(name, tmp_path))
+    for split in table.splits.values():
+        for key, node in zip(split.keys, split.nodes.tolist(), strict=True):
+            assert set(words(table.taxonomy.names[node]).split()) <= set(words(key).split())
+
+
+def test_labels_of_tables_are_joined_right(tmp_path: Path) -> None:
+    """Where the path tells nothing, the order of the copy does."""
+    for name in ("stanford_cars", "oxford_flowers", "fgvc_aircraft"):
+        copy = miniature(name, tmp_path / name)
+        table = read(copy)
+        test = table.splits["test"]
+        wanted = [path[-1] for path in copy.paths for _ in range(COUNTS["test"])]
+        assert [table.taxonomy.names[v] for v in test.nodes.tolist()] == wanted
+
+
+def test_the_root_may_be_the_folder_itself(tmp_path: Path) -> None:
+    for name, inner in (("cub200", "CUB_200_2011"), ("cifar100", "cifar-100-python"), ("food101", "food-101")):
+        copy = miniature(name, tmp_path / name)
+        keys = read(copy).splits["test"].keys
+        copy.root = copy.root / inner
+        assert read(copy).splits["test"].keys == keys
+
+
+# ---------------------------------------------------------------------- what is missing
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_an_empty_root_says_what_is_expected_and_where_to_get_it(name: str, tmp_path: Path) -> None:
+    card = load_card(name)
+    with pytest.raises(UserError) as caught:
+        read_table(card, tmp_path)
+    text = str(caught.value)
+    assert "there is no " in text
+    assert card.expects.strip() in text
+    assert card.obtain in text
+    with pytest.raises(UserError, match=r"needs data\.root"):
+        read_table(card, None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cub200", "fgvc_aircraft", "oxford_pets", "food101", "stanford_cars", "oxford_flowers", "dtd_coop", "inat2021"]
+    + ["butterfly200", "sun397", "imagenet_a", "breeds_living17_target"],
+)
+def test_pictures_that_are_gone_are_missed(name: str, tmp_path: Path) -> None:
+    copy = miniature(name, tmp_path)
+    table = read(copy)
+    assert isinstance(table.images, Files)
+    (table.images.root / table.splits["test"].keys[0]).unlink()
+    text = faults(copy)
+    assert "test: no such file: " in text or "test: the card says" in text
+
+
+def test_counts_other_than_the_cards(tmp_path: Path) -> None:
+    text = faults(miniature("cub200", tmp_path, splits={"train": {"images": 5994}, "test": {"images": 5794}}))
+    assert "train: the card says 5994 images, found 12" in text
+    assert "test: the card says 5794 images, found 8" in text
+    text = faults(miniature("cifar100", tmp_path / "cifar", levels={"superclass": 20, "class": 100}))
+    assert "the card says levels superclass 20, class 100, the taxonomy has superclass 2, class 4" in text
+
+
+# ---------------------------------------------------------------------- malformed files, set by set
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_cub(tmp_path: Path) -> None:
+    copy = miniature("cub200", tmp_path)
+    base = copy.root / "CUB_200_2011"
+    edit(base / "images.txt", "1 001.", "1 ../../001.")
+    edit(base / "image_class_labels.txt", "\n2 1\n", "\n2 999\n")
+    edit(base / "image_class_labels.txt", "\n3 1\n", "\n3\n")
+    edit(base / "train_test_split.txt", "\n4 0\n", "\n4 2\n")
+    edit(base / "train_test_split.txt", "\n5 0\n", "\n6 0\n")
+    edit(base / "classes.txt", "4 004.", "4 004.Dodo_")
+    text = faults(copy)
+    for part in (
+        "image_class_labels.txt:3: 1 fields, expected 2",
+        "image_class_labels.txt: no class of picture 3",
+        "image_class_labels.txt: not in classes.txt: class 999",
+        "train_test_split.txt: neither 0 nor 1: 2",
+        "train_test_split.txt:6: '6' is given twice",
+        "train_test_split.txt: no split of picture 5",
+        "train: path leaves the folder ",
+        "'Dodo_",
+    ):
+        assert part in text
+    (base / "classes.txt").unlink()
+    assert "there is no classes.txt" in faults(copy)
+
+
+def test_the_spelling_of_the_arctic_tern(tmp_path: Path) -> None:
+    copy = miniature("cub200", tmp_path)
+    first = copy.paths[0][-1]
+    edit(copy.root / "CUB_200_2011/classes.txt", first, "Artic_Tern")
+    edit(Path(copy.card).with_suffix(".csv"), first, "Arctic_Tern")
+    assert "Arctic_Tern" in read(copy).taxonomy.names
+
+
+def test_aircraft(tmp_path: Path) -> None:
+    copy = miniature("fgvc_aircraft", tmp_path)
+    data = copy.root / "data"
+    family = copy.paths[0][1]
+    edit(data / "images_family_train.txt", family, "Concorde")
+    edit(data / "images_variant_val.txt", "003", "999")
+    (data / "images_manufacturer_test.txt").write_bytes(b"\xff\xfe")
+    assert "images_manufacturer_test.txt: cannot be read" in faults(copy)
+    (data / "images_manufacturer_test.txt").write_text("one\n")
+    text = faults(copy)
+    for part in (
+        "Concorde",
+        "images_variant_val.txt:1: 99",
+        "is not in images_manufacturer_val.txt",
+        "val: not once in each list:",
+        "images_manufacturer_test.txt:1: 1 fields, expected 2",
+    ):
+        assert part in text
+    (data / "images_variant_train.txt").unlink()
+    assert "there is no images_variant_train.txt" in faults(copy)
+
+
+def test_pets(tmp_path: Path) -> None:
+    copy = miniature("oxford_pets", tmp_path)
+    lists = copy.root / "annotations"
+    edit(lists / "test.txt", " 1 1 1\n", " 1 3 1\n")
+    edit(lists / "test.txt", " 2 1 2\n", " 1 1 2\n")
+    edit(lists / "trainval.txt", " 1 1 1\n", " 1 1\n")
+    text = faults(copy)
+    assert "test.txt:1: species '3' is neither 1 (cat) nor 2 (dog)" in text
+    assert "test.txt:3: class 1 is '" in text
+    assert "trainval.txt:1: 3 fields, expected 4" in text
+
+
+def test_lists_of_pictures(tmp_path: Path) -> None:
+    copy = miniature("food101", tmp_path)
+    train = copy.root / "food-101/meta/train.txt"
+    train.write_text("stray\n../../../etc/passwd\nsoup_du_jour/1\n" + train.read_text())
+    text = faults(copy)
+    assert "meta/train.txt: lies in no class's folder: line 1" in text
+    assert "train: path leaves the folder" in text
+    assert "'soup_du_jour'" in text
+    assert "train: no such file: soup_du_jour/1.jpg" in text
+
+
+def test_cars(tmp_path: Path) -> None:
+    copy = miniature("stanford_cars", tmp_path)
+    train = copy.root / "devkit/cars_train_annos.mat"
+    kind = [("class", object), ("fname", object)]
+    rows = [(np.uint8(9), "00001.jpg"), (np.uint8(1), "../../secret.jpg")]
+    savemat(train, {"annotations": np.array([rows], dtype=kind)})
+    text = faults(copy)
+    assert "devkit/cars_train_annos.mat: annotations(1) is of class 9, of 1 … 4 in devkit/cars_meta.mat" in text
+    savemat(train, {"annotations": np.array([[(1,)]], dtype=[("class", object)])})
+    assert "annotations(1) has no field 'fname' of type str" in faults(copy)
+    train.write_bytes(b"garbage")
+    assert "cars_train_annos.mat: damaged, or no MATLAB file" in faults(copy)
+    (copy.root / "cars_test_annos_withlabels.mat").rename(copy.root / "devkit/cars_test_annos_withlabels.mat")
+    (copy.root / "devkit/cars_meta.mat").unlink()
+    assert "there is no devkit/cars_meta.mat" in faults(copy)
+
+
+def test_flowers(tmp_path: Path) -> None:
+    copy = miniature("oxford_flowers", tmp_path)
+    savemat(copy.root / "imagelabels.mat", {"labels": np.array([[1, 2, 3, 4, 5, 0]])})
+    savemat(copy.root / "setid.mat", {"trnid": [1, 99], "valid": [2, 5], "tstid": [3, 0]})
+    text = faults(copy)
+    assert "imagelabels.mat: not of 1 … 4: class 0" in text
+    assert "imagelabels.mat: not of 1 … 4: class 5" in text
+    assert "setid.mat: trnid: not of 6 labelled pictures: 99" in text
+    assert "setid.mat: tstid: not of 6 labelled pictures: 0" in text
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, ...]:
+        return eval, ("open('pwned', 'w')",)
+
+
+def test_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy = miniature("cifar100", tmp_path / "copy")
+    train = copy.root / "cifar-100-python/train"
+    data = np.zeros((2, 3072), np.uint8)
+    for content, part in (
+        ({b"fine_labels": [0, 4], b"data": data}, "'fine_labels' is no list of whole numbers from 0 to 3"),
+        ({b"fine_labels": [0, True], b"data": data}, "'fine_labels' is no list"),
+        ({b"fine_labels": [0], b"data": data}, "'data' is no array of 1 x 3072 bytes"),
+        ({b"fine_labels": [0, 1], b"data": data.astype(np.int16)}, "'data' is no array"),
+        ([1, 2], "'fine_labels' is no list"),
+        (Hostile(), "it asks for"),
+    ):
+        train.write_bytes(pickle.dumps(content, 2))
+        assert part in faults(copy)
+    assert not list(tmp_path.glob("pwned"))
+    train.write_bytes(train.read_bytes()[:9])
+    assert "train: " in faults(copy)
+
+
+def test_cifar_pictures_are_the_bytes_of_the_file(tmp_path: Path) -> None:
+    copy = miniature("cifar100", tmp_path)
+    table = read(copy)
+    raw = pickle.loads((copy.root / "cifar-100-python/test").read_bytes())
+    assert table.images is not None
+    picture = np.asarray(table.images.load("test/5"))
+    np.testing.assert_array_equal(picture, raw[b"data"][5].reshape(3, 32, 32).transpose(1, 2, 0))
+    assert table.images.stamp("test/5") != table.images.stamp("test/4")
+    again = pickle.loads(pickle.dumps(table.images))  # as a spawned worker gets it
+    assert again.stamp("test/5") == table.images.stamp("test/5")
+
+
+def test_splits_without_an_official_one_are_drawn_by_the_path(tmp_path: Path) -> None:
+    copy = miniature("caltech101", tmp_path)
+    before = read(copy)
+    sizes = {name: len(split) for name, split in before.splits.items()}
+    assert sum(sizes.values()) == 120
+    assert sizes["train"] > sizes["test"] > sizes["val"] > 0
+    (next((copy.root / "101_ObjectCategories").glob("*")) / "image_0003.jpg").unlink()
+    after = read(copy)
+    for name in sizes:
+        assert set(after.splits[name].keys) <= set(before.splits[name].keys)
+    with pytest.raises(UserError, match="shares must sum to 1"):
+        load_card(miniature("eurosat", tmp_path / "b", layout={"name": "class_folders", "shares": {"train": 0.4}}).card)
+
+
+def test_butterflies(tmp_path: Path) -> None:
+    copy = miniature("butterfly200", tmp_path)
+    table = read(copy)
+    assert table.taxonomy.full_name(int(table.taxonomy.leaves[0])) == "family 1/subfamily 1/genus 1/Papilio_1"
+    edit(copy.root / "Butterfly200_val_release.txt", " 1 1 1 1\n", " 1 2 2 1\n")
+    edit(copy.root / "Butterfly200_test_release.txt", " 1 1 1 1\n", " 1 1 1\n")
+    text = faults(copy)
+    assert "Butterfly200_val_release.txt:1: species 1 is of genus 1 elsewhere, here genus 2" in text
+    assert "Butterfly200_test_release.txt:1: 4 fields, expected 5" in text
+
+
+def test_inaturalist(tmp_path: Path) -> None:
+    copy = miniature("inat2021", tmp_path)
+    assert read(copy).taxonomy.levels == ("order", "family", "species")
+    path = copy.root / "train.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["category_id"] = 77
+    content["images"][1]["file_name"] = "../elsewhere.jpg"
+    content["categories"][2]["family"] = "Formicidae"
+    path.write_text(json.dumps(content))
+    text = faults(copy)
+    assert "train.json: no category of image 0" in text
+    assert "train: path leaves the folder" in text
+    assert "val.json: not as in the other files: category 2" in text
+    del content["categories"][0]["genus"]
+    del content["annotations"]
+    path.write_text(json.dumps(content))
+    text = faults(copy)
+    assert "train.json is not as iNaturalist 2021 comes" in text
+    assert "no list 'annotations'" in text
+    assert "categories: without one of the keys" in text
+    path.write_text("[" * 100_000)
+    assert "not valid JSON" in faults(copy)
+
+
+def test_inaturalist_takes_any_ranks(tmp_path: Path) -> None:
+    copy = miniature("inat2021_mini", tmp_path, levels={"class": 1, "genus": None, "species": None}, templates=None)
+    assert read(copy).taxonomy.level_sizes == (1, 3, 4)
+    copy = miniature("inat2021_mini", tmp_path / "b", levels={"familly": 1, "species": 4}, templates=None)
+    assert "levels that are no ranks of iNaturalist" in faults(copy)
+    assert "'familly' – did you mean 'family'?" in faults(copy)
+
+
+def test_sun(tmp_path: Path) -> None:
+    copy = miniature("sun397_tree", tmp_path)
+    tree = read(copy).taxonomy
+    assert [tree.full_name(leaf) for leaf in tree.leaves.tolist()] == [
+        "outdoor, natural/water, ice, snow/beach",
+        "outdoor, man-made/buildings/abbey",
+        "outdoor, man-made/buildings/outdoor apartment building",
+    ] or set(tree.names) >= {"abbey", "beach", "outdoor apartment building"}
+    edit(copy.root / "Training_01.txt", "/b/beach", "/b/beech")
+    edit(copy.root / "three_levels.csv", "0,0,1,0,0,1", "0,0,0,0,0,1")
+    text = faults(copy)
+    assert "Training_01.txt: not in ClassName.txt: '/b/beech' (line 7)" in text
+    assert "is in no superordinate or in no basic group" in text
+    assert "three_levels.csv: no groups of /a/abbey" in text
+    (copy.root / "three_levels.csv").write_text("a,b\n")
+    assert "no header line with a column 'category'" in faults(copy)
+
+
+def test_imagenet_without_wordnet(tmp_path: Path) -> None:
+    copy = miniature("imagenet", tmp_path)
+    (copy.root / "wordnet.is_a.txt").rename(copy.root / "elsewhere")
+    (copy.root / "words.txt").rename(copy.root / "elsewhere.txt")
+    text = faults(copy)
+    assert "no wordnet.is_a.txt or class_hierarchy.txt" in text
+    assert "no words.txt or node_names.txt" in text
+    assert f"sought in {copy.root}/wordnet" in text
+    (copy.root.parent / "class_hierarchy.txt").write_bytes((copy.root / "elsewhere").read_bytes())
+    (copy.root / "wordnet").mkdir()
+    (copy.root / "wordnet/node_names.txt").write_bytes((copy.root / "elsewhere.txt").read_bytes())
+    assert read(copy).taxonomy.num_leaves == 4
+
+
+def test_imagenet_of_an_unknown_synset(tmp_path: Path) -> None:
+    copy = miniature("imagenet", tmp_path)
+    write(copy.root / "train/n99999999/x.JPEG")
+    text = faults(copy)
+    assert "no parent of n99999999" in text
+    assert "no name of n99999999" in text
+
+
+@pytest.mark.parametrize("labels", ["LOC_val_solution.csv", "imagenet_2012_validation_synset_labels.txt"])
+def test_a_flat_validation_folder_needs_its_labels(labels: str, tmp_path: Path) -> None:
+    copy = miniature("imagenet", tmp_path)
+    foldered = read(copy).splits["test"].nodes
+    names = {}
+    for i, path in enumerate(sorted((copy.root / "val").glob("*/*"))):
+        names[f"ILSVRC2012_val_{i:08d}"] = path.parent.name
+        path.rename(copy.root / f"val/ILSVRC2012_val_{i:08d}.JPEG")
+    for folder in list((copy.root / "val").glob("n*")):
+        folder.rmdir()
+    text = faults(copy)
+    assert "there is no list of their labels" in text
+    assert f"no {labels}" in text
+    lines = [f"{name},{synset} 1 2 3 4" for name, synset in names.items()]
+    plain = list(names.values())
+    content = ["ImageId,PredictionString", *lines] if labels.endswith("csv") else plain
+    write(copy.root / labels, "\n".join(content))
+    assert read(copy).splits["test"].nodes.tolist() == foldered.tolist()
+    write(copy.root / labels, "\n".join(content[:-1]))
+    assert "does not label all pictures" in faults(copy) if labels.endswith("csv") else "7 labels for 8" in faults(copy)
+
+
+def test_imagenet_v2_counts_its_classes(tmp_path: Path) -> None:
+    copy = miniature("imagenet_v2", tmp_path)
+    table = read(copy)
+    test = table.splits["test"]
+    place = {key: table.taxonomy.names[v] for key, v in zip(test.keys, test.nodes.tolist(), strict=True)}
+    assert place["imagenetv2-matched-frequency-format-val/2/test_0.JPEG"] == "tabby"
+    write(copy.root / "imagenetv2-matched-frequency-format-val/4/x.jpeg")
+    assert "not of 0 … 3: 4" in faults(copy)
+    (copy.root / "classnames.txt").unlink()
+    assert "the numbers of the classes are not known" in faults(copy)
+
+
+def test_breeds_draws_halves_that_share_no_class(tmp_path: Path) -> None:
+    source, target = miniature("breeds_living17", tmp_path / "a"), miniature("breeds_living17_target", tmp_path / "b")
+    here, there = read(source), read(target)
+    assert here.taxonomy.level_sizes == there.taxonomy.level_sizes == (2, 4)
+    assert set(here.taxonomy.names[:2]) == set(there.taxonomy.names[:2])
+    assert not set(here.taxonomy.names[2:]) & set(there.taxonomy.names[2:])
+    assert list(there.splits) == ["test"]
+    # What numpy's legacy generator draws with seed 2, as the authors do: four of five, superclass by superclass.
+    generator = np.random.RandomState(2)
+    drawn = [generator.choice(range(5), 4, replace=False).tolist() for _ in range(2)]
+    wanted = {f"class {top} {i}" for top in range(2) for i in drawn[top][:2]}
+    assert set(here.taxonomy.names[2:]) == wanted
+
+
+def test_breeds_with_faulty_files(tmp_path: Path) -> None:
+    copy = miniature("breeds_entity30", tmp_path)
+    info = copy.root / "breeds"
+    edit(info / "class_hierarchy.txt", "n91000000 n9200000", "n91000000 n91000000\nn91000000 n9200000")
+    assert "a synset is its own ancestor" in faults(copy)
+    (info / "class_hierarchy.txt").write_text("a b\n")
+    assert "no synset at level 4 has 8 classes" in faults(copy)
+    (info / "dataset_class_info.json").write_text('[[1, "n1"]]')
+    assert "expected a list of [number, synset, name]" in faults(copy)
+    (info / "node_names.txt").unlink()
+    assert "node_names.txt" in faults(copy)
+
+
+# ---------------------------------------------------------------------- CoOp
+
+
+def test_coop_rows_are_checked_one_by_one(tmp_path: Path) -> None:
+    copy = miniature("oxford_pets_coop", tmp_path)
+    path = copy.root / "split_zhou_OxfordPets.json"
+    content = json.loads(path.read_text())
+    content["train"] += [["a.jpg", "0", "abyssinian"], ["b.jpg", 0], 7]
+    content["val"][0][0] = "../../secret.jpg"
+    content["test"][0] = content["train"][0]
+    content["test"][1][2] = "Abysinian"
+    path.write_text(json.dumps(content))
+    text = faults(copy)
+    for part in (
+        "split_zhou_OxfordPets.json: train[12]: expected [path, number, class]",
+        "split_zhou_OxfordPets.json: train[14]: expected",
+        "val: path leaves the folder",
+        "leak: in both train and test",
+        "'Abysinian' is no name in the tree, did you mean 'Abyssinian'?",
+    ):
+        assert part in text
+    path.write_text('{"train": []}')
+    assert "expected lists 'train', 'val' and 'test'" in faults(copy)
+    path.write_text("{")
+    assert "not valid JSON" in faults(copy)
+
+
+def coop_draw(path: Path, places: list[str]) -> None:
+    """A draw as CoOp pickles it: objects of dassl's class, found by name."""
+    module = types.ModuleType("dassl.data.datasets.base_dataset")
+    datum = type("Datum", (), {"__module__": module.__name__, "__qualname__": "Datum"})
+    module.Datum = datum  # type: ignore[attr-defined]
+    rows = []
+    for place in places:
+        row = datum()
+        row.__dict__.update(_impath=place, _label=0, _domain=0, _classname="abyssinian")
+        rows.append(row)
+    parents = {"dassl": types.ModuleType("dassl"), "dassl.data": types.ModuleType("dassl.data")}
+    parents |= {"dassl.data.datasets": types.ModuleType("dassl.data.datasets"), module.__name__: module}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, entry in parents.items():
+            patch.setitem(sys.modules, name, entry)
+        write(path, pickle.dumps({"train": rows, "val": rows}, pickle.HIGHEST_PROTOCOL))
+
+
+def test_coop_draws(tmp_path: Path) -> None:
+    layout = {"name": "coop_split", "file": "split_zhou_OxfordPets.json", "draws": 1}
+    copy = miniature("oxford_pets_coop", tmp_path, layout=layout)
+    assert "has no draw of seed 1" in faults(copy)
+    keys = read_table(load_card(miniature("oxford_pets_coop", tmp_path / "b").card), copy.root).splits["train"].keys
+    drawn = [key for key in keys if key.endswith("train_1.jpg")]
+    folder = copy.root / "split_fewshot"
+    coop_draw(folder / "shot_1-seed_1.pkl", [f"/home/zhou/data/oxford_pets/images/{key}" for key in drawn])
+    coop_draw(folder / "shot_2-seed_7.pkl", ["/other/seed"])
+    table = read(copy)
+    assert set(table.splits) == {"train", "train1", "val", "test"}
+    assert table.splits["train1"].keys == tuple(drawn)
+    assert training_split(table, 1, seed=99).keys == tuple(drawn)
+    coop_draw(folder / "shot_1-seed_1.pkl", ["/home/zhou/data/oxford_pets/images/unknown.jpg"])
+    assert "shot_1-seed_1.pkl: not in 'train' of split_zhou_OxfordPets.json: /home/zhou" in faults(copy)
+    write(folder / "shot_1-seed_1.pkl", pickle.dumps({"train": [Hostile()], "val": []}))
+    assert "it asks for" in faults(copy)
+    write(folder / "shot_1-seed_1.pkl", pickle.dumps({"train": ["a.jpg"]}))
+    assert "it has no list 'train' of CoOp's samples" in faults(copy)
+
+
+SPLITS = Path(os.environ.get("HIERFIT_SHARED", Path(__file__).parents[4] / "shared" / "data")) / "splits"
+
+
+@pytest.mark.skipif(not SPLITS.is_dir(), reason="CoOp's split file is not here")
+def test_coops_own_file_is_read_with_the_repositorys_card(tmp_path: Path) -> None:
+    name = "split_zhou_OxfordPets.json"
+    content = json.loads((SPLITS / name).read_text())
+    (tmp_path / name).symlink_to(SPLITS / name)
+    (tmp_path / "images").mkdir()
+    for rows in content.values():
+        for key, _, _ in rows:
+            (tmp_path / "images" / key).touch()
+    table = read_table(load_card("oxford_pets_coop"), tmp_path)
+    assert {split: len(part) for split, part in table.splits.items()} == {"train": 2944, "val": 736, "test": 3669}
+    for split, rows in content.items():
+        for (key, _, name), node in zip(rows, table.splits[split].nodes.tolist(), strict=True):
+            assert words(name) == words(table.taxonomy.names[node]), key
