@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hierfit.data.card import card_folders, load_card
-from hierfit.data.table import level_text
+from hierfit.data.cards_page import levels_text
 from hierfit.errors import UserError
 
 _WIDE = 100
@@ -36,7 +36,7 @@ def print_cards(console: Console | None = None) -> None:
             continue
         counts = [split.images for split in card.splits.values()]
         images = str(sum(count or 0 for count in counts)) if any(counts) else "–"
-        table.add_row(Text(name), Text(level_text(card.levels)), images, *([Text(card.licence)] if licences else []))
+        table.add_row(Text(name), Text(levels_text(card)), images, *([Text(card.licence)] if licences else []))
     console.print(table)
     for line in faulty:
         console.print(Text(f"cannot be used: {line}", "red"))

@@ -109,13 +109,18 @@ def _listed(text: str | None) -> tuple[str, ...] | None:
 
 def _list_options(parser: argparse.ArgumentParser) -> None:
     parser.description = "List the data cards there are."
+    parser.add_argument("--markdown", type=Path, metavar="FOLDER", help="a page of the cards of one folder instead")
     parser.set_defaults(run=_list)
 
 
 def _list(options: argparse.Namespace) -> None:
+    from hierfit.data.cards_page import cards_page
     from hierfit.data.catalogue import print_cards
 
-    print_cards()
+    if options.markdown:
+        print(cards_page(options.markdown), end="")
+    else:
+        print_cards()
 
 
 def _prompts_options(parser: argparse.ArgumentParser) -> None:

@@ -9,13 +9,16 @@ from rich.text import Text
 
 
 def print_hanging(console: Console, text: str, style: str = "", indent: int = 2, mark: str = "") -> None:
-    """Prints a text behind a mark, its further lines below its own beginning; words and paths stay whole."""
-    wrapped = textwrap.wrap(
-        text,
-        max(console.width, 40),
-        initial_indent=" " * indent + mark,
-        subsequent_indent=" " * (indent + len(mark)),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    """Prints a text behind a mark, its further lines below its own beginning; words, paths and line ends stay."""
+    below = " " * (indent + len(mark))
+    wrapped: list[str] = []
+    for line in text.splitlines():
+        wrapped += textwrap.wrap(
+            line,
+            max(console.width, 40),
+            initial_indent=below if wrapped else " " * indent + mark,
+            subsequent_indent=below,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     console.print(Text("\n".join(wrapped), style), soft_wrap=True)

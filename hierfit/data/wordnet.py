@@ -9,7 +9,6 @@ from pathlib import Path
 from hierfit.data.records import read_fields
 from hierfit.data.table import several
 from hierfit.errors import UserError
-from hierfit.taxonomy import Taxonomy
 
 Parents = Mapping[str, Sequence[str]]
 
@@ -53,15 +52,6 @@ def one_parent(leaves: Iterable[str], parents: Parents) -> dict[str, str]:
     return {synset: min(above, key=lambda p: (-height[p], p)) for synset in height if (above := parents.get(synset))}
 
 
-def tree_above(leaves: Sequence[str], parents: Parents, words: Mapping[str, str], levels: Sequence[str]) -> Taxonomy:
-    """The tree of some synsets and all that is above them; its j-th leaf row is ``leaves[j]``, see `leaf_paths`.
-
-    Raises:
-        UserError: As `leaf_paths`; names that do not make a tree.
-    """
-    return Taxonomy.from_paths(leaf_paths(leaves, parents, words, len(levels)), levels)
-
-
 def leaf_paths(leaves: Sequence[str], parents: Parents, words: Mapping[str, str], depth: int) -> list[tuple[str, ...]]:
     """Names from the root to each synset.
 
@@ -77,8 +67,10 @@ def leaf_paths(leaves: Sequence[str], parents: Parents, words: Mapping[str, str]
     if problems:
         raise UserError("WordNet files and classes do not go together", problems)
     parent = one_parent(leaves, parents)
-    children = Counter(parent.values())
-    is_leaf = set(leaves)
+    is_leaf, kept, layer = set(leaves), set(leaves), set(leaves)
+    while layer := {parent[s] for s in layer if s in parent} - kept:  # what is above by parents not chosen is not kept
+        kept |= layer
+    children = Counter(parent[synset] for synset in kept if synset in parent)
     paths = []
     for leaf in leaves:
         path, synset = [leaf], parent.get(leaf)
