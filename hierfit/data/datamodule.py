@@ -199,6 +199,15 @@ class HierarchicalDataModule(LightningDataModule):
         return "val" in self._prepare().splits
 
     @property
+    def finest_val_level(self) -> str | None:
+        """The finest level that validation samples are labelled at; None where some are labelled at a leaf."""
+        taxonomy, nodes = self.task.taxonomy, self._prepare().splits["val"].nodes
+        nodes = nodes[nodes >= 0]
+        if not len(nodes) or (taxonomy.num_children[nodes] == 0).any():
+            return None
+        return taxonomy.levels[int(taxonomy.level[nodes].max())]
+
+    @property
     def selected_on(self) -> Literal["val", "last step"]:
         """What a checkpoint may be selected on; never the test split."""
         return "val" if self.has_val else "last step"

@@ -27,7 +27,8 @@ def training_split(
         shots: Images a leaf; None takes all.
         seed: Of the draw. A ready draw ``train<K>`` of the data set is taken as it is, whatever the seed.
         policy: What to do for leaves with fewer images: stop, or take all they have.
-        seen: Nodes that may be trained on ``[N]`` bool; None for all.
+        seen: Nodes that may be trained on ``[N]`` bool; None for all. Samples known only to an inner node count as
+            seen where all leaves below it are.
 
     Raises:
         UserError: Lists the leaves with fewer than `shots` images; or the ready draws there are, when the
@@ -35,7 +36,7 @@ def training_split(
     """
     ready = table.splits.get(f"train{shots}")
     if ready is not None:
-        return _only(ready, seen)
+        return _only(ready, table.taxonomy, seen)
     if "train" not in table.splits:
         known = sorted(int(m[1]) for name in table.splits if (m := READY_DRAW.fullmatch(name)))
         if not known:
@@ -47,7 +48,7 @@ def training_split(
             f"no {'full training split' if shots is None else f'draw of {shots} shots'} in this data set",
             hint=f"It holds ready draws: set data.shots to {' or '.join(map(str, known))}.",
         )
-    split = _only(table.splits["train"], seen)
+    split = _only(table.splits["train"], table.taxonomy, seen)
     if shots is None:
         return split
     rows = draw(split, table.taxonomy, shots, seed, policy, seen)
@@ -68,7 +69,7 @@ def validation_split(table: Table, shots: int | None, seed: int, seen: Tensor | 
         seed: Of the draw.
         seen: Nodes that may be selected on ``[N]`` bool, None for all: classes held back from training are not.
     """
-    split = _only(table.splits["val"], seen)
+    split = _only(table.splits["val"], table.taxonomy, seen)
     rows = None if shots is None else draw(split, table.taxonomy, min(shots, 4), seed, "all")
     return split if rows is None or not len(rows) else split.select(rows)
 
@@ -114,10 +115,14 @@ def draw_fingerprint(keys: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
 
 
-def _only(split: Split, seen: Tensor | None) -> Split:
+def _only(split: Split, taxonomy: Taxonomy, seen: Tensor | None) -> Split:
+    """Samples of seen classes. One known only to a node with an unseen leaf below it may be of that leaf: it is out."""
     if seen is None:
         return split
-    return split.select(((split.nodes >= 0) & seen[split.nodes]).nonzero()[:, 0])
+    below = taxonomy.leaf_paths[seen[taxonomy.leaves]].flatten()
+    seen_below = torch.bincount(below[below >= 0], minlength=taxonomy.num_nodes)
+    whole = seen & (seen_below == taxonomy.num_leaves_below)
+    return split.select(((split.nodes >= 0) & whole[split.nodes]).nonzero()[:, 0])
 
 
 def _lot(seed: int, key: str) -> int:

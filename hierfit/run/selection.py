@@ -16,7 +16,7 @@ def monitored(data: HierarchicalDataModule) -> str | None:
     """What selects: leaf accuracy; of the finest level that is told, where leaves are not; None without validation."""
     if not data.has_val:
         return None
-    level = data.choice.train_level
+    level = data.choice.train_level or data.finest_val_level
     return METRIC if level is None else f"val/accuracy/{level.replace('.', '_')}"
 
 

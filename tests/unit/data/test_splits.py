@@ -107,3 +107,16 @@ def test_validation_follows_coops_rule() -> None:
 def test_equal_draws_have_equal_fingerprints() -> None:
     assert draw_fingerprint(["b", "a"]) == draw_fingerprint(["a", "b"])
     assert draw_fingerprint(["a", "b"]) != draw_fingerprint(["ab"])
+
+
+def test_coarse_labels_above_classes_held_back_are_held_back_with_them() -> None:
+    """An image known to be some "a" may be of the leaf that must not be seen."""
+    split = make_split({"x": 2, "y": 2, "b": 2, "a": 3})
+    seen = torch.ones(TREE.num_nodes, dtype=torch.bool)
+    assert len(training_split(Table(TREE, {"train": split}), None, 0, seen=seen)) == 9
+    seen[TREE.find("y")] = False
+    for name in ("train", "val"):
+        table = Table(TREE, {name: split})
+        kept = training_split(table, None, 0, seen=seen) if name == "train" else validation_split(table, None, 0, seen)
+        assert sorted({TREE.names[v] for v in kept.nodes.tolist()}) == ["b", "x"]
+        assert len(kept) == 4
