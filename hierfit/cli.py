@@ -18,12 +18,15 @@ _TRAINING = {
     "fit": "train an experiment, test the selected checkpoint, run its controls, print the table",
     "validate": "metrics of a checkpoint on the validation split",
     "test": "metrics of a checkpoint on the test split; writes a result card",
-    "predict": "predictions of a checkpoint as a CSV file",
 }
 
 
 # Where each function is; imported when its command is called, so that the others start without it.
 _LIGHT: dict[str, tuple[str, str]] = {
+    "predict": (
+        "hierfit.inference.command:predict",
+        "what a run, or an exported model, says of images: paths with calibrated probabilities",
+    ),
     "data": (
         "hierfit.data.commands:data",
         "data sets and their cards: list, check, prompts, and a new card for your own folder",
@@ -77,6 +80,11 @@ def _call(place: str, arguments: Sequence[str]) -> None:
     getattr(import_module(module), function)(arguments)
 
 
+def _is_lightnings(command: str, arguments: Sequence[str]) -> bool:
+    """`hierfit predict --config …` runs the data module's own test split through Lightning."""
+    return command == "predict" and any(a.partition("=")[0] in ("-c", "--config", "--ckpt_path") for a in arguments)
+
+
 def _usage() -> str:
     commands = {**_TRAINING, **{name: text for name, (_, text) in _LIGHT.items()}}
     width = max(map(len, commands))
@@ -104,9 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(_usage())
         elif command == "--version":
             print(f"hierfit {__version__}")
-        elif command in _LIGHT:
+        elif command in _LIGHT and not _is_lightnings(command, rest):
             _call(_LIGHT[command][0], rest)
-        elif command in _TRAINING:
+        elif command in _TRAINING or command in _LIGHT:
             _call("hierfit.run.session:run", [command, *rest])
         else:
             from difflib import get_close_matches

@@ -149,6 +149,25 @@ def best_path(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     return taxonomy.paths(leaves[means.argmax(dim=1)])
 
 
+def confident_depth(paths: Tensor, probabilities: Tensor, least: float) -> Tensor:
+    """Paths cut below the deepest node that is probable enough; below none, nothing is left.
+
+    Every level is looked at on its own: a genus of 0.9 stands whatever its family has. What ``least`` is worth depends
+    on the probabilities' being calibrated. O(B·L).
+
+    Args:
+        paths: [B, L] node ids, −1 past the end.
+        probabilities: [B, L] of these nodes; what stands past the end is not read.
+        least: From 0 to 1.
+
+    Returns:
+        [B, L] node ids, −1 below the deepest node of at least this probability.
+    """
+    sure = (probabilities >= least) & (paths >= 0)
+    at_or_below = sure.flip(1).cumsum(dim=1).flip(1) > 0
+    return paths.masked_fill(~at_or_below, -1)
+
+
 DECODERS: dict[str, Decoder] = {
     "per_level": per_level_argmax,
     "rollup": leaf_rollup,

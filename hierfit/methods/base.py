@@ -16,6 +16,7 @@ from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
+from hierfit.inference.head import Head
 from hierfit.losses.objective import Objective
 from hierfit.losses.whole_batch import mean_over_processes, processes
 from hierfit.metrics import hierarchy_metrics
@@ -69,6 +70,11 @@ class Method(LightningModule):
 
     def write_artifacts(self, folder: Path) -> None:
         """Writes what other programs can open (an adapter, say) into the run's folder, with the tested weights."""
+
+    def head(self) -> Head | None:
+        """What predicts with what was learnt, without Lightning and without the data: `hierfit predict` and `export`
+        work with it. None where the method cannot be written as one; it then predicts through Lightning alone."""
+        return None
 
     def transfer(self, task: Task) -> nn.Module:
         """What scores other classes with what was learnt; the method itself stays as it is.

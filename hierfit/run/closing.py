@@ -26,6 +26,7 @@ _LEFT = (
     "test_logits.safetensors",
     "taxonomy.csv",
     "embeddings.safetensors",
+    "predictor",
     "adapter",
     "checkpoints",
     "controls",
@@ -56,9 +57,8 @@ def print_closing(folder: Path, card: ResultCard, console: Console | None = None
         f"[bold]Again[/]       {program} results {where}",
         f"[bold]Next[/]        make train EXP={escape(card.experiment)} SEED={card.seed + 1}",
     ]
-    if trained:
-        checkpoint = f"{where}/checkpoints/selected.ckpt"
-        lines.append(f"            {program} predict --config {where}/config.yaml --ckpt_path {checkpoint}")
+    if (folder / "predictor").exists():
+        lines.append(f"            {program} predict {where} IMAGE…")
     console.print()
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

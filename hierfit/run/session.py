@@ -34,6 +34,7 @@ from hierfit.run.folder import control_folder, discarded_unless_started, new_run
 from hierfit.run.loggers import WandbMode, loggers
 from hierfit.run.logits import KeepTestLogits
 from hierfit.run.predictions import WritePredictions
+from hierfit.run.predictor import KeepPredictor
 from hierfit.run.quiet import quieten
 from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
@@ -139,7 +140,12 @@ class Session(LightningCLI):
         self.target_cards: list[ResultCard] = []
         callbacks: list[Callback] = [CheckTargets(), SaveSettings(self.folder, settings), *self.watchers]
         if self.subcommand in ("fit", "test"):
-            callbacks += [KeepTestLogits(self.folder), WriteArtifacts(self.folder), self.writer]
+            callbacks += [
+                KeepTestLogits(self.folder),
+                WriteArtifacts(self.folder),
+                self.writer,
+                KeepPredictor(self.folder),
+            ]
         if self.subcommand == "predict":
             callbacks.append(WritePredictions(self.folder))
         trains = self.subcommand == "fit" and self.model.trains

@@ -6,37 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import AdamW, Optimizer
 
 from hierfit.data.batch import Task
+from hierfit.inference.head import Growth, Head
+from hierfit.methods.adapters import Blend
 from hierfit.methods.baseline import Baseline
 from hierfit.methods.cosine import scaled_cosine
 from hierfit.methods.values import check_values
-
-
-class Blend(nn.Module):
-    """``v′ = norm(r·relu(W₂ relu(W₁v)) + (1 − r)·v)``.
-
-    Without biases the bottleneck is homogeneous of degree one, so the length of v cancels: on L2-normalised
-    features it is the very function that the paper puts on raw ones.
-
-    Args:
-        width: d of the features.
-        hidden: Width of the bottleneck.
-        ratio: r.
-    """
-
-    def __init__(self, width: int, hidden: int, ratio: float) -> None:
-        super().__init__()
-        self.ratio = ratio
-        self.down = nn.Linear(width, hidden, bias=False)
-        self.up = nn.Linear(hidden, width, bias=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Features ``[n, d]`` to adapted ones, L2-normalised."""
-        adapted = F.relu(self.up(F.relu(self.down(features))))
-        return F.normalize(self.ratio * adapted + (1 - self.ratio) * features, dim=-1)
 
 
 class BlendedClassifier(nn.Module):
@@ -110,6 +87,12 @@ class CLIPAdapter(Baseline):
         own = self.classifier
         assert isinstance(own, BlendedClassifier)
         return BlendedClassifier(task.text, own.scale, own.image, own.node)
+
+    def head(self) -> Head:
+        """Blended nodes; the text of new ones is blended as well."""
+        own = self.classifier
+        assert isinstance(own, BlendedClassifier)
+        return Head(own.node(own.text), own.scale, image=own.image, growth=Growth(own.node))
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """AdamW."""

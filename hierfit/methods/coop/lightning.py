@@ -12,6 +12,7 @@ from torch.optim import SGD, Optimizer
 from hierfit.backbone import Backbone, node_texts
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
+from hierfit.inference.head import Growth, Head
 from hierfit.methods.baseline import Baseline, trained_nodes
 from hierfit.methods.coop.prompts import PromptClassifier
 from hierfit.methods.values import check_values
@@ -115,6 +116,14 @@ class CoOp(Baseline):
             found = self.make_classifier(task)
         found.context.copy_(own.context)
         return found
+
+    def head(self) -> Head:
+        """The nodes' prompts as they were read; a shared context stands before new names as well."""
+        hparams: Any = self.hparams
+        own = self.classifier
+        assert isinstance(own, PromptClassifier)
+        growth = None if hparams.class_specific else Growth(context=own.context, name=hparams.name)
+        return Head(own.nodes(), own.scale, growth=growth)
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """SGD."""

@@ -114,6 +114,22 @@ def save_adapter(backbone: Backbone, folder: Path) -> None:
         draft.replace(folder)
 
 
+def open_adapter(backbone: Backbone, folder: Path) -> None:
+    """Puts a saved adapter on a backbone, in place: `backbone.model` becomes a `PeftModel`.
+
+    Raises:
+        UserError: It does not fit.
+    """
+    from peft import PeftModel
+
+    try:
+        backbone.model = PeftModel.from_pretrained(backbone.model, folder)
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        summary = f"the adapter in {folder} does not fit the backbone {backbone.source!r}"
+        raise UserError(summary, [reason]) from error
+
+
 def _names(model: nn.Module, choice: LoraChoice) -> list[str]:
     """Full names of the matrices that get LoRA; the pooling heads and projections are never among them."""
     found = []

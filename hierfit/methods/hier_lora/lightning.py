@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.data.batch import Batch, Task
 from hierfit.errors import UserError
+from hierfit.inference.head import Growth, Head
 from hierfit.losses.objective import Objective
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import scaled_cosine
@@ -150,6 +151,10 @@ class HierLoRA(Method):
         hparams: Any = self.hparams
         nodes = task.text if self.encoder is None else NodeEncoder(self.backbone, task.prompts, hparams.text_chunk)
         return TextClassifier(self.backbone, nodes, self.log_scale.detach())
+
+    def head(self) -> Head:
+        """The nodes' text as the trained towers read it; they read new ones, too."""
+        return Head(self.nodes(), float(self.log_scale.exp()), growth=Growth())
 
     def describe(self) -> list[str]:
         """Where LoRA sits, what share of the parameters is trained, and the objective."""

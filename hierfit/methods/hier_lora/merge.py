@@ -35,19 +35,15 @@ def merge(arguments: Sequence[str]) -> None:
     source = options.backbone or json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
 
     import transformers
-    from peft import PeftModel
 
     from hierfit.backbone import Backbone
     from hierfit.backbone.saving import save_merged
+    from hierfit.methods.hier_lora.adapter import open_adapter
     from hierfit.run.quiet import quieten
 
     quieten()
     transformers.utils.logging.disable_progress_bar()
     backbone = Backbone.load(source)
-    try:
-        backbone.model = PeftModel.from_pretrained(backbone.model, folder)
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"the adapter in {folder} does not fit the backbone {source!r}", [reason]) from error
+    open_adapter(backbone, folder)
     save_merged(backbone, options.out)
     print(f"Written to {options.out}: use it as data.backbone, or with transformers.")

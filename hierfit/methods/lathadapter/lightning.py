@@ -19,6 +19,7 @@ from hierfit.geometry import GeometryName, Space
 from hierfit.geometry.embeddings import Embeddings
 from hierfit.geometry.manifold import audit_manifold_parameters
 from hierfit.geometry.optim import RiemannianAdamW
+from hierfit.inference.head import Growth, Head
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.losses.levels import deepest_label
 from hierfit.losses.objective import Objective
@@ -181,6 +182,13 @@ class LatHAdapter(Method):
         if own.residuals is not None:
             nodes = F.normalize(nodes + own.residual_ratio * own.residuals.carried(task.taxonomy), dim=-1)
         return CosineClassifier(own.image_adapter, nodes, own.logit_scale)
+
+    def head(self) -> Head:
+        """Adapted nodes. A new one is adapted too, and under ``tree`` takes what its parent takes."""
+        own = self.classifier
+        residuals = own.residuals
+        inherited = own.residual_ratio * residuals() if residuals is not None and residuals.kind == "tree" else None
+        return Head(own.nodes(), own.logit_scale, image=own.image_adapter, growth=Growth(own.text_adapter, inherited))
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Logs the health of the latent space with every line of the curves, and at the end of an epoch."""

@@ -8,37 +8,13 @@ from torch import Tensor, nn
 
 from hierfit.geometry.manifold import ManifoldPoints
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
+from hierfit.methods.adapters import ResidualAdapter
 from hierfit.methods.cosine import scaled_cosine
 from hierfit.methods.lathadapter.attributes import SoftPrompts, spread_points
 from hierfit.methods.lathadapter.residuals import Residuals
 
 START_NORM = 1.2
 """Mean norm of projected features at the start: inside the clip radius, so radii can grow and shrink."""
-
-
-class ResidualAdapter(nn.Module):
-    """``v′ = norm(v + ratio·(W₂ relu(W₁v + b₁) + b₂))`` with W₂ = b₂ = 0 at the start, so that v′ = v.
-
-    Additive from zero, unlike CLIP-Adapter's mix ``αA(v) + (1 − α)v``: that starts away from CLIP and, at
-    ratios of 0.5 and more, forgets unseen classes.
-
-    Args:
-        width: d of the features.
-        hidden: Width of the bottleneck.
-        ratio: Share of the adapter's output that is added.
-    """
-
-    def __init__(self, width: int, hidden: int, ratio: float) -> None:
-        super().__init__()
-        self.ratio = ratio
-        self.down = nn.Linear(width, hidden)
-        self.up = nn.Linear(hidden, width)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """L2-normalised features ``[n, d]`` to adapted ones, L2-normalised again."""
-        return F.normalize(features + self.ratio * self.up(F.relu(self.down(features))), dim=-1)
 
 
 class AdaptedClassifier(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from hierfit.data.batch import Task
+from hierfit.inference.head import Head
 from hierfit.methods.baseline import Baseline, trained_nodes
 from hierfit.methods.cosine import scaled_cosine
 from hierfit.methods.values import check_values
@@ -81,6 +82,17 @@ class LinearProbe(Baseline):
         hparams: Any = self.hparams
         scale = task.logit_scale if hparams.scale is None else hparams.scale
         return Probe(task.text, trained_nodes(task), scale, hparams.init == "text", hparams.bias)
+
+    def head(self) -> Head:
+        """The weights as nodes, of whatever length they are; there are none for new ones."""
+        own = self.classifier
+        assert isinstance(own, Probe)
+        bias = (
+            None
+            if own.bias is None
+            else own.scale * own.text.new_zeros(len(own.text)).index_copy(0, own.trained, own.bias)
+        )
+        return Head(own.text.index_copy(0, own.trained, own.weight), own.scale, bias=bias)
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """AdamW."""

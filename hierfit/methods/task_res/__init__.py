@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from hierfit.data.batch import Task
+from hierfit.inference.head import Head
 from hierfit.methods.baseline import Baseline, trained_nodes
 from hierfit.methods.cosine import scaled_cosine
 from hierfit.methods.values import check_values
@@ -74,6 +75,12 @@ class TaskRes(Baseline):
         """Text with residuals."""
         hparams: Any = self.hparams
         return ResidualClassifier(task.text, trained_nodes(task), task.logit_scale, hparams.alpha)
+
+    def head(self) -> Head:
+        """Nodes with their residuals."""
+        own = self.classifier
+        assert isinstance(own, ResidualClassifier)
+        return Head(own.nodes(), own.scale)
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """Adam."""

@@ -65,12 +65,25 @@ class CacheClassifier(nn.Module):
 
     def evidence(self, features: Tensor, beta: float) -> Tensor:
         """What the cache says of each node ``[B, N]``, before weighting."""
-        affinity = _affinity(self.keys, features, beta)
-        # Rows are nodes, so that adding up runs along memory; the last one collects what has no node.
-        sums = affinity.new_zeros(len(self.text) + 1, len(features))
-        for nodes in self.values:
-            sums = sums.index_add(0, nodes, affinity)
-        return (sums[:-1] / self.classes_below[:, None]).T
+        return evidence(features, self.keys, self.values, self.classes_below, beta)
+
+
+def evidence(features: Tensor, keys: Tensor, values: Tensor, classes_below: Tensor, beta: float) -> Tensor:
+    """What a cache says of each node ``[B, N]``, before weighting.
+
+    Args:
+        features: L2-normalised ``[B, d]``.
+        keys: Features of the cached images ``[n, d]``.
+        values: Node of each image on each level ``[L, n]``; N where there is none.
+        classes_below: What a node's sum is divided by ``[N]``.
+        beta: β.
+    """
+    affinity = _affinity(keys, features, beta)
+    # Rows are nodes, so that adding up runs along memory; the last one collects what has no node.
+    sums = affinity.new_zeros(len(classes_below) + 1, len(features))
+    for nodes in values:
+        sums = sums.index_add(0, nodes, affinity)
+    return (sums[:-1] / classes_below[:, None]).T
 
 
 @fp32_island

@@ -10,11 +10,19 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from hierfit.data.batch import Batch, Task
+from hierfit.inference.head import Cache, Head
 from hierfit.methods.base import Method
 from hierfit.methods.baseline import Baseline
 from hierfit.methods.tip_adapter.cache import CacheClassifier, InnerNodes
 from hierfit.methods.tip_adapter.search import SearchOnVal
 from hierfit.methods.values import check_values
+
+
+def _head(classifier: nn.Module) -> Head:
+    assert isinstance(classifier, CacheClassifier)
+    cache = classifier
+    kept = Cache(cache.keys, cache.values, cache.classes_below, cache.alpha, cache.beta)
+    return Head(cache.text, cache.scale, cache=kept)
 
 
 class TipAdapter(Method):
@@ -45,6 +53,10 @@ class TipAdapter(Method):
         hparams: Any = self.hparams
         with task.text.device:
             self.classifier = CacheClassifier(task, hparams.alpha, hparams.beta, hparams.inner_nodes, trained=False)
+
+    def head(self) -> Head:
+        """Text and cache."""
+        return _head(self.classifier)
 
     def configure_callbacks(self) -> list[Callback]:
         """The search, if asked for."""
@@ -109,6 +121,10 @@ class TipAdapterF(Baseline):
         """AdamW with the published eps."""
         hparams: Any = self.hparams
         return AdamW(parameters, lr=hparams.lr, weight_decay=hparams.weight_decay, eps=1e-4)
+
+    def head(self) -> Head:
+        """Text and cache."""
+        return _head(self.classifier)
 
     def configure_callbacks(self) -> list[Callback]:
         """The search, if asked for."""

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hierfit.data.batch import Batch, Task
+from hierfit.inference.head import Growth, Head
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import CosineClassifier, scaled_cosine
 
@@ -30,6 +31,10 @@ class ZeroShot(Method):
     def transfer(self, task: Task) -> nn.Module:
         """Cosines to the text of the other classes."""
         return CosineClassifier(nn.Identity(), task.text, task.logit_scale)
+
+    def head(self) -> Head:
+        """The text of the nodes, and of new ones."""
+        return Head(self.text, self.scale, growth=Growth())
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Nothing is trained.
