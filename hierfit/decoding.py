@@ -137,6 +137,20 @@ def best_path(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
         UserError: ``logits`` hold NaN or +inf.
     """
     taxonomy = taxonomy.to(logits.device)
+    means = path_means(logits, taxonomy)
+    return taxonomy.paths(taxonomy.leaves[means.argmax(dim=1)])
+
+
+def path_means(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Mean log-probability along the path to each leaf, each level normalised on its own; see `best_path`.
+
+    Args:
+        logits: [B, N] scores.
+        taxonomy: The tree, on the logits' device.
+
+    Returns:
+        [B, C] in nats, without gradient; −inf for a leaf with a masked node on its path.
+    """
     log_p = level_log_softmax(logits.detach(), taxonomy)
     above, *deeper = taxonomy.level_slices
     sums = [log_p[:, above]]
@@ -145,8 +159,7 @@ def best_path(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
         sums.append(log_p[:, nodes] + sums[-1].index_select(1, parents))
         above = nodes
     leaves = taxonomy.leaves
-    means = torch.cat(sums, dim=1).index_select(1, leaves) / (taxonomy.level[leaves] + 1)
-    return taxonomy.paths(leaves[means.argmax(dim=1)])
+    return torch.cat(sums, dim=1).index_select(1, leaves) / (taxonomy.level[leaves] + 1)
 
 
 def confident_depth(paths: Tensor, probabilities: Tensor, least: float) -> Tensor:

@@ -79,10 +79,6 @@ class ClassList:
         if inner:
             raise UserError("these classes are no leaves, so that their scores would count twice", inner)
         nodes = self.nodes.to(scores.device)
-        # Not −inf yet: of a family without a class, logsumexp would make NaN.
-        low = torch.finfo(torch.float32).min / 4
-        spread = scores.new_full(
-            (len(scores), tree.num_nodes), low, dtype=torch.promote_types(scores.dtype, torch.float32)
-        )
-        summed = leaf_marginals(spread.index_copy(1, nodes, scores.to(spread.dtype)), tree)
-        return summed.masked_fill(summed < low / 2, -torch.inf)
+        dtype = torch.promote_types(scores.dtype, torch.float32)
+        spread = torch.full((len(scores), tree.num_nodes), -torch.inf, dtype=dtype, device=scores.device)
+        return leaf_marginals(spread.index_copy(1, nodes, scores.to(dtype)), tree)

@@ -21,7 +21,7 @@ class Answer:
 
     Attributes:
         path: Names, coarse to fine; empty where not even the coarsest level is sure enough.
-        probabilities: Of each of these among the nodes of its level, calibrated.
+        probabilities: Of each of these among the nodes of its level, as the decoder sees them, calibrated.
     """
 
     path: tuple[str, ...]
@@ -92,7 +92,7 @@ def answers(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration, questi
     """
     if question.within:
         logits = logits.masked_fill(~_around(taxonomy, taxonomy.resolve(question.within)), -torch.inf)
-    chances = calibration.probabilities(logits, taxonomy)
+    chances = calibration.probabilities(logits, taxonomy, question.decoder)
     decode = DECODERS[question.decoder]
     deepest = taxonomy.num_levels if question.rank is None else taxonomy.levels.index(question.rank) + 1
     found: list[list[Answer]] = [[] for _ in logits]

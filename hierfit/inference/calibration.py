@@ -4,82 +4,116 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hierfit.decoding import level_log_softmax
+from hierfit.decoding import DECODERS, level_log_softmax
+from hierfit.inference.belief import BELIEFS
 from hierfit.taxonomy import Taxonomy
 
-_HOTTEST, _STEPS = 20.0, 30
+_HOTTEST, _STEPS = 20.0, 24
+_ENOUGH = 4096  # images to fit one number on
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Temperatures of the levels.
+    """Temperatures of what each decoder believes of the nodes of each level.
 
     Attributes:
-        temperature: By level name; 1 where nothing was labelled.
+        temperature: By decoder and level; a level that is not named has 1.
         images: Of the validation split that they were fitted on; 0 when there was none.
-        error: Expected calibration error of each level on it, before and after.
+        error: Expected calibration error of the decoder's answers there, before and after; see
+            `expected_calibration_error`.
     """
 
-    temperature: Mapping[str, float]
+    temperature: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     images: int = 0
-    error: Mapping[str, tuple[float, float]] | None = None
+    error: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Calibration:
-        """Fits each level on its own.
+        """Fits each decoder's levels, each on its own.
 
         Args:
-            logits: ``[n, N]`` of validation images.
+            logits: ``[n, N]`` of validation images; of very many, every k-th is looked at.
             paths: Their labels ``[n, L]``, −1 where unknown.
             taxonomy: The tree.
         """
-        logits, errors, temperature = logits.float(), {}, {}
-        for depth, (name, nodes) in enumerate(zip(taxonomy.levels, taxonomy.level_slices, strict=True)):
-            known = paths[:, depth] >= 0
-            temperature[name] = 1.0
-            if known.any() and nodes.stop - nodes.start > 1:
-                scores, labels = logits[known, nodes], paths[known, depth] - nodes.start
-                found = temperature[name] = fit_temperature(scores, labels)
-                errors[name] = (_error(scores, labels), _error(scores / found, labels))
-        return cls(temperature, len(logits), errors)
+        count, step = len(logits), max(1, len(logits) // _ENOUGH)
+        logits, paths = logits[::step].float(), paths[::step]
+        temperature: dict[str, dict[str, float]] = {}
+        error: dict[str, dict[str, tuple[float, float]]] = {}
+        for decoder, belief in BELIEFS.items():
+            before = belief(logits, taxonomy)
+            temperature[decoder] = {
+                level: fit_temperature(before[known][:, nodes], paths[known, depth] - nodes.start)
+                for depth, (level, nodes) in enumerate(zip(taxonomy.levels, taxonomy.level_slices, strict=True))
+                if (known := paths[:, depth] >= 0).any() and nodes.stop - nodes.start > 1
+            }
+            after = cls(temperature).probabilities(logits, taxonomy, decoder)
+            predicted = DECODERS[decoder](logits, taxonomy)
+            errors = [calibration_errors(chances, predicted, paths) for chances in (before.exp(), after)]
+            error[decoder] = {
+                level: (errors[0][depth], errors[1][depth])
+                for depth, level in enumerate(taxonomy.levels)
+                if level in temperature[decoder]
+            }
+        return cls(temperature, count, error)
 
-    def probabilities(self, logits: Tensor, taxonomy: Taxonomy) -> Tensor:
+    def probabilities(self, logits: Tensor, taxonomy: Taxonomy, decoder: str) -> Tensor:
         """Calibrated probability of each node among those of its level ``[B, N]``; a logit of −inf has none."""
-        by_level = logits.new_tensor([self.temperature[level] for level in taxonomy.levels])
-        scaled = logits / by_level.repeat_interleave(logits.new_tensor(taxonomy.level_sizes).long())
-        return level_log_softmax(scaled, taxonomy).exp()
+        of_level = self.temperature.get(decoder, {})
+        sizes = zip(taxonomy.levels, taxonomy.level_sizes, strict=True)
+        by_node = [of_level.get(level, 1.0) for level, size in sizes for _ in range(size)]
+        return level_log_softmax(BELIEFS[decoder](logits, taxonomy) / logits.new_tensor(by_node), taxonomy).exp()
 
     def plain(self) -> dict[str, Any]:
         """For a JSON file."""
-        return {"temperature": dict(self.temperature), "images": self.images, "error": self.error}
+        return {"temperature": self.temperature, "images": self.images, "error": self.error}
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The T that minimises the cross-entropy of ``logits / T`` (Guo et al., ICML 2017), within 1/20 … 20.
+def fit_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
+    """The T that minimises the cross-entropy of ``softmax(x / T)`` (Guo et al., ICML 2017), within 1/20 … 20.
 
     One more image is thought of whose label is drawn at random: without it, a model that makes no mistake on a few
-    images would be given T = 0, and no doubt ever after. Convex in 1/T, so bisection of the slope: O(30·n·C).
+    images would be given T = 0, and no doubt ever after. Convex in 1/T, so bisection of the slope: O(24·n·C).
 
     Args:
-        logits: ``[n, C]``.
+        log_probabilities: x ``[n, C]``, or any logits.
         labels: ``[n]``.
     """
-    logits = logits.double()
-    weight = 1 / (len(logits) + 1)
-    label = logits.gather(1, labels[:, None]).mean()
-    wanted = (1 - weight) * label + weight * logits.mean()
+    # Nothing is as improbable as that; −inf times 0 would be no number.
+    x = log_probabilities.clamp_min(-1e4)
+    weight = 1 / (len(x) + 1)
+    label = x.gather(1, labels[:, None]).mean()
+    wanted = (1 - weight) * label + weight * x.mean()
     low, high = -math.log(_HOTTEST), math.log(_HOTTEST)  # of 1/T
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        slope = ((logits * math.exp(middle)).softmax(dim=1) * logits).sum(dim=1).mean() - wanted
+        slope = ((x * math.exp(middle)).softmax(dim=1) * x).sum(dim=1).mean() - wanted
         low, high = (low, middle) if slope > 0 else (middle, high)
     return math.exp(-(low + high) / 2)
+
+
+def calibration_errors(probabilities: Tensor, predicted: Tensor, target: Tensor) -> list[float]:
+    """Expected calibration error of the predicted nodes of each level, over samples labelled and predicted there.
+
+    Args:
+        probabilities: ``[n, N]``.
+        predicted: Node ids ``[n, L]``, −1 where the prediction has ended.
+        target: Node ids ``[n, L]``, −1 where unknown.
+
+    Returns:
+        L figures, NaN for a level without such samples.
+    """
+    chance = probabilities.gather(1, predicted.clamp_min(0))
+    counted = (predicted >= 0) & (target >= 0)
+    right = predicted == target
+    columns = zip(chance.T, right.T, counted.T, strict=True)
+    return [expected_calibration_error(p[known], hit[known]) for p, hit, known in columns]
 
 
 def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> float:
@@ -89,13 +123,12 @@ def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = 15
         confidence: Probability of what is predicted ``[n]``.
         right: Whether it is right ``[n]`` bool.
         bins: Number of bins.
+
+    Returns:
+        A share; NaN without samples.
     """
+    if not len(confidence):
+        return math.nan
     place = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins, dtype=torch.float64)
-    gap.index_add_(0, place, confidence.double() - right.double())
+    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, confidence.double() - right.double())
     return float(gap.abs().sum() / len(confidence))
-
-
-def _error(logits: Tensor, labels: Tensor) -> float:
-    confidence, best = logits.softmax(dim=1).max(dim=1)
-    return expected_calibration_error(confidence, best == labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import Literal, TextIO
 
@@ -24,21 +25,30 @@ class AsTable:
 
     def __init__(self, file: TextIO, levels: Sequence[str], top: int) -> None:
         self._console = Console(file=file) if file.isatty() else Console(file=file, width=120)
-        self._table = Table(box=None, pad_edge=False, header_style="bold")
-        self._table.add_column("image", overflow="fold")
-        for level in levels:
-            self._table.add_column(level, overflow="fold")
+        self._levels = levels
+        self._rows: list[tuple[str, Sequence[Answer]]] = []
 
     def write(self, name: str, answers: Sequence[Answer]) -> None:
         """One image."""
-        for place, answer in enumerate(answers):
-            cells = zip(answer.path, answer.probabilities, strict=True)
-            shown = [Text.assemble(label, (f" {p:.2f}", "dim")) for label, p in cells] or [Text("unsure", "dim")]
-            self._table.add_row(Text("" if place else name), *shown)
+        self._rows.append((name, answers))
 
     def close(self) -> None:
-        """Prints."""
-        self._console.print(self._table)
+        """Prints; what all images' folders share is said once."""
+        folders = {os.path.dirname(name) for name, _ in self._rows}
+        shared = os.path.commonpath(folders) if folders and "" not in folders else ""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("image", overflow="fold")
+        for level in self._levels:
+            table.add_column(level, overflow="fold")
+        for name, answers in self._rows:
+            shown = os.path.relpath(name, shared) if shared else name
+            for place, answer in enumerate(answers):
+                cells = zip(answer.path, answer.probabilities, strict=True)
+                texts = [Text.assemble(label, (f" {p:.2f}", "dim")) for label, p in cells] or [Text("unsure", "dim")]
+                table.add_row(Text("" if place else shown), *texts)
+        if shared:
+            self._console.print(Text(f"in {shared}", "dim"), soft_wrap=True)
+        self._console.print(table)
 
 
 class AsCsv:

@@ -40,7 +40,7 @@ def segment_logsumexp(own: Tensor, below: Tensor, parent: Tensor) -> Tensor:
 
     Args:
         own: ``[B, m]``; −inf for a node that has nothing but its children.
-        below: ``[B, n]``.
+        below: ``[B, n]``; −inf for a child that has nothing.
         parent: Position in ``own`` of each column of ``below`` ``[n]``.
 
     Returns:
@@ -48,6 +48,7 @@ def segment_logsumexp(own: Tensor, below: Tensor, parent: Tensor) -> Tensor:
     """
     with torch.no_grad():
         top = own.scatter_reduce(1, parent.expand_as(below), below, "amax")
+        top = top.clamp_min(torch.finfo(top.dtype).min)  # of a family that has nothing −inf comes out, and not NaN
     children = (below - top.index_select(1, parent)).exp()
     return (own - top).exp().index_add(1, parent, children).log() + top
 

@@ -53,18 +53,17 @@ class KeepPredictor(Callback):
         write_kept(self.folder / FOLDER, Kept(tree, head, calibration, towers, templates, about))
 
     def _calibrated(self, trainer: Trainer, method: Method, data: HierarchicalDataModule) -> Calibration:
-        """Fitted on the validation split, on the first rank; without one, or on other ranks, all temperatures are 1."""
+        """Fitted on the validation split, on the first rank; without one, or on other ranks, nothing is."""
         tree = method.taxonomy.to("cpu")
-        none = Calibration(dict.fromkeys(tree.levels, 1.0))
         if not data.has_val:
-            return none
+            return Calibration()
         logits, paths = self._scored(trainer, method, data)
         if trainer.world_size > 1:
             self.folder.mkdir(parents=True, exist_ok=True)
             save_file({"logits": logits, "paths": paths}, self._part(trainer.global_rank))
             trainer.strategy.barrier("val-logits")
             if not trainer.is_global_zero:
-                return none
+                return Calibration()
             parts = [load_file(self._part(rank)) for rank in range(trainer.world_size)]
             logits, paths = (torch.cat([part[name] for part in parts]) for name in ("logits", "paths"))
             for rank in range(trainer.world_size):
