@@ -27,6 +27,13 @@ Decoders turn scores into paths, metrics compare paths:
     >>> from hierfit import per_level_argmax
     >>> TreeInconsistency(tree)(per_level_argmax(logits, tree), paths)  # a Laridae that is a Puffin
     tensor(0.5000)
+
+A trained model, from a run's folder or from what ``hierfit export`` wrote, is three lines:
+
+    >>> import hierfit
+    >>> model = hierfit.load("gulls")  # doctest: +SKIP
+    >>> model.predict(["a.jpg"])  # doctest: +SKIP
+    [Answer(path=('Laridae', 'Ivory gull'), probabilities=(0.98, 0.91))]
 """
 
 from __future__ import annotations
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
     from hierfit.decoding import best_path, leaf_rollup, level_log_softmax, per_level_argmax, top_down
     from hierfit.errors import UserError
     from hierfit.flat import ClassList
+    from hierfit.inference.predictor import load
     from hierfit.losses.modules import HiSCE, LeafCrossEntropy, LevelCrossEntropy, TreePathKL
     from hierfit.losses.objective import Objective
     from hierfit.metrics.collection import hierarchy_metrics
@@ -68,6 +76,7 @@ _HOMES = {
     "hierarchy_metrics": "metrics.collection",
     "leaf_rollup": "decoding",
     "level_log_softmax": "decoding",
+    "load": "inference.predictor",
     "per_level_argmax": "decoding",
     "top_down": "decoding",
 }
@@ -92,6 +101,7 @@ __all__ = [
     "hierarchy_metrics",
     "leaf_rollup",
     "level_log_softmax",
+    "load",
     "per_level_argmax",
     "top_down",
 ]

@@ -27,6 +27,10 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "hierfit.inference.command:predict",
         "what a run, or an exported model, says of images: paths with calibrated probabilities",
     ),
+    "export": (
+        "hierfit.inference.export:export",
+        "a run as one folder that loads without Lightning, with its model card; ONNX; the hub",
+    ),
     "data": (
         "hierfit.data.commands:data",
         "data sets and their cards: list, check, prompts, and a new card for your own folder",

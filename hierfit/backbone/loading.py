@@ -43,7 +43,7 @@ def load_parts(folder: Path, source: str) -> Parts:
     where = f"backbone {source!r} in {folder}"
     kind = read_json(folder / "config.json")[0]["model_type"]
     local: dict[str, Any] = {"local_files_only": True}
-    with _as_user_error(where, "weights or config.json"), _quiet(transformers):
+    with _as_user_error(where, "weights or config.json"), quiet(transformers):
         model, report = getattr(transformers, SUPPORTED[kind]).from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=True,
             output_loading_info=True, **local,
@@ -72,7 +72,7 @@ def load_text(source: str) -> TextInput:
 
     folder = find_folder(source)
     where = f"backbone {source!r} in {folder}"
-    with _as_user_error(where, "config.json"), _quiet(transformers):
+    with _as_user_error(where, "config.json"), quiet(transformers):
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     return _load_text(folder, config, where)
 
@@ -80,7 +80,7 @@ def load_text(source: str) -> TextInput:
 def _load_text(folder: Path, config: Any, where: str) -> TextInput:
     import transformers
 
-    with _as_user_error(where, "tokenizer"), _quiet(transformers):
+    with _as_user_error(where, "tokenizer"), quiet(transformers):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     return TextInput(tokenizer, config, where)
 
@@ -117,8 +117,8 @@ class _Hide(logging.Filter):
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Hides the progress bar of reading local weights, and two notes known to be harmless here."""
+def quiet(transformers: Any) -> Iterator[None]:
+    """Hides the progress bar of reading and writing local weights, and two notes known to be harmless here."""
     bars = transformers.utils.logging
     loggers = [logging.getLogger(f"transformers.{name}") for name in ("modeling_utils", "configuration_utils")]
     hide, had_bars = _Hide(), bars.is_progress_bar_enabled()

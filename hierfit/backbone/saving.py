@@ -7,11 +7,22 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from hierfit.backbone.loading import quiet
 from hierfit.backbone.model import Backbone
 from hierfit.backbone.source import find_folder
 from hierfit.errors import UserError
 
-_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "*.bin", "*.pt", "*.md")
+_WEIGHTS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "*.bin",
+    "*.pt",
+    "*.h5",
+    "*.msgpack",
+    "*.onnx",
+    "*.md",
+)
 
 
 def save_merged(backbone: Backbone, folder: Path) -> None:
@@ -22,6 +33,8 @@ def save_merged(backbone: Backbone, folder: Path) -> None:
     Raises:
         UserError: The folder exists already, or what the backbone was loaded from is gone.
     """
+    import transformers
+
     if folder.exists():
         raise UserError(f"{folder} exists already", hint="Name a new folder.")
     source = find_folder(backbone.source)
@@ -32,5 +45,6 @@ def save_merged(backbone: Backbone, folder: Path) -> None:
         model = copy.deepcopy(backbone.model)
         if hasattr(model, "merge_and_unload"):
             model = model.merge_and_unload(safe_merge=True)
-        model.save_pretrained(draft, safe_serialization=True)
+        with quiet(transformers):
+            model.save_pretrained(draft, safe_serialization=True)
         draft.replace(folder)

@@ -59,4 +59,4 @@ BELIEFS: dict[str, Belief] = {
     "top_down": of_descent,
     "best_path": of_paths,
 }
-"""From logits ``[B, N]`` to log-probabilities ``[B, N]`` within each level, by decoder; O(B·N). On the tree's device."""
+"""By decoder, from logits ``[B, N]`` on the tree's device to log-probabilities ``[B, N]`` within each level; O(B·N)."""

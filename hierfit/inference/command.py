@@ -14,7 +14,8 @@ from typing import TextIO, cast
 import torch
 
 from hierfit.atomic import whole_file
-from hierfit.data.encode import available_cores, with_progress
+from hierfit.data.encode import available_cores
+from hierfit.data.progress import with_progress
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.inference.answer import Answer, Question

@@ -45,10 +45,14 @@ class KeepPredictor(Callback):
         fingerprint = None if from_file else str(facts["backbone_fingerprint"])
         adapter = self.folder / "adapter"
         towers = Towers(str(facts["backbone"]), fingerprint, adapter=adapter if adapter.is_dir() else None)
-        templates = {level: group for level, group in data.card.templates.items() if level in tree.levels}
+        card = data.card
+        templates = {level: group for level, group in card.templates.items() if level in tree.levels}
         about = {
             "method": type(method).__name__,
-            "data": {key: facts[key] for key in ("card", "card_version", "shots")},
+            "data": {
+                **{key: facts[key] for key in ("card", "card_version", "shots")},
+                **{key: getattr(card, key) for key in ("title", "citation", "licence", "known_faults")},
+            },
         }
         write_kept(self.folder / FOLDER, Kept(tree, head, calibration, towers, templates, about))
 

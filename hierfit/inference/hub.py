@@ -1,0 +1,51 @@
+"""An exported model on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hierfit.errors import UserError
+
+
+def check_login() -> str:
+    """The account that is logged in.
+
+    Raises:
+        UserError: There is none, or the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import LocalTokenNotFoundError
+
+    try:
+        return str(HfApi().whoami()["name"])
+    except LocalTokenNotFoundError:
+        raise UserError("--push: nobody is logged in to the Hugging Face hub", hint="Run `hf auth login`.") from None
+    except Exception as error:  # whatever the HTTP library below huggingface_hub raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            "--push: the Hugging Face hub cannot be reached, or does not know this login",
+            [reason],
+            "Leave --push out; later, `hf upload OWNER/NAME FOLDER` does the same.",
+        ) from error
+
+
+def push(folder: Path, repository: str, private: bool = False) -> str:
+    """Uploads a folder as a model and returns its address.
+
+    Raises:
+        UserError: The hub refuses it.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    try:
+        address = api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message="hierfit export")
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{folder} is written, but could not be pushed to {repository!r}",
+            [reason],
+            f"`hf upload {repository} {folder}` tries again.",
+        ) from error
+    return str(address)
