@@ -151,7 +151,7 @@ def induced(true: Taxonomy, text: Tensor) -> StandIn:
     text = normalize(text - text[true.leaves].mean(dim=0), dim=-1)
     for upper, lower in reversed(list(zip(true.level_slices, true.level_slices[1:], strict=False))):
         inner = torch.arange(upper.start, upper.stop)[true.num_children[upper] > 0]
-        group = torch.from_numpy(_groups(text[lower].numpy(), len(inner)))
+        group = torch.from_numpy(grouped(text[lower].numpy(), len(inner)))
         parent[lower] = inner[group]
         sums = torch.zeros(len(inner), text.shape[1], dtype=text.dtype).index_add_(0, group, text[lower])
         text[inner] = normalize(sums, dim=-1)
@@ -159,7 +159,7 @@ def induced(true: Taxonomy, text: Tensor) -> StandIn:
     return _planted(true, nodes, parent.tolist(), true.levels)
 
 
-def _groups(vectors: np.ndarray, count: int) -> np.ndarray:
+def grouped(vectors: np.ndarray, count: int) -> np.ndarray:
     """Which of ``count`` groups each of n unit vectors is in ``[n]``, groups numbered as they first come."""
     n = len(vectors)
     above = np.arange(2 * n - count)

@@ -62,13 +62,13 @@ def _add_induce(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "features",
         metavar="FEATURES",
-        help="a feature bundle; or a .npy or .safetensors file with one [C, d] array (needs --names); or a data card "
-        "(needs text features by --backbone)",
+        help="a feature bundle; or a .npy or .safetensors file with one [C, d] array (needs --names); or a data card, "
+        "whose class names --backbone encodes",
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="the tree to write, as CSV")
     parser.add_argument("--levels", default="", metavar="SIZES", help="groups of each level, coarse to fine, as 5,20")
     parser.add_argument("--names", type=Path, metavar="FILE", help="a name for each row of the array, one a line")
-    parser.add_argument("--backbone", default="tiny-clip", help="whose text tower encodes a card's classes (tiny-clip)")
+    parser.add_argument("--backbone", default="tiny", help="whose text tower encodes a card's classes (tiny)")
 
 
 def _command(

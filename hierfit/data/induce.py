@@ -1,0 +1,202 @@
+"""``hierfit taxonomy induce``: a tree over classes, grown from their features by agglomerative clustering."""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from hierfit.data.bundle import FORMAT, Bundle, read_bundle
+from hierfit.data.trees import grouped
+from hierfit.errors import UserError
+from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.readers.source import read_text
+
+if TYPE_CHECKING:
+    from hierfit.data.card import DataCard
+
+
+class Classes(NamedTuple):
+    """What a tree is grown over: names [C], features [C, d], the name of their level, and where they come from."""
+
+    names: Sequence[str]
+    features: Tensor
+    level: str
+    origin: str
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command; writes the tree as CSV.
+
+    Raises:
+        UserError: There are no features, they do not fit the names, or the sizes of levels do not fit them.
+    """
+    classes = _classes(options)
+    sizes = _sizes(options.levels, len(classes.names))
+    tree = grow(classes.names, classes.features, sizes, classes.level)
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        tree.to_csv(options.out)
+    except OSError as error:
+        raise UserError(f"{options.out}: cannot be written: {error.strerror}") from None
+    print(f"{len(classes.names)} classes by {classes.origin}")
+    print(f"Written to {options.out}: {' / '.join(map(str, tree.level_sizes))} nodes")
+    print(f"`hierfit taxonomy show {options.out}` draws it.")
+
+
+def grow(names: Sequence[str], features: Tensor, sizes: Sequence[int], level: str = "class") -> Taxonomy:
+    """Classes brought together by features alone.
+
+    From the finest level up, the nodes of a level are put into groups by average linkage of cosine distances (UPGMA,
+    Sokal and Michener 1958); a group stands where the normalised mean of its members does, and is called after the
+    class nearest to that. Time and memory: O(C²).
+
+    Args:
+        names: [C] different names.
+        features: [C, d] of any length; what all share is taken out.
+        sizes: Groups of each level above the classes, coarse to fine.
+        level: Name of the classes' level.
+    """
+    vectors = features.double()
+    vectors = normalize(normalize(vectors, dim=-1) - normalize(vectors, dim=-1).mean(dim=0), dim=-1)
+    member = np.arange(len(names))  # which node of the level below each class is in
+    at = vectors
+    columns: list[np.ndarray] = []
+    for size in reversed(sizes):
+        group = torch.from_numpy(grouped(at.numpy(), size))
+        at = _group_means(at, group, size)
+        member = group.numpy()[member]
+        columns.insert(0, member)
+    called = [_called(names, vectors, column) for column in columns]
+    rows = [[*(names_of[column[i]] for names_of, column in zip(called, columns, strict=True)), name]
+            for i, name in enumerate(names)]  # fmt: skip
+    return Taxonomy.from_paths(rows, [*(f"group{i}" if len(sizes) > 1 else "group" for i in range(len(sizes))), level])
+
+
+def _group_means(vectors: Tensor, group: Tensor, count: int) -> Tensor:
+    """Normalised mean of each group ``[count, d]``."""
+    return normalize(torch.zeros(count, vectors.shape[1], dtype=vectors.dtype).index_add_(0, group, vectors), dim=-1)
+
+
+def _called(names: Sequence[str], vectors: Tensor, member: np.ndarray) -> list[str]:
+    """The names of groups: the class nearest to the mean, and how many others."""
+    groups = torch.from_numpy(member)
+    means = _group_means(vectors, groups, int(groups.max()) + 1)
+    near = (vectors * means[groups]).sum(dim=-1)
+    called = []
+    for group in range(len(means)):
+        members = np.flatnonzero(member == group)
+        centre = names[int(members[int(near[members].argmax())])]
+        called.append(f"{centre} and {len(members) - 1} more" if len(members) > 1 else f"{centre} alone")
+    return called
+
+
+def _sizes(text: str, classes: int) -> list[int]:
+    if not text:
+        return [max(2, round(classes**0.5))] if classes < 27 else [round(classes ** (1 / 3)), round(classes ** (2 / 3))]
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--levels {text}: expected whole numbers, coarse to fine, as 5,20") from None
+    bounds = [0, *sizes, classes]
+    if any(a >= b for a, b in pairwise(bounds)):
+        raise UserError(f"--levels {text}: sizes must grow, and stay below the {classes} classes")
+    return sizes
+
+
+def _classes(options: argparse.Namespace) -> Classes:
+    path = Path(options.features).expanduser()
+    if path.suffix in (".npy", ".safetensors"):
+        classes = _of_bundle(path) if _is_bundle(path) else _of_array(path, options.names)
+    else:
+        classes = _of_card(options.features, options.backbone)
+    if len(classes.names) < 3:
+        raise UserError(f"{options.features}: {len(classes.names)} classes are too few to group")
+    twice = [name for name, count in Counter(classes.names).items() if count > 1]
+    if twice:
+        raise UserError(f"{options.features}: several classes have one name", twice, "Give each a name of its own.")
+    if not torch.isfinite(classes.features).all():
+        raise UserError(f"{options.features}: the features hold NaN or infinity")
+    return classes
+
+
+def _is_bundle(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
+
+
+def _of_bundle(path: Path) -> Classes:
+    bundle = read_bundle(path)
+    tree = bundle.taxonomy
+    names = [row[-1] for row in bundle.paths]
+    if len(set(names)) < len(names):
+        names = [", ".join(row) for row in bundle.paths]
+    if bundle.text is not None:
+        return Classes(names, bundle.text.float(), tree.levels[-1], f"text features of {bundle.backbone}")
+    if bundle.node_text is not None:
+        leaves = tree.resolve(bundle.paths)
+        return Classes(names, bundle.node_text[leaves].float(), tree.levels[-1], f"text features of {bundle.backbone}")
+    return Classes(names, *_means(bundle, path), f"mean image features of {bundle.backbone}")
+
+
+def _means(bundle: Bundle, path: Path) -> tuple[Tensor, str]:
+    """Mean of each class over the training split with the most samples."""
+    training = [split for name, split in bundle.splits.items() if name.startswith("train")]
+    if not training:
+        raise UserError(f"{path}: there are neither text features nor a training split to average")
+    split = max(training, key=lambda split: len(split.labels))
+    labels, features = split.labels.long(), normalize(split.features.float(), dim=-1)
+    known = labels >= 0
+    sums = torch.zeros(len(bundle.paths), features.shape[1]).index_add_(0, labels[known], features[known])
+    empty = [bundle.paths[i][-1] for i in (sums.abs().sum(dim=-1) == 0).nonzero().flatten().tolist()]
+    if empty:
+        raise UserError(f"{path}: some classes have no training sample to stand for them", empty)
+    return sums, bundle.taxonomy.levels[-1]
+
+
+def _of_array(path: Path, names: Path | None) -> Classes:
+    try:
+        if path.suffix == ".npy":
+            arrays = {"": torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))}
+        else:
+            with safe_open(path, framework="pt") as file:
+                arrays = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no plain mapping)
+    except (OSError, ValueError, EOFError, TypeError, SafetensorError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be read as an array: {error}") from None
+    matrices = {key: array for key, array in arrays.items() if array.ndim == 2}
+    if len(matrices) != 1:
+        raise UserError(f"{path}: expected one [C, d] array, found {len(matrices)}: {', '.join(matrices) or 'none'}")
+    ((key, features),) = matrices.items()
+    if names is None:
+        raise UserError(f"{path}: its {len(features)} rows have no names", hint="Give --names FILE, a name a line.")
+    lines = [line.strip() for line in read_text(names).splitlines() if line.strip()]
+    if len(lines) != len(features):
+        raise UserError(f"{names} holds {len(lines)} names, but {path} {len(features)} rows")
+    return Classes(lines, features, "class", f"{key or 'the array'} of {path.name}")
+
+
+def _of_card(name: str, backbone: str) -> Classes:
+    from hierfit.backbone import Backbone, encode_nodes
+    from hierfit.data.card import load_card
+
+    card: DataCard = load_card(name)
+    leaves = [(card.tree.names[node],) for node in card.tree.leaves.tolist()]
+    if len(set(leaves)) < len(leaves):
+        leaves = [(card.tree.full_name(node, ", "),) for node in card.tree.leaves.tolist()]
+    level = card.tree.levels[-1]
+    flat = Taxonomy.from_paths(leaves, [level])  # prompts of the true tree would give its groups away
+    features = encode_nodes(Backbone.load(backbone), flat, {k: v for k, v in card.templates.items() if k == level})
+    return Classes(flat.names, features.float(), level, f"text features of {backbone}")
