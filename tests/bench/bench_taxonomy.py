@@ -2,7 +2,7 @@
 
 The tree is as deep and as uneven as WordNet's: a parent is drawn among the nodes so far, early ones more often.
 Figures are processor time of the whole way from the file to `Taxonomy` (detection, parsing, checks, index tensors),
-medians of the rounds; with it the doctor's, and the memory that a tree keeps.
+medians of the rounds; beside them the doctor's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import argparse
 import statistics
 import tempfile
 import time
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,11 +64,6 @@ def main(sizes: list[int], rounds: int) -> None:
                 given = read_given(options)
                 checked = seconds(lambda given=given: doctor.examine(given, list), 1)  # type: ignore[misc,arg-type]
                 print(f"  {form:14}{path.stat().st_size / 2**20:6.1f} MB{read:8.2f}{checked:9.2f}", flush=True)
-        tracemalloc.start()
-        tree = Taxonomy.of_plan(plan)
-        kept = tracemalloc.get_traced_memory()[0] + 8 * 8 * tree.num_nodes
-        tracemalloc.stop()
-        print(f"  index tensors and links: {kept / 2**20:.0f} MB")
 
 
 if __name__ == "__main__":

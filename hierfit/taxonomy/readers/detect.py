@@ -33,13 +33,13 @@ def detect(source: Source, options: Reading) -> Found:
     """
     if _NEWICK.match(source.text) or source.path.suffix.lower() in _NEWICK_NAMES:
         return Found("newick", "Newick, as it opens with a bracket")
-    if source.path.suffix.lower() == ".py" or indices.assigned(source.text):
-        return _python(source)
     if source.looks_like_json:
         return of_document(source, selected(source, options), "JSON")
-    if source.is_yaml or _is_yaml(source.text):
+    if source.is_yaml:
         return of_document(source, selected(source, options), "YAML")
     if source.path.suffix.lower() not in (".csv", ".tsv"):
+        if source.path.suffix.lower() == ".py" or indices.assigned(source.text):
+            return _python(source)
         if DRAWN.search(source.text):
             return Found("outline", "a drawn tree, by its ├── or |--")
         if re.search(r"^[ \t]+\S", source.text, re.MULTILINE):
@@ -51,13 +51,6 @@ def _python(source: Source) -> Found:
     if names := indices.assigned(source.text):
         return Found("indices", f"Python lists of numbers: {', '.join(names)}")
     raise UserError(f"{source.path}: there is no list of lists in this Python file", hint="It is read, never run.")
-
-
-def _is_yaml(text: str) -> bool:
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    return any(line.rstrip().endswith(":") or re.search(r": *\[.*\]$", line) for line in lines) and all(
-        re.match(r"\s*(?:- +\S|[^:]+:(?:\s|$))", line) for line in lines
-    )
 
 
 # Documents -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hierfit.taxonomy.readers.options import Reading
 from hierfit.taxonomy.readers.paths import torn
 
 NAME_KEYS = ("name", "label", "id", "title", "text")
+_NAME_KEYS = frozenset(NAME_KEYS)
 CHILD_KEYS = ("children", "child", "subclasses", "subcategories", "nodes")
 
 
@@ -41,6 +42,8 @@ def read_nested(value: Any, options: Reading) -> Links:
 
 def _named(pairs: Pairs) -> tuple[Any, Any] | None:
     """Name and children of a node written as {"name": …, "children": […]}; None for a plain mapping."""
+    if _NAME_KEYS.isdisjoint(key for key, _ in pairs):
+        return None
     keys = pairs.names()
     child_key = next((key for key in CHILD_KEYS if key in keys and isinstance(pairs.get(key), list | type(None))), None)
     name_key = next((key for key in NAME_KEYS if key in keys and not isinstance(pairs.get(key), list | None)), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hierfit.errors import UserError
@@ -33,25 +34,26 @@ def read_node_link(value: Any, source: Source, options: Reading) -> Links:
     labels: dict[str, str] = {}
     ids: list[str] = []
     for number, node in enumerate(nodes):
-        attributes = node if isinstance(node, Pairs) else Pairs([("id", node)])
-        name = next((attributes.get(k) for k in _ID_KEYS if attributes.get(k) is not None), None)
+        attributes = dict(node) if isinstance(node, Pairs) else {"id": node}
+        name = _first(attributes, _ID_KEYS)
         if name is None or isinstance(name, list):
             faults.append(f"nodes[{number}]: a node needs an 'id'")
             continue
         ids.append(as_name(name, faults))
-        label = next((attributes.get(k) for k in _LABEL_KEYS if attributes.get(k) is not None), None)
+        label = _first(attributes, _LABEL_KEYS)
         if label is not None and not isinstance(label, list) and label != ids[-1]:
             labels[ids[-1]] = as_name(label, faults)
     pairs = []
     known = set(ids)
     for number, link in enumerate(value.get(key)):
-        ends = [link.get("source"), link.get("target")] if isinstance(link, Pairs) else link
+        named = dict(link) if isinstance(link, Pairs) else {}
+        ends = [named.get("source"), named.get("target")] if named else link
         if not isinstance(ends, list) or len(ends) != 2 or any(end is None or isinstance(end, list) for end in ends):
             faults.append(f"{key}[{number}]: a link needs a 'source' and a 'target'")
             continue
-        above, below = (as_name(end, faults) for end in ends)
-        unknown = [end for end in (above, below) if end not in known]
-        if unknown:
+        above, below = as_name(ends[0], faults), as_name(ends[1], faults)
+        if above not in known or below not in known:
+            unknown = [end for end in (above, below) if end not in known]
             faults.append(f"{place_of(*unknown)}: {key}[{number}]: there is no node {', '.join(map(repr, unknown))}")
         else:
             pairs.append((above, below))
@@ -66,6 +68,14 @@ def _levels(value: Pairs) -> list[str] | None:
     graph = value.get("graph")
     levels = graph.get("levels") if isinstance(graph, Pairs) else None
     return levels if is_list(levels) and levels and all(isinstance(level, str) for level in levels) else None
+
+
+def _first(attributes: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """The value of the first key that is there; None if none is."""
+    for key in keys:
+        if (value := attributes.get(key)) is not None:
+            return value
+    return None
 
 
 def _upwards(pairs: list[tuple[str, str]]) -> bool:

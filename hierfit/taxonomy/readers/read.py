@@ -74,6 +74,7 @@ def read_given(options: Reading, placed: bool = False) -> Given:
 def given_of(source: Source, options: Reading) -> Given:
     """What a text says, see `read_given`."""
     found = Found(options.format, "as asked for") if options.format else detect(source, options)
+    _refuse_idle_options(found.format, source, options)
     form = _READERS[found.format](source, options)
     if options.parents == "first":
         form = form.with_first_parents()
@@ -84,16 +85,24 @@ def given_of(source: Source, options: Reading) -> Given:
     return Given(str(source.path), found.format, found.why, form)
 
 
-def _is_document(source: Source) -> bool:
-    return source.looks_like_json or source.is_yaml
+def _refuse_idle_options(form: str, source: Source, options: Reading) -> None:
+    """What is told and would change nothing was meant for another file."""
+    of_python = form == "indices" and indices.assigned(source.text)
+    idle = {
+        "select": options.select is not None and not (source.is_document or of_python),
+        "columns": options.columns and (source.is_document or form in ("newick", "outline", "list", "ranks")),
+        "names": options.names and form not in ("child-parent", "parent-child", "node-link", "indices"),
+    }
+    if told := [name for name, is_idle in idle.items() if is_idle]:
+        raise UserError(f"{source.path}: {', '.join(told)} cannot be used with the format {form}")
 
 
 def _paths(source: Source, options: Reading) -> Form:
-    return _rows_of_document(source, options, False) if _is_document(source) else read_paths(source, options, "paths")
+    return _rows_of_document(source, options, False) if source.is_document else read_paths(source, options, "paths")
 
 
 def _leaf_first(source: Source, options: Reading) -> Form:
-    if _is_document(source):
+    if source.is_document:
         return _rows_of_document(source, options, True)
     return read_paths(source, options, "leaf-first")
 
@@ -112,13 +121,13 @@ def _rows_of_document(source: Source, options: Reading, leaf_first: bool) -> Row
 
 
 def _child_parent(source: Source, options: Reading) -> Form:
-    if _is_document(source):
+    if source.is_document:
         return _links_of_document(source, options)
     return read_edges(source, options, "child-parent")
 
 
 def _parent_child(source: Source, options: Reading) -> Form:
-    if _is_document(source):
+    if source.is_document:
         raise UserError(f"{source.path}: parent-child is a format of tables; JSON gives the child first")
     return read_edges(source, options, "parent-child")
 
@@ -172,7 +181,7 @@ def _node_link(source: Source, options: Reading) -> Form:
 
 
 def _indices(source: Source, options: Reading) -> Form:
-    if _is_document(source):
+    if source.is_document:
         cells, where = indices.from_document(selected(source, options))
     elif indices.assigned(source.text):
         cells, where = indices.from_python(source, options)
@@ -183,13 +192,13 @@ def _indices(source: Source, options: Reading) -> Form:
 
 
 def _ranks(source: Source, options: Reading) -> Form:
-    if _is_document(source):
+    if source.is_document:
         return read_records(selected(source, options), options)
     return read_rank_table(source, options)
 
 
 def _list(source: Source, options: Reading) -> Form:
-    if _is_document(source):
+    if source.is_document:
         return nested.read_nested(selected(source, options), options)
     table = source.table
     header = table.header(options.header, str(source.path))

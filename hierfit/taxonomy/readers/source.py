@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,8 @@ from hierfit.taxonomy.readers.document import read_json, read_yaml
 from hierfit.taxonomy.readers.table import Table, split
 
 _YAML = (".yaml", ".yml")
+_YAML_LINE = re.compile(r"\s*(?:- +\S|[^:]+:(?:\s|$))")
+_OPENS = re.compile(r":\s*$|: *\[.*\]$")  # a key with what it holds below it, or beside it in brackets
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,19 @@ class Source:
         """Whether it opens like a JSON object or list."""
         return self.text.lstrip()[:1] in ("{", "[") and self.path.suffix.lower() not in _YAML
 
-    @property
+    @cached_property
     def is_yaml(self) -> bool:
-        """Whether its name says YAML."""
-        return self.path.suffix.lower() in _YAML
+        """Whether its name says YAML, or its lines can hardly be anything else."""
+        suffix = self.path.suffix.lower()
+        if suffix in _YAML or suffix in (".csv", ".tsv", ".py") or self.looks_like_json:
+            return suffix in _YAML
+        lines = [line for line in self.text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        return any(_OPENS.search(line) for line in lines) and all(_YAML_LINE.match(line) for line in lines)
+
+    @property
+    def is_document(self) -> bool:
+        """Whether it is JSON or YAML."""
+        return self.looks_like_json or self.is_yaml
 
 
 def read_text(path: Path) -> str:
