@@ -124,7 +124,9 @@ def gather(paths: Sequence[Path], row: str | None = None, control: str | None = 
         UserError: Nothing has finished there, or there is no such row; see also `summarise`.
     """
     files = list({file.resolve(): file for path in paths for file in find_cards(path)}.values())
-    runs = [Run(file.parent, ResultCard.read(file)) for file in files]
+    runs = [run for run in (Run(file.parent, ResultCard.read(file)) for file in files) if run.card.metrics]
+    if not runs:
+        raise UserError("No run here was tested, so there is nothing to report.", hint="hierfit test tests one.")
     names = list(dict.fromkeys(run.card.row for run in runs))
     unknown = [name for name in (row, control) if name is not None and name not in names]
     if unknown:

@@ -44,12 +44,17 @@ def report(arguments: Sequence[str]) -> None:
 
 def write_page(evidence: Evidence, found: Sequence[Section | Omitted], out: Path, runs: Sequence[Path]) -> None:
     """Writes the page, whole or not at all."""
+    text = page_of(evidence, found, runs)
+    with whole_file(out) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def page_of(evidence: Evidence, found: Sequence[Section | Omitted], runs: Sequence[Path]) -> str:
+    """The text of the page."""
     from hierfit.report.html.page import page
 
     card, group = evidence.focus.card, evidence.group
-    text = page(f"{card.row} on {group.data}", group.title, found, f"hierfit report {' '.join(map(str, runs))}")
-    with whole_file(out) as draft:
-        draft.write_text(text, encoding="utf-8")
+    return page(f"{card.row} on {group.data}", group.title, found, f"hierfit report {' '.join(map(str, runs))}")
 
 
 def write_figures(found: Sequence[Section | Omitted], folder: Path) -> int:
@@ -62,7 +67,7 @@ def write_figures(found: Sequence[Section | Omitted], folder: Path) -> int:
         for kind in _KINDS:
             stamp = {"Date": None} if kind == "svg" else None
             with whole_file(folder / f"{picture.name}.{kind}") as draft, rc_context({"svg.hashsalt": picture.name}):
-                drawing.savefig(draft, format=kind, dpi=200, metadata=stamp)
+                drawing.savefig(draft, format=kind, dpi=200, bbox_inches="tight", pad_inches=0.04, metadata=stamp)
     return len(pictures)
 
 

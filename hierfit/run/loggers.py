@@ -24,6 +24,14 @@ def has_wandb_key() -> bool:
     return known.authenticators("api.wandb.ai") is not None
 
 
+def wants_report(wandb: WandbMode) -> bool:
+    """Whether W&B gets tables and figures beside the curves: it was asked for by name, or somebody is logged in."""
+    if wandb == "auto":
+        named = os.environ.get("WANDB_MODE")
+        return named in ("online", "offline") if named else has_wandb_key()
+    return wandb != "disabled"
+
+
 def loggers(folder: Path, wandb: WandbMode, experiment: str, row: str) -> list[Logger]:
     """Loggers of a run.
 

@@ -31,7 +31,7 @@ from hierfit.run.check import check_settings
 from hierfit.run.closing import print_closing
 from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.folder import control_folder, discarded_unless_started, new_run_folder
-from hierfit.run.loggers import WandbMode, loggers
+from hierfit.run.loggers import WandbMode, loggers, wants_report
 from hierfit.run.logits import KeepTestLogits
 from hierfit.run.predictions import WritePredictions
 from hierfit.run.predictor import KeepPredictor
@@ -50,7 +50,7 @@ KEYS: dict[str, tuple[Any, Any, str]] = {
     ),
     "runs": (str, "runs", "Folder under which runs are kept."),
     "folder": (str | None, None, "The run's folder; default: a new one under runs."),
-    "wandb": (WandbMode, "auto", "auto: online when a key is configured, else offline."),
+    "wandb": (WandbMode, "auto", "auto: online when a key is configured, else offline, with curves only."),
     "test": (
         bool,
         True,
@@ -153,7 +153,9 @@ class Session(LightningCLI):
             callbacks.append(SelectOnVal(self.folder))
         trainer = self.config_init[self.subcommand].trainer
         trainer.callbacks = [*(trainer.callbacks or []), *callbacks]
-        trainer.logger = loggers(self.folder, config.wandb, config.name, self.row) if trains else False
+        # What is only tested has no curves, but W&B may want to compare it.
+        logged = trains or (self.subcommand == "fit" and wants_report(config.wandb))
+        trainer.logger = loggers(self.folder, config.wandb, config.name, self.row) if logged else False
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
@@ -172,6 +174,10 @@ class Session(LightningCLI):
             self.writer.write_untested(self.trainer, model)
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
+                if self.writer.card is not None and self.writer.card.metrics and wants_report(self.config.fit.wandb):
+                    from hierfit.run.wandb_report import log_report
+
+                    log_report(logger.experiment, self.folder, self.writer.card)
                 logger.experiment.finish()  # the next run of this process needs its own
 
     def test(self, model: Method, datamodule: HierarchicalDataModule, **kwargs: Any) -> None:

@@ -17,7 +17,7 @@ def reliability_diagram(levels: Mapping[str, Reliability], title: str) -> Drawn:
         levels: Coarse to fine.
         title: Above it.
     """
-    figure = new_figure(COLUMN, 3.7)
+    figure = new_figure(COLUMN, 4.3)
     axes = figure.add_subplot()
     axes.plot([0, 100], [0, 100], color=MUTED, dashes=(4, 3), linewidth=1, zorder=1)
     said = {}

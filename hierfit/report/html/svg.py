@@ -36,7 +36,8 @@ def inline(figure: Figure, name: str, alt: str, said: Mapping[str, Sequence[str]
 
     file = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        stamp = {"Date": None, "Creator": None}
+        figure.savefig(file, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04, metadata=stamp)
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
     root = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", file.getvalue()))

@@ -98,6 +98,8 @@ def test_in_a_browser(page: Path, tmp_path: Path) -> None:
         seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
         const mark = document.querySelector("#figure-confusion .mark"), tip = document.getElementById("tip");
         mark.dispatchEvent(new PointerEvent("pointerover", { bubbles: true, clientX: 30, clientY: 40 }));
+        const said = document.querySelector("#figure-reliability text");
+        seen.inks = [getComputedStyle(said).fill, getComputedStyle(document.body).color];
         seen.tip = [tip.hidden, tip.textContent];
         document.body.dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
         seen.gone = tip.hidden;
@@ -115,6 +117,7 @@ def test_in_a_browser(page: Path, tmp_path: Path) -> None:
     assert seen["sections"] == SLUGS
     assert seen["figures"] >= 12
     assert seen["pictures"]
+    assert seen["inks"][0] == seen["inks"][1]
     assert seen["overflow"] <= 0
     assert seen["tip"][0] is False
     assert re.search(r"\d+ of 6$", seen["tip"][1])
