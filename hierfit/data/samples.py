@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,8 @@ from hierfit.data.table import Images, Split, Table, nodes_of, several
 from hierfit.taxonomy import Taxonomy
 
 Label = str | tuple[str, ...]
+
+_UNUSUAL = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")  # a part that is empty, . or ..
 
 
 class Samples:
@@ -28,12 +30,15 @@ class Samples:
     def __init__(self, base: Path, problems: list[str]) -> None:
         self.base, self.problems = base, problems
         self._keys: dict[str, list[str]] = {}
-        self._labels: dict[str, list[Label]] = {}
+        self._rows: dict[str, list[int]] = {}
+        self._labels: dict[Label, int] = {}  # each once, numbered
 
     def add(self, split: str, key: str, label: Label) -> None:
         """One more picture; ``label`` is the name of a class, or its path in the tree."""
-        self._keys.setdefault(split, []).append(posixpath.normpath(key))
-        self._labels.setdefault(split, []).append(label)
+        if _UNUSUAL.search(key):
+            key = posixpath.normpath(key)
+        self._keys.setdefault(split, []).append(key)
+        self._rows.setdefault(split, []).append(self._labels.setdefault(label, len(self._labels)))
 
     def table(self, taxonomy: Taxonomy, names: Mapping[str, str] | None = None, images: Images | None = None) -> Table:
         """The data set; O(n), and each folder is listed once, however many pictures lie in it.
@@ -44,20 +49,19 @@ class Samples:
             images: Gives the pictures; None for files below `base`, which must then be there.
         """
         for split, keys in self._keys.items():
-            outside = [key for key in keys if leaves_root(key)]
+            outside = [key for key in keys if key.startswith(("/", "..")) and leaves_root(key)]
             self.problems += several(f"{split}: path leaves the folder {self.base}:", outside)
             if images is None:
-                inside = [key for key in keys if not leaves_root(key)]
+                inside = [key for key in keys if not key.startswith(("/", "../"))]
                 self.problems += several(f"{split}: no such file:", absent(self.base, inside))
-        splits = {split: self._split(split, taxonomy, names or {}) for split in self._keys}
+        spelled = list(named(self._labels, taxonomy, names or {}).values())
+        splits = {split: self._split(split, taxonomy, spelled) for split in self._keys}
         return Table(taxonomy, splits, images or Files(self.base))
 
-    def _split(self, split: str, taxonomy: Taxonomy, names: Mapping[str, str]) -> Split:
-        labels = self._labels[split]
-        row = {label: i for i, label in enumerate(dict.fromkeys(labels))}
-        spelled = named(row, taxonomy, names)
-        nodes = nodes_of(taxonomy, split, [spelled[label] for label in row], self.problems)
-        return Split(tuple(self._keys[split]), nodes[torch.tensor([row[label] for label in labels])])
+    def _split(self, split: str, taxonomy: Taxonomy, spelled: Sequence[Label]) -> Split:
+        classes, rows = torch.tensor(self._rows[split]).unique(return_inverse=True)
+        nodes = nodes_of(taxonomy, split, [spelled[i] for i in classes.tolist()], self.problems)
+        return Split(tuple(self._keys[split]), nodes[rows])
 
 
 def named(labels: Iterable[Label], taxonomy: Taxonomy, names: Mapping[str, str]) -> dict[Label, Label]:
@@ -104,7 +108,7 @@ def classes_in(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-    except OSError:
+    except (OSError, ValueError):
         return []
 
 
@@ -118,5 +122,5 @@ def pictures_in(folder: Path) -> Iterator[str]:
 def _listed(folder: Path) -> frozenset[str]:
     try:
         return frozenset(os.listdir(folder))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return frozenset()

@@ -53,7 +53,7 @@ def _names(path: Path) -> list[str]:
     names = meta.get(b"fine_label_names") if isinstance(meta, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
         raise UserError(f"{path}: it has no list 'fine_label_names'")
-    return [name.decode() for name in names]
+    return [name.decode(errors="replace") for name in names]
 
 
 def _batch(path: Path, classes: int) -> tuple[list[int], Tensor]:

@@ -57,19 +57,19 @@ class Inaturalist:
 
 
 def _path(category: Mapping[str, Any], levels: Mapping[str, int | None]) -> tuple[str, ...]:
-    return tuple(str(category["name" if level == "species" else level]) for level in levels)
+    return tuple(category["name" if level == "species" else level] for level in levels)
 
 
 def _content(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The three lists of a file, each of objects with the keys that are read."""
+    """The three lists of a file, each of objects with the keys that are read: ids are numbers, the others texts."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON: {error}") from error
-    wanted = {
-        "categories": ("id", "name", *_RANKS[:-1]),
-        "annotations": ("image_id", "category_id"),
-        "images": ("id", "file_name"),
+    wanted: dict[str, dict[str, type]] = {
+        "categories": {"id": int, **dict.fromkeys(("name", *_RANKS[:-1]), str)},
+        "annotations": {"image_id": int, "category_id": int},
+        "images": {"id": int, "file_name": str},
     }
     problems = []
     for part, keys in wanted.items():
@@ -77,8 +77,12 @@ def _content(path: Path) -> dict[str, list[dict[str, Any]]]:
         if not isinstance(rows, list):
             problems.append(f"no list {part!r}")
             continue
-        bad = [str(i) for i, row in enumerate(rows) if not isinstance(row, dict) or any(k not in row for k in keys)]
-        problems += several(f"{part}: without one of the keys {', '.join(keys)}: row", bad)
+        bad = [
+            str(i)
+            for i, row in enumerate(rows)
+            if not isinstance(row, dict) or any(type(row.get(key)) is not kind for key, kind in keys.items())
+        ]
+        problems += several(f"{part}: without one of {', '.join(keys)}, or one of another type: row", bad)
     if problems:
         raise UserError(f"{path} is not as iNaturalist 2021 comes", problems)
     return content

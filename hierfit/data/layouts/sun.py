@@ -77,6 +77,9 @@ def _groups(path: Path, problems: list[str]) -> dict[str, tuple[str, str]]:
         if not header:
             header = cells if "category" in [cell.lower() for cell in cells] else []
             continue
+        if len(cells) != len(header):
+            problems.append(f"{path.name}:{line}: {len(cells)} cells, expected {len(header)}")
+            continue
         ones = [i for i, cell in enumerate(cells) if cell in ("1", "1.0")]
         first = header[0].lower() == "category"
         top = [i for i in ones if 0 < i <= _TOP] if first else []
