@@ -21,6 +21,7 @@ from hierfit.data.trees import grouped
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.readers.source import read_text
+from hierfit.taxonomy.readers.table import lines_of
 
 if TYPE_CHECKING:
     from hierfit.data.card import DataCard
@@ -182,7 +183,7 @@ def _of_array(path: Path, names: Path | None) -> Classes:
     ((key, features),) = matrices.items()
     if names is None:
         raise UserError(f"{path}: its {len(features)} rows have no names", hint="Give --names FILE, a name a line.")
-    lines = [line.strip() for line in read_text(names).splitlines() if line.strip()]
+    lines = [line.strip() for line in lines_of(read_text(names)) if line.strip()]
     if len(lines) != len(features):
         raise UserError(f"{names} holds {len(lines)} names, but {path} {len(features)} rows")
     return Classes(lines, features, "class", f"{key or 'the array'} of {path.name}")

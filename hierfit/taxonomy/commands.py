@@ -34,6 +34,7 @@ def taxonomy(arguments: Sequence[str]) -> None:
 
 def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "check", "everything that is wrong with a tree, or odd about it, and how to mend it")
+    parser.epilog = "Exits with 1 when there are problems, unless --fix has written a tree without them."
     parser.add_argument("file", metavar="FILE", help="a tree in any format")
     parser.add_argument("--fix", type=Path, metavar="OUT", help="write the tree with what can be mended mended")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -84,7 +85,9 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--header", action=argparse.BooleanOptionalAction, help="whether line 1 names the columns")
     group.add_argument("--columns", type=_whole_numbers, default=(), metavar="N,…", help="coarse to fine, from 1")
     group.add_argument("--levels", type=_names, default=(), metavar="NAME,…", help="level names, coarse to fine")
-    group.add_argument("--names", nargs="+", default=[], metavar="FILE", help="what ids or indices mean")
+    group.add_argument(
+        "--names", action="append", default=[], metavar="FILE", help="what ids or indices mean; again for each level"
+    )
     group.add_argument("--leaves", metavar="FILE", help="the leaves to keep, one a line")
     group.add_argument("--first-parent", action="store_true", help="of several parents keep the first, as for WordNet")
 

@@ -180,7 +180,7 @@ def brackets(text: str) -> Paths:
 
 def indents(text: str) -> Paths:
     found, path = set(), []
-    for line in text.splitlines():
+    for line in text.replace("\r", "\n").split("\n"):
         if line.strip():
             indent = len(line) - len(line.lstrip())
             path = [(i, n) for i, n in path if i < indent] + [(indent, line.strip())]

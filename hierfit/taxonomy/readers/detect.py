@@ -13,6 +13,7 @@ from hierfit.taxonomy.readers.node_link import LINK_KEYS
 from hierfit.taxonomy.readers.options import Format, Reading
 from hierfit.taxonomy.readers.outline import DRAWN
 from hierfit.taxonomy.readers.source import Source
+from hierfit.taxonomy.readers.table import lines_of
 
 _NEWICK = re.compile(r"\s*(?:\[&[RU]\]\s*)?\(")
 _NEWICK_NAMES = (".nwk", ".newick", ".tree", ".nw", ".tre")
@@ -42,7 +43,7 @@ def detect(source: Source, options: Reading) -> Found:
             return _python(source)
         if DRAWN.search(source.text):
             return Found("outline", "a drawn tree, by its ├── or |--")
-        if re.search(r"^[ \t]+\S", source.text, re.MULTILINE):
+        if any(line[:1].isspace() and line.strip() for line in lines_of(source.text)):
             return Found("outline", "indented text")
     return _of_table(source, options)
 

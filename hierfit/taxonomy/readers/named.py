@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hierfit.taxonomy.readers.options import Reading
 from hierfit.taxonomy.readers.source import Source, read_text
+from hierfit.taxonomy.readers.table import lines_of
 
 _NUMBERED = re.compile(r"\s*(\d+)(?:\s*[\t,:]\s*|\s+)(\S.*)")
 _WORDS = "words.txt"
@@ -27,7 +28,7 @@ def id_names(options: Reading, source: Source, ids: Collection[str], faults: lis
         return {}
     known: dict[str, str] = {}
     for file in files:
-        for line in read_text(Path(file).expanduser()).splitlines():
+        for line in lines_of(read_text(Path(file).expanduser())):
             key, _, name = line.strip().partition("\t") if "\t" in line else line.strip().partition(" ")
             if key and name.strip():
                 known[key] = name.split(",")[0].strip() if wordnet else name.strip()
@@ -41,7 +42,7 @@ def name_lists(files: Sequence[str]) -> list[list[str]]:
     """The names of each file, one a line, without the numbers in front of them (``1 001.Albatross``)."""
     lists = []
     for file in files:
-        lines = [line.strip() for line in read_text(Path(file).expanduser()).splitlines() if line.strip()]
+        lines = [line.strip() for line in lines_of(read_text(Path(file).expanduser())) if line.strip()]
         matches = [_NUMBERED.fullmatch(line) for line in lines]
         numbers = [int(match[1]) for match in matches if match]
         if len(numbers) == len(lines) and numbers in (list(range(len(lines))), list(range(1, len(lines) + 1))):
@@ -52,7 +53,7 @@ def name_lists(files: Sequence[str]) -> list[list[str]]:
 
 def leaf_list(file: str) -> list[str]:
     """The leaves a file lists: the first column of its lines."""
-    lines = [line.strip() for line in read_text(Path(file).expanduser()).splitlines() if line.strip()]
+    lines = [line.strip() for line in lines_of(read_text(Path(file).expanduser())) if line.strip()]
     if all(re.match(r"n\d{8}\b", line) for line in lines):
         return [line[:9] for line in lines]
     return lines

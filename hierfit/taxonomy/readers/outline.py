@@ -7,6 +7,7 @@ import re
 from hierfit.taxonomy.readers.given import Links
 from hierfit.taxonomy.readers.options import Reading
 from hierfit.taxonomy.readers.source import Source
+from hierfit.taxonomy.readers.table import lines_of
 
 DRAWN = re.compile(r"[├└┣┗╠╚]|^\s*(?:\|\s+)*(?:\||\+|`|\\)--", re.MULTILINE)
 """What only a drawn tree holds."""
@@ -28,7 +29,7 @@ def read_outline(source: Source, options: Reading) -> Links:
     faults: list[str] = []
     branch: list[tuple[int, int]] = []  # indent and node, root to here
     signs: set[str] = set()
-    for number, text in enumerate(source.text.splitlines(), 1):
+    for number, text in enumerate(lines_of(source.text), 1):
         lead = _LEAD.match(text)[0] if drawn else text[: len(text) - len(text.lstrip())]  # type: ignore[index]
         name = text[len(lead) :].rstrip()
         if not name:

@@ -75,8 +75,8 @@ def direction_by_parents(rows: Iterable[Sequence[str]]) -> tuple[Direction | Non
         reason = f"{_many(down)} read root first, {_many(up)} leaf first" if down or up else _NOTHING
         return None, reason
     few, many = sorted((down, up))
-    reason = f"{_many(few)} read this way, {_many(many)} the other"
-    return ("paths" if down < up else "leaf-first"), reason
+    against = f", against {few}" if few else ""
+    return ("paths" if down < up else "leaf-first"), f"the other way round {_many(many)}{against}"
 
 
 def _many(count: int) -> str:

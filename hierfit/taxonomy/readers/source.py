@@ -10,7 +10,7 @@ from typing import Any
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.readers.document import read_json, read_yaml
-from hierfit.taxonomy.readers.table import Table, split
+from hierfit.taxonomy.readers.table import Table, lines_of, split
 
 _YAML = (".yaml", ".yml")
 _YAML_LINE = re.compile(r"\s*(?:- +\S|[^:]+:(?:\s|$))")
@@ -66,7 +66,7 @@ class Source:
         suffix = self.path.suffix.lower()
         if suffix in _YAML or suffix in (".csv", ".tsv", ".py") or self.looks_like_json:
             return suffix in _YAML
-        lines = [line for line in self.text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        lines = [line for line in lines_of(self.text) if line.strip() and not line.lstrip().startswith("#")]
         return any(_OPENS.search(line) for line in lines) and all(_YAML_LINE.match(line) for line in lines)
 
     @property

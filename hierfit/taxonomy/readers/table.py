@@ -102,6 +102,11 @@ def speaks_of_columns(header: Sequence[str]) -> bool:
     return told >= 2 and told >= len(words) - 1
 
 
+def lines_of(text: str) -> list[str]:
+    """Lines by their ends; `str.splitlines` takes other signs for ends, too, which may stand in a name."""
+    return re.split(r"\r\n|\n|\r", text)
+
+
 def split(text: str, source: str, suffix: str) -> Table:
     """Divide the lines of a text into cells.
 
@@ -111,14 +116,21 @@ def split(text: str, source: str, suffix: str) -> Table:
         suffix: Of the file's name; ``.csv`` and ``.tsv`` are taken at their word.
 
     Raises:
-        UserError: A quotation mark is not closed.
+        UserError: A quotation mark is not closed, or there is nothing but comments.
     """
+    table = _split(text, source, suffix)
+    if not table.rows:
+        raise UserError(f"{source}: there are only comments and blank lines")
+    return table
+
+
+def _split(text: str, source: str, suffix: str) -> Table:
     if suffix == ".csv":
-        sign = ";" if "," not in text and all(";" in line for line in text.splitlines() if line.strip()) else ","
+        sign = ";" if "," not in text and all(";" in line for line in lines_of(text) if line.strip()) else ","
         return _quoted(text, source, sign, is_csv=True)
     if suffix == ".tsv":
         return _quoted(text, source, "\t", is_csv=True)
-    numbered = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+    numbered = [(i, line) for i, line in enumerate(lines_of(text), 1) if line.strip()]
     numbered = [(i, line) for i, line in numbered if not line.lstrip().startswith("#")]
     lines = [line for _, line in numbered]
     places = [i for i, _ in numbered]

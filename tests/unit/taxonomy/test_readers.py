@@ -186,6 +186,7 @@ def message(path: Path, **options: Any) -> str:
         ("a.txt", "a\n    b\n  c\n", "line 3: 'c' is indented by 2, unlike all lines above it"),
         ("a.txt", "art, gattung\nx, y\nz, y\n", "line 1 may name the columns or be data: 'art', 'gattung'"),
         ("a.txt", "", "the file is empty"),
+        ("a.txt", "# a comment\n\n", "there are only comments"),
         ("a.txt", "a\0b", "line 1 holds a zero byte"),
         ("a.csv", "child,parent\na,b\nb,a\n", "cycle, each the child of the next: 'a' (line 2) → 'b' (line 3) → 'a'"),
         ("trees.py", "trees = [[1, 1], [2, 1],\n[3]]", "line 2: expected 2 whole numbers, got 3"),
