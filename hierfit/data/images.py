@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import warnings
+import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -15,6 +17,7 @@ from hierfit.errors import UserError
 
 EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jfif", ".avif"))
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _WITH_ALPHA = ("RGBA", "LA", "PA")
 _PLAIN = ("RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV")
 
@@ -80,6 +83,8 @@ def decode(source: Path | BinaryIO, name: str, least: int | None = None) -> Imag
             with Image.open(source) as image:
                 if least is not None:
                     image.draft(None, (least, least))
+                if image.format == "PNG" and image.fp is not None:
+                    _check_sums(image.fp)
                 image.load()
                 _turn_upright(image)
                 return to_rgb(image)
@@ -129,6 +134,23 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _PLAIN:
         return image if image.mode == "RGB" else image.convert("RGB")
     raise UserError(f"pictures of kind {image.mode} have no one conversion to RGB; store it as RGB")
+
+
+def _check_sums(file: IO[bytes]) -> None:
+    """Refuses a PNG whose pixels are not those that were stored; Pillow does not look at their check sums."""
+    place = file.tell()
+    file.seek(len(_PNG))
+    while len(head := file.read(8)) == 8:
+        size, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind not in (b"IHDR", b"PLTE", b"IDAT"):
+            if kind == b"IEND":
+                break
+            file.seek(size + 4, os.SEEK_CUR)
+            continue
+        content, told = file.read(size), file.read(4)
+        if len(told) == 4 and zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(told, "big"):
+            raise UserError(f"damaged: a check sum is wrong ({kind.decode()})")
+    file.seek(place)
 
 
 def _turn_upright(image: Image.Image) -> None:

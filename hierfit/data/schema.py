@@ -16,6 +16,8 @@ from hierfit.errors import UserError
 T = TypeVar("T")
 Key = tuple[str, ...]
 
+_MOST_VALUES = 1_000_000
+_DEEPEST = 100
 _SCALARS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -58,7 +60,9 @@ def read_yaml(path: Path, problems: list[str]) -> tuple[Any, Place]:
     """
     try:
         text = path.read_text(encoding="utf-8")
+        _check_depth(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _check_size(node)
         value = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
@@ -67,10 +71,47 @@ def read_yaml(path: Path, problems: list[str]) -> tuple[Any, Place]:
         line = f":{mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error)
         raise UserError(f"{path}{line}: not valid YAML: {reason}") from error
+    except (ValueError, OverflowError) as error:  # of a number or a date
+        raise UserError(f"{path}: not valid YAML: {error}") from error
     lines: dict[Key, int] = {}
     place = Place(path, (), lines)
     _find_lines(node, (), lines, place, problems)
     return value, place
+
+
+def _check_depth(text: str) -> None:
+    """Refuses at the first value that lies too deep: PyYAML takes seconds to read on, and then runs out of stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise yaml.MarkedYAMLError(problem="nested too deep", problem_mark=event.start_mark)
+
+
+def _check_size(root: yaml.Node | None) -> None:
+    """Refuses what a few aliases blow up to more than a file of this kind can hold, and what contains itself."""
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if id(node) in sizes:
+            return sizes[id(node)]
+        if id(node) in open_nodes:
+            raise yaml.MarkedYAMLError(problem="a value contains itself", problem_mark=node.start_mark)
+        open_nodes.add(id(node))
+        below: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            below = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            below = list(node.value)
+        sizes[id(node)] = total = 1 + sum(map(size, below))
+        open_nodes.remove(id(node))
+        if total > _MOST_VALUES:
+            raise yaml.MarkedYAMLError(problem="more than a million values", problem_mark=node.start_mark)
+        return total
+
+    if root is not None:
+        size(root)
 
 
 def _find_lines(node: yaml.Node | None, key: Key, lines: dict[Key, int], place: Place, problems: list[str]) -> None:

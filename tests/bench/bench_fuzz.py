@@ -1,0 +1,688 @@
+"""Mutated cards, manifests and pictures: ``python tests/bench/bench_fuzz.py [--cases 3000] [--seed 0]``.
+
+Each case damages one file of a small sound data set, by its seed alone: bytes and lines lost, doubled, swapped, hostile
+paths, YAML bombs and tags, other encodings, pictures cut off or of odd kinds. It is then read as hierfit reads it. Only
+two endings are right: a `UserError`; or the very table, and the very pixels, that a plain reader of its own (below:
+PyYAML, csv, json, numpy, and nothing of hierfit's) makes of the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import posixpath
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+from PIL import Image, ImageCms
+
+from hierfit.data.audit.audit import audit
+from hierfit.data.card import load_card
+from hierfit.data.images import open_image
+from hierfit.data.new.found import Wishes
+from hierfit.data.new.new import new_card
+from hierfit.data.table import read_table
+from hierfit.errors import UserError
+
+SECONDS = 20
+"""A case that takes longer hangs."""
+
+LEAVES = [("bird", "gull", "herring gull"), ("bird", "gull", "ivory gull"), ("bird", "owl"), ("fish",)]
+PICTURES = {"train": 3, "val": 1, "test": 2}
+Labels = dict[str, dict[str, tuple[str, ...]]]
+"""Label path by split and key."""
+
+
+class Case(NamedTuple):
+    """What became of one mutation: ``refused``, ``same`` as before, ``read`` as the plain reader does, or a fault."""
+
+    kind: str
+    mutation: str
+    ending: str
+    detail: str = ""
+
+
+# ---------------------------------------------------------------------- the sound data set
+
+
+def picture(seed: int, side: int = 24) -> Image.Image:
+    """Smooth colours."""
+    cells = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return Image.fromarray(cells).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def build(folder: Path) -> dict[str, str]:
+    """Pictures in nested folders, tables of them and a secret beside the root; gives cards by name."""
+    root, seed, rows = folder / "root", 0, []
+    for split, count in PICTURES.items():
+        for leaf in LEAVES:
+            for n in range(count):
+                key = f"{split}/{'/'.join(leaf)}/{n}.png"
+                (root / key).parent.mkdir(parents=True, exist_ok=True)
+                picture(seed := seed + 1).save(root / key)
+                rows.append((key, "/".join(leaf if n else leaf[:1]), split))  # some are labelled coarsely
+    picture(0).save(folder / "secret.png")
+    (root / "out.png").symlink_to(folder / "secret.png")
+    (root / "loop").symlink_to(root)
+    (folder / "manifest.csv").write_text("path,label,split\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    lines = (json.dumps(dict(zip(("path", "label", "split"), row, strict=True))) for row in rows)
+    (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    head = {"name": "toy", "version": 1, "title": "t", "citation": "c", "licence": "l", "obtain": "o",
+            "taxonomy": "toy.csv", "levels": {"top": 2, "mid": 2, "leaf": 2}}  # fmt: skip
+    tail = {"templates": {"leaf": ["a {name}."]}, "names": {"owl": "an owl"}}
+    counts = {split: {"images": 4 * n, "leaves": 4} for split, n in PICTURES.items()}
+    (folder / "toy.csv").write_text("top,mid,leaf\n" + "".join(",".join(leaf) + "\n" for leaf in LEAVES))
+    layouts = {
+        "folders": ("image_folder", counts),
+        "drawn": ({"name": "image_folder", "folders": {"all": "train"}, "draw": {"val": 0.2, "test": 0.3}}, {}),
+        "manifest": ({"name": "manifest", "file": "manifest.csv"}, {"train": {"images": 12, "leaves": 4}}),
+        "jsonl": ({"name": "manifest", "file": "manifest.jsonl"}, {"train": {"leaves": 4}}),
+    }
+    return {
+        name: yaml.safe_dump(head | {"layout": layout} | ({"splits": s} if s else {}) | tail, sort_keys=False)
+        for name, (layout, s) in layouts.items()
+    }
+
+
+# ---------------------------------------------------------------------- mutations of text
+
+HOSTILE = ["../secret.png", "/etc/passwd", "a\0b.png", "x" * 5000 + ".png", "out.png", "loop/train/fish/0.png", "..",
+           "train/../../secret.png", "./train/fish/0.png", "train//fish/0.png", "C:\\x.png", "~/x.png", "-", "",
+           "train/fish", "\u202egnp.exe", "train/fish/0.png\n", "%2e%2e/secret.png"]  # fmt: skip
+LETTERS = [
+    *"aZ09 ,;:'\"\t()[]{}-#|/\\\n\r\0é鷗&*!%@`?",
+    "\u200b",
+    "\ufeff",
+    "\u2028",
+    "\x85",
+    "NaN",
+    "1e999",
+    "~",
+    "<<: ",
+]
+VALUES = ["null", "[]", "{}", "true", "-1", "0", "1.5", "1e999", ".nan", "2024-01-01", "0x10", "'1'", "9" * 4500, "''",
+          "[1, 2]", "{a: b}", "!!python/object/apply:os.system ['true']", "!!binary aGk=", "!!set {a, b}", "*nothing",
+          "&a [*a]", "!!timestamp 2001-01-01", "!foo bar", '"\\ud800"', '"\\0"', "1:30", "~", "yes", "0o17", "? a",
+          "../toy.csv", "/etc/passwd", "/dev/zero", "loop", "[[[[[[[[]]]]]]]]"]  # fmt: skip
+LAUGHS = "a: &b0 [x, x]\n" + "".join(f"c{i}: &b{i + 1} [*b{i}, *b{i}]\n" for i in range(40))
+BOMBS = [LAUGHS,
+         "[" * 3000, "{a: " * 3000, "&a [*a]", "a: &a\n  b: *a", "? " * 2000, "- " * 3000 + "x", "%YAML 9.9\n---\na: 1",
+         "--- a\n--- b", "!!python/name:os.system", "", "\0", "a" * 200_000, "<<: {a: 1}\n" * 50]  # fmt: skip
+
+
+def damage(text: str, rng: random.Random) -> tuple[str, str]:
+    """Text with one fault in its letters or lines."""
+    lines = text.split("\n")
+    at, line = rng.randrange(len(text) + 1), rng.randrange(len(lines))
+    kind = rng.choice(
+        ["lost", "letter", "cut", "line twice", "line lost", "lines swapped", "part twice", "case", "tab"]
+    )
+    if kind == "lost":
+        return kind, text[:at] + text[at + rng.randint(1, 4) :]
+    if kind == "letter":
+        return kind, text[:at] + rng.choice(LETTERS) + text[at:]
+    if kind == "cut":
+        return kind, text[:at]
+    if kind == "part twice":
+        stop = min(len(text), at + rng.randrange(60))
+        return kind, text[:stop] + text[at:stop] + text[stop:]
+    if kind == "case":
+        return kind, text[:at] + text[at : at + 1].swapcase() + text[at + 1 :]
+    if kind == "line twice":
+        lines.insert(rng.randrange(len(lines) + 1), lines[line])
+    elif kind == "line lost":
+        del lines[line]
+    elif kind == "tab":
+        lines[line] = "\t" + lines[line]
+    else:
+        other = rng.randrange(len(lines))
+        lines[line], lines[other] = lines[other], lines[line]
+    return kind, "\n".join(lines)
+
+
+def recoded(text: str, rng: random.Random) -> tuple[str, bytes]:
+    """Nothing but another encoding or other line ends."""
+    name = rng.choice(["utf-8-sig", "utf-16", "latin-1", "CRLF"])
+    return f"as {name}", (text.replace("\n", "\r\n") if name == "CRLF" else text).encode(
+        "utf-8" if name == "CRLF" else name
+    )
+
+
+def encoded(text: str, rng: random.Random) -> tuple[str, bytes]:
+    """Mostly UTF-8; else another encoding, or a broken byte."""
+    if rng.random() < 0.95:
+        return "", text.encode("utf-8", "surrogatepass")
+    name = rng.choice(["utf-16", "utf-8-sig", "latin-1", "utf-32", "broken byte", "CRLF", "CR"])
+    if name == "broken byte":
+        content = text.encode("utf-8", "surrogatepass")
+        at = rng.randrange(len(content) + 1)
+        return name, content[:at] + bytes([rng.randrange(128, 256)]) + content[at:]
+    if name in ("CRLF", "CR"):
+        return name, text.replace("\n", "\r\n" if name == "CRLF" else "\r").encode("utf-8", "surrogatepass")
+    return name, text.encode(name, "replace" if name == "latin-1" else "surrogatepass")
+
+
+def mutated_card(text: str, rng: random.Random) -> tuple[str, bytes]:
+    """A card with one or two faults."""
+    draw = rng.random()
+    if draw < 0.02:
+        return "none", text.encode()
+    if draw < 0.05:
+        return recoded(text, rng)
+    if draw < 0.1:
+        return "bomb", (rng.choice(["", text]) + rng.choice(BOMBS)).encode()
+    if draw < 0.5:
+        lines = text.split("\n")
+        choices = [i for i, line in enumerate(lines) if ":" in line]
+        i = rng.choice(choices)
+        key = lines[i].partition(":")[0]
+        lines[i] = f"{key}: {rng.choice(VALUES)}"
+        kind, text = "value", "\n".join(lines)
+    elif draw < 0.55:
+        key = rng.choice(["levels", "leave_out", "expects", "descriptions", "x", "1", "names"])
+        kind, text = "key", text + f"{key}: {rng.choice(VALUES)}\n"
+    else:
+        kind, text = damage(text, rng)
+        if rng.random() < 0.3:
+            kind, text = damage(text, rng)
+    also, content = encoded(text, rng)
+    return also or kind, content
+
+
+def mutated_table(text: str, rng: random.Random, is_json: bool) -> tuple[str, bytes]:
+    """A manifest with one or two faults."""
+    draw = rng.random()
+    if draw < 0.02:
+        return "none", text.encode()
+    if draw < 0.07:
+        return recoded(text, rng)
+    lines = text.split("\n")
+    if draw < 0.4:
+        i = rng.randrange(1, len(lines) - 1)
+        hostile = rng.choice(HOSTILE)
+        column = rng.randrange(3)
+        if is_json:
+            row = json.loads(lines[i])
+            row[("path", "label", "split")[column]] = rng.choice(
+                [hostile, None, 1, 1.5, True, [hostile], {"a": 1}, "é"]
+            )
+            lines[i] = json.dumps(row, ensure_ascii=rng.random() < 0.5)
+        else:
+            cells = lines[i].split(",")
+            cells[column] = hostile if rng.random() < 0.5 else f'"{hostile}"'
+            lines[i] = ",".join(cells)
+        kind, text = "hostile path" if not column else "odd cell", "\n".join(lines)
+    elif draw < 0.5:
+        kind = rng.choice(["huge cell", "deep JSON", "wide row", "many rows"])
+        extra = {"huge cell": "x" * 200_000, "deep JSON": "[" * 3000, "wide row": "a," * 5000,
+                 "many rows": "\n".join(lines[1:] * 3)}[kind]  # fmt: skip
+        lines.insert(rng.randrange(len(lines)), extra)
+        text = "\n".join(lines)
+    else:
+        kind, text = damage(text, rng)
+        if rng.random() < 0.3:
+            kind, text = damage(text, rng)
+    also, content = encoded(text, rng)
+    return also or kind, content
+
+
+# ---------------------------------------------------------------------- the plain reader
+
+
+class NotInOrderError(Exception):
+    """The plain reader finds something that ought to have been refused."""
+
+
+def plain_table(card: Path, root: Path) -> Labels:
+    """What a card says of a root, by the shortest way; raises `NotInOrderError` for anything out of order."""
+    told: Any = yaml.load(card.read_text(encoding="utf-8"), OnlyOnce)
+    require(isinstance(told, dict), "no mapping")
+    known = {"name", "version", "title", "citation", "licence", "obtain", "taxonomy", "levels", "layout", "splits",
+             "templates", "names", "known_faults", "leave_out", "descriptions", "expects"}  # fmt: skip
+    require(set(told) <= known and {"name", "version", "title", "levels", "layout"} <= set(told), "keys")
+    require(told["name"] == card.stem, "name")
+    require(type(told["version"]) is int, "version")
+    require(all(type(told[k]) is str for k in ("title", "citation", "licence", "obtain")), "texts")
+    tree = plain_tree(card.parent / told["taxonomy"]) if isinstance(told.get("taxonomy"), str) else {}
+    require(bool(tree), "no tree")
+    layout = told["layout"] if isinstance(told["layout"], dict) else {"name": told["layout"]}
+    if layout["name"] == "image_folder":
+        require(set(layout) <= {"name", "labels", "folders", "draw"}, "layout keys")
+        found = plain_folders(root, layout, tree)
+    else:
+        require(
+            layout["name"] == "manifest" and set(layout) <= {"name", "file", "images", "path", "label", "split"},
+            "layout",
+        )
+        found = plain_manifest(root, layout, tree)
+    names = told.get("names") or {}
+    require(all(type(v) is str and k in {n for path in tree for n in path} for k, v in names.items()), "names")
+    require(
+        set(told["levels"]) == set(next(iter(tree.values())))
+        and list(told["levels"]) == list(next(iter(tree.values()))),
+        "levels",
+    )
+    sizes = [len({path for path in tree if len(path) == depth + 1}) for depth in range(len(told["levels"]))]
+    require(
+        all(
+            size is None or (type(size) is int and size == n)
+            for size, n in zip(told["levels"].values(), sizes, strict=True)
+        ),
+        "sizes",
+    )
+    leaves = {path for path in tree if not any(other[:-1] == path for other in tree)}
+    for split, stated in (told.get("splits") or {}).items():
+        require(isinstance(stated, dict) and set(stated) <= {"images", "leaves"}, "splits")
+        if split in found:
+            got = {"images": len(found[split]), "leaves": len(set(found[split].values()) & leaves)}
+            require(all(n is None or (type(n) is int and n == got[k]) for k, n in stated.items()), f"counts of {split}")
+    require({"train", "test"} <= set(found) and all(found.values()), "empty splits")
+    return {s: {k: tuple(names.get(n, n) for n in path) for k, path in rows.items()} for s, rows in found.items()}
+
+
+class OnlyOnce(yaml.SafeLoader):
+    """Refuses keys that are given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        require(len(keys) == len(set(map(str, keys))), "a key twice")
+        return super().construct_mapping(node, deep)
+
+
+def require(holds: bool, what: str) -> None:
+    """Raises `NotInOrderError` unless something holds."""
+    if not holds:
+        raise NotInOrderError(what)
+
+
+def plain_tree(path: Path) -> dict[tuple[str, ...], list[str]]:
+    """Every node's path; the values are the level names."""
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = [row for row in csv.reader(file) if row]
+    return {tuple(row[: i + 1]): header for row in rows for i in range(len(row))}
+
+
+def plain_folders(root: Path, layout: dict[str, Any], tree: dict[tuple[str, ...], list[str]]) -> Labels:
+    """Folders whose nesting is the tree. Drawn splits are hierfit's own business: only their union is read."""
+    folders, drawn = layout.get("folders") or {}, layout.get("draw") is not None
+    require(layout.get("labels", "path") == "path", "labels")
+    found: Labels = {}
+    for split in ("all",) if drawn else ("train", "val", "test"):
+        base = posixpath.normpath(folders.get(split, "." if drawn else split))
+        require(not base.startswith(("/", "..")), "outside")
+        rows = {}
+        for path in sorted((root / base).rglob("*")):
+            if path.suffix == ".png" and not path.is_dir():
+                label = path.relative_to(root / base).parts[:-1]
+                require(label in tree, f"label {label}")
+                rows[path.relative_to(root).as_posix()] = tuple(label)
+        if rows:
+            found[split] = rows
+    require(set(folders) <= {"all"} if drawn else set(folders) <= set(PICTURES), "folders")
+    if drawn:
+        part = len(found["all"])
+        require(part > 0, "nothing drawn")
+        return {"train": found["all"], "test": {"?": ()}}
+    return found
+
+
+def plain_manifest(root: Path, layout: dict[str, Any], tree: dict[tuple[str, ...], list[str]]) -> Labels:
+    """Rows of path, label and split."""
+    file = root / layout.get("file", "manifest.csv")
+    text = file.read_bytes().decode("utf-8-sig")
+    if file.suffix == ".jsonl":
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+        require(all(isinstance(row, dict) for row in rows), "no object")
+        rows = [
+            {k: "/".join(v) if isinstance(v, list) else "" if v is None else str(v) for k, v in row.items()}
+            for row in rows
+        ]
+    else:
+        reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+        header, *cells = [[cell.strip() for cell in row] for row in reader if row]
+        require(all(len(row) == len(header) for row in cells), "widths")
+        require(len(set(header) & {"path", "label", "split"}) == 3, "columns")
+        require(all(header.count(name) == 1 for name in ("path", "label", "split")), "two columns")
+        rows = [dict(zip(header, row, strict=True)) for row in cells]
+    base = layout.get("images", ".")
+    found: Labels = {}
+    for row in rows:
+        key = posixpath.normpath(row[layout.get("path", "path")].strip())
+        require(not posixpath.isabs(key) and key.split("/")[0] != "..", "outside")
+        require((root / base / key).is_file(), "no file")
+        split, label = row[layout.get("split", "split")].strip(), row[layout.get("label", "label")].strip()
+        require(split in PICTURES, "split")
+        named = [path for path in tree if path[-1] == label] if "/" not in label else [tuple(label.split("/"))]
+        require(len(named) == 1 and named[0] in tree, f"label {label!r}")
+        require(all(key not in other for other in found.values()), "twice")
+        found.setdefault(split, {})[key] = named[0]
+    return found
+
+
+def hierfit_table(card: Path, root: Path) -> Labels:
+    """The same of hierfit."""
+    loaded = load_card(str(card))
+    table = read_table(loaded, root)
+    loaded.texts(table.taxonomy)
+    tree = table.taxonomy
+    found: Labels = {}
+    for name, split in table.splits.items():
+        labels = [tuple(tree.full_name(v, "\0").split("\0")) for v in split.nodes.tolist()]
+        found[name] = dict(zip(split.keys, labels, strict=True))
+    return found
+
+
+# ---------------------------------------------------------------------- pictures
+
+
+def mutated_picture(rng: random.Random) -> tuple[str, str, bytes, np.ndarray | None]:
+    """Kind, file name, bytes, and the pixels it must have where they are known beforehand."""
+    image, suffix = (
+        picture(rng.randrange(1000), rng.choice([1, 7, 24])),
+        rng.choice(["png", "jpg", "gif", "webp", "bmp", "tif"]),
+    )
+    make = rng.choice(_MAKERS)
+    kind, name, content, pixels = make(image, suffix, rng)
+    draw = rng.random()
+    if draw < 0.35 and content:
+        at = rng.randrange(len(content))
+        return f"{kind}, cut off", name, content[:at], None
+    if draw < 0.6 and content:
+        changed = bytearray(content)
+        for _ in range(rng.choice([1, 1, 3, 40])):
+            changed[rng.randrange(len(changed))] = rng.randrange(256)
+        return f"{kind}, bytes changed", name, bytes(changed), None
+    return kind, name, content, pixels
+
+
+def stored(image: Image.Image, suffix: str, **options: Any) -> bytes:
+    """A picture's file."""
+    buffer = io.BytesIO()
+    image.save(buffer, {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper()), **options)
+    return buffer.getvalue()
+
+
+Made = tuple[str, str, bytes, "np.ndarray | None"]
+
+
+def _plain(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    pixels = np.asarray(image) if suffix in ("png", "bmp", "tif") else None
+    return suffix, f"x.{suffix}", stored(image, suffix), pixels
+
+
+def _misnamed(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    return "wrong suffix", f"x.{suffix}", stored(image, "png"), np.asarray(image)
+
+
+def _empty(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    return (
+        "no picture",
+        f"x.{suffix}",
+        rng.choice([b"", b"\0" * 100, b"hello", b"<svg/>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"]),
+        None,
+    )
+
+
+def _grey16(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    values = np.asarray(image.convert("L")).astype(np.uint16) * 257
+    grey = np.repeat((values // 257).astype(np.uint8)[..., None], 3, axis=2)
+    return "16 bit", "x.png", stored(Image.fromarray(values), "png"), grey
+
+
+def _grey32(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    return "32 bit", "x.tif", stored(Image.fromarray(np.full((4, 4), 1 << 20, np.int32)), "tif"), None
+
+
+def _palette(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    reduced = image.quantize(8)
+    colours = np.array(reduced.getpalette(), np.uint8).reshape(-1, 3)
+    return "palette", "x.png", stored(reduced, "png"), colours[np.asarray(reduced)]
+
+
+def _clear(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    layer = np.dstack([np.asarray(image), np.full(image.size[::-1], 0, np.uint8)])
+    return (
+        "transparent",
+        "x.png",
+        stored(Image.fromarray(layer, "RGBA"), "png"),
+        np.full((*image.size[::-1], 3), 255, np.uint8),
+    )
+
+
+def _cmyk(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    return "CMYK", "x.jpg", stored(image.convert("CMYK"), "jpg"), None
+
+
+def _lab(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    profile = ImageCms.createProfile("LAB")
+    return (
+        "Lab",
+        "x.tif",
+        stored(ImageCms.profileToProfile(image, ImageCms.createProfile("sRGB"), profile, outputMode="LAB"), "tif"),
+        None,
+    )
+
+
+def _moving(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    frames = [picture(n, image.width).quantize(8) for n in range(3)]
+    colours = np.array(frames[0].getpalette(), np.uint8).reshape(-1, 3)
+    return (
+        "animated GIF",
+        "x.gif",
+        stored(frames[0], "gif", save_all=True, append_images=frames[1:]),
+        colours[np.asarray(frames[0])],
+    )
+
+
+def _turned(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    exif = Image.Exif()
+    exif[0x0112] = turn = rng.choice([3, 6, 8])
+    return (
+        "EXIF turned",
+        "x.png",
+        stored(image, "png", exif=exif),
+        np.rot90(np.asarray(image), {3: 2, 6: 3, 8: 1}[turn]),
+    )
+
+
+def _bomb(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+    side = rng.choice([20_000, 60_000, 2**31 - 1])
+    header = b"IHDR" + side.to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
+    idat = b"IDAT" + zlib.compress(b"\0" * 1000)
+    chunks = [(len(c) - 4).to_bytes(4, "big") + c + zlib.crc32(c).to_bytes(4, "big") for c in (header, idat, b"IEND")]
+    return "huge header", "x.png", b"\x89PNG\r\n\x1a\n" + b"".join(chunks), None
+
+
+_MAKERS: list[Callable[[Image.Image, str, random.Random], Made]] = [
+    _plain, _plain, _plain, _misnamed, _empty, _grey16, _grey32, _palette, _clear, _cmyk, _lab, _moving, _turned, _bomb,
+]  # fmt: skip
+
+
+def picture_ending(path: Path, pixels: np.ndarray | None) -> tuple[str, str]:
+    """Whether a picture is refused, or has the pixels it must have."""
+    content = path.read_bytes()
+    try:
+        seen = np.asarray(open_image(path))
+    except UserError as error:
+        known = pixels is not None
+        return ("refused though sound", str(error)) if known else ("refused", str(error))
+    if pixels is not None:
+        return ("same", "") if np.array_equal(seen, pixels) else ("WRONG", "other pixels than were stored")
+    if fault := container_fault(content):
+        return "WRONG", f"accepted, but {fault}"
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+        expected = image.convert(
+            "RGBA" if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info else "RGB"
+        )
+        if (
+            image.getexif().get(0x0112, 1) == 1
+            and image.mode != "I;16"
+            and expected.mode == "RGB"
+            and not np.array_equal(seen, np.asarray(expected))
+        ):
+            return "WRONG", "other pixels than Pillow's own"
+    return "read", ""
+
+
+def container_fault(content: bytes) -> str:
+    """What is wrong with the check sums of a PNG; other kinds have none, or Pillow sees to them."""
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return ""
+    at = 8
+    while at + 12 <= len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        chunk, crc = content[at + 4 : at + 8 + size], content[at + 8 + size : at + 12 + size]
+        if (
+            len(crc) == 4
+            and chunk[:4] in (b"IHDR", b"PLTE", b"IDAT")
+            and zlib.crc32(chunk) != int.from_bytes(crc, "big")
+        ):
+            return f"the check sum of {chunk[:4]!r} is wrong"
+        if chunk[:4] == b"IEND":
+            break
+        at += 12 + size
+    return ""
+
+
+# ---------------------------------------------------------------------- the run
+
+
+_OUT_OF_ORDER = (OSError, ValueError, KeyError, TypeError, AttributeError)  # of the plain reader, which checks little
+
+
+def table_ending(card: Path, root: Path, before: Labels) -> tuple[str, str]:
+    """Whether a card and its data are refused, or read as the plain reader does."""
+    try:
+        seen = hierfit_table(card, root)
+    except UserError as error:
+        return "refused", str(error)
+    ending = "same" if seen == before else "read"
+    try:
+        plain = plain_table(card, root)
+    except RecursionError:
+        return "WRONG", "accepted, but too deep for the plain reader"
+    except (NotInOrderError, yaml.YAMLError, csv.Error, *_OUT_OF_ORDER) as error:
+        return ("same", "") if ending == "same" else ("WRONG", f"accepted, but: {error!r}")
+    if "?" in plain.get("test", {}):
+        together = {key: label for rows in seen.values() for key, label in rows.items()}
+        return (ending, "") if together == plain["train"] else ("WRONG", "drawn from other pictures")
+    return (ending, "") if seen == plain else ("WRONG", "another table than the plain reader's")
+
+
+def new_ending(table: Path, card: Path) -> tuple[str, str]:
+    """Whether a table is refused, or gets a card that its data fit."""
+    try:
+        new_card(table, card, Wishes(), pictures=False, force=True)
+    except UserError as error:
+        return "refused", str(error)
+    found = audit(load_card(str(card)), str(table.parent), 1, pictures=False)
+    return ("WRONG", "; ".join(found.problems)) if found.problems else ("read", "")
+
+
+def run(cases: int, seed: int, folder: Path) -> list[Case]:
+    """Runs the cases; a quarter each of cards, manifests, pictures and new cards for manifests."""
+    cards = build(folder)
+    root, card = folder / "root", folder / "toy.yaml"
+    shutil.copytree(root, folder / "new", symlinks=True)
+    before = {}
+    for name, text in cards.items():
+        for file in ("manifest.csv", "manifest.jsonl"):
+            (root / file).write_text((folder / file).read_text())
+        card.write_text(text)
+        before[name] = hierfit_table(card, root)
+    done = []
+    for number in range(cases):
+        rng = random.Random(f"{seed} {number}")
+        kind = ("card", "manifest", "picture", "new")[number % 4]
+        signal.alarm(SECONDS)
+        mutation = "?"
+        try:
+            if kind == "picture":
+                mutation, name, content, pixels = mutated_picture(rng)
+                path = folder / name
+                path.write_bytes(content)
+                ending, detail = picture_ending(path, pixels)
+            else:
+                for file in ("manifest.csv", "manifest.jsonl"):
+                    (root / file).write_text((folder / file).read_text())
+                name = rng.choice(sorted(cards)) if kind == "card" else rng.choice(["manifest", "jsonl"])
+                card.write_text(cards[name])
+                if kind == "new":
+                    file = "manifest.csv" if name == "manifest" else "manifest.jsonl"
+                    mutation, content = mutated_table((folder / file).read_text(), rng, name == "jsonl")
+                    (folder / "new" / file).write_bytes(content)
+                    ending, detail = new_ending(folder / "new" / file, folder / "made" / "x.yaml")
+                    done.append(Case(kind, mutation, ending, f"case {number}: {detail}"))
+                    continue
+                if kind == "card":
+                    mutation, content = mutated_card(cards[name], rng)
+                    card.write_bytes(content)
+                else:
+                    file = "manifest.csv" if name == "manifest" else "manifest.jsonl"
+                    mutation, content = mutated_table((folder / file).read_text(), rng, name == "jsonl")
+                    (root / file).write_bytes(content)
+                ending, detail = table_ending(card, root, before[name])
+                if mutation == "none" and ending != "same":
+                    ending = "WRONG"
+                if number % 20 == 0 and ending != "refused":
+                    audit(load_card(str(card)), str(root), 1)  # never raises for what it finds
+        except TimeoutError:
+            ending, detail = "HANGS", f"longer than {SECONDS} s"
+        except Exception:
+            ending, detail = "TRACEBACK", traceback.format_exc()
+        finally:
+            signal.alarm(0)
+        done.append(Case(kind, mutation, ending, f"case {number}: {detail}"))
+    return done
+
+
+def _late(*_: object) -> None:
+    raise TimeoutError
+
+
+BAD = ("TRACEBACK", "WRONG", "HANGS", "refused though sound")
+
+
+def main() -> None:
+    """Runs and prints counts; exits with 1 where there was a fault."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--show", metavar="MUTATION", help="print how cases of this mutation ended")
+    options = parser.parse_args()
+    signal.signal(signal.SIGALRM, _late)
+    with tempfile.TemporaryDirectory() as folder:
+        done = run(options.cases, options.seed, Path(folder))
+    endings = ["refused", "same", "read", *BAD]
+    print(f"{'':<30}" + "".join(f"{e[:11]:>12}" for e in endings))
+    counts = Counter((case.kind, case.mutation.split(", ")[-1], case.ending) for case in done)
+    for kind in ("card", "manifest", "new", "picture"):
+        for mutation in sorted({m for k, m, _ in counts if k == kind}):
+            print(f"{kind + ' ' + mutation:<30}" + "".join(f"{counts[kind, mutation, e]:>12}" for e in endings))
+    print(f"{len(done)} cases".ljust(30) + "".join(f"{sum(c.ending == e for c in done):>12}" for e in endings))
+    for case in done:
+        if options.show == case.mutation:
+            print(f"\n{case.kind}: {case.ending}\n{case.detail[:500]}")
+    bad = [case for case in done if case.ending in BAD]
+    alike = {case.detail.rstrip().rpartition("\n")[2].partition(": ")[2][:60]: case for case in bad}
+    for case in list(alike.values())[:20]:
+        print(f"\n{case.kind}, {case.mutation}: {case.ending}\n{case.detail[:100]} … {case.detail[-700:]}")
+    sys.exit(bool(bad))
+
+
+if __name__ == "__main__":
+    main()
