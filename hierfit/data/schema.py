@@ -85,7 +85,8 @@ def _check_depth(text: str) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
-            raise yaml.MarkedYAMLError(problem="nested too deep", problem_mark=event.start_mark)
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise yaml.YAMLError(f"nested too deep in line {line}")
 
 
 def _check_size(root: yaml.Node | None) -> None:
