@@ -45,6 +45,8 @@ def _print(table: Table, console: Console) -> None:
         shown.add_column(Text(name), justify="left" if number < table.labels else "right", overflow="fold")
     for row in rows:
         shown.add_row(*map(Text, row))
+    if len(rows) < len(table.rows):
+        shown.add_row("…")
     console.print()
     console.print(shown)
     console.print(Text(table.caption, "dim"))

@@ -111,12 +111,11 @@ def _judged(found: Sequence[Agreement]) -> str:
     if not told:
         return "The learned attributes agree with none of the true ones beyond what shuffled classes give."
     better = [each.name for each in found if each.precision > each.precision_landmarks]
-    said = (
-        f"Beyond chance the learned attributes tell {', '.join(told)}{', but not ' if rest else ''}{', '.join(rest)}."
-    )
+    said = f"The learned attributes agree with {', '.join(told)} beyond what shuffled classes give"
+    said += f", with {', '.join(rest)} not." if rest else "."
     if not better:
-        return f"{said} Random images in their place tell every one of these better."
-    return f"{said} They find the values of {', '.join(better)} better than random images in their place do."
+        return f"{said} Random images in their place agree better with every one."
+    return f"{said} With {', '.join(better)} they agree better than random images in their place."
 
 
 def _agreement_table(found: Sequence[Agreement]) -> Table:

@@ -130,8 +130,8 @@ def _break_nodes(breaks: Breaks) -> Table:
     return Table(
         "break_nodes",
         f"The nodes at which paths part, most mistakes first{_of(len(order), _LISTED)}. Came: images whose predicted "
-        "path was right as far as this node. % of these that took a wrong child, and % of all mistakes.",
-        ("at", "level", "parted", "came", "% of came", "% of mistakes"),
+        "path was right as far as this node. In %: of these, those that took a wrong child; and of all mistakes.",
+        ("at", "level", "parted", "came", "%", "% of all"),
         rows,
         labels=2,
         narrow=True,
