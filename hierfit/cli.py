@@ -110,6 +110,8 @@ def _usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 when all went well, 2 on a user's mistake, 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a user's own `model: my_file.MyMethod`; last, so that it hides nothing
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     try:
         if command in ("-h", "--help"):

@@ -126,14 +126,19 @@ class Predictor:
         for batch in decoded(keys, _Given(images), backbone.preprocess, num_workers):
             found: list[list[Answer]] = [[] for _ in range(batch.size)]
             if batch.rows:
-                features = run_padded(backbone.encode_image, batch.pixels.to(self.device))
-                for row, answer in zip(batch.rows, self.answers(features, question), strict=True):
+                # Padded up to the logits: what is said of a picture does not depend on those beside it.
+                logits = run_padded(self._image_logits, batch.pixels.to(self.device)).cpu()
+                told = answers(logits, self.taxonomy, self.calibration, question)
+                for row, answer in zip(batch.rows, told, strict=True):
                     found[row] = answer
             yield Answered(found, batch.problems)
 
     def answers(self, features: Tensor, question: Question) -> list[list[Answer]]:
         """Answers for L2-normalised image features ``[B, d]``; the question has been checked."""
         return answers(self.logits(features).cpu(), self.taxonomy, self.calibration, question)
+
+    def _image_logits(self, pixels: Tensor) -> Tensor:
+        return self.logits(self.backbone.encode_image(pixels))
 
     @torch.inference_mode()
     def logits(self, features: Tensor) -> Tensor:
