@@ -2,7 +2,8 @@
 
 To add a layout, add a file ``my_layout.py`` with a frozen dataclass ``MyLayout``: its fields are the
 options a card may give under ``layout:``, checked by their types, and its ``read`` makes a `Table`. Nothing
-else needs to know.
+else needs to know. `home_of` finds the folder, `hierfit.data.records` and ``matlab`` and ``pickles`` read files as they
+come, and `hierfit.data.samples.Samples` turns what is found into a table: `Cub` shows all of it in 20 lines.
 """
 
 from __future__ import annotations

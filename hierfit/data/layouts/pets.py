@@ -15,7 +15,7 @@ from hierfit.data.table import Table
 if TYPE_CHECKING:
     from hierfit.data.card import DataCard
 
-_SPECIES = {"1": "Cat", "2": "Dog"}
+_SPECIES = ("1", "2")
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,10 @@ class Pets:
         for split, name in self.files.items():
             for where, (image, number, species, _) in read_fields(home / "annotations" / name, 4, problems):
                 breed = image.rpartition("_")[0]
-                if not breed or breeds.setdefault(number, words(breed)) != words(breed):
-                    problems.append(f"{where}: class {number} is {breeds.get(number)!r} elsewhere, here {breed!r}")
+                if not breed:
+                    problems.append(f"{where}: the name of picture {image!r} does not begin with a breed")
+                elif words(breeds.setdefault(number, breed)) != words(breed):
+                    problems.append(f"{where}: class {number} is {breeds[number]!r} elsewhere, here {breed!r}")
                 elif species not in _SPECIES:
                     problems.append(f"{where}: species {species!r} is neither 1 (cat) nor 2 (dog)")
                 else:
