@@ -82,12 +82,12 @@ def leaf_paths(leaves: Sequence[str], parents: Parents, words: Mapping[str, str]
     if len({path[0] for path in paths}) == 1 and len(paths) > 1:
         paths = [path[1:] for path in paths]
     paths = [[*path[:-1][: depth - 1], path[-1]] for path in paths]
-    name = _names(paths, words)
+    name = sibling_names(paths, words)
     return [tuple(name[synset] for synset in path) for path in paths]
 
 
-def _names(paths: Iterable[Sequence[str]], words: Mapping[str, str]) -> dict[str, str]:
-    """A name for each synset, different among siblings."""
+def sibling_names(paths: Iterable[Sequence[str]], words: Mapping[str, str]) -> dict[str, str]:
+    """A name for each synset on some paths from the root, different among siblings; see `leaf_paths`."""
     above = {synset: path[i - 1] if i else "" for path in paths for i, synset in enumerate(path)}
     name = {synset: words.get(synset, synset).split(",")[0].strip() for synset in above}
     for longer in (lambda s: words.get(s, s), lambda s: f"{words.get(s, s)} ({s})"):

@@ -14,7 +14,7 @@ from hierfit.data.layouts import folder_of, home_of
 from hierfit.data.layouts.imagenet import class_info, labelled, present
 from hierfit.data.samples import Samples, pictures_in
 from hierfit.data.table import Table
-from hierfit.data.wordnet import read_is_a, read_words
+from hierfit.data.wordnet import read_is_a, read_words, sibling_names
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -59,14 +59,11 @@ class Breeds:
         info = base / "breeds" if (base / "breeds").is_dir() else base
         if lacking := [f"there is no {info / name}" for name in _FILES if not (info / name).is_file()]:
             raise UserError(f"card {card.name!r} needs the files of BREEDS", lacking, f"To get them: {card.obtain}")
-        name = {synset: text for _, synset, text in class_info(info / _FILES[0])}
+        classes = {synset: text for _, synset, text in class_info(info / _FILES[0])}
         parents = read_is_a(info / _FILES[1], problems)
-        words = read_words(info / _FILES[2], problems)
-        path = {
-            leaf: (words.get(top, top), name[leaf].split(",")[0])
-            for top, leaves in self._chosen(list(name), parents).items()
-            for leaf in leaves
-        }
+        chosen = [(top, leaf) for top, leaves in self._chosen(list(classes), parents).items() for leaf in leaves]
+        name = sibling_names(chosen, read_words(info / _FILES[2], problems) | classes)
+        path = {leaf: (name[top], name[leaf]) for top, leaf in chosen}
         if not path:
             raise UserError(f"{info}: no synset at level {self.level} has {self.subclasses} classes", problems)
         samples = Samples(base, problems)
