@@ -6,6 +6,7 @@ import os
 import posixpath
 import warnings
 import zlib
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -45,9 +46,18 @@ class Files:
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
-    def leads_out(self, key: str) -> bool:
-        """Whether the picture lies elsewhere, and the root only links to it."""
-        return not (self.root / key).resolve().is_relative_to(self.root)
+    def leading_out(self, keys: Iterable[str]) -> list[str]:
+        """Those of the pictures that lie elsewhere, and the root only links to. Each folder is looked up once."""
+        inside: dict[str, bool] = {}
+        found = []
+        for key in keys:
+            folder, _, name = key.rpartition("/")
+            if folder not in inside:
+                inside[folder] = (self.root / folder).resolve().is_relative_to(self.root)
+            path = self.root / folder / name
+            if not inside[folder] or (path.is_symlink() and not path.resolve().is_relative_to(self.root)):
+                found.append(key)
+        return found
 
     def stamp(self, key: str) -> str:
         """Path, size and modification time: reading every byte would cost more than it is worth."""

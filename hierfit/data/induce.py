@@ -199,5 +199,7 @@ def _of_card(name: str, backbone: str) -> Classes:
         leaves = [(card.tree.full_name(node, ", "),) for node in card.tree.leaves.tolist()]
     level = card.tree.levels[-1]
     flat = Taxonomy.from_paths(leaves, [level])  # prompts of the true tree would give its groups away
-    features = encode_nodes(Backbone.load(backbone), flat, {k: v for k, v in card.templates.items() if k == level})
+    features = encode_nodes(
+        Backbone.load(backbone), flat, {k: v for k, v in card.templates.items() if k == level and v}
+    )
     return Classes(flat.names, features.float(), level, f"text features of {backbone}")

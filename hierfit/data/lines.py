@@ -22,3 +22,8 @@ def print_hanging(console: Console, text: str, style: str = "", indent: int = 2,
             break_on_hyphens=False,
         )
     console.print(Text("\n".join(wrapped), style), soft_wrap=True)
+
+
+def counted(count: int, what: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -10,7 +10,7 @@ from rich.text import Text
 from hierfit.backbone import node_prompts
 from hierfit.backbone.loading import load_text
 from hierfit.data.card import DataCard
-from hierfit.data.lines import print_hanging
+from hierfit.data.lines import counted, print_hanging
 from hierfit.data.schema import nearest
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -104,7 +104,7 @@ def print_prompts(
         Text(f"{len(shown)} nodes, {texts} texts. Tokens by backbone {backbone}: at most {longest} of {room}.")
     )
     for flag, count in _flag_counts(shown):
-        console.print(Text(f"{count} nodes: {flag}", "yellow"))
+        console.print(Text(f"{counted(count, 'node')}: {flag}", "yellow"))
 
 
 def _flag_counts(shown: list[Prompted]) -> list[tuple[str, int]]:

@@ -46,7 +46,8 @@ class KeepPredictor(Callback):
         adapter = self.folder / "adapter"
         towers = Towers(str(facts["backbone"]), fingerprint, adapter=adapter if adapter.is_dir() else None)
         card = data.card
-        templates = {level: group for level, group in card.templates.items() if level in tree.levels}
+        # Of classes that are added later nothing is known but the name; a level may have descriptions alone.
+        templates = {level: group for level, group in card.templates.items() if level in tree.levels and group}
         about = {
             "method": type(method).__name__,
             "data": {

@@ -136,8 +136,7 @@ def _look(found: Audit, table: Table, images: Images, workers: int) -> None:
         found.problems += several(f"{name}: cannot be used:", faults)
     _judge_kinds(found, seen, keys)
     if isinstance(images, Files):
-        outside = [key for key in keys if images.leads_out(key)]
-        found.notes += several("reached through a link that leaves the root:", outside)
+        found.notes += several("reached through a link that leaves the root:", images.leading_out(keys))
     _judge_exact(found, seen, keys, names, split, node, table.taxonomy)
     _judge_near(found, seen, keys, names, split)
 

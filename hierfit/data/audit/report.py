@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hierfit.atomic import whole_file
 from hierfit.data.audit.audit import Audit
-from hierfit.data.lines import print_hanging
+from hierfit.data.lines import counted, print_hanging
 from hierfit.data.table import level_text
 
 FORMAT = "hierfit.check/1"
@@ -43,7 +43,7 @@ def print_audit(audit: Audit, console: Console | None = None) -> None:
     console.print()
     if audit.problems:
         hint = "Mend the data, or copy the card and state what you have."
-        console.print(Text(f"Not as it should be: {_counted('problem', audit.problems)}. {hint}", "bold red"))
+        console.print(Text(f"Not as it should be: {counted(len(audit.problems), 'problem')}. {hint}", "bold red"))
     else:
         console.print(Text(f"The data are as {card.path.name} says.", "bold green"))
 
@@ -97,10 +97,6 @@ def _print_lines(kind: str, lines: Sequence[str], style: str, console: Console) 
     if not lines:
         return
     console.print()
-    console.print(Text(_counted(kind, lines), f"bold {style}"))
+    console.print(Text(counted(len(lines), kind), f"bold {style}"))
     for line in lines:
         print_hanging(console, line, style, 2, "- ")
-
-
-def _counted(kind: str, lines: Sequence[str]) -> str:
-    return f"{len(lines)} {kind}{'' if len(lines) == 1 else 's'}"

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from hierfit.data.audit.report import print_audit
 from hierfit.data.card import card_folders
-from hierfit.data.lines import print_hanging
+from hierfit.data.lines import counted, print_hanging
 from hierfit.data.new.new import Written
 
 _SHOTS = 16  # of the experiment named below
@@ -24,9 +24,8 @@ def print_written(written: Written, console: Console | None = None) -> None:
     for remark in written.found.remarks:
         print_hanging(console, remark, "", 2, "- ")
     if written.left_out:
-        print_hanging(
-            console, f"{len(written.left_out)} pictures are left out; the card says which and why.", "", 2, "- "
-        )
+        left_out = counted(len(written.left_out), "picture")
+        print_hanging(console, f"{left_out} left out; the card says which and why.", "", 2, "- ")
     known = written.path.parent.resolve() in [folder.resolve() for folder in card_folders()]
     card, root = shlex.quote(written.path.stem if known else str(written.path)), shlex.quote(str(written.root))
     few = " --data.shots_policy all" if 0 < written.audit.splits["train"].fewest < _SHOTS else ""

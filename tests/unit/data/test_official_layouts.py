@@ -14,6 +14,7 @@ import pytest
 import yaml
 from scipy.io import savemat
 
+from hierfit.data.audit.audit import audit
 from hierfit.data.card import load_card
 from hierfit.data.images import Files
 from hierfit.data.samples import words
@@ -52,6 +53,7 @@ def test_each_copy_is_read(name: str, tmp_path: Path) -> None:
     copy = miniature(name, tmp_path)
     table = read(copy)
     card = load_card(copy.card)
+    assert audit(card, str(copy.root)).problems == []  # what `hierfit data check` says
     assert set(table.splits) >= {"test"}
     for split, counts in card.splits.items():
         assert len(table.splits[split]) == counts.images
