@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hierfit.backbone.below import Below
 from hierfit.backbone.loading import load_parts
 from hierfit.backbone.source import find_folder
 from hierfit.backbone.text import TextInput, Tokens
@@ -58,6 +59,7 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(preprocess.mean), persistent=False)
         self.register_buffer("std", torch.tensor(preprocess.std), persistent=False)
         self._hashed: tuple[object, str] | None = None
+        self._below: dict[str, Below] = {}
 
     @classmethod
     @torch.inference_mode(False)  # weights made in inference mode could never be trained
@@ -105,7 +107,13 @@ class Backbone(nn.Module):
         Returns:
             L2-normalised features `[B, d]`, fp32.
         """
-        return _normalise(self.model.get_image_features(pixel_values=pixels).pooler_output)
+
+        def run(rows: Tensor | slice) -> Tensor:
+            features: Tensor = self.model.get_image_features(pixel_values=pixels[rows]).pooler_output
+            return features
+
+        with self._skipping("vision_model", pixels, run):
+            return _normalise(run(slice(None)))
 
     def encode_text(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
         """Text features; the batch size changes memory and time only.
@@ -141,7 +149,15 @@ class Backbone(nn.Module):
     def encode_tokens(self, tokens: Tokens) -> Tensor:
         """Text features of one chunk of `token_chunks`: L2-normalised ``[T, d]``, fp32."""
         ids, mask = tokens
-        return _normalise(self.model.get_text_features(input_ids=ids, attention_mask=mask).pooler_output)
+
+        def run(rows: Tensor | slice) -> Tensor:
+            chosen = None if mask is None else mask[rows]  # SigLIP has none
+            output = self.model.get_text_features(input_ids=ids[rows], attention_mask=chosen)
+            features: Tensor = output.pooler_output
+            return features
+
+        with self._skipping("text_model", ids, run):
+            return _normalise(run(slice(None)))
 
     def encode_context(self, context: Tensor, suffix: Sequence[str] | None = None) -> Tensor:
         """Text features of soft prompts: learnable vectors in place of words (CoOp, Zhou et al. 2022).
@@ -170,6 +186,19 @@ class Backbone(nn.Module):
     def checkpoint_blocks(self) -> None:
         """Has training keep the inputs of the blocks only, and compute what lies between them a second time."""
         self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    def keep_below(self, tower: Literal["vision_model", "text_model"], first: int, budget: int) -> None:
+        """Has a tower compute its blocks below number ``first``, which stay frozen, once for each input; see `Below`.
+
+        Args:
+            tower: Which.
+            first: At least 1.
+            budget: Bytes that their outputs may take.
+        """
+        self._below[tower] = Below(getattr(self.model, tower).encoder, first, budget)
+
+    def _skipping(self, tower: str, rows: Tensor, run: Callable[[Tensor], object]) -> AbstractContextManager[None]:
+        return self._below[tower].skipped(rows, run) if tower in self._below else nullcontext()
 
     def compile_towers(self) -> None:
         """Compiles both towers, at their next use."""

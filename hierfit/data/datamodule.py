@@ -222,6 +222,12 @@ class HierarchicalDataModule(LightningDataModule):
         facts = summary(self._prepare(), self.card, self.choice)
         return facts | ({"augment": self.augment, "crop_area": self.crop_area} if self.needs == "pixels" else {})
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """A batch is three tensors; Lightning would look into each of them, at every step."""
+        if batch.inputs.device == device:
+            return batch
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+
     def train_dataloader(self) -> Loader:
         """Shuffled batches of the training draw; in order when Lightning overfits a few batches."""
         overfits = self.trainer is not None and bool(self.trainer.overfit_batches)  # type: ignore[attr-defined]

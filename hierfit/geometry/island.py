@@ -12,7 +12,11 @@ from torch import Tensor
 
 def at_least_fp32(tensor: Tensor) -> Tensor:
     """Upcast half precision to float32; float32 and float64 pass untouched."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    return tensor.float() if _is_half(tensor) else tensor
+
+
+def _is_half(argument: object) -> bool:
+    return isinstance(argument, Tensor) and argument.dtype in (torch.float16, torch.bfloat16)
 
 
 def fp32_island(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -25,6 +29,8 @@ def fp32_island(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(function)
     def on_island(*args: Any, **kwargs: Any) -> Tensor:
         device = next(arg.device.type for arg in (*args, *kwargs.values()) if isinstance(arg, Tensor))
+        if not torch.is_autocast_enabled(device) and not any(map(_is_half, (*args, *kwargs.values()))):
+            return function(*args, **kwargs)  # there is no sea around it
         with torch.autocast(device, enabled=False):
             return function(
                 *(at_least_fp32(arg) if isinstance(arg, Tensor) else arg for arg in args),

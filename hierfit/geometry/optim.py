@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.optim.adamw import adamw
 
 from hierfit.geometry.manifold import geoopt
 
@@ -30,20 +31,52 @@ class RiemannianAdamW(geoopt.optim.RiemannianAdam):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None and not isinstance(parameter, geoopt.ManifoldTensor):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        with self._coupled_decay_off():
+            self._euclidean_step(group)
+        with self._points_alone_undecayed():
             super().step()
         return loss
 
+    def _euclidean_step(self, group: dict[str, Any]) -> None:
+        # geoopt takes a dozen small steps in Python for each parameter; torch's kernel takes one for all.
+        moved = [p for p in group["params"] if p.grad is not None and not isinstance(p, geoopt.ManifoldTensor)]
+        if not moved:
+            return
+        states = [self._state_of(parameter) for parameter in moved]
+        beta1, beta2 = group["betas"]
+        adamw(
+            moved,
+            [parameter.grad for parameter in moved],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=moved[0].device.type in ("cpu", "cuda"),
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+    def _state_of(self, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
+        state: dict[str, torch.Tensor] = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), device=parameter.device)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        elif state["step"].device != parameter.device:  # a checkpoint's stays where it was loaded to
+            state["step"] = state["step"].to(parameter.device)
+        return state
+
     @contextmanager
-    def _coupled_decay_off(self) -> Iterator[None]:
-        decays = [group["weight_decay"] for group in self.param_groups]
+    def _points_alone_undecayed(self) -> Iterator[None]:
+        before = [(group["params"], group["weight_decay"]) for group in self.param_groups]
         try:
             for group in self.param_groups:
+                group["params"] = [p for p in group["params"] if isinstance(p, geoopt.ManifoldTensor)]
                 group["weight_decay"] = 0.0
             yield
         finally:
-            for group, decay in zip(self.param_groups, decays, strict=True):
-                group["weight_decay"] = decay
+            for group, (parameters, decay) in zip(self.param_groups, before, strict=True):
+                group["params"], group["weight_decay"] = parameters, decay

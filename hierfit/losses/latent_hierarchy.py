@@ -8,11 +8,12 @@ Written from the equations; where this differs from HIER's own code is listed in
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hierfit.geometry import Space
 
@@ -120,27 +121,59 @@ def triplet_lca_loss(
     """
     if not distance.shape[1]:
         return distance.sum()
-    members, weight = triplets
-    d = distance.index_select(0, members.flatten()).view(3, -1, distance.shape[1])
-    score = noise
-    if learned:
-        # where, not maximum: its gradient splits ties evenly, which takes longer than all else here.
-        i, j, k = d.unbind()
-        pair = torch.where(i > j, i, j)
-        score = noise - torch.stack([pair, torch.where(pair > k, pair, k)]) / temperature
-    chosen = score.argmax(-1)
-    at = members[:, None] * distance.shape[1] + chosen
-    pair_reach, triple_reach = distance.flatten().index_select(0, at.flatten()).view(3, 2, -1).unbind(1)
-    gap = pair_reach - triple_reach
-    if learned:
-        # Straight-through: the softmax's expected gap lends its gradient and adds nothing to the value.
-        pair_soft, triple_soft = score.softmax(-1).unbind()
-        expected = (d.detach() * (pair_soft - triple_soft)).sum(-1)
-        gap = gap + (expected - expected.detach())
-    i, j, k = gap.unbind()
-    hinge = F.relu(torch.stack([i, j, -k]) + margin).sum(0)
-    counted = weight * (chosen[0] != chosen[1])
-    return (hinge * counted).sum() / weight.sum().clamp_min(1)
+    loss: Tensor = _Hinge.apply(distance, *triplets, noise, temperature, margin, learned)
+    return loss
+
+
+class _Hinge(torch.autograd.Function):
+    # The softmax adds nothing to the value, only to the gradient, so it is taken on the way back alone; and there the
+    # three members' shares go through it as one, for it is linear in them. Left to autograd this takes three times as
+    # long.
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        distance: Tensor,
+        members: Tensor,
+        weight: Tensor,
+        noise: Tensor,
+        temperature: float,
+        margin: float,
+        learned: bool,
+    ) -> Tensor:
+        score, d = noise, None
+        if learned:
+            d = distance.index_select(0, members.flatten()).view(3, -1, distance.shape[1])
+            pair = torch.maximum(d[0], d[1])
+            score = torch.stack([pair, torch.maximum(pair, d[2])]).div_(-temperature).add_(noise)
+        chosen = score.argmax(-1)
+        at = members[:, None] * distance.shape[1] + chosen
+        pair_reach, triple_reach = distance.flatten().index_select(0, at.flatten()).view(3, 2, -1).unbind(1)
+        sign = distance.new_tensor([[1.0], [1.0], [-1.0]])
+        cost = (pair_reach - triple_reach) * sign + margin
+        counted = weight * (chosen[0] != chosen[1]) / weight.sum().clamp_min(1)
+        ctx.save_for_backward(members, at, (cost > 0) * sign * counted, d, score)
+        ctx.temperature, ctx.shape = temperature, distance.shape
+        return (F.relu(cost).sum(0) * counted).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        members, at, slope, d, score = ctx.saved_tensors
+        slope = slope * grad
+        gradient = slope.new_zeros(ctx.shape)
+        gradient.view(-1).index_add_(0, at.flatten(), torch.stack([slope, -slope], dim=1).flatten())
+        if d is not None:
+            pull = torch.einsum("mt,mtp->tp", slope, d)  # how much each candidate, once chosen, would cost
+            share = score.softmax(-1)
+            soft = share * (pull - (share * pull).sum(-1, keepdim=True))
+            pair, triple = soft[0].div_(-ctx.temperature), soft[1].div_(ctx.temperature)
+            # Each reach is the largest of its members' distances: its gradient is theirs.
+            last = (d[2] >= torch.maximum(d[0], d[1])) * triple
+            pair = pair.add_(triple).sub_(last)
+            first = (d[0] > d[1]) * pair
+            gradient.index_add_(0, members.flatten(), torch.cat([first, pair - first, last]))
+        return gradient, None, None, None, None, None, None
 
 
 class LatentHierarchyLoss(nn.Module):

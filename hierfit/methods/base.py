@@ -137,9 +137,16 @@ class Method(LightningModule):
         """Moves the tree's index beside the logits."""
         self.taxonomy = self.taxonomy.to(self.device)
 
+    def logs_step(self, steps_before: int) -> bool:
+        """Whether the logger writes down a step; what is logged at others costs time and is forgotten."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return every > 0 and (steps_before + 1) % every == 0
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of automatic optimisation."""
         terms = self.loss(batch)
+        if not self.logs_step(self.trainer.global_step):
+            return terms["loss"]
         shown = {name: value.detach() for name, value in terms.items()}
         if processes() > 1:
             means = mean_over_processes(torch.stack([value.float() for value in shown.values()]))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from harness import Claim, ratio, report
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
@@ -104,9 +104,9 @@ def main(cells: int, alone: int, rounds: int) -> None:
         print(f"round {number + 1}: " + ", ".join(f"{way} {value:.1f}" for way, value in pace.items()), flush=True)
     print(f"\ncells a minute, {cells} cells, median of {rounds} rounds; ratio to one process a run in the same round")
     base = found["one process a run"]
-    for way, values in found.items():
-        ratio = statistics.median(v / b for v, b in zip(values, base, strict=True))
-        print(f"  {way:20}{statistics.median(values):8.1f}{ratio:8.1f} x")
+    report(
+        [Claim(f"cells/min ÷ one process a run: {way}", ratio(v, base)) for way, v in found.items() if v is not base]
+    )
 
 
 if __name__ == "__main__":

@@ -11,34 +11,20 @@ gradient [B, N] included.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
+import sys
 from collections.abc import Callable
-from itertools import pairwise
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from harness import Claim, in_turns, peak_bytes, ratio, report, spread, timed
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
+from toy import skewed_tree
 
 from hierfit.losses.objective import LOSSES, Objective
 from hierfit.taxonomy import Taxonomy
 
 BOUND = 2.5  # of HiSCE + TP-KL, in units of plain cross-entropy
 MIB = 2**20
-
-
-def skewed_tree(sizes: list[int]) -> Taxonomy:
-    """Levels of these sizes with families as uneven as nature's: the k-th in rank has a share of 1/k."""
-    rng = np.random.default_rng(0)
-    parents: list[int] = [-1] * sizes[0]
-    for above, here in pairwise(sizes):
-        start = len(parents) - above
-        share = 1 / np.arange(1, above + 1)
-        rest = rng.choice(above, size=here - above, p=share / share.sum())
-        parents += sorted(start + np.concatenate([np.arange(above), rest]))
-    return Taxonomy.from_parents([f"n{i}" for i in range(len(parents))], parents)
 
 
 def plain(logits: Tensor, paths: Tensor, tree: Taxonomy) -> Tensor:
@@ -60,32 +46,8 @@ def contenders(tree: Taxonomy) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     }
 
 
-def seconds(step: Callable[[], None], device: torch.device) -> float:
-    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-    finish = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    finish()
-    start = clock()
-    step()
-    finish()
-    return clock() - start
-
-
-def peak_bytes(step: Callable[[], None], device: torch.device) -> int:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step()
-        return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-        step()
-    assert trace.profiler is not None
-    assert trace.profiler.kineto_results is not None
-    moves = [event for event in trace.profiler.kineto_results.events() if event.name() == "[memory]"]
-    sizes = [event.nbytes() for event in sorted(moves, key=lambda event: event.start_ns())]
-    return int(max(np.cumsum(sizes), default=0))
-
-
-def main() -> None:
+def main() -> int:
+    """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--sizes", type=int, nargs="+", default=[273, 1103, 10_000], help="nodes of each level")
@@ -109,31 +71,23 @@ def main() -> None:
         return step
 
     steps = {name: stepper(loss) for name, loss in contenders(tree).items()}
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for repeat in range(args.repeats + 3):
-        for name, step in steps.items():
-            taken = seconds(step, device)
-            if repeat >= 3:  # the first rounds warm caches and allocators
-                times[name].append(taken)
+    times = in_turns({name: timed(step) for name, step in steps.items()}, args.repeats, warmup=3)
     logits.grad = None
 
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {args.threads} thread(s)"
     widest = int(tree.num_children.max())
     print(f"{tree}, widest family {widest}; batch {args.batch}; {where}; {args.repeats} rounds")
-    print(f"logits {logits.numel() * 4 / MIB:.1f} MiB\n")
-    print(f"{'forward + backward':28} {'ms':>8} {'ratio':>6} {'peak MiB':>9}")
-    base = statistics.median(times["plain cross-entropy a level"])
-    ratios = {}
+    print(f"logits {logits.numel() * 4 / MIB:.1f} MiB")
+    base = times["plain cross-entropy a level"]
+    claims = [Claim("HiSCE + TP-KL ÷ plain cross-entropy a level", ratio(times["hisce + tp_kl"], base), BOUND)]
     for name, step in steps.items():
-        median = statistics.median(times[name])
-        ratios[name] = median / base
         step()  # allocate what is kept before memory is counted
         logits.grad = None
-        print(f"{name:28} {1e3 * median:8.2f} {ratios[name]:6.2f} {peak_bytes(step, device) / MIB:9.1f}")
-    together = ratios["hisce + tp_kl"]
-    print(f"\nhisce + tp_kl take {together:.2f} times plain cross-entropy; the bound is {BOUND}")
-    raise SystemExit(together > BOUND)
+        claims.append(Claim(f"  {name}", spread([1e3 * t for t in times[name]]), unit="ms"))
+        claims.append(Claim(f"  {name}", ratio(times[name], base)))
+        claims.append(Claim(f"  {name}", spread([peak_bytes(step) / MIB]), unit="MiB"))
+    return report(claims)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

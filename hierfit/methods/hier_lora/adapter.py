@@ -26,7 +26,11 @@ MATRICES: dict[str, tuple[str, ...]] = {
     "o": ("self_attn.out_proj",),
     "fc": ("mlp.fc1", "mlp.fc2"),
 }
-_TOWERS = {"image": ("vision_model",), "text": ("text_model",), "both": ("vision_model", "text_model")}
+_TOWERS: dict[Towers, tuple[Literal["vision_model", "text_model"], ...]] = {
+    "image": ("vision_model",),
+    "text": ("text_model",),
+    "both": ("vision_model", "text_model"),
+}
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
 
 
@@ -101,6 +105,17 @@ def adapt(backbone: Backbone, choice: LoraChoice) -> int:
     # peft puts the folder the weights came from here, which is another one on every machine.
     backbone.model.peft_config["default"].base_model_name_or_path = backbone.source
     return rank
+
+
+def first_block(model: Any, tower: str, choice: LoraChoice) -> int:
+    """Number of the first block of ``vision_model`` or ``text_model`` that has LoRA."""
+    blocks = getattr(model, tower).encoder.layers
+    return range(len(blocks))[_as_slice(choice.layers)][0]
+
+
+def adapted_towers(choice: LoraChoice) -> tuple[Literal["vision_model", "text_model"], ...]:
+    """Names of the towers that have LoRA, as transformers has them."""
+    return _TOWERS[choice.towers]
 
 
 def save_adapter(backbone: Backbone, folder: Path) -> None:

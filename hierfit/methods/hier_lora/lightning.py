@@ -13,12 +13,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.data.batch import Batch, Task
+from hierfit.data.datamodule import datamodule_of
 from hierfit.errors import UserError
 from hierfit.inference.head import Growth, Head
 from hierfit.losses.objective import Objective
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import scaled_cosine
-from hierfit.methods.hier_lora.adapter import LoraChoice, Towers, adapt, save_adapter
+from hierfit.methods.hier_lora.adapter import LoraChoice, Towers, adapt, adapted_towers, first_block, save_adapter
 from hierfit.methods.hier_lora.transfer import TextClassifier
 
 DEFAULT_OBJECTIVE = {"hisce": 1.0, "tp_kl": 1.0}
@@ -49,6 +50,8 @@ class HierLoRA(Method):
             training instead of being kept.
         gradient_checkpointing: Trade a second forward pass for the memory of the blocks' activations.
         compile: Compile both towers.
+        keep_frozen_mib: Where ``layers`` leaves the first blocks frozen and pictures are not augmented: memory, MiB and
+            tower, for what these blocks make of each picture and text, so that they compute it once; 0 for none.
         lr: Peak learning rate; cosine to 1e-6 over the run.
         warmup: Share of the steps in which the rate rises.
         weight_decay: Decoupled decay of the updates; the logit scale is not decayed.
@@ -78,6 +81,7 @@ class HierLoRA(Method):
         text_chunk: int = 256,
         gradient_checkpointing: bool = False,
         compile: bool = False,
+        keep_frozen_mib: int = 0,
         lr: float = 1e-3,
         warmup: float = 0.05,
         weight_decay: float = 1e-2,
@@ -90,6 +94,9 @@ class HierLoRA(Method):
         problems += (
             [] if logit_scale is None or logit_scale > 0 else [f"logit_scale is {logit_scale}; it must be positive"]
         )
+        problems += [] if keep_frozen_mib >= 0 else [f"keep_frozen_mib is {keep_frozen_mib}; it must be 0 or more"]
+        if keep_frozen_mib and compile:
+            problems.append("keep_frozen_mib and compile: a compiled tower runs all of its blocks")
         problems += [] if lr > 0 else [f"lr is {lr}; it must be positive"]
         problems += [] if 0 <= warmup < 1 else [f"warmup is {warmup}; it is a share of the steps, in [0, 1)"]
         problems += [] if weight_decay >= 0 else [f"weight_decay is {weight_decay}; it must be 0 or more"]
@@ -112,10 +119,33 @@ class HierLoRA(Method):
             self.register_buffer("text", None if trains_text else task.text, persistent=False)
             log_scale = torch.tensor(math.log(hparams.logit_scale or task.logit_scale))
             self.log_scale = nn.Parameter(log_scale, requires_grad=hparams.learn_scale)
+        if hparams.keep_frozen_mib:
+            self._keep_frozen(hparams.keep_frozen_mib << 20)
         if hparams.gradient_checkpointing:
             self.backbone.checkpoint_blocks()
         if hparams.compile:
             self.backbone.compile_towers()
+
+    def _keep_frozen(self, budget: int) -> None:
+        first = {tower: first_block(self.backbone.model, tower, self.choice) for tower in adapted_towers(self.choice)}
+        if 0 in first.values():
+            raise UserError(
+                f"keep_frozen_mib: layers is {self.choice.layers!r}, so that LoRA sits in the first block already",
+                hint="Take the last blocks only, such as model.layers=-2:, or keep_frozen_mib: 0.",
+            )
+        for tower, block in first.items():
+            self.backbone.keep_below(tower, block, budget)
+
+    def on_fit_start(self) -> None:
+        """Refuses to keep what never comes again."""
+        hparams: Any = self.hparams
+        augment = datamodule_of(self.trainer).augment
+        if hparams.keep_frozen_mib and hparams.towers != "text" and augment != "none":
+            raise UserError(
+                f"keep_frozen_mib: with data.augment: {augment} no picture comes twice, so nothing can be kept",
+                hint="Set data.augment: none, or model.keep_frozen_mib: 0.",
+            )
+        super().on_fit_start()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[B, N]`` of preprocessed images ``[B, 3, S, S]``: scaled cosines to the nodes' text features."""

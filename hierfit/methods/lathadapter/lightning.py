@@ -191,9 +191,8 @@ class LatHAdapter(Method):
         return Head(own.nodes(), own.logit_scale, image=own.image_adapter, growth=Growth(own.text_adapter, inherited))
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Logs the health of the latent space with every line of the curves, and at the end of an epoch."""
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if self.latent is not None and (self.trainer.is_last_batch or self.trainer.global_step % max(every, 1) == 0):
+        """Logs the health of the latent space with every line of the curves."""
+        if self.latent is not None and self.logs_step(self.trainer.global_step - 1):
             images, nodes = gather_batch(self.classifier.image_adapter(batch.inputs)), self.classifier.nodes()
             figures = self.latent.health(images, nodes)
             self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=len(images))

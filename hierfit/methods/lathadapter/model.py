@@ -125,13 +125,13 @@ class LatentHierarchy(nn.Module):
         """
         named = labels.unique()
         named = named[named >= 0]
+        own = named if self.known is None else torch.cat([named, self.known])
+        # All in one pass: at this size each step of it costs more than its arithmetic.
+        features = torch.cat([images - self.image_centre, nodes[own] - self.text_centre])
+        points = self.loss.space.embed(self.project(features))
+        of_images, of_named, known = points.split([len(images), len(named), len(own) - len(named)])
         return self.loss(
-            self.image_points(images),
-            labels,
-            self.node_points(nodes[named]),
-            named,
-            self.attribute_points(),
-            None if self.known is None else self.node_points(nodes[self.known]),
+            of_images, labels, of_named, named, self.attribute_points(), None if self.known is None else known
         )
 
     def image_points(self, images: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.backbone.saving import save_merged
 from hierfit.cli import main
 from hierfit.data.batch import Batch, Task
+from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
 from hierfit.methods import HierLoRA
 from hierfit.methods.hier_lora.adapter import LoraChoice, _names, _rank_within, adapt, save_adapter
@@ -83,6 +86,41 @@ def test_only_the_updates_are_trained(backbone: Backbone) -> None:
     train(method, steps=2)
     changed = {n for n, p in method.named_parameters() if not torch.equal(p, before[n])}
     assert changed == set(trained)  # and each of them gets a gradient
+
+
+@pytest.mark.parametrize(("text_chunk", "budget"), [(256, 1), (2, 1), (256, 0)])
+def test_frozen_blocks_run_once_and_nothing_changes(backbone: Backbone, text_chunk: int, budget: int) -> None:
+    other = copy.deepcopy(backbone)
+    keys: dict[str, Any] = {"layers": "1:", "text_chunk": text_chunk}
+    torch.manual_seed(0)
+    plain = built(other, **keys)
+    torch.manual_seed(0)
+    kept = built(backbone, **keys, keep_frozen_mib=1)
+    for below in backbone._below.values():
+        below._left *= budget  # at 0 all is computed as it comes
+    rows: list[int] = []
+    block = backbone.model.vision_model.encoder.layers[0]
+    block.register_forward_hook(lambda module, args, output: rows.append(len(output)))
+    with torch.inference_mode():  # as Lightning validates: what it keeps, training reads
+        torch.testing.assert_close(kept.eval()(batch(3).inputs), plain.eval()(batch(3).inputs), atol=1e-5, rtol=1e-5)
+    assert train(kept) == pytest.approx(train(plain), abs=1e-5)
+    assert sum(rows) == (6 if budget else 3 + 5 * 6)  # each picture once
+    mine, theirs = (dict(m.named_parameters()) for m in (kept, plain))
+    for name, parameter in mine.items():
+        torch.testing.assert_close(parameter, theirs[name], atol=1e-4, rtol=1e-3)
+    assert len(backbone.model.vision_model.encoder.layers) == 2
+
+
+def test_what_cannot_be_kept_is_said(backbone: Backbone) -> None:
+    with pytest.raises(UserError, match="LoRA sits in the first block already"):
+        built(copy.deepcopy(backbone), keep_frozen_mib=1)
+    with pytest.raises(UserError, match="HierLoRA cannot be set up") as caught:
+        HierLoRA(keep_frozen_mib=1, compile=True)
+    assert "a compiled tower runs all of its blocks" in caught.value.problems[0]
+    method = built(backbone, layers="-1:", keep_frozen_mib=1)
+    method.trainer = SimpleNamespace(datamodule=HierarchicalDataModule())  # type: ignore[assignment]
+    with pytest.raises(UserError, match="no picture comes twice"):
+        method.on_fit_start()
 
 
 @pytest.mark.parametrize(

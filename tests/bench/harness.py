@@ -1,0 +1,191 @@
+"""What all benches share: ways timed in turns, ratios within a round, claims with their targets, one table.
+
+Times are never compared between runs: other programs and the processor's clock change them. Every claim is a ratio of
+ways that took turns in one run; its figure is the median over rounds, with the quartiles beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import ProfilerActivity, profile
+
+OUT = "HIERFIT_BENCH_OUT"
+"""Names the file that a bench leaves its claims in for ``run.py``."""
+
+
+class Spread(NamedTuple):
+    """Median and quartiles over rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A figure that is promised.
+
+    Attributes:
+        what: In words.
+        measured: Median and quartiles.
+        target: None where a figure is only told.
+        unit: Of all these numbers.
+        better: Whether the figure must be at most or at least its target.
+    """
+
+    what: str
+    measured: Spread
+    target: float | None = None
+    unit: str = "×"
+    better: Literal["less", "more"] = "less"
+
+    @property
+    def holds(self) -> bool:
+        """Whether the median keeps to the target."""
+        if self.target is None:
+            return True
+        return self.measured.median <= self.target if self.better == "less" else self.measured.median >= self.target
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """What, target, measured and whether it holds, as text."""
+        sign = {"less": "≤", "more": "≥"}[self.better]
+        target = "–" if self.target is None else f"{sign} {self.target:g} {self.unit}"
+        median, low, high = map(_number, self.measured)
+        quartiles = f" ({low}–{high})" if low != high else ""
+        verdict = "–" if self.target is None else ("yes" if self.holds else "**no**")
+        return self.what, target, f"{median} {self.unit}{quartiles}", verdict
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Median and quartiles."""
+    if len(values) < 2:
+        return Spread(values[0], values[0], values[0])
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Spread(median, low, high)
+
+
+def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
+    """What each way returns (seconds, say) in each round, all ways in turn; the first rounds do not count."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(warmup + rounds):
+        for name, way in ways.items():
+            value = way()
+            if number >= warmup:
+                found[name].append(value)
+    return found
+
+
+def ratio(values: Sequence[float], base: Sequence[float]) -> Spread:
+    """Of one way to another, round by round."""
+    return spread([value / other for value, other in zip(values, base, strict=True)])
+
+
+def clock() -> float:
+    """Processor time of this process on one CPU thread, where other programs count little; else wall time."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def timed(function: Callable[[], object], repeats: int = 1) -> Callable[[], float]:
+    """A way that gives the seconds of one call, on average over some in a row."""
+
+    def way() -> float:
+        started = clock()
+        for _ in range(repeats):
+            function()
+        return (clock() - started) / repeats
+
+    return way
+
+
+def peak_bytes(step: Callable[[], object]) -> int:
+    """Most memory that torch had allocated at once during a step, beyond what was there before."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        step()
+    assert trace.profiler is not None
+    assert trace.profiler.kineto_results is not None
+    moves = [event for event in trace.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = most = 0
+    for event in sorted(moves, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def report(claims: Sequence[Claim]) -> int:
+    """Prints claims, leaves them to ``run.py``, and gives the exit status: 1 when one does not hold."""
+    table = Table("claim", "target", "measured (quartiles)", "holds")
+    for claim in claims:
+        table.add_row(*claim.cells)
+    Console(width=max(110, Console().width)).print(table)
+    if path := os.environ.get(OUT):
+        Path(path).write_text(json.dumps([asdict(claim) for claim in claims], ensure_ascii=False))
+    return int(not all(claim.holds for claim in claims))
+
+
+def machine() -> dict[str, object]:
+    """What figures were taken on."""
+    cpu = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor(),
+    )
+    here = Path(__file__).parent
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True)
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "commit": git.stdout.strip(),
+    }
+
+
+def markdown(claims: Sequence[Claim], facts: Mapping[str, object]) -> str:
+    """The table for a README, with what it was taken on above it."""
+    where = facts["gpu"] or facts["cpu"]
+    lines = [
+        f"Made by `make bench` on {facts['cores']} cores of {where}, load {facts['load']:.1f} at the start, "
+        f"torch {facts['torch']}, commit {facts['commit']}:",
+        "",
+        "| claim | target | measured, median (quartiles) | holds |",
+        "|---|---:|---:|---|",
+        *(f"| {' | '.join(claim.cells)} |" for claim in claims),
+    ]
+    return "\n".join(lines)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _number(value: float) -> str:
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
