@@ -168,14 +168,16 @@ def brackets(text: str) -> Paths:
         if token in ("((", "))", ",,"):
             if token == "))":
                 path.append(name)
-            if name and (token != "((" or name):
+            if name:
                 found.add((*path[:-1], name) if token == "))" else (*path, name))
             if token == "((":
                 path.pop()
             name = ""
         else:
             name = token
-    return frozenset(tuple(part for part in p if part) for p in found)
+    if any("" in path[1:] for path in found):
+        raise ValueError("names that are made up are not for this oracle")
+    return frozenset(tuple(part for part in path if part) for path in found)
 
 
 def indents(text: str) -> Paths:

@@ -61,6 +61,7 @@ def examine(given: Given, count_tokens: CountTokens) -> Report:
     found = [*faults.tree_faults(given), *faults.levels_out_of_order(given)]
     misplaced = faults.misplaced(given.form) if isinstance(given.form, Rows) else {}
     found += misplaced.values()
+    found += [Finding("warning", "made-up", remark) for remark in getattr(given.form, "remarks", ())]
     found += names.id_note(given.form)
     found += names.name_findings(sketch, count_tokens, misplaced)
     found += shape.shape_findings(sketch)

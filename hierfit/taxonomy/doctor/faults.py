@@ -107,10 +107,9 @@ def misplaced(form: Rows) -> dict[str, Finding]:
 
 def levels_out_of_order(given: Given) -> list[Finding]:
     """Level names whose usual order is another."""
-    levels = given.form.levels or ()
-    order = order_of_columns(levels) if len(levels) > 1 else None
-    if order is None or all(a < b for a, b in pairwise(order)):
+    known = order_of_columns(given.form.levels or ())
+    if all(a <= b for (_, a), (_, b) in pairwise(known)):
         return []
-    text = f"the levels run {', '.join(levels)}: coarse to fine that is not the usual order"
-    turned = [name for _, name in sorted(zip(order, levels, strict=True))]
-    return [Finding("problem", "level-order", text, advice=f"Usual is {', '.join(turned)}: --columns picks the order.")]
+    text = f"the levels run {', '.join(name for name, _ in known)}: coarse to fine that is not the usual order"
+    usually = ", ".join(name for name, _ in sorted(known, key=lambda column: column[1]))
+    return [Finding("problem", "level-order", text, advice=f"Usual is {usually}: --columns picks the order.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Where
@@ -12,7 +12,7 @@ from hierfit.taxonomy.readers.given import Links
 from hierfit.taxonomy.readers.named import id_names
 from hierfit.taxonomy.readers.options import Reading
 from hierfit.taxonomy.readers.source import Source
-from hierfit.taxonomy.readers.table import CHILD, PARENT, Table
+from hierfit.taxonomy.readers.table import CHILD, CHILD_ID, LABEL, PARENT, PARENT_ID, Table
 
 Order = Literal["child-parent", "parent-child"]
 
@@ -33,8 +33,9 @@ def read_edges(source: Source, options: Reading, order: Order) -> Links:
     if header is not None:
         table = table.below_header()
         closed = any(not cell for row in table.rows for cell in (row[parent : parent + 1] or [""]))
+    label = None
     if found := columns_of(header or ()):
-        child, parent = found
+        child, parent, label = found
     if options.columns:
         if len(options.columns) != 2:
             raise UserError(f"{source.path}: a link has two columns, its parent's and its own; got {options.columns}")
@@ -50,6 +51,8 @@ def read_edges(source: Source, options: Reading, order: Order) -> Links:
         pairs.append((row[child], row[parent] if parent < len(row) else ""))
         kept.append(number)
     labels = id_names(options, source, [name for pair in pairs for name in pair], faults)
+    if label is not None and not labels:
+        labels = {row[child]: row[label] for row in (table.rows[i] for i in kept) if len(row) > label and row[label]}
     return links_of(pairs, lambda number: table.where(kept[number]), closed, labels, faults)
 
 
@@ -83,12 +86,29 @@ def links_of(
     return Links(names, parents, lambda node: where(places[node]), labels or {}, faults=faults)
 
 
-def columns_of(header: Sequence[str]) -> tuple[int, int] | None:
-    """Columns of child and parent, where the header says which."""
+class Columns(NamedTuple):
+    """Where a link's child, its parent and, if they are ids, the child's name stand."""
+
+    child: int
+    parent: int
+    label: int | None = None
+
+
+def columns_of(header: Sequence[str]) -> Columns | None:
+    """The columns of links, where the header says which: ``name,parent``, or ``id,parent_id`` and perhaps ``name``."""
     words = [cell.strip().casefold().replace(" ", "_") for cell in header]
-    parent = next((i for word in PARENT for i, cell in enumerate(words) if cell == word), None)
-    child = next((i for word in CHILD for i, cell in enumerate(words) if cell == word and i != parent), None)
-    return None if parent is None or child is None else (child, parent)
+
+    def find(known: Sequence[str], taken: int | None = None) -> int | None:
+        return next((words.index(word) for word in known if word in words and words.index(word) != taken), None)
+
+    parent, child = find(PARENT_ID), find(CHILD_ID)
+    if parent is not None and child is not None:
+        return Columns(child, parent, find(LABEL))
+    parent = find(PARENT)
+    child = find(CHILD, parent)
+    if parent is None or child is None:
+        return None
+    return Columns(child, parent)
 
 
 def order_of(pairs: Iterable[tuple[str, str]]) -> tuple[Order | None, str]:

@@ -62,6 +62,7 @@ class Links:
         labels: What a node is called, where its name is only an id; siblings of one label get the id behind it.
         levels: Level names, coarse to fine; None where the file has none.
         faults: What could not be understood, with its place.
+        remarks: What the reader has added of its own.
     """
 
     names: Sequence[str]
@@ -70,6 +71,7 @@ class Links:
     labels: Mapping[str, str] = field(default_factory=dict)
     levels: Sequence[str] | None = None
     faults: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
     @property
     def by_position(self) -> bool:
@@ -108,9 +110,10 @@ class Links:
 
     def above(self, leaves: Collection[str]) -> Links:
         """The links of `leaves` and of everything above them; leaves that are not there become faults."""
+        by_position = self.by_position
         links: dict[str | int, list[int]] = {}
         for link, name in enumerate(self.names):
-            links.setdefault(link if self.by_position else name, []).append(link)
+            links.setdefault(link if by_position else name, []).append(link)
         kept: set[int] = set()
         known = {self.label(name): name for name in self.names} | {name: name for name in self.names}
         missing = {leaf for leaf in leaves if leaf not in known}

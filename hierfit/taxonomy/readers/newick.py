@@ -97,7 +97,10 @@ def _named(source: Source, names: list[str], parents: list[int | None], places: 
     ]
     named = [names[node] or (f"above {first_leaf[node]}" if node in inner else f"leaf {node}") for node in kept]
     links = [None if (p := parents[node]) is None or p == drop else p - shift for node in kept]
-    return Links(named, links, lambda node: _where(source, places[kept[node]]), faults=faults)
+    made_up = [name for node, name in zip(kept, named, strict=True) if not names[node]]
+    what = f"inner nodes without a name are called after the first leaf below them: {', '.join(made_up[:5])}"
+    remarks = [what + (", …" if len(made_up) > 5 else "")] if made_up else []
+    return Links(named, links, lambda node: _where(source, places[kept[node]]), faults=faults, remarks=remarks)
 
 
 def _where(source: Source, place: int) -> str:

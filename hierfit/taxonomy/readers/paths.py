@@ -54,16 +54,20 @@ def _turned(row: Sequence[str]) -> Sequence[str]:
 
 def direction_of(table: Table, header: Sequence[str] | None) -> tuple[Direction | None, str]:
     """Which way rows run, and by what that is known; None when nothing tells."""
-    if header is not None and (order := order_of_columns(header)) and order in (sorted(order), sorted(order)[::-1]):
+    order = [place for _, place in order_of_columns(header or ())]
+    if header is not None and order and order in (sorted(order), sorted(order)[::-1]):
         way: Direction = "paths" if order == sorted(order) else "leaf-first"
         return way, f"by its column names, {', '.join(header)}"
     rows = table.rows if header is None else table.rows[1:]
     way_or_none, reason = direction_by_parents(rows)
     if way_or_none is None and header is not None and table.is_csv and reason == _NOTHING:
         return "paths", "as a CSV file's columns run coarse to fine unless something speaks against it"
+    if way_or_none == "leaf-first" and header is not None and table.is_csv and torn(rows) < _ENOUGH:
+        return None, f"{reason}, which is too little to read a CSV file's columns fine to coarse"
     return way_or_none, reason
 
 
+_ENOUGH = 3  # names with several parents
 _NOTHING = "each name stands under one other either way"
 
 

@@ -136,6 +136,7 @@ def _links_of_document(source: Source, options: Reading) -> Links:
     value = selected(source, options)
     faults: list[str] = []
     pairs: list[tuple[str, str | None]] = []
+    labels: dict[str, str] = {}
     if isinstance(value, Pairs):
         entries: list[Any] = [[key, parent] for key, parent in value]
     else:
@@ -143,14 +144,17 @@ def _links_of_document(source: Source, options: Reading) -> Links:
         for entry in value if isinstance(value, list) else []:
             if isinstance(entry, Pairs):
                 at = columns_of(entry.names())
-                entry = [entry[at[0]][1], entry[at[1]][1]] if at else []
+                if at and at.label is not None and isinstance(name := entry[at.label][1], str):
+                    labels[str(entry[at.child][1])] = name
+                entry = [entry[at.child][1], entry[at.parent][1]] if at else []
             entries.append(entry)
     for number, entry in enumerate(entries):
         if not isinstance(entry, list) or len(entry) != 2 or any(isinstance(cell, list) for cell in entry):
             faults.append(f"entry {number + 1}: expected a child and its parent")
         else:
-            pairs.append((nested.as_name(entry[0], faults), entry[1] and nested.as_name(entry[1], faults)))
-    labels = id_names(options, source, [name for pair in pairs for name in pair if name], faults)
+            parent = None if entry[1] is None or entry[1] == "" else nested.as_name(entry[1], faults)
+            pairs.append((nested.as_name(entry[0], faults), parent))
+    labels |= id_names(options, source, [name for pair in pairs for name in pair if name], faults)
     closed = any(not parent for _, parent in pairs)
     return links_of(pairs, lambda link: place_of(*pairs[link]), closed, labels, faults)
 

@@ -20,8 +20,11 @@ _MIDDLE = ("mid", "middle", "group", "category", "subclass")
 _FINE = ("leaf", "fine", "fine_label", "class", "class_name", "label", "variant", "model")
 _WORDS = {**dict.fromkeys(_COARSE, 0), **dict.fromkeys(_MIDDLE, 1), **dict.fromkeys(_FINE, 2)}
 _LEVEL = re.compile(r"(?:level|l)[ _-]?(\d+)")
-CHILD = ("child", "name", "node", "id", "taxon", "hyponym", "taxonid", "taxon_id")
-PARENT = ("parent", "parent_name", "parent_id", "parentid", "hypernym", "parentnameusageid", "parent_taxon_id")
+CHILD = ("child", "name", "node", "id", "taxon", "hyponym")
+CHILD_ID = ("id", "node_id", "taxon_id", "taxonid", "child_id")
+LABEL = ("name", "label", "title", "scientificname", "scientific_name")
+PARENT = ("parent", "parent_name", "hypernym")
+PARENT_ID = ("parent_id", "parentid", "parent_taxon_id", "parentnameusageid")
 _OTHER = ("count", "images", "description", "index", "common_name", "names")
 
 
@@ -82,21 +85,20 @@ class Table:
         )
 
 
-def order_of_columns(header: Sequence[str]) -> list[int] | None:
-    """Place of each column from coarse to fine, where all cells are words that tell; else None."""
+def order_of_columns(header: Sequence[str]) -> list[tuple[str, int]]:
+    """Columns whose names tell their place from coarse to fine, with that place; none when most do not tell."""
     words = [re.sub(r"[ -]", "_", cell.strip().casefold()) for cell in header]
-    levels = [_LEVEL.fullmatch(word) for word in words]
-    if all(levels):
-        return [int(level[1]) for level in levels if level]
-    biology = sum(word in _BIOLOGY for word in words) > 1 and len(set(words) & set(RANKS)) > 1
-    known = _BIOLOGY if biology else _WORDS
-    places = [known[word] for word in words if word in known]
-    return places if len(places) == len(words) and len(set(places)) > 1 else None
+    biology = len(set(words) & set(RANKS)) > 1
+    known: dict[str, int] = _BIOLOGY if biology else _WORDS
+    numbered = {word: int(match[1]) for word in words if (match := _LEVEL.fullmatch(word))}
+    known = numbered if len(numbered) > 1 else known
+    places = [(cell, known[word]) for cell, word in zip(header, words, strict=True) if word in known]
+    return places if len({place for _, place in places}) > 1 and 2 * len(places) >= len(words) else []
 
 
 def speaks_of_columns(header: Sequence[str]) -> bool:
     """Whether two cells or more, and all but one, are words that name columns."""
-    known = {*_BIOLOGY, *_WORDS, *CHILD, *PARENT, *_OTHER}
+    known = {*_BIOLOGY, *_WORDS, *CHILD, *CHILD_ID, *LABEL, *PARENT, *PARENT_ID, *_OTHER}
     words = [re.sub(r"[ -]", "_", cell.strip().casefold()) for cell in header]
     told = sum(word in known or _LEVEL.fullmatch(word) is not None for word in words)
     return told >= 2 and told >= len(words) - 1
