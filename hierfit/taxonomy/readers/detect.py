@@ -11,7 +11,7 @@ from hierfit.taxonomy.readers import edges, indices, paths, ranks
 from hierfit.taxonomy.readers.document import Pairs, is_list
 from hierfit.taxonomy.readers.node_link import LINK_KEYS
 from hierfit.taxonomy.readers.options import Format, Reading
-from hierfit.taxonomy.readers.outline import DRAWN
+from hierfit.taxonomy.readers.outline import is_drawn
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import lines_of
 
@@ -41,7 +41,7 @@ def detect(source: Source, options: Reading) -> Found:
     if source.path.suffix.lower() not in (".csv", ".tsv"):
         if source.path.suffix.lower() == ".py" or indices.assigned(source.text):
             return _python(source)
-        if DRAWN.search(source.text):
+        if is_drawn(lines_of(source.text)):
             return Found("outline", "a drawn tree, by its ├── or |--")
         if any(line[:1].isspace() and line.strip() for line in lines_of(source.text)):
             return Found("outline", "indented text")

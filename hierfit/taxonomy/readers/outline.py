@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from hierfit.taxonomy.readers.given import Links
 from hierfit.taxonomy.readers.options import Reading
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import lines_of
 
-DRAWN = re.compile(r"[├└┣┗╠╚]|^\s*(?:\|\s+)*(?:\||\+|`|\\)--", re.MULTILINE)
-"""What only a drawn tree holds."""
-
+_CORNERS = frozenset("├└┣┗╠╚")
 _LEAD = re.compile(r"[\s│┃║|]*[├└┣┗╠╚+`|\\][─━═\-_]+\s?|[\s│┃║]*")
 _NODE = re.compile(r"""\w*Node\((['"])(?:.*/)?(.*?)\1.*\)""")
+
+
+def is_drawn(lines: Iterable[str]) -> bool:
+    """Whether lines hold what only a drawn tree does: ``├``, ``|--``, ``+--``."""
+    for line in lines:
+        rest = line.lstrip(" \t|")
+        if rest[:3] in ("+--", "`--", "\\--") or (rest[:2] == "--" and line[: len(line) - len(rest)].endswith("|")):
+            return True
+        if not _CORNERS.isdisjoint(line):
+            return True
+    return False
 
 
 def read_outline(source: Source, options: Reading) -> Links:
@@ -22,7 +32,7 @@ def read_outline(source: Source, options: Reading) -> Links:
     anytree's ``Node('/root/sub', …)`` gives its last part. A line whose indent is none of those above it is a fault:
     nothing says whose child it is.
     """
-    drawn = DRAWN.search(source.text) is not None
+    drawn = is_drawn(lines_of(source.text))
     names: list[str] = []
     parents: list[int | None] = []
     lines: list[int] = []
@@ -36,8 +46,11 @@ def read_outline(source: Source, options: Reading) -> Links:
             continue
         if not drawn:
             signs |= set(lead)
-        elif node := _NODE.fullmatch(name):
-            name = node[2]
+        else:
+            if lead and lead.isspace():
+                faults.append(f"line {number}: {name!r} is indented by blanks alone, in a tree with lines drawn")
+            if node := _NODE.fullmatch(name):
+                name = node[2]
         deepest = branch[-1][0] if branch else 0
         while branch and branch[-1][0] > len(lead):
             branch.pop()
