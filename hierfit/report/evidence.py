@@ -104,6 +104,15 @@ class Evidence:
     focus: Run
     beside: tuple[Run, ...]
 
+    def read(self, most: int) -> list[Run]:
+        """The runs beside the focus whose test logits can be read on its levels, and it itself: the last ``most``.
+
+        Raises:
+            UserError: Those of the focus cannot be read.
+        """
+        _ = self.focus.reading
+        return [run for run in self.beside if run.card.levels == self.focus.card.levels and _readable(run)][-most:]
+
     def of_row(self, row: str) -> list[ResultCard]:
         """Cards of a row over all seeds, on the focus's data and shots."""
         place = agreement(self.focus.card)
@@ -148,6 +157,13 @@ def gather(paths: Sequence[Path], row: str | None = None, control: str | None = 
             raise
         groups = summarise(cards)
     return Evidence(tuple(cards), groups, group, control, focus, tuple(shown))
+
+
+def _readable(run: Run) -> bool:
+    try:
+        return bool(len(run.reading.target))
+    except UserError:
+        return False
 
 
 def _same_draw(a: ResultCard, b: ResultCard) -> bool:

@@ -22,7 +22,7 @@ ROOT = "the root"
 
 def section(evidence: Evidence) -> Section | Omitted:
     """Of runs that kept their test logits."""
-    runs = [run for run in evidence.beside if run.card.levels == evidence.focus.card.levels][-_RUNS:]
+    runs = evidence.read(_RUNS)
     breaks = evidence.focus.breaks
     taxonomy, wrong = breaks.taxonomy, int(breaks.wrong.sum())
     total = len(breaks.wrong)

@@ -15,8 +15,8 @@ TITLE = "Reliability"
 
 def section(evidence: Evidence) -> Section | Omitted:
     """Of runs that kept their test logits; the control stands beside."""
-    runs = [run for run in evidence.beside if run.card.row == evidence.control and run is not evidence.focus]
-    shown = [evidence.focus, *runs]
+    control = [run for run in evidence.read(len(evidence.beside)) if run.card.row == evidence.control]
+    shown = [evidence.focus, *control]
     found = [levels_of(run.reading) for run in shown]
     if not found[0]:
         return Omitted(TITLE, "no test image is labelled.")

@@ -8,7 +8,16 @@ from hierfit.report.blocks import Block, Findings, Section, Table, Tile, Tiles, 
 from hierfit.report.compare import leaf_labelled, leaf_right
 from hierfit.report.evidence import Evidence
 from hierfit.report.group import Group, Row
-from hierfit.report.sheet import READING, READING_DIFFERENCES, Sheet, difference_cell, figure_cell, sheets, verdict_of
+from hierfit.report.sheet import (
+    DASH,
+    READING,
+    READING_DIFFERENCES,
+    Sheet,
+    difference_cell,
+    figure_cell,
+    sheets,
+    verdict_of,
+)
 from hierfit.report.statistics import Estimate, Interval, Verdict, mcnemar, paired_bootstrap, verdict
 
 _HEADLINES = 4
@@ -52,7 +61,8 @@ def _tiles(row: Row, group: Group) -> list[Tile]:
         interval = f"± {width} over {value.n} seeds" if value.n > 1 else "one seed: no interval"
         against = ""
         if difference is not None and group.control:
-            against = f"{difference_cell(difference, column, difference.n)} against {group.control}"
+            cell = difference_cell(difference, column, difference.n)
+            against = f"{cell.removesuffix(f' ±{DASH}')} against {group.control}"
         tiles.append(Tile(column.header, number + unit, interval, against))
     return tiles
 
@@ -62,7 +72,7 @@ def _lead(row: Row, group: Group) -> str:
     if not row.differences:
         return f"What {row.name} reaches; no control stands beside it."
     if len(row.seeds) == 1:
-        return f"What {row.name} reaches with one seed. What another draw would change it cannot tell."
+        return f"What {row.name} reaches with one seed; what another draw would change is not known."
     if "helps" in said and "hurts" in said:
         return f"{row.name} is better than {group.control} in some figures and worse in others."
     if "helps" in said:
