@@ -126,8 +126,8 @@ def gather(paths: Sequence[Path], row: str | None = None, control: str | None = 
         paths: Run folders, grids, or result cards.
         row: Name of the row to look into. If None, the one with the best mean of the headline figure among those that
             are no control of another. It is looked into at its most shots and lowest seed.
-        control: Name of the row to hold it against. If None, a row with fewer trained parameters: of the same method,
-            else one without training, zero-shot first.
+        control: Name of the row to hold it against. If None, a row with no more trained parameters: of the same
+            method, else one without training, zero-shot first.
 
     Raises:
         UserError: Nothing has finished there, or there is no such row; see also `summarise`.
@@ -185,9 +185,9 @@ def _focus(runs: Sequence[Run], row: str | None) -> Run:
 
 def _control(focus: ResultCard, beside: Sequence[ResultCard]) -> str | None:
     trained = focus.parameters.get("trainable", 0)
-    others = [card for card in beside if card.row != focus.row and card.parameters.get("trainable", 0) < trained]
+    others = [card for card in beside if card.row != focus.row and card.parameters.get("trainable", 0) <= trained]
     alike = [card.row for card in others if card.method == focus.method]
-    untrained = [card for card in others if card.selected_on == "nothing"]
+    untrained = [card for card in others if card.selected_on == "nothing" and trained]
     untrained.sort(key=lambda card: card.method != "ZeroShot")
     return next(iter([*alike, *(card.row for card in untrained)]), None)
 

@@ -102,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--control",
         metavar="ROW",
-        help="hold all against this row; default: one with fewer trained parameters, of the same method or without any",
+        help="hold all against this row; default: one with no more trained parameters, of the same method or without "
+        "training",
     )
     parser.add_argument("--figures", type=Path, metavar="DIR", help="also write every figure as SVG and PNG")
     parser.add_argument("--text", action="store_true", help="print the tables here instead of writing a page")

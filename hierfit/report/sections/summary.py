@@ -43,10 +43,12 @@ def _what(evidence: Evidence) -> str:
     trained, total = card.parameters.get("trainable"), card.parameters.get("total")
     size = f" with {trained:,} trained parameters" if trained else " without training"
     share = f" ({trained / total:.2%} of the model)" if trained and total else ""
+    protocol = str(card.data.get("protocol", "all classes"))
+    held = "" if protocol == "all classes" else f"Protocol: {protocol}. "
     return (
         f"{card.row} gives every image a path in a tree of classes ({levels}). It is {card.method} on {group.backbone}"
         f"{size}{share}, learnt from {shots} and judged on {group.test_images} test images of {group.data}. "
-        f"Checkpoint selected on: {card.selected_on}; the test split has no say."
+        f"{held}Checkpoint selected on: {card.selected_on}; the test split has no say."
     )
 
 
@@ -115,7 +117,8 @@ def _on_samples(evidence: Evidence) -> list[str]:
         right = [leaf_right(p, target, tree) if decoder == "per_level" else full_path_right(p, target) for p in both]
         a, b = (each[rows].numpy() for each in right)
         difference = paired_bootstrap(a, b)
-        over = f"{difference.n} test images (McNemar p = {mcnemar(a, b).p:.3f})"
+        p = mcnemar(a, b).p
+        over = f"{difference.n} test images (McNemar p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'})"
         found.append(_finding(name, difference, verdict(difference), evidence.control, over))
     return found
 
