@@ -101,8 +101,9 @@ class DataCard:
         templates: Prompt templates by level, see `hierfit.backbone.node_texts`.
         descriptions: Sentences that describe classes, a JSON file beside the card for each level, ``{"class name":
             ["sentence", …]}``. They count beside the templates: all texts of a node have equal weight.
-        names: What a class is called, where the data call it otherwise: ``{BlueJay: blue jay}``. Data and taxonomy keep
-            their spelling; prompts, reports and predictions have this one.
+        names: What a class is called, where the data call it otherwise: ``{BlueJay: blue jay}``, or by its path where
+            others share its name: ``{1/3: fox}``. Data and taxonomy keep their spelling; prompts, reports and
+            predictions have this one.
         leave_out: Samples that are not used, and why: ``{train/cat/7.jpg: damaged}``.
         known_faults: What is wrong with the data, and what was done about it.
         expects: How the files lie below ``data.root``, drawn as a small tree.

@@ -19,17 +19,21 @@ def renamed(taxonomy: Taxonomy, names: Mapping[str, str]) -> Taxonomy:
 
     Args:
         taxonomy: The tree.
-        names: New names by old ones, whatever level they are on.
+        names: New names by old ones, whatever level they are on; or by paths with "/", which go first.
 
     Raises:
         UserError: Lists old names that no node has, and new ones that cannot be names or that siblings would share.
     """
     if not names:
         return taxonomy
-    known = set(taxonomy.names)
+    known = {*taxonomy.names}
+    paths = list(taxonomy.names)
+    if any("/" in old for old in names):
+        paths = [taxonomy.full_name(node) for node in range(taxonomy.num_nodes)]
+        known |= set(paths)
     problems = [f"names: no node is called {old!r}{nearest(old, known)}" for old in names if old not in known]
     problems += [f"names: {old!r}: {problem}" for old, new in names.items() if (problem := name_problem(new))]
-    called = tuple(names.get(name, name) for name in taxonomy.names)
+    called = tuple(names.get(path, names.get(name, name)) for path, name in zip(paths, taxonomy.names, strict=True))
     first: dict[tuple[int, str], int] = {}
     for node, key in enumerate(zip(taxonomy.parent.tolist(), called, strict=True)):
         other = first.setdefault(key, node)

@@ -17,6 +17,7 @@ from hierfit.data.audit.labels import Labels, count_labels
 from hierfit.data.audit.pictures import Pictures, look
 from hierfit.data.card import DataCard
 from hierfit.data.images import Files
+from hierfit.data.lines import counted
 from hierfit.data.table import SPLITS, Images, Split, Table, several, survey_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -102,7 +103,7 @@ def _judge_labels(found: Audit) -> None:
             )
         if name == "train" and 0 < labels.fewest < _SHOTS:
             found.notes.append(
-                f"train: a leaf has only {labels.fewest} images: more shots need --data.shots_policy all"
+                f"train: a leaf has only {counted(labels.fewest, 'image')}: more shots need --data.shots_policy all"
             )
         stated = found.card.splits.get(name)
         if name in ("val", "test") and labels.empty and labels.images and (stated is None or stated.leaves is None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from hierfit.data.layouts.image_folder import pictures_below
@@ -24,6 +25,7 @@ def from_folders(root: Path, wishes: Wishes) -> Found:
             hint="Give the folder that holds the folders of classes.",
         )
     parts = [path.relative_to(root).parent.parts for path in pictures]
+    _refuse_splits_below(root, parts)
     counts = Counter(path[0] for path in parts if path)
     own = split_of(list(counts))
     others = [name for name in counts if name not in own.values()]
@@ -62,3 +64,17 @@ def from_folders(root: Path, wishes: Wishes) -> Found:
             f"{coarse} pictures lie beside folders of finer classes: they are labelled with the coarser class."
         )
     return Found(layout, tree_of(labelled, wishes), remarks, strays)
+
+
+def _refuse_splits_below(root: Path, parts: Sequence[tuple[str, ...]]) -> None:
+    """A root too high up would make classes of train and test."""
+    children: dict[tuple[str, ...], set[str]] = {}
+    for path in parts:
+        for depth in range(1, len(path)):
+            children.setdefault(path[:depth], set()).add(path[depth])
+    for above, names in sorted(children.items()):
+        if {"train", "test"} <= (own := split_of(sorted(names))).keys():
+            folder = root.joinpath(*above)
+            raise UserError(
+                f"the splits {', '.join(own.values())} lie deeper, in {folder}", hint=f"hierfit data new {folder}"
+            )

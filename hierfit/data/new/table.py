@@ -90,6 +90,10 @@ def from_tables(root: Path, tables: dict[str, Path], wishes: Wishes) -> Found:
     remarks.append(f"The label is {' > '.join(map(repr, label))}, coarse to fine.")
     if dropped:
         remarks.append(f"Columns not used: {', '.join(map(repr, dropped))}.")
+    if wishes.taxonomy is None and _numbers(together[label[-1]]):
+        remarks.append(
+            "The labels are numbers, which say nothing to a text tower: give them names, below, under `names`."
+        )
     rows = list(zip(*(together[name] for name in label), strict=True))
     paths = sorted({labelled for row in rows if (labelled := _path(row))})
     return Found(layout, tree_of(paths, wishes), remarks)
@@ -220,7 +224,9 @@ def label_columns(columns: Columns, taken: set[str | None], wishes: Wishes) -> t
         )
     chain = [usable[0]]
     for name in usable[1:]:
-        if distinct[name] < distinct[chain[-1]] and _follows(free[chain[-1]], free[name]) and not _numbers(free[name]):
+        # A number beside a name says nothing new; where all are numbers, they are all there is.
+        worded = not _numbers(free[name]) or _numbers(free[chain[0]])
+        if distinct[name] < distinct[chain[-1]] and _follows(free[chain[-1]], free[name]) and worded:
             chain.append(name)
     chain.reverse()
     return chain, [name for name in free if name not in chain]

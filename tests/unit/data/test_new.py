@@ -166,6 +166,9 @@ def test_nothing_to_make_a_card_of(tmp_path: Path, save_picture: Save) -> None:
     save_picture(empty / "x.png", 0)
     assert "lies in the folder of a class" in refusal(empty, tmp_path)
     assert "there is no folder" in refusal(tmp_path / "nowhere", tmp_path)
+    for split in ("Train", "test"):
+        save_picture(tmp_path / "high" / "data" / split / "cat/x.png", 2)
+    assert "the splits Train, test lie deeper, in" in refusal(tmp_path / "high", tmp_path)
     save_picture(empty / "a/b/x.png", 1)
     assert "--levels names 1 levels, but the labels are 2 deep" in refusal(empty, tmp_path, levels=("class",))
 
@@ -254,6 +257,18 @@ def test_the_hubs_image_folder_with_metadata(root: Path, tmp_path: Path, suffix:
     assert known["train/cat/lion/0.png"] == "cat/lion"
     # A list is a path, and "dog" with nothing below it is a leaf where no wolf is: here it is an inner node.
     assert known["validation/dog/fox/0.png"] == ("dog/fox" if suffix == "csv" else "dog")
+
+
+def test_tables_of_class_numbers(root: Path, tmp_path: Path) -> None:
+    """The Grocery Store set's own form: a table a split, no header, a fine and a coarse number."""
+    number = {"lion": 0, "tiger": 1, "wolf": 2, "fox": 3}
+    for split in ("train", "val", "test"):
+        lines = [f"{key}, {number[sp]}, {number[sp] // 2}" for key, _, sp, s in listed(root) if s == split]
+        (root / f"{split}.txt").write_text("\n".join(lines))
+    written, card, table = made(root, tmp_path)
+    assert list(card.levels.values()) == [2, 4]
+    assert labels(table)["train/dog/fox/0.png"] == "1/3"
+    assert any("The labels are numbers" in line for line in written.found.remarks)
 
 
 def test_tables_that_cannot_be_guessed(root: Path, tmp_path: Path) -> None:

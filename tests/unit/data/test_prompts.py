@@ -134,6 +134,7 @@ def test_renaming_keeps_the_ids() -> None:
     assert torch.equal(tree.parent, TREE.parent)
     assert tree.names == ("bird", "tool", "blue_jay", "hoist", "hoist")
     assert renamed(TREE, {}) is TREE
+    assert renamed(TREE, {"crane": "stork", "tool/crane": "hoist"}).names[3:] == ("stork", "hoist")
 
 
 def test_the_prompts_command(write_card: WriteCard, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
