@@ -38,7 +38,7 @@ def read(path: str | os.PathLike[str]) -> build.Plan:
 def _read(file: TextIO, source: str) -> build.Plan:
     lines = array("q")
     problems = Problems(source, lambda number: f"line {lines[number + 1]}", _HINT, "line 1: ")
-    records = _records(file, source, lines)
+    records = csv_records(file, source, lines)
     header = next(records, [])
     while header and header[-1] == "":
         header.pop()
@@ -64,9 +64,22 @@ def _read_links(rows: Iterable[list[str]], name_column: int, problems: Problems)
     return build.from_links(names, parents, None, problems)
 
 
-def _records(file: TextIO, source: str, lines: array[int]) -> Iterator[list[str]]:
-    """Rows that are not blank; `lines` gains the number of each one's first line."""
-    reader = csv.reader(file, strict=True)
+def csv_records(
+    file: TextIO, source: str, lines: array[int], delimiter: str = ",", loose: bool = False
+) -> Iterator[list[str]]:
+    """Rows that are not blank; `lines` gains the number of each one's first line.
+
+    Args:
+        file: Opened with ``newline=""``.
+        source: For messages.
+        lines: Where the numbers go.
+        delimiter: What divides cells.
+        loose: Whether a blank behind a delimiter belongs to it.
+
+    Raises:
+        UserError: A quotation mark is not closed.
+    """
+    reader = csv.reader(file, strict=True, delimiter=delimiter, skipinitialspace=loose)
     while True:
         first_line = reader.line_num + 1
         try:

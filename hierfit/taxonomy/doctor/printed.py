@@ -32,7 +32,8 @@ def print_report(report: Report, console: Console) -> None:
             counts[finding.kind] = counts.get(finding.kind, 0) + 1
             if counts[finding.kind] > _MOST:
                 continue
-            _indented(console, f"{mark} {finding.kind}: {finding.text}", 2, style if severity != "note" else "")
+            kind = "" if finding.text.startswith(finding.kind) else f"{finding.kind}: "
+            _indented(console, f"{mark} {kind}{finding.text}", 2, style if severity != "note" else "")
             for detail in finding.details:
                 _indented(console, detail, 6, "")
             if finding.advice:
@@ -57,6 +58,8 @@ def print_diff(lines: list[str], console: Console) -> None:
 
 def _size(report: Report) -> str:
     sizes = report.sizes
+    if not sizes:
+        return "no node that hangs from a root"
     names = report.levels or tuple(f"level {i + 1}" for i in range(len(sizes)))
     shown = [f"{size} {name}" for size, name in zip(sizes[:_SHAPES], names, strict=False)]
     more = f", … {len(sizes) - _SHAPES} more levels" if len(sizes) > _SHAPES else ""

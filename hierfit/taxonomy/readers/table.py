@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hierfit.errors import UserError
+from hierfit.taxonomy.table import csv_records
 
 # Words that name columns of taxonomies, with their place from coarse to fine. In biology a class is coarse, elsewhere
 # it is the finest there is.
@@ -155,17 +156,10 @@ _NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
     # "leaf, mid, top": the blank behind each comma belongs to it. In a table without them it is a fault of a name.
     loose = not re.search(rf"{re.escape(sign)}(?![ \t])[^\n]", text) if sign != "\t" else False
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True, skipinitialspace=loose)
+    places = array("q")
     rows, lines = [], []
-    while True:
-        start = reader.line_num + 1
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            raise UserError(f"{source}: line {start}: {error}", hint="Check its quotation marks.") from None
-        if row is None:
-            break
-        if row and (is_csv or (any(map(str.strip, row)) and not row[0].startswith("#"))):
+    for row in csv_records(io.StringIO(text, newline=""), source, places, sign, loose):
+        if is_csv or (any(map(str.strip, row)) and not row[0].startswith("#")):
             rows.append([cell.strip() for cell in row] if loose else row)
-            lines.append(start)
+            lines.append(places[-1])
     return Table(rows, lines, _NAMES[sign], is_csv)
