@@ -32,13 +32,13 @@ def of_leaves(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
 def of_descent(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     """A softmax among siblings at every step down; a node has the product along its path."""
     roots, *deeper = taxonomy.level_slices
-    found = [logits[:, roots].log_softmax(dim=1)]
+    found = [_or_nothing(logits[:, roots].log_softmax(dim=1))]
     above = roots
     for nodes in deeper:
         parents = taxonomy.parent[nodes] - above.start
         family = segment_logsumexp(torch.full_like(found[-1], -torch.inf), logits[:, nodes], parents)
         given_parent = logits[:, nodes] - family.index_select(1, parents)
-        found.append((found[-1].index_select(1, parents) + given_parent).nan_to_num(nan=-torch.inf, neginf=-torch.inf))
+        found.append(_or_nothing(found[-1].index_select(1, parents) + given_parent))
         above = nodes
     return torch.cat(found, dim=1)
 
@@ -51,6 +51,11 @@ def of_paths(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     leaves = taxonomy.num_levels * path_means(logits, taxonomy)
     nodes = torch.full_like(logits, -torch.inf).index_copy(1, taxonomy.leaves, leaves.to(logits.dtype))
     return level_log_softmax(leaf_marginals(nodes, taxonomy), taxonomy)
+
+
+def _or_nothing(log_probabilities: Tensor) -> Tensor:
+    """Where all nodes of a family are masked, −inf − (−inf) is no number."""
+    return log_probabilities.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
 
 
 BELIEFS: dict[str, Belief] = {
