@@ -301,7 +301,7 @@ def test_lightning_steps_schedule_clipping_and_checkpoint(tmp_path: Any) -> None
         largest.extend(p.grad.abs().max().item() for p in method.parameters() if p.grad is not None)
 
     method.on_before_zero_grad = keep_clipped  # type: ignore[method-assign]
-    trainer = Trainer(max_epochs=2, default_root_dir=tmp_path, enable_checkpointing=False, **quiet)
+    trainer = Trainer(max_epochs=2, log_every_n_steps=3, default_root_dir=tmp_path, enable_checkpointing=False, **quiet)
     trainer.fit(method, datamodule=InMemory())
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
     assert {"train/loss", "train/latent_hierarchy", "train/image_radius"} <= set(trainer.callback_metrics)
