@@ -93,7 +93,7 @@ def _subset(cards: Path, card: dict[str, Any]) -> list[tuple[str, ...]]:
 def write(path: Path, content: str | bytes | None = None) -> None:
     """A file, and the folders above it; a picture, unless its content is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = picture(str(path)[-120:]) if content is None else content
+    content = picture(path.as_posix().rpartition("/root/")[2]) if content is None else content
     path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
