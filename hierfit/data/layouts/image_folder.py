@@ -78,10 +78,16 @@ def pictures_below(folder: Path) -> list[Path]:
     """All pictures by their suffix, in the order of their paths; hidden ones are not seen."""
     found = []
     for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(n for n in folders if not n.startswith(".") and not _leads_back(where, n))
         found += [
             Path(where, name)
             for name in sorted(files)
             if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
         ]
     return found
+
+
+def _leads_back(where: str, name: str) -> bool:
+    """Whether a folder is a link to one that it lies in itself."""
+    path = os.path.join(where, name)
+    return os.path.islink(path) and Path(os.path.realpath(where)).is_relative_to(os.path.realpath(path))

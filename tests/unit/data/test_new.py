@@ -88,6 +88,16 @@ def test_nested_folders_without_splits_are_a_ragged_tree(tmp_path: Path, save_pi
     assert any("4 pictures lie beside folders of finer classes" in line for line in written.found.remarks)
 
 
+def test_links_in_a_circle_end(tmp_path: Path, save_picture: Save) -> None:
+    for n in range(4):
+        save_picture(tmp_path / f"pics/a/{n}.png", n)
+        save_picture(tmp_path / f"elsewhere/{n}.png", 10 + n)
+    (tmp_path / "pics/a/up").symlink_to(tmp_path / "pics")
+    (tmp_path / "pics/b").symlink_to(tmp_path / "elsewhere")
+    _, _, table = made(tmp_path / "pics", tmp_path)
+    assert sorted(labels(table)) == [f"{name}/{n}.png" for name in "ab" for n in range(4)]
+
+
 def test_the_draw_is_by_seed_and_survives_a_new_class(tmp_path: Path, save_picture: Save) -> None:
     keys = tuple(f"{c}/{n}" for c in "ab" for n in range(50))
     nodes = torch.arange(2).repeat_interleave(50)
