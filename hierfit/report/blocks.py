@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from hierfit.errors import UserError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
@@ -85,8 +87,8 @@ class Picture:
         name: Of its file, such as ``confusion``.
         caption: Below it.
         alt: What those who cannot see it are told.
-        draw: Makes the drawing and what to say when marks are pointed at: for the gid of each group of marks a text a
-            mark, in the order in which they are drawn.
+        draw: Makes the drawing (see `drawn`) and what to say when marks are pointed at: for the gid of each group of
+            marks a text a mark, in the order in which they are drawn.
         wide: Takes the whole width of a page.
         finder: Its marks can be searched for by their texts.
     """
@@ -97,6 +99,19 @@ class Picture:
     draw: Callable[[], tuple[Drawing, Mapping[str, Sequence[str]]]]
     wide: bool = False
     finder: bool = False
+
+    def drawn(self) -> tuple[Drawing, Mapping[str, Sequence[str]]]:
+        """The drawing, with names as they are: a ``$`` in one starts no formula.
+
+        Raises:
+            UserError: matplotlib is not installed.
+        """
+        try:
+            from matplotlib import rc_context
+        except ImportError:
+            raise UserError("Figures need matplotlib.", hint='pip install -c constraints.txt -e ".[plot]"') from None
+        with rc_context({"text.parse_math": False}):
+            return self.draw()
 
 
 @dataclass(frozen=True)

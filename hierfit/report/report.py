@@ -36,7 +36,7 @@ def report(arguments: Sequence[str]) -> None:
     else:
         out = options.out or Path("report.html")
         write_page(evidence, found, out, options.runs)
-        _said(out, found, console)
+        _said(out, evidence, found, console)
     if options.figures is not None:
         count = write_figures(found, options.figures)
         console.print(Text(f"{count} figures as {' and '.join(_KINDS)} in {options.figures}"), soft_wrap=True)
@@ -59,11 +59,11 @@ def page_of(evidence: Evidence, found: Sequence[Section | Omitted], runs: Sequen
 
 def write_figures(found: Sequence[Section | Omitted], folder: Path) -> int:
     """Writes every figure as SVG, with text as outlines, and as PNG of 200 dpi; returns how many there are."""
-    from matplotlib import rc_context
-
     pictures = [b for s in found if isinstance(s, Section) for b in s.blocks if isinstance(b, Picture)]
     for picture in pictures:
-        drawing, _ = picture.draw()
+        drawing, _ = picture.drawn()
+        from matplotlib import rc_context  # it is installed, or nothing had been drawn
+
         for kind in _KINDS:
             stamp = {"Date": None} if kind == "svg" else None
             with whole_file(folder / f"{picture.name}.{kind}") as draft, rc_context({"svg.hashsalt": picture.name}):
@@ -71,10 +71,14 @@ def write_figures(found: Sequence[Section | Omitted], folder: Path) -> int:
     return len(pictures)
 
 
-def _said(out: Path, found: Sequence[Section | Omitted], console: Console) -> None:
+def _said(out: Path, evidence: Evidence, found: Sequence[Section | Omitted], console: Console) -> None:
     summary, *_ = found
     assert isinstance(summary, Section)
     console.print(Text(summary.lead))
+    if len({card.row for card in evidence.cards}) > 1:
+        against = f", held against {evidence.control}" if evidence.control else ""
+        seen = f"Looked into: {evidence.focus.card.row}, seed {evidence.focus.card.seed}{against}."
+        console.print(Text(f"{seen} --row and --control choose others.", "dim"))
     for section in found:
         if isinstance(section, Omitted):
             console.print(Text(f"left out: {section.title}: {section.why}", "dim"))

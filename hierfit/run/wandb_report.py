@@ -99,7 +99,7 @@ def _gallery(block: Gallery) -> wandb.Table:
 
 
 def _drawn(block: Picture) -> Image.Image:
-    drawing, _ = block.draw()
+    drawing, _ = block.drawn()
     file = io.BytesIO()
     drawing.savefig(file, format="png", dpi=_DPI, bbox_inches="tight")
     return Image.open(file)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from hierfit.errors import UserError
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -28,15 +26,9 @@ FULL = 7.2
 
 
 def new_figure(width: float = COLUMN, height: float = 3.0) -> Figure:
-    """An empty figure, in inches.
+    """An empty figure, in inches."""
+    from matplotlib.figure import Figure
 
-    Raises:
-        UserError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("Figures need matplotlib.", hint='pip install -c constraints.txt -e ".[plot]"') from None
     return Figure(figsize=(width, height), layout="constrained")
 
 

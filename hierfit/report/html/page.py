@@ -28,15 +28,12 @@ def page(title: str, subtitle: str, sections: Sequence[Section | Omitted], made_
         from markupsafe import Markup
     except ImportError:
         raise UserError("The web page needs jinja2.", hint="pip install -c constraints.txt jinja2") from None
-    from matplotlib.figure import Figure
-
     parts = {
         name: files(__package__).joinpath(name).read_text("utf-8") for name in ("page.html", "page.css", "page.js")
     }
 
     def figure(picture: Picture) -> Markup:
-        drawing, said = picture.draw()
-        assert isinstance(drawing, Figure)
+        drawing, said = picture.drawn()
         return Markup(inline(drawing, picture.name, picture.alt, said))
 
     def data_uri(jpeg: bytes) -> str:

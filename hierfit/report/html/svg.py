@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -35,7 +36,9 @@ def inline(figure: Figure, name: str, alt: str, said: Mapping[str, Sequence[str]
     from matplotlib import rc_context
 
     file = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+        # Scripts that matplotlib's font lacks: the browser has its own.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         stamp = {"Date": None, "Creator": None}
         figure.savefig(file, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04, metadata=stamp)
     ElementTree.register_namespace("", _SVG)
@@ -70,7 +73,6 @@ def _label(root: Element, gid: str, texts: Sequence[str]) -> None:
     for mark, text in zip(marks, texts, strict=True):
         ElementTree.SubElement(mark, f"{{{_SVG}}}title").text = text
         mark.set("class", "mark")
-    group.set("class", "marks")
 
 
 def _marks(element: Element) -> Iterator[Element]:
@@ -84,7 +86,7 @@ def _marks(element: Element) -> Iterator[Element]:
 
 
 def _name_ids(root: Element, name: str) -> None:
-    """Keeps ids that something refers to, or that name a group of marks, unique in the page; others go."""
+    """Makes ids that something refers to unique in the page; others go."""
     text = ElementTree.tostring(root, encoding="unicode")
     used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", text))
     for element in root.iter():
@@ -94,8 +96,6 @@ def _name_ids(root: Element, name: str) -> None:
                 element.set("id", f"{name}-{own}")
             else:
                 del element.attrib["id"]
-                if element.get("class") == "marks":
-                    element.set("data-marks", own)
         for key, value in list(element.attrib.items()):
             if key.endswith("href") and value.startswith("#"):
                 element.set(key, f"#{name}-{value[1:]}")

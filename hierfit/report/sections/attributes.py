@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hierfit.errors import UserError
 from hierfit.report.analysis.attributes import Agreement, agreement, distances, to_landmarks
 from hierfit.report.blocks import Block, Findings, Gallery, Omitted, Section, Strip, Table, Thumbnail, Words
 from hierfit.report.evidence import Evidence, Run
@@ -90,11 +89,10 @@ def _known(run: Run, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
     from hierfit.data.fieldguide.captions import ATTRIBUTES
     from hierfit.data.layouts.fieldguide import Fieldguide
 
-    try:
-        layout = load_card(run.card.data["card"] if not run.settings else run.settings["data"]["card"]).layout
-    except UserError:
+    if run.pictures.missing:
         return indices, {}
-    if not isinstance(layout, Fieldguide) or run.pictures.missing:
+    layout = load_card(run.settings["data"]["card"]).layout
+    if not isinstance(layout, Fieldguide):
         return indices, {}
     leaf = torch.tensor([int(run.pictures.keys[index].split("/")[1]) for index in indices.tolist()])
     known = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from hierfit.cli import main
 from hierfit.errors import UserError
 from hierfit.geometry import Space
 from hierfit.report.blocks import Gallery, Omitted, Picture, Section, Table
+from hierfit.report.drawing.bars import stacked_bars
 from hierfit.report.evidence import gather
+from hierfit.report.html.svg import inline
 from hierfit.report.sections import sections
 
 from .browser import CHROMIUM, play
@@ -204,7 +207,19 @@ def test_other_spaces(tmp_path: Path, geometry: str) -> None:
     picture = found.blocks[0]
     assert isinstance(picture, Picture)
     assert ("flat space" if geometry == "euclidean" else "hyperboloid") in picture.caption
-    picture.draw()
+    picture.drawn()
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_are_drawn_as_they_are() -> None:
+    names = ["a $x_$ b", "鳥 & <i>", "x" * 90]
+    shares = [[1.0, 2.0]] * 3
+    draw = partial(stacked_bars, names, shares, ["far", "near"], [names[:2]] * 3, "%")
+    drawing, said = Picture("p", "", "", draw).drawn()
+    text = inline(drawing, "p", "a <b>", said)
+    for found in ("a $x_$ b", "鳥 &amp; &lt;i&gt;", "x…", 'aria-label="a &lt;b&gt;"'):
+        assert found in text
+    assert text.count('class="mark"') == 6
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,7 +269,7 @@ def test_partial_labels(tmp_path: Path) -> None:
     for section in _found(tmp_path / "run").values():
         for block in section.blocks if isinstance(section, Section) else ():
             if isinstance(block, Picture):
-                block.draw()
+                block.drawn()
     kept["paths"][:] = torch.tensor(-1)
     save_file(kept, path)
     assert isinstance(_found(tmp_path / "run")["Reliability"], Omitted)
