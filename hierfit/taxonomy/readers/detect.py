@@ -180,6 +180,9 @@ def _of_table(source: Source, options: Reading) -> Found:
         return Found("list", "a name a line: a tree of one level")
     if indices.are_indices(body.rows) and (body.width > 2 or not edges.is_chained(body)):
         return Found("indices", f"{what}, all of them whole numbers")
+    if table.divided == "blanks" and not edges.are_links(body):
+        choices = {"list": "a name of two words in each line", "child-parent": "the child on the left"}
+        raise _ambiguous(source, "two words in each line", choices | {"parent-child": "the parent on the left"})
     if header is None and body.width == 2 and edges.is_chained(body):
         order, why = edges.order_of([(row[0], row[1]) for row in body.rows if len(row) == 2])
         if order is None:

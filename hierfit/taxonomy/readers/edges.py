@@ -134,5 +134,13 @@ def is_chained(table: Table) -> bool:
     return not left.isdisjoint(right)
 
 
+def are_links(table: Table) -> bool:
+    """Whether pairs of words are links, and not names of two words: most parents are somebody's child."""
+    if all(WNID.fullmatch(cell) for row in table.rows for cell in row):
+        return True
+    left, right = ({row[side] for row in table.rows} for side in (0, 1))
+    return 2 * len(left & right) >= min(len(left), len(right))
+
+
 def _shown(row: Sequence[str]) -> str:
     return ", ".join(map(repr, row[:4])) + (", …" if len(row) > 4 else "")

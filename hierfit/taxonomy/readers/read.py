@@ -22,6 +22,7 @@ from hierfit.taxonomy.readers.outline import read_outline
 from hierfit.taxonomy.readers.paths import read_paths
 from hierfit.taxonomy.readers.ranks import read_rank_table, read_records
 from hierfit.taxonomy.readers.source import Source
+from hierfit.taxonomy.readers.table import lines_of
 
 if TYPE_CHECKING:
     from hierfit.taxonomy.tree import Taxonomy
@@ -204,9 +205,13 @@ def _ranks(source: Source, options: Reading) -> Form:
 def _list(source: Source, options: Reading) -> Form:
     if source.is_document:
         return nested.read_nested(selected(source, options), options)
-    table = source.table
-    header = table.header(options.header, str(source.path))
-    body = table.below_header() if header is not None else table
+    if not source.table.is_csv:
+        lines = [(i, line.strip()) for i, line in enumerate(lines_of(source.text), 1)]
+        named = [(i, line) for i, line in lines if line and not line.startswith("#")]
+        named = named[1:] if options.header else named
+        return Rows([[line] for _, line in named], lambda row: f"line {named[row][0]}")
+    header = source.table.header(options.header, str(source.path))
+    body = source.table.below_header() if header is not None else source.table
     return Rows([row[:1] for row in body.rows], body.where, header[:1] if header else None)
 
 

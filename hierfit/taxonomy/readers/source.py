@@ -67,7 +67,7 @@ class Source:
         if suffix in _YAML or suffix in (".csv", ".tsv", ".py") or self.looks_like_json:
             return suffix in _YAML
         lines = [line for line in lines_of(self.text) if line.strip() and not line.lstrip().startswith("#")]
-        return any(_OPENS.search(line) for line in lines) and all(_YAML_LINE.match(line) for line in lines)
+        return len(lines) > 1 and any(map(_OPENS.search, lines)) and all(map(_YAML_LINE.match, lines))
 
     @property
     def is_document(self) -> bool:

@@ -150,6 +150,11 @@ def test_seven_ranks_and_epithets_that_repeat(tmp_path: Path) -> None:
         assert {tree.full_name(v).split("/Laridae/")[1] for v in tree.leaves.tolist()} == expected
 
 
+def test_a_list_of_names_of_two_words(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", "herring gull\nivory  gull\n# none\nsooty tern\n")
+    assert read_taxonomy(path, "list").names == ("herring gull", "ivory  gull", "sooty tern")
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.json"])
 def test_ids_with_parents_and_names(tmp_path: Path, name: str) -> None:
     rows = [(0, "", "birds"), (1, 0, "gulls"), (2, 1, "kittiwake"), (3, 0, "auks")]
@@ -212,6 +217,7 @@ def test_faults_have_their_place(tmp_path: Path, name: str, content: str, fault:
 @pytest.mark.parametrize(
     ("name", "content", "choices"),
     [
+        ("a.txt", "herring gull\nivory gull\nsooty tern\n", ["list", "child-parent", "parent-child"]),
         ("a.json", '[["a", "x"], ["b", "y"]]', ["paths", "leaf-first"]),
         ("a.txt", "a b\nb c\nc d\n", ["child-parent", "parent-child"]),
         ("a.json", '{"a": ["x", "y"], "b": ["y", "z"], "c": ["q", "x"]}', ["super-sub", "ancestors"]),
