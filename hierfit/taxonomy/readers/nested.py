@@ -6,7 +6,6 @@ from typing import Any
 
 from hierfit.taxonomy.readers.document import Pairs, place_of
 from hierfit.taxonomy.readers.given import Links, Rows
-from hierfit.taxonomy.readers.options import Reading
 from hierfit.taxonomy.readers.paths import torn
 
 NAME_KEYS = ("name", "label", "id", "title", "text")
@@ -14,7 +13,7 @@ _NAME_KEYS = frozenset(NAME_KEYS)
 CHILD_KEYS = ("children", "child", "subclasses", "subcategories", "nodes")
 
 
-def read_nested(value: Any, options: Reading) -> Links:
+def read_nested(value: Any) -> Links:
     """Every node where it stands; ``null``, ``""``, ``{}`` and ``[]`` below a key make it a leaf. Any depth."""
     names: list[Any] = []
     parents: list[int | None] = []

@@ -10,7 +10,6 @@ from hierfit.taxonomy.checks import Where
 from hierfit.taxonomy.readers.document import Pairs, place_of
 from hierfit.taxonomy.readers.given import Rows
 from hierfit.taxonomy.readers.nested import as_name
-from hierfit.taxonomy.readers.options import Reading
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import RANKS
 
@@ -33,7 +32,7 @@ def records_of(value: Any) -> list[Any] | None:
     return value if good and ranks_in(value[0].names()) else None
 
 
-def read_records(value: Any, options: Reading) -> Rows:
+def read_records(value: Any) -> Rows:
     """The rows of JSON records; other keys than ranks are left alone."""
     records = records_of(value) or []
     ranks = ranks_in(records[0].names()) if records else ()
@@ -51,7 +50,7 @@ def read_records(value: Any, options: Reading) -> Rows:
     return _rows(cells, ranks, where, faults)
 
 
-def read_rank_table(source: Source, options: Reading) -> Rows:
+def read_rank_table(source: Source) -> Rows:
     """The rows of a table with ranks for column names, in any order; other columns are left alone."""
     header = [cell.strip().casefold() for cell in source.table.rows[0]]
     table = source.table.below_header()

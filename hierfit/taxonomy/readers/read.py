@@ -161,7 +161,7 @@ def _links_of_document(source: Source, options: Reading) -> Links:
 
 
 def _nested(source: Source, options: Reading) -> Form:
-    return nested.read_nested(selected(source, options), options)
+    return nested.read_nested(selected(source, options))
 
 
 def _ancestors(source: Source, options: Reading) -> Form:
@@ -198,13 +198,13 @@ def _indices(source: Source, options: Reading) -> Form:
 
 def _ranks(source: Source, options: Reading) -> Form:
     if source.is_document:
-        return read_records(selected(source, options), options)
-    return read_rank_table(source, options)
+        return read_records(selected(source, options))
+    return read_rank_table(source)
 
 
 def _list(source: Source, options: Reading) -> Form:
     if source.is_document:
-        return nested.read_nested(selected(source, options), options)
+        return nested.read_nested(selected(source, options))
     if not source.table.is_csv:
         lines = [(i, line.strip()) for i, line in enumerate(lines_of(source.text), 1)]
         named = [(i, line) for i, line in lines if line and not line.startswith("#")]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,24 @@ def test_a_faulty_tree_is_reported_with_the_rest(write_card: WriteCard) -> None:
     assert "version: expected a whole number" in text
     assert "taxonomy: animals.csv: " in text
     assert "lion" in text
+
+
+def test_a_card_may_name_a_tree_in_any_format(write_card: WriteCard) -> None:
+    plain = load_card(write_card()).taxonomy
+    assert plain is not None
+    path = Path(write_card(taxonomy={"file": "animals.json", "select": "zoo", "levels": ["family", "species"]}))
+    rows = {plain.names[leaf]: [plain.names[plain.parent[leaf]]] for leaf in plain.leaves.tolist()}
+    (path.parent / "animals.json").write_text(json.dumps({"zoo": rows, "aquarium": {}}))
+    assert load_card(str(path)).taxonomy == plain
+    for change, fault in (
+        ({"file": "animals.json", "selekt": "zoo"}, "taxonomy.selekt: unknown key – did you mean 'select'?"),
+        ({"file": "animals.json", "select": "park"}, "there is no 'park': choose one of zoo, aquarium"),
+        ({"file": "animals.csv", "format": "xlsx"}, "taxonomy.format: 'xlsx' is none of paths,"),
+        ({"file": "animals.csv", "leaves": "none.txt"}, "there is no file"),
+    ):
+        with pytest.raises(UserError) as caught:
+            load_card(write_card(taxonomy=change))
+        assert fault in str(caught.value)
 
 
 def test_contradictions_are_found(write_card: WriteCard) -> None:
