@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hierfit.backbone import Backbone
+from hierfit.backbone.loading import load_text
 from hierfit.backbone.source import BUNDLED
 from hierfit.errors import UserError
 
@@ -307,3 +308,12 @@ print(Backbone.load({str(folders["clip"])!r}).fingerprint)
     root = Path(__file__).parents[3]
     run = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
     assert run.stdout.strip() == clip.fingerprint, run.stderr
+
+
+def test_a_tokeniser_is_read_without_the_weights(folder: Path, kind: str) -> None:
+    text = load_text(str(folder))
+    texts = ["a photo of a cat.", "a", "a photo " * 30]
+    assert text.context_length == {"clip": 48, "siglip": 12}[kind]
+    assert text.lengths(texts)[:2] == [len(row) for row in text.rows(texts[:2])]
+    assert text.lengths(texts)[2] > text.context_length
+    assert text.lengths([]) == []
