@@ -33,6 +33,8 @@ def test_a_run_leaves_its_facts_and_prints_its_table(fit: Fit, capsys: pytest.Ca
         "result.json",
         "metrics.csv",
         "test_logits.safetensors",
+        "predictor/predictor.json",
+        "predictor/head.safetensors",
         "checkpoints/selected.ckpt",
         "controls/zero-shot/result.json",
         "controls/λ=0/result.json",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -37,3 +39,8 @@ def test_two_processes_test_exactly(fit: Fit, experiment: Path, tmp_path: Path) 
     assert torch.equal(one["indices"], two["indices"])
     assert torch.equal(one["paths"], two["paths"])
     torch.testing.assert_close(one["logits"], two["logits"])
+    kept = [json.loads((f / "predictor" / "predictor.json").read_text(encoding="utf-8")) for f in (alone, folder)]
+    assert kept[0]["calibration"]["images"] == kept[1]["calibration"]["images"] == 16
+    first, second = (k["calibration"]["temperature"]["best_path"] for k in kept)
+    assert first == pytest.approx(second, rel=1e-3)
+    assert not list(folder.glob(".*"))
