@@ -20,7 +20,7 @@ A card says what a data set is and how its files lie. hierfit downloads nothing:
 the files as they were unpacked, and name the folder that holds them:
 
     hierfit data check cub200 --root ~/data/CUB_200_2011   # is everything there, and as the card says?
-    make train EXP=lathadapter ARGS="--data.card=cub200 --data.root=$HOME/data/CUB_200_2011"
+    make train EXP=lathadapter_fewshot ARGS="--data.card=cub200 --data.root=$HOME/data/CUB_200_2011"
 
 A card whose counts differ from what you have (part of a set, another split) is copied, mended and named by its path:
 `--data.card=my_cards/cub50.yaml`; `hierfit data new FOLDER` writes one for pictures of your own. Cards `…_coop` read
