@@ -26,17 +26,20 @@ from hierfit.inference.predictor import Answered, Predictor, load
 _ROWS = 4096  # of features at once
 _EPILOG = """\
 examples:
-  hierfit predict RUN photo.jpg                             the most likely path, with its probabilities
-  hierfit predict RUN photos/ --out labels.csv              all images below a folder
-  find . -name '*.png' | hierfit predict RUN - --format jsonl
-  hierfit predict RUN photos/ --min-confidence 0.8          as deep as it is sure
-  hierfit predict RUN photo.jpg --within Laridae --top 3    the three most likely in a family
+  hierfit predict RUN photo.jpg                  the most likely path
+  hierfit predict RUN photos/ --out labels.csv   all images below a folder
+  hierfit predict RUN photos/ --min-confidence 0.8
+                                                 as deep as it is sure
+  hierfit predict RUN photo.jpg --within Laridae --top 3
+                                                 the best three of a family
   hierfit predict RUN photo.jpg --add-class "Ivory gull:Laridae"
+  find . -name '*.png' | hierfit predict RUN - --format jsonl
 
-With --config RUN/config.yaml --ckpt_path RUN/checkpoints/selected.ckpt in the place of RUN, the test split of the run's
-own data is predicted through Lightning, into predictions.csv of a new run folder; any method can.
+With --config RUN/config.yaml --ckpt_path RUN/checkpoints/selected.ckpt in the
+place of RUN, the test split of the run's own data is predicted through
+Lightning, into predictions.csv of a new run folder; any method can.
 
-exit status: 0; 1 when an image could not be read; 2 when nothing could be done."""
+exit status: 0; 1 when images could not be read; 2 when nothing could be done."""
 
 
 def predict(arguments: Sequence[str]) -> None:
