@@ -129,7 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             hint = f"Did you mean {close[0]!r}?" if close else "`hierfit --help` lists the commands."
             raise UserError(f"There is no command {command!r}.", hint=hint)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        number = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
+        who = "" if number == "0" else f"process {number}: "
+        print(f"{who}error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -218,8 +218,8 @@ class Loader:
         return {"taken": self._taken}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """The next epoch to begin begins after so many batches."""
-        self._start = state["taken"]
+        """The next epoch to begin begins after so many batches; after all of them, it is a new one."""
+        self._start = state["taken"] % max(len(self), 1)
 
 
 def _nothing() -> None:

@@ -69,6 +69,13 @@ class RiemannianAdamW(geoopt.optim.RiemannianAdam):
             state["step"] = state["step"].to(parameter.device)
         return state
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up a state; torch's own makes geoopt's whole numbers of steps float32, which moves every later step."""
+        super().load_state_dict(state_dict)
+        for parameter, state in self.state.items():
+            if isinstance(parameter, geoopt.ManifoldTensor):
+                state["step"] = int(state["step"])
+
     @contextmanager
     def _points_alone_undecayed(self) -> Iterator[None]:
         before = [(group["params"], group["weight_decay"]) for group in self.param_groups]

@@ -13,13 +13,13 @@ from jsonargparse import ArgumentError
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hierfit import __version__
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.protocols.cell import Cell, cell_folder
 from hierfit.protocols.grid_file import GridFile, Keys
-from hierfit.protocols.resolve import DEFAULTS, digest_of, keep_what_decides, not_one_device, resolver
+from hierfit.protocols.resolve import DEFAULTS, not_one_device, resolver
 from hierfit.run.check import Setting, faults, file_settings, flat
+from hierfit.run.digest import WITHOUT_EFFECT, digest_of, run_digest, without
 from hierfit.run.session import OWN_KEYS, as_options
 
 _RESERVED = {
@@ -84,7 +84,7 @@ def plan(grid: GridFile, runs: Path, skip_missing: bool = False) -> Plan:
                     arguments, settings = resolved[card, row]
                     text = json.dumps(settings).replace(str(_SHOTS), json.dumps(shots)).replace(str(_SEED), str(seed))
                     settings = json.loads(text)
-                    digest = digest_of({"hierfit": __version__, "card": fingerprints[card], "settings": settings})
+                    digest = run_digest(settings, fingerprints[card])
                     folder = cell_folder(runs / grid.name, card, row, shots, seed, digest)
                     cells.append(Cell(card, row, shots, seed, _at(arguments, shots, seed), settings, digest, folder))
     return Plan(tuple(cells), tuple(f"card {card}: {lack}" for card, lack in missing.items()))
@@ -108,7 +108,7 @@ def _resolved(
                 continue
             if fault := not_one_device(settings):
                 problems.append(f"{place}: {fault}")
-            keep_what_decides(settings)
+            settings = without(settings, WITHOUT_EFFECT)
             found[card, row] = arguments, settings
     return found
 

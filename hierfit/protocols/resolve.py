@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,14 +19,9 @@ DEFAULTS: dict[str, Any] = {
     "trainer.accelerator": "auto",
     "trainer.devices": 1,
     "trainer.enable_progress_bar": False,
+    "save_every": None,  # a cell that was interrupted starts over
 }
 """What every cell starts from; configuration files and own keys come after."""
-
-_WITHOUT_EFFECT = (
-    *("runs", "folder", "controls", "wandb", "test"),
-    *("data.num_workers", "data.cache_dir", "trainer.enable_progress_bar", "trainer.default_root_dir"),
-)
-"""Keys that do not change a figure, and so do not decide whether a cell is done."""
 
 
 def resolver() -> Callable[[Iterable[str]], dict[str, Any]]:
@@ -60,25 +53,3 @@ def not_one_device(settings: Mapping[str, Any]) -> str | None:
     if trainer["devices"] in (1, "1", "auto") and trainer["num_nodes"] == 1:
         return None
     return "trainer.devices: a cell runs on one device; `hierfit grid --jobs` takes as many cells at once as there are"
-
-
-def keep_what_decides(settings: dict[str, Any]) -> None:
-    """Drops, in place, the keys that do not change a figure."""
-    for key in _WITHOUT_EFFECT:
-        *groups, name = key.split(".")
-        place = settings
-        for group in groups:
-            place = place[group]
-        place.pop(name, None)
-
-
-def digest_of(content: object) -> str:
-    """sha256 (hex) of plain containers."""
-    return hashlib.sha256(json.dumps(_set(content), sort_keys=True).encode()).hexdigest()
-
-
-def _set(content: object) -> object:
-    """Without keys at null, so that a later version's new key, left alone, does not make finished cells new ones."""
-    if isinstance(content, dict):
-        return {key: _set(value) for key, value in content.items() if value is not None}
-    return [_set(value) for value in content] if isinstance(content, list) else content

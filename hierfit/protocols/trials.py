@@ -14,9 +14,10 @@ from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.metrics import hierarchy_metrics
 from hierfit.protocols.cell import Cell
-from hierfit.protocols.resolve import DEFAULTS, digest_of, keep_what_decides, not_one_device, resolver
+from hierfit.protocols.resolve import DEFAULTS, not_one_device, resolver
 from hierfit.protocols.sweep_file import SweepFile, metric_fault
 from hierfit.run.check import Setting, faults, given_settings
+from hierfit.run.digest import WITHOUT_EFFECT, digest_of, without
 from hierfit.run.session import OWN_KEYS, as_options, method_class
 from hierfit.taxonomy import Taxonomy
 
@@ -86,7 +87,7 @@ class Trials:
 
     def _cell(self, arguments: Sequence[str], row: str, folder: Path) -> Cell:
         settings = self._settings(arguments)
-        keep_what_decides(settings)
+        settings = without(settings, WITHOUT_EFFECT)
         stops = self.file.early_terminate
         content: dict[str, Any] = {"hierfit": __version__, "card": self._card.fingerprint, "settings": settings}
         content["stops"] = None if stops is None else [stops.first, stops.eta, self.file.metric.name]

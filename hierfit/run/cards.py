@@ -70,7 +70,7 @@ class WriteResultCard(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock."""
-        self._seconds["train_seconds"] = time.monotonic() - self._started
+        self._seconds["train_seconds"] += time.monotonic() - self._started
         self._steps = trainer.global_step
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -84,12 +84,15 @@ class WriteResultCard(Callback):
             self._val = {name: value for name, value in figures.items() if math.isfinite(value)}
 
     def state_dict(self) -> dict[str, Any]:
-        """The figures of the best validation so far."""
-        return {"val": self._val}
+        """The figures of the best validation so far, and seconds of training, for a run that is interrupted."""
+        seconds = self._seconds["train_seconds"] + time.monotonic() - self._started
+        return {"val": self._val, "train_seconds": seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes them up again."""
         self._val = state_dict["val"]
+        # The checkpoint that is tested is an earlier one than the end of training.
+        self._seconds["train_seconds"] = max(self._seconds["train_seconds"], state_dict.get("train_seconds", 0.0))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""

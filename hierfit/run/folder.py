@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -12,20 +11,14 @@ from pathlib import Path
 
 from hierfit.run.settings import FILE as SETTINGS
 
-# Ranks that Lightning starts inherit the first rank's environment, and must write to the same folder.
-_STAMP = "HIERFIT_RUN_STAMP"
-
 
 def new_run_folder(runs: Path, experiment: str, seed: int) -> Path:
     """A folder name no run has used yet; nothing is created."""
-    if os.environ.get("LOCAL_RANK", "0") != "0" and _STAMP in os.environ:
-        return runs / experiment / os.environ[_STAMP]
     stamp = name = f"{time.strftime('%Y%m%d-%H%M%S')}-s{seed}"
     attempt = 1
     while (runs / experiment / name).exists():
         attempt += 1
         name = f"{stamp}-{attempt}"
-    os.environ[_STAMP] = name
     return runs / experiment / name
 
 

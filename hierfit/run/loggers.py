@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from wandb import Settings
+
+from hierfit.run.curves import Curves
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
@@ -41,7 +43,7 @@ def loggers(folder: Path, wandb: WandbMode, experiment: str, row: str) -> list[L
         experiment: Becomes the W&B group.
         row: Becomes part of the W&B run's name.
     """
-    found: list[Logger] = [CSVLogger(save_dir=str(folder), name="", version="")]
+    found: list[Logger] = [Curves(folder)]
     if wandb != "disabled":
         if wandb == "auto":
             mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")

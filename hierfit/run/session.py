@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
-import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -28,17 +28,23 @@ from hierfit.report.table import print_results
 from hierfit.run.artifacts import WriteArtifacts
 from hierfit.run.cards import WriteResultCard
 from hierfit.run.check import check_settings
+from hierfit.run.checkpoints import Checkpoints, read_checkpoint
 from hierfit.run.closing import print_closing
+from hierfit.run.curves import Curves
+from hierfit.run.digest import run_digest
 from hierfit.run.expected import KEY as EXPECTED
-from hierfit.run.folder import control_folder, discarded_unless_started, new_run_folder
+from hierfit.run.folder import control_folder, discarded_unless_started
 from hierfit.run.loggers import WandbMode, loggers, wants_report
 from hierfit.run.logits import KeepTestLogits
 from hierfit.run.predictions import WritePredictions
 from hierfit.run.predictor import KeepPredictor
+from hierfit.run.progress import Run, find_run
 from hierfit.run.quiet import quieten
+from hierfit.run.saving import SaveProgress, Stopped
 from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
-from hierfit.run.targets import CheckTargets, test_on_targets
+from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
+from hierfit.run.together import process_number
 
 KEYS: dict[str, tuple[Any, Any, str]] = {
     "name": (str, "experiment", "Name of the experiment."),
@@ -50,6 +56,12 @@ KEYS: dict[str, tuple[Any, Any, str]] = {
     ),
     "runs": (str, "runs", "Folder under which runs are kept."),
     "folder": (str | None, None, "The run's folder; default: a new one under runs."),
+    "resume": (bool, True, "Go on with a run of the same settings that has not come to its end, if there is one."),
+    "save_every": (
+        float | None,
+        30.0,
+        "Seconds between saves of what an interrupted run goes on from; 0: after every step, null: never.",
+    ),
     "wandb": (WandbMode, "auto", "auto: online when a key is configured, else offline, with curves only."),
     "test": (
         bool,
@@ -61,6 +73,8 @@ KEYS: dict[str, tuple[Any, Any, str]] = {
     EXPECTED: (dict[str, Any] | None, None, argparse.SUPPRESS),
 }
 """Keys of a run beside those of model, data and trainer: type, default, help."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 OWN_KEYS: dict[str, Any] = {
     **{name: kind for name, (kind, _, _) in KEYS.items()},
@@ -105,27 +119,33 @@ class Session(LightningCLI):
         self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
-        """Looks at a checkpoint before anything else is done."""
-        path = self.config[self.config.subcommand].get("ckpt_path")
-        if path and "://" not in path and not Path(path).is_file():
+        """Looks at a checkpoint before anything else is done; its hyper-parameters are those of the configuration.
+
+        Raises:
+            UserError: It is no file, holds more than tensors and plain values, or names a class that is no method here.
+        """
+        config = self.config[self.config.subcommand]
+        if not (path := config.get("ckpt_path")):
+            return
+        if not Path(path).is_file():
             raise UserError(f"There is no checkpoint {path}.", hint="A run keeps it in checkpoints/selected.ckpt.")
-        try:
-            super()._parse_ckpt_path()
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise UserError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+        named = read_checkpoint(Path(path)).get("hyper_parameters", {}).get("_class_path")
+        if named is not None and named != config.model.class_path and not str(named).startswith("hierfit."):
+            raise UserError(
+                f"{path} was made by {named}, which the configuration does not name",
+                hint="Use the config.yaml that lies in the checkpoint's run folder.",
+            )
+        super()._parse_ckpt_path()
 
     def before_instantiate_classes(self) -> None:
-        """Settles what follows from other keys: the folder, what the data must serve, how much is shown."""
+        """Settles what follows from other keys: what the data must serve, how much is shown."""
         config = self.config[self.subcommand]
         method = method_class(config.model.class_path)
         self.row = config.row or method.__name__
         self.seed = int(config.seed_everything)
-        self.folder = Path(config.folder or new_run_folder(Path(config.runs), config.name, self.seed))
-        config.folder = str(self.folder)
         config.data.needs = method.needs
         if self.subcommand not in ("fit", "test"):
             config.data.targets = None  # only these test on them
-        config.trainer.default_root_dir = str(self.folder)
         config.trainer.enable_model_summary = False
         if config.trainer.enable_progress_bar is None:
             config.trainer.enable_progress_bar = sys.stdout.isatty()
@@ -136,35 +156,54 @@ class Session(LightningCLI):
         settings = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
         # Whoever starts from a run's configuration must not write into that run.
         settings["folder"] = settings["trainer"]["default_root_dir"] = None
-        self.writer = WriteResultCard(self.folder, self.row, config.name, self.seed, settings["model"], config.tuned_on)
+        fits = self.subcommand == "fit"
+        self.run = find_run(
+            Path(config.folder) if config.folder else None,
+            Path(config.runs),
+            config.name,
+            self.seed,
+            run_digest(settings, self.datamodule.card.fingerprint),
+            resume=fits and config.resume,
+        )
+        self.folder = folder = self.run.folder
+        self.writer = WriteResultCard(folder, self.row, config.name, self.seed, settings["model"], config.tuned_on)
         self.target_cards: list[ResultCard] = []
-        callbacks: list[Callback] = [CheckTargets(), SaveSettings(self.folder, settings), *self.watchers]
+        begin = self.run.begin if fits else None
+        callbacks: list[Callback] = [CheckTargets(), SaveSettings(folder, settings, begin), *self.watchers]
         if self.subcommand in ("fit", "test"):
-            callbacks += [
-                KeepTestLogits(self.folder),
-                WriteArtifacts(self.folder),
-                self.writer,
-                KeepPredictor(self.folder),
-            ]
+            callbacks += [KeepTestLogits(folder), WriteArtifacts(folder), self.writer, KeepPredictor(folder)]
         if self.subcommand == "predict":
-            callbacks.append(WritePredictions(self.folder))
-        trains = self.subcommand == "fit" and self.model.trains
-        if trains:
-            callbacks.append(SelectOnVal(self.folder))
+            callbacks.append(WritePredictions(folder))
+        trains = fits and self.model.trains
         trainer = self.config_init[self.subcommand].trainer
-        trainer.callbacks = [*(trainer.callbacks or []), *callbacks]
+        trainer.default_root_dir = str(folder)
         # What is only tested has no curves, but W&B may want to compare it.
-        logged = trains or (self.subcommand == "fit" and wants_report(config.wandb))
-        trainer.logger = loggers(self.folder, config.wandb, config.name, self.row) if logged else False
+        logged = trains or (fits and wants_report(config.wandb))
+        trainer.logger = loggers(folder, config.wandb, config.name, self.row) if logged else False
+        if trains:
+            curves = next(logger for logger in trainer.logger if isinstance(logger, Curves))
+            callbacks += [SaveProgress(self.run, config.save_every, curves), SelectOnVal(folder)]
+        trainer.callbacks = [*(trainer.callbacks or []), *callbacks]
+        trainer.plugins = [*_listed(trainer.plugins), Checkpoints()]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"The trainer cannot be set up: {error}", hint="See the keys under trainer.") from error
 
+    run: Run
+
     def fit(self, model: Method, datamodule: HierarchicalDataModule, **kwargs: Any) -> None:
-        """Trains (a method that has nothing to train is only tested) and tests the selected weights."""
+        """Trains (a method that has nothing to train is only tested) and tests the selected weights.
+
+        What an earlier call has done already is not done again.
+        """
+        if self.run.has_result and self._read_results():
+            return
         selected = None
         if model.trains:
+            if self.run.can_continue:
+                self._announce()
+                kwargs["ckpt_path"] = self.run.last
             with discarded_unless_started(self.folder):
                 self.trainer.fit(model, datamodule=datamodule, **kwargs)
             selected = getattr(self.trainer.checkpoint_callback, "best_model_path", None) or None
@@ -179,11 +218,35 @@ class Session(LightningCLI):
 
                     log_report(logger.experiment, self.folder, self.writer.card)
                 logger.experiment.finish()  # the next run of this process needs its own
+        if self.trainer.is_global_zero:
+            self.run.reached("tested")
 
     def test(self, model: Method, datamodule: HierarchicalDataModule, **kwargs: Any) -> None:
         """Tests a checkpoint, or what was trained, and writes a card of it; then the same on each target."""
         self.trainer.test(model, datamodule=datamodule, **{**kwargs, "verbose": False})
         self.target_cards = test_on_targets(self.trainer, model, datamodule, self.folder, self.writer.card)
+
+    def _read_results(self) -> bool:
+        """Takes up what a run that was tested already has left; False if that cannot be read."""
+        try:
+            card = ResultCard.read(self.folder)
+            targets = [ResultCard.read(path) for path in sorted(self.folder.glob(f"{TARGETS}/*/"))]
+        except UserError:
+            return False
+        if self.trainer.is_global_zero:
+            self.writer.card, self.target_cards = card, targets
+            print(f"{self.row}: finished already, {self.folder}")
+        return True
+
+    def _announce(self) -> None:
+        step = read_checkpoint(self.run.last).get("global_step")
+        if self.trainer.is_global_zero:
+            if step == self.trainer.max_steps:
+                self.run.restore_selected()
+                print(f"{self.row}: trained already, goes on with the test in {self.folder}")
+            else:
+                self.run.restore_selected()
+                print(f"{self.row}: goes on from step {step} in {self.folder}; --resume=false begins anew")
 
     def predict(self, model: Method, datamodule: HierarchicalDataModule, **kwargs: Any) -> None:
         """Writes ``predictions.csv``."""
@@ -217,6 +280,9 @@ def run(arguments: Sequence[str]) -> None:
             _print_cards(cards)
             _print_targets([*sessions, session])
             print_closing(session.folder, cards[-1])
+            session.run.reached("done")
+        for each in (*sessions, session):
+            each.run.release()
     elif session.trainer.is_global_zero:
         if session.writer.card is not None:
             print_results([session.writer.card])
@@ -236,6 +302,7 @@ def fit_alone(arguments: Sequence[str], watchers: Sequence[Callback] = ()) -> Re
         UserError: The configuration or the data is at fault.
     """
     session = _started(lambda: Session(["fit", *arguments, "--controls=null"], watchers))
+    session.run.release()
     assert session.writer.card is not None
     _print_cards([session.writer.card])
     return session.writer.card
@@ -263,6 +330,23 @@ def _started(start: Callable[[], Session]) -> Session:
         return start()
     except ArgumentError as error:
         raise UserError(str(error)) from error
+    except Stopped as stop:
+        if process_number() == 0:
+            print(stop, file=sys.stderr)
+            sys.exit(128 + stop.signum)
+        sys.exit(0)  # whoever started the processes would take another code for a crash of this one
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise UserError(
+            f"{error.filename or 'A file'} cannot be written: {error.strerror}",
+            hint="What was written before is whole. Make room, or choose another place with --runs; "
+            "the same command then goes on from where it last saved.",
+        ) from error
+
+
+def _listed(plugins: Any) -> list[Any]:
+    return list(plugins) if isinstance(plugins, (list, tuple)) else [] if plugins is None else [plugins]
 
 
 def method_class(class_path: str) -> type[Method]:

@@ -25,10 +25,12 @@ from hierfit.run.cards import kept_figures
 from hierfit.run.logits import KeepTestLogits
 from hierfit.taxonomy import Taxonomy
 
+TARGETS = "targets"
+
 
 def target_folder(folder: Path, target: Target) -> Path:
     """Folder of a target inside a run's."""
-    return folder / "targets" / target.card.name
+    return folder / TARGETS / target.card.name
 
 
 def test_on_targets(

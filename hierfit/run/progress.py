@@ -1,0 +1,192 @@
+"""How far a run has come, in its folder; and how the same command finds it again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from hierfit.atomic import whole_file
+from hierfit.errors import UserError
+from hierfit.run.folder import new_run_folder
+from hierfit.run.together import agreed, is_child
+
+Stage = Literal["begun", "tested", "done"]
+"""``tested``: the run itself has its result; ``done``: its controls have theirs, too."""
+
+STATE, LOCK = "run.json", ".lock"
+FORMAT = "hierfit.run/1"
+
+# Ranks that Lightning starts inherit the first rank's environment, and must write to the same folder.
+_FOLDER = "HIERFIT_RUN_FOLDER"
+
+
+@dataclass
+class Run:
+    """A run's folder and how far it has come.
+
+    Attributes:
+        folder: Its folder.
+        digest: What it computes; see `hierfit.run.digest`.
+        stage: How far it had come when this process met it; None when it begins.
+    """
+
+    folder: Path
+    digest: str
+    stage: Stage | None = None
+    _lock: int | None = field(default=None, repr=False)
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint an interrupted run goes on from."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def selected(self) -> Path:
+        """The checkpoint that is tested."""
+        return self.folder / "checkpoints" / "selected.ckpt"
+
+    @property
+    def has_result(self) -> bool:
+        """Whether nothing is left to train or test."""
+        return self.stage in ("tested", "done")
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.stage == "begun" and self.last.is_file()
+
+    def claim(self) -> bool:
+        """Keeps other processes off the folder while this one lives; False if another is at work in it.
+
+        A record lock: the kernel lets go of it when this process dies, and no worker it has forked keeps it.
+        """
+        if self._lock is None:
+            descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                return False
+            self._lock = descriptor
+        return True
+
+    def begin(self) -> None:
+        """States that the run has begun.
+
+        Raises:
+            UserError: Another process is at work in the folder.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.claim():
+            raise UserError(
+                f"Another process is at work in {self.folder}.", hint="Wait for it, or choose another --folder."
+            )
+        if self.stage is None:
+            self.forget()
+            self._write("begun")
+
+    def keep_selected(self) -> None:
+        """Sets the selected checkpoint aside, as it is at this moment: what is saved next belongs to it."""
+        if self.selected.is_file():
+            aside = self._aside.with_suffix(".new")
+            aside.unlink(missing_ok=True)
+            try:
+                os.link(self.selected, aside)  # a file that is replaced in one go leaves its links as they are
+            except OSError:
+                shutil.copyfile(self.selected, aside)
+            aside.replace(self._aside)
+
+    def restore_selected(self) -> None:
+        """Takes back what was selected when the run was saved; what came after may come out otherwise (on a GPU)."""
+        if self._aside.is_file():
+            with whole_file(self.selected) as draft:
+                shutil.copyfile(self._aside, draft)
+
+    def reached(self, stage: Stage) -> None:
+        """States that a stage is reached; what a resumption would have needed goes."""
+        self._write(stage)
+        self.forget()
+
+    def forget(self) -> None:
+        """Removes what the run would go on from."""
+        for path in (self.last, self._aside):
+            path.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Lets others at the folder."""
+        if self._lock is not None:
+            (self.folder / LOCK).unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def _aside(self) -> Path:
+        return self.last.with_name(".selected-at-last.ckpt")
+
+    def _write(self, stage: Stage) -> None:
+        content = {"format": FORMAT, "digest": self.digest, "stage": stage}
+        with whole_file(self.folder / STATE) as draft:
+            draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def find_run(folder: Path | None, runs: Path, experiment: str, seed: int, digest: str, resume: bool) -> Run:
+    """The run a command stands for: an unfinished one of the same digest, or a new one. The same on all ranks.
+
+    Args:
+        folder: Of the run, where the user names it.
+        runs: Where runs lie otherwise.
+        experiment: Its name.
+        seed: Its seed.
+        digest: What it computes.
+        resume: Whether to go on with what is unfinished.
+    """
+    if is_child() and _FOLDER in os.environ and folder is None:
+        run = Run(Path(os.environ[_FOLDER]), digest)
+        run.stage = _stage(run) if resume else None
+        return run
+
+    def choose() -> tuple[str, Stage | None]:
+        if folder is not None:
+            run = Run(folder, digest)
+            stage = _stage(run) if resume else None
+            return str(folder), None if stage == "done" else stage
+        unfinished = _unfinished(runs / experiment, digest) if resume else None
+        if unfinished is not None:
+            return str(unfinished.folder), unfinished.stage
+        return str(new_run_folder(runs, experiment, seed)), None
+
+    where, stage = agreed(choose)
+    if folder is None:
+        os.environ[_FOLDER] = where
+    return Run(Path(where), digest, stage)
+
+
+def _unfinished(folder: Path, digest: str) -> Run | None:
+    """The newest run of a digest that has not come to its end and that nobody is at work on."""
+    for path in sorted(folder.glob(f"*/{STATE}"), reverse=True):
+        run = Run(path.parent, digest)
+        run.stage = _stage(run)
+        if run.stage in ("begun", "tested"):
+            with suppress(OSError):  # another user's
+                if run.claim():
+                    run.release()
+                    return run
+    return None
+
+
+def _stage(run: Run) -> Stage | None:
+    """How far a folder's run has come; None when it holds another run, or none."""
+    try:
+        content = json.loads((run.folder / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or (content.get("format"), content.get("digest")) != (FORMAT, run.digest):
+        return None
+    stage = content.get("stage")
+    return stage if stage in get_args(Stage) else None

@@ -1,0 +1,201 @@
+"""Saves a run as it goes, so that ended at any moment it can go on and end as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from lightning import Callback, LightningModule, Trainer
+
+from hierfit.run.curves import Curves
+from hierfit.run.progress import Run
+
+_LOOK_EVERY = 10
+"""Steps between the moments at which several processes agree whether to save; each costs an all-reduce."""
+
+
+class Stopped(Exception):  # noqa: N818 (no error: what was asked for)
+    """The run was asked to stop, and has saved itself.
+
+    Args:
+        signum: The signal that asked.
+        step: Steps that are done.
+    """
+
+    def __init__(self, signum: int, step: int) -> None:
+        super().__init__(signum, step)
+        self.signum, self.step = signum, step
+
+    def __str__(self) -> str:
+        name = signal.Signals(self.signum).name
+        return f"stopped by {name} after step {self.step}, which is saved: the same command goes on from there"
+
+
+class SaveProgress(Callback):
+    """Writes ``last.ckpt`` every so many seconds and when the run is asked to stop (SIGTERM, Ctrl-C, SLURM's SIGUSR1).
+
+    Always between two steps, when all that follows from a step (validation, selection, curves) is done: there the state
+    of a run is small. It is what Lightning keeps (trained weights, optimiser, schedules, counters, selection, place in
+    the epoch) and the generators of torch, numpy and Python, of each process.
+
+    Args:
+        run: Whose folder it goes to.
+        every: Seconds between saves; 0 saves after every step; None never, nor when asked to stop.
+        curves: Go back to where the run was saved.
+    """
+
+    def __init__(self, run: Run, every: float | None, curves: Curves | None) -> None:
+        self.run, self.every, self.curves = run, every, curves
+        self._saved_at = time.monotonic()
+        self._saving = False
+        self._asked = 0
+        self._found: dict[str, Any] | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listens for signals; after Lightning, whose own answer to them would not come between two steps."""
+        if self.every is None or threading.current_thread() is not threading.main_thread():
+            return
+        wanted = [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ else [])]
+        self._before = {number: signal.signal(number, self._hear) for number in wanted}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Has the loader ask before each batch."""
+        self._saved_at = time.monotonic()
+        loader: Any = trainer.train_dataloader
+        loader.before = partial(self._between_steps, trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves the end of training: what comes after it is the test."""
+        self._restore_handlers()
+        if self.every is not None:
+            self._save(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Listens no more."""
+        self._restore_handlers()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Generators of every process, and rows of the curves; only in ``last.ckpt``."""
+        if not self._saving:
+            return {}
+        states: list[Any] = [_generators()]
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            states = [None] * dist.get_world_size()
+            dist.all_gather_object(states, _generators())
+        return {"generators": states, "rows": len(self.curves.rows) if self.curves is not None else 0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Notes where the run was; it is there again before the first batch."""
+        self._found = dict(state_dict) or None
+        if self._found is not None and self.curves is not None:
+            self.curves.go_back(self._found["rows"])
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Notes the step of the curves."""
+        if self._saving:
+            checkpoint["hierfit_logged_steps"] = trainer.fit_loop.epoch_loop._batches_that_stepped
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Reads it again."""
+        self._logged_steps = checkpoint.get("hierfit_logged_steps")
+
+    def _between_steps(self, trainer: Trainer) -> None:
+        if self._found is not None:
+            _set_generators(self._found["generators"])
+            # Lightning counts a step twice on its way back where a validation was due.
+            trainer.fit_loop.epoch_loop.on_load_checkpoint({"_batches_that_stepped": self._logged_steps})
+            self._found = None
+            return
+        taken = trainer.train_dataloader.state_dict()["taken"]  # type: ignore[union-attr]
+        if self.every is None or taken % trainer.accumulate_grad_batches:
+            return
+        due = bool(trainer.global_step) and time.monotonic() - self._saved_at >= self.every
+        asked = self._asked
+        if trainer.world_size > 1:
+            if trainer.global_step % _LOOK_EVERY:
+                return
+            wish = torch.tensor([asked, int(due and trainer.is_global_zero)], device=trainer.strategy.root_device)
+            dist.all_reduce(wish, dist.ReduceOp.MAX)
+            asked, due = int(wish[0]), bool(wish[1])
+        if asked or due:
+            self._save(trainer)
+        if asked:
+            if asked == signal.SIGUSR1 and trainer.is_global_zero:
+                requeue()
+            raise Stopped(asked, trainer.global_step)
+
+    def _save(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero:
+            if self.curves is not None:
+                self.curves.save()
+            self.run.keep_selected()
+        self._saving = True
+        try:
+            trainer.save_checkpoint(self.run.last)
+        finally:
+            self._saving = False
+        self._saved_at = time.monotonic()
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._asked:
+            raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            print("stopping after this step; once more stops at once, unsaved", file=sys.stderr)
+        self._asked = number
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+
+def requeue() -> None:
+    """Asks SLURM to run this job again: it was told that its time is up (``#SBATCH --signal=USR1@120``)."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
+    if not re.fullmatch(r"[0-9_]+", job):
+        return
+    try:
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False)
+        fault = done.stderr.strip() if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        fault = str(error)
+    print(f"job {job} cannot be requeued: {fault}" if fault else f"job {job} is requeued", file=sys.stderr)
+
+
+def _generators() -> dict[str, Any]:
+    """States of all generators, as tensors and plain containers."""
+    numpy: Any = np.random.get_state(legacy=False)
+    version, words, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        "numpy": {**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()}},
+        "python": [version, list(words), gauss],
+    }
+
+
+def _set_generators(states: list[dict[str, Any]]) -> None:
+    """Puts this process's generators back; on another number of processes, those of the first."""
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    found = states[rank if rank < len(states) else 0]
+    torch.set_rng_state(found["torch"].cpu())
+    if found["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(found["cuda"].cpu())
+    inner = found["numpy"]["state"]
+    np.random.set_state({**found["numpy"], "state": {**inner, "key": np.array(inner["key"], dtype=np.uint32)}})
+    version, words, gauss = found["python"]
+    random.setstate((version, tuple(words), gauss))
