@@ -35,6 +35,10 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "hierfit.data.commands:data",
         "data sets and their cards: list, check, prompts, and a new card for your own folder",
     ),
+    "features": (
+        "hierfit.data.extract.commands:features",
+        "encode any number of pictures into one file, over processes, resumable; look into such files",
+    ),
     "grid": (
         "hierfit.protocols.grid:grid",
         "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice",

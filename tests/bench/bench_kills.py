@@ -117,7 +117,10 @@ def command(name: str, folder: Path, *options: str) -> list[str]:
 COMMANDS = {
     "LatHAdapter, features": (
         "lathadapter_fewshot",
-        ("--trainer.max_steps=120", "--trainer.val_check_interval=40", "--controls.zero-shot=null"),
+        (
+            *("--trainer.max_steps=120", "--trainer.val_check_interval=40"),
+            '--controls={"no hierarchy": {"model.hierarchy_weight": 0}}',
+        ),
     ),
     "HierLoRA, pictures": (
         "hier_lora",
