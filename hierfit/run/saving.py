@@ -64,18 +64,15 @@ class SaveProgress(Callback):
         self._found: dict[str, Any] | None = None
         self._before: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listens for signals; after Lightning, whose own answer to them would not come between two steps."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Has the loader ask before each batch, and listens for signals: Lightning's own answer comes amid a step."""
+        self._saved_at = time.monotonic()
+        loader: Any = trainer.train_dataloader
+        loader.before = partial(self._between_steps, trainer)
         if self.every is None or threading.current_thread() is not threading.main_thread():
             return
         wanted = [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ else [])]
         self._before = {number: signal.signal(number, self._hear) for number in wanted}
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Has the loader ask before each batch."""
-        self._saved_at = time.monotonic()
-        loader: Any = trainer.train_dataloader
-        loader.before = partial(self._between_steps, trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves the end of training: what comes after it is the test."""
