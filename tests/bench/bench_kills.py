@@ -157,9 +157,9 @@ def main() -> None:
             started = time.monotonic()
             assert run(command(name, place / "whole", *extra), place / "log") == 0, (place / "log").read_text()
             whole = time.monotonic() - started
-            kills = 0
+            kills = rounds = 0
             while kills < options.kills:
-                runs, moments = place / f"killed{kills}", []
+                runs, moments, rounds = place / f"killed{rounds}", [], rounds + 1
                 while True:
                     moment = chance.uniform(0.1, 0.9) * whole if kills < options.kills else float("inf")
                     code = run(command(name, runs, *extra), place / "log", moment)
