@@ -46,7 +46,7 @@ def sweep(arguments: Sequence[str]) -> None:
     from hierfit.run.quiet import quieten
 
     quieten()
-    trials = Trials(file, options.runs)
+    trials = Trials(file, options.runs, local)
     count = _count(file, options.trials)
     console = Console()
     if options.check:
@@ -63,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Search hyper-parameters by a file in W&B's sweep format, on the validation split. With a W&B "
         "account the sweep is made there and an agent runs it; without one it runs here, and what is done already is "
         "not run again. At the end the best trial alone is trained once more with the test.",
+        epilog="Several devices: with --trainer.devices in the file's command an agent starts one process, which "
+        "starts the others on the same command line; only the first one meets W&B. Here a trial has one device.",
     )
     parser.add_argument("file", type=Path, help="the sweep, a YAML file; see experiments/sweeps")
     parser.add_argument("--trials", type=int, help=f"in all; default: run_cap of the file, a whole grid, or {_TRIALS}")

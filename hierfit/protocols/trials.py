@@ -39,14 +39,15 @@ class Trials:
     Args:
         file: The sweep.
         runs: Where sweeps lie.
+        local: Trials run here, side by side, and so on one device each; an agent of W&B may give one several.
 
     Raises:
         UserError: Everything that is wrong with any key or value a trial may have, each with its line; the metric does
             not exist, or the method has nothing to train.
     """
 
-    def __init__(self, file: SweepFile, runs: Path) -> None:
-        self.file = file
+    def __init__(self, file: SweepFile, runs: Path, local: bool = True) -> None:
+        self.file, self.local = file, local
         self.folder = runs / file.name
         first = {name: parameter.probes()[0] for name, parameter in file.parameters.items()}
         problems: list[str] = []
@@ -136,7 +137,7 @@ class Trials:
             settings = self._settings(self._arguments(values, 0))
         except ArgumentError as error:
             return str(error)
-        if fault := not_one_device(settings):
+        if self.local and (fault := not_one_device(settings)):
             return fault
         try:
             _method(settings)(**(settings["model"].get("init_args") or {}))

@@ -213,6 +213,9 @@ class Session(LightningCLI):
             self.writer.write_untested(self.trainer, model)
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
+                if self.writer.card is not None:
+                    # A sweep judges a run by its summary: let that be the selected checkpoint's, not the last one's.
+                    logger.experiment.summary.update(dict(self.writer.card.val))
                 if self.writer.card is not None and self.writer.card.metrics and wants_report(self.config.fit.wandb):
                     from hierfit.run.wandb_report import log_report
 

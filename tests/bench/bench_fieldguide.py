@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from harness import Claim, report, spread
+
 from hierfit.data.fieldguide import Fieldguide
 
 
@@ -19,5 +21,5 @@ def pictures_per_second(size: int, seconds: float = 3.0) -> float:
 
 
 if __name__ == "__main__":
-    for size in (64, 128, 224):
-        print(f"{size:4} px  {pictures_per_second(size):6.0f} pictures/s and core")
+    rates = {size: pictures_per_second(size) for size in (64, 128, 224)}
+    report([Claim(f"  drawn, {size} px", spread([rate]), unit="pictures/s and core") for size, rate in rates.items()])

@@ -1,6 +1,7 @@
 """Every bench, one after the other, and one table of what they claim: ``make bench ARGS="--only step"``.
 
-Each ``bench_*.py`` is a program of its own. What it claims, and what it was taken on, is kept as JSON under
+Each ``bench_*.py`` is a program of its own. Those that claim something are run, others (long proofs, such as fuzzing)
+where ``--only`` names them. What is claimed, and what it was taken on, is kept as JSON under
 ``runs/bench``; the table at the end is Markdown for a README.
 """
 
@@ -42,7 +43,10 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where results are kept, under bench (runs)")
     options = parser.parse_args()
     scripts = sorted(HERE.glob("bench_*.py"))
-    chosen = [script for script in scripts if not options.only or any(word in script.stem for word in options.only)]
+    if options.only:
+        chosen = [script for script in scripts if any(word in script.stem for word in options.only)]
+    else:
+        chosen = [script for script in scripts if "from harness import" in script.read_text(encoding="utf-8")]
     if not chosen:
         print(f"No bench is named like that. There are {', '.join(script.stem[6:] for script in scripts)}.")
         return 2
