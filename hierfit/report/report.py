@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -12,9 +13,9 @@ from rich.text import Text
 from hierfit.atomic import whole_file
 from hierfit.errors import UserError
 from hierfit.report.blocks import Omitted, Picture, Section
-from hierfit.report.evidence import Evidence, gather
-from hierfit.report.sections import sections
-from hierfit.report.terminal import print_sections
+
+if TYPE_CHECKING:
+    from hierfit.report.evidence import Evidence
 
 _KINDS = ("svg", "png")
 
@@ -28,6 +29,11 @@ def report(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
     if options.out is not None and options.out.suffix not in (".html", ".htm"):
         raise UserError(f"{options.out}: a report is written as .html.", hint="--figures DIR writes single figures.")
+    # They read logits with torch, which takes a while to import.
+    from hierfit.report.evidence import gather
+    from hierfit.report.sections import sections
+    from hierfit.report.terminal import print_sections
+
     evidence = gather(options.runs, options.row, options.control)
     console = Console()
     found = sections(evidence)
