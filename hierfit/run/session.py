@@ -171,7 +171,7 @@ class Session(LightningCLI):
         begin = self.run.begin if fits else None
         callbacks: list[Callback] = [CheckTargets(), SaveSettings(folder, settings, begin), *self.watchers]
         if self.subcommand in ("fit", "test"):
-            callbacks += [KeepTestLogits(folder), WriteArtifacts(folder), self.writer, KeepPredictor(folder)]
+            callbacks.append(self.writer)
         if self.subcommand == "predict":
             callbacks.append(WritePredictions(folder))
         trains = fits and self.model.trains
@@ -226,6 +226,9 @@ class Session(LightningCLI):
 
     def test(self, model: Method, datamodule: HierarchicalDataModule, **kwargs: Any) -> None:
         """Tests a checkpoint, or what was trained, and writes a card of it; then the same on each target."""
+        # Only now: Lightning calls every callback at every hook of every training step.
+        before, after = [KeepTestLogits(self.folder), WriteArtifacts(self.folder)], [KeepPredictor(self.folder)]
+        self.trainer.callbacks = [*before, *self.trainer.callbacks, *after]  # type: ignore[attr-defined]
         self.trainer.test(model, datamodule=datamodule, **{**kwargs, "verbose": False})
         self.target_cards = test_on_targets(self.trainer, model, datamodule, self.folder, self.writer.card)
 

@@ -87,7 +87,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     epoch = 5  # steps after which every picture of the draw has been seen
-    last = ["--model.layers=-1:"]
+    last = ['--model.layers="-1:"']
     ways = {
         "LoRA": ours([], options.steps, epoch),
         "bare": bare(options.steps),

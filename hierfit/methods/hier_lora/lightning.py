@@ -131,7 +131,7 @@ class HierLoRA(Method):
         if 0 in first.values():
             raise UserError(
                 f"keep_frozen_mib: layers is {self.choice.layers!r}, so that LoRA sits in the first block already",
-                hint="Take the last blocks only, such as model.layers=-2:, or keep_frozen_mib: 0.",
+                hint='Take the last blocks only, such as layers: "-2:", or keep_frozen_mib: 0.',
             )
         for tower, block in first.items():
             self.backbone.keep_below(tower, block, budget)
