@@ -46,11 +46,10 @@ def write_bundle(folder: Path, tree: Taxonomy, width: int = 512, shots: int = 16
     noise = torch.randn(len(labels), width, generator=generator)
     features = F.normalize(means[labels] + noise, dim=-1)
     tensors = {"text.features": F.normalize(means, dim=-1), f"train{shots}.features": features}
-    tensors |= {
-        f"train{shots}.labels": labels,
-        "test.features": features[:64].clone(),
-        "test.labels": labels[:64].clone(),
-    }
+    tensors[f"train{shots}.labels"] = labels
+    # With a split to validate on, as usual: without one each epoch of few shots ends with a checkpoint.
+    for split in ("val", "test"):
+        tensors |= {f"{split}.features": features.clone(), f"{split}.labels": labels.clone()}
     paths = [[f"n{node}" for node in path] for path in tree.leaf_paths.tolist()]
     facts = {"format": "hierfit.features/1", "levels": json.dumps(list(tree.levels)), "paths": json.dumps(paths)}
     save_file(tensors, folder / "bundle.safetensors", facts)
