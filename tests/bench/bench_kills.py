@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,13 @@ NOT_COMPARED = {"dirpath", "best_model_path", "best_k_models", "last_model_path"
 TIMES = {"WriteResultCard"}
 
 
-def run(arguments: Sequence[str], log: Path, kill_after: float = float("inf"), number: int = signal.SIGKILL) -> int:
-    """Runs ``hierfit`` in a child that is forked, so that nothing is imported again; ends it after some seconds.
+def run(arguments: Sequence[str], log: Path, kill_when: Callable[[float], bool] = lambda seconds: False) -> int:
+    """Runs ``hierfit`` in a child that is forked, so that nothing is imported again, and may kill it.
+
+    Args:
+        arguments: Of the command line.
+        log: Collects what it prints.
+        kill_when: From the seconds it has run to whether it is time.
 
     Returns:
         The exit code; minus the number of the signal that ended it.
@@ -43,6 +48,7 @@ def run(arguments: Sequence[str], log: Path, kill_after: float = float("inf"), n
             descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
+            sys.stdout = sys.stderr = log.open("a", buffering=1, encoding="utf-8")
             from hierfit.cli import main
 
             main(arguments)
@@ -59,9 +65,9 @@ def run(arguments: Sequence[str], log: Path, kill_after: float = float("inf"), n
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
-        if time.monotonic() - started >= kill_after:
-            os.kill(child, number)
-            kill_after = float("inf")
+        if kill_when(time.monotonic() - started):
+            os.kill(child, signal.SIGKILL)
+            kill_when = lambda seconds: False  # noqa: E731
         time.sleep(0.002)
 
 
@@ -162,7 +168,7 @@ def main() -> None:
                 runs, moments, rounds = place / f"killed{rounds}", [], rounds + 1
                 while True:
                     moment = chance.uniform(0.1, 0.9) * whole if kills < options.kills else float("inf")
-                    code = run(command(name, runs, *extra), place / "log", moment)
+                    code = run(command(name, runs, *extra), place / "log", moment.__le__)
                     if code == 0:
                         break
                     assert code == -signal.SIGKILL, (place / "log").read_text()
