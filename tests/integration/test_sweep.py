@@ -39,7 +39,7 @@ def write_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteSweep:
     """Writes a sweep of a linear probe on a small bundle; keys given replace its own."""
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    (tmp_path / "trouble.py").write_text(TROUBLE)
+    (tmp_path / "picky.py").write_text(TROUBLE)
     monkeypatch.syspath_prepend(tmp_path)
     write_bundle(tmp_path / "bundle.safetensors")
     write_card(tmp_path / "toy.yaml")
@@ -190,7 +190,7 @@ def test_a_faulty_sweep_starts_nothing(
 
 def test_trials_that_fail_stop_no_other(write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_sweep(
-        method="grid", parameters={"model.lr": {"values": [0.9, 0.02, 0.6]}, "model": {"value": "trouble.Picky"}}
+        method="grid", parameters={"model.lr": {"values": [0.9, 0.02, 0.6]}, "model": {"value": "picky.Picky"}}
     )
     with pytest.raises(SystemExit) as stop:
         run(file)
