@@ -115,6 +115,25 @@ def _check_size(root: yaml.Node | None) -> None:
         size(root)
 
 
+def read_document(kind: type[T], path: Path, refusal: str) -> T:
+    """Read a YAML file into a dataclass whose keys are its fields; its field ``source`` is the file's place.
+
+    Args:
+        kind: The dataclass.
+        path: The file.
+        refusal: What cannot be done with a faulty file, such as ``this grid cannot be run``.
+
+    Raises:
+        UserError: Everything that is wrong with the file's form.
+    """
+    problems: list[str] = []
+    value, place = read_yaml(path, problems)
+    found = build(kind, value, place, problems, source=place)
+    if problems or found is None:
+        raise UserError(f"{path}: {refusal}", problems)
+    return found
+
+
 def _find_lines(node: yaml.Node | None, key: Key, lines: dict[Key, int], place: Place, problems: list[str]) -> None:
     if isinstance(node, yaml.MappingNode):
         for name, entry in node.value:

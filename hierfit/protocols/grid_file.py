@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hierfit.data.schema import Place, build, nearest, read_yaml
+from hierfit.data.schema import Place, nearest, read_document
 from hierfit.errors import UserError
 
 Keys = Mapping[str, Any]
@@ -106,12 +106,7 @@ def read_grid(path: Path) -> GridFile:
     """
     if not path.is_file():
         raise UserError(f"There is no file {path}.", hint="The grids of the repository are in experiments/grids.")
-    problems: list[str] = []
-    value, place = read_yaml(path, problems)
-    grid = build(GridFile, value, place, problems, source=place)
-    if problems or grid is None:
-        raise UserError(f"{path}: this grid cannot be run", problems)
-    return grid
+    return read_document(GridFile, path, "this grid cannot be run")
 
 
 def _shown(value: object) -> str:

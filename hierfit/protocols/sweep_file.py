@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hierfit.data.schema import Place, build, nearest, read_yaml
+from hierfit.data.schema import Place, nearest, read_document
 from hierfit.errors import UserError
 from hierfit.protocols.parameter import Parameter, read_parameter
 
@@ -189,12 +189,7 @@ def read_sweep(path: Path) -> SweepFile:
     """
     if not path.is_file():
         raise UserError(f"There is no file {path}.", hint="The sweeps of the repository are in experiments/sweeps.")
-    problems: list[str] = []
-    value, place = read_yaml(path, problems)
-    sweep = build(SweepFile, value, place, problems, source=place)
-    if problems or sweep is None:
-        raise UserError(f"{path}: this sweep cannot be run", problems)
-    return sweep
+    return read_document(SweepFile, path, "this sweep cannot be run")
 
 
 def metric_fault(metric: Metric, known: Sequence[str]) -> str:

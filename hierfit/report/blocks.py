@@ -167,3 +167,8 @@ class Omitted:
 
     title: str
     why: str
+
+
+def shown_of(count: int, shown: int) -> str:
+    """`` (8 of 20)`` for a title where not all is shown, else nothing."""
+    return f" ({shown} of {count})" if count > shown else ""

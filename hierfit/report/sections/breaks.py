@@ -6,7 +6,7 @@ from functools import partial
 from itertools import pairwise
 
 from hierfit.report.analysis.breaks import Breaks
-from hierfit.report.blocks import Block, Omitted, Picture, Section, Table
+from hierfit.report.blocks import Block, Omitted, Picture, Section, Table, shown_of
 from hierfit.report.drawing.bars import stacked_bars
 from hierfit.report.drawing.style import FULL
 from hierfit.report.evidence import Evidence, Run
@@ -129,8 +129,9 @@ def _break_nodes(breaks: Breaks) -> Table:
     )
     return Table(
         "break_nodes",
-        f"The nodes at which paths part, most mistakes first{_of(len(order), _LISTED)}. Came: images whose predicted "
-        "path was right as far as this node. In %: of these, those that took a wrong child; and of all mistakes.",
+        f"The nodes at which paths part, most mistakes first{shown_of(len(order), _LISTED)}. Came: images whose "
+        "predicted path was right as far as this node. In %: of these, those that took a wrong child; and of all "
+        "mistakes.",
         ("at", "level", "parted", "came", "%", "% of all"),
         rows,
         labels=2,
@@ -157,14 +158,11 @@ def _shares(breaks: Breaks) -> Table:
     )
     return Table(
         "breaks_by_node",
-        f"Mistakes on the images of each node{_of(len(inner), 100)}, and their share in % by where the path breaks.",
+        f"Mistakes on the images of each node{shown_of(len(inner), 100)}, and their share in % by where the "
+        "path breaks.",
         ("node", "level", "images", "mistakes", *part_names(taxonomy)),
         rows,
         labels=2,
         folded=True,
         brief=0,
     )
-
-
-def _of(count: int, shown: int) -> str:
-    return f" ({shown} of {count})" if count > shown else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from hierfit.report.analysis.confusion import Confusion, confusion
-from hierfit.report.blocks import Omitted, Picture, Section, Table
+from hierfit.report.blocks import Omitted, Picture, Section, Table, shown_of
 from hierfit.report.drawing.heat import confusion_map
 from hierfit.report.evidence import Evidence
 
@@ -67,10 +67,9 @@ def _table(found: Confusion) -> Table:
     totals = found.row_totals.tolist()
     cells = zip(found.rows.tolist(), found.columns.tolist(), found.counts.tolist(), strict=True)
     wrong = sorted(((r, c, n) for r, c, n in cells if r != c), key=lambda cell: (-cell[2], cell[0], cell[1]))
-    more = f" ({_LISTED} of {len(wrong)})" if len(wrong) > _LISTED else ""
     return Table(
         "confusion",
-        f"The largest cells off the diagonal{more}.",
+        f"The largest cells off the diagonal{shown_of(len(wrong), _LISTED)}.",
         ("true", "predicted", "images", "of"),
         tuple((names[r], names[c], str(n), str(totals[r])) for r, c, n in wrong[:_LISTED]),
         labels=2,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hierfit.report.analysis.breaks import Pair, sibling_pairs
-from hierfit.report.blocks import Block, Gallery, Omitted, Section, Strip, Table, Thumbnail, Words
+from hierfit.report.blocks import Block, Gallery, Omitted, Section, Strip, Table, Thumbnail, Words, shown_of
 from hierfit.report.evidence import Evidence, Run
 
 TITLE = "Worst sibling pairs"
@@ -42,11 +42,10 @@ def _table(run: Run, pairs: list[Pair]) -> Table:
         )
         for p in pairs[:_LISTED]
     )
-    more = f" ({_LISTED} of {len(pairs)})" if len(pairs) > _LISTED else ""
     return Table(
         "sibling_pairs",
-        f"Siblings taken for each other{more}, most mistakes first: images of A taken for B and of B for A, and both "
-        "in % of the images of either whose predicted path came as far as their parent.",
+        f"Siblings taken for each other{shown_of(len(pairs), _LISTED)}, most mistakes first: images of A taken for B "
+        "and of B for A, and both in % of the images of either whose predicted path came as far as their parent.",
         ("A", "B", "level", "A as B", "B as A", "%"),
         rows,
         labels=3,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,15 +16,9 @@ from hierfit.run.progress import STATE
 
 
 @pytest.fixture(scope="module")
-def kills() -> ModuleType:
+def kills(bench: Callable[[str], ModuleType]) -> ModuleType:
     """The benchmark's way of running and comparing."""
-    path = Path(__file__).parents[2] / "bench" / "bench_kills.py"
-    spec = importlib.util.spec_from_file_location("bench_kills", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return bench("bench_kills")
 
 
 def test_killed_twice_it_ends_the_same(kills: ModuleType, experiment: Path, tmp_path: Path) -> None:

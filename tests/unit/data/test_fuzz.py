@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -17,15 +16,8 @@ from hierfit.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def fuzz() -> ModuleType:
-    path = Path(__file__).parents[2] / "bench" / "bench_fuzz.py"
-    spec = importlib.util.spec_from_file_location("bench_fuzz", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench_fuzz"] = module
-    spec.loader.exec_module(module)
-    return module
+def fuzz(bench: Callable[[str], ModuleType]) -> ModuleType:
+    return bench("bench_fuzz")
 
 
 def test_no_traceback_and_no_silent_acceptance(fuzz: ModuleType, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,14 +13,8 @@ from hierfit.taxonomy.writers import WRITERS
 
 
 @pytest.fixture(scope="module")
-def fuzzer() -> ModuleType:
-    path = Path(__file__).parents[2] / "bench" / "bench_fuzz_taxonomy.py"
-    spec = importlib.util.spec_from_file_location("bench_fuzz_taxonomy", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def fuzzer(bench: Callable[[str], ModuleType]) -> ModuleType:
+    return bench("bench_fuzz_taxonomy")
 
 
 def test_damaged_files_are_refused_or_read_as_they_stand(fuzzer: ModuleType, tmp_path: Path) -> None:
