@@ -40,8 +40,8 @@ def _program() -> str:
     return _shown(called) if called.name == "hierfit" and shutil.which("hierfit") is None else "hierfit"
 
 
-def print_closing(folder: Path, card: ResultCard, console: Console | None = None) -> None:
-    """Prints the cost of a run, its folder, and the commands that use it."""
+def print_closing(folder: Path, card: ResultCard, tracked: str | None = None, console: Console | None = None) -> None:
+    """Prints the cost of a run, its folder, where it is at W&B if it is there, and the commands that use it."""
     console = console or Console()
     trained, total = card.parameters["trainable"], card.parameters["total"]
     where, program = escape(_shown(folder)), escape(_program())
@@ -52,6 +52,8 @@ def print_closing(folder: Path, card: ResultCard, console: Console | None = None
             f"{trained:,} trained parameters{share}, {card.cost['steps']} steps in {card.cost['train_seconds']:.0f} s"
         )
         lines = [f"{escape(card.row)}: {cost}", "", *lines]
+    if tracked:
+        lines.append(f"[bold]W&B[/]         {escape(tracked)}")
     lines += [
         f"[bold]Look[/]        {program} report {where}",
         f"[bold]Again[/]       {program} results {where}",

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from wandb import Settings
 
 from hierfit.run.curves import Curves
+from hierfit.run.wandb_run import WandbRun
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
@@ -34,7 +35,7 @@ def wants_report(wandb: WandbMode) -> bool:
     return wandb != "disabled"
 
 
-def loggers(folder: Path, wandb: WandbMode, experiment: str, row: str) -> list[Logger]:
+def loggers(folder: Path, wandb: WandbMode, experiment: str, row: str, wandb_id: str) -> list[Logger]:
     """Loggers of a run.
 
     Args:
@@ -42,23 +43,21 @@ def loggers(folder: Path, wandb: WandbMode, experiment: str, row: str) -> list[L
         wandb: ``auto`` is online where a key is configured and offline elsewhere; ``WANDB_MODE`` goes before it.
         experiment: Becomes the W&B group.
         row: Becomes part of the W&B run's name.
+        wandb_id: Of the run at W&B; the same again when the run is taken up.
     """
-    found: list[Logger] = [Curves(folder)]
-    if wandb != "disabled":
-        if wandb == "auto":
-            mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
-        else:
-            mode = wandb
-        # `offline=True` fails once wandb has been initialised in a process; `mode` does not.
-        logger = WandbLogger(
-            project="hierfit",
-            group=experiment,
-            name=f"{row} {folder.name}",
-            save_dir=str(folder),
-            mode=mode,
-            settings=Settings(silent=True, disable_git=True),  # the closing lines say where the run lies
-        )
-        # Lightning passes on a setting that W&B has dropped and warns about on every run.
-        logger._wandb_init.pop("anonymous", None)
-        found.append(logger)
-    return found
+    curves = Curves(folder)
+    if wandb == "disabled":
+        return [curves]
+    usual = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
+    # `offline=True` fails once wandb has been initialised in a process; `mode` does not.
+    run = WandbRun(
+        curves,
+        project=os.environ.get("WANDB_PROJECT", "hierfit"),
+        group=experiment,
+        name=f"{row} {folder.name}",
+        save_dir=str(folder),
+        mode=usual if wandb == "auto" else wandb,
+        id=wandb_id,
+        settings=Settings(silent=True, disable_git=True),  # the closing lines say where the run lies
+    )
+    return [curves, run]

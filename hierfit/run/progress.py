@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,11 +35,13 @@ class Run:
         folder: Its folder.
         digest: What it computes; see `hierfit.run.digest`.
         stage: How far it had come when this process met it; None when it begins.
+        wandb_id: Of the run at W&B, kept for when it is taken up. An agent of a sweep gives its own.
     """
 
     folder: Path
     digest: str
     stage: Stage | None = None
+    wandb_id: str = field(default_factory=lambda: os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))
     _lock: int | None = field(default=None, repr=False)
 
     @property
@@ -130,7 +133,7 @@ class Run:
         return self.last.with_name(".selected-at-last.ckpt")
 
     def _write(self, stage: Stage) -> None:
-        content = {"format": FORMAT, "digest": self.digest, "stage": stage}
+        content = {"format": FORMAT, "digest": self.digest, "stage": stage, "wandb_id": self.wandb_id}
         with whole_file(self.folder / STATE) as draft:
             draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
@@ -148,30 +151,25 @@ def find_run(folder: Path | None, runs: Path, experiment: str, seed: int, digest
     """
     if is_child() and _FOLDER in os.environ and folder is None:
         run = Run(Path(os.environ[_FOLDER]), digest)
-        run.stage = _stage(run) if resume else None
-        return run
+        return _met(run) if resume else run
 
-    def choose() -> tuple[str, Stage | None]:
+    def choose() -> Run:
         if folder is not None:
-            run = Run(folder, digest)
-            stage = _stage(run) if resume else None
-            return str(folder), None if stage == "done" else stage
+            run = _met(Run(folder, digest)) if resume else Run(folder, digest)
+            return run if run.stage != "done" else Run(folder, digest)
         unfinished = _unfinished(runs / experiment, digest) if resume else None
-        if unfinished is not None:
-            return str(unfinished.folder), unfinished.stage
-        return str(new_run_folder(runs, experiment, seed)), None
+        return unfinished or Run(new_run_folder(runs, experiment, seed), digest)
 
-    where, stage = agreed(choose)
+    run = agreed(choose)
     if folder is None:
-        os.environ[_FOLDER] = where
-    return Run(Path(where), digest, stage)
+        os.environ[_FOLDER] = str(run.folder)
+    return run
 
 
 def _unfinished(folder: Path, digest: str) -> Run | None:
     """The newest run of a digest that has not come to its end and that nobody is at work on."""
     for path in sorted(folder.glob(f"*/{STATE}"), reverse=True):
-        run = Run(path.parent, digest)
-        run.stage = _stage(run)
+        run = _met(Run(path.parent, digest))
         if run.stage in ("begun", "tested"):
             with suppress(OSError):  # another user's
                 if run.claim():
@@ -180,13 +178,17 @@ def _unfinished(folder: Path, digest: str) -> Run | None:
     return None
 
 
-def _stage(run: Run) -> Stage | None:
-    """How far a folder's run has come; None when it holds another run, or none."""
+def _met(run: Run) -> Run:
+    """The run as its folder tells: how far it has come. As given when the folder holds another run, or none."""
     try:
         content = json.loads((run.folder / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
+        return run
     if not isinstance(content, dict) or (content.get("format"), content.get("digest")) != (FORMAT, run.digest):
-        return None
-    stage = content.get("stage")
-    return stage if stage in get_args(Stage) else None
+        return run
+    stage, wandb_id = content.get("stage"), content.get("wandb_id")
+    if stage in get_args(Stage):
+        run.stage = stage
+        if isinstance(wandb_id, str) and "WANDB_RUN_ID" not in os.environ:
+            run.wandb_id = wandb_id
+    return run

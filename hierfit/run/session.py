@@ -17,7 +17,6 @@ from jsonargparse import ArgumentError, set_parsing_settings
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import WandbLogger
 
 import hierfit.methods
 from hierfit.data.datamodule import HierarchicalDataModule
@@ -45,6 +44,7 @@ from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
 from hierfit.run.together import process_number
+from hierfit.run.wandb_run import WandbRun, ended_as_it_ends
 
 KEYS: dict[str, tuple[Any, Any, str]] = {
     "name": (str, "experiment", "Name of the experiment."),
@@ -179,7 +179,7 @@ class Session(LightningCLI):
         trainer.default_root_dir = str(folder)
         # What is only tested has no curves, but W&B may want to compare it.
         logged = trains or (fits and wants_report(config.wandb))
-        trainer.logger = loggers(folder, config.wandb, config.name, self.row) if logged else False
+        trainer.logger = loggers(folder, config.wandb, config.name, self.row, self.run.wandb_id) if logged else False
         if trains:
             curves = next(logger for logger in trainer.logger if isinstance(logger, Curves))
             callbacks += [SaveProgress(self.run, config.save_every, curves), SelectOnVal(folder)]
@@ -199,30 +199,26 @@ class Session(LightningCLI):
         """
         if self.run.has_result and self._read_results():
             return
+        with discarded_unless_started(self.folder), ended_as_it_ends(self.trainer.loggers):
+            self._train_and_test(model, datamodule, **kwargs)
+            for logger in self.trainer.loggers:
+                if isinstance(logger, WandbRun):
+                    logger.conclude(self.folder, self.writer.card, wants_report(self.config.fit.wandb))
+        if self.trainer.is_global_zero:
+            self.run.reached("tested")
+
+    def _train_and_test(self, model: Method, datamodule: HierarchicalDataModule, **kwargs: Any) -> None:
         selected = None
         if model.trains:
             if self.run.can_continue:
                 self._announce()
                 kwargs["ckpt_path"] = self.run.last
-            with discarded_unless_started(self.folder):
-                self.trainer.fit(model, datamodule=datamodule, **kwargs)
+            self.trainer.fit(model, datamodule=datamodule, **kwargs)
             selected = getattr(self.trainer.checkpoint_callback, "best_model_path", None) or None
         if self.config.fit.test:
             self.test(model, datamodule, ckpt_path=selected)
         else:
             self.writer.write_untested(self.trainer, model)
-        for logger in self.trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                if self.writer.card is not None:
-                    # A sweep judges a run by its summary: let that be the selected checkpoint's, not the last one's.
-                    logger.experiment.summary.update(dict(self.writer.card.val))
-                if self.writer.card is not None and self.writer.card.metrics and wants_report(self.config.fit.wandb):
-                    from hierfit.run.wandb_report import log_report
-
-                    log_report(logger.experiment, self.folder, self.writer.card)
-                logger.experiment.finish()  # the next run of this process needs its own
-        if self.trainer.is_global_zero:
-            self.run.reached("tested")
 
     def test(self, model: Method, datamodule: HierarchicalDataModule, **kwargs: Any) -> None:
         """Tests a checkpoint, or what was trained, and writes a card of it; then the same on each target."""
@@ -285,7 +281,8 @@ def run(arguments: Sequence[str]) -> None:
         if session.trainer.is_global_zero:
             _print_cards(cards)
             _print_targets([*sessions, session])
-            print_closing(session.folder, cards[-1])
+            tracked = [logger.where for logger in session.trainer.loggers if isinstance(logger, WandbRun)]
+            print_closing(session.folder, cards[-1], next(filter(None, tracked), None))
             session.run.reached("done")
         for each in (*sessions, session):
             each.run.release()

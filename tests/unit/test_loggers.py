@@ -18,7 +18,7 @@ def test_only_the_first_of_several_processes_reads_a_sweep(tmp_path: Path, monke
     monkeypatch.setenv("WANDB_RUN_ID", "run1")
     monkeypatch.setattr(wandb, "init", lambda **named: started.append(named))
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    _, logger = loggers(tmp_path, "offline", "experiment", "row")
+    _, logger = loggers(tmp_path, "offline", "experiment", "row", "id")
     logger.log_metrics({"val/fpa": 0.5}, step=1)
     logger.experiment.finish()
     assert not started
