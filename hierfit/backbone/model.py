@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,8 @@ from hierfit.backbone.loading import load_parts
 from hierfit.backbone.source import find_folder
 from hierfit.backbone.text import TextInput, Tokens
 from hierfit.backbone.transform import ImageTransform
+from hierfit.errors import UserError
+from hierfit.losses.whole_batch import processes
 
 # What changes a tower's output and leaves no trace in the names and shapes of its weights.
 _SILENT_SETTINGS = ("hidden_act", "layer_norm_eps", "num_attention_heads", "patch_size", "eos_token_id")
@@ -60,6 +63,7 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(preprocess.std), persistent=False)
         self._hashed: tuple[object, str] | None = None
         self._below: dict[str, Below] = {}
+        self._sharded = False
 
     @classmethod
     @torch.inference_mode(False)  # weights made in inference mode could never be trained
@@ -107,12 +111,14 @@ class Backbone(nn.Module):
         Returns:
             L2-normalised features `[B, d]`, fp32.
         """
+        if not len(pixels):  # transformers' towers take no empty batch, and a process without a picture must run along
+            return self.encode_image(pixels.new_zeros(1, *pixels.shape[1:]))[:0]
 
         def run(rows: Tensor | slice) -> Tensor:
             features: Tensor = self.model.get_image_features(pixel_values=pixels[rows]).pooler_output
             return features
 
-        with self._skipping("vision_model", pixels, run):
+        with self._gathering(), self._skipping("vision_model", pixels, run):
             return _normalise(run(slice(None)))
 
     def encode_text(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
@@ -156,7 +162,7 @@ class Backbone(nn.Module):
             features: Tensor = output.pooler_output
             return features
 
-        with self._skipping("text_model", ids, run):
+        with self._gathering(), self._skipping("text_model", ids, run):
             return _normalise(run(slice(None)))
 
     def encode_context(self, context: Tensor, suffix: Sequence[str] | None = None) -> Tensor:
@@ -199,6 +205,41 @@ class Backbone(nn.Module):
 
     def _skipping(self, tower: str, rows: Tensor, run: Callable[[Tensor], object]) -> AbstractContextManager[None]:
         return self._below[tower].skipped(rows, run) if tower in self._below else nullcontext()
+
+    def shard(self, device: torch.device) -> None:
+        """Spreads the towers' frozen weights over all processes (torch's FSDP2); in one process it does nothing.
+
+        Each keeps an equal part of every block, and has the whole of it only while the block runs: all processes must
+        then take the same passes together. What is trained stays whole on every process, for DDP to keep alike.
+
+        Args:
+            device: Where this process trains.
+
+        Raises:
+            UserError: torch is too old.
+        """
+        if processes() == 1:
+            return
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        if "ignored_params" not in signature(fully_shard).parameters:
+            raise UserError(f"torch {torch.__version__} cannot shard frozen weights alone", hint="It takes torch 2.7.")
+        mesh = init_device_mesh(device.type, (processes(),))
+        trained = {parameter for parameter in self.parameters() if parameter.requires_grad}
+        for tower in (self.model.vision_model, self.model.text_model):
+            for part in (*tower.encoder.layers, tower):
+                fully_shard(part, mesh=mesh, reshard_after_forward=True, ignored_params=trained)
+        self._sharded = True
+
+    @contextmanager
+    def _gathering(self) -> Iterator[None]:
+        # Room for gathered weights is made once: made in inference mode, it could not be trained through later.
+        if self._sharded and torch.is_inference_mode_enabled():
+            with torch.inference_mode(False), torch.no_grad():
+                yield
+        else:
+            yield
 
     def compile_towers(self) -> None:
         """Compiles both towers, at their next use."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from hierfit.backbone.text import Tokens
+from hierfit.losses.whole_batch import gather_work, processes, share_of_work
 
 if TYPE_CHECKING:
     from hierfit.backbone.model import Backbone
@@ -27,15 +28,23 @@ class NodeEncoder(nn.Module):
         backbone: Tokenises; it is not kept.
         prompts: One group of texts for each of the N nodes.
         chunk: Texts that go through the tower at once.
+        shared: Each process encodes its share of the texts, and has the others' from them; all must then call it
+            together.
     """
 
     text: Tensor
     node: Tensor
 
-    def __init__(self, backbone: Backbone, prompts: Sequence[Sequence[str]], chunk: int = 256) -> None:
+    def __init__(
+        self, backbone: Backbone, prompts: Sequence[Sequence[str]], chunk: int = 256, shared: bool = False
+    ) -> None:
         super().__init__()
         unique = list(dict.fromkeys(text for group in prompts for text in group))
-        order, tokens = backbone.token_chunks(unique, chunk)
+        self.num_shared = len(unique) if shared else None
+        # All but the last of these chunks divide evenly, so texts dealt out chunk by chunk are dealt out in turn.
+        order, tokens = backbone.token_chunks(unique, chunk * processes() if shared else chunk)
+        if shared:
+            tokens = [part.rows(share_of_work(len(part.ids))) for part in tokens]
         position = {unique[row]: place for place, row in enumerate(order)}
         groups = torch.tensor([len(group) for group in prompts])
         self.num_nodes, self.num_chunks = len(prompts), len(tokens)
@@ -55,6 +64,8 @@ class NodeEncoder(nn.Module):
         else:
             parts = [backbone.encode_tokens(tokens) for tokens in chunks]
         features = torch.cat(parts)
+        if self.num_shared is not None:
+            features = gather_work(features, self.num_shared)
         sums = features.new_zeros(self.num_nodes, features.shape[1])
         # A sum points where the mean points, and the length is normalised away.
         return F.normalize(sums.index_add(0, self.node, features[self.text]), dim=-1)

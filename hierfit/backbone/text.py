@@ -19,6 +19,10 @@ class Tokens(NamedTuple):
     ids: Tensor
     mask: Tensor | None
 
+    def rows(self, numbers: list[int]) -> Tokens:
+        """Those of some of the texts."""
+        return Tokens(self.ids[numbers], None if self.mask is None else self.mask[numbers])
+
 
 class TextInput:
     """Tokenises, cuts and pads.

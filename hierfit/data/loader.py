@@ -36,7 +36,8 @@ class Rows(Sampler[Step]):
 
     In order, a process of rank r takes the rows r, r + world, …: every row once, none twice, whatever their
     number. Shuffled, a batch is of all processes together, and each takes every world-th row of it: so any number of
-    processes takes the same steps, and a last batch may leave nothing for some.
+    processes takes the same steps. Either way all have as many batches, for some steps need all processes; a last one
+    may leave nothing for some.
 
     Args:
         size: Number of rows.
@@ -58,9 +59,9 @@ class Rows(Sampler[Step]):
     ) -> None:
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self.rank, self.world, self.epoch, self.start = rank, world, 0, 0
-        share = len(range(rank, size, world)) if seed is None else size
-        whole = share // batch_size * batch_size
-        self.share = whole if drop_last and whole else share
+        most = -(-size // world) if seed is None else size  # no process has more
+        whole = most // batch_size * batch_size
+        self.share = whole if drop_last and whole else most
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -72,7 +73,8 @@ class Rows(Sampler[Step]):
     def __iter__(self) -> Iterator[Step]:
         """The batches from number `start` on."""
         if self.seed is None:
-            batches = torch.arange(self.size)[self.rank :: self.world][: self.share].split(self.batch_size)
+            own = torch.arange(self.size)[self.rank :: self.world]
+            batches = tuple(own[start : start + self.batch_size] for start in range(0, self.share, self.batch_size))
         else:
             whole = self._shuffled(self.seed)[: self.share].split(self.batch_size)
             batches = tuple(batch[self.rank :: self.world] for batch in whole)

@@ -1,7 +1,8 @@
 """Several processes, one batch: what each must know of the others' shares so that all train as one process would.
 
 A batch is dealt out in turn: of W processes, number r holds its rows r, r + W, …, so shares differ by at most one row.
-Gradients are averaged over processes, as DDP and FSDP do it. In one process everything here does nothing.
+So is work that all need the outcome of, such as the texts of all classes; there, shares are made equal. Gradients are
+averaged over processes, as DDP does it. In one process everything here does nothing.
 """
 
 from __future__ import annotations
@@ -10,12 +11,22 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def processes() -> int:
     """Number of processes W that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def keep_alike_only_trained(module: nn.Module) -> None:
+    """Has DDP leave buffers and frozen weights alone: each process makes the same ones, and no step changes them.
+
+    It would send the buffers around at every step otherwise, and could not send weights that are sharded.
+    """
+    trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    names = [name for name, _ in (*module.named_parameters(), *module.named_buffers()) if name not in trained]
+    nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
 
 
 def share_of_batch(counts: Tensor) -> Tensor:
@@ -53,6 +64,52 @@ def gather_batch(share: Tensor) -> Tensor:
         return share
     whole: Tensor = _Gather.apply(share)
     return whole
+
+
+def share_of_work(total: int) -> list[int]:
+    """Numbers of the pieces of work, of ``total``, that this process does: ⌈total / W⌉, the last one again to fill up.
+
+    Equal shares, because sharded weights come together in passes that all processes must take.
+    """
+    if (world := processes()) == 1:
+        return list(range(total))
+    return [min(number, total - 1) for number in range(dist.get_rank(), -(-total // world) * world, world)]
+
+
+def gather_work(share: Tensor, total: int) -> Tensor:
+    """What came out of all work ``[total, …]`` on every process, in order, from each one's `share_of_work`.
+
+    Each process may go on to a loss of its own.
+    """
+    if processes() == 1:
+        return share
+    whole: Tensor = _GatherWork.apply(share, total)
+    return whole
+
+
+class _GatherWork(torch.autograd.Function):
+    """Forward an all-gather, backward a sum over processes.
+
+    With L_r the loss of process r, what is minimised is L = (Σ_r L_r) / W. A row was made by one process s, but every
+    L_r depends on it: ∂L/∂row = (Σ_r ∂L_r/∂row) / W. The mean over processes of the gradients each has on its weights
+    divides by W already, so process s must pass on the plain sum over r. (In `gather_batch` all L_r are one function,
+    and the sum over r is W times the own gradient.) Rows that only fill up are cut off, and get no gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, share: Tensor, total: int) -> Tensor:
+        share = share.contiguous()
+        parts = [torch.empty_like(share) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, share)
+        ctx.size = len(share)
+        return torch.stack(parts, dim=1).flatten(0, 1)[:total]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        mine = total[dist.get_rank() :: dist.get_world_size()]
+        return torch.cat([mine, mine.new_zeros(ctx.size - len(mine), *mine.shape[1:])]), None
 
 
 class _Gather(torch.autograd.Function):

@@ -18,7 +18,7 @@ from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.inference.head import Head
 from hierfit.losses.objective import Objective
-from hierfit.losses.whole_batch import mean_over_processes, processes
+from hierfit.losses.whole_batch import keep_alike_only_trained, mean_over_processes, processes
 from hierfit.metrics import hierarchy_metrics
 from hierfit.taxonomy import Taxonomy
 
@@ -28,7 +28,7 @@ class Method(LightningModule):
 
     A method says what it ``needs``: ``features`` (towers frozen, images encoded once) or ``pixels`` (towers train).
     It learns its task when the trainer calls :meth:`configure_model`; hyper-parameters are plain containers, so a
-    checkpoint loads with ``weights_only=True``.
+    checkpoint loads with ``weights_only=True``. Buffers are constants: processes do not exchange them.
     """
 
     needs: ClassVar[Literal["features", "pixels"]] = "features"
@@ -121,6 +121,7 @@ class Method(LightningModule):
         self.test_metrics = nn.ModuleDict(
             {name: hierarchy_metrics(task.taxonomy, prefix=f"test/{name}/") for name in DECODERS}
         )
+        keep_alike_only_trained(self)
 
     def on_fit_start(self) -> None:
         """Audits the optimiser and says what is trained."""

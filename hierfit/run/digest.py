@@ -12,6 +12,7 @@ from hierfit import __version__
 WITHOUT_EFFECT = (
     *("runs", "folder", "controls", "wandb", "test", "resume", "save_every"),
     *("data.num_workers", "data.cache_dir", "trainer.enable_progress_bar", "trainer.default_root_dir"),
+    "model.init_args.shard",
 )
 """Keys of a configuration that change no figure of the run itself."""
 
@@ -33,7 +34,7 @@ def without(settings: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
         *groups, name = key.split(".")
         place = found
         for group in groups:
-            place = place[group]
+            place = place.get(group) or {}
         place.pop(name, None)
     return found
 

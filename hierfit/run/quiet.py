@@ -40,6 +40,8 @@ def quieten() -> None:
         r"`torch\.jit\.\w+` is (deprecated|not supported)",
         # peft asks transformers for this by its older name.
         r"`is_gradient_checkpointing` is deprecated",
+        # SigLIP's feature is a view; nothing writes into it.
+        r"FSDP2-wrapped module \(\w+\) returned a view tensor",
     ):
         warnings.filterwarnings("ignore", message=message)
     warnings.formatwarning = _plain

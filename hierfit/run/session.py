@@ -43,7 +43,7 @@ from hierfit.run.saving import SaveProgress, Stopped
 from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
-from hierfit.run.together import process_number
+from hierfit.run.together import check_strategy, process_number
 from hierfit.run.wandb_run import WandbRun, ended_as_it_ends
 
 KEYS: dict[str, tuple[Any, Any, str]] = {
@@ -176,6 +176,7 @@ class Session(LightningCLI):
             callbacks.append(WritePredictions(folder))
         trains = fits and self.model.trains
         trainer = self.config_init[self.subcommand].trainer
+        check_strategy(trainer.strategy)
         trainer.default_root_dir = str(folder)
         # What is only tested has no curves, but W&B may want to compare it.
         logged = trains or (fits and wants_report(config.wandb))

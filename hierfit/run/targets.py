@@ -18,6 +18,7 @@ from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
 from hierfit.data.transfer import Target
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
+from hierfit.losses.whole_batch import keep_alike_only_trained
 from hierfit.methods.base import Method, method_of
 from hierfit.metrics import hierarchy_metrics
 from hierfit.report.card import ResultCard
@@ -51,6 +52,7 @@ def test_on_targets(
     callbacks, cards = trainer.callbacks, []  # type: ignore[attr-defined]
     for target in data.targets:
         on_target, inside = OnTarget(scorer(method, target), target.task.taxonomy), target_folder(folder, target)
+        keep_alike_only_trained(on_target)
         # The run's own would write its card, curves and weights again.
         shown = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
         trainer.callbacks = [*shown, KeepTestLogits(inside, target)]  # type: ignore[attr-defined]

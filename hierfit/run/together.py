@@ -11,6 +11,9 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
+
+from hierfit.errors import UserError
 
 T = TypeVar("T")
 
@@ -32,6 +35,28 @@ def process_number() -> int:
     """Number of this process among all, as far as the environment tells; 0 for the first."""
     where = launched()
     return where.global_rank() if where is not None else int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def check_strategy(strategy: str | Strategy) -> None:
+    """Refuses strategies of the trainer but DDP, as processes that are commands themselves.
+
+    Others do not bring together the gradients of whole weights, as methods here expect; forked or spawned processes
+    keep from the first what the test needs.
+
+    Raises:
+        UserError: Says what to take instead.
+    """
+    if isinstance(strategy, str):
+        fits = strategy in ("auto", "ddp", "single_device") or strategy.startswith("ddp_find_unused_parameters")
+    else:
+        fits = isinstance(strategy, (DDPStrategy, SingleDeviceStrategy))
+    if not fits:
+        name = strategy if isinstance(strategy, str) else type(strategy).__name__
+        raise UserError(
+            f"trainer.strategy: {name} does not fit; methods train by ddp, which auto takes for several devices",
+            hint="For towers that are large for one device, HierLoRA has --model.shard=true (FSDP2). Other methods "
+            "train on features: they have nothing large to shard.",
+        )
 
 
 def agreed(choose: Callable[[], T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ class HierLoRA(Method):
         compile: Compile both towers.
         keep_frozen_mib: Where ``layers`` leaves the first blocks frozen and pictures are not augmented: memory, MiB and
             tower, for what these blocks make of each picture and text, so that they compute it once; 0 for none.
+        shard: Spread the towers' frozen weights over all processes (FSDP2), for towers that are large for one device;
+            in one process it does nothing.
         lr: Peak learning rate; cosine to 1e-6 over the run.
         warmup: Share of the steps in which the rate rises.
         weight_decay: Decoupled decay of the updates; the logit scale is not decayed.
@@ -82,6 +85,7 @@ class HierLoRA(Method):
         gradient_checkpointing: bool = False,
         compile: bool = False,
         keep_frozen_mib: int = 0,
+        shard: bool = False,
         lr: float = 1e-3,
         warmup: float = 0.05,
         weight_decay: float = 1e-2,
@@ -97,6 +101,8 @@ class HierLoRA(Method):
         problems += [] if keep_frozen_mib >= 0 else [f"keep_frozen_mib is {keep_frozen_mib}; it must be 0 or more"]
         if keep_frozen_mib and compile:
             problems.append("keep_frozen_mib and compile: a compiled tower runs all of its blocks")
+        if shard and (compile or keep_frozen_mib):
+            problems.append("shard: neither with compile nor with keep_frozen_mib, for all processes run all blocks")
         problems += [] if lr > 0 else [f"lr is {lr}; it must be positive"]
         problems += [] if 0 <= warmup < 1 else [f"warmup is {warmup}; it is a share of the steps, in [0, 1)"]
         problems += [] if weight_decay >= 0 else [f"weight_decay is {weight_decay}; it must be 0 or more"]
@@ -115,7 +121,7 @@ class HierLoRA(Method):
         with self.backbone.device:
             self.rank = adapt(self.backbone, self.choice)
             trains_text = hparams.towers != "image"
-            self.encoder = NodeEncoder(self.backbone, task.prompts, hparams.text_chunk) if trains_text else None
+            self.encoder = self._encoder(task.prompts) if trains_text else None
             self.register_buffer("text", None if trains_text else task.text, persistent=False)
             log_scale = torch.tensor(math.log(hparams.logit_scale or task.logit_scale))
             self.log_scale = nn.Parameter(log_scale, requires_grad=hparams.learn_scale)
@@ -125,6 +131,12 @@ class HierLoRA(Method):
             self.backbone.checkpoint_blocks()
         if hparams.compile:
             self.backbone.compile_towers()
+        if hparams.shard:
+            self.backbone.shard(torch.get_default_device())  # Lightning sets it; the towers come on the CPU
+
+    def _encoder(self, prompts: Sequence[Sequence[str]]) -> NodeEncoder:
+        hparams: Any = self.hparams
+        return NodeEncoder(self.backbone, prompts, hparams.text_chunk, shared=True)
 
     def _keep_frozen(self, budget: int) -> None:
         first = {tower: first_block(self.backbone.model, tower, self.choice) for tower in adapted_towers(self.choice)}
@@ -178,8 +190,7 @@ class HierLoRA(Method):
         """
         if task.prompts is None:
             raise UserError("HierLoRA reads the prompts of classes, and these have none")
-        hparams: Any = self.hparams
-        nodes = task.text if self.encoder is None else NodeEncoder(self.backbone, task.prompts, hparams.text_chunk)
+        nodes = task.text if self.encoder is None else self._encoder(task.prompts)
         return TextClassifier(self.backbone, nodes, self.log_scale.detach())
 
     def head(self) -> Head:

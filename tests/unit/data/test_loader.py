@@ -27,7 +27,8 @@ def flat(rows: Rows) -> list[int]:
 def test_in_order_every_row_is_seen_once_by_one_process(size: int, batch_size: int, world: int) -> None:
     shares = [Rows(size, batch_size, rank=rank, world=world) for rank in range(world)]
     assert sorted(row for share in shares for row in flat(share)) == list(range(size))
-    assert all(len(list(share)) == len(share) for share in shares)
+    assert all(len(list(share)) == len(share) == len(shares[0]) for share in shares)
+    assert all(len(step.rows) <= batch_size for share in shares for step in share)
     assert flat(shares[0]) == list(range(0, size, world))
 
 
