@@ -26,8 +26,10 @@ from hierfit.backbone.text import Tokens
 from hierfit.cli import main
 from hierfit.data.batch import Batch, Task
 from hierfit.errors import UserError
+from hierfit.losses.objective import Objective
 from hierfit.losses.whole_batch import keep_alike_only_trained
 from hierfit.methods import HierLoRA
+from hierfit.methods.coop.prompts import PromptClassifier
 from hierfit.report.card import ResultCard
 from hierfit.run import saving
 from hierfit.run.session import fit_alone
@@ -124,22 +126,45 @@ def outcome(keys: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
     return {**{name: p.detach().clone() for name, p in trained.items()}, **found, "facts": facts}
 
 
+def context_gradients(rank: int, world: int) -> dict[str, Tensor]:
+    """Of CoOp's contexts, one for all nodes and one a node, after one step's backward pass."""
+    found = {}
+    for count in (1, TREE.num_nodes):
+        backbone = made({}).backbone
+        generator = torch.Generator().manual_seed(2)
+        context = torch.randn(count, 2, backbone.text_width, generator=generator)
+        features = torch.nn.functional.normalize(torch.randn(5, backbone.embed_dim, generator=generator), dim=-1)
+        nodes, names = torch.arange(TREE.num_nodes), [f"butterfly {i}." for i in range(TREE.num_nodes)]
+        blank = torch.zeros(TREE.num_nodes, backbone.embed_dim)
+        classifier = PromptClassifier(backbone.requires_grad_(False), blank, nodes, names, context, 20.0, chunk=3)
+        model = DistributedDataParallel(classifier) if world > 1 else classifier
+        own = slice(rank, None, world)
+        Objective({"level_ce": 1}, TREE)(model(features[own]), TREE.leaf_paths[:5][own])["loss"].backward()
+        assert classifier.context.grad is not None
+        found[f"{count} contexts"] = classifier.context.grad
+    return found
+
+
 def rank_main(rank: int, world: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meet{world}", rank=rank, world_size=world)
     cases = CASES if world == 2 else {name: CASES[name] for name in OF_THREE}
     torch.save({name: outcome(keys, rank, world) for name, keys in cases.items()}, folder / f"{world}-{rank}.pt")
+    torch.save(context_gradients(rank, world), folder / f"contexts-{world}-{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_any_number_of_processes_takes_the_same_steps(tmp_path: Path) -> None:
     alone = {name: outcome(keys, 0, 1) for name, keys in CASES.items()}
+    contexts = context_gradients(0, 1)
     assert alone["plain"]["facts"]["training"] == 3 * TREE.num_nodes
     for world in (2, 3):
         mp.start_processes(rank_main, (world, tmp_path), world, start_method="fork")
         share = -(-TREE.num_nodes // world)
         for rank in range(world):
+            for key, value in torch.load(tmp_path / f"contexts-{world}-{rank}.pt", weights_only=True).items():
+                torch.testing.assert_close(value, contexts[key], rtol=1e-5, atol=1e-6)
             for name, found in torch.load(tmp_path / f"{world}-{rank}.pt", weights_only=True).items():
                 expected, facts = dict(alone[name]), found.pop("facts")
                 whole = expected.pop("facts")

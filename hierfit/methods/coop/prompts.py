@@ -9,11 +9,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hierfit.backbone import Backbone
+from hierfit.losses.whole_batch import gather_work, share_of_work
 from hierfit.methods.cosine import scaled_cosine
 
 
 class PromptClassifier(nn.Module):
     """Scaled cosines of images and "context, name" read by the frozen text tower.
+
+    Of several processes each reads its share of the prompts, and has the others' from them.
 
     Args:
         backbone: The towers; frozen.
@@ -44,7 +47,9 @@ class PromptClassifier(nn.Module):
         self.register_buffer("text", text, persistent=False)
         self.register_buffer("prompted", prompted, persistent=False)
         self.context = nn.Parameter(context)
-        self._chunks = [(start, names[start : start + chunk]) for start in range(0, len(names), chunk)]
+        own = share_of_work(len(names))
+        self._chunks = [own[start : start + chunk] for start in range(0, len(own), chunk)]
+        self._names = names
         self._kept: tuple[object, Tensor] | None = None
 
     def forward(self, features: Tensor) -> Tensor:
@@ -63,10 +68,10 @@ class PromptClassifier(nn.Module):
     def _encoded(self) -> Tensor:
         shared = len(self.context) == 1
         parts = []
-        for start, names in self._chunks:
-            context = self.context if shared else self.context[start : start + len(names)]
+        for rows in self._chunks:
+            context, names = self.context if shared else self.context[rows], [self._names[row] for row in rows]
             if len(self._chunks) > 1 and torch.is_grad_enabled():
                 parts.append(checkpoint(self.backbone.encode_context, context, names, use_reentrant=False))
             else:
                 parts.append(self.backbone.encode_context(context, names))
-        return self.text.index_copy(0, self.prompted, torch.cat(parts))
+        return self.text.index_copy(0, self.prompted, gather_work(torch.cat(parts), len(self._names)))
