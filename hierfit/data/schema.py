@@ -153,7 +153,8 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
 
     A field's type is its schema: ``str``, ``int``, ``float``, ``bool``, ``Literal``, ``X | None``,
     ``tuple[X, ...]`` (a single X will do), ``Mapping[str, X]``, or another dataclass. A field whose metadata
-    holds ``parse`` is read by that function of (value, place, problems) instead.
+    holds ``parse`` is read by that function of (value, place, problems) instead. A class attribute ``FOREIGN`` says of
+    keys that others who read the file may know why they are refused.
 
     Args:
         kind: The dataclass.
@@ -171,7 +172,12 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
     before = len(problems)
     hints = get_type_hints(kind)
     keys = {f.name: f for f in fields(kind) if f.name not in given}  # type: ignore[arg-type]
-    problems.extend(f"{place.at(str(key))}: unknown key{nearest(str(key), keys)}" for key in value if key not in keys)
+    foreign: Mapping[str, str] = getattr(kind, "FOREIGN", {})
+    problems += [
+        f"{place.at(str(key))}: {foreign.get(key) or f'unknown key{nearest(str(key), keys)}'}"
+        for key in value
+        if key not in keys
+    ]
     found = dict(given)
     for name, spec in keys.items():
         here = place.at(name)

@@ -95,10 +95,12 @@ def run_cells(name: str, cells: Sequence[Cell], jobs: int | None, console: Conso
     """Runs what is not done of a grid; the cells that failed, with the first lines of their errors."""
     rest = [cell for cell in cells if not finished(cell)]
     if not rest:
-        console.print(Text(f"All {len(cells)} cells of {name} are done already."))
+        all_of = f"All {len(cells)} cells of {name} are" if len(cells) > 1 else f"{name} is"
+        console.print(Text(f"{all_of} done already."))
         return {}
     pool = pool_for(rest[0], jobs, len(rest))
-    console.print(Text(f"{name}: {len(cells)} cells, {len(cells) - len(rest)} done already, {pool.jobs} at a time"))
+    several = f": {len(cells)} cells, {len(cells) - len(rest)} done already, {pool.jobs} at a time"
+    console.print(Text(name + (several if len(cells) > 1 else "")))
     failed: dict[Cell, str] = {}
     tally = Tally(len(cells), len(cells) - len(rest))
     with stopped_by_sigterm(), shown(tally, console) as lines:
@@ -113,7 +115,8 @@ def run_cells(name: str, cells: Sequence[Cell], jobs: int | None, console: Conso
         except KeyboardInterrupt:
             console.print(Text(f"{tally}; the same command goes on from here."))
             raise
-    console.print(Text(f"{tally} in {tally.minutes:.1f} min, {tally.per_minute:.1f} cells/min"))
+    pace = f", {tally.per_minute:.1f} cells/min" if len(cells) > 1 else ""
+    console.print(Text(f"{tally} in {tally.minutes:.1f} min{pace}"))
     return failed
 
 

@@ -23,12 +23,24 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "q_uniform": (*_RANGES, "q"),
     "log_uniform": _RANGES,
     "log_uniform_values": _RANGES,
+    "q_log_uniform": (*_RANGES, "q"),
     "q_log_uniform_values": (*_RANGES, "q"),
     "normal": ("mu", "sigma"),
     "log_normal": ("mu", "sigma"),
+    "q_normal": ("mu", "sigma", "q"),
+    "q_log_normal": ("mu", "sigma", "q"),
+}
+_UNWEIGHTED = "every value is as likely here; write values without probabilities"
+_NOT_HERE = {
+    "beta": "write uniform or normal",
+    "q_beta": "write q_uniform or q_normal",
+    "inv_log_uniform": "write log_uniform, with the negative of max for min and of min for max",
+    "inv_log_uniform_values": "write log_uniform_values, which draws the same",
+    "categorical_w_probabilities": _UNWEIGHTED,
 }
 _DEFAULTS: dict[str, float] = {"q": 1, "mu": 0.0, "sigma": 1.0}
 _MOST_CHOICES = 10_000
+_LEAST = 1e-6  # quantile
 
 
 @dataclass(frozen=True)
@@ -56,16 +68,15 @@ class Parameter:
             assert self.choices is not None
             # By number: optuna compares choices, and lists and mappings are choices too.
             return self.choices[trial.suggest_categorical(name, range(len(self.choices)))]
-        if self.distribution in ("normal", "log_normal"):
+        if "mu" in self.numbers:
             # Searched along its quantiles, which are uniform.
-            quantile = trial.suggest_float(name, 1e-6, 1 - 1e-6)
+            quantile = trial.suggest_float(name, _LEAST, 1 - _LEAST)
             value = NormalDist(self.numbers["mu"], self.numbers["sigma"]).inv_cdf(quantile)
-            return math.exp(value) if self.distribution == "log_normal" else value
+            return self._rounded(math.exp(value) if "log" in self.distribution else value)
         low, high = self._ends()
         if self.distribution == "int_uniform":
             return trial.suggest_int(name, int(low), int(high))
-        value = trial.suggest_float(name, low, high, log="log" in self.distribution)
-        return self._rounded(value) if "q" in self.numbers else value
+        return self._rounded(trial.suggest_float(name, low, high, log="log" in self.distribution))
 
     def probes(self) -> tuple[Any, ...]:
         """Values that show whether all are allowed: each of a few, or both ends of a range."""
@@ -73,9 +84,9 @@ class Parameter:
             return self.choices
         if "min" not in self.numbers:
             middle = self.numbers["mu"]
-            return (math.exp(middle) if self.distribution == "log_normal" else middle,)
+            return (self._rounded(math.exp(middle) if "log" in self.distribution else middle),)
         ends = self._ends()
-        return tuple(map(int, ends)) if self.distribution == "int_uniform" else ends
+        return tuple(map(int if self.distribution == "int_uniform" else self._rounded, ends))
 
     def enqueued(self, value: Any) -> Any:
         """What stands for a value in a study; the inverse of `suggest`. None where it cannot have this value."""
@@ -84,9 +95,11 @@ class Parameter:
             return self.choices.index(value) if value in self.choices else None
         if not isinstance(value, int | float):
             return None
-        if self.distribution in ("normal", "log_normal"):
-            value = math.log(value) if self.distribution == "log_normal" else value
-            return NormalDist(self.numbers["mu"], self.numbers["sigma"]).cdf(value)
+        if "mu" in self.numbers:
+            if "log" in self.distribution:
+                value = math.log(value) if value > 0 else -math.inf
+            quantile = NormalDist(self.numbers["mu"], self.numbers["sigma"]).cdf(value)
+            return min(max(quantile, _LEAST), 1 - _LEAST)
         low, high = self._ends()
         return min(max(value, low), high) if low - self._step <= value <= high + self._step else None
 
@@ -96,9 +109,12 @@ class Parameter:
 
     def _ends(self) -> tuple[float, float]:
         low, high = self.numbers["min"], self.numbers["max"]
-        return (math.exp(low), math.exp(high)) if self.distribution == "log_uniform" else (low, high)
+        exponents = self.distribution in ("log_uniform", "q_log_uniform")
+        return (math.exp(low), math.exp(high)) if exponents else (low, high)
 
     def _rounded(self, value: float) -> float:
+        if "q" not in self.numbers:
+            return value
         q = self.numbers["q"]
         rounded = round(value / q) * q
         return int(rounded) if float(q).is_integer() else float(f"{rounded:.12g}")
@@ -119,7 +135,11 @@ def read_parameter(value: object, place: Place, problems: list[str]) -> Paramete
         problems.append(f"{place}: expected value, values, or min and max{_similar(given)}")
         return None
     if name not in _KEYS:
-        problems.append(f"{place.at('distribution')}: {name!r} is not searched here{nearest(str(name), _KEYS)}")
+        why = f"; {_NOT_HERE[name]}" if name in _NOT_HERE else nearest(str(name), _KEYS)
+        problems.append(f"{place.at('distribution')}: {name!r} is not searched here{why}")
+        return None
+    if "probabilities" in given:
+        problems.append(f"{place.at('probabilities')}: {_UNWEIGHTED}")
         return None
     wanted = _KEYS[name]
     problems += [f"{place.at(key)}: {name} has no such key{nearest(key, wanted)}" for key in given if key not in wanted]
@@ -186,8 +206,8 @@ def _number_faults(name: str, numbers: Mapping[str, Any], place: Place) -> list[
         faults.append(f"{place}: min is {numbers['min']:g}, which is not below max, {numbers['max']:g}")
     if name.endswith("log_uniform_values") and numbers["min"] <= 0:
         faults.append(f"{place.at('min')}: {numbers['min']:g}, must be above 0 for a logarithmic range")
-    if name == "log_uniform" and numbers["max"] > 100:
-        faults.append(f"{place}: log_uniform takes exponents of e; log_uniform_values takes the values themselves")
+    if name.endswith("log_uniform") and numbers["max"] > 100:
+        faults.append(f"{place}: {name} takes exponents of e; {name}_values takes the values themselves")
     faults += [
         f"{place.at(key)}: {numbers[key]:g}, must be above 0" for key in ("q", "sigma") if numbers.get(key, 1) <= 0
     ]

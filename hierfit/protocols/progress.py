@@ -8,11 +8,15 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from hierfit.protocols.cell import Cell
 from hierfit.protocols.orders import Outcome
 from hierfit.report.table import percent
+
+_WIDE = 70
+"""Columns of a terminal that has room for a bar."""
 
 
 class Tally:
@@ -21,11 +25,10 @@ class Tally:
     Args:
         total: Cells of the grid.
         done: Of them, before this call.
-        unit: What they are called.
     """
 
-    def __init__(self, total: int, done: int, unit: str = "cells") -> None:
-        self.total, self.done, self.failed, self.unit = total, done, 0, unit
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done, self.failed = total, done, 0
         self._before = done
         self._started = time.monotonic()
 
@@ -45,12 +48,12 @@ class Tally:
         return (self.done - self._before + self.failed) / max(self.minutes, 1e-9)
 
     def pace(self) -> str:
-        """``31.2 cells/min · 0:01:10 to go``."""
+        """``31.2/min · 0:01:10 to go``."""
         left = self.total - self.done - self.failed
         if not self.per_minute:
             return "starting"
         seconds = round(60 * left / self.per_minute)
-        return f"{self.per_minute:.1f} {self.unit}/min · {_clock(seconds)} to go"
+        return f"{self.per_minute:.1f}/min · {_clock(seconds)} to go"
 
     def __str__(self) -> str:
         failed = f" · {self.failed} failed" if self.failed else ""
@@ -61,7 +64,7 @@ class Moving(ProgressColumn):
     """The tally as a column, drawn anew by the clock."""
 
     def __init__(self, tally: Tally) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self._tally = tally
 
     def render(self, task: Task) -> Text:
@@ -84,8 +87,10 @@ class Lines:
         console: Console,
         bar: Progress | None = None,
         reached: Callable[[Cell, Outcome], str] = leaf_accuracy,
+        beside: Callable[[Cell], str] = lambda cell: cell.label,
     ) -> None:
         self.tally = tally
+        self._beside = beside
         self._console = console
         self._reached = reached
         self._bar = bar
@@ -101,22 +106,34 @@ class Lines:
         if self._bar is not None and self._task is not None:
             if outcome.card is None:
                 self._bar.console.print(Text(text, "red"))
-            self._bar.update(self._task, completed=self.tally.done + self.tally.failed, description=cell.label)
+            self._bar.update(self._task, completed=self.tally.done + self.tally.failed, description=self._beside(cell))
         else:
             self._console.print(Text(f"[{self.tally} · {self.tally.pace()}] {text}"), soft_wrap=True)
 
 
 @contextmanager
 def shown(
-    tally: Tally, console: Console | None = None, reached: Callable[[Cell, Outcome], str] = leaf_accuracy
+    tally: Tally,
+    console: Console | None = None,
+    reached: Callable[[Cell, Outcome], str] = leaf_accuracy,
+    beside: Callable[[Cell], str] = lambda cell: cell.label,
 ) -> Iterator[Lines]:
-    """Shows a tally while the block runs; ``reached`` says what a cell that is done has reached."""
+    """Shows a tally while the block runs: in a terminal one line, elsewhere one for each cell.
+
+    Args:
+        tally: Of the cells.
+        console: Where to.
+        reached: What a cell that is done has reached.
+        beside: What stands beside the tally in a terminal when a cell has ended.
+    """
     console = console or Console()
     if not console.is_terminal:
         yield Lines(tally, console, reached=reached)
         return
-    with Progress(BarColumn(20), Moving(tally), TextColumn("{task.description}"), console=console) as bar:
-        yield Lines(tally, console, bar, reached)
+    text = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+    columns = [BarColumn(20), Moving(tally), text] if console.width >= _WIDE else [Moving(tally), text]
+    with Progress(*columns, console=console, expand=True) as bar:
+        yield Lines(tally, console, bar, reached, beside)
 
 
 def _clock(seconds: int) -> str:

@@ -42,6 +42,7 @@ class Search:
         if file.method == "grid":
             self._grid = product(*(parameter.choices or () for parameter in file.parameters.values()))
         self._tried: list[dict[str, Any]] = []
+        self._best: dict[int, float] = {}
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether values lie in the space that is searched; those of an earlier file may not."""
@@ -86,6 +87,9 @@ class Search:
 
     def stops(self, trial: optuna.Trial, count: int, value: float) -> bool:
         """Whether a trial stops after its ``count``-th validation."""
+        if self._file.early_terminate is not None and not self._file.early_terminate.strict:
+            best = max if self._file.metric.maximised else min
+            value = self._best[trial.number] = best(value, self._best.get(trial.number, value))
         trial.report(value, count)
         return trial.should_prune()
 

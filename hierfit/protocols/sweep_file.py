@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from hierfit.data.schema import Place, nearest, read_document
 from hierfit.errors import UserError
@@ -15,6 +17,9 @@ from hierfit.protocols.parameter import Parameter, read_parameter
 _ARGS = "${args}"
 _START = ("${env}", "${interpreter}", "-m", "${program}", "fit")
 _PREFIX = "val/"
+_IN_EDGES = ("tree_distance", "mistake_severity")
+_VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
+_FAILED = "a trial that fails counts for nothing here; leave it out"
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,10 @@ class Metric:
     Attributes:
         name: Such as ``val/leaf_accuracy``.
         goal: Whether more or less of it is better.
+        target: A sweep ends when a trial has reached it.
     """
 
+    FOREIGN: ClassVar[Mapping[str, str]] = {"impute": _FAILED, "impute_while_running": _FAILED}
     name: str
     goal: Literal["maximize", "minimize"]
     target: float | None = None
@@ -44,6 +51,15 @@ class Metric:
         """Whether more is better."""
         return self.goal == "maximize"
 
+    @property
+    def unit(self) -> str:
+        """Of `shown`: % for shares, nothing for what is counted in edges of the tree."""
+        return "" if self.name.endswith(_IN_EDGES) else "%"
+
+    def shown(self, value: float) -> str:
+        """A value as in tables."""
+        return f"{100 * value:.2f}" if self.unit else f"{value:.3f}"
+
 
 @dataclass(frozen=True)
 class EarlyTerminate:
@@ -57,6 +73,8 @@ class EarlyTerminate:
         eta: Of that many trials one goes on.
         max_iter: With ``s``, in place of ``min_iter``: the first decision comes after max_iter/eta^s validations.
         s: Decisions.
+        strict: Judge a trial by its metric at the decision, as W&B does where the file says nothing; False: by its best
+            so far, which stops fewer.
     """
 
     type: Literal["hyperband"]
@@ -64,7 +82,7 @@ class EarlyTerminate:
     eta: int = 3
     max_iter: int | None = None
     s: int | None = None
-    strict: bool = False
+    strict: bool = True
 
     def __post_init__(self) -> None:
         problems = []
@@ -104,7 +122,14 @@ def _command(value: object, place: Place, problems: list[str]) -> tuple[str, ...
     if words[: len(_START)] != _START:
         problems.append(f'{place}: must begin with {list(_START)}, which runs "python -m hierfit fit"'.replace("'", ""))
         return words
-    macros = [word for word in words[len(_START) :] if word.startswith("${") and word.endswith("}")]
+    problems += [
+        f"{place}: {variable} is not set in the environment"
+        for word in words
+        for variable in _VARIABLE.findall(word)
+        if variable not in os.environ
+    ]
+    rest = [_VARIABLE.sub("", word) for word in words[len(_START) :]]
+    macros = [word for word in rest if word.startswith("${") and word.endswith("}")]
     if macros != [_ARGS]:
         given = f", not {', '.join(macros)}" if macros else ""
         problems.append(f"{place}: after fit must stand {_ARGS}, once{given}: options are written as --key=value")
@@ -130,6 +155,16 @@ class SweepFile:
         project: Of W&B.
         entity: Of W&B.
     """
+
+    FOREIGN: ClassVar[Mapping[str, str]] = {
+        "apiVersion": "leave it out",
+        "kind": "leave it out",
+        "controller": "leave it out; without an account, or with --local, a sweep runs here",
+        "job": "W&B Launch runs no sweep of hierfit; its trials run the command",
+        "image_uri": "W&B Launch runs no sweep of hierfit; its trials run the command",
+        "scheduler": "leave it out; method and early_terminate say how to search",
+        "metrics": "a sweep has one metric; write metric",
+    }
 
     source: Place = field(repr=False)
     name: str
@@ -175,7 +210,10 @@ class SweepFile:
         """The words after ``fit`` of one trial, as an agent of W&B writes them."""
         words: list[str] = []
         for word in self.command[len(_START) :]:
-            words += [f"--{key}={value}" for key, value in values.items()] if word == _ARGS else [word]
+            if word == _ARGS:
+                words += [f"--{key}={value}" for key, value in values.items()]
+            else:
+                words.append(_VARIABLE.sub(lambda found: os.environ[found[1]], word))
         return words
 
 

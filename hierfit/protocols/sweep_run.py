@@ -91,17 +91,23 @@ class LocalSweep:
             return failed
         pool = pool_for(first, jobs, count - before)
         self._console.print(
-            Text(f"{self.file.name}: {count} trials, {before} done already, {pool.jobs} at a time"), soft_wrap=True
+            Text(
+                f"{self.file.name}: {count} trials, {before} done already, {pool.jobs} at a time\n"
+                f"{self.file.metric.goal} {self.file.metric.name}, {self.file.method}; in {self._trials.folder}"
+            ),
+            soft_wrap=True,
         )
-        tally = Tally(count, before, "trials")
+        tally = Tally(count, before)
 
         def report(cell: Cell, outcome: Outcome) -> None:
-            lines.report(cell, outcome)
-            record, trial = self._running.pop(cell)
+            record, trial = self._running[cell]
             done = self._finished(record) if outcome.kind == "done" else None
             self.search.close(trial, done.value if done else None, record.stopped)
             if done:
                 self._done[record.number] = done
+            lines.report(cell, outcome)
+            del self._running[cell]
+            if done:
                 return
             if outcome.kind == "done":
                 raise UserError(
@@ -112,7 +118,7 @@ class LocalSweep:
                 raise UserError(f"The first {_HOPELESS} trials failed: {outcome.error}", hint=f"See {cell.folder}.")
 
         watch = None if self.file.early_terminate is None else Watch(self.file.metric.name, self._stops)
-        with stopped_by_sigterm(), shown(tally, self._console, self._reached) as lines:
+        with stopped_by_sigterm(), shown(tally, self._console, self._reached, self._best) as lines:
             try:
                 pool.run([first], report, self._next, watch)
             except KeyboardInterrupt:
@@ -166,8 +172,13 @@ class LocalSweep:
         return max(reached) >= target if self.file.metric.maximised else min(reached) <= target
 
     def _reached(self, cell: Cell, outcome: Outcome) -> str:
-        value = outcome.card.val.get(self.file.metric.name) if outcome.card else None
+        metric = self.file.metric
+        value = outcome.card.val.get(metric.name) if outcome.card else None
         record, _ = self._running[cell]
         stopped = ", stopped early" if record.stopped else ""
-        shown_value = "–" if value is None else f"{value:.4f}"
-        return f"{cell.row}: {self.file.metric.name} {shown_value}{stopped}"
+        figure = "–" if value is None else f"{metric.shown(value)} {metric.unit}".rstrip()
+        return f"{cell.row}: {metric.name} {figure}{stopped}"
+
+    def _best(self, cell: Cell) -> str:
+        best = next(iter(self.done()), None)
+        return f"· best {self.file.metric.shown(best.value)} (trial {best.record.number})" if best else ""

@@ -17,9 +17,9 @@ from hierfit.protocols.sweep_run import Done
 from hierfit.protocols.trials import Trials
 from hierfit.report.sheet import Sheet
 from hierfit.report.summary import print_sheet, print_summary
+from hierfit.run.closing import program
 
 BEST = "best.yaml"
-_IN_EDGES = ("tree_distance", "mistake_severity")
 
 
 def print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Console) -> None:
@@ -31,24 +31,21 @@ def print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Cons
         most: Rows at most.
         console: Where to.
     """
-    metric = file.metric.name
-    percent = not metric.endswith(_IN_EDGES)
     names = [name for name, parameter in file.parameters.items() if parameter.distribution != "constant"]
     rows = tuple(
         (
             f"{d.record.number}{' ✂' if d.record.stopped else ''}",
-            f"{100 * d.value:.2f}" if percent else f"{d.value:.3f}",
+            file.metric.shown(d.value),
             *(_shown(d.record.values[name]) for name in names),
             str(d.card.cost["steps"]),
-            f"{d.card.cost['train_seconds']:.1f}",
         )
         for d in done[:most]
     )
     stopped = sum(d.record.stopped for d in done)
     early = f", {stopped} of them stopped early (✂)" if stopped else ""
-    title = f"{file.name} · {file.method} · {len(done)} trials{early} · {file.metric.goal} {metric}"
-    unit = " [%]" if percent else ""
-    print_sheet(Sheet(title, ("trial", metric + unit, *map(_short, names), "steps", "s"), rows), console)
+    title = f"{file.name} · {file.method} · {len(done)} trials{early} · {file.metric.goal} {file.metric.name}"
+    reached = f"val [{file.metric.unit}]" if file.metric.unit else "val"
+    print_sheet(Sheet(title, ("trial", reached, *map(_short, names), "steps"), rows), console)
 
 
 def print_importances(importances: Mapping[str, float], console: Console) -> None:
@@ -91,12 +88,12 @@ def test_chosen(
         print_summary(cards, console=console)
     words = [word for word in trials.file.arguments({}) if not word.startswith(("--test", "--controls"))]
     console.print(Text(f"Values of trial {best.record.number}: {path}; to go on with them:"), soft_wrap=True)
-    console.print(Text(f"  hierfit fit {' '.join(words)} --config={path}"), soft_wrap=True)
+    console.print(Text(f"  {program()} fit {' '.join(words)} --config={path}"), soft_wrap=True)
     return len(failed)
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _short(name: str) -> str:

@@ -65,6 +65,14 @@ class Trials:
         known = [f"val/{name}" for name in hierarchy_metrics(_any_tree(card))]
         if fault := metric_fault(file.metric, known):
             problems.append(f"{file.source.at('metric').at('name')}: {fault}")
+        # Here a trial is kept from both anyway; an agent runs the command as it stands.
+        told = self._resolve([*as_options(DEFAULTS), *file.arguments(first)])
+        for wanted, key, why in (
+            ("--test=false", "test", "only what was chosen is tested"),
+            ("--controls=null", "controls", "a trial has no controls"),
+        ):
+            if told[key]:
+                problems.append(f"{file.source.at('command')}: {wanted} is missing; {why}")
         method = _method(settings)
         if not method.trains:
             problems.append(

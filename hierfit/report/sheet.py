@@ -26,7 +26,7 @@ class Sheet:
 
     Attributes:
         title: Above it.
-        header: The first column's is empty; units other than % are named.
+        header: Units other than % are named.
         rows: As long as the header each.
     """
 

@@ -62,7 +62,7 @@ def print_sheet(sheet: Sheet, console: Console) -> None:
 
 def _table(sheet: Sheet, block: Sequence[int], width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
-    table.add_column("", overflow="fold", width=_name_width(sheet, width))
+    table.add_column(Text(sheet.header[0]), overflow="fold", width=_name_width(sheet, width))
     for index in block:
         table.add_column(Text(sheet.header[index]), justify="right", no_wrap=True)
     for row in sheet.rows:
@@ -86,4 +86,4 @@ def _blocks(sheet: Sheet, width: int) -> list[list[int]]:
 
 
 def _name_width(sheet: Sheet, width: int) -> int:
-    return min(max(len(row[0]) for row in sheet.rows), max(8, width // 4))
+    return min(max(len(row[0]) for row in (sheet.header, *sheet.rows)), max(8, width // 4))

@@ -34,7 +34,7 @@ _LEFT = (
 )
 
 
-def _program() -> str:
+def program() -> str:
     """What to type to run hierfit here: its name, or its path where the name would not be found."""
     called = Path(sys.argv[0])
     return _shown(called) if called.name == "hierfit" and shutil.which("hierfit") is None else "hierfit"
@@ -44,7 +44,7 @@ def print_closing(folder: Path, card: ResultCard, tracked: str | None = None, co
     """Prints the cost of a run, its folder, where it is at W&B if it is there, and the commands that use it."""
     console = console or Console()
     trained, total = card.parameters["trainable"], card.parameters["total"]
-    where, program = escape(_shown(folder)), escape(_program())
+    where, called = escape(_shown(folder)), escape(program())
     share = f" ({100.0 * trained / total:.2f} % of {total:,})" if total else ""
     lines = [f"[bold]Run folder[/]  {where}", f"            {' · '.join(n for n in _LEFT if (folder / n).exists())}"]
     if trained:
@@ -55,12 +55,12 @@ def print_closing(folder: Path, card: ResultCard, tracked: str | None = None, co
     if tracked:
         lines.append(f"[bold]W&B[/]         {escape(tracked)}")
     lines += [
-        f"[bold]Look[/]        {program} report {where}",
-        f"[bold]Again[/]       {program} results {where}",
+        f"[bold]Look[/]        {called} report {where}",
+        f"[bold]Again[/]       {called} results {where}",
         f"[bold]Next[/]        make train EXP={escape(card.experiment)} SEED={card.seed + 1}",
     ]
     if (folder / "predictor").exists():
-        lines.append(f"            {program} predict {where} IMAGE…")
+        lines.append(f"            {called} predict {where} IMAGE…")
     console.print()
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -14,7 +15,8 @@ from hierfit.run.settings import FILE as SETTINGS
 
 def new_run_folder(runs: Path, experiment: str, seed: int) -> Path:
     """A folder name no run has used yet; nothing is created."""
-    stamp = name = f"{time.strftime('%Y%m%d-%H%M%S')}-s{seed}"
+    trial = os.environ.get("WANDB_RUN_ID")  # several agents start trials in the same second
+    stamp = name = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), f"s{seed}", trial)))
     attempt = 1
     while (runs / experiment / name).exists():
         attempt += 1

@@ -38,6 +38,16 @@ class Stopped(Exception):  # noqa: N818 (no error: what was asked for)
         super().__init__(signum, step)
         self.signum, self.step = signum, step
 
+    @property
+    def by_sweep(self) -> bool:
+        """Whether an agent of W&B has stopped a trial of its sweep: this is how it does so."""
+        return self.signum == signal.SIGTERM and "WANDB_SWEEP_ID" in os.environ
+
+    @property
+    def exit_code(self) -> int:
+        """Of the process: as of one the signal has ended; 0 for a trial, as an agent that counts failures quits."""
+        return 0 if self.by_sweep else 128 + self.signum
+
     def __str__(self) -> str:
         name = signal.Signals(self.signum).name
         return f"stopped by {name} after step {self.step}, which is saved: the same command goes on from there"

@@ -43,7 +43,7 @@ from hierfit.run.saving import SaveProgress, Stopped
 from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
-from hierfit.run.together import check_strategy, process_number
+from hierfit.run.together import check_strategy, end_with_parent, is_child, process_number
 from hierfit.run.wandb_run import WandbRun, ended_as_it_ends
 
 KEYS: dict[str, tuple[Any, Any, str]] = {
@@ -272,6 +272,8 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         UserError: The configuration or the data is at fault.
     """
+    if is_child():
+        end_with_parent()
     quieten()
     check_settings(arguments[1:], OWN_KEYS)
     session = _started(lambda: Session(arguments))
@@ -337,7 +339,7 @@ def _started(start: Callable[[], Session]) -> Session:
     except Stopped as stop:
         if process_number() == 0:
             print(stop, file=sys.stderr)
-            sys.exit(128 + stop.signum)
+            sys.exit(stop.exit_code)
         sys.exit(0)  # whoever started the processes would take another code for a crash of this one
     except OSError as error:
         if error.errno not in _NO_ROOM:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,9 +105,9 @@ def ended_as_it_ends(loggers: Sequence[Logger]) -> Iterator[None]:
     try:
         yield
     except Stopped as stop:
-        told = stop.signum == signal.SIGINT or (stop.signum == signal.SIGTERM and "WANDB_SWEEP_ID" in os.environ)
+        told = stop.by_sweep or stop.signum == signal.SIGINT
         for run in runs:
-            run.close(_KILLED if told else 128 + stop.signum, preempted=not told)
+            run.close(_KILLED if told else stop.exit_code, preempted=not told)
         raise
     except BaseException as error:
         for run in runs:

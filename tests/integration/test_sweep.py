@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -14,12 +16,13 @@ from typing import Any
 import pytest
 import yaml
 
+import hierfit
 from hierfit.cli import main
 from hierfit.protocols.cell import sole
-from hierfit.protocols.sweep_file import read_sweep
 from hierfit.report.card import ResultCard
 
 from .session.conftest import write_bundle, write_card
+from .session.transaction_log import ending, records, summary
 
 WriteSweep = Callable[..., Path]
 
@@ -139,26 +142,66 @@ def test_a_sweep_searches_on_val_stops_early_and_goes_on(
     assert "5 trials of small are done already." in capsys.readouterr().out
 
 
-def test_an_agents_own_command_runs(
-    write_sweep: WriteSweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def at_work(place: Path) -> list[str]:
+    """Command lines of processes that name a place."""
+    lines = [path.read_bytes().replace(b"\0", b" ").decode() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    return [line for line in lines if str(place) in line]
+
+
+def test_one_agent_drives_both_processes_of_a_trial(
+    write_sweep: WriteSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
-    if not hasattr(utils, "create_sweep_command_args"):
-        pytest.skip("wandb renders its commands elsewhere now")
-    file = write_sweep(parameters={"model.lr": {"values": [1e-05, 0.01]}, "data.shots": {"values": [4]}})
-    values = {"model.lr": 1e-05, "data.shots": 4}
-    macros = utils.create_sweep_command_args({"args": {key: {"value": value} for key, value in values.items()}})
-    macros |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": ["hierfit"]}
-    words: list[str] = []
-    for word in utils.create_sweep_command(list(yaml.safe_load(file.read_text())["command"])):
-        words += macros[word[2:-1]] if word.startswith("${") else [word]
-    assert words[:4] == ["/usr/bin/env", "python", "-m", "hierfit"]
-    assert words[5:] == read_sweep(file).arguments(values)
-    main([*words[4:], f"--folder={tmp_path / 'alone'}", "--wandb=disabled"])
-    card = ResultCard.read(tmp_path / "alone")
-    assert card.metrics == {}
-    assert card.method_settings["init_args"]["lr"] == 1e-05
-    assert "not tested; val/leaf_accuracy" in capsys.readouterr().out
+    """W&B's own agent; only what its server would say is made up: two trials, of which the second is to be stopped."""
+    agents = pytest.importorskip("wandb.wandb_agent")
+    api = pytest.importorskip("wandb.apis.public.sweeps")
+    steps = {"one": 6, "two": 10**6}
+    file = write_sweep(parameters={"model.lr": {"values": [1e-05, 0.01]}, "trainer.max_steps": {"values": [6, 10**6]}})
+    content = yaml.safe_load(file.read_text())
+    content["command"] += ["--trainer.devices=2", "--trainer.strategy=ddp", "--save_every=0.5"]
+    file.write_text(yaml.safe_dump(content))
+    todo = list(steps)
+
+    def heartbeat(api: Any, agent_id: str, metrics: Any, running: dict[str, bool]) -> list[dict[str, Any]]:
+        if "two" in running:
+            saved = any((tmp_path / "runs").glob("*/*-two/checkpoints/last.ckpt"))
+            return [{"type": "stop", "run_id": "two"}] if saved else []
+        if running:
+            return []
+        if not todo:
+            return [{"type": "exit"}]
+        run_id = todo.pop(0)
+        values = {"model.lr": 0.01, "trainer.max_steps": steps[run_id]}
+        values = {name: {"value": value} for name, value in values.items()}
+        return [{"type": "run", "run_id": run_id, "program": "hierfit", "args": values}]
+
+    monkeypatch.setattr(api, "_sweep_with_runs", lambda *_: {"config": file.read_text()})
+    monkeypatch.setattr(api, "_register_agent", lambda *_, **__: {"id": "agent"})
+    monkeypatch.setattr(api, "_agent_heartbeat", heartbeat)
+    monkeypatch.setattr("wandb.Api", lambda: None)
+    monkeypatch.setattr(agents.Agent, "POLL_INTERVAL", 0.2)
+    for name, value in {"SWEEP_ID": "sweep", "DIR": str(tmp_path), "RUN_ID": "", "SWEEP_PARAM_PATH": ""}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(Path(hierfit.__file__).parents[1]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.chdir(tmp_path)
+    agent = agents.Agent(None, multiprocessing.Queue(), sweep_id="sweep")
+    agent.run()
+    assert (agent._finished, agent._failed) == (2, 0)  # an agent that counts three failures soon after its start quits
+
+    found = {path.name.rpartition("-")[2]: path for path in tmp_path.rglob("offline-run-*")}
+    assert len(list(tmp_path.rglob("run-*.wandb"))) == 2  # the second process of each has none
+    for run_id, run_folder in found.items():
+        (head,) = (record.run for record in records(run_folder) if record.HasField("run"))
+        assert (head.run_id, head.sweep_id) == (run_id, "sweep")
+    assert ending(found["one"]) == (0, False)
+    assert ending(found["two"]) == (255, False)  # killed, and not to come again
+    card = ResultCard.read(found["one"].parents[1])
+    assert (card.metrics, card.method_settings["init_args"]["lr"]) == ({}, 0.01)
+    last = summary(found["one"])
+    assert {name: last[name] for name in card.val} == pytest.approx(dict(card.val), nan_ok=True)
+    assert json.loads((found["two"].parents[1] / "run.json").read_text())["stage"] == "begun"
+    assert at_work(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -186,6 +229,16 @@ def test_a_faulty_sweep_starts_nothing(
     assert said in error
     assert "small.yaml:" in error.splitlines()[1]
     assert not (file.parent / "runs").exists()
+
+
+def test_a_trial_is_kept_from_the_test_split_by_an_agent_too(
+    write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_sweep()
+    file.write_text(file.read_text().replace("- --test=false\n", ""))
+    with pytest.raises(SystemExit):
+        run(file, "--check")
+    assert "command: --test=false is missing; only what was chosen is tested" in capsys.readouterr().err
 
 
 def test_trials_that_fail_stop_no_other(write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,6 +41,12 @@ def history(run: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if not k.startswith("_") or k == "_step"} for row in rows]
 
 
+def summary(run: Path) -> dict[str, Any]:
+    """What a run's page shows beside its name."""
+    updates = (record.summary.update for record in records(run) if record.HasField("summary"))
+    return {i.key or ".".join(i.nested_key): json.loads(i.value_json) for update in updates for i in update}
+
+
 def ending(run: Path) -> tuple[int | None, bool]:
     """The exit code, None when the run was cut off; and whether it was marked as preempted."""
     found = list(records(run))

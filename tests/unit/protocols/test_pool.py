@@ -70,7 +70,7 @@ def test_a_tally_counts_and_tells_the_pace(monkeypatch: pytest.MonkeyPatch) -> N
     for kind in ("done", "failed"):
         tally.count(Outcome(kind))  # type: ignore[arg-type]
     assert str(tally) == "5/10 done · 1 failed"
-    assert tally.pace() == "2.0 cells/min · 0:02:00 to go"
+    assert tally.pace() == "2.0/min · 0:02:00 to go"
 
 
 def test_folder_names_are_safe_and_tell_cells_apart() -> None:

@@ -13,6 +13,7 @@ import yaml
 from hierfit.data.schema import Place
 from hierfit.errors import UserError
 from hierfit.protocols.parameter import Parameter, read_parameter
+from hierfit.protocols.search import Search
 from hierfit.protocols.sweep_file import EarlyTerminate, SweepFile, read_sweep
 
 ROOT = Path(__file__).parents[3]
@@ -63,6 +64,9 @@ def drawn(entry: Any, count: int = 60) -> list[Any]:
         ({"distribution": "q_log_uniform_values", "min": 1, "max": 64, "q": 4}, 0, 64, int),
         ({"distribution": "normal", "mu": 3, "sigma": 0.1}, 2.5, 3.5, float),
         ({"distribution": "log_normal"}, 0, 50, float),
+        ({"distribution": "q_log_uniform", "min": 0, "max": 4, "q": 2}, 0, 56, int),
+        ({"distribution": "q_normal", "mu": 3, "sigma": 2, "q": 0.5}, -6, 12, float),
+        ({"distribution": "q_log_normal", "q": 1}, 0, 50, int),
     ],
 )
 def test_values_lie_in_their_range_and_go_back_to_what_was_drawn(
@@ -143,7 +147,7 @@ def test_all_faults_of_a_file_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read(
             tmp_path,
-            metrics={},
+            metrc={},
             method="bayesian",
             metric={"name": "val/fpa", "goal": "max"},
             parameters={"model.lr": {"min": 2.0, "max": 1.0}},
@@ -152,7 +156,7 @@ def test_all_faults_of_a_file_at_once(tmp_path: Path) -> None:
         )
     text = str(caught.value)
     for said in (
-        "sweep.yaml:14: metrics: unknown key – did you mean 'metric'?",
+        "sweep.yaml:14: metrc: unknown key – did you mean 'metric'?",
         "'bayesian' is none of grid, random, bayes",
         "metric.goal: 'max' is none of maximize, minimize",
         "parameters.model.lr: min is 2",
@@ -183,6 +187,96 @@ def test_a_fault_of_a_file(tmp_path: Path, changes: dict[str, Any], said: str) -
     with pytest.raises(UserError, match="this sweep cannot be run") as caught:
         read(tmp_path, **changes)
     assert said in str(caught.value)
+
+
+RANGE = {"min": 0.1, "max": 1.0}
+DRAWN_HERE = {
+    "constant": {"value": 1},
+    "categorical": {"values": [1, 2]},
+    "int_uniform": {"min": 1, "max": 3},
+    "uniform": RANGE,
+    "q_uniform": {**RANGE, "q": 0.1},
+    "log_uniform": RANGE,
+    "q_log_uniform": {**RANGE, "q": 0.1},
+    "log_uniform_values": RANGE,
+    "q_log_uniform_values": {**RANGE, "q": 0.1},
+    "normal": {"mu": 0.1, "sigma": 2},
+    "q_normal": {"q": 2},
+    "log_normal": {},
+    "q_log_normal": {"mu": 1.5},
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"method": method, "parameters": {"a": {"values": [1, 2]}}} for method in ("grid", "random", "bayes")),
+        *({"parameters": {"a": {"distribution": n, **e}, "b": {"values": [1, 2]}}} for n, e in DRAWN_HERE.items()),
+        {"metric": {"name": "val/fpa", "goal": "minimize", "target": 0.5}},
+        {"early_terminate": {"type": "hyperband", "min_iter": 3, "eta": 2, "strict": True}},
+        {"early_terminate": {"type": "hyperband", "max_iter": 27, "s": 2, "strict": False}},
+        {"description": "why", "project": "p", "entity": "e", "run_cap": 9},
+        {"command": [*COMMAND[:-1], "${args}", "--data.root=${envvar:PATH}/x"]},
+    ],
+    ids=str,
+)
+def test_keys_of_wandb_that_work_here(tmp_path: Path, changes: dict[str, Any]) -> None:
+    file = read(tmp_path, **changes)
+    search = Search(file, seed=0)
+    found = search.propose(0)
+    assert found is not None
+    assert search.holds(found[1])
+    assert "${" not in "".join(file.arguments(found[1]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"method": "custom"}, "'custom' is none of grid, random, bayes"),
+        ({"metric": {"name": "val/fpa"}}, "metric.goal: this key is missing"),
+        ({"metric": {"name": "val/fpa", "goal": "maximize", "impute": "best"}}, "a trial that fails counts for noth"),
+        ({"metrics": [{"name": "val/fpa"}]}, "metrics: a sweep has one metric"),
+        ({"scheduler": {"engine": "optuna"}}, "scheduler: leave it out; method and early_terminate say how"),
+        ({"controller": {"type": "local"}}, "controller: leave it out; without an account, or with --local"),
+        ({"job": "j"}, "job: W&B Launch runs no sweep of hierfit"),
+        ({"image_uri": "i"}, "image_uri: W&B Launch runs no sweep of hierfit"),
+        ({"apiVersion": "1", "kind": "sweep"}, "kind: leave it out"),
+        ({"early_terminate": {"type": "envelope"}}, "'envelope' is none of hyperband"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2.5}}, "eta: expected a whole number"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 9}}, "max_iter needs s"),
+        ({"parameters": {"a": {"distribution": "beta"}}}, "'beta' is not searched here; write uniform or normal"),
+        ({"parameters": {"a": {"distribution": "q_beta"}}}, "write q_uniform or q_normal"),
+        ({"parameters": {"a": {"distribution": "inv_log_uniform", **RANGE}}}, "write log_uniform, with the negative"),
+        ({"parameters": {"a": {"distribution": "inv_log_uniform_values", **RANGE}}}, "write log_uniform_values, which"),
+        (
+            {"parameters": {"a": {"values": [1, 2], "probabilities": [0.1, 0.9]}}},
+            "parameters.a.probabilities: every value is as likely here",
+        ),
+        ({"parameters": {"model": {"parameters": {"lr": RANGE}}}}, "write the key in one word, as model.lr"),
+        *(
+            ({"command": [*COMMAND[:-1], macro]}, f"after fit must stand ${{args}}, once, not {macro}")
+            for macro in ("${args_no_hyphens}", "${args_no_boolean_flags}", "${args_json}", "${args_json_file}")
+        ),
+        ({"command": ["${env}", "python", "-m", "${program}", "fit", "${args}"]}, "must begin with [${env}, ${interp"),
+        ({"command": [*COMMAND, "--data.root=${envvar:NOT_SET_ANYWHERE}"]}, "NOT_SET_ANYWHERE is not set in the env"),
+    ],
+    ids=str,
+)
+def test_keys_of_wandb_that_are_refused_say_why(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, **changes)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("strict", "stops"), [(True, True), (False, False)])
+def test_a_lenient_decision_is_about_the_best_so_far(tmp_path: Path, strict: bool, stops: bool) -> None:
+    file = read(tmp_path, early_terminate={"type": "hyperband", "min_iter": 2, "eta": 2, "strict": strict})
+    search = Search(file, seed=0)
+    for number, values in enumerate(((0.5, 0.6), (0.9, 0.2))):
+        found = search.propose(number)
+        assert found is not None
+        stopped = [search.stops(found[0], count, value) for count, value in enumerate(values, 1)]
+        assert stopped == [False, number == 1 and stops]
 
 
 def test_when_trials_are_first_judged() -> None:
