@@ -7,12 +7,22 @@ Embeddings", NeurIPS 2017 (the arcosh form of the distance: squared norms only, 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from hierfit.geometry.island import fp32_island
-from hierfit.geometry.stable import arcosh1p, clip_norm, norm, shifted_gram, squared_norm
+from hierfit.geometry.stable import (
+    arcosh1p,
+    arcosh1p_and_root,
+    clip_norm,
+    grad_arcosh1p,
+    norm,
+    shifted_gram,
+    squared_norm,
+)
 
 ORIGIN_LENGTH = 2.0
 """Geodesic length of a unit tangent vector at the origin."""
@@ -38,8 +48,29 @@ def expmap0(u: Tensor, c: float, clip: float = math.inf) -> Tensor:
 
     Vectors longer than ``clip`` are shortened to it first, and all to where :func:`project` would cap the point.
     """
-    scaled = math.sqrt(c) * norm(u)
-    return torch.tanh(scaled.clamp_max(min(math.sqrt(c) * clip, math.atanh(1 - CAP)))) / scaled * u
+    result: Tensor = _Expmap0.apply(u, math.sqrt(c), min(math.sqrt(c) * clip, math.atanh(1 - CAP)))
+    return result
+
+
+class _Expmap0(torch.autograd.Function):
+    # y = f·u with f = tanh(min(s, k))/s and s = √c‖u‖: the gradient is f·g + f′(s)·√c/‖u‖·⟨u, g⟩·u.
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, root: float, most: float) -> Tensor:
+        length = root * norm(u)
+        tanh = torch.tanh(length.clamp_max(most))
+        factor = tanh / length
+        ctx.save_for_backward(u, length, tanh, factor)
+        ctx.root, ctx.most = root, most
+        return factor * u
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        u, length, tanh, factor = ctx.saved_tensors
+        rise = torch.where(length < ctx.most, 1 - tanh.square(), 0.0)
+        along = (u * grad).sum(-1, keepdim=True) * ((rise - factor) * (ctx.root / length) ** 2)
+        return torch.addcmul(factor * grad, along, u), None, None
 
 
 @fp32_island
@@ -60,10 +91,45 @@ def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
 @fp32_island
 def pairwise_distance(x: Tensor, y: Tensor, c: float) -> Tensor:
     """Geodesic distance of all pairs, ``[n, m], [k, m] → [n, k]``, in O(n·k) memory."""
-    x2, y2 = squared_norm(x), squared_norm(y)
-    gap = shifted_gram(x2[:, None] + y2, x, y, -2)
-    room = torch.outer(_room(x2, c) / (2 * c), _room(y2, c))
-    return arcosh1p(gap / room) / math.sqrt(c)
+    result: Tensor = _PairwiseDistance.apply(x, y, c)
+    return result
+
+
+class _PairwiseDistance(torch.autograd.Function):
+    # With αᵢ = 1 − c‖xᵢ‖², βⱼ = 1 − c‖yⱼ‖² and t = 2c·‖xᵢ − yⱼ‖²/(αᵢβⱼ), d = arcosh(1 + t)/√c has the gradient
+    # ∂t/∂xᵢ = 4c/(αᵢβⱼ)·(xᵢ − yⱼ) + 2c/αᵢ·t·xᵢ: two products of matrices. Left to autograd, each small step on the
+    # way forward is two on the way back, which at a batch's size cost more than the arithmetic.
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, c: float) -> Tensor:
+        x2, y2 = squared_norm(x), squared_norm(y)
+        alpha, beta = _room(x2, c), _room(y2, c)
+        gap = shifted_gram(x2[:, None] + y2, x, y, -2)
+        t = gap.div_(torch.outer(alpha / (2 * c), beta))
+        distance, root = arcosh1p_and_root(t)
+        ctx.save_for_backward(x, y, alpha, beta, t, root)
+        ctx.c = c
+        return distance.div_(math.sqrt(c))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, y, alpha, beta, t, root = ctx.saved_tensors
+        c = ctx.c
+        slope = grad_arcosh1p(grad / math.sqrt(c), root)
+        pull = slope / torch.outer(alpha / (4 * c), beta)
+        stretch = slope.mul_(t)
+        of_x = of_y = None
+        if ctx.needs_input_grad[0]:
+            of_x = x * (pull.sum(1) + _widening(alpha, c) * stretch.sum(1))[:, None] - pull @ y
+        if ctx.needs_input_grad[1]:
+            of_y = y * (pull.sum(0) + _widening(beta, c) * stretch.sum(0))[:, None] - pull.T @ x
+        return of_x, of_y, None
+
+
+def _widening(room: Tensor, c: float) -> Tensor:
+    # 2c/α; 0 for points on or over the boundary, whose room is clamped.
+    return torch.where(room > torch.finfo(room.dtype).eps, 2 * c / room, 0.0)
 
 
 @fp32_island

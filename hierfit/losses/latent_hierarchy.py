@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hierfit.geometry import Space
+from hierfit.geometry.stable import exceeds
 
 
 class Triplets(NamedTuple):
@@ -23,7 +24,7 @@ class Triplets(NamedTuple):
 
     Attributes:
         members: Rows of i, j and k ``[3, T]``.
-        weight: 1, or 0 for an anchor that had no valid triplet ``[T]``.
+        weight: Share of each in the mean ``[T]``: alike, but 0 for an anchor that had no valid triplet.
     """
 
     members: Tensor
@@ -62,9 +63,12 @@ def mine_triplets(
     neighbours = min(neighbours, (n - 1) // 2)
     if neighbours < 2:
         return Triplets(torch.empty(3, 0, dtype=torch.long, device=device), distance.new_empty(0))
-    similarity = torch.exp(-distance)
+    similarity = distance.neg().exp_()
     if labels is not None:
-        similarity = similarity + ((labels[:, None] == labels) & (labels >= 0))
+        # Each unknown class is one of its own. (As numbers, for adding truth values is several times slower.)
+        own = torch.arange(-n, 0, dtype=labels.dtype, device=device)
+        known = torch.where(labels < 0, own, labels).to(distance.dtype)
+        similarity += torch.eq(known[:, None], known, out=torch.empty_like(similarity))
     similarity.fill_diagonal_(-1)
     nearest = torch.zeros_like(similarity, dtype=torch.bool)
     nearest.scatter_(1, similarity.topk(neighbours, sorted=False).indices, True)
@@ -79,8 +83,8 @@ def mine_triplets(
     j = torch.multinomial(related.float(), per_anchor, replacement=True, generator=generator)
     k = torch.multinomial(unrelated.float(), per_anchor, replacement=True, generator=generator)
     i = anchors[:, None].expand_as(j)
-    weight = valid[anchors, None].expand_as(j).to(distance.dtype)
-    return Triplets(torch.stack([i, j, k]).flatten(1), weight.flatten())
+    weight = valid[anchors, None].expand_as(j).to(distance.dtype).flatten()
+    return Triplets(torch.stack([i, j, k]).flatten(1), weight / weight.sum().clamp_min(1))
 
 
 def gumbel_noise(shape: tuple[int, ...], like: Tensor, generator: Generator | None = None) -> Tensor:
@@ -99,7 +103,7 @@ def triplet_lca_loss(
     margin: float = 0.1,
     learned: bool = True,
 ) -> Tensor:
-    """HIER's hinge on the chosen ancestors, the mean over triplets (in units of distance).
+    """HIER's hinge on the chosen ancestors, the weighted sum over triplets (in units of distance).
 
     ρ_ij is the candidate chosen for (i, j), ρ_ijk the one for all three: the argmax of −(largest distance to
     a member)/τ + Gumbel noise, with the gradient of the softmax (straight-through). A triplet costs ::
@@ -151,7 +155,7 @@ class _Hinge(torch.autograd.Function):
         pair_reach, triple_reach = distance.flatten().index_select(0, at.flatten()).view(3, 2, -1).unbind(1)
         sign = distance.new_tensor([[1.0], [1.0], [-1.0]])
         cost = (pair_reach - triple_reach) * sign + margin
-        counted = weight * (chosen[0] != chosen[1]) / weight.sum().clamp_min(1)
+        counted = torch.where(chosen[0] != chosen[1], weight, 0.0)
         ctx.save_for_backward(members, at, (cost > 0) * sign * counted, d, score)
         ctx.temperature, ctx.shape = temperature, distance.shape
         return (F.relu(cost).sum(0) * counted).sum()
@@ -164,15 +168,15 @@ class _Hinge(torch.autograd.Function):
         gradient = slope.new_zeros(ctx.shape)
         gradient.view(-1).index_add_(0, at.flatten(), torch.stack([slope, -slope], dim=1).flatten())
         if d is not None:
-            pull = torch.einsum("mt,mtp->tp", slope, d)  # how much each candidate, once chosen, would cost
+            pull = (slope[..., None] * d).sum(0)  # how much each candidate, once chosen, would cost
             share = score.softmax(-1)
             soft = share * (pull - (share * pull).sum(-1, keepdim=True))
             pair, triple = soft[0].div_(-ctx.temperature), soft[1].div_(ctx.temperature)
             # Each reach is the largest of its members' distances: its gradient is theirs.
-            last = (d[2] >= torch.maximum(d[0], d[1])) * triple
-            pair = pair.add_(triple).sub_(last)
-            first = (d[0] > d[1]) * pair
-            gradient.index_add_(0, members.flatten(), torch.cat([first, pair - first, last]))
+            of_pair = triple * exceeds(torch.maximum(d[0], d[1]), d[2])
+            last, pair = triple.sub_(of_pair), pair.add_(of_pair)
+            first = pair * exceeds(d[0], d[1])
+            gradient.index_add_(0, members.flatten(), torch.cat([first, pair.sub_(first), last]))
         return gradient, None, None, None, None, None, None
 
 
@@ -234,29 +238,26 @@ class LatentHierarchyLoss(nn.Module):
             generator: Source of the randomness.
         """
         known = [] if known_ancestors is None else [known_ancestors]
-        tiers: list[tuple[Tensor, Tensor | None, list[Tensor]]]
         if attributes is None:
-            tiers = [(images, image_labels, [categories, *known])]
-        elif self.hierarchy == "tiered":
-            tiers = [(images, image_labels, [attributes, *known]), (attributes, None, [categories, *known])]
-        else:
-            leaves, labels = torch.cat([images, categories]), torch.cat([image_labels, category_labels])
-            tiers = [(leaves, labels, [attributes, *known]), (attributes, None, [attributes, *known])]
-        return sum(
-            (self._tier(points, labels, candidates, generator) for points, labels, candidates in tiers),
-            start=images.new_zeros(()),
-        )
+            return self._over([(images, image_labels)], torch.cat([categories, *known]), generator)
+        above = torch.cat([attributes, *known])
+        if self.hierarchy == "tiered":
+            lower = self._over([(images, image_labels)], above, generator)
+            return lower + self._over([(attributes, None)], torch.cat([categories, *known]), generator)
+        leaves = torch.cat([images, categories]), torch.cat([image_labels, category_labels])
+        return self._over([leaves, (attributes, None)], above, generator)
 
-    def _tier(
-        self, points: Tensor, labels: Tensor | None, candidates: list[Tensor], generator: Generator | None
+    def _over(
+        self, tiers: list[tuple[Tensor, Tensor | None]], candidates: Tensor, generator: Generator | None
     ) -> Tensor:
-        distance = self.space.pairwise_distance(points, torch.cat(candidates))
-        fixed = points.detach()
-        among = (
-            distance.detach()[:, : len(points)]
-            if candidates[0] is points
-            else self.space.pairwise_distance(fixed, fixed)
-        )
-        triplets = self.mine(among, labels, generator=generator)
-        noise = gumbel_noise((2, len(triplets.weight), distance.shape[1]), distance, generator)
-        return self.hinge(distance, triplets, noise)
+        # Tiers under the same candidates are taken together: at a batch's size a step costs more than its arithmetic.
+        distance = self.space.pairwise_distance(torch.cat([points for points, _ in tiers]), candidates)
+        mined, noise, start = [], [], 0
+        for points, labels in tiers:
+            fixed = points.detach()
+            triplets = self.mine(self.space.pairwise_distance(fixed, fixed), labels, generator=generator)
+            mined.append(Triplets(triplets.members + start, triplets.weight))
+            noise.append(gumbel_noise((2, len(triplets.weight), len(candidates)), distance, generator))
+            start += len(points)
+        members, weight = (torch.cat(parts, dim=-1) for parts in zip(*mined, strict=True))
+        return self.hinge(distance, Triplets(members, weight), torch.cat(noise, dim=1))

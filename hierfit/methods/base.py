@@ -40,6 +40,13 @@ class Method(LightningModule):
     # One collection a decoder; only what a decoder reads differs, the metrics do not.
     test_metrics: nn.ModuleDict
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As any module, but for the name of the hook at hand: Lightning sets it some fifty times a step."""
+        if name == "_current_fx_name":  # neither module nor parameter nor buffer, of which torch would make sure
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     @abstractmethod
     def build(self, task: Task) -> None:
         """Creates the modules for a task. Called once, before training or testing."""

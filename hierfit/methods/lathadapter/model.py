@@ -127,7 +127,7 @@ class LatentHierarchy(nn.Module):
         named = named[named >= 0]
         own = named if self.known is None else torch.cat([named, self.known])
         # All in one pass: at this size each step of it costs more than its arithmetic.
-        features = torch.cat([images - self.image_centre, nodes[own] - self.text_centre])
+        features = torch.cat([images - self.image_centre, nodes.index_select(0, own) - self.text_centre])
         points = self.loss.space.embed(self.project(features))
         of_images, of_named, known = points.split([len(images), len(named), len(own) - len(named)])
         return self.loss(

@@ -102,6 +102,7 @@ def test_gradcheck(name: str) -> None:
     )
     assert torch.autograd.gradcheck(lambda u: model.radius(model.expmap0(u, c), c), u)
     assert torch.autograd.gradcheck(lambda u: model.expmap0(u, c), torch.zeros(1, 3).double().requires_grad_())
+    assert torch.autograd.gradcheck(lambda u: model.expmap0(u, c, 0.1), u)  # longer than the clip
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

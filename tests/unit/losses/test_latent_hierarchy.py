@@ -27,21 +27,18 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def problem(seed: int, n: int = 6, p: int = 4, t: int = 12) -> tuple[Tensor, Triplets, Tensor]:
-    """Random distances ``[n, p]``, triplets (some of weight 0) and noise, float64."""
+    """Random distances ``[n, p]``, triplets (of uneven weights, some 0) and noise, float64."""
     g = seeded(seed)
     distance = torch.rand(n, p, generator=g, dtype=torch.float64) * 2
     members = torch.randint(n, (3, t), generator=g)
-    weight = (torch.rand(t, generator=g) < 0.8).double()
+    weight = torch.rand(t, generator=g).double().sub_(0.2).clamp_min_(0)
     return distance, Triplets(members, weight), gumbel_noise((2, t, p), distance, g)
 
 
 def by_loops(distance: Tensor, triplets: Triplets, noise: Tensor, learned: bool) -> Tensor:
     """The loss as its equation reads: one triplet, one member, one candidate at a time."""
-    total, count, candidates = distance.new_zeros(()), 0.0, range(distance.shape[1])
+    total, candidates = distance.new_zeros(()), range(distance.shape[1])
     for t in range(len(triplets.weight)):
-        if not triplets.weight[t]:
-            continue
-        count += 1
         i, j, k = (int(row) for row in triplets.members[:, t])
         chosen, soft = [], []
         for which, group in enumerate([(i, j), (i, j, k)]):
@@ -61,10 +58,10 @@ def by_loops(distance: Tensor, triplets: Triplets, noise: Tensor, learned: bool)
                     value = value + distance[member, p].detach() * (soft[which][p] - soft[which][p].detach())  # noqa: B023
             return value
 
-        total = total + torch.relu(reach(i, 0) - reach(i, 1) + MARGIN)
-        total = total + torch.relu(reach(j, 0) - reach(j, 1) + MARGIN)
-        total = total + torch.relu(reach(k, 1) - reach(k, 0) + MARGIN)
-    return total / max(count, 1)
+        total = total + triplets.weight[t] * torch.relu(reach(i, 0) - reach(i, 1) + MARGIN)
+        total = total + triplets.weight[t] * torch.relu(reach(j, 0) - reach(j, 1) + MARGIN)
+        total = total + triplets.weight[t] * torch.relu(reach(k, 1) - reach(k, 0) + MARGIN)
+    return total
 
 
 @pytest.mark.parametrize("learned", [True, False])
@@ -109,7 +106,7 @@ def test_straight_through_gradient_is_that_of_the_soft_choice() -> None:
         reach = (at[None] * hard[:, None]).sum(-1) + (at_start[None] * soft[:, None]).sum(-1)
         gap = reach[0] - reach[1]
         counted = triplets.weight * (chosen[0] != chosen[1])
-        return ((gap[0] + gap[1] - gap[2]) * counted).sum() / triplets.weight.sum()
+        return ((gap[0] + gap[1] - gap[2]) * counted).sum()
 
     leaf = distance.clone().requires_grad_()
     triplet_lca_loss(leaf, triplets, noise, temperature=TAU, margin=margin).backward()
@@ -136,7 +133,7 @@ def test_hand_computed_triplet() -> None:
 
 def test_random_ancestors_ignore_distance() -> None:
     distance = torch.tensor([[0.0, 9], [0, 9], [0, 9]])
-    triplets = Triplets(torch.tensor([[0], [1], [2]]).expand(3, 4000), torch.ones(4000))
+    triplets = Triplets(torch.tensor([[0], [1], [2]]).expand(3, 4000), torch.full((4000,), 1 / 4000))
     loss = triplet_lca_loss(distance, triplets, gumbel_noise((2, 4000, 2), distance, seeded(0)), learned=False)
     # ρ_ij ≠ ρ_ijk half the time. (0, 1) costs [0 − 9 + .1]₊·2 + [9 − 0 + .1]₊ = 9.1, (1, 0) costs 2·9.1 + 0.
     assert loss.item() == pytest.approx(0.25 * 9.1 + 0.25 * 18.2, rel=0.05)
@@ -168,7 +165,8 @@ def test_mining_keeps_its_promises(seed: int, n: int, k: int, labelled: bool) ->
     mutual = [{j for j in nearest[i] if i in nearest[j]} for i in range(n)]
     anchors = [i for i in range(n) if len(mutual[i]) >= 2]
     assert triplets.members.shape == (3, 3 * min(10, n))
-    assert triplets.weight.sum() == 3 * min(10, len(anchors))
+    assert triplets.weight.count_nonzero() == 3 * min(10, len(anchors))
+    assert triplets.weight.sum().item() == pytest.approx(1.0 if anchors else 0.0)
     for (i, j, other), weight in zip(triplets.members.T.tolist(), triplets.weight, strict=True):
         if weight:
             assert i in anchors
@@ -228,10 +226,17 @@ def test_ball_and_hyperboloid_give_the_same_loss_and_flat_space_another(hierarch
 
 
 @pytest.mark.parametrize(
-    ("hierarchy", "with_attributes", "candidates"),
-    [("joint", True, [15, 15]), ("tiered", True, [15, 8]), ("joint", False, [8]), ("tiered", False, [8])],
+    ("hierarchy", "with_attributes", "shapes"),
+    [
+        ("joint", True, [(25 + 12, 15)]),
+        ("tiered", True, [(20, 15), (12, 8)]),
+        ("joint", False, [(20, 8)]),
+        ("tiered", False, [(20, 8)]),
+    ],
 )
-def test_tiers_see_the_candidates_they_should(hierarchy: str, with_attributes: bool, candidates: list[int]) -> None:
+def test_tiers_see_the_candidates_they_should(
+    hierarchy: str, with_attributes: bool, shapes: list[tuple[int, int]]
+) -> None:
     space = Space()
     points = points_of(space)
     if not with_attributes:
@@ -240,8 +245,20 @@ def test_tiers_see_the_candidates_they_should(hierarchy: str, with_attributes: b
     seen: list[tuple[int, ...]] = []
     loss.hinge = lambda distance, triplets, noise: seen.append(tuple(distance.shape)) or distance.sum()
     loss(**points)
-    leaves = {("joint", True): [25, 12], ("tiered", True): [20, 12]}.get((hierarchy, with_attributes), [20])
-    assert seen == list(zip(leaves, candidates, strict=True))
+    assert seen == shapes
+
+
+def test_joint_is_the_sum_of_its_tiers() -> None:
+    space, points = Space(), points_of(Space())
+    above = torch.cat([points["attributes"], points["known_ancestors"]])
+    labels = torch.cat([points["image_labels"], points["category_labels"]])
+    leaves = torch.cat([points["images"], points["categories"]])
+    alone, g = torch.zeros((), dtype=torch.float64), seeded(5)
+    for tier, classes in ((leaves, labels), (points["attributes"], None)):
+        triplets = mine_triplets(space.pairwise_distance(tier, tier), classes, generator=g)
+        distance = space.pairwise_distance(tier, above)
+        alone = alone + triplet_lca_loss(distance, triplets, gumbel_noise((2, len(triplets.weight), 15), distance, g))
+    torch.testing.assert_close(LatentHierarchyLoss(space)(**points, generator=seeded(5)), alone, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("lca", ["learned", "random"])
