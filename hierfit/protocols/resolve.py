@@ -52,4 +52,4 @@ def not_one_device(settings: Mapping[str, Any]) -> str | None:
     trainer = settings["trainer"]
     if trainer["devices"] in (1, "1", "auto") and trainer["num_nodes"] == 1:
         return None
-    return "trainer.devices: a cell runs on one device; `hierfit grid --jobs` takes as many cells at once as there are"
+    return "trainer.devices: a cell runs on one device here; --jobs takes as many cells at once as there are"

@@ -61,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hierfit sweep",
         description="Search hyper-parameters by a file in W&B's sweep format, on the validation split. With a W&B "
-        "account the sweep is made there and an agent runs it; without one it runs here, and what is done already is "
-        "not run again. At the end the best trial alone is trained once more with the test.",
+        "account the sweep is made there and an agent runs it; without one it runs here, what is done already is not "
+        "run again, and at the end the best trial alone is trained once more with the test.",
         epilog="Several devices: with --trainer.devices in the file's command an agent starts one process, which "
         "starts the others on the same command line; only the first one meets W&B. Here a trial has one device.",
     )
@@ -138,6 +138,7 @@ def _run_agent(file: SweepFile, count: int, console: Console) -> None:
     import wandb
 
     from hierfit.data.schema import read_yaml
+    from hierfit.run.closing import program
 
     content: Any = read_yaml(file.path, [])[0]
     project = file.project or "hierfit"
@@ -147,3 +148,8 @@ def _run_agent(file: SweepFile, count: int, console: Console) -> None:
     # An agent runs plain "python": it is to be this one.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     wandb.agent(sweep_id, project=project, entity=file.entity, count=count)
+    values = " ".join(
+        f"--{name}=…" for name, parameter in file.parameters.items() if parameter.distribution != "constant"
+    )
+    console.print(Text("When the sweep is done, test the best trial's values, and those alone:"))
+    console.print(Text(f"  {program()} fit {' '.join(file.start)} --tuned_on=val {values}"), soft_wrap=True)

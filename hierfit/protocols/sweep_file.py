@@ -206,6 +206,11 @@ class SweepFile:
         """Trials of a whole grid."""
         return math.prod(len(parameter.choices or ()) for parameter in self.parameters.values())
 
+    @property
+    def start(self) -> list[str]:
+        """The words of a run that is not a trial: it has the test and the experiment's controls."""
+        return [word for word in self.arguments({}) if not word.startswith(("--test", "--controls"))]
+
     def arguments(self, values: Mapping[str, Any]) -> list[str]:
         """The words after ``fit`` of one trial, as an agent of W&B writes them."""
         words: list[str] = []

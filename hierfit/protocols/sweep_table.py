@@ -86,9 +86,8 @@ def test_chosen(
     cards = [card for cell in cells if (card := finished(cell))]
     if cards:
         print_summary(cards, console=console)
-    words = [word for word in trials.file.arguments({}) if not word.startswith(("--test", "--controls"))]
     console.print(Text(f"Values of trial {best.record.number}: {path}; to go on with them:"), soft_wrap=True)
-    console.print(Text(f"  {program()} fit {' '.join(words)} --config={path}"), soft_wrap=True)
+    console.print(Text(f"  {program()} fit {' '.join(trials.file.start)} --config={path}"), soft_wrap=True)
     return len(failed)
 
 

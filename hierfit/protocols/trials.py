@@ -55,9 +55,11 @@ class Trials:
         if problems:
             raise self._refused(problems)
         self._resolve = resolver()
+        met: set[str] = set()
         for place, values in self._probed(first):
-            if fault := self._fault(values):
+            if (fault := self._fault(values)) and fault not in met:
                 problems.append(f"{place}: {fault}")
+                met.add(fault)
         if problems:
             raise self._refused(problems)
         settings = self._settings(self._arguments(first, 0))
@@ -146,7 +148,7 @@ class Trials:
         except ArgumentError as error:
             return str(error)
         if self.local and (fault := not_one_device(settings)):
-            return fault
+            return f"{fault}; W&B's agent takes trials of several devices"
         try:
             _method(settings)(**(settings["model"].get("init_args") or {}))
         except UserError as error:

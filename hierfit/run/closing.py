@@ -12,7 +12,8 @@ from rich.markup import escape
 from hierfit.report.card import ResultCard
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
+    """A path as one types it here."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
@@ -37,14 +38,14 @@ _LEFT = (
 def program() -> str:
     """What to type to run hierfit here: its name, or its path where the name would not be found."""
     called = Path(sys.argv[0])
-    return _shown(called) if called.name == "hierfit" and shutil.which("hierfit") is None else "hierfit"
+    return shown(called) if called.name == "hierfit" and shutil.which("hierfit") is None else "hierfit"
 
 
 def print_closing(folder: Path, card: ResultCard, tracked: str | None = None, console: Console | None = None) -> None:
     """Prints the cost of a run, its folder, where it is at W&B if it is there, and the commands that use it."""
     console = console or Console()
     trained, total = card.parameters["trainable"], card.parameters["total"]
-    where, called = escape(_shown(folder)), escape(program())
+    where, called = escape(shown(folder)), escape(program())
     share = f" ({100.0 * trained / total:.2f} % of {total:,})" if total else ""
     lines = [f"[bold]Run folder[/]  {where}", f"            {' · '.join(n for n in _LEFT if (folder / n).exists())}"]
     if trained:

@@ -285,7 +285,8 @@ def run(arguments: Sequence[str]) -> None:
             _print_cards(cards)
             _print_targets([*sessions, session])
             tracked = [logger.where for logger in session.trainer.loggers if isinstance(logger, WandbRun)]
-            print_closing(session.folder, cards[-1], next(filter(None, tracked), None))
+            wanted = wants_report(session.config.fit.wandb)
+            print_closing(session.folder, cards[-1], next(filter(None, tracked), None) if wanted else None)
             session.run.reached("done")
         for each in (*sessions, session):
             each.run.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from hierfit.report.card import ResultCard
+from hierfit.run.closing import shown
 from hierfit.run.curves import Curves
 from hierfit.run.saving import Stopped
 
@@ -25,8 +27,9 @@ class WandbRun(WandbLogger):
     """Row n of the curves is step n at W&B; its axis is ``trainer/global_step``.
 
     A run that is taken up has its rows up to the last save, and trains the others again. Online, W&B says how many rows
-    it has: only later ones are sent. Offline, all are written again: ``wandb sync`` lets the last of several folders of
-    one run stand for it, and one that was ended by ``kill -9`` lacks what W&B had not written yet.
+    it has: only later ones are sent. Offline, all are written again, and the folder of the earlier attempt goes: one
+    that was ended by ``kill -9`` lacks what W&B had not written yet, ``wandb sync`` reads no other beside one that it
+    cannot read, and of several it lets the last stand for the run.
 
     Args:
         curves: They come before this logger among those of the trainer.
@@ -45,10 +48,17 @@ class WandbRun(WandbLogger):
         """Sends the rows that W&B does not have."""
         if self._sent is None:
             self._sent = self.experiment.starting_step
+            if self.experiment.offline:
+                self._remove_earlier(Path(self.experiment.dir).parent)
         for number in range(self._sent, len(self._curves.rows)):
             row = {name: float(value) if isinstance(value, str) else value for name, value in self._row(number)}
             self.experiment.log(row, step=number)
         self._sent = max(self._sent, len(self._curves.rows))
+
+    def _remove_earlier(self, folder: Path) -> None:
+        for earlier in folder.parent.glob(f"offline-run-*-{self.experiment.id}"):
+            if earlier != folder:
+                shutil.rmtree(earlier, ignore_errors=True)
 
     def _row(self, number: int) -> Iterator[tuple[str, Any]]:
         for name, value in self._curves.rows[number].items():
@@ -57,16 +67,18 @@ class WandbRun(WandbLogger):
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
         """Sends what the method was given, and says where to watch the run."""
-        before = self._experiment
+        met = self._experiment is not None
         super().log_hyperparams(params)
-        if before is None and self.where:
+        if not met and self.where and not self.experiment.offline:
             print(f"W&B: {self.where}")
 
     @property
     def where(self) -> str | None:
-        """The run's page; None offline, and where nothing is logged."""
+        """The run's page, or how to make one of what was kept offline; None where nothing is logged."""
         run = self._experiment
-        return None if run is None or run.offline or run.disabled else run.url
+        if run is None or run.disabled:
+            return None
+        return f"wandb sync {shown(Path(run.dir).parent)}" if run.offline else run.url
 
     def conclude(self, folder: Path, card: ResultCard | None, report: bool) -> None:
         """Ends a run that has come to its end.

@@ -210,7 +210,7 @@ def test_one_agent_drives_both_processes_of_a_trial(
         ({"parameters": {"model.lrr": {"values": [1.0, 2.0]}}}, "model.lrr: unknown key – did you mean 'lr'?"),
         ({"parameters": {"model.lr": {"values": [0.1, "fast"]}}}, "model.lr: expected a number, got 'fast'"),
         ({"parameters": {"model.lr": {"values": [0.1, -2.0]}}}, "lr is -2.0"),
-        ({"parameters": {"trainer.devices": {"values": [1, 2]}}}, "a cell runs on one device"),
+        ({"parameters": {"trainer.devices": {"values": [1, 2]}}}, "takes trials of several devices"),
         ({"parameters": {"name": {"values": ["a", "b"]}}}, "cannot be searched; the sweep's name is taken"),
         ({"metric": {"name": "val/leaf_acuracy", "goal": "maximize"}}, "did you mean 'val/leaf_accuracy'?"),
         ({"metric": {"name": "val/accuracy/midd", "goal": "maximize"}}, "did you mean 'val/accuracy/mid'?"),
@@ -258,7 +258,9 @@ def test_trials_that_fail_stop_no_other(write_sweep: WriteSweep, capsys: pytest.
     assert "Another process is at work" in capsys.readouterr().err
 
 
-def test_with_an_account_an_agent_runs_it(write_sweep: WriteSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_an_account_an_agent_runs_it(
+    write_sweep: WriteSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     wandb = pytest.importorskip("wandb")
     calls: list[Any] = []
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
@@ -271,6 +273,9 @@ def test_with_an_account_an_agent_runs_it(write_sweep: WriteSweep, monkeypatch: 
     assert content == yaml.safe_load(file.read_text())
     assert named == {"project": "hierfit", "entity": None}
     assert calls[1] == ("abc", {"project": "hierfit", "entity": None, "count": 3})
+    printed = capsys.readouterr().out
+    assert "wandb agent hierfit/abc" in printed
+    assert f"fit --config={file.parent / 'base.yaml'} --tuned_on=val --model.lr=…" in printed
 
 
 def test_a_killed_sweep_goes_on(write_sweep: WriteSweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

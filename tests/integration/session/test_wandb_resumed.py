@@ -48,13 +48,16 @@ def test_a_run_taken_up_is_one_run(kills: ModuleType, experiment: Path, tmp_path
     assert kills.run(arguments, log, saved) == -signal.SIGKILL, log.read_text()
     (folder,) = (tmp_path / "runs").glob("toy/*")
     first = json.loads((folder / STATE).read_text())["wandb_id"]
+    (killed,) = (folder / "wandb").glob("offline-run-*")
+    assert ending(killed) == (None, False)
     assert kills.run(arguments, log) == 0, log.read_text()
     assert "goes on from step" in log.read_text()
-    killed, whole = sorted((folder / "wandb").glob("offline-run-*"))
+    # Its folder stands for the whole run: `wandb sync` would let it replace the first, which it might not even read.
+    (whole,) = (folder / "wandb").glob("offline-run-*")
+    assert whole != killed
     assert [run.name.rpartition("-")[2] for run in (killed, whole)] == [first, first]
-    assert ending(killed) == (None, False)
     assert ending(whole) == (0, False)
-    # W&B lets the last folder of a run stand for it, so that must hold what came before it as well.
+    assert f"wandb sync {whole}" in log.read_text()
     expected = curves(folder)
     got = history(whole)
     assert [row["_step"] for row in got] == list(range(len(expected)))
@@ -112,11 +115,13 @@ def test_wandb_is_told_how_a_run_ended(
     assert heard == told
 
 
-def test_online_only_what_wandb_lacks_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_online_only_what_wandb_lacks_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Online:
         starting_step, offline, disabled, url = 3, False, False, "page"
         rows: dict[int, Any] = {}  # noqa: RUF012
-        define_metric = None
+        define_metric, config = None, wandb.Config()
 
         def log(self, row: dict[str, Any], step: int) -> None:
             assert step not in self.rows
@@ -132,3 +137,7 @@ def test_online_only_what_wandb_lacks_is_sent(tmp_path: Path, monkeypatch: pytes
         run.log_metrics({"loss": 1 / (step + 2)}, step)
     assert Online.rows == {n: {"loss": 1 / (n + 2), "trainer/global_step": n} for n in (3, 4, 5)}
     assert run.where == "page"
+    fresh = WandbRun(Curves(tmp_path), id="a", mode="online")
+    fresh.log_hyperparams({})
+    fresh.log_hyperparams({})
+    assert capsys.readouterr().out == "W&B: page\n"
