@@ -59,7 +59,7 @@ def per_level_argmax(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     """
     _check(logits, taxonomy)
     taxonomy = taxonomy.to(logits.device)
-    best = [nodes.start + logits[:, nodes].argmax(dim=1) for nodes in taxonomy.level_slices]
+    best = [nodes.start + _argmax(logits[:, nodes]) for nodes in taxonomy.level_slices]
     paths = torch.stack(best, dim=1)
     is_leaf = taxonomy.num_children[paths] == 0
     below_a_leaf = is_leaf.cumsum(dim=1) > is_leaf.long()
@@ -82,7 +82,7 @@ def leaf_rollup(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     """
     _check(logits, taxonomy)
     taxonomy = taxonomy.to(logits.device)
-    leaf = logits.index_select(1, taxonomy.leaves).argmax(dim=1)
+    leaf = _argmax(logits.index_select(1, taxonomy.leaves))
     return taxonomy.paths(taxonomy.leaves[leaf])
 
 
@@ -138,7 +138,7 @@ def best_path(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     """
     taxonomy = taxonomy.to(logits.device)
     means = path_means(logits, taxonomy)
-    return taxonomy.paths(taxonomy.leaves[means.argmax(dim=1)])
+    return taxonomy.paths(taxonomy.leaves[_argmax(means)])
 
 
 def path_means(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
@@ -188,6 +188,24 @@ DECODERS: dict[str, Decoder] = {
     "best_path": best_path,
 }
 """Decoders by the name that configuration files and result cards use."""
+
+
+_BLOCK = 128
+
+
+def _argmax(scores: Tensor) -> Tensor:
+    """First best column of each row, ``[B, n] → [B]``; scores hold no NaN."""
+    blocks = scores.shape[1] // _BLOCK
+    if scores.device.type != "cpu" or blocks < 4:
+        return scores.argmax(dim=1)
+    # On a CPU torch finds a maximum ten times as fast as its place: so first the block it is in.
+    blocked = scores[:, : blocks * _BLOCK].unflatten(1, (blocks, _BLOCK))
+    best, block = blocked.amax(dim=2).max(dim=1)
+    column = blocked[torch.arange(len(scores)), block].argmax(dim=1) + block * _BLOCK
+    if blocks * _BLOCK == scores.shape[1]:
+        return column
+    last, offset = scores[:, blocks * _BLOCK :].max(dim=1)
+    return torch.where(last > best, offset + blocks * _BLOCK, column)
 
 
 def _check(logits: Tensor, taxonomy: Taxonomy) -> None:

@@ -111,3 +111,18 @@ def test_wide_and_narrow_families_side_by_side() -> None:
     x[1, 30] = 1.0
     assert top_down(x, tree).tolist() == [[1, 52], [0, 30]]
     assert is_tree_path(top_down(x, tree), tree).all()
+
+
+@pytest.mark.parametrize("nodes", [3, 511, 512, 513, 1000, 1024, 2177])
+def test_best_of_many_nodes_is_the_first_of_the_best(nodes: int) -> None:
+    # Wide levels are searched in blocks; few different scores make ties within blocks and across them.
+    wide = Taxonomy.from_paths([(f"n{i:04}",) for i in range(nodes)])
+    generator = torch.Generator().manual_seed(nodes)
+    x = torch.randint(-2, 3, (300, nodes), generator=generator).float()
+    x[:100, :] -= 3 * (torch.rand(100, nodes, generator=generator) < 0.999)
+    x[100:200] = -torch.inf
+    x[torch.arange(100, 200), torch.randint(nodes, (100,), generator=generator)] = 0.0
+    x[200] = -torch.inf
+    first = x.numpy().argmax(axis=1)
+    for decode in (per_level_argmax, leaf_rollup):
+        assert torch.equal(decode(x, wide)[:, 0], torch.from_numpy(first))
