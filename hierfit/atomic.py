@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -21,5 +22,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield draft
         os.replace(draft, path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC or error.filename == str(draft):
+            error.filename, error.filename2 = str(path), None  # what could not be written; no draft, nor a source
+        raise
     finally:
         draft.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from hierfit import __version__
-from hierfit.errors import UserError
+from hierfit.errors import NO_LEAVE, UserError
 
 # OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
 # It is read when torch is imported, which nothing above does.
@@ -136,6 +136,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         number = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
         who = "" if number == "0" else f"process {number}: "
         print(f"{who}error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in NO_LEAVE:
+            raise
+        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

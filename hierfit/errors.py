@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 _SHOWN = 20
+NO_LEAVE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What a system says where there is no room, or no leave: nobody's mistake in programming."""
 
 
 class UserError(ValueError):

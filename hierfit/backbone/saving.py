@@ -11,6 +11,7 @@ from hierfit.backbone.loading import quiet
 from hierfit.backbone.model import Backbone
 from hierfit.backbone.source import find_folder
 from hierfit.errors import UserError
+from hierfit.tensors import as_os_error
 
 _WEIGHTS = (
     "*.safetensors",
@@ -45,6 +46,6 @@ def save_merged(backbone: Backbone, folder: Path) -> None:
         model = copy.deepcopy(backbone.model)
         if hasattr(model, "merge_and_unload"):
             model = model.merge_and_unload(safe_merge=True)
-        with quiet(transformers):
+        with quiet(transformers), as_os_error(folder):
             model.save_pretrained(draft, safe_serialization=True)
         draft.replace(folder)

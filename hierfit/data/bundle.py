@@ -16,18 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from hierfit.atomic import whole_file
 from hierfit.data.schema import nearest
 from hierfit.data.table import READY_DRAW, SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.tensors import write_tensors
 
 FORMAT = "hierfit.features/1"
 
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _METADATA = ("format", "backbone", "logit_scale", "levels", "paths", "note")
 
 
@@ -163,9 +165,8 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         "paths": json.dumps(bundle.paths),
         "note": bundle.note,
     }
-    with whole_file(path) as draft:
-        # Clones: safetensors refuses tensors that share memory, as splits cut from one tensor do.
-        save_file({k: v.contiguous().clone() for k, v in tensors.items() if v is not None}, draft, metadata)
+    # Clones: safetensors refuses tensors that share memory, as splits cut from one tensor do.
+    write_tensors(path, {k: v.contiguous().clone() for k, v in tensors.items() if v is not None}, metadata)
 
 
 def file_fingerprint(path: Path) -> str:
@@ -197,7 +198,7 @@ def _read_metadata(metadata: Mapping[str, str], problems: list[str]) -> dict[str
 def _json_list(metadata: Mapping[str, str], key: str, problems: list[str]) -> list[Any]:
     try:
         value = json.loads(metadata[key])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         problems.append(f"metadata {key!r}: " + ("missing" if isinstance(error, KeyError) else f"not JSON: {error}"))
         return []
     if not isinstance(value, list) or not value:
@@ -220,7 +221,7 @@ def _read_splits(tensors: Mapping[str, Tensor], problems: list[str]) -> dict[str
 
 
 def _feature_problems(name: str, features: Tensor, shape: tuple[int, int]) -> list[str]:
-    if not features.is_floating_point() or tuple(features.shape) != shape:
+    if features.dtype not in _FLOATS or tuple(features.shape) != shape:
         wanted = f"numbers of shape {list(shape)}"
         return [f"{name}: expected {wanted}, got {features.dtype} {list(features.shape)}"]
     values = features.float()
@@ -235,7 +236,7 @@ def _feature_problems(name: str, features: Tensor, shape: tuple[int, int]) -> li
 
 
 def _id_problems(name: str, ids: Tensor, shape: tuple[int, ...], limit: int) -> list[str]:
-    if ids.is_floating_point() or tuple(ids.shape) != shape:
+    if ids.dtype not in _WHOLE or tuple(ids.shape) != shape:
         return [f"{name}: expected whole numbers of shape {list(shape)}, got {ids.dtype} {list(ids.shape)}"]
     outside = ids[(ids < -1) | (ids >= limit)]
     return (

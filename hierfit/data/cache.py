@@ -10,11 +10,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from hierfit.atomic import whole_file
 from hierfit.errors import UserError
+from hierfit.tensors import write_tensors
 
 VERSION = "1"
 """Raise it when the decoding of pictures or this format changes: older entries are then computed anew."""
@@ -52,7 +51,7 @@ class VectorCache:
         vectors, missing = torch.zeros(len(digests), 0), torch.ones(len(digests), dtype=torch.bool)
         for path in sorted(self.folder.glob("*.safetensors")):
             shard = _load(path)
-            if shard is None:
+            if shard is None or shard[1].shape[1] != (vectors.shape[1] or shard[1].shape[1]):
                 warnings.warn(f"{path} is damaged; its features are computed again", stacklevel=2)
                 path.unlink(missing_ok=True)
                 continue
@@ -77,8 +76,7 @@ class VectorCache:
         values = vectors.detach().cpu().float().contiguous()
         path = self.folder / f"{digest(*(key.hex() for key in digests)).hex()}.safetensors"
         try:
-            with whole_file(path) as draft:
-                save_file({"digests": keys, "vectors": values}, draft, {"sha256": _checksum(keys, values)})
+            write_tensors(path, {"digests": keys, "vectors": values}, {"sha256": _checksum(keys, values)})
         except OSError as error:
             raise UserError(
                 f"the feature cache {self.folder} cannot be written to: {error}",
@@ -101,13 +99,17 @@ def _load(path: Path) -> tuple[list[bytes], Tensor] | None:
     try:
         with safe_open(path, framework="pt") as file:
             keys, values = file.get_tensor("digests"), file.get_tensor("vectors")
-            sound = (file.metadata() or {}).get("sha256") == _checksum(keys, values)
+            told = (file.metadata() or {}).get("sha256")
     except FileNotFoundError:  # another process has just removed it
         return [], torch.zeros(0, 0)
     except (SafetensorError, OSError):
         return None
+    if (keys.dtype, values.dtype) != (torch.uint8, torch.float32) or values.ndim != 2:
+        return None
+    if keys.shape != (len(values), _DIGEST_BYTES) or told != _checksum(keys, values):
+        return None
     raw = keys.numpy().tobytes()
-    return ([raw[i : i + _DIGEST_BYTES] for i in range(0, len(raw), _DIGEST_BYTES)], values) if sound else None
+    return [raw[i : i + _DIGEST_BYTES] for i in range(0, len(raw), _DIGEST_BYTES)], values
 
 
 def _checksum(keys: Tensor, values: Tensor) -> str:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from hierfit.atomic import whole_file
 from hierfit.errors import UserError
 from hierfit.geometry.space import Space
+from hierfit.tensors import write_tensors
 
 FILE = "embeddings.safetensors"
 FORMAT = "hierfit.embeddings/1"
 
+_LARGEST = torch.finfo(torch.float16).max
 _REQUIRED = ("nodes", "images", "indices")
 
 
@@ -44,8 +44,7 @@ class Embeddings:
         kinds = {"nodes": self.nodes, "images": self.images, "attributes": self.attributes}
         tensors = {name: points.half().cpu().contiguous() for name, points in kinds.items() if points is not None}
         metadata = {"format": FORMAT, "space": json.dumps(asdict(self.space))}
-        with whole_file(folder / FILE) as draft:
-            save_file({**tensors, "indices": self.indices.cpu().contiguous()}, draft, metadata)
+        write_tensors(folder / FILE, {**tensors, "indices": self.indices.cpu().contiguous()}, metadata)
 
     @classmethod
     def read(cls, folder: Path) -> Embeddings | None:
@@ -62,10 +61,19 @@ class Embeddings:
                 metadata, names = file.metadata() or {}, set(file.keys())
                 tensors = {name: file.get_tensor(name) for name in names}
             space = Space(**json.loads(metadata.get("space", "null")))
-        except (OSError, SafetensorError, TypeError, ValueError) as error:
+        except (OSError, SafetensorError, TypeError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
         if metadata.get("format") != FORMAT or not names.issuperset(_REQUIRED):
             raise UserError(f"{path} is no file of embeddings ({FORMAT}).")
         indices = tensors.pop("indices")
-        points = {name: value.to(torch.float32) for name, value in tensors.items()}
+        points = {name: value.to(torch.float32) for name, value in tensors.items() if value.is_floating_point()}
+        sound = (
+            all(value.ndim == 2 and (value.abs() <= _LARGEST).all() for value in points.values())
+            and points.keys() == tensors.keys()
+            and len({value.shape[1] for value in points.values()}) == 1
+            and indices.dtype == torch.int64
+            and indices.shape == points["images"].shape[:1]
+        )
+        if not sound:
+            raise UserError(f"{path} cannot be read: its points are damaged, or do not fit together.")
         return cls(space, points["nodes"], points["images"], indices, points.get("attributes"))

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from hierfit.atomic import whole_file
 from hierfit.errors import UserError
+from hierfit.inference.belief import BELIEFS
 from hierfit.inference.calibration import Calibration
 from hierfit.inference.head import Head
 from hierfit.inference.towers import Towers
 from hierfit.taxonomy import Taxonomy
+from hierfit.tensors import write_tensors
 
 FORMAT = "hierfit.predictor/1"
 FOLDER = "predictor"
@@ -64,8 +68,7 @@ def write_kept(folder: Path, kept: Kept) -> None:
         "templates": {level: list(group) for level, group in kept.templates.items()},
         "taxonomy": kept.taxonomy.fingerprint,
     }
-    with whole_file(folder / _HEAD) as draft:
-        save_file(kept.head.tensors(), draft)
+    write_tensors(folder / _HEAD, kept.head.tensors())
     kept.taxonomy.to_csv(folder / _TREE)
     with whole_file(folder / FILE) as draft:
         draft.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -80,7 +83,7 @@ def read_kept(folder: Path) -> Kept:
     inside = folder if (folder / FILE).is_file() else folder / FOLDER
     if not (inside / FILE).is_file():
         raise _absent(folder)
-    try:
+    with _damage_told(inside):
         plain = json.loads((inside / FILE).read_text(encoding="utf-8"))
         if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
             raise UserError(f"{inside / FILE} is not of format {FORMAT}: another version of hierfit wrote it")
@@ -89,15 +92,37 @@ def read_kept(folder: Path) -> Kept:
         here, adapter = (inside / towers[key] if towers[key] else None for key in ("folder", "adapter"))
         towers = Towers(towers["source"], towers["fingerprint"], here, adapter)
         templates, fingerprint = plain.pop("templates"), plain.pop("taxonomy")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError) as error:
-        if isinstance(error, UserError):
-            raise
-        reason = str(error).strip().splitlines() or [""]
-        raise UserError(f"the model in {inside} is damaged", [f"{type(error).__name__}: {reason[0]}"]) from error
+        if not all(isinstance(text, str) for level in templates for text in (level, *templates[level])):
+            raise TypeError("templates are texts")
     taxonomy = Taxonomy.from_csv(inside / _TREE)
     if taxonomy.fingerprint != fingerprint or len(head.nodes) != taxonomy.num_nodes:
         raise UserError(f"the model in {inside} is damaged: {_TREE} is not the tree it was trained on")
+    with _damage_told(inside), torch.inference_mode():
+        _try(head, calibration, taxonomy)
     return Kept(taxonomy, head, calibration, towers, templates, plain)
+
+
+def _try(head: Head, calibration: Calibration, taxonomy: Taxonomy) -> None:
+    """Asks once: what does not fit together fails here, and not when the first picture comes."""
+    feature = torch.ones(1, head.nodes.shape[1]).div(head.nodes.shape[1] ** 0.5)
+    logits = head(feature)
+    if logits.shape != (1, taxonomy.num_nodes) or not logits.isfinite().all():
+        raise ValueError("its scores are no numbers")
+    for decoder in BELIEFS:
+        calibration.probabilities(logits, taxonomy, decoder)
+    if head.growth is not None:
+        head.growth(feature, torch.zeros(1, dtype=torch.long))
+
+
+@contextmanager
+def _damage_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines() or [""]
+        raise UserError(f"the model in {folder} is damaged", [f"{type(error).__name__}: {reason[0]}"]) from error
 
 
 def _relative(place: Path | None, folder: Path) -> str | None:

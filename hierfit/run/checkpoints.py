@@ -6,30 +6,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from hierfit.atomic import whole_file
 from hierfit.errors import UserError
 
+_TESTED = ("state_dict", "hierfit", "callbacks")
+
 
 class Checkpoints(TorchCheckpointIO):
-    """Tensors and plain containers in a torch file that is replaced in one go."""
+    """Tensors and plain containers in a torch file that is replaced in one go.
+
+    Args:
+        resumes: Give all that a checkpoint holds; else what is tested, and nothing of how far training had come.
+    """
+
+    def __init__(self, resumes: bool = True) -> None:
+        super().__init__()
+        self.resumes = resumes
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes a checkpoint.
 
         Raises:
-            UserError: There is no room, or no leave to write.
+            OSError: There is no room, or no leave to write.
         """
-        try:
-            with whole_file(Path(path)) as draft:
-                torch.save(checkpoint, draft)
-        except (OSError, RuntimeError) as error:  # torch's own writer reports a full disk as a RuntimeError
-            raise UserError(
-                f"{path} cannot be written: {str(error).splitlines()[0]}",
-                hint="What was saved before is whole. Make room; the same command then goes on from there.",
-            ) from error
+        with whole_file(Path(path)) as draft, draft.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # how torch tells that its file has not taken all it was given
+                raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
     def load_checkpoint(
         self,
@@ -42,7 +50,11 @@ class Checkpoints(TorchCheckpointIO):
         Raises:
             UserError: It holds such objects, or is none.
         """
-        return read_checkpoint(Path(path), map_location)
+        content = read_checkpoint(Path(path), map_location)
+        if self.resumes:
+            return content
+        version = {"pytorch-lightning_version": lightning.__version__}  # nothing of these changes with it
+        return {name: content[name] for name in _TESTED if name in content} | version
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:

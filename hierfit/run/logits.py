@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from hierfit.data.batch import Batch
@@ -16,6 +16,7 @@ from hierfit.data.transfer import Target
 from hierfit.data.trees import StandIn
 from hierfit.report.kept import LOGITS, TREE
 from hierfit.report.true_tree import TRUE_TREE
+from hierfit.tensors import write_tensors
 
 
 class KeepTestLogits(Callback):
@@ -63,9 +64,7 @@ class KeepTestLogits(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the files."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        mine = self._part_path(trainer.global_rank)
-        save_file(_joined(self._parts), mine)
+        write_tensors(self._part_path(trainer.global_rank), _joined(self._parts))
         trainer.strategy.barrier("test-logits")
         if not trainer.is_global_zero:
             return
@@ -75,9 +74,8 @@ class KeepTestLogits(Callback):
         base, tree = datamodule_of(trainer).base, self._tree(trainer)
         # What base-to-novel figures, and figures on the data set's own tree, are made from.
         of_tree = {"seen": base if self.target is None else self.target.base(base), "true_leaf": tree.true_leaf}
-        save_file({**{name: values[order] for name, values in whole.items()}, **of_tree}, mine)
-        mine.replace(self.folder / LOGITS)
-        for path in paths[1:]:
+        write_tensors(self.folder / LOGITS, {name: values[order] for name, values in whole.items()} | of_tree)
+        for path in paths:
             path.unlink()
         tree.taxonomy.to_csv(self.folder / TREE)
         if tree.taxonomy is not tree.true:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
@@ -14,6 +14,7 @@ from hierfit.inference.calibration import Calibration
 from hierfit.inference.kept import FOLDER, Kept, write_kept
 from hierfit.inference.towers import Towers
 from hierfit.methods.base import Method, method_of
+from hierfit.tensors import write_tensors
 
 _PART = ".val_logits.safetensors"
 
@@ -64,8 +65,7 @@ class KeepPredictor(Callback):
             return Calibration()
         logits, paths = self._scored(trainer, method, data)
         if trainer.world_size > 1:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_file({"logits": logits, "paths": paths}, self._part(trainer.global_rank))
+            write_tensors(self._part(trainer.global_rank), {"logits": logits, "paths": paths})
             trainer.strategy.barrier("val-logits")
             if not trainer.is_global_zero:
                 return Calibration()

@@ -97,13 +97,11 @@ class Run:
     def keep_selected(self) -> None:
         """Sets the selected checkpoint aside, as it is at this moment: what is saved next belongs to it."""
         if self.selected.is_file():
-            aside = self._aside.with_suffix(".new")
-            aside.unlink(missing_ok=True)
-            try:
-                os.link(self.selected, aside)  # a file that is replaced in one go leaves its links as they are
-            except OSError:
-                shutil.copyfile(self.selected, aside)
-            aside.replace(self._aside)
+            with whole_file(self._aside) as draft:
+                try:
+                    os.link(self.selected, draft)  # a file that is replaced in one go leaves its links as they are
+                except OSError:
+                    shutil.copyfile(self.selected, draft)
 
     def restore_selected(self) -> None:
         """Takes back what was selected when the run was saved; what came after may come out otherwise (on a GPU)."""

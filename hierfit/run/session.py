@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, set_parsing_settings
+from jsonargparse import set_parsing_settings
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -31,6 +29,7 @@ from hierfit.run.checkpoints import Checkpoints, read_checkpoint
 from hierfit.run.closing import print_closing
 from hierfit.run.curves import Curves
 from hierfit.run.digest import run_digest
+from hierfit.run.ending import said_plainly
 from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.folder import control_folder, discarded_unless_started
 from hierfit.run.loggers import WandbMode, loggers, wants_report
@@ -39,11 +38,11 @@ from hierfit.run.predictions import WritePredictions
 from hierfit.run.predictor import KeepPredictor
 from hierfit.run.progress import Run, find_run
 from hierfit.run.quiet import quieten
-from hierfit.run.saving import SaveProgress, Stopped
+from hierfit.run.saving import SaveProgress
 from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
-from hierfit.run.together import check_strategy, end_with_parent, is_child, process_number
+from hierfit.run.together import check_strategy, end_with_parent, is_child
 from hierfit.run.wandb_run import WandbRun, ended_as_it_ends
 
 KEYS: dict[str, tuple[Any, Any, str]] = {
@@ -73,8 +72,6 @@ KEYS: dict[str, tuple[Any, Any, str]] = {
     EXPECTED: (dict[str, Any] | None, None, argparse.SUPPRESS),
 }
 """Keys of a run beside those of model, data and trainer: type, default, help."""
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 OWN_KEYS: dict[str, Any] = {
     **{name: kind for name, (kind, _, _) in KEYS.items()},
@@ -185,7 +182,7 @@ class Session(LightningCLI):
             curves = next(logger for logger in trainer.logger if isinstance(logger, Curves))
             callbacks += [SaveProgress(self.run, config.save_every, curves), SelectOnVal(folder)]
         trainer.callbacks = [*(trainer.callbacks or []), *callbacks]
-        trainer.plugins = [*_listed(trainer.plugins), Checkpoints()]
+        trainer.plugins = [*_listed(trainer.plugins), Checkpoints(resumes=fits)]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
@@ -276,10 +273,15 @@ def run(arguments: Sequence[str]) -> None:
         end_with_parent()
     quieten()
     check_settings(arguments[1:], OWN_KEYS)
-    session = _started(lambda: Session(arguments))
+    with said_plainly():
+        _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    session = Session(arguments)
     if session.subcommand == "fit":
         controls = session.config.fit.controls or {}
-        sessions = [_started(partial(session.control, row, changes)) for row, changes in controls.items()]
+        sessions = [session.control(row, changes) for row, changes in controls.items()]
         cards = [s.writer.card for s in [*sessions, session] if s.writer.card is not None]
         if session.trainer.is_global_zero:
             _print_cards(cards)
@@ -308,7 +310,8 @@ def fit_alone(arguments: Sequence[str], watchers: Sequence[Callback] = ()) -> Re
     Raises:
         UserError: The configuration or the data is at fault.
     """
-    session = _started(lambda: Session(["fit", *arguments, "--controls=null"], watchers))
+    with said_plainly():
+        session = Session(["fit", *arguments, "--controls=null"], watchers)
     session.run.release()
     assert session.writer.card is not None
     _print_cards([session.writer.card])
@@ -330,26 +333,6 @@ def _print_targets(sessions: Sequence[Session]) -> None:
     cards = [card for session in sessions for card in session.target_cards]
     for name in dict.fromkeys(card.data["card"] for card in cards):
         print_results([card for card in cards if card.data["card"] == name])
-
-
-def _started(start: Callable[[], Session]) -> Session:
-    try:
-        return start()
-    except ArgumentError as error:
-        raise UserError(str(error)) from error
-    except Stopped as stop:
-        if process_number() == 0:
-            print(stop, file=sys.stderr)
-            sys.exit(stop.exit_code)
-        sys.exit(0)  # whoever started the processes would take another code for a crash of this one
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise UserError(
-            f"{error.filename or 'A file'} cannot be written: {error.strerror}",
-            hint="What was written before is whole. Make room, or choose another place with --runs; "
-            "the same command then goes on from where it last saved.",
-        ) from error
 
 
 def _listed(plugins: Any) -> list[Any]:

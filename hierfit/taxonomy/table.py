@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from hierfit.atomic import whole_file
 from hierfit.errors import UserError
 from hierfit.taxonomy import build
 from hierfit.taxonomy.checks import EDGE_HEADER, Problems
@@ -129,13 +130,7 @@ def leaf_rows(
 
 def write(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table whole or not at all, short rows filled up with empty cells."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows([*row, *[""] * (len(header) - len(row))] for row in rows)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([*row, *[""] * (len(header) - len(row))] for row in rows)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from hierfit.backbone import Backbone
+from hierfit.backbone.source import read_json
 from hierfit.errors import UserError
 from hierfit.taxonomy.spelling import Speller
+from hierfit.tensors import as_os_error
 
 Towers = Literal["both", "image", "text"]
 
@@ -31,6 +36,27 @@ _TOWERS: dict[Towers, tuple[Literal["vision_model", "text_model"], ...]] = {
     "text": ("text_model",),
     "both": ("vision_model", "text_model"),
 }
+_PATTERN = re.compile(r"[\w.|\\-]+")
+"""Names with ``|`` between: nothing that takes a matcher long."""
+_MOST_RANK = 4096
+_READ: dict[str, Callable[[Any], bool]] = {
+    "r": lambda v: type(v) is int and 1 <= v <= _MOST_RANK,
+    "lora_alpha": lambda v: type(v) in (int, float) and math.isfinite(v),
+    "lora_dropout": lambda v: type(v) in (int, float) and 0 <= v < 1,
+    "target_modules": lambda v: (
+        bool(v)
+        and all(isinstance(name, str) and _PATTERN.fullmatch(name) for name in ([v] if isinstance(v, str) else v))
+        if isinstance(v, (str, list))
+        else False
+    ),
+    "use_dora": lambda v: type(v) is bool,
+    "use_rslora": lambda v: type(v) is bool,
+}
+"""What is read of an adapter's configuration, and what it may be."""
+_IDLE = frozenset(
+    ("peft_type", "peft_version", "base_model_name_or_path", "inference_mode", "task_type", "revision", "auto_mapping")
+)
+"""What changes nothing here."""
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
 
 
@@ -123,7 +149,8 @@ def save_adapter(backbone: Backbone, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
         draft = Path(made) / folder.name
-        backbone.model.save_pretrained(draft, save_embedding_layers=False)
+        with as_os_error(folder):
+            backbone.model.save_pretrained(draft, save_embedding_layers=False)
         if folder.exists():
             shutil.rmtree(folder)
         draft.replace(folder)
@@ -132,17 +159,63 @@ def save_adapter(backbone: Backbone, folder: Path) -> None:
 def open_adapter(backbone: Backbone, folder: Path) -> None:
     """Puts a saved adapter on a backbone, in place: `backbone.model` becomes a `PeftModel`.
 
-    Raises:
-        UserError: It does not fit.
-    """
-    from peft import PeftModel
+    Not by peft's own reader: it takes pickled weights where there are no others, matches patterns of the file's own
+    making, and passes over weights that are missing.
 
+    Raises:
+        UserError: It is damaged, asks for more than plain LoRA, or does not fit.
+    """
+    from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+
+    facts, fault = read_json(folder / "adapter_config.json")
+    problems = [fault] if fault else _config_problems(facts, vars(LoraConfig()))
     try:
-        backbone.model = PeftModel.from_pretrained(backbone.model, folder)
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        summary = f"the adapter in {folder} does not fit the backbone {backbone.source!r}"
-        raise UserError(summary, [reason]) from error
+        weights = load_file(folder / "adapter_model.safetensors")
+    except (OSError, SafetensorError) as error:
+        weights = {}
+        problems.append(f"adapter_model.safetensors cannot be read: {error}")
+    if problems:
+        raise UserError(f"the adapter in {folder} cannot be opened", problems)
+    config = LoraConfig(**{key: facts[key] for key in _READ if key in facts}, inference_mode=True)
+    summary = f"the adapter in {folder} does not fit the backbone {backbone.source!r}"
+    try:
+        model: Any = PeftModel(backbone.model, config)
+    except ValueError as error:  # no such matrices
+        raise UserError(summary, [str(error).strip().splitlines()[0]]) from error
+    wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if wanted.keys() != weights.keys():
+        problems = [f"{name} is missing" for name in wanted.keys() - weights.keys()]
+        problems += [f"there is no place for {name}" for name in weights.keys() - wanted.keys()]
+    problems += [
+        f"{name} is {tuple(weights[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    problems += [f"{name} holds what is no number" for name, tensor in weights.items() if not _is_finite(tensor)]
+    if problems:
+        raise UserError(summary, problems)
+    set_peft_model_state_dict(model, weights)
+    backbone.model = model.eval()
+
+
+def _config_problems(facts: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """What a configuration asks for beside what `adapt` writes."""
+    problems = [
+        f"adapter_config.json: {key} is {facts[key]!r:.60}"
+        for key, holds in _READ.items()
+        if key in facts and not holds(facts[key])
+    ]
+    if facts.get("peft_type") != "LORA":
+        problems.append(f"adapter_config.json: peft_type is {facts.get('peft_type')!r:.60}, not LORA")
+    return problems + [
+        f"adapter_config.json: {key} is {value!r:.60}, which is not supported"
+        for key, value in facts.items()
+        if key not in _READ and key not in _IDLE and value not in (defaults.get(key), None, [], {}, False)
+    ]
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and bool(tensor.float().isfinite().all())
 
 
 def _names(model: nn.Module, choice: LoraChoice) -> list[str]:
