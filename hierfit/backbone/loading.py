@@ -59,11 +59,8 @@ def load_parts(folder: Path, source: str) -> Parts:
     processor_class = {"clip": "CLIPImageProcessorPil", "siglip": "SiglipImageProcessorPil"}[kind]
     with _as_user_error(where, "image preprocessing"):
         processor = getattr(transformers, processor_class).from_pretrained(folder, **local)
-    return Parts(
-        model.eval().requires_grad_(False),
-        text,
-        ImageTransform.from_processor(processor, model.config.vision_config.image_size, where),
-    )
+        preprocess = ImageTransform.from_processor(processor, model.config.vision_config.image_size, where)
+    return Parts(model.eval().requires_grad_(False), text, preprocess)
 
 
 def load_text(source: str) -> TextInput:
@@ -91,6 +88,8 @@ def _as_user_error(where: str, part: str) -> Iterator[None]:
     # SafetensorError, a validation error of huggingface_hub, a plain Exception from Rust.
     try:
         yield
+    except UserError:
+        raise
     except ImportError as error:
         needed = "sentencepiece protobuf" if "entencepiece" in str(error).lower() else ""
         hint = f"pip install {needed}" if needed else ""

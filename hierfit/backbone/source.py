@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def read_json(path: Path) -> tuple[dict[str, Any], str]:
         return {}, f"no {path.name}"
     except OSError as error:
         return {}, f"{path.name} cannot be opened: {error.strerror}"
-    except ValueError as error:  # both broken JSON and broken UTF-8
+    except (ValueError, RecursionError) as error:  # broken JSON, broken UTF-8, or a nest without end
         return {}, f"{path.name} is not valid JSON: {error}"
     return (content, "") if isinstance(content, dict) else ({}, f"{path.name} does not hold a JSON object")
 
@@ -88,8 +89,11 @@ def read_json(path: Path) -> tuple[dict[str, Any], str]:
 def _weight_problems(folder: Path) -> list[str]:
     if (folder / _SHARDS).is_file():
         index, fault = read_json(folder / _SHARDS)
-        shards = sorted(set(index.get("weight_map", {}).values()))
-        return [fault] if fault else [f"no {name}" for name in shards if not (folder / name).is_file()]
+        shards = index.get("weight_map")
+        if fault or not isinstance(shards, dict):
+            return [fault or f"{_SHARDS} has no weight_map"]
+        # Names alone: a path would lead out of the folder.
+        return [f"no {name}" for name in sorted({str(n) for n in shards.values()}) if name not in os.listdir(folder)]
     if (folder / _WEIGHTS).is_file():
         return []
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):

@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from hierfit.errors import UserError
 
 EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jfif", ".avif"))
 
+_AVIF = "avif" in features.modules and features.check("avif")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", *(("AVIF",) if _AVIF else ()))
+"""What is opened, whatever a file is called; of Pillow's other kinds one starts a program (PostScript)."""
+
 _PNG = b"\x89PNG\r\n\x1a\n"
+_MOST_PIXELS = 120_000_000
+"""More is refused: a picture in memory takes up to 8 bytes a pixel, and any number of them fit into a small file."""
+
+_STRIP = 512
 _WITH_ALPHA = ("RGBA", "LA", "PA")
 _PLAIN = ("RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV")
 
@@ -90,9 +98,11 @@ def decode(source: Path | BinaryIO, name: str, least: int | None = None) -> Imag
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large size and odd metadata; what matters is raised
-            with Image.open(source) as image:
+            with Image.open(source, formats=_FORMATS) as image:
                 if least is not None:
                     image.draft(None, (least, least))
+                if image.width * image.height > _MOST_PIXELS:
+                    raise UserError(f"too large: {image.width} × {image.height} pixels")
                 if image.format == "PNG" and image.fp is not None:
                     _check_sums(image.fp)
                 image.load()
@@ -134,16 +144,24 @@ def leaves_root(key: str) -> bool:
 def to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of a decoded picture; raises `UserError` for a mode without one conversion."""
     if image.mode.startswith("I"):  # "I;16" and its byte orders; Pillow gives 16-bit files as "I" too
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise UserError("32-bit grey values have no one scale; store it with 8 or 16 bits")
         return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
-        layers = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers).convert("RGB")
+        return _on_white(image)
     if image.mode in _PLAIN:
         return image if image.mode == "RGB" else image.convert("RGB")
     raise UserError(f"pictures of kind {image.mode} have no one conversion to RGB; store it as RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Strip by strip: in one piece it would be in memory five times."""
+    flat = Image.new("RGB", image.size)
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
+        flat.paste(Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip).convert("RGB"), (0, top))
+    return flat
 
 
 def _check_sums(file: IO[bytes]) -> None:

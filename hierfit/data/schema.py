@@ -71,7 +71,7 @@ def read_yaml(path: Path, problems: list[str]) -> tuple[Any, Place]:
         line = f":{mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error)
         raise UserError(f"{path}{line}: not valid YAML: {reason}") from error
-    except (ValueError, OverflowError) as error:  # of a number or a date
+    except (ValueError, OverflowError, AttributeError) as error:  # of a number or a date
         raise UserError(f"{path}: not valid YAML: {error}") from error
     lines: dict[Key, int] = {}
     place = Place(path, (), lines)

@@ -200,7 +200,8 @@ class Method(LightningModule):
         Raises:
             UserError: The checkpoint does not fit; nothing has been loaded.
         """
-        origin = checkpoint.get("hierfit", {})
+        origin, weights = (checkpoint.get(name) for name in ("hierfit", "state_dict"))
+        origin = origin if isinstance(origin, dict) else {}
         problems = []
         if origin.get("method") != type(self).__name__:
             problems.append(f"it was trained by {origin.get('method', 'another program')}, not {type(self).__name__}")
@@ -209,7 +210,7 @@ class Method(LightningModule):
                 f"it was trained for another tree ({origin.get('taxonomy')}, not {self.taxonomy.fingerprint})"
             )
         mine = {n: tuple(p.shape) for n, p in self.named_parameters() if p.requires_grad}
-        theirs = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
+        theirs = {k: _shape(v) for k, v in weights.items()} if isinstance(weights, dict) else {}
         problems += [f"{name} is missing" for name in mine.keys() - theirs.keys()]
         problems += [
             f"{name} is {theirs[name]}, here {shape}"
@@ -243,6 +244,12 @@ class Method(LightningModule):
         for name, value in metrics.compute().items():
             self.log(name, value, prog_bar=name in prog_bar)
         metrics.reset()
+
+
+def _shape(weights: object) -> tuple[int, ...] | None:
+    """None for what is no plain tensor of numbers."""
+    plain = isinstance(weights, Tensor) and weights.layout == torch.strided and weights.dtype.is_floating_point
+    return tuple(weights.shape) if plain else None  # type: ignore[attr-defined]
 
 
 def method_of(module: LightningModule) -> Method:

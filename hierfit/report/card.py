@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +75,67 @@ class ResultCard:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"{path} does not exist: that run has not finished.") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read as a result card: {error}") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise UserError(f"{path} is not a result card of format {FORMAT}.")
         del content["format"]
         known = {f.name for f in fields(cls)}
-        missing = [f"{n} is missing" for n in ("row", "method", "metrics", "levels") if n not in content]
-        surplus = [f"{n} is not a field of a card" for n in content if n not in known]
-        if missing or surplus:
-            raise UserError(f"{path} is not a complete result card.", missing + surplus)
+        needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+        problems = [f"{name} is missing" for name in needed if name not in content]
+        problems += [f"{name} is not a field of a card" for name in content if name not in known]
+        kept = known & content.keys()
+        problems += [f"{name} is not as in a card" for name in kept if not _KINDS[name](content[name])]
+        if problems:
+            raise UserError(f"{path} is not a sound result card.", sorted(problems))
         content["levels"] = tuple(content["levels"])
         return cls(**content)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int and abs(value) < _TOO_LARGE
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < _TOO_LARGE  # type: ignore[arg-type]  # NaN is not less
+
+
+def _is_figure(value: object) -> bool:
+    return value is None or _is_number(value)
+
+
+def _all(kind: Callable[[object], bool]) -> Callable[[object], bool]:
+    """Of a dictionary's values."""
+    return lambda value: isinstance(value, dict) and all(map(kind, value.values()))
+
+
+def _has(**kinds: Callable[[object], bool]) -> Callable[[object], bool]:
+    """A dictionary whose entries of these names, where it has them, are of these kinds."""
+    return lambda value: isinstance(value, dict) and all(kinds[k](v) for k, v in value.items() if k in kinds)
+
+
+_TOO_LARGE = 1e18
+_KINDS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("row", "experiment", "method", "selected_on", "tuned_on"), _is_text),
+    "seed": _is_whole,
+    "levels": lambda value: isinstance(value, list) and bool(value) and all(map(_is_text, value)),
+    "metrics": _all(_all(_is_figure)),
+    "val": _all(_is_figure),
+    "parameters": _all(_is_whole),
+    "data": lambda value: (
+        _has(card=_is_text, shots=lambda v: v is None or _is_whole(v))(value)
+        and _has(images=_all(_is_figure), levels=_all(_is_figure), draw=_all(lambda v: v is None or _is_text(v)))(value)
+        and "card" in value  # type: ignore[operator]
+    ),
+    "backbone": lambda value: _has(source=_is_text)(value) and "source" in value,  # type: ignore[operator]
+    "cost": _has(**dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _is_figure)),
+    "versions": lambda value: isinstance(value, dict),
+    "method_settings": lambda value: isinstance(value, dict),
+}
 
 
 def _without_nan(value: Any) -> Any:

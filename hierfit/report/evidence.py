@@ -60,7 +60,7 @@ class Run:
         """Its configuration; empty where it cannot be read."""
         try:
             found = yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        except (OSError, ValueError, RecursionError, AttributeError, yaml.YAMLError):
             return {}
         return found if isinstance(found, dict) else {}
 

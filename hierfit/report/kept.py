@@ -18,6 +18,7 @@ from hierfit.taxonomy import Taxonomy
 LOGITS = "test_logits.safetensors"
 TREE = "taxonomy.csv"
 
+_FLOATS = ("F64", "F32", "F16", "BF16")
 _NAMES = ("logits", "paths", "indices")
 
 
@@ -62,13 +63,19 @@ class KeptLogits:
                 if missing:
                     raise UserError(f"{path} is no file of test logits: it has no {', '.join(missing)}.")
                 shapes = [tuple(file.get_slice(name).get_shape()) for name in _NAMES]
+                dtype = file.get_slice("logits").get_dtype()
                 paths, indices = file.get_tensor("paths"), file.get_tensor("indices")
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
         n = len(indices)
         if shapes != [(n, taxonomy.num_nodes), (n, taxonomy.num_levels), (n,)]:
             raise UserError(f"{path} does not fit {taxonomy}: logits, paths and indices are {shapes}.")
-        return cls(folder, card, taxonomy, paths, indices)
+        whole = (torch.int64, torch.int32)
+        if paths.dtype not in whole or indices.dtype not in whole or dtype not in _FLOATS:
+            raise UserError(f"{path} is no file of test logits: its numbers are of other kinds.")
+        if n and (paths.min() < -1 or paths.max() >= taxonomy.num_nodes or indices.min() < 0):
+            raise UserError(f"{path} does not fit {taxonomy}: it names nodes that there are not.")
+        return cls(folder, card, taxonomy, paths.long(), indices)
 
     def batches(self, size: int = 4096) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits ``[B, N]`` and true paths ``[B, L]``, ``size`` samples at a time: memory O(size·N)."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from hierfit.backbone.source import read_json
 from hierfit.errors import UserError
 
 
@@ -32,7 +32,10 @@ def merge(arguments: Sequence[str]) -> None:
         )
     if options.out.exists():
         raise UserError(f"{options.out} exists already", hint="Name a new folder.")
-    source = options.backbone or json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    facts, fault = read_json(config)
+    source = options.backbone or facts.get("base_model_name_or_path")
+    if not isinstance(source, str):
+        raise UserError(f"{config}: {fault or 'it names no backbone'}", hint="Name it: --backbone NAME.")
 
     import transformers
 

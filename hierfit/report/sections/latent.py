@@ -32,6 +32,8 @@ def section(evidence: Evidence) -> Section | Omitted:
     found = run.embeddings
     if found is None:
         return Omitted(TITLE, f"{run.card.row} left no embeddings; LatHAdapter with its hierarchy does.")
+    if len(found.nodes) != run.reading.taxonomy.num_nodes:
+        return Omitted(TITLE, f"the embeddings of {run.card.row} are of another tree.")
     kinds = _kinds(found, run)
     plane = to_plane({name: points for name, (points, _) in kinds.items()}, found.space)
     lengths = {name: points.norm(dim=1) for name, (points, _) in kinds.items()}

@@ -1,0 +1,111 @@
+"""Processes that torchrun or SLURM starts: one run, one voice, and the same end as one process alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from hierfit.cli import main
+from hierfit.report.card import ResultCard
+from hierfit.run.progress import STATE
+
+
+def free_port() -> int:
+    """Of this machine."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def start(command: Sequence[str | Path], variables: Mapping[str, object] = {}) -> subprocess.Popen[str]:
+    """A program whose two outputs come as one."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **{k: str(v) for k, v in variables.items()}}
+    return subprocess.Popen(
+        [sys.executable, "-m", *map(str, command)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def ended(*programs: subprocess.Popen[str], code: int = 0) -> str:
+    """What they have said when all have ended as they should."""
+    try:
+        said = "".join(program.communicate(timeout=240)[0] for program in programs)
+    finally:
+        for program in programs:
+            program.kill()
+    assert [program.returncode for program in programs] == [code] * len(programs), said
+    return said
+
+
+def fit(experiment: Path, folder: Path, **options: object) -> list[str]:
+    """The command line of a run."""
+    given = {"trainer.max_steps": 20, "trainer.val_check_interval": 10, **options}
+    return [
+        "hierfit", "fit", f"--config={experiment}", "--controls=null", f"--folder={folder}",
+        *(f"--{name}={value}" for name, value in given.items()),
+    ]  # fmt: skip
+
+
+def assert_as_alone(experiment: Path, folder: Path, **options: object) -> None:
+    """A run of several processes has the figures of one process."""
+    torch.set_num_threads(1)
+    main(fit(experiment, folder.with_name("alone"), **options)[1:])
+    cards = [ResultCard.read(path) for path in (folder, folder.with_name("alone"))]
+    for decoder, figures in cards[0].metrics.items():
+        assert cards[1].metrics[decoder] == pytest.approx(figures, abs=1e-6)
+    assert cards[0].val == pytest.approx(cards[1].val, abs=1e-6)
+    assert cards[0].cost["steps"] == cards[1].cost["steps"]
+
+
+def test_torchrun_stops_and_goes_on(experiment: Path, tmp_path: Path) -> None:
+    folder, steps = tmp_path / "two", {"trainer.max_steps": 200, "trainer.val_check_interval": 100}
+    torchrun = ["torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", "-m"]
+    command = [*torchrun, *fit(experiment, folder, save_every=0, **{"trainer.devices": 2}, **steps)]
+    program = start(command)
+    while not (folder / "checkpoints" / "last.ckpt").is_file() and program.poll() is None:
+        time.sleep(0.05)
+    program.send_signal(signal.SIGTERM)
+    said = ended(program, code=1)
+    assert said.count("stopped by SIGTERM after step ") == 1, said
+    assert '"begun"' in (folder / STATE).read_text()
+    said = ended(start(command))
+    assert said.count("goes on from step ") == 1
+    assert said.count("TICE (lower is better)") == 1
+    assert_as_alone(experiment, folder, **steps)
+    assert not list(folder.rglob("*last*.ckpt"))
+
+
+def test_two_nodes_of_torchrun(experiment: Path, tmp_path: Path) -> None:
+    port = free_port()
+    torchrun = ["torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1"]
+    command = fit(experiment, tmp_path / "two", **{"trainer.devices": 1, "trainer.num_nodes": 2})
+    nodes = [start([*torchrun, f"--master-port={port}", f"--node-rank={i}", "-m", *command]) for i in range(2)]
+    assert ended(*nodes).count("TICE (lower is better)") == 1
+    assert_as_alone(experiment, tmp_path / "two")
+
+
+def test_two_tasks_of_slurm(experiment: Path, tmp_path: Path) -> None:
+    """As srun starts them: Lightning's own reading of SLURM's variables."""
+    shared = {
+        "SLURM_JOB_ID": 7,
+        "SLURM_JOB_NAME": "hierfit",
+        "SLURM_NTASKS": 2,
+        "SLURM_NTASKS_PER_NODE": 2,
+        "SLURM_NNODES": 1,
+        "SLURM_NODELIST": "127.0.0.1",
+        "SLURM_NODEID": 0,
+        "MASTER_PORT": free_port(),
+    }
+    command = fit(experiment, tmp_path / "two", **{"trainer.devices": 2})
+    tasks = [start(command, {**shared, "SLURM_PROCID": i, "SLURM_LOCALID": i}) for i in range(2)]
+    assert ended(*tasks).count("TICE (lower is better)") == 1
+    assert_as_alone(experiment, tmp_path / "two")
