@@ -28,6 +28,8 @@ from hierfit.tensors import write_tensors
 
 FORMAT = "hierfit.features/1"
 
+_BLOCK = 1 << 16  # rows, or bytes
+
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _METADATA = ("format", "backbone", "logit_scale", "levels", "paths", "note")
@@ -171,7 +173,11 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
 
 def file_fingerprint(path: Path) -> str:
     """First 16 hex digits of the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            found.update(block)
+    return found.hexdigest()[:16]
 
 
 def _read_metadata(metadata: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
@@ -224,10 +230,14 @@ def _feature_problems(name: str, features: Tensor, shape: tuple[int, int]) -> li
     if features.dtype not in _FLOATS or tuple(features.shape) != shape:
         wanted = f"numbers of shape {list(shape)}"
         return [f"{name}: expected {wanted}, got {features.dtype} {list(features.shape)}"]
-    values = features.float()
-    finite = values.isfinite().all(-1)
-    faulty = (~finite).nonzero().squeeze(1).tolist()
-    empty = (finite & (values.abs().amax(-1) == 0)).nonzero().squeeze(1).tolist() if features.numel() else []
+    faulty: list[int] = []
+    empty: list[int] = []
+    for start in range(0, len(features), _BLOCK):  # a copy of all of them as float32 may not fit
+        values = features[start : start + _BLOCK].float()
+        finite = values.isfinite().all(-1)
+        faulty += (start + (~finite).nonzero().squeeze(1)).tolist()
+        if shape[1]:
+            empty += (start + (finite & (values.abs().amax(-1) == 0)).nonzero().squeeze(1)).tolist()
     return [
         f"{name}: {len(rows)} rows {what}, the first is row {rows[0]}"
         for rows, what in ((faulty, "hold NaN or infinity"), (empty, "are all zero"))

@@ -95,6 +95,11 @@ def cache_root(chosen: str | None) -> Path:
     return Path(chosen or os.environ.get("HIERFIT_CACHE") or "~/.cache/hierfit").expanduser()
 
 
+def cache_of(card: str, chosen: str | None, *what: str) -> VectorCache:
+    """Where the vectors of a data card are kept: ``what`` they are, and of which towers."""
+    return VectorCache(cache_root(chosen) / card / digest(VERSION, *what).hex())
+
+
 def _load(path: Path) -> tuple[list[bytes], Tensor] | None:
     try:
         with safe_open(path, framework="pt") as file:

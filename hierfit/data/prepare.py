@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hierfit.backbone import Backbone, encode_texts
 from hierfit.data.batch import Task
-from hierfit.data.cache import VERSION, VectorCache, cache_root, digest
+from hierfit.data.cache import VectorCache, cache_of, digest
 from hierfit.data.card import DataCard
 from hierfit.data.coarse import coarsened, depth_of
 from hierfit.data.encode import check, encode
@@ -104,16 +104,14 @@ def prepare(
     if backbone is None:
         raise UserError(f"card {card.name!r} holds pictures: data.backbone must name what encodes them")
     towers = Backbone.load(backbone).to(device)
-    caches = cache_root(cache_dir) / card.name
-    text_cache = VectorCache(caches / digest(VERSION, "text", towers.fingerprint).hex())
     texts = card.texts(table.taxonomy)
-    text = node_features(towers, texts, text_cache)
+    text = node_features(towers, texts, cache_of(card.name, cache_dir, "text", towers.fingerprint))
     if needs == "pixels":
         everything = [key for split in splits.values() for key in split.keys]
-        check(everything, table.images, VectorCache(caches / digest(VERSION, "checked").hex()), num_workers)
+        check(everything, table.images, cache_of(card.name, cache_dir, "checked"), num_workers)
     else:
-        cache = VectorCache(caches / digest(VERSION, "images", towers.fingerprint).hex())
-        splits = _encoded(splits, table.images, towers, cache, num_workers)
+        cache = cache_of(card.name, cache_dir, "images", towers.fingerprint)
+        splits = encoded(splits, table.images, towers, cache, num_workers)
     fingerprint = towers.fingerprint
     tree = stand_in(choice.tree, table.taxonomy, choice.seed, text)
     splits, told = _told(tree, choice, _on(tree, choice.tree, splits), seen)
@@ -209,10 +207,10 @@ def _prompts(tree: StandIn, texts: Sequence[Sequence[str]]) -> tuple[tuple[str, 
     return None if -1 in origin else tuple(tuple(texts[node]) for node in origin)
 
 
-def _encoded(
+def encoded(
     splits: dict[str, Split], images: Images, towers: Backbone, cache: VectorCache, num_workers: int
 ) -> dict[str, Split]:
-    """All splits in one go: one progress bar, and one list of all pictures that cannot be used."""
+    """Splits with their features, all in one go: one progress bar, and one list of all pictures that cannot be used."""
     everything = [key for split in splits.values() for key in split.keys]
     features = encode(everything, images, towers.preprocess, towers.encode_image, cache, num_workers, towers.device)
     parts = features.split([len(split) for split in splits.values()])

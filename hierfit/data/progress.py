@@ -1,7 +1,9 @@
-"""How far the work on many pictures is: a bar with pace and time left, in a terminal only."""
+"""How far the work on many pictures is: a bar with pace and time left in a terminal, lines in a log."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -18,12 +20,12 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed or 0:.0f} images/s")
 
 
-def with_progress(batches: Iterable[T], total: int, title: str, size: Callable[[T], int]) -> Iterator[T]:
+def with_progress(batches: Iterable[T], total: int | None, title: str, size: Callable[[T], int]) -> Iterator[T]:
     """The batches, with a bar on stderr that is gone afterwards.
 
     Args:
         batches: Finished pieces of the work.
-        total: Pictures in all of them.
+        total: Pictures in all of them; None if that is what is found out.
         title: Shown before the bar.
         size: Pictures in a batch.
     """
@@ -34,3 +36,30 @@ def with_progress(batches: Iterable[T], total: int, title: str, size: Callable[[
         for batch in batches:
             yield batch
             progress.advance(task, size(batch))
+
+
+def with_lines(batches: Iterable[T], total: int, size: Callable[[T], int], every: float = 30.0) -> Iterator[T]:
+    """The batches, with a line on stdout every so many seconds, where nobody sees a bar: in a log.
+
+    Args:
+        batches: Finished pieces of the work.
+        total: Pictures in all of them.
+        size: Pictures in a batch.
+        every: Seconds between lines.
+    """
+    quiet = sys.stderr.isatty()
+    done, started = 0, time.monotonic()
+    said = started
+    for batch in batches:
+        yield batch
+        done, now = done + size(batch), time.monotonic()
+        if not quiet and now - said >= every:
+            speed = done / (now - started)
+            print(f"{done:,} of {total:,} · {speed:.0f} images/s · {clock((total - done) / speed)} left", flush=True)
+            said = now
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03``."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

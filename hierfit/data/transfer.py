@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hierfit.backbone import Backbone
 from hierfit.data.batch import Task
-from hierfit.data.cache import VERSION, VectorCache, cache_root, digest
+from hierfit.data.cache import cache_of
 from hierfit.data.card import DataCard, load_card
 from hierfit.data.encode import check, encode
 from hierfit.data.prepare import Needs, Prepared, level_sizes, node_features
@@ -196,18 +196,17 @@ def _from_pictures(
 ) -> Target:
     # Towers of its own, as they came: the source's may have been trained by now.
     towers = Backbone.load(backbone).to(device)
-    caches = cache_root(cache_dir) / card.name
     split, images = table.splits["test"], table.images
     assert images is not None
     if needs == "pixels":
-        check(split.keys, images, VectorCache(caches / digest(VERSION, "checked").hex()), num_workers)
+        check(split.keys, images, cache_of(card.name, cache_dir, "checked"), num_workers)
     else:
-        cache = VectorCache(caches / digest(VERSION, "images", towers.fingerprint).hex())
+        cache = cache_of(card.name, cache_dir, "images", towers.fingerprint)
         features = encode(split.keys, images, towers.preprocess, towers.encode_image, cache, num_workers, device)
         split = replace(split, features=features)
     text, prompts = None, None
     if columns is None:
-        text_cache = VectorCache(caches / digest(VERSION, "text", towers.fingerprint).hex())
+        text_cache = cache_of(card.name, cache_dir, "text", towers.fingerprint)
         texts = card.texts(table.taxonomy)
         text = node_features(towers, texts, text_cache)
         prompts = tuple(map(tuple, texts))

@@ -267,12 +267,16 @@ def test_a_data_set_of_ones_own(at_home: Path, shop: Shop, capsys: pytest.Captur
             folder.mkdir(parents=True)
             for number in range(count):
                 small.images.load(next(keys)).save(folder / f"{number}.png")
-    check, fit = (shlex.split(command.text)[1:] for command in commands(page))
+    check, fit, *features = (shlex.split(command.text)[1:] for command in commands(page))
     cli.main(check)
     cli.main([*fit, *budget(shop.folder, at_home / "birds.yaml"), "--controls=null", f"--folder={at_home / 'run'}"])
     printed = capsys.readouterr().out
     assert "birds" in printed
     assert "species" in printed
+    for command in features:
+        if "SHARDS" not in command and "labels.csv" not in command:
+            cli.main(command)
+    assert {path.name for path in (at_home / "FOLDER").glob("t*.csv")} == {"train.csv", "test.csv", "text.csv"}
 
 
 def test_a_loop_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ class FakeTowers(nn.Module):
     logit_scale = 50.0
     source = "fake"
     fingerprint = "f" * 64
+    embed_dim = 8
 
     def __init__(self) -> None:
         super().__init__()

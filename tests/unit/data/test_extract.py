@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from hierfit.cli import main
 from hierfit.data.bundle import read_bundle
 from hierfit.data.extract.job import Job
-from hierfit.data.extract.sources import read_tar
+from hierfit.data.extract.sources import Part
+from hierfit.data.extract.tars import read_tar
 from hierfit.data.extract.writer import Planned, write_streaming
 
 
@@ -87,11 +88,11 @@ def test_a_killed_extraction_goes_on(
     extract(folder, tmp_path / "whole.safetensors", "--bad", "skip")
     encode, done = Job._encode, []
 
-    def dies_in_the_third(*args: object) -> int:
+    def dies_in_the_third(job: Job, part: Part, path: Path) -> Iterator[int]:
+        yield from encode(job, part, path.with_suffix(".half") if len(done) == 2 else path)
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(1)
-        return encode(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Job, "_encode", dies_in_the_third)
     with pytest.raises(SystemExit):
@@ -100,13 +101,24 @@ def test_a_killed_extraction_goes_on(
     assert not (tmp_path / "killed.safetensors").exists()
     capsys.readouterr()
     extract(folder, tmp_path / "killed.safetensors", "--bad", "skip")
-    assert "[3/6]" in capsys.readouterr().out.splitlines()[0]
+    assert "2 of 6 parts are there already" in capsys.readouterr().out
     whole, killed = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "killed"))
     assert whole.keys() == killed.keys()
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
     assert not list(tmp_path.glob(".*"))
-    extract(folder, tmp_path / "other.safetensors", "--dry-run", "--images", "2.7e6")
-    assert "2,700,000 images" in capsys.readouterr().out
+
+
+def test_a_dry_run_reckons_and_writes_nothing(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.safetensors"
+    extract(folder, out, "--dry-run", "--images", "2.7e6")
+    said = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "2,700,000" in said["images"]
+    speed, (hours, minutes, seconds) = float(said["measured"].split()[1]), map(int, said["time"].split()[1].split(":"))
+    assert 3600 * hours + 60 * minutes + seconds == pytest.approx(2.7e6 / speed, rel=0.05)
+    assert "679.8 MiB" in said["disk"]  # 128 numbers of 2 bytes and a label of 8, each
+    extract(folder, out, "--dry-run")
+    assert "images    15 " in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
 @pytest.mark.parametrize(
