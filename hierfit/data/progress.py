@@ -10,6 +10,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.progress import TimeRemainingColumn as Eta
+from rich.table import Column
 from rich.text import Text
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ def with_progress(batches: Iterable[T], total: int | None, title: str, size: Cal
         size: Pictures in a batch.
     """
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), Eta())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(Column(no_wrap=True)), Eta())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(title, total=total)
         for batch in batches:
