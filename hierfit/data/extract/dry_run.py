@@ -60,7 +60,7 @@ def dry_run(job: Job, source: Source, images: int | None, devices: int) -> list[
     decode = f"{job.workers} process{'es' * (job.workers != 1)} to decode" if job.workers else "decoding included"
     processes = "" if devices == 1 else f"; {devices} times that"
     return [
-        ("measured", f"{speed:.0f} images/s with {job.backbone}, over {seen} images"),
+        ("measured", f"{speed:.{0 if speed >= 10 else 1}f} images/s with {job.backbone}, over {seen} images"),
         ("on", f"{device}, {decode}{processes}"),
         ("images", f"{count:,}"),
         ("time", clock(count / speed / devices)),
