@@ -7,11 +7,13 @@ averaged over processes, as DDP does it. In one process everything here does not
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 def processes() -> int:
@@ -64,6 +66,15 @@ def gather_batch(share: Tensor) -> Tensor:
         return share
     whole: Tensor = _Gather.apply(share)
     return whole
+
+
+def of_all_processes(mine: T) -> list[T]:
+    """What each process holds, on every process, in their order: anything that can be pickled."""
+    if (world := processes()) == 1:
+        return [mine]
+    found: list[Any] = [None] * world
+    dist.all_gather_object(found, mine)
+    return found
 
 
 def share_of_work(total: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Where a run lies: ``runs/<experiment>/<time>-s<seed>/``, its controls in ``controls/<row>/`` inside."""
+"""Where a run lies: ``runs/<experiment>/<time>-s<seed>-<digest>/``, its controls in ``controls/<row>/`` inside."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from pathlib import Path
 from hierfit.run.settings import FILE as SETTINGS
 
 
-def new_run_folder(runs: Path, experiment: str, seed: int) -> Path:
-    """A folder name no run has used yet; nothing is created."""
-    trial = os.environ.get("WANDB_RUN_ID")  # several agents start trials in the same second
-    stamp = name = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), f"s{seed}", trial)))
+def new_run_folder(runs: Path, experiment: str, seed: int, digest: str = "") -> Path:
+    """A folder name no run has used yet; nothing is created.
+
+    Args:
+        runs: Where runs lie.
+        experiment: Its name.
+        seed: Its seed.
+        digest: What it computes; the name holds its start, for runs of other settings that begin in the same second.
+    """
+    trial = os.environ.get("WANDB_RUN_ID")  # agents may draw the same settings in the same second, too
+    stamp = name = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), f"s{seed}", digest[:4], trial)))
     attempt = 1
     while (runs / experiment / name).exists():
         attempt += 1

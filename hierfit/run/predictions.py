@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -15,6 +13,7 @@ from hierfit.atomic import whole_file
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import datamodule_of
 from hierfit.decoding import best_path, level_log_softmax
+from hierfit.losses.whole_batch import of_all_processes
 from hierfit.methods.base import method_of
 from hierfit.taxonomy import Taxonomy
 
@@ -24,12 +23,12 @@ FILE = "predictions.csv"
 class WritePredictions(Callback):
     """Writes ``predictions.csv``: for each sample its best path, and the probability of each node on it.
 
-    Decoded with best path, so every row is a path of the tree. One process only.
+    Decoded with best path, so every row is a path of the tree. The rows of all processes, in the split's order.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._batches: list[tuple[Tensor, Tensor]] = []
+        self._rows: dict[int, list[str]] = {}
 
     def on_predict_batch_end(
         self,
@@ -40,26 +39,29 @@ class WritePredictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collects one batch."""
+        """Collects the rows of one batch."""
         assert isinstance(batch, Batch)
-        self._batches.append((outputs.cpu(), batch.indices.cpu()))
+        rows = _rows(outputs.cpu(), method_of(pl_module).taxonomy.to("cpu"))
+        self._rows.update(zip(batch.indices.tolist(), rows, strict=True))
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the file, whole or not at all."""
-        logits, indices = (torch.cat(column) for column in zip(*self._batches, strict=True))
-        keys = [datamodule_of(trainer).test_keys[i] for i in indices.tolist()]
-        taxonomy = method_of(pl_module).taxonomy.to("cpu")
+        parts = of_all_processes(self._rows)
+        if not trainer.is_global_zero:
+            return
+        keys, taxonomy = datamodule_of(trainer).test_keys, method_of(pl_module).taxonomy
         with whole_file(self.folder / FILE) as draft, draft.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["sample", *(c for level in taxonomy.levels for c in (level, f"p({level})"))])
-            writer.writerows(_rows(keys, logits, taxonomy))
+            rows = sorted(item for part in parts for item in part.items())
+            writer.writerows([keys[index], *row] for index, row in rows)
 
 
-def _rows(keys: Sequence[str], logits: Tensor, taxonomy: Taxonomy) -> list[list[str]]:
+def _rows(logits: Tensor, taxonomy: Taxonomy) -> list[list[str]]:
     paths = best_path(logits, taxonomy)
     chances = level_log_softmax(logits, taxonomy).exp().gather(1, paths.clamp_min(0))
     rows = []
-    for key, path, chance in zip(keys, paths.tolist(), chances.tolist(), strict=True):
+    for path, chance in zip(paths.tolist(), chances.tolist(), strict=True):
         cells = ([taxonomy.names[v], f"{p:.4f}"] if v >= 0 else ["", ""] for v, p in zip(path, chance, strict=True))
-        rows.append([key, *(c for cell in cells for c in cell)])
+        rows.append([c for cell in cells for c in cell])
     return rows

@@ -156,7 +156,7 @@ def find_run(folder: Path | None, runs: Path, experiment: str, seed: int, digest
             run = _met(Run(folder, digest)) if resume else Run(folder, digest)
             return run if run.stage != "done" else Run(folder, digest)
         unfinished = _unfinished(runs / experiment, digest) if resume else None
-        return unfinished or Run(new_run_folder(runs, experiment, seed), digest)
+        return unfinished or Run(new_run_folder(runs, experiment, seed, digest), digest)
 
     run = agreed(choose)
     if folder is None:

@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from lightning import Callback, LightningModule, Trainer
 
+from hierfit.losses.whole_batch import of_all_processes
 from hierfit.run.curves import Curves
 from hierfit.run.progress import Run
 
@@ -98,11 +99,10 @@ class SaveProgress(Callback):
         """Generators of every process, and rows of the curves; only in ``last.ckpt``."""
         if not self._saving:
             return {}
-        states: list[Any] = [_generators()]
-        if dist.is_initialized() and dist.get_world_size() > 1:
-            states = [None] * dist.get_world_size()
-            dist.all_gather_object(states, _generators())
-        return {"generators": states, "rows": len(self.curves.rows) if self.curves is not None else 0}
+        return {
+            "generators": of_all_processes(_generators()),
+            "rows": len(self.curves.rows) if self.curves is not None else 0,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Notes where the run was; it is there again before the first batch."""

@@ -42,7 +42,7 @@ from hierfit.run.saving import SaveProgress
 from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
-from hierfit.run.together import check_strategy, end_with_parent, is_child
+from hierfit.run.together import check_launch, check_strategy, end_with_parent, is_child
 from hierfit.run.wandb_run import WandbRun, ended_as_it_ends
 
 KEYS: dict[str, tuple[Any, Any, str]] = {
@@ -143,6 +143,7 @@ class Session(LightningCLI):
         config.data.needs = method.needs
         if self.subcommand not in ("fit", "test"):
             config.data.targets = None  # only these test on them
+        check_launch(config.trainer.devices, config.trainer.num_nodes)
         config.trainer.enable_model_summary = False
         if config.trainer.enable_progress_bar is None:
             config.trainer.enable_progress_bar = sys.stdout.isatty()

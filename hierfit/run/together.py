@@ -38,10 +38,17 @@ def end_with_parent() -> None:
 
 
 def launched() -> ClusterEnvironment | None:
-    """What has started the processes, if not this program."""
+    """What has started the processes, if not this program.
+
+    Raises:
+        UserError: SLURM was asked for them in a way that Lightning does not know.
+    """
     for kind in (TorchElasticEnvironment, SLURMEnvironment):
         if kind.detect():
-            return kind()
+            try:
+                return kind()
+            except RuntimeError as error:
+                raise UserError(str(error).split(" HINT: ")[0], hint="Give sbatch --ntasks-per-node.") from error
     return None
 
 
@@ -71,6 +78,32 @@ def check_strategy(strategy: str | Strategy) -> None:
             hint="For towers that are large for one device, HierLoRA has --model.shard=true (FSDP2). Other methods "
             "train on features: they have nothing large to shard.",
         )
+
+
+def check_launch(devices: object, nodes: int) -> None:
+    """Refuses a number of devices and nodes that is not the number of processes torchrun or SLURM has started.
+
+    Each would train alone, or wait for others that never come.
+
+    Args:
+        devices: Of each node, as the trainer's key has it; what only the trainer can count is not looked at.
+        nodes: Of the trainer, too.
+
+    Raises:
+        UserError: Says what to give.
+    """
+    if (where := launched()) is None:
+        return
+    each = len(devices) if isinstance(devices, list) else devices
+    if not isinstance(each, int) or each < 1 or each * nodes == where.world_size():
+        return
+    name = "torchrun has" if isinstance(where, TorchElasticEnvironment) else "SLURM has"
+    raise UserError(
+        f"{name} started {where.world_size()} processes, "
+        f"but trainer.devices is {devices} and trainer.num_nodes {nodes}",
+        hint="Give --trainer.devices (processes of each node) and --trainer.num_nodes as they were started. "
+        "Under SLURM, start one process a device: srun with --ntasks-per-node.",
+    )
 
 
 def agreed(choose: Callable[[], T]) -> T:

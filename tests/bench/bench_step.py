@@ -48,6 +48,9 @@ def main() -> int:
     ]
     regulariser = ratio(taken["LatHAdapter"], taken["LatHAdapter, λ=0"])
     claims.append(Claim("LatHAdapter's step with its regulariser ÷ without", regulariser, 2.0))
+    pairs = zip(taken["linear probe"], taken["linear probe, by hand"], strict=True)
+    added = spread([1e3 * (lightning - bare) for lightning, bare in pairs])
+    claims.append(Claim("  what Lightning and hierfit's callbacks add to a step", added, unit="ms"))
     claims += [Claim(f"  step: {way}", spread([1e3 * t for t in times]), unit="ms") for way, times in taken.items()]
     return report(claims)
 

@@ -23,7 +23,7 @@ from hierfit.inference.head import Growth, Head
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.losses.levels import deepest_label
 from hierfit.losses.objective import Objective
-from hierfit.losses.whole_batch import gather_batch
+from hierfit.losses.whole_batch import gather_batch, of_all_processes
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import CosineClassifier
 from hierfit.methods.lathadapter.attributes import SoftPrompts
@@ -204,13 +204,22 @@ class LatHAdapter(Method):
 
     @torch.no_grad()
     def on_test_batch_end(self, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Collects the points of every so many-th test image; with several processes, of the first one's share."""
-        if self.latent is None or not self.trainer.is_global_zero:
+        """Collects the points of every so many-th test image of this process's share."""
+        if self.latent is None:
             return
         step = math.ceil(len(datamodule_of(self.trainer).test_keys) / _IMAGES_KEPT)
         rows = batch.indices % step == 0
         points = self.latent.image_points(self.classifier.image_adapter(batch.inputs[rows]))
         self._shown.append((batch.indices[rows].cpu(), self.latent.loss.space.normal_coordinates(points).cpu()))
+
+    def on_test_epoch_end(self) -> None:
+        """Brings the points of all processes together, in the split's order."""
+        super().on_test_epoch_end()
+        if self._shown:
+            indices, points = (torch.cat(column) for column in zip(*self._shown, strict=True))
+            indices, points = (torch.cat(parts) for parts in zip(*of_all_processes((indices, points)), strict=True))
+            order = indices.argsort()
+            self._shown = [(indices[order], points[order])]
 
     @torch.no_grad()
     def write_artifacts(self, folder: Path) -> None:
@@ -218,7 +227,7 @@ class LatHAdapter(Method):
         if self.latent is None or not self._shown:
             return
         space, attributes = self.latent.loss.space, self.latent.attribute_points()
-        indices, images = (torch.cat(column) for column in zip(*self._shown, strict=True))
+        indices, images = self._shown[0]
         nodes = space.normal_coordinates(self.latent.node_points(self.classifier.nodes()))
         kept = None if attributes is None else space.normal_coordinates(attributes)
         Embeddings(space, nodes, images, indices, kept).write(folder)

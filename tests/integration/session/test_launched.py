@@ -109,3 +109,34 @@ def test_two_tasks_of_slurm(experiment: Path, tmp_path: Path) -> None:
     tasks = [start(command, {**shared, "SLURM_PROCID": i, "SLURM_LOCALID": i}) for i in range(2)]
     assert ended(*tasks).count("TICE (lower is better)") == 1
     assert_as_alone(experiment, tmp_path / "two")
+
+
+def test_processes_the_trainer_does_not_expect_are_refused(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launches = {
+        "torchrun": {"TORCHELASTIC_RUN_ID": 1, "WORLD_SIZE": 2, "RANK": 0, "LOCAL_RANK": 0, "GROUP_RANK": 0},
+        "SLURM": {
+            "SLURM_JOB_ID": 7,
+            "SLURM_NTASKS": 2,
+            "SLURM_PROCID": 0,
+            "SLURM_LOCALID": 0,
+            "SLURM_NODEID": 0,
+            "SLURM_NTASKS_PER_NODE": 2,
+        },
+    }
+    for name, variables in launches.items():
+        with monkeypatch.context() as set_up:
+            for variable, value in variables.items():
+                set_up.setenv(variable, str(value))
+            with pytest.raises(SystemExit) as end:
+                main(fit(experiment, tmp_path / name)[1:])
+        assert end.value.code == 2
+        assert f"{name} has started 2 processes, but trainer.devices is 1" in capsys.readouterr().err
+        assert not (tmp_path / name).exists()
+    for variable, value in launches["SLURM"].items():
+        monkeypatch.setenv(variable, str(value))
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    with pytest.raises(SystemExit):
+        main(fit(experiment, tmp_path / "by tasks")[1:])
+    assert "Give sbatch --ntasks-per-node." in capsys.readouterr().err
