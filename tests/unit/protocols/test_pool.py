@@ -80,7 +80,7 @@ def test_folder_names_are_safe_and_tell_cells_apart() -> None:
 
 def test_a_cell_is_done_when_sealed_with_its_settings_and_readable(tmp_path: Path) -> None:
     mine = cell(runs=tmp_path)
-    card = ResultCard("r", "e", "M", 0, {}, {}, "val", ("a",), {})
+    card = ResultCard("r", "e", "M", 0, {"card": "toy"}, {"source": "tiny"}, "val", ("a",), {})
     assert state(mine) == "to do"
     clear(mine)
     card.write(mine.folder)
