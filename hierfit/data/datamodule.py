@@ -39,6 +39,8 @@ class HierarchicalDataModule(LightningDataModule):
             used.
         shots: Images a leaf to train on, drawn by `seed`; null trains on all.
         shots_policy: For leaves with fewer images: `error`, or `all` to take what there is.
+        coarse_shots: With `shots`, of each inner node so many images beside them that are labelled no finer; null takes
+            all, 0 none, which is said.
         val_shots: `coop`: validate on min(shots, 4) images a leaf, as CoOp does. `all`: on the whole of
             `val`.
         novel: Classes held back from training and validation, to be met in the test: `halves` of all leaves by
@@ -78,6 +80,7 @@ class HierarchicalDataModule(LightningDataModule):
         needs: Literal["features", "pixels"] = "features",
         shots: int | None = 16,
         shots_policy: Literal["error", "all"] = "error",
+        coarse_shots: int | None = 0,
         val_shots: Literal["coop", "all"] = "coop",
         novel: Novel | None = None,
         tree: Tree = "true",
@@ -94,9 +97,12 @@ class HierarchicalDataModule(LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        least = {"shots": 1, "seed": 0, "batch_size": 1, "eval_batch_size": 1, "keep_mib": 0, "num_workers": 0}
+        least = {"shots": 1, "seed": 0, "batch_size": 1, "eval_batch_size": 1} | dict.fromkeys(
+            ("coarse_shots", "keep_mib", "num_workers"), 0
+        )
         given = {
             "shots": shots,
+            "coarse_shots": coarse_shots,
             "seed": seed,
             "batch_size": batch_size,
             "eval_batch_size": eval_batch_size,
@@ -125,7 +131,7 @@ class HierarchicalDataModule(LightningDataModule):
             train_level = None
         self.target_cards = target_cards(self.card, targets or {})
         self.root, self.backbone, self.needs = root, backbone, needs
-        self.choice = Choice(shots, seed, shots_policy, val_shots, novel, tree, train_level)
+        self.choice = Choice(shots, seed, shots_policy, val_shots, novel, tree, train_level, coarse_shots)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
         self.num_workers = min(available_cores(), 8) if num_workers is None else num_workers
         self.augment, self.crop_area, self.keep_mib = augment, crop_area, keep_mib
@@ -142,6 +148,12 @@ class HierarchicalDataModule(LightningDataModule):
         self._prepare()
         # Now, not after training: who waited for that should not learn then that a target's root is wrong.
         _ = self.targets
+        if stage == "fit" and self.trainer is not None and self.trainer.is_global_zero:
+            if left_out := self._prepare().coarse_left_out:
+                print(
+                    f"data.shots draws of leaves: {left_out} training images that are labelled no finer than an inner "
+                    "node are left out. --data.coarse_shots=null takes them too, a number so many of each node."
+                )
 
     def _prepare(self) -> Prepared:
         if self._prepared is None:

@@ -16,7 +16,7 @@ from hierfit.data.card import DataCard
 from hierfit.data.coarse import coarsened, depth_of
 from hierfit.data.encode import check, encode
 from hierfit.data.novel import Novel, novel_leaves, seen_nodes
-from hierfit.data.splits import ShotsPolicy, draw_fingerprint, training_split, validation_split
+from hierfit.data.splits import ShotsPolicy, coarse_left_out, draw_fingerprint, training_split, validation_split
 from hierfit.data.table import Images, Split, Table, read_table
 from hierfit.data.text import class_means
 from hierfit.data.trees import StandIn, Tree, stand_in
@@ -38,6 +38,7 @@ class Choice:
     novel: Novel | None = None
     tree: Tree = "true"
     train_level: str | None = None
+    coarse_shots: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Prepared:
         task: What a method may know.
         backbone: What made the features, or encodes them.
         fingerprint: Hash of its weights and preprocessing before training; for a file of features, of it.
+        coarse_left_out: Training samples that the draw left out because no leaf is known of them.
     """
 
     table: Table
@@ -60,6 +62,7 @@ class Prepared:
     task: Task
     backbone: str
     fingerprint: str
+    coarse_left_out: int
 
 
 def prepare(
@@ -94,13 +97,14 @@ def prepare(
     seen = torch.ones(table.taxonomy.num_nodes, dtype=torch.bool)
     if choice.novel is not None:
         seen = seen_nodes(table.taxonomy, novel_leaves(table.taxonomy, choice.novel))
-    splits = {"train": training_split(table, choice.shots, choice.seed, choice.shots_policy, seen)}
+    train = training_split(table, choice.shots, choice.seed, choice.shots_policy, seen, choice.coarse_shots)
+    left_out, splits = coarse_left_out(table, train, choice.shots, seen), {"train": train}
     if "val" in table.splits:
         shots = choice.shots if choice.val_shots == "coop" else None
-        splits["val"] = validation_split(table, shots, choice.seed, seen)
+        splits["val"] = validation_split(table, shots, choice.seed, seen, choice.coarse_shots)
     splits["test"] = table.splits["test"]
     if table.images is None:
-        return _from_features(card, table, splits, seen, needs, choice)
+        return _from_features(card, table, splits, seen, needs, choice, left_out)
     if backbone is None:
         raise UserError(f"card {card.name!r} holds pictures: data.backbone must name what encodes them")
     towers = Backbone.load(backbone).to(device)
@@ -117,7 +121,7 @@ def prepare(
     splits, told = _told(tree, choice, _on(tree, choice.tree, splits), seen)
     prompts = _prompts(tree, texts)
     task = _task(tree, splits, told, tree.text(text), "prompts", prompts, towers.logit_scale, towers.cpu())
-    return Prepared(table, tree, splits, task, backbone, fingerprint)
+    return Prepared(table, tree, splits, task, backbone, fingerprint, left_out)
 
 
 def node_features(backbone: Backbone, texts: Sequence[Sequence[str]], cache: VectorCache) -> Tensor:
@@ -133,7 +137,13 @@ def node_features(backbone: Backbone, texts: Sequence[Sequence[str]], cache: Vec
 
 
 def _from_features(
-    card: DataCard, table: Table, splits: dict[str, Split], seen: Tensor, needs: Needs, choice: Choice
+    card: DataCard,
+    table: Table,
+    splits: dict[str, Split],
+    seen: Tensor,
+    needs: Needs,
+    choice: Choice,
+    left_out: int,
 ) -> Prepared:
     if needs == "pixels":
         raise UserError(
@@ -157,7 +167,7 @@ def _from_features(
         assert train.features is not None
         text, source = class_means(train.features, tree.taxonomy.paths(train.nodes), tree.taxonomy), "class means"
     task = _task(tree, splits, told, text, source, None, encoded.logit_scale, None)
-    return Prepared(table, tree, splits, task, encoded.backbone, encoded.fingerprint)
+    return Prepared(table, tree, splits, task, encoded.backbone, encoded.fingerprint, left_out)
 
 
 def _on(tree: StandIn, kind: Tree, splits: dict[str, Split]) -> dict[str, Split]:
@@ -170,9 +180,10 @@ def _on(tree: StandIn, kind: Tree, splits: dict[str, Split]) -> dict[str, Split]
     lost = {name: int(((moved[name].nodes < 0) & (split.nodes >= 0)).sum()) for name, split in splits.items()}
     if any(lost.values()):
         raise UserError(
-            f"data.tree: {kind}: samples are labelled at inner nodes, which only the data set's own tree has",
+            f"data.tree: {kind}: samples are labelled at inner nodes, and no node of another tree has the same leaves below",
             [f"{name}: {count} of {len(splits[name])} samples" for name, count in lost.items() if count],
-            "Other trees can be tried on samples that are labelled at leaves.",
+            "Other trees can be tried on samples that are labelled at leaves: with data.shots, train on no others "
+            "(data.coarse_shots: 0); from test, leave the others out (leave_out in the card).",
         )
     return moved
 
@@ -244,8 +255,12 @@ def _task(
 
 def _protocol(choice: Choice) -> str:
     if choice.train_level is not None:
-        return f"labels down to {choice.train_level}"
-    return "all classes" if choice.novel is None else f"novel {choice.novel}"
+        said = f"labels down to {choice.train_level}"
+    else:
+        said = "all classes" if choice.novel is None else f"novel {choice.novel}"
+    if choice.shots is None or choice.coarse_shots == 0:
+        return said
+    return f"{said}, {'all' if choice.coarse_shots is None else choice.coarse_shots} labelled at each inner node"
 
 
 def level_sizes(taxonomy: Taxonomy) -> dict[str, int]:

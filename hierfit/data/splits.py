@@ -18,7 +18,12 @@ ShotsPolicy = Literal["error", "all"]
 
 
 def training_split(
-    table: Table, shots: int | None, seed: int, policy: ShotsPolicy = "error", seen: Tensor | None = None
+    table: Table,
+    shots: int | None,
+    seed: int,
+    policy: ShotsPolicy = "error",
+    seen: Tensor | None = None,
+    coarse_shots: int | None = 0,
 ) -> Split:
     """What to train on.
 
@@ -29,6 +34,7 @@ def training_split(
         policy: What to do for leaves with fewer images: stop, or take all they have.
         seen: Nodes that may be trained on ``[N]`` bool; None for all. Samples known only to an inner node count as
             seen where all leaves below it are.
+        coarse_shots: See `draw`.
 
     Raises:
         UserError: Lists the leaves with fewer than `shots` images; or the ready draws there are, when the
@@ -51,15 +57,27 @@ def training_split(
     split = _only(table.splits["train"], table.taxonomy, seen)
     if shots is None:
         return split
-    rows = draw(split, table.taxonomy, shots, seed, policy, seen)
+    rows = draw(split, table.taxonomy, shots, seed, policy, seen, coarse_shots)
     if not len(rows):
         raise UserError(
-            "no training image has the label of a leaf, so none can be drawn", hint="Set data.shots to null."
+            "no training image has the label of a leaf, so none can be drawn",
+            hint="Set data.shots to null, or data.coarse_shots to null or a number.",
         )
     return split.select(rows)
 
 
-def validation_split(table: Table, shots: int | None, seed: int, seen: Tensor | None = None) -> Split:
+def coarse_left_out(table: Table, taken: Split, shots: int | None, seen: Tensor) -> int:
+    """How many samples a draw for training has left out because no leaf is known of them."""
+    if shots is None or f"train{shots}" in table.splits:
+        return 0
+    inner = table.taxonomy.num_children > 0
+    full = _only(table.splits["train"], table.taxonomy, seen)
+    return sum(int(((split.nodes >= 0) & inner[split.nodes]).sum()) * sign for split, sign in ((full, 1), (taken, -1)))
+
+
+def validation_split(
+    table: Table, shots: int | None, seed: int, seen: Tensor | None = None, coarse_shots: int | None = 0
+) -> Split:
     """What to select on, of a data set with a split ``val``.
 
     Args:
@@ -68,9 +86,11 @@ def validation_split(table: Table, shots: int | None, seed: int, seen: Tensor | 
             there is of a leaf; None takes all.
         seed: Of the draw.
         seen: Nodes that may be selected on ``[N]`` bool, None for all: classes held back from training are not.
+        coarse_shots: As in training, and by the same rule at most 4 of a node.
     """
     split = _only(table.splits["val"], table.taxonomy, seen)
-    rows = None if shots is None else draw(split, table.taxonomy, min(shots, 4), seed, "all")
+    coarse = 4 if coarse_shots is None else min(coarse_shots, 4)
+    rows = None if shots is None else draw(split, table.taxonomy, min(shots, 4), seed, "all", coarse_shots=coarse)
     return split if rows is None or not len(rows) else split.select(rows)
 
 
@@ -81,33 +101,43 @@ def draw(
     seed: int,
     policy: ShotsPolicy = "error",
     seen: Tensor | None = None,
+    coarse_shots: int | None = 0,
 ) -> Tensor:
-    """Rows of K samples a leaf, ascending ``[≤ K·C]``.
+    """Rows of K samples a leaf, ascending, and of some known only to an inner node beside them.
 
-    Samples are ranked within their leaf by a hash of seed and key. So the draw depends on nothing else –
-    not on the method, the order of files, other leaves or a library's generator – and K shots are among the
+    Samples are ranked within their node by a hash of seed and key. So the draw depends on nothing else –
+    not on the method, the order of files, other nodes or a library's generator – and K shots are among the
     first of K + 1.
 
-    Drawing is a matter of leaves: samples known only to an inner node stand in no leaf and are not drawn.
+    Args:
+        split: What to draw from.
+        taxonomy: Its tree.
+        shots: K.
+        seed: Of the draw.
+        policy: See `training_split`.
+        seen: Nodes whose leaves must have K ``[N]`` bool; None for all.
+        coarse_shots: At most so many of each inner node, of the samples labelled no finer; None for all of them.
 
     Raises:
         UserError: With policy ``error``, lists every leaf with fewer than `shots` samples.
     """
-    leaf = torch.where(split.nodes >= 0, taxonomy.leaf_index[split.nodes], -1).numpy()
-    counts = np.bincount(leaf[leaf >= 0], minlength=taxonomy.num_leaves)
+    nodes, leaves = split.nodes.numpy(), taxonomy.leaves.numpy()
+    counts = np.bincount(nodes[nodes >= 0], minlength=taxonomy.num_nodes)
     wanted = True if seen is None else seen[taxonomy.leaves].numpy()
-    short = np.flatnonzero((counts < shots) & wanted)
+    short = np.flatnonzero((counts[leaves] < shots) & wanted)
     if len(short) and policy == "error":
         raise UserError(
             f"data.shots is {shots}, but {len(short)} of {taxonomy.num_leaves} leaves have fewer images",
-            [f"{taxonomy.full_name(int(taxonomy.leaves[c]))}: {counts[c]}" for c in short],
+            [f"{taxonomy.full_name(leaf)}: {counts[leaf]}" for leaf in leaves[short].tolist()],
             "Lower data.shots, or set data.shots_policy to all: such leaves then give all they have.",
         )
     lots = np.array([_lot(seed, key) for key in split.keys], dtype=np.uint64)
-    order = np.lexsort((lots, leaf))
-    order = order[leaf[order] >= 0]
+    order = np.lexsort((lots, nodes))
+    order = order[nodes[order] >= 0]
     rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return torch.from_numpy(np.sort(order[rank < shots]))
+    most = np.full(taxonomy.num_nodes, len(order) if coarse_shots is None else coarse_shots)
+    most[leaves] = shots
+    return torch.from_numpy(np.sort(order[rank < most[nodes[order]]]))
 
 
 def draw_fingerprint(keys: Iterable[str]) -> str:

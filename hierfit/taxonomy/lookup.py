@@ -124,7 +124,8 @@ class Lookup:
                 problem = f"{key!r} is no name in the tree{speller.did_you_mean(key)}"
             else:
                 above = f"below {' / '.join(path[:steps])!r}" if steps else "among the roots"
-                guess = speller.did_you_mean(path[steps])
+                elsewhere = [node for node, name in enumerate(self._names) if name == path[steps]]
+                guess = f"; it is {self._list(elsewhere)}" if elsewhere else speller.did_you_mean(path[steps])
                 problem = f"{' / '.join(path)!r}: there is no {path[steps]!r} {above}{guess}"
             problems.append(problem if count == 1 else f"{problem} ({count} times)")
         return problems

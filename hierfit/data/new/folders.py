@@ -9,6 +9,7 @@ from pathlib import Path
 from hierfit.data.layouts.image_folder import pictures_below
 from hierfit.data.new.found import Found, Wishes, split_of, tested, tree_of
 from hierfit.errors import UserError
+from hierfit.taxonomy import Taxonomy
 
 
 def from_folders(root: Path, wishes: Wishes) -> Found:
@@ -58,12 +59,26 @@ def from_folders(root: Path, wishes: Wishes) -> Found:
             f"no picture of {root} lies in the folder of a class",
             hint="Put each class's pictures into a folder of its name, or write a table of path and label.",
         )
+    if wishes.taxonomy is not None:
+        _name_innermost(layout, labelled, wishes.taxonomy, remarks)
+    elif all(len(path) == 1 for path in labelled):
+        remarks.append("The folders of classes do not nest: this is no tree yet. --taxonomy FILE gives one.")
     inner = {path[:depth] for path in labelled for depth in range(1, len(path))}
     if coarse := sum(path in inner for path in labels):
         remarks.append(
             f"{coarse} pictures lie beside folders of finer classes: they are labelled with the coarser class."
         )
     return Found(layout, tree_of(labelled, wishes), remarks, strays)
+
+
+def _name_innermost(
+    layout: dict[str, object], labelled: Sequence[tuple[str, ...]], tree: Taxonomy, remarks: list[str]
+) -> None:
+    """Where folders do not nest as the tree does, the innermost one's name is looked for in all of it."""
+    if not {path[0] for path in labelled}.isdisjoint(tree.names[: tree.level_sizes[0]]):
+        return
+    layout["labels"] = "name"
+    remarks.append("Folders do not nest as the tree does: the innermost one's name is the class, wherever it stands.")
 
 
 def _refuse_splits_below(root: Path, parts: Sequence[tuple[str, ...]]) -> None:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierfit.data.splits import draw, draw_fingerprint, training_split, validation_split
+from hierfit.data.splits import coarse_left_out, draw, draw_fingerprint, training_split, validation_split
 from hierfit.data.table import Split, Table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -76,8 +76,27 @@ def test_coarse_labels_are_not_drawn_but_used_without_shots() -> None:
     assert (TREE.leaf_index[taken.nodes] >= 0).all()
     table = Table(TREE, {"train": split})
     assert len(training_split(table, None, 0)) == 13
+    everything = torch.ones(TREE.num_nodes, dtype=torch.bool)
+    assert coarse_left_out(table, taken, 2, everything) == 4
+    assert coarse_left_out(table, split, None, everything) == 0
     with pytest.raises(UserError, match="no training image has the label of a leaf"):
         training_split(Table(TREE, {"train": make_split({"a": 4})}), 2, 0, "all")
+
+
+@pytest.mark.parametrize(("wanted", "found"), [(0, 0), (1, 1), (3, 3), (9, 4), (None, 4)])
+def test_coarse_labels_are_drawn_beside_the_leaves(wanted: int | None, found: int) -> None:
+    table = Table(TREE, {name: make_split({"x": 3, "y": 3, "b": 3, "a": 4}, name) for name in ("train", "val")})
+    for taken in (
+        training_split(table, 2, 0, coarse_shots=wanted),
+        validation_split(table, 2, 0, coarse_shots=wanted),
+    ):
+        assert torch.bincount(taken.nodes, minlength=4)[TREE.resolve(["x", "y", "b", "a"])].tolist() == [2, 2, 2, found]
+    # The leaves' images are those of the draw without coarse ones.
+    train = table.splits["train"]
+    of_leaves = {key for key in training_split(table, 2, 0, coarse_shots=wanted).keys if "/a/" not in key}
+    assert of_leaves == drawn(train, 2, 0)
+    everything = torch.ones(TREE.num_nodes, dtype=torch.bool)
+    assert coarse_left_out(table, training_split(table, 2, 0, coarse_shots=wanted), 2, everything) == 4 - found
 
 
 def test_ready_draws_go_first_whatever_the_seed() -> None:
