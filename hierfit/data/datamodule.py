@@ -148,12 +148,12 @@ class HierarchicalDataModule(LightningDataModule):
         self._prepare()
         # Now, not after training: who waited for that should not learn then that a target's root is wrong.
         _ = self.targets
-        if stage == "fit" and self.trainer is not None and self.trainer.is_global_zero:
-            if left_out := self._prepare().coarse_left_out:
-                print(
-                    f"data.shots draws of leaves: {left_out} training images that are labelled no finer than an inner "
-                    "node are left out. --data.coarse_shots=null takes them too, a number so many of each node."
-                )
+        first = self.trainer is not None and self.trainer.is_global_zero
+        if stage == "fit" and first and (left_out := self._prepare().coarse_left_out):
+            print(
+                f"data.shots draws images of leaves: {left_out} that are labelled to an inner node only are left out. "
+                "--data.coarse_shots=null takes them too, a number so many of each node."
+            )
 
     def _prepare(self) -> Prepared:
         if self._prepared is None:

@@ -180,7 +180,8 @@ def _on(tree: StandIn, kind: Tree, splits: dict[str, Split]) -> dict[str, Split]
     lost = {name: int(((moved[name].nodes < 0) & (split.nodes >= 0)).sum()) for name, split in splits.items()}
     if any(lost.values()):
         raise UserError(
-            f"data.tree: {kind}: samples are labelled at inner nodes, and no node of another tree has the same leaves below",
+            f"data.tree: {kind}: samples are labelled at inner nodes, and no node of another tree has the same "
+            "leaves below it",
             [f"{name}: {count} of {len(splits[name])} samples" for name, count in lost.items() if count],
             "Other trees can be tried on samples that are labelled at leaves: with data.shots, train on no others "
             "(data.coarse_shots: 0); from test, leave the others out (leave_out in the card).",

@@ -44,12 +44,23 @@ def percent(value: Any) -> str:
     return "–" if value is None else f"{100.0 * value:.2f}"
 
 
-def result_table(cards: Sequence[ResultCard]) -> Table:
+def result_table(cards: Sequence[ResultCard], console: Console) -> Table:
     """A table of cards that share their levels; all figures in %.
+
+    Where it is too wide, headers of several words take several lines, and only then do names of rows.
 
     Args:
         cards: One a row, in the order shown.
+        console: Where it is to fit.
     """
+    for broken in (False, True):
+        table = _table(cards, broken)
+        if console.measure(table).maximum < console.width:  # rich says the width where a table would be wider
+            break
+    return table
+
+
+def _table(cards: Sequence[ResultCard], broken: bool) -> Table:
     columns, levels = list(COLUMNS), cards[0].levels
     if holds_classes_back(cards):
         columns = [*NOVEL_COLUMNS, *((f"H {level}", "base_to_novel", f"h/{level}") for level in levels[:-1])]
@@ -58,7 +69,8 @@ def result_table(cards: Sequence[ResultCard]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", overflow="fold")
     for header, _, _ in columns:
-        table.add_column(header, justify="right", overflow="fold")
+        lines = header.replace(" ", "\n", 1) if broken else header
+        table.add_column(lines, justify="right", overflow="fold", vertical="bottom")
     for card in cards:
         figures = [card.metrics.get(decoder, {}).get(metric) for _, decoder, metric in columns]
         table.add_row(card.row, *map(percent, figures))
@@ -86,8 +98,8 @@ def print_results(cards: Sequence[ResultCard], console: Console | None = None) -
     """Prints what was measured on what, the table, and how to read it."""
     console = console or Console()
     console.print()
-    console.print(describe(cards[-1]), style="dim", highlight=False)
-    console.print(result_table(cards))
+    console.print(describe(cards[-1]), style="dim", highlight=False, soft_wrap=True)
+    console.print(result_table(cards, console))
     console.print(
         _NOVEL_LEGEND if holds_classes_back(cards) else _LEGEND,
         style="dim",

@@ -47,16 +47,24 @@ def check_settings(arguments: Sequence[str], own_keys: Mapping[str, object]) -> 
         UserError: Names every unknown key with the nearest known one, and every value of a wrong type.
     """
     problems: list[str] = []
+    hint = ""
     settings = list(given_settings(arguments, problems))
+    if without := [i for i, s in enumerate(settings) if s.key == "controls" and s.value is None]:
+        # What files said of them before lapses.
+        settings = [s for i, s in enumerate(settings) if i > without[-1] or not s.key.startswith("controls")]
     controls = {s.key.split(".", 2)[1] for s in settings if s.key.startswith("controls.")}
     problems += faults([s for s in settings if not s.key.startswith("controls")], own_keys)
     for row in sorted(controls):
         prefix = f"controls.{row}."
         changed = [Setting(s.key.removeprefix(prefix), s.value, s.place) for s in settings if s.key.startswith(prefix)]
-        inherited = [s for s in settings if s.key == "model.class_path"]
-        problems += faults(changed, own_keys, inherited)
+        named = [s for s in settings if s.key in ("model", "model.class_path") and isinstance(s.value, str)]
+        # A control starts from the method that is named last; keys of those before it are not known to it.
+        found = faults(changed, own_keys, named[-1:])
+        if found and len(named) > 1:
+            hint = "The controls are those of another method: --controls=null leaves them out."
+        problems += found
     if problems:
-        raise UserError("The configuration cannot be used.", list(dict.fromkeys(problems)))
+        raise UserError("The configuration cannot be used.", list(dict.fromkeys(problems)), hint)
 
 
 def faults(settings: Sequence[Setting], own_keys: Mapping[str, object], inherited: Sequence[Setting] = ()) -> list[str]:
@@ -79,14 +87,14 @@ def faults(settings: Sequence[Setting], own_keys: Mapping[str, object], inherite
         group, _, rest = setting.key.partition(".")
         rest = rest.removeprefix("init_args.")
         if group not in groups:
-            known, name = own_keys, group
+            known, name = {**own_keys, **groups}, group
         elif not rest or (group == "model" and (rest == "class_path" or not named)):
             continue
         else:
             known, name = groups[group], rest.partition(".")[0]
         if name not in known:
             problems.append(f"{setting.place}: {setting.key}: unknown key{nearest(name, known)}")
-        elif "." not in rest and (wanted := _misfit(setting.value, known[name])):
+        elif "." not in rest and (wanted := _misfit(setting.value, known[name], setting.place)):
             problems.append(f"{setting.place}: {setting.key}: expected {wanted}, got {setting.value!r}")
     return problems
 
@@ -161,7 +169,7 @@ def _keys(owner: type) -> dict[str, object]:
     return {name: typed.get(name, object) for name in named}
 
 
-def _misfit(value: object, hint: object) -> str | None:
+def _misfit(value: object, hint: object, place: str) -> str | None:
     """What was expected, or None when the value fits or its type is not a simple one."""
     if isinstance(value, str) and "${" in value:
         return None
@@ -178,9 +186,10 @@ def _misfit(value: object, hint: object) -> str | None:
         elif option in _WORDS:
             if type(value) is option or (option is float and type(value) is int):
                 return None
-            if option is str and isinstance(value, (int, float)):
+            number = option is str and isinstance(value, (int, float))
+            if number and place == "command line":
                 return None  # `--data.root 2024` is meant as text
-            words.append(_WORDS[option])
+            words.append("text (in quotes)" if number else _WORDS[option])
         else:
             return None
     if type(None) in options:

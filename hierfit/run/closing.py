@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from textwrap import wrap
 
 from rich.console import Console
 from rich.markup import escape
 
 from hierfit.report.card import ResultCard
+
+_INDENT = len("Run folder  ")
 
 
 def shown(path: Path) -> str:
@@ -47,7 +50,9 @@ def print_closing(folder: Path, card: ResultCard, tracked: str | None = None, co
     trained, total = card.parameters["trainable"], card.parameters["total"]
     where, called = escape(shown(folder)), escape(program())
     share = f" ({100.0 * trained / total:.2f} % of {total:,})" if total else ""
-    lines = [f"[bold]Run folder[/]  {where}", f"            {' · '.join(n for n in _LEFT if (folder / n).exists())}"]
+    left = " · ".join(name for name in _LEFT if (folder / name).exists())
+    wrapped = wrap(left, max(console.width, 40) - _INDENT, break_long_words=False, break_on_hyphens=False)
+    lines = [f"[bold]Run folder[/]  {where}", *(" " * _INDENT + line for line in wrapped)]
     if trained:
         cost = (
             f"{trained:,} trained parameters{share}, {card.cost['steps']} steps in {card.cost['train_seconds']:.0f} s"
@@ -58,7 +63,8 @@ def print_closing(folder: Path, card: ResultCard, tracked: str | None = None, co
     lines += [
         f"[bold]Look[/]        {called} report {where}",
         f"[bold]Again[/]       {called} results {where}",
-        f"[bold]Next[/]        make train EXP={escape(card.experiment)} SEED={card.seed + 1}",
+        f"[bold]Next[/]        {called} fit --config {where}/config.yaml --seed_everything {card.seed + 1} "
+        f"--data.seed {card.seed + 1}",
     ]
     if (folder / "predictor").exists():
         lines.append(f"            {called} predict {where} IMAGE…")

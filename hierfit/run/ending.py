@@ -24,7 +24,8 @@ def said_plainly() -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        raise UserError(str(error)) from error
+        hint = "Name an experiment: --config experiments/base.yaml --config experiments/lathadapter_fewshot.yaml"
+        raise UserError(str(error), hint=hint if str(error).endswith("required: fit.model") else "") from error
     except Stopped as stop:
         if process_number() == 0:
             print(stop, file=sys.stderr)

@@ -34,6 +34,7 @@ from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.folder import control_folder, discarded_unless_started
 from hierfit.run.loggers import WandbMode, loggers, wants_report
 from hierfit.run.logits import KeepTestLogits
+from hierfit.run.option import slices_with_dots
 from hierfit.run.predictions import WritePredictions
 from hierfit.run.predictor import KeepPredictor
 from hierfit.run.progress import Run, find_run
@@ -42,7 +43,7 @@ from hierfit.run.saving import SaveProgress
 from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
-from hierfit.run.together import check_launch, check_strategy, end_with_parent, is_child
+from hierfit.run.together import check_launch, check_processes, check_strategy, end_with_parent, is_child
 from hierfit.run.wandb_run import WandbRun, ended_as_it_ends
 
 KEYS: dict[str, tuple[Any, Any, str]] = {
@@ -88,7 +89,7 @@ class Session(LightningCLI):
     """LightningCLI whose ``fit`` trains, tests what was selected, and runs the controls of the experiment."""
 
     def __init__(self, arguments: Sequence[str], watchers: Sequence[Callback] = ()) -> None:
-        self.arguments = list(arguments)
+        self.arguments = slices_with_dots(arguments)
         self.watchers = watchers
         # Interpolations are resolved after all files and options are merged; abbreviations would hide typos.
         options = {"parser_mode": "omegaconf+", "allow_abbrev": False, "exit_on_error": False}
@@ -185,9 +186,11 @@ class Session(LightningCLI):
         trainer.callbacks = [*(trainer.callbacks or []), *callbacks]
         trainer.plugins = [*_listed(trainer.plugins), Checkpoints(resumes=fits)]
         try:
-            return super().instantiate_trainer(**kwargs)
+            made = super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"The trainer cannot be set up: {error}", hint="See the keys under trainer.") from error
+        check_processes(made)
+        return made
 
     run: Run
 

@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from lightning import Trainer
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 
+from hierfit.data.encode import available_cores
 from hierfit.errors import UserError
 
 T = TypeVar("T")
@@ -104,6 +107,20 @@ def check_launch(devices: object, nodes: int) -> None:
         hint="Give --trainer.devices (processes of each node) and --trainer.num_nodes as they were started. "
         "Under SLURM, start one process a device: srun with --ntasks-per-node.",
     )
+
+
+def check_processes(trainer: Trainer) -> None:
+    """Refuses a number of CPU processes that would keep the machine busy with changing between them.
+
+    Raises:
+        UserError: There are more than four a core.
+    """
+    most = 4 * available_cores()
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+        raise UserError(
+            f"trainer.devices: {trainer.num_devices} processes are too many for the {most // 4} cores of this CPU",
+            hint=f"Take at most {most}; the result is the same with any number.",
+        )
 
 
 def agreed(choose: Callable[[], T]) -> T:

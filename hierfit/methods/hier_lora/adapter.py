@@ -57,7 +57,7 @@ _IDLE = frozenset(
     ("peft_type", "peft_version", "base_model_name_or_path", "inference_mode", "task_type", "revision", "auto_mapping")
 )
 """What changes nothing here."""
-_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
+_SLICE = re.compile(r"(-?\d+)?(?:\.\.|:)(-?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class LoraChoice:
                 if target not in MATRICES
             ]
         if self.layers is not None and not _SLICE.fullmatch(self.layers):
-            found.append(f"layers is {self.layers!r}; it is a slice of block numbers, such as '6:', '-4:' or '2:10'")
+            found.append(f"layers is {self.layers!r}; it is a slice of block numbers, such as 6.., -4.. or 2..10")
         return found
 
 
@@ -235,7 +235,7 @@ def _names(model: nn.Module, choice: LoraChoice) -> list[str]:
 
 
 def _as_slice(text: str | None) -> slice:
-    first, _, last = (text or ":").partition(":")
+    first, _, last = (text or ":").replace("..", ":").partition(":")
     return slice(int(first) if first else None, int(last) if last else None)
 
 

@@ -42,7 +42,8 @@ class HierLoRA(Method):
         dropout: Of the input of the updates, in [0, 1).
         targets: Matrices of a block that get LoRA, of ``q``, ``k``, ``v``, ``o`` and ``fc``.
         towers: ``both``, ``image`` (texts are then encoded once for all) or ``text``.
-        layers: Slice of blocks such as ``-4:``; null for all.
+        layers: Slice of blocks: ``-4..`` the last four, ``2..10`` eight of them; null for all. Python's ``-4:`` will do
+            as well, but YAML wants it in quotes.
         dora: Weight-decomposed LoRA.
         rslora: Scale by alpha/√rank.
         logit_scale: Multiplier of the cosines; null takes what the backbone was trained with.
@@ -143,7 +144,7 @@ class HierLoRA(Method):
         if 0 in first.values():
             raise UserError(
                 f"keep_frozen_mib: layers is {self.choice.layers!r}, so that LoRA sits in the first block already",
-                hint='Take the last blocks only, such as layers: "-2:", or keep_frozen_mib: 0.',
+                hint="Take the last blocks only, such as layers: -2.., or keep_frozen_mib: 0.",
             )
         for tower, block in first.items():
             self.backbone.keep_below(tower, block, budget)

@@ -169,3 +169,17 @@ def test_a_checkpoint_of_another_tree_is_refused(fit: Fit, tmp_path: Path, capsy
         fit("--ckpt_path", checkpoint, command="test")
     assert stop.value.code == 2
     assert "trained for another tree" in capsys.readouterr().err
+
+
+def test_the_next_command_that_is_named_runs_the_next_seed(
+    fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = fit("--model.lr=0.01")
+    said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Next"))
+    main(said.split()[2:])
+    (other,) = set(run.parent.iterdir()) - {run}
+    first, second = ResultCard.read(run), ResultCard.read(other)
+    assert (first.seed, second.seed, second.data["seed"]) == (1, 2, 2)
+    settings = yaml.safe_load((other / "config.yaml").read_text())
+    assert settings["model"]["init_args"]["lr"] == 0.01
+    assert (other / "controls" / "zero-shot").is_dir()

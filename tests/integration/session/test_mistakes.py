@@ -44,6 +44,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--trainer.precision", "bf16-true"], ["half precision", "bf16-mixed"]),
         (["--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt"]),
         (["--trainer.devices", "two"], ["devices"]),
+        (["--trainer.accelerator=cpu", "--trainer.devices=4096"], ["4096 processes are too many", "Take at most"]),
+        (["--modle.lr=1"], ["modle.lr: unknown key", "did you mean 'model'"]),
+        (["--model", "TipAdapter"], ["unknown key", "--controls=null leaves them out"]),
         (["--trainer.accelerator", "abacus"], ["abacus"]),
     ],
 )
@@ -68,7 +71,8 @@ def test_all_faults_of_a_file_come_at_once_with_their_lines(tmp_path: Path, caps
 
 
 def test_a_run_without_a_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "model" in refused(capsys, "fit", "--data.card=fieldguide", f"--runs={tmp_path / 'runs'}")
+    said = refused(capsys, "fit", "--data.card=fieldguide", f"--runs={tmp_path / 'runs'}")
+    assert "model\nName an experiment" in said
     assert not (tmp_path / "runs").exists()
 
 

@@ -63,3 +63,18 @@ def test_figures_are_counted_over_what_is_labelled(fit: Fit, tmp_path: Path, who
     # With no leaf to be seen in validation, the finest level that is seen selects.
     assert card.selected_on == "val"
     assert (run / "checkpoints" / "selected.ckpt").is_file()
+
+
+def test_a_draw_says_what_it_leaves_out(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bundle.safetensors"
+    cut_labels(path, whole_val=False)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    save_file({name.replace("train4", "train"): t for name, t in load_file(path).items()}, path, metadata)
+    options = ("--controls=null", "--data.shots=1", "--data.shots_policy=all", "--trainer.max_steps=2")
+    assert ResultCard.read(fit(*options)).data["images"]["train"] == 8
+    assert "11 that are labelled to an inner node only are left out" in capsys.readouterr().out
+    card = ResultCard.read(fit(*options, "--data.coarse_shots=1"))
+    assert card.data["images"]["train"] == 12
+    assert card.data["protocol"] == "all classes, 1 labelled at each inner node"
+    assert "7 that are labelled" in capsys.readouterr().out

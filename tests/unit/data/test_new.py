@@ -23,13 +23,14 @@ from hierfit.data.new.found import Wishes
 from hierfit.data.new.new import Written, new_card
 from hierfit.data.table import Table, read_table
 from hierfit.errors import UserError
+from hierfit.taxonomy import Taxonomy
 
 Save = Callable[[Path, int], None]
 
 
 def made(root: Path, tmp_path: Path, **wishes: object) -> tuple[Written, DataCard, Table]:
     """The card that is written, read again; it must pass its own check."""
-    written = new_card(root, tmp_path / "out" / "mine.yaml", Wishes(**wishes))  # type: ignore[arg-type]
+    written = new_card(root, tmp_path / "out" / "mine.yaml", Wishes(**wishes), force=True)  # type: ignore[arg-type]
     card = load_card(str(written.path))
     assert audit(card, str(written.root)).problems == []
     return written, card, read_table(card, written.root)
@@ -58,6 +59,20 @@ def test_folders_of_splits(root: Path, tmp_path: Path) -> None:
     assert card.splits["val"].images == 12
     assert written.left_out == {}
     assert all("#" in line or ":" in line for line in written.path.read_text().splitlines() if line)
+
+
+def test_folders_that_do_not_nest_find_their_place_in_a_given_tree(tmp_path: Path, save_picture: Save) -> None:
+    root = tmp_path / "pictures"
+    for seed, leaf in enumerate(["gull", "puffin", "jay"]):
+        for n in range(4):
+            save_picture(root / leaf / f"{n}.png", 10 * seed + n)
+    written, _, _ = made(root, tmp_path)
+    assert any("--taxonomy FILE" in line for line in written.found.remarks)
+    tree = Taxonomy.from_paths([("sea", "gull"), ("sea", "puffin"), ("land", "jay")])
+    written, card, table = made(root, tmp_path, taxonomy=tree)
+    assert written.found.layout["labels"] == "name"
+    assert list(card.levels.values()) == [2, 3]
+    assert set(labels(table).values()) == {"sea/gull", "sea/puffin", "land/jay"}
 
 
 def test_nested_folders_without_splits_are_a_ragged_tree(tmp_path: Path, save_picture: Save) -> None:

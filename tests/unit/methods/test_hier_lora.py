@@ -140,7 +140,11 @@ def test_targets_name_the_matrices_of_every_block(backbone: Backbone, choice: Lo
 
 
 @pytest.mark.parametrize(
-    ("layers", "blocks"), [(None, {0, 1}), ("1:", {1}), ("-1:", {1}), (":1", {0}), ("0:2", {0, 1}), (":", {0, 1})]
+    ("layers", "blocks"),
+    [
+        *((None, {0, 1}), ("1:", {1}), ("-1:", {1}), (":1", {0}), ("0:2", {0, 1}), (":", {0, 1})),
+        *(("1..", {1}), ("-1..", {1}), ("..1", {0}), ("0..2", {0, 1}), ("..", {0, 1})),
+    ],
 )
 def test_layers_are_a_slice_of_blocks_and_towers_are_chosen(clip: Backbone, layers: str, blocks: set[int]) -> None:
     adapt(clip, LoraChoice(1, towers="image", layers=layers))

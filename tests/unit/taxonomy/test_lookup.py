@@ -60,8 +60,8 @@ def test_find(label: Any, path: tuple[str, ...]) -> None:
         ("melone", "'melone' is no name in the tree, did you mean 'Melon'?"),
         ("f_a 18", "'f_a 18' is no name in the tree, did you mean 'F/A-18'?"),
         ("zebra", "'zebra' is no name in the tree"),
-        ("Fruit/Milk", "'Fruit / Milk': there is no 'Milk' below 'Fruit', did you mean 'Milk'?"),
-        (["Milk"], "'Milk': there is no 'Milk' among the roots, did you mean 'Milk'?"),
+        ("Fruit/Milk", "'Fruit / Milk': there is no 'Milk' below 'Fruit'; it is 'Packages / Milk'"),
+        (["Milk"], "'Milk': there is no 'Milk' among the roots; it is 'Packages / Milk'"),
         (
             ["Packages", "Milk", "Oat", "x"],
             "'Packages / Milk / Oat / x': there is no 'x' below 'Packages / Milk / Oat'",
@@ -105,7 +105,7 @@ def test_resolve_lists_all_faults_once() -> None:
         "3 of 4 distinct labels cannot be placed in the tree",
         "  - 'Oats' is no name in the tree, did you mean 'Oat'? (3 times)",
         "  - 'Other' is ambiguous: 'Fruit / Melon / Other', 'Packages / Milk / Other'",
-        "  - 'Fruit / Oat': there is no 'Oat' below 'Fruit', did you mean 'Oat'?",
+        "  - 'Fruit / Oat': there is no 'Oat' below 'Fruit'; it is 'Packages / Milk / Oat'",
         "Spell an ambiguous label as its path: a list of names from root to node, or the names joined by '/'.",
     ]
 
