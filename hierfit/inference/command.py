@@ -113,7 +113,7 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
 def _close(count: int, seconds: float, problems: Sequence[str], model: Predictor, out: Path | None) -> None:
     if not model.calibration.images:
         _say("The probabilities are not calibrated: the run had no validation split.")
-    _say(f"{count} images in {seconds:.1f} s ({count / max(seconds, 1e-9):.0f} images/s)")
+    _say(f"{count} image{'' if count == 1 else 's'} in {seconds:.1f} s ({count / max(seconds, 1e-9):.0f} images/s)")
     if out is not None:
         _say(f"Written to {out}")
     if problems:

@@ -69,19 +69,25 @@ def tree_of(paths: Sequence[tuple[str, ...]], wishes: Wishes) -> Taxonomy:
     Raises:
         UserError: The names cannot be names of nodes, or the wished levels are not as many as the tree has.
     """
-    if wishes.taxonomy is not None:
-        return wishes.taxonomy
+    if (tree := wishes.taxonomy) is not None:
+        return (
+            tree if wishes.levels is None else Taxonomy(tree.names, _named(wishes.levels, tree.num_levels), tree.parent)
+        )
     nodes = {path[: depth + 1] for path in paths for depth in range(len(path))}
     inner = {path[:-1] for path in nodes}
     leaves = sorted(nodes - inner)
     depth = max(map(len, leaves), default=0)
-    levels = wishes.levels or _level_names(depth)
+    levels = _level_names(depth) if wishes.levels is None else _named(wishes.levels, depth)
+    return Taxonomy.from_paths(leaves, levels)
+
+
+def _named(levels: tuple[str, ...], depth: int) -> tuple[str, ...]:
     if len(levels) != depth:
         raise UserError(
             f"--levels names {len(levels)} levels, but the labels are {depth} deep",
             hint=f"Name {depth}, coarse to fine, divided by commas.",
         )
-    return Taxonomy.from_paths(leaves, levels)
+    return levels
 
 
 def _level_names(depth: int) -> tuple[str, ...]:

@@ -73,6 +73,10 @@ def test_folders_that_do_not_nest_find_their_place_in_a_given_tree(tmp_path: Pat
     assert written.found.layout["labels"] == "name"
     assert list(card.levels.values()) == [2, 3]
     assert set(labels(table).values()) == {"sea/gull", "sea/puffin", "land/jay"}
+    _, card, _ = made(root, tmp_path, taxonomy=tree, levels=("where", "bird"))
+    assert card.levels == {"where": 2, "bird": 3}
+    with pytest.raises(UserError, match="--levels names 1 levels"):
+        made(root, tmp_path, taxonomy=tree, levels=("bird",))
 
 
 def test_nested_folders_without_splits_are_a_ragged_tree(tmp_path: Path, save_picture: Save) -> None:
