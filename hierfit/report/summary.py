@@ -86,4 +86,4 @@ def _blocks(sheet: Sheet, width: int) -> list[list[int]]:
 
 
 def _name_width(sheet: Sheet, width: int) -> int:
-    return min(max(len(row[0]) for row in (sheet.header, *sheet.rows)), max(8, width // 4))
+    return min(max(len(row[0]) for row in (sheet.header, *sheet.rows)), max(8, 3 * width // 10))
