@@ -40,7 +40,7 @@ from hierfit.run.predictor import KeepPredictor
 from hierfit.run.progress import Run, find_run
 from hierfit.run.quiet import quieten
 from hierfit.run.saving import SaveProgress
-from hierfit.run.selection import SelectOnVal
+from hierfit.run.selection import Criterion, SelectOnVal
 from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
 from hierfit.run.together import check_launch, check_processes, check_strategy, end_with_parent, is_child
@@ -63,6 +63,12 @@ KEYS: dict[str, tuple[Any, Any, str]] = {
         "Seconds between saves of what an interrupted run goes on from; 0: after every step, null: never.",
     ),
     "wandb": (WandbMode, "auto", "auto: online when a key is configured, else offline, with curves only."),
+    # Null rather than its meaning: what was finished before there was this key stays finished.
+    "select_on": (
+        Criterion | None,
+        None,
+        "Metric of the validation split that selects the checkpoint; null: leaf_accuracy.",
+    ),
     "test": (
         bool,
         True,
@@ -182,7 +188,10 @@ class Session(LightningCLI):
         trainer.logger = loggers(folder, config.wandb, config.name, self.row, self.run.wandb_id) if logged else False
         if trains:
             curves = next(logger for logger in trainer.logger if isinstance(logger, Curves))
-            callbacks += [SaveProgress(self.run, config.save_every, curves), SelectOnVal(folder)]
+            callbacks += [
+                SaveProgress(self.run, config.save_every, curves),
+                SelectOnVal(folder, config.select_on or "leaf_accuracy"),
+            ]
         trainer.callbacks = [*(trainer.callbacks or []), *callbacks]
         trainer.plugins = [*_listed(trainer.plugins), Checkpoints(resumes=fits)]
         try:

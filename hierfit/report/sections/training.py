@@ -56,12 +56,10 @@ def _lead(run: Run, losses: dict[str, Series], selected: int | None) -> str:
 
 
 def _selected(run: Run) -> int | None:
-    """First step whose validation metric is that of the chosen checkpoint."""
-    for name, value in run.card.val.items():
-        steps = [step for step, seen in run.curves.get(name, ()) if abs(seen - value) < _SAME]
-        if steps:
-            return steps[0]
-    return None
+    """First step whose validation metrics are all those of the chosen checkpoint: one alone may be so at many."""
+    curves = [(run.curves.get(name, ()), value) for name, value in run.card.val.items()]
+    alike = [{step for step, seen in curve if abs(seen - value) < _SAME} for curve, value in curves if curve]
+    return min(set.intersection(*alike), default=None) if alike else None
 
 
 def _percent(points: Series) -> Series:

@@ -129,6 +129,21 @@ def test_without_validation_the_last_step_is_taken_and_said(fit: Fit, tmp_path: 
     assert torch.load(folder / "checkpoints/selected.ckpt", weights_only=True)["global_step"] == 6
 
 
+@pytest.mark.parametrize(
+    ("option", "metric"),
+    [((), "val/leaf_accuracy"), (("--select_on=wap_accuracy",), "val/wap_accuracy"), (("--select_on=fpa",), "val/fpa")],
+)
+def test_the_named_metric_selects_the_first_best_of_validation(fit: Fit, option: tuple[str, ...], metric: str) -> None:
+    folder = fit("--controls=null", "--trainer.max_steps=8", "--trainer.val_check_interval=1", *option)
+    with (folder / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row[metric]]
+    assert len(rows) == 8
+    best = max(rows, key=lambda row: float(row[metric]))  # the first of equals
+    checkpoint = torch.load(folder / "checkpoints/selected.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == int(best["step"]) + 1
+    assert ResultCard.read(folder).val[metric] == pytest.approx(float(best[metric]))
+
+
 def test_results_prints_the_same_table(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     folder = fit()
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("zero-shot", "λ=0", "LatH"))]

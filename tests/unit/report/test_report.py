@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -245,6 +246,17 @@ def test_what_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "run/test_logits.safetensors").unlink()
     main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "r.html")])
     assert "left out: Where paths break" in capsys.readouterr().out
+
+
+def test_the_step_that_was_kept_is_the_one_all_metrics_are_of(tmp_path: Path) -> None:
+    run = tmp_path / "runs/one"
+    card = write_finished(run, write_guide(tmp_path), "ours")
+    replace(card, val={"val/leaf_accuracy": 0.5, "val/wap_accuracy": 0.7}).write(run)
+    lines = ["epoch,step,train/loss,val/leaf_accuracy,val/wap_accuracy", "0,9,1.0,,"]
+    (run / "metrics.csv").write_text("\n".join([*lines, "0,19,,0.5,0.6", "0,29,,0.5,0.7", "0,39,,0.4,0.7"]) + "\n")
+    training = _found(run)["Training"]
+    assert isinstance(training, Section)
+    assert "The weights of step 30 were kept" in training.lead
 
 
 def test_a_run_without_mistakes(tmp_path: Path) -> None:
