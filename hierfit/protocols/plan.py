@@ -20,7 +20,8 @@ from hierfit.protocols.grid_file import GridFile, Keys
 from hierfit.protocols.resolve import DEFAULTS, not_one_device, resolver
 from hierfit.run.check import Setting, faults, file_settings, flat
 from hierfit.run.digest import WITHOUT_EFFECT, digest_of, run_digest, without
-from hierfit.run.session import OWN_KEYS, as_options
+from hierfit.run.keys import OWN_KEYS
+from hierfit.run.session import as_options
 
 _RESERVED = {
     "name": "the grid's name is taken",

@@ -133,7 +133,7 @@ def _read(files: Sequence[Path]) -> list[Experiment]:
     from hierfit.data.schema import read_yaml
     from hierfit.run.check import check_settings, file_settings
     from hierfit.run.expected import expectations
-    from hierfit.run.session import OWN_KEYS
+    from hierfit.run.keys import OWN_KEYS
 
     found: list[Experiment] = []
     problems: list[str] = []

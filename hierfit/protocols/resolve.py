@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.methods.base import Method
-from hierfit.run.session import KEYS
+from hierfit.run.keys import add_keys
 
 DEFAULTS: dict[str, Any] = {
     "wandb": "disabled",
@@ -32,12 +32,11 @@ def resolver() -> Callable[[Iterable[str]], dict[str, Any]]:
     parser = LightningArgumentParser(parser_mode="omegaconf+", allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-c", "--config", action=ActionConfigFile)
     parser.add_argument("--seed_everything", type=bool | int, default=1)
-    for name, (kind, default, text) in KEYS.items():
-        parser.add_argument(f"--{name}", type=kind, default=default, help=text)
     parser.add_lightning_class_args(Trainer, "trainer")
     parser.add_lightning_class_args(Method, "model", subclass_mode=True)
     parser.add_lightning_class_args(HierarchicalDataModule, "data")
     parser.add_method_arguments(Trainer, "fit", skip={"model", "train_dataloaders", "val_dataloaders", "datamodule"})
+    add_keys(parser)
 
     def resolve(arguments: Iterable[str]) -> dict[str, Any]:
         config = parser.parse_args(list(arguments))

@@ -18,7 +18,8 @@ from hierfit.protocols.resolve import DEFAULTS, not_one_device, resolver
 from hierfit.protocols.sweep_file import SweepFile, metric_fault
 from hierfit.run.check import Setting, faults, given_settings
 from hierfit.run.digest import WITHOUT_EFFECT, digest_of, without
-from hierfit.run.session import OWN_KEYS, as_options, method_class
+from hierfit.run.keys import OWN_KEYS
+from hierfit.run.session import as_options, method_class
 from hierfit.taxonomy import Taxonomy
 
 _RESERVED = {

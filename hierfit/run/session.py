@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,9 +29,9 @@ from hierfit.run.closing import print_closing
 from hierfit.run.curves import Curves
 from hierfit.run.digest import run_digest
 from hierfit.run.ending import said_plainly
-from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.folder import control_folder, discarded_unless_started
-from hierfit.run.loggers import WandbMode, loggers, wants_report
+from hierfit.run.keys import OWN_KEYS, add_keys
+from hierfit.run.loggers import loggers, wants_report
 from hierfit.run.logits import KeepTestLogits
 from hierfit.run.option import slices_with_dots
 from hierfit.run.predictions import WritePredictions
@@ -40,55 +39,11 @@ from hierfit.run.predictor import KeepPredictor
 from hierfit.run.progress import Run, find_run
 from hierfit.run.quiet import quieten
 from hierfit.run.saving import SaveProgress
-from hierfit.run.selection import Criterion, SelectOnVal
+from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
 from hierfit.run.together import check_launch, check_processes, check_strategy, end_with_parent, is_child
 from hierfit.run.wandb_run import WandbRun, ended_as_it_ends
-
-KEYS: dict[str, tuple[Any, Any, str]] = {
-    "name": (str, "experiment", "Name of the experiment."),
-    "row": (str | None, None, "Name of the run in tables; default: the method's."),
-    "controls": (
-        dict[str, dict[str, Any]] | None,
-        None,
-        "Rows that stand beside the run in its table: for each, the keys it sets otherwise.",
-    ),
-    "runs": (str, "runs", "Folder under which runs are kept."),
-    "folder": (str | None, None, "The run's folder; default: a new one under runs."),
-    "resume": (bool, True, "Go on with a run of the same settings that has not come to its end, if there is one."),
-    "save_every": (
-        float | None,
-        30.0,
-        "Seconds between saves of what an interrupted run goes on from; 0: after every step, null: never.",
-    ),
-    "wandb": (WandbMode, "auto", "auto: online when a key is configured, else offline, with curves only."),
-    # Null rather than its meaning: what was finished before there was this key stays finished.
-    "select_on": (
-        Criterion | None,
-        None,
-        "Metric of the validation split that selects the checkpoint; null: leaf_accuracy.",
-    ),
-    "test": (
-        bool,
-        True,
-        "Test what was selected; off while a sweep searches, so that the test split has no say in it.",
-    ),
-    "tuned_on": (str | None, None, "Split on which a search has chosen these settings, for the result card."),
-    # For `hierfit reproduce` alone. Without help a key is in no dump: no run's settings and no cell's digest hold it.
-    EXPECTED: (dict[str, Any] | None, None, argparse.SUPPRESS),
-}
-"""Keys of a run beside those of model, data and trainer: type, default, help."""
-
-OWN_KEYS: dict[str, Any] = {
-    **{name: kind for name, (kind, _, _) in KEYS.items()},
-    # Lightning's own, of its subcommands.
-    "seed_everything": int,
-    "ckpt_path": str | None,
-    "weights_only": bool | None,
-    "verbose": bool,
-    "return_predictions": bool | None,
-}
 
 
 class Session(LightningCLI):
@@ -115,8 +70,7 @@ class Session(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the keys of a run beside those of model, data and trainer."""
-        for name, (kind, default, text) in KEYS.items():
-            parser.add_argument(f"--{name}", type=kind, default=default, help=text)
+        add_keys(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses quietly where the base class warns that it was not called from a shell."""

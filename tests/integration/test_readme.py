@@ -20,7 +20,7 @@ from hierfit.data.card import load_card
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.run.check import check_settings
-from hierfit.run.session import OWN_KEYS
+from hierfit.run.keys import OWN_KEYS
 
 from .conftest import Shop, budget
 

@@ -15,6 +15,7 @@ from hierfit.cli import main
 from hierfit.decoding import DECODERS
 from hierfit.metrics import hierarchy_metrics
 from hierfit.report.card import ResultCard
+from hierfit.run.keys import DEFAULTS
 from hierfit.taxonomy import Taxonomy
 
 from .conftest import PATHS, Fit, write_bundle, write_card
@@ -98,6 +99,21 @@ def test_a_checkpoint_holds_trained_weights_only_and_tests_alike(fit: Fit) -> No
     again = fit("--config", str(folder / "config.yaml"), "--ckpt_path", str(checkpoint), command="test")
     assert again != folder
     assert ResultCard.read(again).metrics == ResultCard.read(folder).metrics
+
+
+def test_a_run_without_any_file_is_set_up_as_the_repositorys_are(experiment: Path, tmp_path: Path) -> None:
+    # experiments/ does not come with the package; Lightning's own would be a thousand epochs and its own sampler.
+    base = yaml.safe_load((Path(__file__).parents[3] / "experiments" / "base.yaml").read_text(encoding="utf-8"))
+    data = {"card": tmp_path / "toy.yaml", "root": tmp_path / "bundle.safetensors", "shots": 4}
+    own = {"model": "ZeroShot", "wandb": "disabled", "runs": tmp_path / "runs", "seed_everything": 7}
+    options = {**own, **{f"data.{key}": value for key, value in data.items()}}
+    main(["fit", *(f"--{key}={value}" for key, value in options.items())])
+    (folder,) = tmp_path.glob("runs/experiment/*")
+    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    assert {key: settings["trainer"][key] for key in base["trainer"]} == base["trainer"]
+    assert {f"trainer.{key}" for key in base["trainer"]} - {"trainer.accelerator"} == DEFAULTS.keys() - {"data.seed"}
+    assert base["data"] == {"seed": "${seed_everything}"}
+    assert settings["data"]["seed"] == 7
 
 
 def test_predictions_are_paths_with_probabilities(fit: Fit) -> None:
