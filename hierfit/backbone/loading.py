@@ -79,7 +79,7 @@ def _load_text(folder: Path, config: Any, where: str) -> TextInput:
 
     with _as_user_error(where, "tokenizer"), quiet(transformers):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    return TextInput(tokenizer, config, where)
+        return TextInput(tokenizer, config, where)
 
 
 @contextmanager

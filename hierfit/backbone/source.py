@@ -23,6 +23,7 @@ _DOWNLOADED = (
     *(name for files in _TOKENIZERS for name in files),
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
+_MOST_LAYERS = 200
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _SECONDS_TO_ANSWER = 3.0
 
@@ -65,7 +66,7 @@ def folder_problems(folder: Path) -> list[str]:
         problems.append(fault)
     elif (model_type := config.get("model_type")) not in SUPPORTED:
         problems.append(f"config.json: model_type {model_type!r} is not supported; these are: {', '.join(SUPPORTED)}")
-    problems += _weight_problems(folder)
+    problems += _layer_problems(config) + _weight_problems(folder)
     if not any(all((folder / name).is_file() for name in files) for files in _TOKENIZERS):
         problems.append("no tokenizer: " + ", or ".join(" with ".join(files) for files in _TOKENIZERS))
     if not any((folder / name).is_file() for name in _PREPROCESSING):
@@ -84,6 +85,17 @@ def read_json(path: Path) -> tuple[dict[str, Any], str]:
     except (ValueError, RecursionError) as error:  # broken JSON, broken UTF-8, or a nest without end
         return {}, f"{path.name} is not valid JSON: {error}"
     return (content, "") if isinstance(content, dict) else ({}, f"{path.name} does not hold a JSON object")
+
+
+def _layer_problems(config: dict[str, Any]) -> list[str]:
+    """Layers are built before weights are looked at: a wrong number of them would take hours."""
+    towers = {name: config.get(name) for name in ("text_config", "vision_config")}
+    counts = {name: tower.get("num_hidden_layers") for name, tower in towers.items() if isinstance(tower, dict)}
+    return [
+        f"config.json: {name} has {count!r} layers"
+        for name, count in counts.items()
+        if count is not None and not (type(count) is int and 0 < count <= _MOST_LAYERS)
+    ]
 
 
 def _weight_problems(folder: Path) -> list[str]:

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 
+_LARGEST = 8
+"""Times the tower's side that the shorter edge may have before the crop; more would be a fault, or a trap."""
+
 
 @dataclass(frozen=True)
 class ImageTransform:
@@ -79,6 +82,8 @@ class ImageTransform:
         problems = [
             f"{key} is off" for key in ("do_resize", "do_rescale", "do_normalize") if not getattr(processor, key)
         ]
+        if shortened and size.shortest_edge > _LARGEST * image_size:
+            problems.append(f"resizing to {size.shortest_edge} pixels to crop {image_size} of them")
         if not squeezed and not shortened:
             problems.append(
                 f"resizing to {_sides(size)} and cropping to {_sides(crop)} does not give the {image_size} × "

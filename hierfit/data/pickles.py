@@ -54,7 +54,7 @@ def load_pickle(path: Path, objects: Mapping[str, str] | None = None) -> Any:
         raise UserError(f"{path}: damaged, or no pickle: {str(error) or type(error).__name__}") from error
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):  # Python's own: C's makes room for as many objects as a file claims to hold
     def __init__(self, file: Any, objects: Mapping[str, str]) -> None:
         super().__init__(file, encoding="bytes")
         array = object()  # numpy.ndarray itself could be called, with a shape that fills the memory

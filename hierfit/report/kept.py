@@ -73,7 +73,9 @@ class KeptLogits:
         whole = (torch.int64, torch.int32)
         if paths.dtype not in whole or indices.dtype not in whole or dtype not in _FLOATS:
             raise UserError(f"{path} is no file of test logits: its numbers are of other kinds.")
-        if n and (paths.min() < -1 or paths.max() >= taxonomy.num_nodes or indices.min() < 0):
+        levels = zip(paths.T, taxonomy.level_slices, strict=True)
+        strange = any(((ids != -1) & ((ids < level.start) | (ids >= level.stop))).any() for ids, level in levels)
+        if strange or (indices < 0).any():
             raise UserError(f"{path} does not fit {taxonomy}: it names nodes that there are not.")
         return cls(folder, card, taxonomy, paths.long(), indices)
 

@@ -87,13 +87,30 @@ class Session(LightningCLI):
             return
         if not Path(path).is_file():
             raise UserError(f"There is no checkpoint {path}.", hint="A run keeps it in checkpoints/selected.ckpt.")
-        named = read_checkpoint(Path(path)).get("hyper_parameters", {}).get("_class_path")
+        given = read_checkpoint(Path(path)).get("hyper_parameters", {})
+        if not isinstance(given, dict):
+            raise UserError(f"{path} cannot be read as a checkpoint: its hyper-parameters have no names")
+        named = given.get("_class_path")
         if named is not None and named != config.model.class_path and not str(named).startswith("hierfit."):
             raise UserError(
                 f"{path} was made by {named}, which the configuration does not name",
                 hint="Use the config.yaml that lies in the checkpoint's run folder.",
             )
         super()._parse_ckpt_path()
+
+    def instantiate_classes(self) -> None:
+        """Makes data, model and trainer; Lightning has put a checkpoint's hyper-parameters into the configuration.
+
+        Raises:
+            UserError: They are not the method's.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            path = self.config[self.subcommand].get("ckpt_path")
+            if isinstance(error, UserError) or path is None:
+                raise
+            raise UserError(f"{path} holds hyper-parameters that its method does not take") from error
 
     def before_instantiate_classes(self) -> None:
         """Settles what follows from other keys: what the data must serve, how much is shown."""

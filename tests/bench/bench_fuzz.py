@@ -1,4 +1,4 @@
-"""Mutated cards, manifests and pictures: ``python tests/bench/bench_fuzz.py [--cases 3000] [--seed 0]``.
+"""Mutated cards, manifests and pictures: ``python tests/bench/bench_fuzz.py [--cases 1000] [--seed 0]``.
 
 Each case damages one file of a small sound data set, by its seed alone: bytes and lines lost, doubled, swapped, hostile
 paths, YAML bombs and tags, other encodings, pictures cut off or of odd kinds. It is then read as hierfit reads it. Only
@@ -8,26 +8,24 @@ PyYAML, csv, json, numpy, and nothing of hierfit's) makes of the same bytes.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
 import posixpath
 import random
 import shutil
-import signal
 import sys
-import tempfile
-import traceback
 import zlib
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import yaml
 from PIL import Image, ImageCms
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fuzzing import Attempt, Attempts, Reader, WrongError, main
 
 from hierfit.data.audit.audit import audit
 from hierfit.data.card import load_card
@@ -37,22 +35,10 @@ from hierfit.data.new.new import new_card
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 
-SECONDS = 20
-"""A case that takes longer hangs."""
-
 LEAVES = [("bird", "gull", "herring gull"), ("bird", "gull", "ivory gull"), ("bird", "owl"), ("fish",)]
 PICTURES = {"train": 3, "val": 1, "test": 2}
 Labels = dict[str, dict[str, tuple[str, ...]]]
 """Label path by split and key."""
-
-
-class Case(NamedTuple):
-    """What became of one mutation: ``refused``, ``same`` as before, ``read`` as the plain reader does, or a fault."""
-
-    kind: str
-    mutation: str
-    ending: str
-    detail: str = ""
 
 
 # ---------------------------------------------------------------------- the sound data set
@@ -511,18 +497,21 @@ _MAKERS: list[Callable[[Image.Image, str, random.Random], Made]] = [
 ]  # fmt: skip
 
 
-def picture_ending(path: Path, pixels: np.ndarray | None) -> tuple[str, str]:
-    """Whether a picture is refused, or has the pixels it must have."""
+def read_picture(path: Path, pixels: np.ndarray | None) -> None:
+    """Reads a picture, which must have the pixels that it must have."""
     content = path.read_bytes()
     try:
         seen = np.asarray(open_image(path))
     except UserError as error:
-        known = pixels is not None
-        return ("refused though sound", str(error)) if known else ("refused", str(error))
+        if pixels is not None:
+            raise WrongError(f"refused though sound: {error}") from error
+        raise
     if pixels is not None:
-        return ("same", "") if np.array_equal(seen, pixels) else ("WRONG", "other pixels than were stored")
+        if not np.array_equal(seen, pixels):
+            raise WrongError("other pixels than were stored")
+        return
     if fault := container_fault(content):
-        return "WRONG", f"accepted, but {fault}"
+        raise WrongError(f"accepted, but {fault}")
     with Image.open(io.BytesIO(content)) as image:
         image.load()
         expected = image.convert(
@@ -534,8 +523,7 @@ def picture_ending(path: Path, pixels: np.ndarray | None) -> tuple[str, str]:
             and expected.mode == "RGB"
             and not np.array_equal(seen, np.asarray(expected))
         ):
-            return "WRONG", "other pixels than Pillow's own"
-    return "read", ""
+            raise WrongError("other pixels than Pillow's own")
 
 
 def container_fault(content: bytes) -> str:
@@ -564,125 +552,108 @@ def container_fault(content: bytes) -> str:
 _OUT_OF_ORDER = (OSError, ValueError, KeyError, TypeError, AttributeError)  # of the plain reader, which checks little
 
 
-def table_ending(card: Path, root: Path, before: Labels) -> tuple[str, str]:
-    """Whether a card and its data are refused, or read as the plain reader does."""
-    try:
-        seen = hierfit_table(card, root)
-    except UserError as error:
-        return "refused", str(error)
-    ending = "same" if seen == before else "read"
+def read_as_plain(card: Path, root: Path, before: Labels) -> Labels:
+    """Reads a card and its data, as the plain reader does.
+
+    What the plain reader refuses may only be read as it was ``before`` the damage.
+    """
+    seen = hierfit_table(card, root)
     try:
         plain = plain_table(card, root)
-    except RecursionError:
-        return "WRONG", "accepted, but too deep for the plain reader"
+    except RecursionError as error:
+        raise WrongError("accepted, but too deep for the plain reader") from error
     except (NotInOrderError, yaml.YAMLError, csv.Error, *_OUT_OF_ORDER) as error:
-        return ("same", "") if ending == "same" else ("WRONG", f"accepted, but: {error!r}")
+        if seen != before:
+            raise WrongError(f"accepted, but: {error!r}") from error
+        return seen
     if "?" in plain.get("test", {}):
-        together = {key: label for rows in seen.values() for key, label in rows.items()}
-        return (ending, "") if together == plain["train"] else ("WRONG", "drawn from other pictures")
-    return (ending, "") if seen == plain else ("WRONG", "another table than the plain reader's")
+        if {key: label for rows in seen.values() for key, label in rows.items()} != plain["train"]:
+            raise WrongError("drawn from other pictures")
+    elif seen != plain:
+        raise WrongError("another table than the plain reader's")
+    return seen
 
 
-def new_ending(table: Path, card: Path) -> tuple[str, str]:
-    """Whether a table is refused, or gets a card that its data fit."""
-    try:
-        new_card(table, card, Wishes(), pictures=False, force=True)
-    except UserError as error:
-        return "refused", str(error)
-    found = audit(load_card(str(card)), str(table.parent), 1, pictures=False)
-    return ("WRONG", "; ".join(found.problems)) if found.problems else ("read", "")
+def read_new(table: Path, card: Path) -> None:
+    """Makes a card for a table, which its data must fit."""
+    new_card(table, card, Wishes(), pictures=False, force=True)
+    if found := audit(load_card(str(card)), str(table.parent), 1, pictures=False).problems:
+        raise WrongError("; ".join(found))
 
 
-def run(cases: int, seed: int, folder: Path) -> list[Case]:
-    """Runs the cases; a quarter each of cards, manifests, pictures and new cards for manifests."""
-    cards = build(folder)
-    root, card = folder / "root", folder / "toy.yaml"
-    shutil.copytree(root, folder / "new", symlinks=True)
+TABLES = {"manifest": "manifest.csv", "jsonl": "manifest.jsonl"}
+
+
+def cards_and_manifests(folder: Path, of_cards: bool) -> Attempts:
+    """Damages a card, or the table it names."""
+    cards, root, card = build(folder), folder / "root", folder / "toy.yaml"
     before = {}
-    for name, text in cards.items():
-        for file in ("manifest.csv", "manifest.jsonl"):
+
+    def restore(name: str) -> None:
+        for file in TABLES.values():
             (root / file).write_text((folder / file).read_text())
-        card.write_text(text)
+        card.write_text(cards[name])
+
+    for name in cards:
+        restore(name)
         before[name] = hierfit_table(card, root)
-    done = []
-    for number in range(cases):
-        rng = random.Random(f"{seed} {number}")
-        kind = ("card", "manifest", "picture", "new")[number % 4]
-        signal.alarm(SECONDS)
-        mutation = "?"
-        try:
-            if kind == "picture":
-                mutation, name, content, pixels = mutated_picture(rng)
-                path = folder / name
-                path.write_bytes(content)
-                ending, detail = picture_ending(path, pixels)
-            else:
-                for file in ("manifest.csv", "manifest.jsonl"):
-                    (root / file).write_text((folder / file).read_text())
-                name = rng.choice(sorted(cards)) if kind == "card" else rng.choice(["manifest", "jsonl"])
-                card.write_text(cards[name])
-                if kind == "new":
-                    file = "manifest.csv" if name == "manifest" else "manifest.jsonl"
-                    mutation, content = mutated_table((folder / file).read_text(), rng, name == "jsonl")
-                    (folder / "new" / file).write_bytes(content)
-                    ending, detail = new_ending(folder / "new" / file, folder / "made" / "x.yaml")
-                    done.append(Case(kind, mutation, ending, f"case {number}: {detail}"))
-                    continue
-                if kind == "card":
-                    mutation, content = mutated_card(cards[name], rng)
-                    card.write_bytes(content)
-                else:
-                    file = "manifest.csv" if name == "manifest" else "manifest.jsonl"
-                    mutation, content = mutated_table((folder / file).read_text(), rng, name == "jsonl")
-                    (root / file).write_bytes(content)
-                ending, detail = table_ending(card, root, before[name])
-                if mutation == "none" and ending != "same":
-                    ending = "WRONG"
-                if number % 20 == 0 and ending != "refused":
-                    audit(load_card(str(card)), str(root), 1)  # never raises for what it finds
-        except TimeoutError:
-            ending, detail = "HANGS", f"longer than {SECONDS} s"
-        except Exception:
-            ending, detail = "TRACEBACK", traceback.format_exc()
-        finally:
-            signal.alarm(0)
-        done.append(Case(kind, mutation, ending, f"case {number}: {detail}"))
-    return done
+
+    def attempt(rng: random.Random) -> Attempt:
+        name = rng.choice(sorted(cards) if of_cards else sorted(TABLES))
+        restore(name)
+        if of_cards:
+            mutation, content = mutated_card(cards[name], rng)
+            card.write_bytes(content)
+        else:
+            mutation, content = mutated_table((root / TABLES[name]).read_text(), rng, name == "jsonl")
+            (root / TABLES[name]).write_bytes(content)
+        audited = rng.random() < 0.05
+
+        def read() -> None:
+            seen = read_as_plain(card, root, before[name])
+            if mutation == "none" and seen != before[name]:
+                raise WrongError("another table than before")
+            if audited:
+                audit(load_card(str(card)), str(root), 1)  # never raises for what it finds
+
+        return mutation, read
+
+    return attempt
 
 
-def _late(*_: object) -> None:
-    raise TimeoutError
+def new_cards(folder: Path) -> Attempts:
+    """Damages a table that has no card yet."""
+    build(folder)
+    shutil.copytree(folder / "root", folder / "new", symlinks=True)
+
+    def attempt(rng: random.Random) -> Attempt:
+        name = rng.choice(sorted(TABLES))
+        mutation, content = mutated_table((folder / TABLES[name]).read_text(), rng, name == "jsonl")
+        table = folder / "new" / TABLES[name]
+        table.write_bytes(content)
+        return mutation, lambda: read_new(table, folder / "made" / "x.yaml")
+
+    return attempt
 
 
-BAD = ("TRACEBACK", "WRONG", "HANGS", "refused though sound")
+def pictures(folder: Path) -> Attempts:
+    """Damages a picture, or makes one of an odd kind."""
+
+    def attempt(rng: random.Random) -> Attempt:
+        mutation, name, content, pixels = mutated_picture(rng)
+        path = folder / name
+        path.write_bytes(content)
+        return mutation, lambda: read_picture(path, pixels)
+
+    return attempt
 
 
-def main() -> None:
-    """Runs and prints counts; exits with 1 where there was a fault."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--show", metavar="MUTATION", help="print how cases of this mutation ended")
-    options = parser.parse_args()
-    signal.signal(signal.SIGALRM, _late)
-    with tempfile.TemporaryDirectory() as folder:
-        done = run(options.cases, options.seed, Path(folder))
-    endings = ["refused", "same", "read", *BAD]
-    print(f"{'':<30}" + "".join(f"{e[:11]:>12}" for e in endings))
-    counts = Counter((case.kind, case.mutation.split(", ")[-1], case.ending) for case in done)
-    for kind in ("card", "manifest", "new", "picture"):
-        for mutation in sorted({m for k, m, _ in counts if k == kind}):
-            print(f"{kind + ' ' + mutation:<30}" + "".join(f"{counts[kind, mutation, e]:>12}" for e in endings))
-    print(f"{len(done)} cases".ljust(30) + "".join(f"{sum(c.ending == e for c in done):>12}" for e in endings))
-    for case in done:
-        if options.show == case.mutation:
-            print(f"\n{case.kind}: {case.ending}\n{case.detail[:500]}")
-    bad = [case for case in done if case.ending in BAD]
-    alike = {case.detail.rstrip().rpartition("\n")[2].partition(": ")[2][:60]: case for case in bad}
-    for case in list(alike.values())[:20]:
-        print(f"\n{case.kind}, {case.mutation}: {case.ending}\n{case.detail[:100]} … {case.detail[-700:]}")
-    sys.exit(bool(bad))
-
+READERS = [
+    Reader("data: card", lambda folder: cards_and_manifests(folder, of_cards=True)),
+    Reader("data: manifest", lambda folder: cards_and_manifests(folder, of_cards=False)),
+    Reader("data: new card", new_cards),
+    Reader("data: picture", pictures),
+]
 
 if __name__ == "__main__":
-    main()
+    main(READERS, __doc__)

@@ -8,18 +8,18 @@ below know the format, and nothing of hierfit), whether the format is named or f
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
 import random
 import sys
-import tempfile
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fuzzing import Attempt, Attempts, Reader, WrongError, main
 
 from hierfit.errors import UserError
 from hierfit.taxonomy import doctor
@@ -208,31 +208,30 @@ def expected(oracle: Callable[[str], Paths], content: bytes) -> Paths | None:
         return None
 
 
-def fuzz(cases: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
-    """Run the cases.
+def taxonomies(folder: Path) -> Attempts:
+    """Damages a tree in one of the formats; it is read with its format named, and found out."""
 
-    Returns:
-        How they ended, and what should not have happened.
-    """
-    ends: Counter[str] = Counter()
-    failures: list[str] = []
-    for case in range(cases):
-        rng = random.Random(f"{seed}/{case}")
+    def attempt(rng: random.Random) -> Attempt:
         form = rng.choice(list(ORACLES))
         suffix, oracle = ORACLES[form]
         content = mutate(WRITERS[form](forest(rng)), rng)  # type: ignore[index]
         path = folder / f"case.{suffix}"
         path.write_bytes(content)
         truth = expected(oracle, content)
-        for way, options in (("named", Reading(str(path), form, header=True)), ("found out", Reading(str(path)))):  # type: ignore[arg-type]
-            try:
-                outcome, wrong = one(options, truth)
-            except Exception:
-                outcome, wrong = "traceback", traceback.format_exc(limit=-3)
-            ends[f"{way}: {outcome}"] += 1
-            if wrong:
-                failures.append(f"case {case}, {form}, {way}: {wrong}\n{content!r}")
-    return ends, failures
+
+        def read() -> None:
+            endings = []
+            for way, options in (("named", Reading(str(path), form, header=True)), ("found out", Reading(str(path)))):  # type: ignore[arg-type]
+                ending, wrong = one(options, truth)
+                if wrong:
+                    raise WrongError(f"{way}: {wrong}\n{content!r}")
+                endings.append(ending)
+            if not any(ending.startswith("accepted") for ending in endings):
+                raise UserError(", ".join(endings))
+
+        return form, read
+
+    return attempt
 
 
 def one(options: Reading, truth: Paths | None) -> tuple[str, str]:
@@ -262,16 +261,7 @@ def one(options: Reading, truth: Paths | None) -> tuple[str, str]:
     return "accepted", "" if read == truth else f"read {sorted(read - truth)}, not {sorted(truth - read)}"
 
 
+READERS = [Reader("taxonomy", taxonomies)]
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        ends, failures = fuzz(arguments.cases, arguments.seed, Path(name))
-    for end, count in sorted(ends.items()):
-        print(f"  {end:34}{count:7}")
-    print(f"{arguments.cases} cases, {len(failures)} failures")
-    for failure in failures[:10]:
-        print(f"\n{failure}")
-    sys.exit(bool(failures))
+    main(READERS, __doc__)

@@ -146,7 +146,9 @@ def _opened(path: Path, offset: int) -> Iterator[tarfile.TarFile]:
             file.seek(offset)
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 yield tar
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except UserError:
+        raise
+    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:  # of numbers in headers, too
         raise UserError(f"{path}: damaged: {error}", hint="Fetch this shard again; finished parts stay.") from error
 
 

@@ -1,11 +1,8 @@
-"""A short run of ``tests/bench/bench_fuzz.py``, and what longer ones have found."""
+"""What long runs of the fuzzers have found."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from PIL import Image
@@ -13,19 +10,6 @@ from PIL import Image
 from hierfit.data.images import open_image
 from hierfit.data.schema import read_yaml
 from hierfit.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def fuzz(bench: Callable[[str], ModuleType]) -> ModuleType:
-    return bench("bench_fuzz")
-
-
-def test_no_traceback_and_no_silent_acceptance(fuzz: ModuleType, tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, about pictures that are damaged on purpose
-        done = fuzz.run(60, 1, tmp_path)
-    assert [case for case in done if case.ending in fuzz.BAD] == []
-    assert {case.ending for case in done} == {"refused", "same", "read"}
 
 
 @pytest.mark.parametrize(

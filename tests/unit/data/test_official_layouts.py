@@ -21,7 +21,6 @@ from hierfit.data.samples import words
 from hierfit.data.splits import training_split
 from hierfit.data.table import Table, read_table
 from hierfit.errors import UserError
-from tests.bench.fuzz_official import SETS, fuzz
 from tests.unit.data.miniature import BUILDERS, CARDS, COUNTS, Miniature, miniature, write
 
 OFFICIAL = sorted(
@@ -523,11 +522,3 @@ def test_coops_own_file_is_read_with_the_repositorys_card(tmp_path: Path) -> Non
     for split, rows in content.items():
         for (key, _, name), node in zip(rows, table.splits[split].nodes.tolist(), strict=True):
             assert words(name) == words(table.taxonomy.names[node]), key
-
-
-@pytest.mark.parametrize("name", SETS)
-def test_damaged_files_end_in_nothing_but_a_users_error(name: str, tmp_path: Path) -> None:
-    """A short run of tests/bench/fuzz_official.py."""
-    counts = fuzz(name, tmp_path, mutations=8, seed=1)
-    assert not counts["crashed"]
-    assert counts["refused"]

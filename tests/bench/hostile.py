@@ -1,0 +1,151 @@
+"""What a stranger could put into a text: damage that knows JSON, YAML and tables, for the fuzzers."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+DEEP = "[" * 5000
+PATHS = ["../secrets/secret.png", "../../x", "/etc/passwd", "/dev/zero", "/proc/self/mem", "a\0b", "x" * 5000, "..",
+         ".", "", "~/x", "//x", "a/../../x", "%2e%2e/x", "C:\\x", "\udcff", "\u202egnp", "-rf", "$(touch ../MARK)",
+         "|touch x", "https://localhost:1/x", "owner/name"]  # fmt: skip
+VALUES: list[Any] = [None, True, -1, 0, 1, 1.5, -0.0, 2**31, 2**63, 2**64, 10**400, 1e308, float("nan"), float("inf"),
+                     "", "a", "1", [], {}, [[]], [None], {"a": 1}, {"": {}}, [1, "a", None], ["a"] * 3,
+                                    *PATHS]  # fmt: skip
+
+
+def damaged(raw: bytes, rng: random.Random) -> tuple[str, bytes]:
+    """Some bytes changed, lost, doubled or cut off."""
+    data = bytearray(raw)
+    kind = rng.choice(
+        ["byte changed", "bytes changed", "cut off", "part lost", "part twice", "bytes put in", "emptied"]
+    )
+    if kind == "emptied":
+        return kind, rng.choice(
+            [b"", b"\0" * len(raw), b"PK\x03\x04", b"\x80\x02.", b"\x1f\x8b\x08", b"{}", b"\xff" * 9]
+        )
+    at = rng.randrange(len(data) + 1)
+    if kind == "byte changed" and at < len(data):
+        data[at] ^= rng.randrange(1, 256)
+    elif kind == "bytes changed" and data:
+        for _ in range(rng.randint(2, 30)):
+            data[rng.randrange(len(data))] = rng.choice([0, 255, rng.randrange(256)])
+    elif kind == "cut off":
+        del data[at:]
+    elif kind == "part lost":
+        del data[at : at + rng.randint(1, 64)]
+    elif kind == "part twice":
+        data[at:at] = data[max(0, at - 100) : at]
+    else:
+        data[at:at] = rng.randbytes(rng.randint(1, 20))
+    return kind, bytes(data)
+
+
+# ---------------------------------------------------------------------- JSON and YAML
+
+
+def altered(value: Any, rng: random.Random, values: list[Any] = VALUES) -> tuple[str, Any]:
+    """One place of a nest of lists and dictionaries with another value, lost, doubled or renamed."""
+    value = copy.deepcopy(value)
+    places: list[tuple[Any, Any]] = []
+
+    def walk(at: Any) -> None:
+        for key in list(at) if isinstance(at, dict) else range(len(at)):
+            places.append((at, key))
+            if isinstance(at[key], (dict, list)):
+                walk(at[key])
+
+    if isinstance(value, (dict, list)):
+        walk(value)
+    if not places:
+        return "replaced", rng.choice(values)
+    at, key = rng.choice(places)
+    kind = rng.choice(["value", "value", "value", "value", "lost", "key", "doubled", "nested"])
+    if kind == "value":
+        at[key] = rng.choice(values)
+    elif kind == "lost":
+        del at[key]
+    elif kind == "key" and isinstance(at, dict):
+        at[rng.choice([f"{key} ", "", "x", "__class__", *PATHS])] = at.pop(key)
+    elif kind == "nested":
+        at[key] = [at[key]]
+    elif isinstance(at, list):
+        at.insert(key, copy.deepcopy(at[key]))
+    else:
+        at["x"] = copy.deepcopy(at[key])
+    return kind, value
+
+
+def bad_json(text: str, rng: random.Random) -> tuple[str, bytes]:
+    """JSON with another structure, or damaged, or meant to exhaust its reader."""
+    draw = rng.random()
+    if draw < 0.75:
+        kind, value = altered(json.loads(text), rng)
+        return f"JSON {kind}", json.dumps(value).encode("utf-8", "surrogateescape")
+    if draw < 0.85:
+        bomb = rng.choice(
+            [DEEP, '{"a":' * 5000, "1" * 5000, "NaN", '{"a":1,' * 3, "\ufeff{}", "[]", "null", '"\\ud800"']
+        )
+        return "JSON bomb", bomb.encode()
+    kind, raw = damaged(text.encode(), rng)
+    return f"JSON {kind}", raw
+
+
+LAUGHS = "a: &b0 [x, x]\n" + "".join(f"c{i}: &b{i + 1} [*b{i}, *b{i}]\n" for i in range(40))
+YAML_BOMBS = [LAUGHS, f"{LAUGHS}name: *b40\n", DEEP, "{a: " * 3000, "&a [*a]", "a: &a\n  b: *a\n", "? " * 2000,
+              "- " * 3000 + "x", "a" * 200_000, "\0", "%YAML 9.9\n---\na: 1", "--- a\n--- b", "1" * 5000,
+              "!!binary x", "2024-13-45", "!!timestamp x"]  # fmt: skip
+
+
+def yaml_tags(mark: Path) -> list[str]:
+    """Values whose tags would run code, were they obeyed."""
+    return [
+        f"!!python/object/apply:os.system ['touch {mark}']",
+        f"!!python/object/new:os.system ['touch {mark}']",
+        f"!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]",
+        f"!!python/object/apply:eval [\"open('{mark}', 'w')\"]",
+        "!!python/name:os.system",
+        "!!python/module:os",
+        f"${{oc.decode:{mark}}}",
+    ]
+
+
+def bad_yaml(text: str, mark: Path, rng: random.Random) -> tuple[str, bytes]:
+    """YAML with a tag, a bomb, an odd value or damage."""
+    draw, lines = rng.random(), text.split("\n")
+    at = rng.choice([i for i, line in enumerate(lines) if ":" in line])
+    key = lines[at].partition(":")[0]
+    if draw < 0.25:
+        lines[at] = f"{key}: {rng.choice(yaml_tags(mark))}"
+        return "YAML tag", "\n".join(lines).encode()
+    if draw < 0.5:
+        return "YAML bomb", (rng.choice(["", text]) + rng.choice(YAML_BOMBS)).encode()
+    if draw < 0.8:
+        lines[at] = f"{key}: {json.dumps(rng.choice(VALUES))}"
+        return "YAML value", "\n".join(lines).encode()
+    kind, raw = damaged(text.encode(), rng)
+    return f"YAML {kind}", raw
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def bad_table(text: str, rng: random.Random) -> tuple[str, bytes]:
+    """A CSV with a hostile path or cell, or damage."""
+    lines = text.split("\n")
+    draw = rng.random()
+    at = rng.randrange(1, len(lines) - 1)
+    if draw < 0.6:
+        cells = lines[at].split(",")
+        column = 0 if draw < 0.45 else rng.randrange(len(cells))
+        cells[column] = rng.choice([*PATHS, "link/secret.png", "out.png", '"a\nb"', "a" * 200_000, "./0.png", "x//y"])
+        lines[at] = ",".join(cells)
+        return "hostile path" if not column else "odd cell", "\n".join(lines).encode("utf-8", "surrogateescape")
+    if draw < 0.7:
+        lines.insert(at, rng.choice(['"' + "a\n" * 1000, "," * 100_000, "\0", "a," * 5000, '"', "\r"]))
+        return "odd row", "\n".join(lines).encode()
+    kind, raw = damaged(text.encode(), rng)
+    return kind, raw
