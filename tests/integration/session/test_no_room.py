@@ -133,7 +133,8 @@ def test_a_folder_that_is_read_only_or_becomes_so(
 
 def test_predictions_on_a_full_disk(experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(disk: Disk) -> None:
-        command = ["predict", f"--config={experiment}", "--model=hierfit.methods.ZeroShot", f"--runs={disk.place}"]
+        model = ("--model=hierfit.methods.ZeroShot", "--controls=null")
+        command = ["predict", f"--config={experiment}", *model, f"--runs={disk.place}"]
         with monkeypatch.context() as patched:
             before(patched, WritePredictions, "on_predict_epoch_end", lambda it: disk.fill())
             assert not ends(command, disk.place)

@@ -37,6 +37,7 @@ def curves(folder: Path) -> list[dict[str, float]]:
 
 
 def test_a_run_taken_up_is_one_run(kills: ModuleType, experiment: Path, tmp_path: Path) -> None:
+    wandb.teardown()  # W&B's service of an earlier test would hold the killed child's run for still at work
     torch.set_num_threads(1)
     arguments = ["fit", f"--config={experiment}", "--controls=null", "--save_every=0", "--trainer.max_steps=20"]
     arguments += ["--wandb=offline", f"--runs={tmp_path / 'runs'}"]
