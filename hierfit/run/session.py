@@ -256,7 +256,8 @@ def run(arguments: Sequence[str]) -> None:
     if is_child():
         end_with_parent()
     quieten()
-    check_settings(arguments[1:], OWN_KEYS)
+    command, *given = arguments
+    check_settings(given if command == "fit" else [*given, "--controls=null"], OWN_KEYS)  # only fit runs controls
     with said_plainly():
         _run(arguments)
 

@@ -110,3 +110,10 @@ def test_results_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "No finished run" in refused(capsys, "results", str(tmp_path))
     (tmp_path / "result.json").write_text("{}")
     assert "not a result card" in refused(capsys, "results", str(tmp_path))
+
+
+def test_controls_of_another_method_are_in_the_way_of_fit_alone(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (fit("--model=ZeroShot", command="predict") / "predictions.csv").is_file()
+    with pytest.raises(SystemExit):
+        fit("--model=ZeroShot")
+    assert "--controls=null leaves them out" in capsys.readouterr().err
