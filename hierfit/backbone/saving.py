@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import shutil
-import tempfile
 from pathlib import Path
 
+from hierfit.atomic import whole_folder
 from hierfit.backbone.loading import quiet
 from hierfit.backbone.model import Backbone
 from hierfit.backbone.source import find_folder
@@ -39,13 +39,10 @@ def save_merged(backbone: Backbone, folder: Path) -> None:
     if folder.exists():
         raise UserError(f"{folder} exists already", hint="Name a new folder.")
     source = find_folder(backbone.source)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
-        draft = Path(made) / folder.name
+    with whole_folder(folder) as draft:
         shutil.copytree(source, draft, ignore=shutil.ignore_patterns(*_WEIGHTS))
         model = copy.deepcopy(backbone.model)
         if hasattr(model, "merge_and_unload"):
             model = model.merge_and_unload(safe_merge=True)
         with quiet(transformers), as_os_error(folder):
             model.save_pretrained(draft, safe_serialization=True)
-        draft.replace(folder)

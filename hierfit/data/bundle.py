@@ -72,6 +72,13 @@ class Bundle:
     def __post_init__(self) -> None:
         object.__setattr__(self, "taxonomy", Taxonomy.from_paths(self.paths, self.levels))
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Every array it has, by its name in the file."""
+        named = {"text.features": self.text, "text.node_features": self.node_text}
+        for name, split in self.splits.items():
+            named |= {f"{name}.features": split.features, f"{name}.labels": split.labels, f"{name}.paths": split.paths}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
     def problems(self) -> list[str]:
         """Everything that is wrong with shapes and values."""
         first = next(iter(self.splits.values()), None)
@@ -152,13 +159,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     Raises:
         UserError: The bundle is not sound.
     """
-    if problems := bundle.problems():
-        raise UserError(f"{path}: not written, the features are not sound", problems)
-    tensors = {"text.features": bundle.text, "text.node_features": bundle.node_text}
-    for name, split in bundle.splits.items():
-        tensors[f"{name}.features"] = split.features
-        tensors[f"{name}.labels"] = split.labels
-        tensors[f"{name}.paths"] = split.paths
+    check_sound(path, bundle)
     metadata = {
         "format": FORMAT,
         "backbone": bundle.backbone,
@@ -168,7 +169,13 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         "note": bundle.note,
     }
     # Clones: safetensors refuses tensors that share memory, as splits cut from one tensor do.
-    write_tensors(path, {k: v.contiguous().clone() for k, v in tensors.items() if v is not None}, metadata)
+    write_tensors(path, {k: v.contiguous().clone() for k, v in bundle.tensors().items()}, metadata)
+
+
+def check_sound(path: Path, bundle: Bundle) -> None:
+    """Raises `UserError` where a bundle that is not sound would be written under a name."""
+    if problems := bundle.problems():
+        raise UserError(f"{path}: not written, the features are not sound", problems)
 
 
 def file_fingerprint(path: Path) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from hierfit.atomic import whole_folder
 from hierfit.backbone import Backbone
 from hierfit.backbone.saving import save_merged
 from hierfit.errors import UserError
@@ -43,11 +43,8 @@ def export(arguments: Sequence[str]) -> None:
         raise UserError("--no-towers: what this run has learnt lies in the towers")
     if options.onnx and not (with_towers or model.towers.fingerprint):
         raise UserError("--onnx: this model learnt from a file of features", hint="Name the towers: --backbone NAME.")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}.") as made:
-        draft = Path(made) / options.out.name
+    with whole_folder(options.out) as draft:
         lines = write_export(model, draft, cards, with_towers, options.onnx)
-        draft.replace(options.out)
     for line in lines:
         print(line)
     print(f"Written to {options.out}; README.md in it is the model card. To use it:")

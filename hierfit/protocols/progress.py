@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from hierfit.data.progress import clock
 from hierfit.protocols.cell import Cell
 from hierfit.protocols.orders import Outcome
 from hierfit.report.table import percent
@@ -53,7 +54,7 @@ class Tally:
         if not self.per_minute:
             return "starting"
         seconds = round(60 * left / self.per_minute)
-        return f"{self.per_minute:.1f}/min · {_clock(seconds)} to go"
+        return f"{self.per_minute:.1f}/min · {clock(seconds)} to go"
 
     def __str__(self) -> str:
         failed = f" · {self.failed} failed" if self.failed else ""
@@ -134,7 +135,3 @@ def shown(
     columns = [BarColumn(20), Moving(tally), text] if console.width >= _WIDE else [Moving(tally), text]
     with Progress(*columns, console=console, expand=True) as bar:
         yield Lines(tally, console, bar, reached, beside)
-
-
-def _clock(seconds: int) -> str:
-    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

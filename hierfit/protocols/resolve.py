@@ -16,12 +16,10 @@ from hierfit.run.keys import add_keys
 
 DEFAULTS: dict[str, Any] = {
     "wandb": "disabled",
-    "trainer.accelerator": "auto",
-    "trainer.devices": 1,
     "trainer.enable_progress_bar": False,
     "save_every": None,  # a cell that was interrupted starts over
 }
-"""What every cell starts from; configuration files and own keys come after."""
+"""What every cell sets otherwise than a run; configuration files and own keys come after."""
 
 
 def resolver() -> Callable[[Iterable[str]], dict[str, Any]]:

@@ -10,23 +10,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hierfit.atomic import whole_file
-from hierfit.data.bundle import Bundle, BundleSplit, write_bundle
+from hierfit.atomic import whole_file, whole_folder
+from hierfit.data.bundle import Bundle, BundleSplit, check_sound, write_bundle
 from hierfit.data.extract.gather import Features
 from hierfit.data.extract.sources import names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.table import write as write_table
 
 
 def check_out(out: Path) -> None:
@@ -45,8 +43,6 @@ def write_features(out: Path, features: Features) -> None:
         UserError: It cannot be written, or its ending is of no format.
     """
     check_out(out)
-    if problems := features.bundle.problems():
-        raise UserError(f"{out}: not written, the features are not sound", problems)
     try:
         _WRITERS[out.suffix](out, features)
     except OSError as error:
@@ -57,7 +53,8 @@ def write_features(out: Path, features: Features) -> None:
 
 def _write_npz(out: Path, features: Features) -> None:
     bundle, tree = features.bundle, features.bundle.taxonomy
-    arrays = {name: tensor.numpy() for name, tensor in _tensors(bundle)}
+    check_sound(out, bundle)
+    arrays = {name: tensor.numpy() for name, tensor in bundle.tensors().items()}
     arrays |= {f"{name}.keys": np.array(keys) for name, keys in features.keys.items()}
     arrays |= {
         "levels": np.array(bundle.levels),
@@ -72,21 +69,23 @@ def _write_npz(out: Path, features: Features) -> None:
 
 def _write_folder(out: Path, features: Features) -> None:
     bundle, tree = features.bundle, features.bundle.taxonomy
-    with _whole_folder(out) as draft:
+    check_sound(out, bundle)
+    with whole_folder(out) as draft:
+        draft.mkdir()
         for name, split in bundle.splits.items():
             np.save(draft / f"{name}.npy", split.features.numpy())
             labels = zip(split.labels.tolist(), names_of(tree, _deepest(bundle, split)), strict=True)
-            rows = ([label, *_filled(names, tree)] for label, names in labels)
+            rows = ([str(label), *_filled(names, tree)] for label, names in labels)
             head = ["label", *tree.levels]
             if keys := features.keys.get(name):
                 head, rows = [*head, "key"], ([*row, key] for row, key in zip(rows, keys, strict=True))
-            _write_csv(draft / f"{name}.csv", head, rows)
-        leaves = ([label, *_filled(names, tree)] for label, names in enumerate(bundle.paths))
-        _write_csv(draft / "leaves.csv", ["label", *tree.levels], leaves)
+            write_table(draft / f"{name}.csv", head, rows)
+        leaves = ([str(label), *names] for label, names in enumerate(bundle.paths))
+        write_table(draft / "leaves.csv", ["label", *tree.levels], leaves)
         if (text := bundle.node_text if bundle.node_text is not None else bundle.text) is not None:
             np.save(draft / "text.npy", text.numpy())
             named = bundle.paths if bundle.node_text is None else names_of(tree, torch.arange(tree.num_nodes))
-            _write_csv(draft / "text.csv", tree.levels, (_filled(names, tree) for names in named))
+            write_table(draft / "text.csv", tree.levels, named)
         about = {"backbone": bundle.backbone, "logit_scale": bundle.logit_scale, "note": bundle.note}
         (draft / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
@@ -98,18 +97,6 @@ _WRITERS: dict[str, Callable[[Path, Features], None]] = {
 }
 
 
-def _tensors(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
-    """Every array of a bundle under its name."""
-    for name, split in bundle.splits.items():
-        yield f"{name}.features", split.features
-        yield f"{name}.labels", split.labels
-        if split.paths is not None:
-            yield f"{name}.paths", split.paths
-    for name, text in (("text.features", bundle.text), ("text.node_features", bundle.node_text)):
-        if text is not None:
-            yield name, text
-
-
 def _deepest(bundle: Bundle, split: BundleSplit) -> Tensor:
     """Deepest known node of each sample ``[n]``."""
     if split.paths is not None:
@@ -119,20 +106,3 @@ def _deepest(bundle: Bundle, split: BundleSplit) -> Tensor:
 
 def _filled(names: Sequence[str], tree: Taxonomy) -> list[str]:
     return [*names, *[""] * (tree.num_levels - len(names))]
-
-
-def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(rows)
-
-
-@contextmanager
-def _whole_folder(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as made:
-        draft = Path(made) / path.name
-        draft.mkdir()
-        yield draft
-        draft.rename(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hierfit.atomic import whole_folder
 from hierfit.backbone import Backbone
 from hierfit.backbone.source import read_json
 from hierfit.errors import UserError
@@ -146,14 +146,11 @@ def adapted_towers(choice: LoraChoice) -> tuple[Literal["vision_model", "text_mo
 
 def save_adapter(backbone: Backbone, folder: Path) -> None:
     """Writes the adapter as peft does, so that `PeftModel.from_pretrained(model, folder)` opens it; whole or not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
-        draft = Path(made) / folder.name
+    with whole_folder(folder) as draft:
         with as_os_error(folder):
             backbone.model.save_pretrained(draft, save_embedding_layers=False)
         if folder.exists():
             shutil.rmtree(folder)
-        draft.replace(folder)
 
 
 def open_adapter(backbone: Backbone, folder: Path) -> None:
