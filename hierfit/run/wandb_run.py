@@ -56,7 +56,8 @@ class WandbRun(WandbLogger):
         self._sent = max(self._sent, len(self._curves.rows))
 
     def _remove_earlier(self, folder: Path) -> None:
-        for earlier in folder.parent.glob(f"offline-run-*-{self.experiment.id}"):
+        # W&B numbers those that begin in the same second: …-ID-1.
+        for earlier in folder.parent.glob(f"offline-run-*-{self.experiment.id}*"):
             if earlier != folder:
                 shutil.rmtree(earlier, ignore_errors=True)
 

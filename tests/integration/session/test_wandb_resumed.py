@@ -51,12 +51,13 @@ def test_a_run_taken_up_is_one_run(kills: ModuleType, experiment: Path, tmp_path
     first = json.loads((folder / STATE).read_text())["wandb_id"]
     (killed,) = (folder / "wandb").glob("offline-run-*")
     assert ending(killed) == (None, False)
+    killed.with_name(f"{killed.name}-1").mkdir()  # as of an attempt in the same second
     assert kills.run(arguments, log) == 0, log.read_text()
     assert "goes on from step" in log.read_text()
     # Its folder stands for the whole run: `wandb sync` would let it replace the first, which it might not even read.
     (whole,) = (folder / "wandb").glob("offline-run-*")
     assert whole != killed
-    assert [run.name.rpartition("-")[2] for run in (killed, whole)] == [first, first]
+    assert [run.name.split("-")[3] for run in (killed, whole)] == [first, first]
     assert ending(whole) == (0, False)
     assert f"wandb sync {whole}" in log.read_text()
     expected = curves(folder)
