@@ -242,6 +242,46 @@ class Taxonomy:
             nodes = torch.where(here, self._up[nodes], nodes)
         return torch.stack(columns[::-1], dim=-1)
 
+    @cached_property
+    def is_even(self) -> bool:
+        """Whether all leaves lie on the last level; then every level is a cut of its own."""
+        return bool((self.level[self.leaves] == self.num_levels - 1).all())
+
+    def cut(self, level: int) -> Tensor:
+        """Node ids of a level as a cut through the tree, ascending: the leaves that ended above it, and its own nodes.
+
+        Every leaf lies at or below exactly one of them. What is normalised or compared "within a level" is so over
+        these: a leaf that ended above takes part in every deeper level.
+
+        Args:
+            level: Depth, 0 for the roots.
+
+        Returns:
+            ``[m]``; on an even tree simply the level's nodes.
+        """
+        nodes = self.level_slices[level]
+        ended = self.leaves[self.leaves < nodes.start]
+        return torch.cat([ended, torch.arange(nodes.start, nodes.stop, device=ended.device)])
+
+    def padded(self, paths: Tensor) -> Tensor:
+        """Paths that go on with their leaf below it, down to the last level.
+
+        A path whose deepest node is a leaf has ended: it stands for that leaf on all deeper levels. One whose deepest
+        node is an inner node is unknown below, and stays so.
+
+        Args:
+            paths: ``[..., L]`` node ids coarse to fine, −1 where ended or unknown.
+
+        Returns:
+            ``[..., L]``; the same on an even tree. O(L) per path.
+        """
+        if self.is_even:
+            return paths
+        deepest = paths.amax(dim=-1, keepdim=True)  # ids grow with the level
+        ended = (deepest >= 0) & (self.num_children[deepest] == 0)
+        below = torch.arange(self.num_levels, device=paths.device) > self._depth[deepest]
+        return torch.where(ended & below, deepest, paths)
+
     def lca(self, a: Tensor, b: Tensor) -> Tensor:
         """Lowest common ancestor (a node is its own ancestor).
 
