@@ -42,10 +42,10 @@ def random_cuts(taxonomy: Taxonomy, count: int = 25, seed: int = 0) -> Tensor:
     1 − p, and otherwise stands in the cut for all below it. p is 0.1, 0.3, 0.5, 0.7 and 0.9 in turn, as in ProTeCt's
     code; unlike there, cuts may repeat, which on small trees they must. The same on every device.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     inner, parent = taxonomy.num_children.cpu() > 0, taxonomy.parent.cpu()
-    p = torch.tensor(_CLOSED).repeat(-(-count // len(_CLOSED)))[:count, None]
-    opened = (torch.rand(count, taxonomy.num_nodes, generator=generator) >= p) & inner
+    p = torch.tensor(_CLOSED, device="cpu").repeat(-(-count // len(_CLOSED)))[:count, None]
+    opened = (torch.rand(count, taxonomy.num_nodes, generator=generator, device="cpu") >= p) & inner
     reached = torch.ones_like(opened)
     for level in taxonomy.level_slices[1:]:
         reached[:, level] = opened[:, parent[level]]
