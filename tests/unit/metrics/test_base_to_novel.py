@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hierfit.data.novel import novel_leaves, seen_nodes
 from hierfit.errors import UserError
-from hierfit.metrics.base_to_novel import base_to_novel, seen_unseen_curve
+from hierfit.metrics.base_to_novel import base_to_novel, harmonic, seen_unseen_curve
 from hierfit.taxonomy import Taxonomy
 
 # 0 a, 1 b | 2 a0, 3 a1 (novel), 4 b0, 5 b1 (novel)
@@ -61,6 +61,40 @@ def test_figures_by_hand() -> None:
     assert figures["generalised_base"] == 0.5
     assert figures["generalised_novel"] == 0.0
     assert figures["generalised_h"] == 0.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31 - 1))
+def test_levels_are_those_of_the_best_leaf_of_its_kind(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows = [(f"r{i % 2}", f"m{i % 5}", f"l{i}") for i in range(10)] + [
+        ("r0", "shallow"),
+        ("r1", "low"),
+        ("lone",),
+        ("own",),
+    ]
+    tree = Taxonomy.from_paths(rows)
+    novel = torch.arange(tree.num_leaves) % 2 == 1
+    labels = torch.randint(tree.num_leaves, (30,), generator=generator)
+    labels[: tree.num_leaves] = torch.arange(tree.num_leaves)
+    logits = torch.randn(30, tree.num_nodes, generator=generator)
+    paths = tree.leaf_paths[labels]
+    found = base_to_novel(logits, tree.padded(paths) if seed % 2 else paths, tree, seen_nodes(tree, novel))
+    right: dict[str, dict[bool, list[bool]]] = {level: {True: [], False: []} for level in ("leaf", *tree.levels)}
+    for scores, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        kind = bool(novel[label])
+        rivals = [leaf for leaf in range(tree.num_leaves) if bool(novel[leaf]) == kind]
+        best = max(rivals, key=lambda leaf: scores[int(tree.leaves[leaf])])
+        right["leaf"][kind].append(best == label)
+        for level, ours, theirs in zip(
+            tree.levels, tree.leaf_paths[best].tolist(), tree.leaf_paths[label].tolist(), strict=True
+        ):
+            if theirs >= 0:
+                right[level][kind].append(ours == theirs)
+    means = {level: [sum(hits) / len(hits) for hits in kinds.values()] for level, kinds in right.items()}
+    assert [found["novel"], found["base"]] == pytest.approx(means["leaf"])
+    for level in tree.levels:
+        assert found[f"h/{level}"] == pytest.approx(harmonic(*means[level]))
 
 
 def test_both_kinds_are_needed() -> None:
