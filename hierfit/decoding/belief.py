@@ -104,6 +104,6 @@ BELIEF_DECODERS: dict[str, Decoder] = {
     "per_level": per_level_argmax,
     "bayes": least_distance,
 }
-"""What reads a path off the node probabilities ``[B, N]`` of a belief: the most probable leaf (of leaves scored by their
-paths, or by their own logits), the most probable child at every step, the most probable node of each cut, or the leaf
-of least expected tree distance."""
+"""What reads a path off the node probabilities ``[B, N]`` of a belief: the most probable leaf (of leaves scored by
+their paths, or by their own logits), the most probable child at every step, the most probable node of each cut, or the
+leaf of least expected tree distance."""

@@ -98,8 +98,8 @@ def calibrate(
     fpa, temperatures = dict[str, float](), dict[str, float]()
     for choice in choices:
         scores = leaf_scores(logits, taxonomy, choice)
-        best = taxonomy.padded(taxonomy.leaf_paths)[scores.argmax(dim=1)]
-        fpa[choice] = float(full_path_right(best, taxonomy.padded(paths)).float().mean())
+        right = full_path_right(taxonomy.leaf_paths[scores.argmax(dim=1)], paths, taxonomy)
+        fpa[choice] = float(right.float().mean())
         temperatures[choice] = fit_temperature(scores[::step], possible)
     chosen = max(choices, key=lambda choice: fpa[choice])
     raw = belief(logits, taxonomy, Calibration(chosen, dict.fromkeys(choices, 1.0))).nodes
@@ -154,4 +154,4 @@ def _possible(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
     """Leaves at or below the finest known node of each label ``[n, C]`` bool."""
     node = paths.amax(dim=1, keepdim=True)
     leaf_paths = taxonomy.padded(taxonomy.leaf_paths)
-    return leaf_paths[:, taxonomy.level[node[:, 0]]].T == node
+    return node == leaf_paths[:, taxonomy.level[node[:, 0]]].T

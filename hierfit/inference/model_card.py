@@ -33,8 +33,9 @@ model = hierfit.load("{folder}")
 print(model.predict(["image.jpg"])[0])
 ```
 
-`predict` takes `decoder`, `rank`, `min_confidence`, `max_error` and `within`; from a shell it is `hierfit predict {folder}
-image.jpg`. Needed are torch, transformers, safetensors, Pillow and NumPy; no Lightning, no peft.{towers}{grows}
+`predict` takes `decoder`, `rank`, `min_confidence`, `max_error` and `within`; from a shell it is
+`hierfit predict {folder} image.jpg`. Needed are torch, transformers, safetensors, Pillow and NumPy; no Lightning, no
+peft.{towers}{grows}
 
 ## Measured
 

@@ -83,7 +83,7 @@ class Method(LightningModule):
     def reads_leaves_only(self) -> bool:
         """Whether its objective trains leaves alone: then scores of inner nodes mean nothing and are not reported."""
         objective = getattr(self, "objective", None)
-        return isinstance(objective, Objective) and objective.reads_leaves_only
+        return isinstance(objective, Objective) and bool(objective.reads_leaves_only)
 
     @property
     def decoders(self) -> Mapping[str, Decoder]:

@@ -82,8 +82,8 @@ def served_facts(served: Served, taxonomy: Taxonomy, calibration: Calibration) -
     """What a result card holds of a belief.
 
     Returns:
-        ``scores``, ``temperature``, ``val_images``, ``val_fpa``, ``val_ece``: how it was fitted. On the images:
-        ``ece`` and ``reliability`` (bins) of the served probabilities; ``curve``: error, share answered (``coverage``), error
+        ``scores``, ``temperature``, ``val_images``, ``val_fpa``, ``val_ece``: how it was fitted. On the images: ``ece``
+        and ``reliability`` (bins) of the served probabilities; ``curve``: error, share answered (``coverage``), error
         among answered, depth and information kept by threshold; ``haurc``: area under its risk against information;
         ``max_error``: for each of `MAX_ERRORS` its threshold (None with too few validation images) and what came out.
         Shares are fractions.

@@ -91,7 +91,11 @@ class KeptLogits:
     def calibration(self) -> Calibration:
         """How its logits become a belief, as its card says; uncalibrated where it was made before cards said so."""
         said = self.card.belief
-        return Calibration(said["scores"], {said["scores"]: said["temperature"]}, said["val_images"]) if said else Calibration()
+        return (
+            Calibration(said["scores"], {said["scores"]: said["temperature"]}, said["val_images"])
+            if said
+            else Calibration()
+        )
 
     def predicted(self, decoder: Any) -> Tensor:
         """Predicted node ids ``[n, L]`` under a decoder of `hierfit.decoding`."""

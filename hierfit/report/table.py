@@ -15,8 +15,8 @@ from hierfit.report.columns import Column, columns, holds_classes_back
 _GAP = 2
 
 _NOVEL_LEGEND = (
-    "% leaf accuracy on the test split: base classes among base, novel among novel, their harmonic mean H, and H of each "
-    "level by the best leaf's path; /all: with all classes as candidates; AUSUC: area under the seen-unseen curve."
+    "% leaf accuracy on the test split: base classes among base, novel among novel, their harmonic mean H, and H of "
+    "each level by the best leaf's path; /all: with all classes as candidates; AUSUC: area under the seen-unseen curve."
 )
 
 
@@ -44,7 +44,9 @@ def result_tables(cards: Sequence[ResultCard], width: int) -> Iterator[Table]:
         shown = (*shown, *columns(",".join(f"h/{level}@base_to_novel" for level in levels[:-1]), cards, levels))
     headers = [_broken(column.header) for column in shown]
     cells = [[percent(column.value(card)) for column in shown] for card in cards]
-    widths = [max(map(len, [*header, *column])) for header, column in zip(headers, zip(*cells, strict=True), strict=True)]
+    widths = [
+        max(map(len, [*header, *column])) for header, column in zip(headers, zip(*cells, strict=True), strict=True)
+    ]
     names = min(max(len(card.row) for card in cards), max(8, 3 * width // 10))
     for block in side_by_side(widths, width - names - 1):
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))

@@ -24,7 +24,7 @@ FILE = "predictions.csv"
 class WritePredictions(Callback):
     """Writes ``predictions.csv``: for each sample the path of its most probable leaf, and each node's probability.
 
-    They are those of `hierfit predict RUN`: of one belief, fitted on val. The rows of all processes, in the split's order.
+    They are those of `hierfit predict RUN`: of one belief, fitted on val. Rows of all processes, in the split's order.
     """
 
     def __init__(self, folder: Path, calibrating: CalibrateOnVal) -> None:

@@ -39,8 +39,9 @@ def _lead(card: ResultCard) -> str:
     if own is None or decoded is None:
         return "One set of scores, read in several ways."
     return (
-        f"One set of scores, read in several ways. Each level on its own gets {100 * own:.1f} % of full paths right (seed "
-        f"{card.seed}), the decoder that val chose {100 * decoded:.1f} %: what decoding gains, no training has to."
+        f"One set of scores, read in several ways. Each level on its own gets {100 * own:.1f} % of full paths right "
+        f"(seed {card.seed}), the decoder that val chose {100 * decoded:.1f} %. What decoding gains, "
+        "no training has to."
     )
 
 

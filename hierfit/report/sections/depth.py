@@ -55,7 +55,8 @@ def _picture(beliefs: Mapping[str, Mapping[str, Any]]) -> Picture:
     return Picture(
         "operating_curve",
         "Wrong answers, silence counting as right, against the information that answers keep (1 for a leaf, 0 for "
-        f"silence, by the number of leaves below), as the threshold falls. Area below (hAURC, less is better): {areas}.",
+        f"silence, by the number of leaves below), as the threshold falls. Area below (hAURC, lower is better): "
+        f"{areas}.",
         f"Curves of error over information kept. hAURC: {areas}.",
         partial(operating_curves, curves, marked),
     )
@@ -70,9 +71,9 @@ def _table(beliefs: Mapping[str, Mapping[str, Any]]) -> Table:
             rows.append((row, alpha, threshold, *map(percent, shares)))
     return Table(
         "max_error",
-        "`--max-error`: at most this share of all answers is to be wrong, for images like those of the validation split "
-        "(split conformal). On test, in %: wrong of all, answered, wrong of those answered (which can be more), and "
-        f"depth and information kept. {DASH}: too few validation images.",
+        "`--max-error`: at most this share of all answers is to be wrong, for images like those of the validation "
+        "split (split conformal). On test, in %: wrong of all, answered, wrong of those answered (which can be more), "
+        f"and depth and information kept. {DASH}: too few validation images.",
         ("row", "max error", "threshold", "wrong", "answered", "wrong of these", "depth", "information"),
         tuple(rows),
         narrow=True,

@@ -112,7 +112,7 @@ def _on_samples(evidence: Evidence) -> list[str]:
     of_leaf, of_path = leaf_labelled(target, tree), labelled(target)
     right = {
         "leaf acc": (of_leaf, [leaf_right(reading.best_leaf, target, tree) for reading in (ours, theirs)]),
-        "FPA decoded": (of_path, [full_path_right(reading.decoded, target) for reading in (ours, theirs)]),
+        "FPA decoded": (of_path, [full_path_right(reading.decoded, target, tree) for reading in (ours, theirs)]),
     }
     for name, (rows, both) in right.items():
         if not rows.any():
