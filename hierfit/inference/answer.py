@@ -79,6 +79,8 @@ class Question:
             problems.append(f"rank: there is no level {self.rank!r}{near}; there are {', '.join(taxonomy.levels)}")
         if self.top < 1:
             problems.append(f"top is {self.top}; it must be 1 or more")
+        if self.top > 1 and self.decoder == "per_level":
+            problems.append("top: per_level answers each level on its own and has no next best path; leave one out")
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             problems.append(f"min-confidence is {self.min_confidence}; it is a probability, from 0 to 1")
         if self.as_deep_as_allowed and self.top > 1:
