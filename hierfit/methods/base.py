@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +15,7 @@ from torchmetrics import MetricCollection
 
 from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
-from hierfit.decoding import DECODERS
+from hierfit.decoding import DECODERS, Decoder
 from hierfit.errors import UserError
 from hierfit.inference.head import Head
 from hierfit.losses.objective import Objective
@@ -78,6 +79,17 @@ class Method(LightningModule):
     def write_artifacts(self, folder: Path) -> None:
         """Writes what other programs can open (an adapter, say) into the run's folder, with the tested weights."""
 
+    @property
+    def reads_leaves_only(self) -> bool:
+        """Whether its objective trains leaves alone: then scores of inner nodes mean nothing and are not reported."""
+        objective = getattr(self, "objective", None)
+        return isinstance(objective, Objective) and bool(objective.reads_leaves_only)
+
+    @property
+    def decoders(self) -> Mapping[str, Decoder]:
+        """Decoders of its logits whose figures mean something: all, or the one that reads leaves alone."""
+        return {"rollup": DECODERS["rollup"]} if self.reads_leaves_only else DECODERS
+
     def head(self) -> Head | None:
         """What predicts with what was learnt, without Lightning and without the data: `hierfit predict` and `export`
         work with it. None where the method cannot be written as one; it then predicts through Lightning alone."""
@@ -126,7 +138,7 @@ class Method(LightningModule):
         self.taxonomy = task.taxonomy
         self.val_metrics = hierarchy_metrics(task.taxonomy, prefix="val/")
         self.test_metrics = nn.ModuleDict(
-            {name: hierarchy_metrics(task.taxonomy, prefix=f"test/{name}/") for name in DECODERS}
+            {name: hierarchy_metrics(task.taxonomy, prefix=f"test/{name}/") for name in self.decoders}
         )
         keep_alike_only_trained(self)
 
@@ -164,9 +176,10 @@ class Method(LightningModule):
         return terms["loss"]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Metrics of per-level argmax on the validation split, which alone may select."""
-        logits = self(batch.inputs)
-        self.val_metrics.update(DECODERS["per_level"](logits, self.taxonomy), batch.paths)
+        """Metrics on the validation split, which alone may select: of per-level argmax, or of the best leaf's path
+        where inner nodes are not trained. Leaf accuracy is the best leaf's under both."""
+        decode = next(iter(self.decoders.values()))
+        self.val_metrics.update(decode(self(batch.inputs), self.taxonomy), batch.paths)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the scalars of the validation split."""
@@ -175,13 +188,13 @@ class Method(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Metrics under every decoder; the logits ``[B, N]`` are returned for callbacks that keep them."""
         logits = self(batch.inputs).float()
-        for name, decode in DECODERS.items():
+        for name, decode in self.decoders.items():
             self._metrics(name).update(decode(logits, self.taxonomy), batch.paths)
         return logits
 
     def on_test_epoch_end(self) -> None:
         """Logs every metric of every decoder."""
-        for name in DECODERS:
+        for name in self.decoders:
             self._log_and_reset(self._metrics(name))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from torchmetrics import MetricCollection
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
 from hierfit.data.transfer import Target
-from hierfit.decoding import DECODERS
+from hierfit.decoding import Calibration, Decoder
 from hierfit.errors import UserError
 from hierfit.losses.whole_batch import keep_alike_only_trained
 from hierfit.methods.base import Method, method_of
 from hierfit.metrics import hierarchy_metrics
 from hierfit.report.card import ResultCard
-from hierfit.run.cards import kept_figures
+from hierfit.run.cards import kept_figures, with_decoded
 from hierfit.run.logits import KeepTestLogits
 from hierfit.taxonomy import Taxonomy
 
@@ -35,7 +35,12 @@ def target_folder(folder: Path, target: Target) -> Path:
 
 
 def test_on_targets(
-    trainer: Trainer, method: Method, data: HierarchicalDataModule, folder: Path, card: ResultCard | None
+    trainer: Trainer,
+    method: Method,
+    data: HierarchicalDataModule,
+    folder: Path,
+    card: ResultCard | None,
+    calibration: Calibration,
 ) -> list[ResultCard]:
     """Tests a method, with the weights it has, on every target of the data.
 
@@ -45,13 +50,15 @@ def test_on_targets(
         data: The source.
         folder: The run's.
         card: The run's; None on ranks that keep none.
+        calibration: How its logits become a belief, fitted on the source's val: no target has a say in it.
 
     Returns:
         A card a target, written into its folder; on the first rank only.
     """
     callbacks, cards = trainer.callbacks, []  # type: ignore[attr-defined]
     for target in data.targets:
-        on_target, inside = OnTarget(scorer(method, target), target.task.taxonomy), target_folder(folder, target)
+        on_target = OnTarget(scorer(method, target), target.task.taxonomy, method.decoders)
+        inside = target_folder(folder, target)
         keep_alike_only_trained(on_target)
         # The run's own would write its card, curves and weights again.
         shown = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
@@ -64,13 +71,16 @@ def test_on_targets(
         if card is not None:
             facts = target.summary(data.summary())
             backbone = {"source": facts.pop("backbone"), "fingerprint": facts.pop("backbone_fingerprint")}
+            # Conformal thresholds hold for images like those they were taken from.
+            others, belief = kept_figures(inside, target.tree, replace(calibration, conformal=None))
             cards.append(
                 replace(
                     card,
                     data=facts,
                     backbone=backbone,
                     levels=target.task.taxonomy.levels,
-                    metrics={**on_target.figures, **kept_figures(inside, target.tree)},
+                    metrics=with_decoded({**on_target.figures, **others}, belief),
+                    belief=belief,
                     cost={**card.cost, "test_seconds": round(time.monotonic() - started, 2)},
                 )
             )
@@ -114,13 +124,15 @@ class OnTarget(LightningModule):
     Args:
         scorer: From inputs to logits ``[B, N]``.
         taxonomy: The target's.
+        decoders: Of the method.
     """
 
-    def __init__(self, scorer: nn.Module, taxonomy: Taxonomy) -> None:
+    def __init__(self, scorer: nn.Module, taxonomy: Taxonomy, decoders: Mapping[str, Decoder]) -> None:
         super().__init__()
         self.scorer = scorer
         self.taxonomy = taxonomy
-        self.metrics = nn.ModuleDict({name: hierarchy_metrics(taxonomy) for name in DECODERS})
+        self.decoders = decoders
+        self.metrics = nn.ModuleDict({name: hierarchy_metrics(taxonomy) for name in decoders})
         self.figures: dict[str, dict[str, float | None]] = {}
 
     def on_test_start(self) -> None:
@@ -130,13 +142,13 @@ class OnTarget(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The logits ``[B, N]``, for those who keep them."""
         logits: Tensor = self.scorer(batch.inputs).float()
-        for name, decode in DECODERS.items():
+        for name, decode in self.decoders.items():
             self._metrics(name).update(decode(logits, self.taxonomy), batch.paths)
         return logits
 
     def on_test_epoch_end(self) -> None:
         """Notes the figures."""
-        for name in DECODERS:
+        for name in self.decoders:
             figures = self._metrics(name).compute()
             self.figures[name] = {metric: float(value) for metric, value in figures.items()}
 

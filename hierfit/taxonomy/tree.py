@@ -247,6 +247,11 @@ class Taxonomy:
         """Whether all leaves lie on the last level; then every level is a cut of its own."""
         return bool((self.level[self.leaves] == self.num_levels - 1).all())
 
+    @cached_property
+    def leaf_counts(self) -> tuple[int, ...]:
+        """[L] number of leaves on each level; they follow each other in `leaves`."""
+        return tuple(torch.bincount(self.level[self.leaves], minlength=self.num_levels).tolist())
+
     def cut(self, level: int) -> Tensor:
         """Node ids of a level as a cut through the tree, ascending: the leaves that ended above it, and its own nodes.
 
