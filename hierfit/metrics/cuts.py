@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from hierfit.metrics.functional import padded, stands_at_its_level
+from hierfit.metrics.functional import stands_at_its_level
 from hierfit.taxonomy import Taxonomy
 
 
@@ -32,7 +32,7 @@ class CutTally(NamedTuple):
 
 def cut_tally(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> CutTally:
     """Count hits, predictions and labels at each place, where ``target`` [B, L] is known once padded."""
-    predicted, target = padded(predicted, taxonomy), padded(target, taxonomy)
+    predicted, target = taxonomy.padded(predicted), taxonomy.padded(target)
     known = target >= 0
     bounds = _cut_bounds(taxonomy)
 

@@ -13,7 +13,7 @@ from hierfit.report.card import ResultCard
 Unit = Literal["%", "edges", "levels", "count", "s", "MiB"]
 
 # Header, unit, whether higher is better.
-_METRICS: dict[str, tuple[str, Unit, bool]] = {
+_METRICS: dict[str, tuple[str, Unit, bool | None]] = {
     "fpa": ("FPA", "%", True),
     "tice": ("TICE", "%", False),
     "leaf_accuracy": ("leaf acc", "%", True),
@@ -21,15 +21,17 @@ _METRICS: dict[str, tuple[str, Unit, bool]] = {
     "wap_accuracy": ("wAP acc", "%", True),
     "wap_precision": ("wAP prec", "%", True),
     "tree_distance": ("distance", "edges", False),
-    "mistake_severity": ("severity", "levels", False),
+    "mistake_severity": ("severity", "levels", None),
     "hierarchical_precision": ("hP", "%", True),
     "hierarchical_recall": ("hR", "%", True),
     "hierarchical_f1": ("hF", "%", True),
+    "hca": ("HCA", "%", True),
+    "mta": ("MTA", "%", True),
+    "ece": ("ECE", "%", False),
+    "haurc": ("hAURC", "%", False),
     "base": ("base", "%", True),
     "novel": ("novel", "%", True),
     "h": ("H", "%", True),
-    "base_fpa": ("base FPA", "%", True),
-    "novel_fpa": ("novel FPA", "%", True),
     "generalised_base": ("base/all", "%", True),
     "generalised_novel": ("novel/all", "%", True),
     "generalised_h": ("H/all", "%", True),
@@ -144,7 +146,7 @@ def _usual(metric: str) -> str:
     """The decoder of a metric that is named without one."""
     if metric.startswith("leaf_accuracy"):
         return "rollup"
-    return "belief" if metric.startswith("accuracy/") else "per_level"
+    return "belief" if metric.startswith("accuracy/") or metric in ("ece", "haurc") else "per_level"
 
 
 def _with_decoder(key: str) -> str:

@@ -71,7 +71,7 @@ def rescore(
     """
     kept = KeptLogits.read(folder, tree)
     card, names = kept.card, _scorable(kept.card)
-    known = {str(name) for name in hierarchy_metrics(kept.taxonomy)}
+    known = {*map(str, hierarchy_metrics(kept.taxonomy)), "hca", "mta", "ece", "haurc"}
     unknown = [f"there is no decoder {name!r}{nearest(name, names)}" for name in decoders if name not in names]
     unknown += [f"there is no metric {name!r}{nearest(name, known)}" for name in metrics if name not in known]
     if unknown:
@@ -89,14 +89,16 @@ def rescore(
     found: dict[str, Mapping[str, float]] = {
         name: {k: float(v) for k, v in collection.compute().items()} for name, collection in collections.items()
     }
+    belief = served_facts(served, kept.taxonomy, kept.calibration)
     found |= served.metrics
+    if "per_level" in found:
+        found["per_level"] = {**found["per_level"], **served.raw}
     found["decoded"] = found[kept.calibration.scores]
     figures = {
         name: {k: _defined(v) for k, v in found[name].items() if not metrics or k in metrics}
         for name in decoders or names
     }
     changes = [(d, m) for d in figures for m in figures[d] if not _agrees(card, d, m, figures[d][m])]
-    belief = served_facts(served, kept.taxonomy, kept.calibration)
     return Rescored(kept.folder, card, figures, tuple(changes), belief)
 
 

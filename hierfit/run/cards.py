@@ -167,12 +167,17 @@ def kept_figures(
     if not kept["seen"].all():
         figures["base_to_novel"] = {**base_to_novel(kept["logits"], kept["paths"], tree.taxonomy, kept["seen"])}
     served = serve(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration)
-    return {**figures, **served.metrics}, served_facts(served, tree.taxonomy, calibration)
+    facts = served_facts(served, tree.taxonomy, calibration)
+    return {**figures, **served.metrics, "raw": served.raw}, facts
 
 
 def with_decoded(metrics: Figures, belief: Mapping[str, Any]) -> Figures:
-    """The metrics with ``decoded``: those of the decoder that val chose."""
-    return {**metrics, "decoded": metrics[str(belief["scores"])]}
+    """The metrics with ``decoded``, those of the decoder that val chose; and ``raw`` ones, of scores that were trained,
+    among those of per-level argmax."""
+    found = {name: figures for name, figures in metrics.items() if name != "raw"}
+    if "per_level" in found:
+        found["per_level"] = {**found["per_level"], **metrics["raw"]}
+    return {**found, "decoded": found[str(belief["scores"])]}
 
 
 def _under(prefix: str, figures: Mapping[str, float]) -> dict[str, float | None]:
