@@ -4,7 +4,7 @@ only as deep as they may."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -28,8 +28,8 @@ class Served(NamedTuple):
     """What is left of a belief about n images: O(n·L) numbers.
 
     Attributes:
-        metrics: By decoder (``belief``: the most probable node of each cut; ``bayes``) and metric. Under ``belief`` also
-            ``hca`` and ``mta`` of the node probabilities.
+        metrics: By decoder (``belief``: the most probable node of each cut; ``bayes``) and metric. Under ``belief``
+            also ``hca`` and ``mta`` of the node probabilities.
         raw: ``hca`` and ``mta`` of the scores as they are.
         answer: The belief's descent ``[n, L]``, −1 past the leaf.
         confidence: Its probabilities ``[n, L]``, never rising; 0 past the leaf.
