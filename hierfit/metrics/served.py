@@ -4,7 +4,7 @@ only as deep as they may."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hierfit.decoding.belief import belief, least_distance
 from hierfit.decoding.calibration import Calibration
-from hierfit.decoding.logits import per_level_argmax, top_down
+from hierfit.decoding.logits import DECODERS, Decoder, per_level_argmax, top_down
 from hierfit.metrics.calibration import Reliability, reliability
 from hierfit.metrics.selective import Curve, operating_curve
 from hierfit.taxonomy import Taxonomy
@@ -78,6 +78,44 @@ def serve(batches: Iterable[tuple[Tensor, Tensor]], taxonomy: Taxonomy, calibrat
     found["belief"] |= {name: float(metric.compute()) for name, metric in of_belief.items()}
     raw = {name: float(metric.compute()) for name, metric in of_logits.items()}
     return Served(found, raw, torch.cat(answers), torch.cat(confidences), torch.cat(targets))
+
+
+def score(
+    batches: Iterable[tuple[Tensor, Tensor]],
+    taxonomy: Taxonomy,
+    calibration: Calibration,
+    decoders: Mapping[str, Decoder] = DECODERS,
+) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    """Everything a result card says of logits: see `hierarchy_metrics`, `serve` and `served_facts`.
+
+    Args:
+        batches: Logits ``[B, N]`` and labels ``[B, L]``.
+        taxonomy: The tree.
+        calibration: Makes logits a belief.
+        decoders: Of the logits, whose figures mean something; the chosen one among them.
+
+    Returns:
+        Figures by decoder and metric, ``decoded`` being the decoder that val chose; and what is said of the belief.
+    """
+    from hierfit.metrics import hierarchy_metrics
+
+    collections = {name: hierarchy_metrics(taxonomy) for name in decoders}
+
+    def counted() -> Iterator[tuple[Tensor, Tensor]]:
+        for logits, paths in batches:
+            for name, decode in decoders.items():
+                collections[name].update(decode(logits, taxonomy), paths)
+            yield logits, paths
+
+    served = serve(counted(), taxonomy, calibration)
+    facts = served_facts(served, taxonomy, calibration)
+    found = {
+        name: {metric: float(value) for metric, value in collection.compute().items()}
+        for name, collection in collections.items()
+    }
+    if "per_level" in found:
+        found["per_level"] |= served.raw
+    return {**found, **served.metrics, "decoded": found[calibration.scores]}, facts
 
 
 def served_reliability(served: Served, taxonomy: Taxonomy, level: int | None = None) -> Reliability:

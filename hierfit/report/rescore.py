@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
-from hierfit.metrics.served import serve, served_facts
+from hierfit.metrics.served import score
 from hierfit.report.card import ResultCard
 from hierfit.report.collect import find_cards
 from hierfit.report.columns import nearest
@@ -77,23 +76,8 @@ def rescore(
     if unknown:
         hint = f"Decoders: {', '.join(names)}. Metrics: {', '.join(sorted(known))}."
         raise UserError("These names are unknown.", unknown, hint)
-    collections = {name: hierarchy_metrics(kept.taxonomy) for name in names if name in DECODERS}
-
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for logits, paths in kept.batches():
-            for name, collection in collections.items():
-                collection.update(DECODERS[name](logits, kept.taxonomy), paths)
-            yield logits, paths
-
-    served = serve(batches(), kept.taxonomy, kept.calibration)
-    found: dict[str, Mapping[str, float]] = {
-        name: {k: float(v) for k, v in collection.compute().items()} for name, collection in collections.items()
-    }
-    belief = served_facts(served, kept.taxonomy, kept.calibration)
-    found |= served.metrics
-    if "per_level" in found:
-        found["per_level"] = {**found["per_level"], **served.raw}
-    found["decoded"] = found[kept.calibration.scores]
+    raw = {name: DECODERS[name] for name in names if name in DECODERS}
+    found, belief = score(kept.batches(), kept.taxonomy, kept.calibration, raw)
     figures = {
         name: {k: _defined(v) for k, v in found[name].items() if not metrics or k in metrics}
         for name in decoders or names
@@ -104,7 +88,7 @@ def rescore(
 
 def _scorable(card: ResultCard) -> list[str]:
     """Decoders whose figures mean something: inner nodes that were not trained are not read."""
-    raw = [name for name in DECODERS if name in card.metrics] or list(DECODERS)
+    raw = list(DECODERS) if "per_level" in card.metrics else ["rollup"]
     return [*raw, "belief", "bayes", "decoded"]
 
 

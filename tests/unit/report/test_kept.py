@@ -35,7 +35,7 @@ def test_a_run_scored_again_agrees_with_its_card(tmp_path: Path) -> None:
     write_run(tmp_path / "run", RIGHT, PATHS)
     found = rescore(tmp_path / "run")
     assert found.changes == ()
-    assert list(found.figures) == list(DECODERS)
+    assert list(found.figures) == [*DECODERS, "belief", "bayes", "decoded"]
     assert found.figures["rollup"]["leaf_accuracy"] == 1.0
     assert found.figures["per_level"]["mistake_severity"] is None  # nothing is wrong
 
