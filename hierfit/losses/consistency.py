@@ -37,14 +37,12 @@ def level_consistency(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Tens
     levels = at_least_float32(logits).split(taxonomy.level_sizes, dim=1)
     total = logits.new_zeros(())
     ended = _ended_above(levels, taxonomy)
-    for upper, (leaves, counterpart) in zip(
-        reversed(range(taxonomy.num_levels - 1)), _counterparts(taxonomy, taxonomy.parent.device), strict=True
-    ):
+    pairs = _counterparts(taxonomy, taxonomy.parent.device)
+    for upper, (leaves, counterpart) in zip(reversed(range(taxonomy.num_levels - 1)), pairs, strict=True):
         # What ended above both cuts is the same in both but for one factor, so its divergence is that of its sum.
-        above = [] if ended[upper] is None else [ended[upper]]
-        said = _side_by_side([*above, levels[upper]])
-        here = [] if leaves is None else [levels[upper].index_select(1, leaves)]
-        below = _side_by_side([*above, *here, levels[upper + 1]])
+        here = None if leaves is None else levels[upper].index_select(1, leaves)
+        said = _side_by_side(ended[upper], levels[upper])
+        below = _side_by_side(ended[upper], here, levels[upper + 1])
         nothing = torch.full_like(said, -torch.inf)
         added = segment_logsumexp(nothing, below.log_softmax(dim=1), counterpart)
         total = total + _jensen_shannon(said.log_softmax(dim=1), added).sum()
@@ -79,8 +77,9 @@ def _ended_above(levels: tuple[Tensor, ...], taxonomy: Taxonomy) -> list[Tensor 
     return found
 
 
-def _side_by_side(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+def _side_by_side(*parts: Tensor | None) -> Tensor:
+    columns = [part for part in parts if part is not None]
+    return columns[0] if len(columns) == 1 else torch.cat(columns, dim=1)
 
 
 def _jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -230,12 +230,12 @@ class TestRaggedTrees:
 
 class TestLeafLosses:
     def test_hxe_by_hand(self) -> None:
-        # Leaf odds 5 2 1 | 2: bird has 8 of 10, tern 2 of 8. The edge into bird is the first, that into tern the second.
+        # Leaf odds 5 2 1 | 2: bird has 8 of 10, tern 2 of 8. The edge into bird comes first, that into tern after it.
         cost = hierarchical_cross_entropy(Z, TERN, TREE, alpha=0.5)
         assert cost.item() == pytest.approx(LOG(10 / 8) + math.exp(-0.5) * LOG(8 / 2))
 
     def test_hxe_of_a_far_mistake_and_of_one_among_siblings(self) -> None:
-        """METHODS.md's 4.27 and 1.48 at α = 1 on the 2×2 tree: the wrong step is taken at odds of e⁴, the other free."""
+        """4.27 and 1.48 at α = 1: far, odds of e⁴ for the other parent and even below; near, of e⁴ for the sibling."""
         tree = Taxonomy.from_paths([("a", "a1"), ("a", "a2"), ("b", "b1"), ("b", "b2")])
         leaves = torch.tensor([[4.0, 4.0, 0.0, 0.0], [0.0, 4.0, -40.0, -40.0]], dtype=torch.float64)
         z = torch.cat([torch.zeros(2, 2), leaves], dim=1)
