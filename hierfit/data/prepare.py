@@ -117,10 +117,10 @@ def prepare(
         cache = cache_of(card.name, cache_dir, "images", towers.fingerprint)
         splits = encoded(splits, table.images, towers, cache, num_workers)
     fingerprint = towers.fingerprint
-    tree = stand_in(choice.tree, table.taxonomy, choice.seed, text)
+    tree = stand_in(choice.tree, table.taxonomy, text)
     splits, told = _told(tree, choice, _on(tree, choice.tree, splits), seen)
     prompts = _prompts(tree, texts)
-    task = _task(tree, splits, told, tree.text(text), "prompts", prompts, towers.logit_scale, towers.cpu())
+    task = _task(tree, choice, splits, told, tree.text(text), "prompts", prompts, towers.logit_scale, towers.cpu())
     return Prepared(table, tree, splits, task, backbone, fingerprint, left_out)
 
 
@@ -152,7 +152,7 @@ def _from_features(
         )
     encoded = table.encoded
     assert encoded is not None
-    tree = stand_in(choice.tree, table.taxonomy, choice.seed, encoded.text)
+    tree = stand_in(choice.tree, table.taxonomy, encoded.text)
     splits, told = _told(tree, choice, _on(tree, choice.tree, splits), seen)
     if encoded.text is None and not told.all():
         key = "data.novel" if choice.novel is not None else "data.train_level"
@@ -166,7 +166,7 @@ def _from_features(
         train = splits["train"]
         assert train.features is not None
         text, source = class_means(train.features, tree.taxonomy.paths(train.nodes), tree.taxonomy), "class means"
-    task = _task(tree, splits, told, text, source, None, encoded.logit_scale, None)
+    task = _task(tree, choice, splits, told, text, source, None, encoded.logit_scale, None)
     return Prepared(table, tree, splits, task, encoded.backbone, encoded.fingerprint, left_out)
 
 
@@ -231,6 +231,7 @@ def encoded(
 
 def _task(
     tree: StandIn,
+    choice: Choice,
     splits: dict[str, Split],
     seen: Tensor,
     text: Tensor,
@@ -251,6 +252,7 @@ def _task(
         backbone=backbone,
         train_features=train.features,
         train_paths=tree.taxonomy.paths(train.nodes),
+        shuffle=choice.seed if choice.tree == "shuffled" else None,
     )
 
 

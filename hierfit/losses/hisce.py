@@ -8,15 +8,17 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from hierfit.errors import UserError
 from hierfit.losses.levels import LevelReading, OverLevels, at_least_float32, mean_over_labels, read_levels
 from hierfit.losses.options import PerLevel, check_choice, per_level
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.shuffle import shuffled_places
 
 Roots: TypeAlias = Literal["siblings", "unsmoothed"]
 """Whether the roots of the tree are siblings of each other or have none."""
 
-Families: TypeAlias = Literal["tree", "shuffled"]
-"""Whether the siblings are those of the tree, or strangers: the control that tells the tree from smoothing."""
+Families: TypeAlias = Literal["tree"] | int
+"""Siblings of the tree, or strangers, drawn by a seed: the control that tells the tree from smoothing."""
 
 
 def sibling_smoothed_cross_entropy(
@@ -42,8 +44,8 @@ def sibling_smoothed_cross_entropy(
         taxonomy: The tree.
         epsilon: ε in [0, 1): one number, a list of one a level, or numbers by level name (others: 0).
         roots: ``siblings``: the roots smooth among each other; ``unsmoothed``: their ε is 0.
-        families: ``tree``, or ``shuffled``: families of the same sizes, but of nodes that change places at random
-            within their level. Labels stay as they are.
+        families: ``tree``, or the seed of a shuffle: families of the same sizes, but of nodes that have changed places
+            (see `shuffled_places`). Labels stay as they are. `data.tree: shuffled` sets it to the run's seed.
         over_levels: ``mean`` or ``sum`` over the labelled levels of a sample; then the mean over samples with
             a label. The mean is `level_cross_entropy` at ε = 0.
         reading: ``read_levels(logits, paths, taxonomy)`` where it is at hand.
@@ -55,7 +57,8 @@ def sibling_smoothed_cross_entropy(
         UserError: An option is outside its range, or ``epsilon`` does not fit the levels.
     """
     check_choice("over_levels", over_levels, ("mean", "sum"))
-    check_choice("families", families, ("tree", "shuffled"))
+    if families != "tree" and (type(families) is not int or families < 0):
+        raise UserError(f"families is {families!r}; it must be tree, or the seed of a shuffle")
     rates = _rates(taxonomy, epsilon, roots)
     lse, label = reading or read_levels(logits, paths, taxonomy)
     loss = list((lse - label).unbind(dim=1))
@@ -86,7 +89,7 @@ def describe_hisce(
         )
         if rate > 0
     ]
-    which = "" if families == "tree" else ", families shuffled"
+    which = "" if families == "tree" else f", families shuffled (seed {families})"
     return f"HiSCE acts on {', '.join(shares)}{which}" if shares else "HiSCE smooths no level: it is level_ce"
 
 
@@ -110,7 +113,7 @@ def _family_means(
     Siblings are neighbours: a family is a window of the node axis, as wide here as the widest of its level.
     """
     windows, sizes, outside = [], [], []
-    place, occupant = _places(taxonomy, taxonomy.parent.device) if families == "shuffled" else (None, None)
+    place, occupant = (None, None) if families == "tree" else _places(taxonomy, taxonomy.parent.device, families)
     for level in levels:
         nodes = taxonomy.level_slices[level]
         label = paths[:, level].clamp_min(nodes.start)  # any node for an unknown one: it is masked later
@@ -133,11 +136,7 @@ def _family_means(
 
 
 @lru_cache(maxsize=8)
-def _places(taxonomy: Taxonomy, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where each node stands when those of a level change places at random ``[N]``, and who stands there ``[N]``."""
-    generator = torch.Generator().manual_seed(0)
-    orders = [
-        nodes.start + torch.randperm(nodes.stop - nodes.start, generator=generator) for nodes in taxonomy.level_slices
-    ]
-    occupant = torch.cat(orders)
-    return occupant.argsort().to(device), occupant.to(device)
+def _places(taxonomy: Taxonomy, device: torch.device, seed: int) -> tuple[Tensor, Tensor]:
+    """Where each node stands ``[N]``, and who stands there ``[N]``."""
+    place = shuffled_places(taxonomy, seed).to(device)
+    return place, place.argsort()

@@ -42,21 +42,21 @@ class TestShuffledFamilies:
         generator = torch.Generator().manual_seed(4)
         z = torch.randn(9, self.TREE.num_nodes, dtype=torch.float64, generator=generator)
         paths = self.TREE.leaf_paths[torch.randint(18, (9,), generator=generator)]
-        place, occupant = _places(self.TREE, torch.device("cpu"))
+        place, occupant = _places(self.TREE, torch.device("cpu"), 3)
         assert [sorted(occupant[nodes].tolist()) for nodes in self.TREE.level_slices] == [
             list(range(nodes.start, nodes.stop)) for nodes in self.TREE.level_slices
         ]
         moved = sibling_smoothed_cross_entropy(z[:, occupant], place[paths], self.TREE, epsilon=0.3)
-        shuffled = sibling_smoothed_cross_entropy(z, paths, self.TREE, epsilon=0.3, families="shuffled")
+        shuffled = sibling_smoothed_cross_entropy(z, paths, self.TREE, epsilon=0.3, families=3)
         torch.testing.assert_close(shuffled, moved)
         assert not torch.isclose(shuffled, sibling_smoothed_cross_entropy(z, paths, self.TREE, epsilon=0.3))
 
     def test_without_smoothing_there_are_no_families(self) -> None:
-        plain = sibling_smoothed_cross_entropy(Z, TERN, TREE, epsilon=0.0, families="shuffled")
+        plain = sibling_smoothed_cross_entropy(Z, TERN, TREE, epsilon=0.0, families=3)
         assert plain == level_cross_entropy(Z, TERN, TREE)
 
     def test_is_said_and_checked(self) -> None:
-        assert describe_hisce(TREE, families="shuffled").endswith("families shuffled")
+        assert describe_hisce(TREE, families=3).endswith("families shuffled (seed 3)")
         with pytest.raises(UserError, match="families"):
             sibling_smoothed_cross_entropy(Z, TERN, TREE, families="random")  # type: ignore[arg-type]
 
