@@ -20,8 +20,8 @@ from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
 Tree = Literal["true", "shuffled", "flat", "truncated", "induced"]
-"""``true``: the data set's own. ``shuffled``: the data set's own too, but what a method shares along it is shared among
-strangers (`Task.shuffle`). ``flat``: leaves only. ``truncated``: without the levels between the coarsest and the leaves.
+"""``true``: the data set's own. ``shuffled``: its own too, but what a method shares along it is shared among strangers
+(`Task.shuffle`). ``flat``: leaves only. ``truncated``: without the levels between the coarsest and the leaves.
 ``induced``: grown from the leaves' text."""
 
 

@@ -105,7 +105,7 @@ class Method(LightningModule):
 
     @property
     def shares_along_tree(self) -> bool:
-        """Whether its settings share something along the tree (residuals, HiSCE's siblings) that ``data.tree: shuffled``
+        """Whether its settings share something along the tree, such as HiSCE's siblings, that ``data.tree: shuffled``
         shares among strangers instead; labels and scores of inner nodes are no such thing."""
         return "hisce" in (self.hparams.get("objective") or {})
 

@@ -12,8 +12,8 @@ from hierfit.report.card import ResultCard
 
 Unit = Literal["%", "edges", "levels", "count", "s", "MiB"]
 
-# Header, unit, whether higher is better.
-_METRICS: dict[str, tuple[str, Unit, bool]] = {
+# Header, unit, whether higher is better: neither of severity, which looks at each row's own mistakes.
+_METRICS: dict[str, tuple[str, Unit, bool | None]] = {
     "fpa": ("FPA", "%", True),
     "tice": ("TICE", "%", False),
     "leaf_accuracy": ("leaf acc", "%", True),
@@ -21,7 +21,7 @@ _METRICS: dict[str, tuple[str, Unit, bool]] = {
     "wap_accuracy": ("wAP acc", "%", True),
     "wap_precision": ("wAP prec", "%", True),
     "tree_distance": ("distance", "edges", False),
-    "mistake_severity": ("severity", "levels", False),
+    "mistake_severity": ("severity", "levels", None),
     "hierarchical_precision": ("hP", "%", True),
     "hierarchical_recall": ("hR", "%", True),
     "hierarchical_f1": ("hF", "%", True),

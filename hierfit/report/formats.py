@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from hierfit.report.group import Group, Row
-from hierfit.report.sheet import HELPS, HURTS, READING, READING_DIFFERENCES, Sheet, sheets, verdict_of
+from hierfit.report.sheet import HELPS, HURTS, READING, READING_DIFFERENCES, Sheet, sheets
 from hierfit.report.statistics import Estimate
 
 _CSV_HEADER = (
@@ -113,7 +113,8 @@ def _csv_rows(group: Group, row: Row) -> list[list[object]]:
     seeds = " ".join(map(str, row.seeds))
     differences = row.differences or (None,) * len(row.values)
     lines = []
-    for column, value, difference in zip(group.columns, row.values, differences, strict=True):
+    said = group.verdicts[row.name] or (None,) * len(row.values)
+    for column, value, difference, verdict in zip(group.columns, row.values, differences, said, strict=True):
         lines.append(
             [
                 *facts,
@@ -126,7 +127,7 @@ def _csv_rows(group: Group, row: Row) -> list[list[object]]:
                 *_parts(value),
                 group.control if row.differences else "",
                 *_parts(difference),
-                verdict_of(difference, column) or "",
+                verdict or "",
             ]
         )
     return lines

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 from hierfit.errors import UserError
 from hierfit.report.card import ResultCard
 from hierfit.report.columns import Column, columns
+from hierfit.report.marks import LEAST, verdicts
 from hierfit.report.published import Published, published_for
-from hierfit.report.statistics import Estimate, paired_difference, t_interval
+from hierfit.report.statistics import Estimate, Verdict, p_value, paired_difference, t_interval
 
 BySeed = Mapping[int, ResultCard]
 
@@ -64,6 +66,34 @@ class Group:
     rows: tuple[Row, ...]
     control: str | None = None
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def verdicts(self) -> Mapping[str, tuple[Verdict | None, ...]]:
+        """What each row's differences say, by name of the row: corrected over all of this table (Holm).
+
+        None where there is no difference or no side of the figure is better. A figure that stands in two columns (leaf
+        accuracy and accuracy of the finest level) is one test.
+        """
+        tests = {
+            # Better upwards and better downwards are not one test, though their figures agree.
+            (row.name, difference, column.unit, column.higher_is_better): (
+                difference.mean,
+                p_value(difference),
+                column.higher_is_better,
+            )
+            for row in self.rows
+            for column, difference in zip(self.columns, row.differences, strict=False)
+            if difference is not None and column.higher_is_better is not None
+        }
+        least = [LEAST if unit == "%" else 0.0 for _, _, unit, _ in tests]
+        said = dict(zip(tests, verdicts(list(tests.values()), least), strict=True))
+        return {
+            row.name: tuple(
+                None if d is None or c.higher_is_better is None else said[row.name, d, c.unit, c.higher_is_better]
+                for c, d in zip(self.columns, row.differences, strict=False)
+            )
+            for row in self.rows
+        }
 
     @property
     def title(self) -> str:

@@ -17,7 +17,6 @@ from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
 from hierfit.errors import UserError
 from hierfit.inference.head import Growth, Head
-from hierfit.losses.objective import Objective
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import scaled_cosine
 from hierfit.methods.hier_lora.adapter import LoraChoice, Towers, adapt, adapted_towers, first_block, save_adapter
