@@ -24,8 +24,8 @@ from hierfit.taxonomy import Taxonomy
 
 _READING = (
     "%, A − B with its 95 % bootstrap interval over test samples; only A, only B: samples that one alone gets right; "
-    f"p: exact McNemar test. {HELPS} helps, {HURTS} hurts: p, corrected for all lines here (Holm), is 5 % or less, and the "
-    "difference 0.2 points or more. One pair of runs says nothing of other seeds: see results."
+    f"p: exact McNemar test. {HELPS} helps, {HURTS} hurts: p, corrected for all lines here (Holm), is 5 % or less, and "
+    "the difference 0.2 points or more. One pair of runs says nothing of other seeds: see results."
 )
 
 

@@ -123,7 +123,8 @@ def _on_samples(evidence: Evidence) -> list[str]:
         over = f"{difference.n} test images (McNemar p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'})"
         found.append((name, difference, p, over))
     said = verdicts([(difference.mean, p, True) for _, difference, p, _ in found])
-    return [_finding(n, d, verdict, evidence.control, over) for (n, d, _, over), verdict in zip(found, said, strict=True)]
+    pairs = zip(found, said, strict=True)
+    return [_finding(name, d, verdict, evidence.control, over) for (name, d, _, over), verdict in pairs]
 
 
 def _finding(name: str, difference: Estimate | Interval, said: Verdict | None, control: str | None, over: str) -> str:
