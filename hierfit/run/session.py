@@ -140,6 +140,7 @@ class Session(LightningCLI):
             self.seed,
             run_digest(settings, self.datamodule.card.fingerprint),
             resume=fits and config.resume,
+            settings=settings,
         )
         self.folder = folder = self.run.folder
         self.writer = WriteResultCard(folder, self.row, config.name, self.seed, settings["model"], config.tuned_on)
