@@ -113,6 +113,12 @@ class Method(LightningModule):
             hint=f"{', '.join(able)} can. Other methods take data.targets with the source's classes only.",
         )
 
+    @property
+    def shares_along_tree(self) -> bool:
+        """Whether its settings share something along the tree, such as HiSCE's siblings, that ``data.tree: shuffled``
+        shares among strangers instead; labels and scores of inner nodes are no such thing."""
+        return "hisce" in (self.hparams.get("objective") or {})
+
     def audit(self, optimizers: Any) -> None:
         """Checks the optimiser(s) before training; raises if a parameter would be updated wrongly."""
 

@@ -12,7 +12,7 @@ from hierfit.report.card import ResultCard
 
 Unit = Literal["%", "edges", "levels", "count", "s", "MiB"]
 
-# Header, unit, whether higher is better.
+# Header, unit, whether higher is better: neither of severity, which looks at each row's own mistakes.
 _METRICS: dict[str, tuple[str, Unit, bool | None]] = {
     "fpa": ("FPA", "%", True),
     "tice": ("TICE", "%", False),

@@ -36,7 +36,8 @@ class Range(NamedTuple):
         return self.low <= round(percent, 2) <= self.high
 
 
-def _rows(value: object, place: Place, problems: list[str]) -> dict[str, dict[str, Range]]:
+def figures_of_rows(value: object, place: Place, problems: list[str]) -> dict[str, dict[str, Range]]:
+    """Ranges by row and figure, as written; every fault is added to ``problems``, with its line."""
     found: dict[str, dict[str, Range]] = {}
     for row, ranges in _entries(value, place, "expected rows, each with its figures", problems).items():
         found[row] = {}
@@ -62,7 +63,7 @@ class Expectations:
 
     seeds: tuple[int, ...]
     minutes: float
-    rows: Mapping[str, Mapping[str, Range]] = field(metadata={"parse": _rows})
+    rows: Mapping[str, Mapping[str, Range]] = field(metadata={"parse": figures_of_rows})
 
     def __post_init__(self) -> None:
         problems = [] if self.seeds else ["seeds: is empty, nothing was measured"]

@@ -21,6 +21,7 @@ from hierfit.geometry.manifold import geoopt
 from hierfit.methods import LatHAdapter
 from hierfit.methods.lathadapter.attributes import SoftPrompts, spread_points
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.shuffle import shuffled_places
 
 D = 16
 TREE = Taxonomy.from_paths([(f"top{i // 4}", f"mid{i // 2}", f"leaf{i}") for i in range(8)])
@@ -267,6 +268,26 @@ def test_spread_points_finds_clusters_and_follows_the_seed() -> None:
     pairs = (points[:3, None] + points[:3]) / 2
     assert (torch.cdist(few[3:], pairs.flatten(0, 1)).amin(1) < 1e-5).all()
     assert torch.cdist(few[3:], points[:3]).amin(1).max() > 1, "midpoints, not copies"
+
+
+def test_residuals_along_the_tree_learn_leaves_alone_and_are_what_a_shuffle_shuffles() -> None:
+    own, tied = LatHAdapter(**SMALL), LatHAdapter(**SMALL, residual="tree")
+    task = made_task()
+    for method, expected in ((own, "level_ce"), (tied, "leaf_ce")):
+        method.build(dataclasses.replace(task, shuffle=3))
+        assert list(method.objective.weights) == [expected]
+    assert (own.shares_along_tree, tied.shares_along_tree) == (False, True)
+    assert not LatHAdapter(**SMALL, residual="tree", residual_ratio=0).shares_along_tree
+    assert own.classifier.residuals is not None
+    assert tied.classifier.residuals is not None
+    assert own.classifier.residuals.place is None
+    assert torch.equal(tied.classifier.residuals.place, shuffled_places(task.taxonomy, 3))  # type: ignore[arg-type]
+
+    siblings = LatHAdapter(**SMALL, objective={"hisce": 0.5, "tp_kl": 1})
+    assert siblings.shares_along_tree
+    siblings.build(dataclasses.replace(task, shuffle=3))
+    assert siblings.objective.options["hisce"] == {"families": 3}
+    assert siblings.objective.weights["hisce"] == 0.5
 
 
 class InMemory(HierarchicalDataModule):

@@ -297,10 +297,16 @@ def test_mistakes(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
             main(["report", *options])
         assert stopped.value.code == 2
         assert said in capsys.readouterr().err
+
+
+def test_runs_of_the_same_settings_and_other_figures_are_rows_of_their_own(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     card = json.loads((runs / "toy/4-s1/result.json").read_text())
     (tmp_path / "twice").mkdir()
     card["metrics"]["per_level"]["fpa"] = 0.0
+    card["versions"]["commit"] = "later"
     (tmp_path / "twice/result.json").write_text(json.dumps(card))
-    with pytest.raises(SystemExit):
-        main(["report", str(runs), str(tmp_path / "twice")])
-    assert "run twice" in capsys.readouterr().err
+    options = [str(runs), str(tmp_path / "twice"), "--row", "ours <b> (commit null)", "--out", str(tmp_path / "r.html")]
+    main(["report", *options])
+    assert "Looked into: ours <b> (commit null), seed 1" in " ".join(capsys.readouterr().out.split())
