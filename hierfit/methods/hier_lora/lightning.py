@@ -31,7 +31,7 @@ class HierLoRA(Method):
     """Hierarchy-aware LoRA (Li et al., arXiv 2512.21529, 2025); a reconstruction, its method section was not read.
 
     LoRA in the towers, every node scored by its text, sibling-smoothed cross-entropy (HiSCE) plus Tree-Path KL.
-    With ``objective: {leaf_ce: 1}`` it is CLIP-LoRA (Zanella and Ben Ayed, 2024).
+    ``experiments/clip_lora.yaml`` sets it up by the public recipe of CLIP-LoRA (Zanella and Ben Ayed, 2024).
 
     Args:
         objective: Losses and their weights or options (see ``hierfit.losses.objective``); the paper's,

@@ -18,6 +18,7 @@ from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
 from hierfit.geometry.manifold import geoopt
+from hierfit.losses.levels import deepest_label
 from hierfit.methods import LatHAdapter
 from hierfit.methods.lathadapter.attributes import SoftPrompts, spread_points
 from hierfit.taxonomy import Taxonomy
@@ -90,6 +91,26 @@ def test_loss_is_the_objective_plus_the_weighted_hierarchy() -> None:
     method, _, batch = built(hierarchy_weight=3.0, objective={"leaf_ce": 2.0})
     terms = method.loss(batch)
     torch.testing.assert_close(terms["loss"], 2 * terms["leaf_ce"] + 3 * terms["latent_hierarchy"])
+
+
+@pytest.mark.parametrize("geometry", ["poincare", "lorentz"])
+def test_the_gradient_into_features_is_riemannian_unless_switched_off(geometry: str) -> None:
+    """Row for row the plain gradient times ((1 − c‖x‖²)/2)²."""
+    gradients = []
+    for keys in ({}, {"riemannian_features": False}):
+        method, task, batch = built(geometry=geometry, **keys)
+        assert method.latent is not None
+        latent = method.latent.double()
+        images, nodes = batch.inputs.double().requires_grad_(), task.text.double().requires_grad_()
+        torch.manual_seed(1)
+        loss = latent(images, nodes, deepest_label(batch.paths))
+        gradients.append(torch.autograd.grad(loss, (images, nodes)))
+    metric = latent.loss.space.model.inverse_metric
+    for riemannian, plain, points in zip(
+        *gradients, (latent.image_points(images), latent.node_points(nodes)), strict=True
+    ):
+        assert plain.abs().max() > 0
+        torch.testing.assert_close(riemannian, plain * metric(points, 0.1), rtol=1e-9, atol=1e-14)
 
 
 def test_training_lowers_the_loss_and_raises_accuracy() -> None:
