@@ -28,6 +28,19 @@ Decoders turn scores into paths, metrics compare paths:
     >>> TreeInconsistency(tree)(per_level_argmax(logits, tree), paths)  # a Laridae that is a Puffin
     tensor(0.5000)
 
+What a model believes of each node is one distribution over the leaves, summed upwards; `calibrate` fits it on
+validation logits:
+
+    >>> from hierfit import Calibration, belief
+    >>> nodes = belief(logits, tree, Calibration("rollup")).nodes
+    >>> for name, chance in zip(tree.names, nodes[0].tolist(), strict=True):
+    ...     print(f"{name:13} {chance:.2f}")
+    Laridae       0.09
+    Alcidae       0.91
+    Herring gull  0.05
+    Ivory gull    0.05
+    Puffin        0.91
+
 A trained model, from a run's folder or from what ``hierfit export`` wrote, is three lines:
 
     >>> import hierfit
@@ -42,7 +55,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hierfit.decoding import best_path, leaf_rollup, level_log_softmax, per_level_argmax, top_down
+    from hierfit.decoding import (
+        Calibration,
+        belief,
+        best_path,
+        calibrate,
+        leaf_rollup,
+        least_distance,
+        level_log_softmax,
+        per_level_argmax,
+        top_down,
+    )
     from hierfit.errors import UserError
     from hierfit.flat import ClassList
     from hierfit.inference.predictor import load
@@ -57,6 +80,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Calibration": "decoding",
     "ClassList": "flat",
     "FullPathAccuracy": "metrics.whole_path",
     "HiSCE": "losses.modules",
@@ -72,9 +96,12 @@ _HOMES = {
     "TreeInconsistency": "metrics.whole_path",
     "TreePathKL": "losses.modules",
     "UserError": "errors",
+    "belief": "decoding",
     "best_path": "decoding",
+    "calibrate": "decoding",
     "hierarchy_metrics": "metrics.collection",
     "leaf_rollup": "decoding",
+    "least_distance": "decoding",
     "level_log_softmax": "decoding",
     "load": "inference.predictor",
     "per_level_argmax": "decoding",
@@ -82,6 +109,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Calibration",
     "ClassList",
     "FullPathAccuracy",
     "HiSCE",
@@ -97,9 +125,12 @@ __all__ = [
     "TreeInconsistency",
     "TreePathKL",
     "UserError",
+    "belief",
     "best_path",
+    "calibrate",
     "hierarchy_metrics",
     "leaf_rollup",
+    "least_distance",
     "level_log_softmax",
     "load",
     "per_level_argmax",

@@ -1,16 +1,19 @@
-"""From logits to answers: which path, how sure, how deep, and what else it might be."""
+"""From logits to answers: which path, how sure, how deep, and what else it might be; all read off one belief."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from hierfit.decoding import DECODERS, confident_depth
+from hierfit.decoding import BELIEF_DECODERS, Calibration, belief, cut_to, deepest_sure, top_down
+from hierfit.decoding.belief import LeafScores, node_sums
 from hierfit.errors import UserError
-from hierfit.inference.calibration import Calibration
+from hierfit.metrics.selective import images_needed
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.spelling import Speller
 
@@ -21,7 +24,7 @@ class Answer:
 
     Attributes:
         path: Names, coarse to fine; empty where not even the coarsest level is sure enough.
-        probabilities: Of each of these among the nodes of its level, as the decoder sees them, calibrated.
+        probabilities: Of each of these: the sum over the leaves below it, calibrated. Never rising.
     """
 
     path: tuple[str, ...]
@@ -38,38 +41,54 @@ class Question:
     """What is asked of each image.
 
     Attributes:
-        decoder: Name of a decoder, see `hierfit.decoding.DECODERS`.
+        decoder: Name in `hierfit.decoding.BELIEF_DECODERS`; None for the one that was chosen on val.
         top: Number of answers, best first.
         rank: Level to stop at; None goes down to the leaf.
-        min_confidence: Stop at the deepest level whose probability is at least this.
-        within: Only nodes at, below or above these count, by name or path; empty for all.
+        min_confidence: Stop at the deepest node whose probability is at least this.
+        max_error: Stop so that at most this share of all answers is wrong (split conformal).
+        within: Only leaves at or below these nodes count, by name or path; empty for all.
     """
 
-    decoder: str = "best_path"
+    decoder: str | None = None
     top: int = 1
     rank: str | None = None
     min_confidence: float | None = None
+    max_error: float | None = None
     within: Sequence[str] = ()
 
-    def check(self, taxonomy: Taxonomy) -> None:
-        """Refuses what cannot be asked of a tree.
+    @property
+    def as_deep_as_allowed(self) -> bool:
+        """Whether an answer may stop above a leaf."""
+        return self.min_confidence is not None or self.max_error is not None
+
+    def check(self, taxonomy: Taxonomy, calibration: Calibration) -> None:
+        """Refuses what cannot be asked of a model.
 
         Raises:
             UserError: Names every fault.
         """
         problems = []
-        if self.decoder not in DECODERS:
-            near = Speller(DECODERS).did_you_mean(self.decoder)
-            problems.append(f"decoder: there is no {self.decoder!r}{near}; there are {', '.join(DECODERS)}")
+        allowed = [name for name in BELIEF_DECODERS if name in calibration.temperatures or not _scores_leaves(name)]
+        if self.decoder is not None and self.decoder not in BELIEF_DECODERS:
+            near = Speller(BELIEF_DECODERS).did_you_mean(self.decoder)
+            problems.append(f"decoder: there is no {self.decoder!r}{near}; there are {', '.join(allowed)}")
+        elif self.decoder is not None and self.decoder not in allowed:
+            problems.append(f"decoder: {self.decoder!r} reads inner nodes, and this model was trained on leaves alone")
         if self.rank is not None and self.rank not in taxonomy.levels:
             near = Speller(taxonomy.levels).did_you_mean(self.rank)
             problems.append(f"rank: there is no level {self.rank!r}{near}; there are {', '.join(taxonomy.levels)}")
         if self.top < 1:
             problems.append(f"top is {self.top}; it must be 1 or more")
+        if self.top > 1 and self.decoder == "per_level":
+            problems.append("top: per_level answers each level on its own and has no next best path; leave one out")
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             problems.append(f"min-confidence is {self.min_confidence}; it is a probability, from 0 to 1")
-        if self.min_confidence is not None and self.top > 1:
-            problems.append("min-confidence and top: the one gives a single answer, the other several; choose one")
+        if self.as_deep_as_allowed and self.top > 1:
+            problems.append("min-confidence, max-error and top: these give a single answer, or several; choose one")
+        if self.as_deep_as_allowed and self.decoder is not None and not _scores_leaves(self.decoder):
+            problems.append(f"decoder: {self.decoder!r} finds its own path; min-confidence and max-error descend")
+        if self.max_error is not None:
+            problems += self._unpromised(calibration)
         try:
             taxonomy.resolve(self.within)
         except UserError as error:
@@ -77,39 +96,78 @@ class Question:
         if problems:
             raise UserError("this cannot be asked of the model", problems)
 
+    def _unpromised(self, calibration: Calibration) -> list[str]:
+        """Why no error rate can be promised; empty when it can."""
+        assert self.max_error is not None
+        if not 0 < self.max_error < 1:
+            return [f"max-error is {self.max_error}; it is a share of answers, between 0 and 1"]
+        problems = []
+        if self.min_confidence is not None:
+            problems.append("min-confidence and max-error: choose one")
+        if self.within:
+            problems.append("max-error and within: the promise was measured with all classes as candidates")
+        if self.decoder not in (None, calibration.scores):
+            problems.append(f"max-error goes with the scores that val chose ({calibration.scores}), not {self.decoder}")
+        if not math.isfinite(calibration.threshold(self.max_error)):
+            have = 0 if calibration.conformal is None else len(calibration.conformal)
+            problems.append(
+                f"max-error {self.max_error:g} takes at least {images_needed(self.max_error)} validation images with a "
+                f"leaf's label; this model was made with {have}"
+            )
+        return problems
+
 
 def answers(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration, question: Question) -> list[list[Answer]]:
     """Answers for each image, best first; fewer than ``top`` where there are no more.
 
-    Paths are decoded from the logits as they are: calibration says how sure they are and changes none of them. The
-    next best answer is what the decoder finds once the one before, with all below it, is taken away. O(top·B·N).
+    The next best answer is what the decoder finds once the one before, with all below it, is taken away; what is
+    printed of it is the probability that it had before. O(top·B·N).
 
     Args:
         logits: ``[B, N]``.
         taxonomy: The tree.
-        calibration: Gives the probabilities.
+        calibration: Makes logits a belief.
         question: Has been checked.
     """
+    decoder = question.decoder or calibration.scores
+    if _scores_leaves(decoder):
+        calibration = replace(calibration, scores=cast("LeafScores", decoder))
     if question.within:
         logits = logits.masked_fill(~_around(taxonomy, taxonomy.resolve(question.within)), -torch.inf)
-    chances = calibration.probabilities(logits, taxonomy, question.decoder)
-    decode = DECODERS[question.decoder]
+    leaves, nodes = belief(logits, taxonomy, calibration)
     deepest = taxonomy.num_levels if question.rank is None else taxonomy.levels.index(question.rank) + 1
+    if question.min_confidence is not None:
+        return _named(deepest_sure(nodes, taxonomy, question.min_confidence)[:, :deepest], nodes, taxonomy)
+    if question.max_error is not None:
+        paths = cut_to(top_down(nodes, taxonomy), nodes, calibration.threshold(question.max_error))
+        return _named(paths[:, :deepest], nodes, taxonomy)
     found: list[list[Answer]] = [[] for _ in logits]
-    for place in range(question.top):
-        paths = decode(logits, taxonomy)
-        paths[:, deepest:] = -1
-        chance = chances.gather(1, paths.clamp_min(0))
-        if question.min_confidence is not None:
-            paths = confident_depth(paths, chance, question.min_confidence)
-        # What was taken away has no logit: then nothing is left.
-        left = logits.gather(1, paths.amax(dim=1, keepdim=True).clamp_min(0)).isfinite()[:, 0].tolist()
-        for answer, is_left, path, p in zip(found, left, paths.tolist(), chance.tolist(), strict=True):
-            if is_left:
-                depth = sum(node >= 0 for node in path)
-                answer.append(Answer(tuple(taxonomy.names[v] for v in path[:depth]), tuple(p[:depth])))
-        if place + 1 < question.top:
-            logits = _without(logits, paths.amax(dim=1), taxonomy)
+    alive = leaves > 0 if question.within else torch.ones_like(leaves, dtype=torch.bool)
+    for _ in range(question.top):
+        rows = alive.any(dim=1).nonzero()[:, 0]
+        if not len(rows):
+            break
+        left = node_sums(leaves[rows].masked_fill(~alive[rows], 0), taxonomy)
+        left = left.masked_fill(node_sums(alive[rows].float(), taxonomy) == 0, -torch.inf)
+        paths = BELIEF_DECODERS[decoder](left, taxonomy)[:, :deepest]
+        for row, answer in zip(rows.tolist(), _named(paths, nodes[rows], taxonomy), strict=True):
+            found[row] += answer
+        node = paths.amax(dim=1)
+        above = taxonomy.padded(taxonomy.leaf_paths)[:, taxonomy.level[node]].T
+        alive[rows] &= above != node[:, None]
+    return found
+
+
+def _scores_leaves(decoder: str) -> bool:
+    return decoder in ("best_path", "rollup")
+
+
+def _named(paths: Tensor, nodes: Tensor, taxonomy: Taxonomy) -> list[list[Answer]]:
+    """One answer a row: the names along a path, each once, with their probabilities."""
+    found = []
+    for path, chance in zip(paths.tolist(), nodes.gather(1, paths.clamp_min(0)).tolist(), strict=True):
+        known = {v: p for v, p in zip(path, chance, strict=True) if v >= 0}  # a leaf that ended fills deeper columns
+        found.append([Answer(tuple(taxonomy.names[v] for v in known), tuple(known.values()))])
     return found
 
 
@@ -121,18 +179,3 @@ def _around(taxonomy: Taxonomy, nodes: Tensor) -> Tensor:
     above = taxonomy.paths(nodes)
     below[above[above >= 0]] = True
     return below
-
-
-def _without(logits: Tensor, nodes: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """Logits without each row's node, all below it, and every node above that has no leaf left ``[B, N]``."""
-    gone = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, nodes[:, None], True)
-    for upper, lower in zip(taxonomy.level_slices, taxonomy.level_slices[1:], strict=False):
-        gone[:, lower] |= gone[:, upper].index_select(1, taxonomy.parent[lower] - upper.start)
-    logits = logits.masked_fill(gone, -torch.inf)
-    pairs = list(zip(taxonomy.level_slices, taxonomy.level_slices[1:], strict=False))
-    for upper, lower in reversed(pairs):
-        alive = torch.zeros(len(logits), upper.stop - upper.start)
-        alive.index_add_(1, taxonomy.parent[lower] - upper.start, logits[:, lower].isfinite().float())
-        empty = (alive == 0) & (taxonomy.num_children[upper] > 0)
-        logits[:, upper] = logits[:, upper].masked_fill(empty, -torch.inf)
-    return logits

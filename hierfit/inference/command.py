@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO, cast
@@ -16,7 +16,7 @@ import torch
 from hierfit.atomic import whole_file
 from hierfit.data.encode import available_cores
 from hierfit.data.progress import with_progress
-from hierfit.decoding import DECODERS
+from hierfit.decoding import BELIEF_DECODERS
 from hierfit.errors import UserError
 from hierfit.inference.answer import Answer, Question
 from hierfit.inference.inputs import BUNDLE, bundle_features, pictures
@@ -30,6 +30,8 @@ examples:
   hierfit predict RUN photos/ --out labels.csv   all images below a folder
   hierfit predict RUN photos/ --min-confidence 0.8
                                                  as deep as it is sure
+  hierfit predict RUN photos/ --max-error 0.05   so deep that 19 answers of 20
+                                                 are right
   hierfit predict RUN photo.jpg --within Laridae --top 3
                                                  the best three of a family
   hierfit predict RUN photo.jpg --add-class "Ivory gull:Laridae"
@@ -53,11 +55,13 @@ def predict(arguments: Sequence[str]) -> None:
     form = options.format or (SUFFIXES.get(options.out.suffix.lower()) if options.out else None) or "table"
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = load(options.model, backbone=options.backbone, device=device)
-    question = Question(options.decoder, options.top, options.rank, options.min_confidence, options.within)
+    question = Question(
+        options.decoder, options.top, options.rank, options.min_confidence, options.max_error, options.within
+    )
     only_bundle = len(options.inputs) == 1 and Path(options.inputs[0]).suffix.lower() == BUNDLE
     files = [] if only_bundle else pictures(options.inputs, sys.stdin)
     model = model.with_classes(options.add_class)
-    question.check(model.taxonomy)
+    question.check(model.taxonomy, model.calibration)
     if only_bundle:
         names, features, made_by = bundle_features(Path(options.inputs[0]), options.split, model.head.nodes.shape[1])
         if made_by != model.towers.source:
@@ -76,7 +80,7 @@ def predict(arguments: Sequence[str]) -> None:
             else:
                 writer.write(name, answers)
         writer.close()
-    _close(len(names), time.monotonic() - started, problems, model, options.out)
+    _close(len(names), time.monotonic() - started, problems, model, question, options.out)
 
 
 def _of_features(model: Predictor, features: torch.Tensor, question: Question) -> Iterator[Answered]:
@@ -110,9 +114,13 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
         sys.exit(0)
 
 
-def _close(count: int, seconds: float, problems: Sequence[str], model: Predictor, out: Path | None) -> None:
+def _close(
+    count: int, seconds: float, problems: Sequence[str], model: Predictor, question: Question, out: Path | None
+) -> None:
     if not model.calibration.images:
-        _say("The probabilities are not calibrated: the run had no validation split.")
+        _say("The probabilities are not calibrated: the run had no validation split, or hierfit 0.1 made it.")
+    for line in promise(model, question):
+        _say(line)
     _say(f"{count} image{'' if count == 1 else 's'} in {seconds:.1f} s ({count / max(seconds, 1e-9):.0f} images/s)")
     if out is not None:
         _say(f"Written to {out}")
@@ -120,6 +128,30 @@ def _close(count: int, seconds: float, problems: Sequence[str], model: Predictor
         error = UserError(f"{len(problems)} of {count} images could not be read and were passed over:", problems)
         _say(str(error))
         sys.exit(1)
+
+
+def promise(model: Predictor, question: Question) -> list[str]:
+    """What an answer that may stop early is worth, in words."""
+    images, made = model.calibration.images, f"{model.calibration.images} validation images"
+    if question.min_confidence is not None and images:
+        return [
+            f"Every node has a probability of at least {question.min_confidence:g}, calibrated on {made}: "
+            "right that often on average, no guarantee. --max-error gives one."
+        ]
+    if question.max_error is None:
+        return []
+    lines = [
+        f"At most {question.max_error:.1%} of all answers are wrong, silence counting as right, for pictures like the "
+        f"{made} (split conformal). Among those answered the share can be higher."
+    ]
+    measured = model.facts.get("max_error")
+    found = measured.get(f"{question.max_error:g}") if isinstance(measured, Mapping) else None
+    if found and found.get("error") is not None:
+        lines.append(
+            f"On the test split: {found['error']:.1%} wrong of all; {found['coverage']:.1%} answered, and of those "
+            f"{found['answered_error']:.1%} wrong."
+        )
+    return lines
 
 
 def _say(text: str) -> None:
@@ -143,9 +175,10 @@ def _parser() -> argparse.ArgumentParser:
         help="images, folders, lists (.txt; .csv or .tsv with a column path), - for a list on stdin; or one feature "
         "bundle (.safetensors)",
     )
-    add("--decoder", default="best_path", metavar="NAME", help=f"{', '.join(DECODERS)} (default: best_path)")
+    add("--decoder", metavar="NAME", help=f"{', '.join(BELIEF_DECODERS)} (default: the one that val chose)")
     add("--rank", metavar="LEVEL", help="stop at this level")
-    add("--min-confidence", type=float, metavar="P", help="stop at the deepest level at least this probable")
+    add("--min-confidence", type=float, metavar="P", help="stop at the deepest node at least this probable")
+    add("--max-error", type=float, metavar="A", help="stop so deep that at most this share of all answers is wrong")
     add("--within", action="append", default=[], metavar="NODE", help="only at, below or above this node; repeatable")
     add(
         "--add-class",

@@ -22,7 +22,7 @@ from hierfit.report.card import FILE as RESULT
 from hierfit.report.card import ResultCard
 from hierfit.report.collect import read_cards
 
-_FILES = ("predictor.json", "head.safetensors", "taxonomy.csv", "towers", "image.onnx")
+_FILES = ("predictor.json", "head.safetensors", "taxonomy.csv", "calibration.safetensors", "towers", "image.onnx")
 
 
 def export(arguments: Sequence[str]) -> None:

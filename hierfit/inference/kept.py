@@ -1,4 +1,5 @@
-"""A trained model on disk: ``predictor.json``, ``head.safetensors`` and ``taxonomy.csv`` in one folder."""
+"""A trained model on disk, in one folder: ``predictor.json``, ``head.safetensors``, ``taxonomy.csv``, and the conformal
+scores of the validation split in ``calibration.safetensors``."""
 
 from __future__ import annotations
 
@@ -15,9 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from hierfit.atomic import whole_file
+from hierfit.decoding import Calibration, belief
 from hierfit.errors import UserError
-from hierfit.inference.belief import BELIEFS
-from hierfit.inference.calibration import Calibration
 from hierfit.inference.head import Head
 from hierfit.inference.towers import Towers
 from hierfit.taxonomy import Taxonomy
@@ -27,7 +27,7 @@ FORMAT = "hierfit.predictor/1"
 FOLDER = "predictor"
 """Where a run keeps it."""
 
-FILE, _HEAD, _TREE = "predictor.json", "head.safetensors", "taxonomy.csv"
+FILE, _HEAD, _TREE, _SCORES = "predictor.json", "head.safetensors", "taxonomy.csv", "calibration.safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Kept:
     Attributes:
         taxonomy: The tree.
         head: What was learnt.
-        calibration: Temperatures of the levels.
+        calibration: Makes its logits a belief.
         towers: What it was learnt on.
         templates: Prompt templates by level.
         facts: What else is known: method, data, licence.
@@ -52,7 +52,7 @@ class Kept:
 
 
 def write_kept(folder: Path, kept: Kept) -> None:
-    """Writes the three files; ``predictor.json`` comes last, so that a folder without it is none."""
+    """Writes the files; ``predictor.json`` comes last, so that a folder without it is none."""
     towers = kept.towers
     plain = {
         "format": FORMAT,
@@ -69,6 +69,8 @@ def write_kept(folder: Path, kept: Kept) -> None:
         "taxonomy": kept.taxonomy.fingerprint,
     }
     write_tensors(folder / _HEAD, kept.head.tensors())
+    if kept.calibration.conformal is not None:
+        write_tensors(folder / _SCORES, {"conformal": kept.calibration.conformal})
     kept.taxonomy.to_csv(folder / _TREE)
     with whole_file(folder / FILE) as draft:
         draft.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -88,7 +90,7 @@ def read_kept(folder: Path) -> Kept:
         if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
             raise UserError(f"{inside / FILE} is not of format {FORMAT}: another version of hierfit wrote it")
         head = Head.of(plain.pop("head"), load_file(inside / _HEAD))
-        calibration, towers = Calibration(**plain.pop("calibration")), plain.pop("towers")
+        calibration, towers = _calibration(plain.pop("calibration"), inside / _SCORES), plain.pop("towers")
         here, adapter = (inside / towers[key] if towers[key] else None for key in ("folder", "adapter"))
         towers = Towers(towers["source"], towers["fingerprint"], here, adapter)
         templates, fingerprint = plain.pop("templates"), plain.pop("taxonomy")
@@ -108,10 +110,18 @@ def _try(head: Head, calibration: Calibration, taxonomy: Taxonomy) -> None:
     logits = head(feature)
     if logits.shape != (1, taxonomy.num_nodes) or not logits.isfinite().all():
         raise ValueError("its scores are no numbers")
-    for decoder in BELIEFS:
-        calibration.probabilities(logits, taxonomy, decoder)
+    belief(logits, taxonomy, calibration)
     if head.growth is not None:
         head.growth(feature, torch.zeros(1, dtype=torch.long))
+
+
+def _calibration(plain: Mapping[str, Any], scores: Path) -> Calibration:
+    if "scores" not in plain:  # version 0.1: a temperature for each decoder and level, which make no one belief
+        return Calibration()
+    conformal = load_file(scores)["conformal"] if scores.is_file() else None
+    if conformal is not None and (conformal.ndim != 1 or not conformal.isfinite().all()):
+        raise ValueError("its conformal scores are no vector of numbers")
+    return Calibration.of(plain, conformal)
 
 
 @contextmanager

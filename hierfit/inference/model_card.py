@@ -33,8 +33,9 @@ model = hierfit.load("{folder}")
 print(model.predict(["image.jpg"])[0])
 ```
 
-`predict` takes `decoder`, `rank`, `min_confidence` and `within`; from a shell it is `hierfit predict {folder}
-image.jpg`. Needed are torch, transformers, safetensors, Pillow and NumPy; no Lightning, no peft.{towers}{grows}
+`predict` takes `decoder`, `rank`, `min_confidence`, `max_error` and `within`; from a shell it is
+`hierfit predict {folder} image.jpg`. Needed are torch, transformers, safetensors, Pillow and NumPy; no Lightning, no
+peft.{towers}{grows}
 
 ## Measured
 
@@ -102,6 +103,7 @@ _FILES = {
     "predictor.json": "format, method, adapters, calibration, prompts, and which towers",
     "head.safetensors": "node features, adapters and what else was learnt",
     "taxonomy.csv": "the tree, a row a leaf",
+    "calibration.safetensors": "what `max_error` promises by: scores of the validation images",
     "towers": "image and text tower with tokenizer and preprocessing, as transformers writes them",
     "image.onnx": "pixels to logits and features, checked against PyTorch",
 }
@@ -130,14 +132,13 @@ def _calibration(model: Predictor) -> str:
     found = model.calibration
     if not found.images:
         return "\nProbabilities are **not calibrated**: there was no validation split.\n"
-    rows = [
-        f"| {level} | {model.calibration.temperature['best_path'][level]:.2f} | {100 * a:.1f} | {100 * b:.1f} |"
-        for level, (a, b) in found.error.get("best_path", {}).items()
-        if not (math.isnan(a) or math.isnan(b))
-    ]
-    head = "| level | temperature | ECE before, % | ECE after, % |\n|---|---:|---:|---:|"
-    table = "\n".join([head, *rows])
+    scores = {"best_path": "the log-probabilities along its path", "rollup": "its own logit"}[found.scores]
+    before, after = found.ece or (math.nan, math.nan)
     return (
-        f"\nProbabilities of the default decoder (best path) are calibrated by one temperature a level, fitted on "
-        f"{found.images} validation images; the expected calibration error (15 bins) on these same images:\n\n{table}\n"
+        f"\nProbabilities are sums over one distribution of the leaves, so that none exceeds its parent's. A leaf is "
+        f"scored by {scores}, at a temperature of {found.temperature:.2f}, both chosen on {found.images} validation "
+        f"images; the expected calibration error (15 bins) along answered paths of these same images: "
+        f"{100 * before:.1f} % before, {100 * after:.1f} % after.\n\n`max_error=0.05` answers so deep that at most 5 % "
+        "of all answers are wrong, silence counting as right: a promise for pictures like those of the validation "
+        "split, and for those only.\n"
     )

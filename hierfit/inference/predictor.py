@@ -16,9 +16,9 @@ from torch import Tensor
 from hierfit.backbone import Backbone
 from hierfit.data.decode import decoded, run_padded
 from hierfit.data.images import open_image, to_rgb
+from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.inference.answer import Answer, Question, answers
-from hierfit.inference.calibration import Calibration
 from hierfit.inference.growth import grown
 from hierfit.inference.head import Head
 from hierfit.inference.kept import Kept, read_kept
@@ -48,7 +48,7 @@ class Predictor:
     Attributes:
         taxonomy: The tree of N nodes.
         head: From features to logits ``[B, N]``.
-        calibration: Temperatures of the levels.
+        calibration: Makes its logits a belief.
         towers: Which towers it learnt on.
         templates: Prompt templates by level, for new classes.
         facts: What else is known of it, plain values.
@@ -82,20 +82,23 @@ class Predictor:
         self,
         images: Sequence[Picture],
         *,
-        decoder: str = "best_path",
+        decoder: str | None = None,
         rank: str | None = None,
         min_confidence: float | None = None,
+        max_error: float | None = None,
         within: Sequence[str] = (),
         num_workers: int = 0,
     ) -> list[Answer]:
-        """The best path of each image.
+        """One path for each image.
 
         Args:
             images: Files or open pictures, n of them.
-            decoder: Name of a decoder of `hierfit.decoding`.
+            decoder: Name in `hierfit.decoding.BELIEF_DECODERS`; None for the one that was chosen on val.
             rank: Level to stop at.
-            min_confidence: Stop at the deepest level whose calibrated probability is at least this.
-            within: Only nodes at, below or above these count.
+            min_confidence: Stop at the deepest node whose calibrated probability is at least this. No guarantee.
+            max_error: Stop so deep that at most this share of all answers is wrong, silence counting as right; holds
+                for pictures like those of the validation split, whatever the model (split conformal).
+            within: Only leaves at or below these nodes count.
             num_workers: Processes that decode files.
 
         Returns:
@@ -104,7 +107,7 @@ class Predictor:
         Raises:
             UserError: Something cannot be asked of this tree; or names all pictures that cannot be read.
         """
-        question = Question(decoder, 1, rank, min_confidence, within)
+        question = Question(decoder, 1, rank, min_confidence, max_error, within)
         found: list[Answer] = []
         problems: list[str] = []
         for batch in self.ask(images, question, num_workers):
@@ -120,7 +123,7 @@ class Predictor:
         Raises:
             UserError: The question does not go with the tree, or the towers are not there.
         """
-        question.check(self.taxonomy)
+        question.check(self.taxonomy, self.calibration)
         backbone = self.backbone
         keys = [str(place) for place in range(len(images))]
         for batch in decoded(keys, _Given(images), backbone.preprocess, num_workers):
@@ -175,7 +178,9 @@ class Predictor:
         if not classes:
             return self
         taxonomy, head = grown(self.taxonomy, self.head, classes, self.templates, lambda: self.backbone, self._method)
-        larger = replace(self, taxonomy=taxonomy, head=head.to(self.device))
+        # With other classes as candidates nothing can be promised any more.
+        calibration = replace(self.calibration, conformal=None)
+        larger = replace(self, taxonomy=taxonomy, head=head.to(self.device), calibration=calibration)
         larger.__dict__["backbone"] = self.backbone
         return larger
 

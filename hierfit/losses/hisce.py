@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from hierfit.errors import UserError
+from hierfit.losses.cuts import ended_leaves, sibling_families
 from hierfit.losses.levels import LevelReading, OverLevels, at_least_float32, mean_over_labels, read_levels
-from hierfit.losses.options import PerLevel, check_choice, per_level
+from hierfit.losses.options import PerLevel, check_choice, per_level_and_leaves
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.shuffle import shuffled_places
 
@@ -38,11 +39,17 @@ def sibling_smoothed_cross_entropy(
     over levels (``over_levels="sum"``). A label without siblings keeps all its mass. Smoothing adds to
     cross-entropy ε·(the label's logit − the mean of its siblings'), so only the label's family is read besides.
 
+    Levels are cuts: a label that is a leaf counts at its own level and, as itself, at every deeper one. Its siblings
+    are the nodes *of that cut* with its parent: at its own level all of them, on deeper levels those that are leaves
+    too, since an inner sibling is there no longer, but what is below it. ε is that of the level in question.
+
     Args:
         logits: Scores ``[B, N]``.
         paths: Node ids ``[B, L]`` coarse to fine, −1 where unknown or where a branch has ended.
-        taxonomy: The tree.
-        epsilon: ε in [0, 1): one number, a list of one a level, or numbers by level name (others: 0).
+        taxonomy: The tree; a leaf may lie at any level.
+        epsilon: ε in [0, 1): one number, a list of one a level, or numbers by level name (others: 0). Under the name
+            ``leaf``, ε of the leaves at whatever depth, on all their levels, while the level names hold for inner nodes
+            only; but where a level is called ``leaf``, that is what the name means.
         roots: ``siblings``: the roots smooth among each other; ``unsmoothed``: their ε is 0.
         families: ``tree``, or the seed of a shuffle: families of the same sizes, but of nodes that have changed places
             (see `shuffled_places`). Labels stay as they are. `data.tree: shuffled` sets it to the run's seed.
@@ -59,17 +66,27 @@ def sibling_smoothed_cross_entropy(
     check_choice("over_levels", over_levels, ("mean", "sum"))
     if families != "tree" and (type(families) is not int or families < 0):
         raise UserError(f"families is {families!r}; it must be tree, or the seed of a shuffle")
+    check_choice("roots", roots, ("siblings", "unsmoothed"))
     rates = _rates(taxonomy, epsilon, roots)
-    lse, label = reading or read_levels(logits, paths, taxonomy)
+    taxonomy = taxonomy.to(logits.device)
+    padded, lse, label = reading or read_levels(logits, paths, taxonomy)
     loss = list((lse - label).unbind(dim=1))
-    smoothed = [level for level, rate in enumerate(rates) if rate > 0]
-    if smoothed:
-        means = _family_means(logits, paths, taxonomy.to(logits.device), smoothed, families)
-        for level, (mean, size) in zip(smoothed, means, strict=True):
-            # The lead over the siblings' mean; a family of one leaves exactly 0.
-            lead = (label[:, level] - mean) * (size / (size - 1).clamp_min(1))
-            loss[level] = loss[level] + rates[level] * lead
-    return mean_over_labels(torch.stack(loss, dim=1), paths, over_levels)
+    at_depth = [level for level in range(taxonomy.num_levels) if _smooths_at_depth(level, rates, taxonomy)]
+    above = ended_leaves(taxonomy).above
+    deeper = [level for level in range(taxonomy.num_levels) if above[level] and rates.leaf[level] > 0]
+    leads, lead_of_ended = _leads(logits, label, padded, taxonomy, at_depth, bool(deeper), families)
+    if lead_of_ended is not None and roots == "unsmoothed":
+        lead_of_ended = lead_of_ended.where(padded[:, -1] >= taxonomy.level_sizes[0], 0)
+    for level in sorted({*at_depth, *deeper}):
+        smoothing: Tensor | float = 0.0
+        if level in leads:
+            smoothing = _rate_at_depth(level, padded, rates, taxonomy, label.dtype) * leads[level]
+        if above[level]:
+            ended = padded[:, level] < taxonomy.level_slices[level].start
+            of_ended = rates.leaf[level] * lead_of_ended if lead_of_ended is not None else torch.zeros_like(lse[:, 0])
+            smoothing = of_ended.where(ended, smoothing)
+        loss[level] = loss[level] + smoothing
+    return mean_over_labels(torch.stack(loss, dim=1), padded, over_levels)
 
 
 def describe_hisce(
@@ -82,61 +99,134 @@ def describe_hisce(
 ) -> str:
     """One line on how many classes the loss acts on with these options: those with siblings where ε is positive."""
     rates = _rates(taxonomy, epsilon, roots)
+    acted_on = nodes_with_siblings(taxonomy, inner_only=rates.apart, roots=roots)
+    what = " inner nodes" if rates.apart else ""
     shares = [
-        f"{acted_on} of {size} at {level} (ε {rate:g})"
-        for acted_on, size, level, rate in zip(
-            nodes_with_siblings(taxonomy), taxonomy.level_sizes, taxonomy.levels, rates, strict=True
-        )
-        if rate > 0
+        f"{count} of {size}{what} at {level} (ε {rate:g})"
+        for (count, size), level, rate in zip(acted_on, taxonomy.levels, rates.inner, strict=True)
+        if rate > 0 and size
     ]
+    if rates.apart and (rate := max(rates.leaf)) > 0:
+        lonely = sibling_families(taxonomy).size[taxonomy.group[taxonomy.leaves]] == 1
+        if roots == "unsmoothed":
+            lonely |= taxonomy.level[taxonomy.leaves] == 0
+        shares.append(f"{int((~lonely).sum())} of {taxonomy.num_leaves} leaves (ε {rate:g})")
     which = "" if families == "tree" else f", families shuffled (seed {families})"
     return f"HiSCE acts on {', '.join(shares)}{which}" if shares else "HiSCE smooths no level: it is level_ce"
 
 
-def nodes_with_siblings(taxonomy: Taxonomy) -> list[int]:
-    """The number of nodes of each level that have a sibling ``[L]``; roots are siblings of each other."""
-    lonely = taxonomy.group.bincount()[taxonomy.group] == 1
-    return [int((~lonely[nodes]).sum()) for nodes in taxonomy.level_slices]
+def nodes_with_siblings(
+    taxonomy: Taxonomy, *, inner_only: bool = False, roots: Roots = "siblings"
+) -> list[tuple[int, int]]:
+    """How many nodes of each level's cut have a sibling in it, and how many there are ``[L]``.
 
-
-def _rates(taxonomy: Taxonomy, epsilon: PerLevel, roots: Roots) -> list[float]:
-    check_choice("roots", roots, ("siblings", "unsmoothed"))
-    rates = per_level("epsilon", epsilon, taxonomy, below=1.0)
-    return rates if roots == "siblings" else [0.0, *rates[1:]]
-
-
-def _family_means(
-    logits: Tensor, paths: Tensor, taxonomy: Taxonomy, levels: list[int], families: Families
-) -> list[tuple[Tensor, Tensor]]:
-    """Mean logit and size of the labels' families ``[B]`` each, for every asked level.
-
-    Siblings are neighbours: a family is a window of the node axis, as wide here as the widest of its level.
+    Args:
+        taxonomy: The tree.
+        inner_only: Count inner nodes only.
+        roots: Whether roots are siblings of each other.
     """
-    windows, sizes, outside = [], [], []
+    families, counts = sibling_families(taxonomy), []
+    for level in range(taxonomy.num_levels):
+        nodes = taxonomy.cut(level)
+        ended = taxonomy.level[nodes] < level
+        group = taxonomy.group[nodes]
+        siblings = torch.where(ended, families.leaves[group], families.size[group]) > 1
+        if roots == "unsmoothed":
+            siblings &= taxonomy.level[nodes] > 0
+        if inner_only:
+            siblings = siblings[taxonomy.num_children[nodes] > 0]
+        counts.append((int(siblings.sum()), len(siblings)))
+    return counts
+
+
+class _Rates(NamedTuple):
+    """ε by level ``[L]`` of inner nodes and of leaves, and whether leaves have one of their own."""
+
+    inner: list[float]
+    leaf: list[float]
+    apart: bool
+
+
+def _rates(taxonomy: Taxonomy, epsilon: PerLevel, roots: Roots) -> _Rates:
+    inner, of_leaves = per_level_and_leaves("epsilon", epsilon, taxonomy, below=1.0)
+    leaf = inner if of_leaves is None else [of_leaves] * taxonomy.num_levels
+    if roots == "unsmoothed":
+        inner = [0.0, *inner[1:]]
+        leaf = [0.0, *leaf[1:]]
+    return _Rates(inner, leaf, of_leaves is not None)
+
+
+def _smooths_at_depth(level: int, rates: _Rates, taxonomy: Taxonomy) -> bool:
+    has_inner, has_leaves = sibling_families(taxonomy).kinds[level]
+    return (has_inner and rates.inner[level] > 0) or (has_leaves and rates.leaf[level] > 0)
+
+
+def _rate_at_depth(level: int, padded: Tensor, rates: _Rates, taxonomy: Taxonomy, dtype: torch.dtype) -> Tensor | float:
+    """ε of the labels at a level's depth: one number, or ``[B]`` where its leaves and inner nodes differ in it."""
+    has_inner, has_leaves = sibling_families(taxonomy).kinds[level]
+    inner, leaf = rates.inner[level], rates.leaf[level]
+    if inner == leaf or not has_leaves:
+        return inner
+    if not has_inner:
+        return leaf
+    is_leaf = (taxonomy.num_children[padded[:, level].clamp_min(0)] == 0).to(dtype)
+    return inner + (leaf - inner) * is_leaf
+
+
+def _leads(
+    logits: Tensor,
+    label: Tensor,
+    padded: Tensor,
+    taxonomy: Taxonomy,
+    at_depth: list[int],
+    deeper: bool,
+    families: Families,
+) -> tuple[dict[int, Tensor], Tensor | None]:
+    """The label's logit over the mean of its siblings' ``[B]``, 0 for an only child: for labels at the depth of each
+    asked level, and for labels that ended above the last level, among the leaves.
+
+    Siblings are neighbours: a family is a window of the node axis, as wide here as the widest of its level; its leaves
+    are a window of the leaf axis.
+    """
+    known = sibling_families(taxonomy)
     place, occupant = (None, None) if families == "tree" else _places(taxonomy, taxonomy.parent.device, families)
-    for level in levels:
-        nodes = taxonomy.level_slices[level]
-        label = paths[:, level].clamp_min(nodes.start)  # any node for an unknown one: it is masked later
-        label = label if place is None else place[label]
-        if level == 0:
-            first, size, widest = torch.zeros_like(label), torch.full_like(label, nodes.stop), nodes.stop
-        else:
-            parent = taxonomy.parent[label]
-            first, size = taxonomy.first_child[parent], taxonomy.num_children[parent]
-            widest = int(taxonomy.num_children[taxonomy.level_slices[level - 1]].max())
-        offset = torch.arange(widest, device=label.device)
-        windows.append((first[:, None] + offset).clamp_max(taxonomy.num_nodes - 1))
-        outside.append(offset >= size[:, None])
-        sizes.append(size.to(torch.promote_types(logits.dtype, torch.float32)))
+    windows, sizes, outside, heads = [], [], [], []
+
+    def add(node: Tensor, head: Tensor, first: Tensor, size: Tensor, widest: int, axis: Tensor | None) -> None:
+        group = taxonomy.group[node if place is None else place[node]]
+        offset = torch.arange(widest, device=node.device)
+        columns = first[group][:, None] + offset
+        columns = columns.clamp_max(taxonomy.num_nodes - 1) if axis is None else axis[columns.clamp_max(len(axis) - 1)]
+        windows.append(columns if occupant is None else occupant[columns])
+        outside.append(offset >= size[group][:, None])
+        sizes.append(size[group].to(label.dtype))
+        heads.append(head)
+
+    for level in at_depth:  # any node stands for an unknown label, and for one that ended above: they are masked later
+        node = padded[:, level].clamp_min(taxonomy.level_slices[level].start)
+        add(node, label[:, level], known.first, known.size, known.widest[level], None)
+    if deeper:
+        leaf = padded[:, -1].clamp_min(0)
+        add(leaf, label[:, -1], known.first_leaf, known.leaves, known.most_ended, taxonomy.leaves)
+    if not windows:
+        return {}, None
     # One gather for all levels: the backward of each fills a [B, N] with zeros.
-    columns = torch.cat(windows, dim=1)
-    members = at_least_float32(logits.gather(1, columns if occupant is None else occupant[columns]))
+    members = at_least_float32(logits.gather(1, torch.cat(windows, dim=1)))
     parted = members.masked_fill(torch.cat(outside, dim=1), 0).split([w.shape[1] for w in windows], dim=1)
-    return [(family.sum(dim=1) / size, size) for family, size in zip(parted, sizes, strict=True)]
+    leads = [
+        (head - family.sum(dim=1) / size.clamp_min(1)) * (size / (size - 1).clamp_min(1))
+        for head, family, size in zip(heads, parted, sizes, strict=True)
+    ]
+    return dict(zip(at_depth, leads, strict=False)), leads[-1] if deeper else None
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _places(taxonomy: Taxonomy, device: torch.device, seed: int) -> tuple[Tensor, Tensor]:
-    """Where each node stands ``[N]``, and who stands there ``[N]``."""
+    """Where each node stands ``[N]``, and who stands there ``[N]``.
+
+    Leaves change with leaves and inner nodes with inner nodes, so that a leaf's strangers are on every deeper level
+    where its siblings were.
+    """
     place = shuffled_places(taxonomy, seed).to(device)
     return place, place.argsort()

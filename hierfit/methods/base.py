@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +15,7 @@ from torchmetrics import MetricCollection
 
 from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
-from hierfit.decoding import DECODERS
+from hierfit.decoding import DECODERS, Decoder
 from hierfit.errors import UserError
 from hierfit.inference.head import Head
 from hierfit.losses.objective import Objective
@@ -37,8 +38,6 @@ class Method(LightningModule):
     tuned_on: Literal["defaults", "val"] = "defaults"
 
     taxonomy: Taxonomy
-    # One collection a decoder; only what a decoder reads differs, the metrics do not.
-    test_metrics: nn.ModuleDict
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As any module, but for the name of the hook at hand: Lightning sets it some fifty times a step."""
@@ -77,6 +76,17 @@ class Method(LightningModule):
 
     def write_artifacts(self, folder: Path) -> None:
         """Writes what other programs can open (an adapter, say) into the run's folder, with the tested weights."""
+
+    @property
+    def reads_leaves_only(self) -> bool:
+        """Whether its objective trains leaves alone: then scores of inner nodes mean nothing and are not reported."""
+        objective = getattr(self, "objective", None)
+        return isinstance(objective, Objective) and bool(objective.reads_leaves_only)
+
+    @property
+    def decoders(self) -> Mapping[str, Decoder]:
+        """Decoders of its logits whose figures mean something: all, or the one that reads leaves alone."""
+        return {"rollup": DECODERS["rollup"]} if self.reads_leaves_only else DECODERS
 
     def head(self) -> Head | None:
         """What predicts with what was learnt, without Lightning and without the data: `hierfit predict` and `export`
@@ -131,9 +141,7 @@ class Method(LightningModule):
         self.build(task)
         self.taxonomy = task.taxonomy
         self.val_metrics = hierarchy_metrics(task.taxonomy, prefix="val/")
-        self.test_metrics = nn.ModuleDict(
-            {name: hierarchy_metrics(task.taxonomy, prefix=f"test/{name}/") for name in DECODERS}
-        )
+        self.test_metrics = hierarchy_metrics(task.taxonomy, prefix="test/")
         keep_alike_only_trained(self)
 
     def on_fit_start(self) -> None:
@@ -170,25 +178,24 @@ class Method(LightningModule):
         return terms["loss"]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Metrics of per-level argmax on the validation split, which alone may select."""
-        logits = self(batch.inputs)
-        self.val_metrics.update(DECODERS["per_level"](logits, self.taxonomy), batch.paths)
+        """Metrics on the validation split, which alone may select: of per-level argmax, or of the best leaf's path
+        where inner nodes are not trained. Leaf accuracy is the best leaf's under both."""
+        self._count(self.val_metrics, self(batch.inputs), batch)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the scalars of the validation split."""
         self._log_and_reset(self.val_metrics, prog_bar=("val/leaf_accuracy",))
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Metrics under every decoder; the logits ``[B, N]`` are returned for callbacks that keep them."""
+        """The same metrics on the test split. The logits ``[B, N]`` are returned for callbacks that keep them: result
+        cards are made from those, under every decoder."""
         logits = self(batch.inputs).float()
-        for name, decode in DECODERS.items():
-            self._metrics(name).update(decode(logits, self.taxonomy), batch.paths)
+        self._count(self.test_metrics, logits, batch)
         return logits
 
     def on_test_epoch_end(self) -> None:
-        """Logs every metric of every decoder."""
-        for name in DECODERS:
-            self._log_and_reset(self._metrics(name))
+        """Logs the scalars of the test split."""
+        self._log_and_reset(self.test_metrics)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits ``[B, N]``."""
@@ -240,10 +247,9 @@ class Method(LightningModule):
             "total": sum({**towers, **own}.values()) if towers else 0,
         }
 
-    def _metrics(self, decoder: str) -> MetricCollection:
-        found = self.test_metrics[decoder]
-        assert isinstance(found, MetricCollection)
-        return found
+    def _count(self, metrics: MetricCollection, logits: Tensor, batch: Batch) -> None:
+        first, *_ = self.decoders.values()
+        metrics.update(first(logits, self.taxonomy), batch.paths)
 
     def _log_and_reset(self, metrics: MetricCollection, prog_bar: tuple[str, ...] = ()) -> None:
         # compute() has gathered the ranks exactly; logging values, not metrics, keeps Lightning from averaging them.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hierfit.metrics.collection import hierarchy_metrics
+    from hierfit.metrics.consistency import HierarchicalConsistentAccuracy, MeanTreecutAccuracy
     from hierfit.metrics.nodes import LeafAccuracy, LevelAccuracy, WeightedAveragePrecision
     from hierfit.metrics.overlap import (
         HierarchicalF1,
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FullPathAccuracy",
+    "HierarchicalConsistentAccuracy",
     "HierarchicalF1",
     "HierarchicalPrecision",
     "HierarchicalRecall",
     "LeafAccuracy",
     "LevelAccuracy",
+    "MeanTreecutAccuracy",
     "MistakeSeverity",
     "TreeDistance",
     "TreeInconsistency",
@@ -38,5 +41,5 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # The collection is built from every class, so its namespace has them all.
+    # The collection's module imports every class.
     return getattr(import_module("hierfit.metrics.collection"), name)

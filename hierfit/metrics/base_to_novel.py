@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hierfit.decoding import per_level_argmax
-from hierfit.metrics.functional import full_path_right
+from hierfit.metrics.functional import stands_at_its_level
 from hierfit.taxonomy import Taxonomy
 
 
@@ -21,50 +20,40 @@ def base_to_novel(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, seen: Tenso
 
     Returns:
         Fractions. ``base`` and ``novel``: leaf accuracy of the samples of one kind among the leaves of that kind
-        (CoOp's protocol, Zhou et al. 2022); ``h``: their harmonic mean; ``h/<level>``: the same of a level's
-        accuracy; ``base_fpa`` and ``novel_fpa``: full paths in the smaller trees. ``generalised_base``,
+        (CoOp's protocol, Zhou et al. 2022); ``h``: their harmonic mean; ``h/<level>``: the same of a level's accuracy,
+        read off the path of that best leaf, over samples whose own path reaches the level. ``generalised_base``,
         ``generalised_novel``, ``generalised_h``: with all leaves as candidates; ``ausuc``: area under the seen-unseen
         curve (Chao et al. 2016), see `seen_unseen_curve`.
 
     Raises:
         ValueError: One of the kinds has no sample.
     """
+    taxonomy, seen = taxonomy.to(logits.device), seen.to(logits.device)
     leaf = paths.amax(dim=1)
     has_leaf = (leaf >= 0) & (taxonomy.leaf_index[leaf] >= 0)
-    logits, paths, leaf = logits[has_leaf].float(), paths[has_leaf], leaf[has_leaf]
-    is_base = seen[leaf]
+    paths, leaf = paths[has_leaf], leaf[has_leaf]
+    scores, is_base = logits[has_leaf][:, taxonomy.leaves].float(), seen[leaf]
     if is_base.all() or not is_base.any():
         raise ValueError("base_to_novel needs test samples of base and of novel classes")
-    figures: dict[str, float] = {}
-    of_levels: list[dict[str, float]] = []
-    for name, rows in (("base", is_base), ("novel", ~is_base)):
-        leaves = taxonomy.leaves[seen[taxonomy.leaves] == (name == "base")]
-        small, kept = taxonomy.keeping(leaves)
-        position = torch.full((taxonomy.num_nodes + 1,), -1)
-        position[kept] = torch.arange(len(kept))
-        own, target = logits[rows][:, kept], position[paths[rows][:, : small.num_levels]]
-        among = own[:, small.leaves].argmax(dim=1)
-        figures[name] = float((small.leaves[among] == target.amax(dim=1)).float().mean())
-        predicted = per_level_argmax(own, small)
-        figures[f"{name}_fpa"] = float(full_path_right(predicted, target).float().mean())
-        of_levels.append(
-            {
-                level: float((predicted[known, i] == target[known, i]).float().mean())
-                for i, level in enumerate(small.levels)
-                if (known := target[:, i] >= 0).any()
-            }
-        )
-    figures["h"] = harmonic(figures["base"], figures["novel"])
-    for level in taxonomy.levels:
-        if all(level in of for of in of_levels):
-            figures[f"h/{level}"] = harmonic(of_levels[0][level], of_levels[1][level])
-    curve = seen_unseen_curve(logits[:, taxonomy.leaves], taxonomy.leaf_index[leaf], seen[taxonomy.leaves])
-    right = taxonomy.leaves[logits[:, taxonomy.leaves].argmax(dim=1)] == leaf
-    figures["generalised_base"] = float(right[is_base].float().mean())
-    figures["generalised_novel"] = float(right[~is_base].float().mean())
-    figures["generalised_h"] = harmonic(figures["generalised_base"], figures["generalised_novel"])
+    seen_leaves, labels = seen[taxonomy.leaves], taxonomy.leaf_index[leaf]
+    rivals = is_base[:, None] == seen_leaves
+    best = taxonomy.leaves[scores.masked_fill(~rivals, -torch.inf).argmax(dim=1)]
+    figures = _of_kinds(best == leaf, is_base)
+    reached, right = stands_at_its_level(paths, taxonomy), taxonomy.paths(best) == paths
+    for i, level in enumerate(taxonomy.levels):
+        here = reached[:, i]
+        if (here & is_base).any() and (here & ~is_base).any():
+            figures[f"h/{level}"] = _of_kinds(right[here, i], is_base[here])["h"]
+    everywhere = _of_kinds(scores.argmax(dim=1) == labels, is_base)
+    figures |= {f"generalised_{name}": value for name, value in everywhere.items()}
+    curve = seen_unseen_curve(scores, labels, seen_leaves)
     figures["ausuc"] = float(torch.trapezoid(curve[:, 1], curve[:, 0]))
     return figures
+
+
+def _of_kinds(right: Tensor, is_base: Tensor) -> dict[str, float]:
+    base, novel = (float(right[rows].float().mean()) for rows in (is_base, ~is_base))
+    return {"base": base, "novel": novel, "h": harmonic(base, novel)}
 
 
 def seen_unseen_curve(logits: Tensor, labels: Tensor, base: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -50,7 +49,7 @@ def reliability(confidence: Tensor, right: Tensor, bins: int = 15) -> Reliabilit
     confidence = confidence.double()
     bin_of = (confidence * bins).ceil().long().clamp(1, bins) - 1
     count = bin_of.bincount(minlength=bins)
-    sums = torch.zeros(2, bins, dtype=torch.float64)
+    sums = confidence.new_zeros(2, bins)
     sums[0].index_add_(0, bin_of, confidence)
     sums[1].index_add_(0, bin_of, right.double())
     means = sums / count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torchmetrics import Metric, MetricCollection
 
+from hierfit.metrics.consistency import HierarchicalConsistentAccuracy, MeanTreecutAccuracy
 from hierfit.metrics.nodes import LeafAccuracy, LevelAccuracy, WeightedAveragePrecision
 from hierfit.metrics.overlap import (
     HierarchicalF1,
@@ -17,11 +18,13 @@ from hierfit.taxonomy import Taxonomy
 
 __all__ = [
     "FullPathAccuracy",
+    "HierarchicalConsistentAccuracy",
     "HierarchicalF1",
     "HierarchicalPrecision",
     "HierarchicalRecall",
     "LeafAccuracy",
     "LevelAccuracy",
+    "MeanTreecutAccuracy",
     "MistakeSeverity",
     "TreeDistance",
     "TreeInconsistency",

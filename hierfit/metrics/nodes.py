@@ -1,4 +1,4 @@
-"""Metrics that follow from how often each node was right, predicted and true."""
+"""Metrics that follow from how often each node of each level's cut was right, predicted and true."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.metrics.base import PathMetric
-from hierfit.metrics.functional import (
-    NodeTally,
+from hierfit.metrics.cuts import (
+    CutTally,
+    cut_accuracy,
+    cut_macro_precision,
+    cut_tally,
     leaf_accuracy,
     level_accuracy,
-    level_macro_precision,
-    node_tally,
     size_weighted_mean,
 )
 from hierfit.taxonomy import Taxonomy
@@ -23,7 +24,7 @@ Convention = Literal["accuracy", "precision"]
 
 
 class NodeMetric(PathMetric):
-    """Counts for each node over the samples labelled at its level: three int64 vectors [N]."""
+    """Counts for each node of each cut over the samples known there: three int64 vectors [M], see `cut_tally`."""
 
     higher_is_better = True
     node_right: Tensor
@@ -31,17 +32,17 @@ class NodeMetric(PathMetric):
     node_labelled: Tensor
 
     def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        counts = node_tally(predicted, target, self.taxonomy.num_nodes)
+        counts = cut_tally(predicted, target, self.taxonomy)
         return {f"node_{name}": count for name, count in counts._asdict().items()}
 
     @property
-    def nodes(self) -> NodeTally:
+    def nodes(self) -> CutTally:
         """The counts so far."""
-        return NodeTally(self.node_right, self.node_predicted, self.node_labelled)
+        return CutTally(self.node_right, self.node_predicted, self.node_labelled)
 
 
 class LevelAccuracy(NodeMetric):
-    """Accuracy at each level, over the samples labelled there.
+    """Accuracy at each level, over the samples labelled there: a label that ended above takes no part.
 
     Shapes: ``update([B, L], [B, L])``; ``compute()`` is [L], or a scalar if ``level`` is given;
     in [0, 1], NaN for a level without labels.
@@ -81,8 +82,9 @@ class LevelAccuracy(NodeMetric):
 class LeafAccuracy(NodeMetric):
     """Accuracy at the leaf, over the samples whose label reaches one.
 
-    The leaf is the deepest labelled node, if that is a leaf of the tree, on whatever level; the prediction is
-    read at that level. ``micro`` weighs samples alike; ``macro`` weighs the leaves that occur alike (mean
+    The prediction is the leaf it ends at, on whatever level; one that stops above the leaves is wrong. So for a
+    decoder that takes the best of all leaves this is the accuracy of the best leaf, and for per-level argmax too: the
+    last cut holds all leaves. ``micro`` weighs samples alike; ``macro`` weighs the leaves that occur alike (mean
     per-class recall).
 
     Shapes: ``update([B, L], [B, L])``; ``compute()`` is a scalar in [0, 1], NaN without samples.
@@ -112,11 +114,14 @@ class LeafAccuracy(NodeMetric):
         self.average = _one_of(average, Average, "average")
 
     def compute(self) -> Tensor:
-        return leaf_accuracy(self.nodes, self.taxonomy.to(self.node_right.device), self.average)
+        return leaf_accuracy(self.nodes, self.taxonomy, self.average)
 
 
 class WeightedAveragePrecision(NodeMetric):
-    """wAP: a score of each level, averaged with weights proportional to the level's number of nodes.
+    """wAP: a score of each level, averaged with weights proportional to the number of nodes of the level's cut.
+
+    Each level is one flat classifier over its cut: a sample whose label ended above is judged there by its leaf, and
+    that leaf counts among the C_l nodes. On even trees the cut is the level.
 
     Two conventions go by this name: Σ_l (C_l/ΣC)·accuracy_l (``accuracy``, H-CAST), and the same weights on
     macro precision (``precision``, Intel's OTX), where a node that is true but never predicted counts 0 and a
@@ -149,7 +154,7 @@ class WeightedAveragePrecision(NodeMetric):
         self.convention = _one_of(convention, Convention, "convention")
 
     def compute(self) -> Tensor:
-        per_level = level_accuracy if self.convention == "accuracy" else level_macro_precision
+        per_level = cut_accuracy if self.convention == "accuracy" else cut_macro_precision
         return size_weighted_mean(per_level(self.nodes, self.taxonomy), self.taxonomy)
 
 

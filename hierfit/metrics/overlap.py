@@ -1,8 +1,9 @@
-"""Metrics that follow from how far down the predicted and the true path agree.
+"""Metrics that follow from what the predicted nodes and the true path have in common.
 
-With P and T the lengths of the two paths and C that of their common part, a prediction lies P + T − 2C edges
-from the truth, and their lowest common ancestor T − C levels above the truth. Sums over samples are all it
-takes: the metrics share five counts. `path_overlap` says how partial labels are read.
+Distance and severity take the deepest predicted node for the prediction: with P and T the lengths of the two paths and
+C that of their common part, it lies P + T − 2C edges from the truth, and their lowest common ancestor T − C levels
+above it. Precision and recall take all predicted nodes, with their ancestors. Sums over samples are all that is kept.
+`compared_nodes` says how partial labels are read.
 """
 
 from __future__ import annotations
@@ -10,33 +11,39 @@ from __future__ import annotations
 from torch import Tensor
 
 from hierfit.metrics.base import PathMetric
-from hierfit.metrics.functional import labelled, path_overlap
+from hierfit.metrics.functional import labelled, path_overlap, set_overlap
 
 
 class OverlapMetric(PathMetric):
-    """Sums over samples of path lengths and of the length in common; int64 scalars."""
+    """Sums over samples of path lengths, sizes of sets and what is common to both sides; int64 scalars."""
 
     overlap_samples: Tensor
     overlap_mistakes: Tensor
     overlap_common: Tensor
     overlap_predicted: Tensor
     overlap_target: Tensor
+    overlap_sets_common: Tensor
+    overlap_sets_predicted: Tensor
 
     def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        overlap = path_overlap(predicted, target, self.taxonomy)
+        paths = path_overlap(predicted, target, self.taxonomy)
+        sets = set_overlap(predicted, target, self.taxonomy)
         return {
             "overlap_samples": labelled(target).sum(),
-            "overlap_mistakes": (overlap.common < overlap.target).sum(),
-            "overlap_common": overlap.common.sum(),
-            "overlap_predicted": overlap.predicted.sum(),
-            "overlap_target": overlap.target.sum(),
+            "overlap_mistakes": (paths.common < paths.target).sum(),
+            "overlap_common": paths.common.sum(),
+            "overlap_predicted": paths.predicted.sum(),
+            "overlap_target": paths.target.sum(),
+            "overlap_sets_common": sets.common.sum(),
+            "overlap_sets_predicted": sets.predicted.sum(),
         }
 
 
 class TreeDistance(OverlapMetric):
     """Mean number of tree edges between the predicted and the true node, over all samples.
 
-    Roots hang on a virtual root, so a wrong leaf under a wrong root of an even tree costs 2L.
+    The predicted node is the deepest one named, whatever the levels above say. Roots hang on a virtual root, so a wrong
+    leaf under a wrong root of an even tree costs 2L.
 
     Shapes: ``update([B, L], [B, L])``; ``compute()`` is a scalar in edges, NaN without samples.
 
@@ -84,7 +91,9 @@ class MistakeSeverity(OverlapMetric):
 
 
 class HierarchicalPrecision(OverlapMetric):
-    """Share of the predicted nodes, each prediction with its ancestors, that are on the true path.
+    """Share of the predicted nodes that are on the true path; the set holds every node named, with its ancestors.
+
+    Where the levels of a prediction disagree, each branch it names is paid for.
 
     Source: Kiritchenko et al., Canadian AI 2006 (hP = Σ|P̂ ∩ T̂| / Σ|P̂|).
 
@@ -104,11 +113,11 @@ class HierarchicalPrecision(OverlapMetric):
     higher_is_better = True
 
     def compute(self) -> Tensor:
-        return self.overlap_common / self.overlap_predicted
+        return self.overlap_sets_common / self.overlap_sets_predicted
 
 
 class HierarchicalRecall(OverlapMetric):
-    """Share of the true nodes, each label with its ancestors, that are on the predicted path.
+    """Share of the true nodes, each label with its ancestors, that are among the predicted nodes and their ancestors.
 
     Source: Kiritchenko et al., Canadian AI 2006 (hR = Σ|P̂ ∩ T̂| / Σ|T̂|).
 
@@ -127,7 +136,7 @@ class HierarchicalRecall(OverlapMetric):
     higher_is_better = True
 
     def compute(self) -> Tensor:
-        return self.overlap_common / self.overlap_target
+        return self.overlap_sets_common / self.overlap_target
 
 
 class HierarchicalF1(OverlapMetric):
@@ -150,4 +159,4 @@ class HierarchicalF1(OverlapMetric):
     higher_is_better = True
 
     def compute(self) -> Tensor:
-        return 2 * self.overlap_common / (self.overlap_predicted + self.overlap_target)
+        return 2 * self.overlap_sets_common / (self.overlap_sets_predicted + self.overlap_target)

@@ -11,8 +11,8 @@ from hierfit.metrics.functional import full_path_right, is_tree_path, labelled
 class FullPathAccuracy(PathMetric):
     """Full path accuracy (FPA): share of samples with every labelled level right.
 
-    With partial labels a sample is held only to the levels it has. Where all levels are labelled, FPA is at
-    most the accuracy of the worst level.
+    With partial labels a sample is held only to the levels it has; a label that ends at a leaf has all. Where all
+    levels are labelled, FPA is at most the accuracy of the worst level.
 
     Source: H-CAST (Park et al., ICLR 2025); Li et al., arXiv 2512.21529.
 
@@ -33,7 +33,8 @@ class FullPathAccuracy(PathMetric):
     fpa_samples: Tensor
 
     def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        return {"fpa_right": full_path_right(predicted, target).sum(), "fpa_samples": labelled(target).sum()}
+        right = full_path_right(predicted, target, self.taxonomy)
+        return {"fpa_right": right.sum(), "fpa_samples": labelled(target).sum()}
 
     def compute(self) -> Tensor:
         return self.fpa_right / self.fpa_samples

@@ -32,6 +32,8 @@ class ResultCard:
         levels: Level names, coarse to fine.
         metrics: Fractions in [0, 1] (distances in edges) by decoder and metric;
             None where a metric is undefined (the severity of mistakes where there are none).
+        belief: How logits became probabilities (``scores``, ``temperature``, ``val_images``, …), and how those that are
+            served did on test: see `hierfit.metrics.served`.
         val: The validation metrics of the chosen checkpoint; empty without selection.
         parameters: Trainable ones, and all with the towers (0 when the towers are unknown).
         cost: Seconds of training and testing, steps, peak memory in MiB, device.
@@ -54,6 +56,7 @@ class ResultCard:
     versions: Mapping[str, str] = field(default_factory=dict)
     method_settings: Mapping[str, Any] = field(default_factory=dict)
     tuned_on: str = "defaults"
+    belief: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
         """Writes ``result.json`` into a run folder, whole or not at all; NaN becomes null."""
@@ -135,6 +138,7 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "cost": _has(**dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _is_figure)),
     "versions": lambda value: isinstance(value, dict),
     "method_settings": lambda value: isinstance(value, dict),
+    "belief": _has(scores=_is_text, **dict.fromkeys(("temperature", "val_images"), _is_figure)),
 }
 
 

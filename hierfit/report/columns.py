@@ -25,11 +25,13 @@ _METRICS: dict[str, tuple[str, Unit, bool | None]] = {
     "hierarchical_precision": ("hP", "%", True),
     "hierarchical_recall": ("hR", "%", True),
     "hierarchical_f1": ("hF", "%", True),
+    "hca": ("HCA", "%", True),
+    "mta": ("MTA", "%", True),
+    "ece": ("ECE", "%", False),
+    "haurc": ("hAURC", "%", False),
     "base": ("base", "%", True),
     "novel": ("novel", "%", True),
     "h": ("H", "%", True),
-    "base_fpa": ("base FPA", "%", True),
-    "novel_fpa": ("novel FPA", "%", True),
     "generalised_base": ("base/all", "%", True),
     "generalised_novel": ("novel/all", "%", True),
     "generalised_h": ("H/all", "%", True),
@@ -42,14 +44,15 @@ _COSTS: dict[str, tuple[str, Unit]] = {
     "memory": ("memory", "MiB"),
 }
 PRESETS: dict[str, tuple[str, ...]] = {
-    "default": ("leaf_accuracy", "fpa", "tice", "fpa@best_path", "levels"),
+    "default": ("leaf_accuracy", "fpa", "tice", "fpa@decoded", "levels"),
     "decoders": (
         "fpa@per_level",
         "fpa@rollup",
         "fpa@top_down",
         "fpa@best_path",
+        "fpa@bayes",
         "tice@per_level",
-        "leaf_accuracy@per_level",
+        "leaf_accuracy",
     ),
     "novel": (
         "base@base_to_novel",
@@ -62,7 +65,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     ),
     "cost": ("leaf_accuracy", "params", "share", "time", "memory"),
 }
-"""Columns by the name of a set of them; ``levels`` stands for the accuracy of every level."""
+"""Columns by the name of a set of them; ``levels`` stands for the accuracy of every level by the belief."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,11 @@ class Column:
 
 
 def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> tuple[Column, ...]:
-    """The columns of a list such as ``default`` or ``leaf_accuracy,fpa@best_path,cost``, each once.
+    """The columns of a list such as ``default`` or ``leaf_accuracy,fpa@decoded,cost``, each once.
 
     Args:
-        wanted: Presets and names, parted by commas; a metric without decoder is that of per-level argmax.
+        wanted: Presets and names, parted by commas. A metric without decoder is that of per-level argmax, but for those
+            that only one reading makes sense of: leaf accuracy is the best leaf's, a level's accuracy the belief's.
         cards: Say which metrics and decoders there are.
         levels: Level names of the table, coarse to fine.
 
@@ -111,7 +115,7 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
         UserError: Names every column that no card has, with the nearest one that exists.
     """
     found = {f"{metric}@{decoder}" for card in cards for decoder in card.metrics for metric in card.metrics[decoder]}
-    short = {key.removesuffix("@per_level") for key in found if key.endswith("@per_level")}
+    short = {metric for metric, _, decoder in (key.partition("@") for key in found) if decoder == _usual(metric)}
     known = found | short | _COSTS.keys() | PRESETS.keys() | {"levels"}
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     unknown = list(dict.fromkeys(name for name in names if name not in known))
@@ -122,31 +126,44 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
             f"Presets: {', '.join(PRESETS)}. Columns: {', '.join(sorted(short | _COSTS.keys() | {'levels'}))}; "
             "a decoder follows an @, as in fpa@best_path.",
         )
-    if all("base_to_novel" in card.metrics for card in cards):
+    if holds_classes_back(cards):
         names = ["novel" if name == "default" else name for name in names]
     keys = [part for name in names for part in PRESETS.get(name, (name,))]
     full = [key for name in keys for key in (_level_keys(levels) if name == "levels" else [name])]
     return tuple(_column(key) for key in dict.fromkeys(map(_with_decoder, full)))
 
 
+def holds_classes_back(cards: Sequence[ResultCard]) -> bool:
+    """Whether the cards are of a base-to-novel protocol."""
+    return all("base_to_novel" in card.metrics for card in cards)
+
+
 def _level_keys(levels: Iterable[str]) -> list[str]:
     return [f"accuracy/{level.replace('.', '_')}" for level in levels]
 
 
+def _usual(metric: str) -> str:
+    """The decoder of a metric that is named without one."""
+    if metric.startswith("leaf_accuracy"):
+        return "rollup"
+    return "belief" if metric.startswith("accuracy/") or metric in ("ece", "haurc") else "per_level"
+
+
 def _with_decoder(key: str) -> str:
-    return key if "@" in key or key in _COSTS else f"{key}@per_level"
+    return key if "@" in key or key in _COSTS else f"{key}@{_usual(key)}"
 
 
 def _column(key: str) -> Column:
     if key in _COSTS:
         return Column(key, *_COSTS[key])
     metric, _, decoder = key.partition("@")
-    suffix = "" if decoder in ("per_level", "base_to_novel") else f" {decoder.replace('_', ' ')}"
+    suffix = "" if decoder in (_usual(metric), "base_to_novel") else f" {decoder.replace('_', ' ')}"
     if metric in _METRICS:
         header, unit, better = _METRICS[metric]
         return Column(key, header + suffix, unit, better)
     of_level = metric.startswith(("accuracy/", "h/"))
-    return Column(key, metric.removeprefix("accuracy/") + suffix, "%", True if of_level else None)
+    shown = f"H {metric.removeprefix('h/')}" if metric.startswith("h/") else metric.removeprefix("accuracy/")
+    return Column(key, shown + suffix, "%", True if of_level else None)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

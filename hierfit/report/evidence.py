@@ -24,7 +24,7 @@ from hierfit.report.kept import KeptLogits
 from hierfit.report.pictures import Pictures
 from hierfit.report.variants import told_apart
 
-HEADLINE = ("best_path", "fpa")
+HEADLINE = ("decoded", "fpa")
 """Decoder and metric by which the row to look into is chosen where none is named."""
 
 
@@ -39,7 +39,7 @@ class Run:
     def reading(self) -> Reading:
         """What its test logits say; raises `UserError` where it kept none."""
         kept = KeptLogits.read(self.folder)
-        return Reading.of(kept.batches(batch_size(kept.taxonomy.num_nodes)), kept.taxonomy)
+        return Reading.of(kept.batches(batch_size(kept.taxonomy.num_nodes)), kept.taxonomy, kept.calibration)
 
     @cached_property
     def indices(self) -> list[int]:
@@ -48,8 +48,8 @@ class Run:
 
     @cached_property
     def breaks(self) -> Breaks:
-        """Where its best paths leave the true ones."""
-        return Breaks.of(self.reading.predicted["best_path"], self.reading.target, self.reading.taxonomy)
+        """Where its paths leave the true ones."""
+        return Breaks.of(self.reading.decoded, self.reading.target, self.reading.taxonomy)
 
     @cached_property
     def embeddings(self) -> Embeddings | None:

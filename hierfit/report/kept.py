@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.report.card import ResultCard
 from hierfit.taxonomy import Taxonomy
@@ -85,6 +86,16 @@ class KeptLogits:
             logits: Any = file.get_slice("logits")
             for start in range(0, len(self.paths), size):
                 yield logits[start : start + size].float(), self.paths[start : start + size]
+
+    @property
+    def calibration(self) -> Calibration:
+        """How its logits become a belief, as its card says; uncalibrated where it was made before cards said so."""
+        said = self.card.belief
+        return (
+            Calibration(said["scores"], {said["scores"]: said["temperature"]}, said["val_images"])
+            if said
+            else Calibration()
+        )
 
     def predicted(self, decoder: Any) -> Tensor:
         """Predicted node ids ``[n, L]`` under a decoder of `hierfit.decoding`."""

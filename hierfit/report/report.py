@@ -106,8 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--row",
         metavar="ROW",
-        help="look into this row, at its most shots and lowest seed; default: the one with the best mean FPA of the "
-        "best path that is no run's control",
+        help="look into this row, at its most shots and lowest seed; default: the one with the best mean decoded FPA "
+        "that is no run's control",
     )
     parser.add_argument(
         "--control",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,7 @@ from rich.text import Text
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
+from hierfit.metrics.served import score
 from hierfit.report.card import ResultCard
 from hierfit.report.collect import find_cards
 from hierfit.report.columns import nearest
@@ -34,19 +36,21 @@ class Rescored:
         card: As it lies there.
         figures: By decoder and metric; None where a metric is undefined.
         changes: ``(decoder, metric)`` whose figure the card does not have, or has otherwise.
+        belief: What the card would say of the belief, were it made now.
     """
 
     folder: Path
     card: ResultCard
     figures: Figures
     changes: tuple[tuple[str, str], ...]
+    belief: Mapping[str, Any]
 
     def write(self) -> None:
         """Puts the figures into the run's card; figures that were not computed stay."""
         metrics = {**self.card.metrics}
         for decoder, figures in self.figures.items():
             metrics[decoder] = {**metrics.get(decoder, {}), **figures}
-        replace(self.card, metrics=metrics).write(self.folder)
+        replace(self.card, metrics=metrics, belief=self.card.belief or self.belief).write(self.folder)
 
 
 def rescore(
@@ -56,7 +60,8 @@ def rescore(
 
     Args:
         folder: A run's, or a control's inside it.
-        decoders: Names in `hierfit.decoding.DECODERS`; all if empty.
+        decoders: Names in `hierfit.decoding.DECODERS`, ``belief``, ``bayes`` or ``decoded``; all if empty. Of a run
+            that trained leaves alone only those that its card has.
         metrics: Names of `hierfit.metrics.hierarchy_metrics`; all if empty.
         tree: CSV of the tree, for runs that did not keep theirs.
 
@@ -64,22 +69,27 @@ def rescore(
         UserError: A name is unknown, or the run cannot be read; see `KeptLogits.read`.
     """
     kept = KeptLogits.read(folder, tree)
-    collections = {name: hierarchy_metrics(kept.taxonomy) for name in decoders or DECODERS if name in DECODERS}
-    known = {str(name) for name in hierarchy_metrics(kept.taxonomy)}
-    unknown = [f"there is no decoder {name!r}{nearest(name, DECODERS)}" for name in decoders if name not in DECODERS]
+    card, names = kept.card, _scorable(kept.card)
+    known = {*map(str, hierarchy_metrics(kept.taxonomy)), "hca", "mta", "ece", "haurc"}
+    unknown = [f"there is no decoder {name!r}{nearest(name, names)}" for name in decoders if name not in names]
     unknown += [f"there is no metric {name!r}{nearest(name, known)}" for name in metrics if name not in known]
     if unknown:
-        hint = f"Decoders: {', '.join(DECODERS)}. Metrics: {', '.join(sorted(known))}."
+        hint = f"Decoders: {', '.join(names)}. Metrics: {', '.join(sorted(known))}."
         raise UserError("These names are unknown.", unknown, hint)
-    for logits, paths in kept.batches():
-        for name, collection in collections.items():
-            collection.update(DECODERS[name](logits, kept.taxonomy), paths)
+    raw = {name: DECODERS[name] for name in names if name in DECODERS}
+    found, belief = score(kept.batches(), kept.taxonomy, kept.calibration, raw)
     figures = {
-        name: {k: _defined(float(v)) for k, v in collection.compute().items() if not metrics or k in metrics}
-        for name, collection in collections.items()
+        name: {k: _defined(v) for k, v in found[name].items() if not metrics or k in metrics}
+        for name in decoders or names
     }
-    changes = [(d, m) for d in figures for m in figures[d] if not _agrees(kept.card, d, m, figures[d][m])]
-    return Rescored(kept.folder, kept.card, figures, tuple(changes))
+    changes = [(d, m) for d in figures for m in figures[d] if not _agrees(card, d, m, figures[d][m])]
+    return Rescored(kept.folder, card, figures, tuple(changes), belief)
+
+
+def _scorable(card: ResultCard) -> list[str]:
+    """Decoders whose figures mean something: inner nodes that were not trained are not read."""
+    raw = list(DECODERS) if "per_level" in card.metrics else ["rollup"]
+    return [*raw, "belief", "bayes", "decoded"]
 
 
 def print_rescored(

@@ -2,84 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hierfit.report.card import ResultCard
+from hierfit.report.columns import Column, columns, holds_classes_back
 
-# Header, decoder, metric. A roll-up makes TICE zero for free, so TICE is always that of per-level argmax.
-COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("leaf acc", "per_level", "leaf_accuracy"),
-    ("FPA", "per_level", "fpa"),
-    ("TICE", "per_level", "tice"),
-    ("FPA best path", "best_path", "fpa"),
-)
+_GAP = 2
 
-
-# Base and novel samples among their own kind, then with all classes as candidates.
-NOVEL_COLUMNS: tuple[tuple[str, str, str], ...] = tuple(
-    (header, "base_to_novel", metric)
-    for header, metric in (
-        ("base", "base"),
-        ("novel", "novel"),
-        ("H", "h"),
-        ("base/all", "generalised_base"),
-        ("novel/all", "generalised_novel"),
-        ("H/all", "generalised_h"),
-        ("AUSUC", "ausuc"),
-    )
-)
-_LEGEND = "% on the test split. TICE (lower is better) and the levels are of per-level argmax; best path is decoded."
 _NOVEL_LEGEND = (
-    "% leaf accuracy on the test split: base classes among base, novel among novel, their harmonic mean H and H of "
-    "each level; /all: with all classes as candidates; AUSUC: area under the seen-unseen curve."
+    "% leaf accuracy on the test split: base classes among base, novel among novel, their harmonic mean H, and H of "
+    "each level by the best leaf's path; /all: with all classes as candidates; AUSUC: area under the seen-unseen curve."
 )
 
 
-def percent(value: Any) -> str:
-    """``96.93`` for 0.9693, a dash for what is not there."""
-    return "–" if value is None else f"{100.0 * value:.2f}"
+def print_results(cards: Sequence[ResultCard], console: Console | None = None) -> None:
+    """Prints what was measured on what, the table, and how to read it."""
+    console = console or Console()
+    console.print()
+    console.print(describe(cards[-1]), style="dim", highlight=False, soft_wrap=True)
+    for table in result_tables(cards, console.width):
+        console.print(table)
+    console.print(_NOVEL_LEGEND if holds_classes_back(cards) else legend(cards), style="dim", highlight=False)
 
 
-def result_table(cards: Sequence[ResultCard], console: Console) -> Table:
-    """A table of cards that share their levels; all figures in %.
-
-    Where it is too wide, headers of several words take several lines, and only then do names of rows.
+def result_tables(cards: Sequence[ResultCard], width: int) -> Iterator[Table]:
+    """A table of cards that share their levels; all figures in %. Columns that do not fit follow below, under the
+    rows' names again.
 
     Args:
         cards: One a row, in the order shown.
-        console: Where it is to fit.
+        width: Of the console.
     """
-    for broken in (False, True):
-        table = _table(cards, broken)
-        if console.measure(table).maximum < console.width:  # rich says the width where a table would be wider
-            break
-    return table
-
-
-def _table(cards: Sequence[ResultCard], broken: bool) -> Table:
-    columns, levels = list(COLUMNS), cards[0].levels
+    levels = cards[0].levels
+    shown: tuple[Column, ...] = columns("default", cards, levels)
     if holds_classes_back(cards):
-        columns = [*NOVEL_COLUMNS, *((f"H {level}", "base_to_novel", f"h/{level}") for level in levels[:-1])]
-    else:
-        columns += [(level, "per_level", f"accuracy/{level.replace('.', '_')}") for level in levels]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("", overflow="fold")
-    for header, _, _ in columns:
-        lines = header.replace(" ", "\n", 1) if broken else header
-        table.add_column(lines, justify="right", overflow="fold", vertical="bottom")
-    for card in cards:
-        figures = [card.metrics.get(decoder, {}).get(metric) for _, decoder, metric in columns]
-        table.add_row(card.row, *map(percent, figures))
-    return table
+        shown = (*shown, *columns(",".join(f"h/{level}@base_to_novel" for level in levels[:-1]), cards, levels))
+    headers = [_broken(column.header) for column in shown]
+    cells = [[percent(column.value(card)) for column in shown] for card in cards]
+    widths = [
+        max(map(len, [*header, *column])) for header, column in zip(headers, zip(*cells, strict=True), strict=True)
+    ]
+    names = min(max(len(card.row) for card in cards), max(8, 3 * width // 10))
+    for block in side_by_side(widths, width - names - 1):
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+        table.add_column("", overflow="fold", width=names)
+        for index in block:
+            table.add_column(Text("\n".join(headers[index])), justify="right", no_wrap=True, vertical="bottom")
+        for card, row in zip(cards, cells, strict=True):
+            table.add_row(Text(card.row), *(row[index] for index in block))
+        yield table
 
 
-def holds_classes_back(cards: Sequence[ResultCard]) -> bool:
-    """Whether the cards are of a base-to-novel protocol."""
-    return all("base_to_novel" in card.metrics for card in cards)
+def side_by_side(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Columns that fit beside each other, by number; at least one a block."""
+    blocks: list[list[int]] = []
+    left = 0
+    for index, width in enumerate(widths):
+        if not blocks or left < width + _GAP:
+            blocks.append([])
+            left = room
+        blocks[-1].append(index)
+        left -= width + _GAP
+    return blocks
+
+
+def _broken(header: str) -> list[str]:
+    """The lines of a header: a word each where it has several."""
+    return wrap(header, 9, break_long_words=False, break_on_hyphens=False) if " " in header else [header]
+
+
+def percent(value: float | None) -> str:
+    """``96.93`` for 0.9693, a dash for what is not there."""
+    return "–" if value is None else f"{100.0 * value:.2f}"
 
 
 def describe(card: ResultCard) -> str:
@@ -94,14 +93,19 @@ def describe(card: ResultCard) -> str:
     )
 
 
-def print_results(cards: Sequence[ResultCard], console: Console | None = None) -> None:
-    """Prints what was measured on what, the table, and how to read it."""
-    console = console or Console()
-    console.print()
-    console.print(describe(cards[-1]), style="dim", highlight=False, soft_wrap=True)
-    console.print(result_table(cards, console))
-    console.print(
-        _NOVEL_LEGEND if holds_classes_back(cards) else _LEGEND,
-        style="dim",
-        highlight=False,
+def legend(cards: Sequence[ResultCard]) -> str:
+    """How to read the columns, and by which decoder each row's paths were decoded."""
+    words = {"best_path": "best path", "rollup": "roll-up"}
+    chosen: dict[str, list[str]] = {}
+    for card in cards:
+        if card.belief:
+            chosen.setdefault(words[str(card.belief["scores"])], []).append(card.row)
+    said = "; ".join(
+        decoder if len(chosen) == 1 else f"{decoder}: {', '.join(rows)}" for decoder, rows in chosen.items()
+    )
+    dashes = " –: inner nodes were not trained." if any("per_level" not in card.metrics for card in cards) else ""
+    return (
+        "% on the test split. leaf acc: the best leaf. FPA and TICE (lower is better): each level's own argmax."
+        f"{dashes} FPA decoded: by the decoder that val chose ({said}). Levels: the most probable node, a node's "
+        "probability being the sum of its leaves'."
     )

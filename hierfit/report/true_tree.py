@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.metrics.base_to_novel import base_to_novel
-from hierfit.metrics.functional import full_path_right, path_overlap
+from hierfit.metrics.functional import path_overlap
 from hierfit.report.kept import LOGITS, TREE
 from hierfit.taxonomy import Taxonomy
 
@@ -89,11 +89,10 @@ class LeafScores:
         """
         if not len(self.labels):
             return {}
-        paths = self.taxonomy.leaf_paths
-        predicted, target = paths[self.predicted()], paths[self.labels]
-        overlap = path_overlap(predicted, target, self.taxonomy)
+        best, paths = self.predicted(), self.taxonomy.leaf_paths
+        overlap = path_overlap(paths[best], paths[self.labels], self.taxonomy)
         common, height = overlap.common.sum(), overlap.target - overlap.common
-        accuracy = float(full_path_right(predicted, target).float().mean())
+        accuracy = float((best == self.labels).float().mean())
         both = (overlap.predicted + overlap.target).sum()
         figures: dict[str, float | None] = {
             "leaf_accuracy": accuracy,

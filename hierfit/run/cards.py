@@ -21,12 +21,16 @@ from safetensors.torch import load_file
 
 from hierfit.data.datamodule import datamodule_of
 from hierfit.data.trees import StandIn
-from hierfit.decoding import DECODERS
+from hierfit.decoding import Calibration, Decoder
 from hierfit.methods.base import Method, method_of
 from hierfit.metrics.base_to_novel import base_to_novel
+from hierfit.metrics.served import batches_of, score
 from hierfit.report.card import ResultCard
 from hierfit.report.kept import LOGITS
 from hierfit.report.true_tree import LeafScores
+from hierfit.run.calibrating import CalibrateOnVal
+
+Figures = Mapping[str, Mapping[str, float | None]]
 
 _LIBRARIES = ("torch", "lightning", "transformers", "peft", "torchmetrics", "geoopt")
 
@@ -36,6 +40,7 @@ class WriteResultCard(Callback):
 
     Args:
         folder: Run folder.
+        calibrating: Fits the belief before the card is written.
         row: Name of the run in tables.
         experiment: Name of the experiment.
         seed: The run's seed.
@@ -46,6 +51,7 @@ class WriteResultCard(Callback):
     def __init__(
         self,
         folder: Path,
+        calibrating: CalibrateOnVal,
         row: str,
         experiment: str,
         seed: int,
@@ -53,6 +59,7 @@ class WriteResultCard(Callback):
         tuned_on: str | None = None,
     ) -> None:
         self.folder = folder
+        self.calibrating = calibrating
         self.row = row
         self.experiment = experiment
         self.seed = seed
@@ -103,17 +110,16 @@ class WriteResultCard(Callback):
         self._seconds["test_seconds"] = time.monotonic() - self._started
         if not trainer.is_global_zero:
             return
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        metrics = {name: _under(f"test/{name}/", figures) for name in DECODERS}
-        metrics |= kept_figures(self.folder, datamodule_of(trainer).tree)
-        self._write(trainer, method_of(pl_module), metrics)
+        method, tree = method_of(pl_module), datamodule_of(trainer).tree
+        metrics, belief = kept_figures(self.folder, tree, self.calibrating.calibration, method.decoders)
+        self._write(trainer, method, metrics, belief)
 
     def write_untested(self, trainer: Trainer, method: Method) -> None:
         """Writes the card of a run that is not tested, on the first rank."""
         if trainer.is_global_zero:
-            self._write(trainer, method, {})
+            self._write(trainer, method, {}, {})
 
-    def _write(self, trainer: Trainer, method: Method, metrics: Mapping[str, Mapping[str, float | None]]) -> None:
+    def _write(self, trainer: Trainer, method: Method, metrics: Figures, belief: Mapping[str, Any]) -> None:
         source = datamodule_of(trainer)
         data = dict(source.summary())
         backbone = {"source": data.pop("backbone"), "fingerprint": data.pop("backbone_fingerprint")}
@@ -139,21 +145,35 @@ class WriteResultCard(Callback):
             },
             versions=_versions(),
             method_settings=self.settings,
+            belief=belief,
         )
         self.card.write(self.folder)
 
 
-def kept_figures(folder: Path, tree: StandIn) -> dict[str, dict[str, float | None]]:
-    """Metrics that are made from a run's test logits, on the data set's own tree and of classes held back."""
+def kept_figures(
+    folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder]
+) -> tuple[Figures, dict[str, Any]]:
+    """What a card says of a run's test logits.
+
+    Args:
+        folder: The run's.
+        tree: What it was tested on.
+        calibration: Makes the logits a belief.
+        decoders: Of its method.
+
+    Returns:
+        Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
+        tree, and of classes held back; and what is said of the belief.
+    """
     kept = load_file(folder / LOGITS)
-    figures = {"true_tree": LeafScores.of(kept, tree.taxonomy, tree.true).figures()}
+    found, facts = score(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration, decoders)
+    figures: dict[str, Mapping[str, float | None]] = {
+        **found,
+        "true_tree": LeafScores.of(kept, tree.taxonomy, tree.true).figures(),
+    }
     if not kept["seen"].all():
         figures["base_to_novel"] = {**base_to_novel(kept["logits"], kept["paths"], tree.taxonomy, kept["seen"])}
-    return figures
-
-
-def _under(prefix: str, figures: Mapping[str, float]) -> dict[str, float | None]:
-    return {name.removeprefix(prefix): value for name, value in figures.items() if name.startswith(prefix)}
+    return figures, facts
 
 
 def _peak_memory() -> int:

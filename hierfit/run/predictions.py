@@ -12,23 +12,30 @@ from torch import Tensor
 from hierfit.atomic import whole_file
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import datamodule_of
-from hierfit.decoding import best_path, level_log_softmax
+from hierfit.decoding import Calibration, belief, leaf_rollup
 from hierfit.losses.whole_batch import of_all_processes
 from hierfit.methods.base import method_of
+from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.taxonomy import Taxonomy
 
 FILE = "predictions.csv"
 
 
 class WritePredictions(Callback):
-    """Writes ``predictions.csv``: for each sample its best path, and the probability of each node on it.
+    """Writes ``predictions.csv``: for each sample the path of its most probable leaf, and each node's probability.
 
-    Decoded with best path, so every row is a path of the tree. The rows of all processes, in the split's order.
+    They are those of `hierfit predict RUN`: of one belief, fitted on val. Rows of all processes, in the split's order.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, calibrating: CalibrateOnVal) -> None:
         self.folder = folder
+        self.calibrating = calibrating
         self._rows: dict[int, list[str]] = {}
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Fits the belief; every process must know it."""
+        self.calibrating.fit(trainer, method_of(pl_module))
+        self.calibrating.calibration = of_all_processes(self.calibrating.calibration)[0]
 
     def on_predict_batch_end(
         self,
@@ -41,7 +48,7 @@ class WritePredictions(Callback):
     ) -> None:
         """Collects the rows of one batch."""
         assert isinstance(batch, Batch)
-        rows = _rows(outputs.cpu(), method_of(pl_module).taxonomy.to("cpu"))
+        rows = _rows(outputs.cpu(), method_of(pl_module).taxonomy.to("cpu"), self.calibrating.calibration)
         self._rows.update(zip(batch.indices.tolist(), rows, strict=True))
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -57,9 +64,10 @@ class WritePredictions(Callback):
             writer.writerows([keys[index], *row] for index, row in rows)
 
 
-def _rows(logits: Tensor, taxonomy: Taxonomy) -> list[list[str]]:
-    paths = best_path(logits, taxonomy)
-    chances = level_log_softmax(logits, taxonomy).exp().gather(1, paths.clamp_min(0))
+def _rows(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration) -> list[list[str]]:
+    nodes = belief(logits, taxonomy, calibration).nodes
+    paths = leaf_rollup(nodes, taxonomy)
+    chances = nodes.gather(1, paths.clamp_min(0))
     rows = []
     for path, chance in zip(paths.tolist(), chances.tolist(), strict=True):
         cells = ([taxonomy.names[v], f"{p:.4f}"] if v >= 0 else ["", ""] for v, p in zip(path, chance, strict=True))

@@ -22,6 +22,7 @@ from hierfit.methods.base import Method
 from hierfit.report.card import ResultCard
 from hierfit.report.table import print_results
 from hierfit.run.artifacts import WriteArtifacts
+from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.run.cards import WriteResultCard
 from hierfit.run.check import check_settings
 from hierfit.run.checkpoints import Checkpoints, read_checkpoint
@@ -143,14 +144,17 @@ class Session(LightningCLI):
             settings=settings,
         )
         self.folder = folder = self.run.folder
-        self.writer = WriteResultCard(folder, self.row, config.name, self.seed, settings["model"], config.tuned_on)
+        self.calibrating = CalibrateOnVal(folder)
+        self.writer = WriteResultCard(
+            folder, self.calibrating, self.row, config.name, self.seed, settings["model"], config.tuned_on
+        )
         self.target_cards: list[ResultCard] = []
         begin = self.run.begin if fits else None
         callbacks: list[Callback] = [CheckTargets(), SaveSettings(folder, settings, begin), *self.watchers]
         if self.subcommand in ("fit", "test"):
             callbacks.append(self.writer)
         if self.subcommand == "predict":
-            callbacks.append(WritePredictions(folder))
+            callbacks.append(WritePredictions(folder, self.calibrating))
         trains = fits and self.model.trains
         trainer = self.config_init[self.subcommand].trainer
         check_strategy(trainer.strategy)
@@ -206,10 +210,13 @@ class Session(LightningCLI):
     def test(self, model: Method, datamodule: HierarchicalDataModule, **kwargs: Any) -> None:
         """Tests a checkpoint, or what was trained, and writes a card of it; then the same on each target."""
         # Only now: Lightning calls every callback at every hook of every training step.
-        before, after = [KeepTestLogits(self.folder), WriteArtifacts(self.folder)], [KeepPredictor(self.folder)]
+        before = [KeepTestLogits(self.folder), WriteArtifacts(self.folder), self.calibrating]
+        after = [KeepPredictor(self.folder, self.calibrating, self.writer)]
         self.trainer.callbacks = [*before, *self.trainer.callbacks, *after]  # type: ignore[attr-defined]
         self.trainer.test(model, datamodule=datamodule, **{**kwargs, "verbose": False})
-        self.target_cards = test_on_targets(self.trainer, model, datamodule, self.folder, self.writer.card)
+        self.target_cards = test_on_targets(
+            self.trainer, model, datamodule, self.folder, self.writer.card, self.calibrating.calibration
+        )
 
     def _read_results(self) -> bool:
         """Takes up what a run that was tested already has left; False if that cannot be read."""

@@ -11,20 +11,17 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
 from hierfit.data.transfer import Target
-from hierfit.decoding import DECODERS
+from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.losses.whole_batch import keep_alike_only_trained
 from hierfit.methods.base import Method, method_of
-from hierfit.metrics import hierarchy_metrics
 from hierfit.report.card import ResultCard
 from hierfit.run.cards import kept_figures
 from hierfit.run.logits import KeepTestLogits
-from hierfit.taxonomy import Taxonomy
 
 TARGETS = "targets"
 
@@ -35,7 +32,12 @@ def target_folder(folder: Path, target: Target) -> Path:
 
 
 def test_on_targets(
-    trainer: Trainer, method: Method, data: HierarchicalDataModule, folder: Path, card: ResultCard | None
+    trainer: Trainer,
+    method: Method,
+    data: HierarchicalDataModule,
+    folder: Path,
+    card: ResultCard | None,
+    calibration: Calibration,
 ) -> list[ResultCard]:
     """Tests a method, with the weights it has, on every target of the data.
 
@@ -45,13 +47,15 @@ def test_on_targets(
         data: The source.
         folder: The run's.
         card: The run's; None on ranks that keep none.
+        calibration: How its logits become a belief, fitted on the source's val: no target has a say in it.
 
     Returns:
         A card a target, written into its folder; on the first rank only.
     """
     callbacks, cards = trainer.callbacks, []  # type: ignore[attr-defined]
     for target in data.targets:
-        on_target, inside = OnTarget(scorer(method, target), target.task.taxonomy), target_folder(folder, target)
+        on_target = OnTarget(scorer(method, target))
+        inside = target_folder(folder, target)
         keep_alike_only_trained(on_target)
         # The run's own would write its card, curves and weights again.
         shown = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
@@ -64,13 +68,17 @@ def test_on_targets(
         if card is not None:
             facts = target.summary(data.summary())
             backbone = {"source": facts.pop("backbone"), "fingerprint": facts.pop("backbone_fingerprint")}
+            # Conformal thresholds hold for images like those they were taken from.
+            promising_nothing = replace(calibration, conformal=None)
+            metrics, belief = kept_figures(inside, target.tree, promising_nothing, method.decoders)
             cards.append(
                 replace(
                     card,
                     data=facts,
                     backbone=backbone,
                     levels=target.task.taxonomy.levels,
-                    metrics={**on_target.figures, **kept_figures(inside, target.tree)},
+                    metrics=metrics,
+                    belief=belief,
                     cost={**card.cost, "test_seconds": round(time.monotonic() - started, 2)},
                 )
             )
@@ -109,41 +117,20 @@ class Reordered(nn.Module):
 
 
 class OnTarget(LightningModule):
-    """The test of a method on a target: the metrics of every decoder, kept out of the run's curves.
+    """The test of a method on a target: gives the logits ``[B, N]`` to those who keep them.
 
     Args:
         scorer: From inputs to logits ``[B, N]``.
-        taxonomy: The target's.
     """
 
-    def __init__(self, scorer: nn.Module, taxonomy: Taxonomy) -> None:
+    def __init__(self, scorer: nn.Module) -> None:
         super().__init__()
         self.scorer = scorer
-        self.taxonomy = taxonomy
-        self.metrics = nn.ModuleDict({name: hierarchy_metrics(taxonomy) for name in DECODERS})
-        self.figures: dict[str, dict[str, float | None]] = {}
-
-    def on_test_start(self) -> None:
-        """Moves the tree's index beside the logits."""
-        self.taxonomy = self.taxonomy.to(self.device)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The logits ``[B, N]``, for those who keep them."""
+        """The logits."""
         logits: Tensor = self.scorer(batch.inputs).float()
-        for name, decode in DECODERS.items():
-            self._metrics(name).update(decode(logits, self.taxonomy), batch.paths)
         return logits
-
-    def on_test_epoch_end(self) -> None:
-        """Notes the figures."""
-        for name in DECODERS:
-            figures = self._metrics(name).compute()
-            self.figures[name] = {metric: float(value) for metric, value in figures.items()}
-
-    def _metrics(self, decoder: str) -> MetricCollection:
-        found = self.metrics[decoder]
-        assert isinstance(found, MetricCollection)
-        return found
 
 
 class CheckTargets(Callback):

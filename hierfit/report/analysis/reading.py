@@ -1,14 +1,15 @@
-"""One pass over a run's test logits: what every decoder predicts, and how sure each level is of itself."""
+"""One pass over a run's test logits: what it believes of each image, and the path that is read off it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hierfit.decoding import DECODERS, level_log_softmax
+from hierfit.decoding import Calibration, belief, leaf_rollup
+from hierfit.metrics.served import Served, serve
 from hierfit.taxonomy import Taxonomy
 
 VALUES_AT_ONCE = 1 << 22
@@ -22,46 +23,35 @@ class Reading:
     Attributes:
         taxonomy: The run's tree.
         target: True node ids ``[n, L]``, −1 where unknown or ended.
-        predicted: Node ids ``[n, L]`` by decoder.
-        top: The best node of each level on its own ``[n, L]``, also below a leaf.
-        confidence: Its probability among the nodes of its level ``[n, L]``.
+        best_leaf: Path of the leaf with the best logit ``[n, L]``.
+        decoded: Path of the most probable leaf by the belief ``[n, L]``.
+        served: The belief's descent and its probabilities.
     """
 
     taxonomy: Taxonomy
     target: Tensor
-    predicted: Mapping[str, Tensor]
-    top: Tensor
-    confidence: Tensor
+    best_leaf: Tensor
+    decoded: Tensor
+    served: Served
 
     @classmethod
-    def of(cls, batches: Iterable[tuple[Tensor, Tensor]], taxonomy: Taxonomy) -> Reading:
+    def of(cls, batches: Iterable[tuple[Tensor, Tensor]], taxonomy: Taxonomy, calibration: Calibration) -> Reading:
         """From batches of logits ``[B, N]`` and true paths ``[B, L]``. O(n·N) time, memory of one batch.
 
         Raises:
             UserError: Logits hold NaN or +inf.
         """
-        targets, tops, confidences = [], [], []
-        predicted: dict[str, list[Tensor]] = {name: [] for name in DECODERS}
-        for logits, paths in batches:
-            for name, decode in DECODERS.items():
-                predicted[name].append(decode(logits, taxonomy))
-            best = [_best(level) for level in level_log_softmax(logits, taxonomy).split(taxonomy.level_sizes, dim=1)]
-            starts = torch.tensor([nodes.start for nodes in taxonomy.level_slices])
-            confidences.append(torch.stack([sure for sure, _ in best], dim=1).exp())
-            tops.append(torch.stack([where for _, where in best], dim=1) + starts)
-            targets.append(paths)
-        return cls(
-            taxonomy,
-            torch.cat(targets),
-            {name: torch.cat(parts) for name, parts in predicted.items()},
-            torch.cat(tops),
-            torch.cat(confidences),
-        )
+        none = torch.zeros(0, taxonomy.num_levels, dtype=torch.long)
+        best, decoded = [none], [none]
 
+        def decoding() -> Iterable[tuple[Tensor, Tensor]]:
+            for logits, target in batches:
+                best.append(leaf_rollup(logits, taxonomy))
+                decoded.append(leaf_rollup(belief(logits, taxonomy, calibration).nodes, taxonomy))
+                yield logits, target
 
-def _best(level: Tensor) -> tuple[Tensor, Tensor]:
-    found = level.max(dim=1)
-    return found.values, found.indices
+        served = serve(decoding(), taxonomy, calibration)
+        return cls(taxonomy, served.target, torch.cat(best), torch.cat(decoded), served)
 
 
 def batch_size(num_nodes: int) -> int:

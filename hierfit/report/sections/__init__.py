@@ -12,6 +12,7 @@ from hierfit.report.sections import (
     confusion,
     cost,
     decoders,
+    depth,
     latent,
     others,
     shots,
@@ -24,7 +25,7 @@ from hierfit.report.sections import (
 def sections(evidence: Evidence) -> list[Section | Omitted]:
     """All sections in the order in which they are read. One whose files are missing or damaged is left out."""
     found: list[Section | Omitted] = [summary.section(evidence), decoders.section(evidence)]
-    for module in (shots, breaks, siblings, confusion, calibration, latent, attributes, training, others):
+    for module in (shots, breaks, siblings, confusion, depth, calibration, latent, attributes, training, others):
         try:
             found.append(module.section(evidence))
         except UserError as error:

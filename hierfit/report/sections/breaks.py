@@ -27,7 +27,7 @@ def section(evidence: Evidence) -> Section | Omitted:
     taxonomy, wrong = breaks.taxonomy, int(breaks.wrong.sum())
     total = len(breaks.wrong)
     if not wrong:
-        return Section("where-paths-break", TITLE, f"No best path of {total} is wrong.", ())
+        return Section("where-paths-break", TITLE, f"No decoded path of {total} is wrong.", ())
     blocks: list[Block] = [_across_runs(runs), _break_nodes(breaks)]
     level = _shown_level(taxonomy)
     if level is not None:
@@ -47,7 +47,7 @@ def _lead(breaks: Breaks) -> str:
     far, near = depths[0] / wrong, depths[-1] / wrong
     names = part_names(breaks.taxonomy)
     said = (
-        f"{wrong} of {len(breaks.wrong)} best paths are wrong. {far:.0%} of these leave the "
+        f"{wrong} of {len(breaks.wrong)} decoded paths are wrong. {far:.0%} of these leave the "
         f"true one at once ({names[0]})"
     )
     if len(depths) == 1:
@@ -68,7 +68,7 @@ def _across_runs(runs: list[Run]) -> Picture:
     spoken = "; ".join(f"{row} {sum(share):.1f} %" for row, share in zip(rows, shares, strict=True))
     return Picture(
         "breaks_by_row",
-        f"Wrong best paths in % of all test images (seed {runs[-1].card.seed}), by where they leave the true path.",
+        f"Wrong paths in % of all test images (seed {runs[-1].card.seed}), by where they leave the true path.",
         f"Stacked bars, a bar a row, segments by depth of the mistake. Wrong in all: {spoken}.",
         partial(stacked_bars, rows, shares, names, tips, "wrong paths [% of test images]"),
     )

@@ -1,10 +1,11 @@
-"""Whether the model is right as often as it says."""
+"""Whether the model is right as often as it says: reliability of the probabilities that are served."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from hierfit.metrics.calibration import Reliability, reliability
+from hierfit.metrics.calibration import Reliability
+from hierfit.metrics.served import served_reliability
 from hierfit.report.analysis.reading import Reading
 from hierfit.report.blocks import Block, Omitted, Picture, Section, Table
 from hierfit.report.drawing.reliability import reliability_diagram
@@ -28,14 +29,10 @@ def section(evidence: Evidence) -> Section | Omitted:
 
 
 def levels_of(reading: Reading) -> dict[str, Reliability]:
-    """Each labelled level's own: confidence is the softmax among its nodes, right or wrong its argmax."""
-    found = {}
-    for depth, level in enumerate(reading.taxonomy.levels):
-        known = reading.target[:, depth] >= 0
-        if known.any():
-            right = reading.top[known, depth] == reading.target[known, depth]
-            found[level] = reliability(reading.confidence[known, depth].clamp(0, 1), right)
-    return found
+    """Each labelled level's: probability of the node that the belief's descent takes there, right or wrong."""
+    levels = enumerate(reading.taxonomy.levels)
+    found = {level: served_reliability(reading.served, reading.taxonomy, depth) for depth, level in levels}
+    return {level: each for level, each in found.items() if each.count.sum()}
 
 
 def _means(found: Reliability) -> tuple[float, float]:
@@ -74,8 +71,8 @@ def _table(runs: list[Run], found: list[dict[str, Reliability]]) -> Table:
             rows.append((run.card.row, level, f"{100 * sure:.2f}", f"{100 * right:.2f}", f"{100 * each.ece:.2f}"))
     return Table(
         "reliability",
-        "Mean confidence, accuracy and expected calibration error (15 bins of equal width) of each level's own argmax, "
-        "in %.",
+        "Mean probability, accuracy and expected calibration error (15 bins of equal width), in %, of the node that is "
+        "answered on each level: the probabilities that `hierfit predict` prints.",
         ("row", "level", "confidence", "accuracy", "ECE"),
         tuple(rows),
         labels=2,

@@ -17,7 +17,7 @@ _LISTED = 15
 def section(evidence: Evidence) -> Section | Omitted:
     """Of runs that kept their test logits."""
     reading = evidence.focus.reading
-    found = confusion(reading.predicted["best_path"], reading.target, reading.taxonomy)
+    found = confusion(reading.decoded, reading.target, reading.taxonomy)
     if not len(found.counts):
         return Omitted(TITLE, "no test image is labelled down to a level that can be shown.")
     level = reading.taxonomy.levels[found.depth]

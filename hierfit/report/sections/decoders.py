@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hierfit.decoding import DECODERS
 from hierfit.report.blocks import Section, Table
 from hierfit.report.card import ResultCard
 from hierfit.report.columns import columns
@@ -17,6 +16,8 @@ NAMES = {
     "rollup": "leaf roll-up",
     "top_down": "top-down",
     "best_path": "best path",
+    "belief": "most probable node of each level",
+    "bayes": "least expected distance",
 }
 
 
@@ -34,12 +35,13 @@ def section(evidence: Evidence) -> Section:
 
 
 def _lead(card: ResultCard) -> str:
-    own, best = (card.metrics.get(name, {}).get("fpa") for name in ("per_level", "best_path"))
-    if own is None or best is None:
-        return "One set of scores, read in four ways."
+    own, decoded = (card.metrics.get(name, {}).get("fpa") for name in ("per_level", "decoded"))
+    if own is None or decoded is None:
+        return "One set of scores, read in several ways."
     return (
-        f"One set of scores, read in four ways. Each level on its own gets {100 * own:.1f} % of full paths right (seed "
-        f"{card.seed}), the best path of the tree {100 * best:.1f} %: what decoding gains, no training has to."
+        f"One set of scores, read in several ways. Each level on its own gets {100 * own:.1f} % of full paths right "
+        f"(seed {card.seed}), the decoder that val chose {100 * decoded:.1f} %. What decoding gains, "
+        "no training has to."
     )
 
 
@@ -51,7 +53,7 @@ def table(cards: Sequence[ResultCard], row: str) -> Table:
     metrics = [*levels, "fpa", "tice"]
     rows: list[tuple[str, ...]] = []
     header: tuple[str, ...] = (row,)
-    for decoder in DECODERS:
+    for decoder in NAMES:
         if not all(decoder in card.metrics for card in cards):
             continue
         shown = columns(",".join(f"{metric}@{decoder}" for metric in metrics), cards, cards[0].levels)

@@ -14,7 +14,7 @@ from hierfit.report.plot import Panel, draw, panels
 
 TITLE = "Accuracy over shots"
 
-_COLUMNS = (("leaf_accuracy", "Leaf accuracy"), ("fpa@best_path", "FPA of the best path"))
+_COLUMNS = (("leaf_accuracy", "Leaf accuracy"), ("fpa@decoded", "FPA, decoded"))
 
 
 def section(evidence: Evidence) -> Section | Omitted:

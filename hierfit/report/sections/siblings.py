@@ -17,7 +17,7 @@ def section(evidence: Evidence) -> Section | Omitted:
     run = evidence.focus
     pairs = sibling_pairs(run.breaks)
     if not pairs:
-        return Omitted(TITLE, "no best path takes a node for its sibling.")
+        return Omitted(TITLE, "no path takes a node for its sibling.")
     wrong, listed = int(run.breaks.wrong.sum()), sum(pair.confused for pair in pairs[:5])
     blocks: list[Block] = [_table(run, pairs)]
     if run.pictures.missing:

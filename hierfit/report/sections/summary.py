@@ -111,13 +111,15 @@ def _on_samples(evidence: Evidence) -> list[str]:
         return []
     tree, target = ours.taxonomy, ours.target
     found: list[tuple[str, Interval, float, str]] = []
-    for name, decoder in (("leaf acc", "per_level"), ("FPA best path", "best_path")):
-        rows = leaf_labelled(target, tree) if decoder == "per_level" else labelled(target)
+    of_leaf, of_path = leaf_labelled(target, tree), labelled(target)
+    right = {
+        "leaf acc": (of_leaf, [leaf_right(reading.best_leaf, target, tree) for reading in (ours, theirs)]),
+        "FPA decoded": (of_path, [full_path_right(reading.decoded, target, tree) for reading in (ours, theirs)]),
+    }
+    for name, (rows, both) in right.items():
         if not rows.any():
             continue
-        both = [reading.predicted[decoder] for reading in (ours, theirs)]
-        right = [leaf_right(p, target, tree) if decoder == "per_level" else full_path_right(p, target) for p in both]
-        a, b = (each[rows].numpy() for each in right)
+        a, b = (each[rows].numpy() for each in both)
         difference = paired_bootstrap(a, b)
         p = mcnemar(a, b).p
         over = f"{difference.n} test images (McNemar p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'})"

@@ -175,11 +175,11 @@ def test_tables_agree_with_the_cards(runs: Path) -> None:
     evidence = gather([runs / "toy/4-s1"])
     found = {section.title: section for section in sections(evidence)}
     card, breaks = evidence.focus.card, evidence.focus.breaks
-    wrong = round((1 - (card.metrics["best_path"]["fpa"] or 0)) * 72)
+    wrong = round((1 - (card.metrics["decoded"]["fpa"] or 0)) * 72)
     assert int(breaks.wrong.sum()) == wrong
     where = found["Where paths break"]
     assert isinstance(where, Section)
-    assert where.lead.startswith(f"{wrong} of 72 best paths are wrong")
+    assert where.lead.startswith(f"{wrong} of 72 decoded paths are wrong")
     decoders = found["Levels and decoders"]
     assert isinstance(decoders, Section)
     table = decoders.blocks[0]
@@ -264,7 +264,7 @@ def test_a_run_without_mistakes(tmp_path: Path) -> None:
     found = _found(tmp_path / "run")
     where = found["Where paths break"]
     assert isinstance(where, Section)
-    assert "No best path of 72 is wrong" in where.lead
+    assert "No decoded path of 72 is wrong" in where.lead
     assert isinstance(found["Worst sibling pairs"], Omitted)
     confusion = found["Confusion, ordered by the tree"]
     assert isinstance(confusion, Section)

@@ -1,0 +1,41 @@
+"""From one score per node to answers.
+
+`logits` decodes the scores as they are. `belief` turns them into one distribution over the leaves, of which every
+printed probability is a sum; `calibration` fits it on the validation split; `selective` says how deep an answer may go.
+"""
+
+from hierfit.decoding.belief import BELIEF_DECODERS, Belief, belief, leaf_scores, least_distance
+from hierfit.decoding.calibration import Calibration, calibrate
+from hierfit.decoding.logits import (
+    DECODERS,
+    Decoder,
+    best_path,
+    cut_logsumexp,
+    leaf_rollup,
+    level_log_softmax,
+    path_log_probabilities,
+    per_level_argmax,
+    top_down,
+)
+from hierfit.decoding.selective import cut_to, deepest_sure
+
+__all__ = [
+    "BELIEF_DECODERS",
+    "DECODERS",
+    "Belief",
+    "Calibration",
+    "Decoder",
+    "belief",
+    "best_path",
+    "calibrate",
+    "cut_logsumexp",
+    "cut_to",
+    "deepest_sure",
+    "leaf_rollup",
+    "leaf_scores",
+    "least_distance",
+    "level_log_softmax",
+    "path_log_probabilities",
+    "per_level_argmax",
+    "top_down",
+]

@@ -1,0 +1,109 @@
+"""One belief: a distribution over the leaves; a node has the sum of those below it.
+
+So the probability of a node never exceeds its parent's, and whatever is said of a picture (which path, how sure, how
+deep) is read off the same numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from hierfit.decoding.logits import Decoder, leaf_rollup, path_log_probabilities, per_level_argmax, top_down
+from hierfit.losses.upward import leaf_sums
+from hierfit.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from hierfit.decoding.calibration import Calibration
+
+LeafScores: TypeAlias = Literal["best_path", "rollup"]
+"""What scores a leaf: the log-probabilities along its path, or its own logit."""
+
+
+class Belief(NamedTuple):
+    """Probabilities.
+
+    Attributes:
+        leaves: Of each leaf ``[B, C]``; they sum to 1.
+        nodes: Of each node ``[B, N]``: the sum over the leaves below it, at most its parent's.
+    """
+
+    leaves: Tensor
+    nodes: Tensor
+
+
+def leaf_scores(logits: Tensor, taxonomy: Taxonomy, scores: LeafScores) -> Tensor:
+    """One score a leaf ``[B, C]``, of which the belief is the softmax; at least float32, without gradient. O(B·N).
+
+    Args:
+        logits: ``[B, N]``; −inf masks a node.
+        taxonomy: The tree, on the logits' device.
+        scores: ``rollup``: the leaf's own logit. ``best_path``: the sum over all cuts of the log-probability of the
+            node that the leaf's path crosses there.
+    """
+    if scores == "best_path":
+        return path_log_probabilities(logits, taxonomy)
+    logits = logits.detach()
+    return logits.index_select(1, taxonomy.leaves).to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def belief(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration) -> Belief:
+    """What a model believes of every node. O(B·N).
+
+    Args:
+        logits: ``[B, N]``; −inf masks a node, and with an inner node all below it where paths score the leaves.
+        taxonomy: The tree.
+        calibration: Says what scores the leaves, and gives the temperature.
+
+    Raises:
+        UserError: A row has no leaf left.
+    """
+    taxonomy = taxonomy.to(logits.device)
+    scores = leaf_scores(logits, taxonomy, calibration.scores) / calibration.temperature
+    leaves = scores.softmax(dim=1)
+    return Belief(leaves, node_sums(leaves, taxonomy))
+
+
+def node_sums(leaves: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Probabilities of nodes ``[B, N]`` from those of leaves ``[B, C]``. O(B·N)."""
+    nodes = leaves.new_zeros(len(leaves), taxonomy.num_nodes).index_copy_(1, taxonomy.leaves, leaves)
+    return leaf_sums(nodes, taxonomy).clamp_(max=1.0)  # rounding may carry a sum past it
+
+
+def least_distance(nodes: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """The leaf of least expected tree distance to the truth: the Bayes decision under that cost. O(B·N).
+
+    The distance to leaf y from leaf k counts the edges off their common path, so up to a constant its expectation is
+    Σ over the nodes a of k's path of 1 − 2·P(a): it runs down the tree like any sum along paths.
+
+    Args:
+        nodes: Probability of each node ``[B, N]``, as `Belief.nodes`.
+        taxonomy: The tree.
+
+    Returns:
+        Paths ``[B, L]``, −1 past the leaf.
+    """
+    taxonomy = taxonomy.to(nodes.device)
+    cost = 1 - 2 * nodes
+    above, *deeper = taxonomy.level_slices
+    sums = [cost[:, above]]
+    for level in deeper:
+        parents = taxonomy.parent[level] - above.start
+        sums.append(cost[:, level] + sums[-1].index_select(1, parents))
+        above = level
+    total = torch.cat(sums, dim=1).index_select(1, taxonomy.leaves)
+    return taxonomy.paths(taxonomy.leaves[total.argmin(dim=1)])
+
+
+BELIEF_DECODERS: dict[str, Decoder] = {
+    "best_path": leaf_rollup,
+    "rollup": leaf_rollup,
+    "top_down": top_down,
+    "per_level": per_level_argmax,
+    "bayes": least_distance,
+}
+"""What reads a path off the node probabilities ``[B, N]`` of a belief: the most probable leaf (of leaves scored by
+their paths, or by their own logits), the most probable child at every step, the most probable node of each cut, or the
+leaf of least expected tree distance."""

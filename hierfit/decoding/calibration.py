@@ -1,0 +1,157 @@
+"""Fits the belief on the validation split: what scores the leaves, one temperature, and what conformal answers need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from hierfit.decoding.belief import LeafScores, belief, leaf_scores
+from hierfit.decoding.logits import top_down
+from hierfit.metrics.calibration import reliability
+from hierfit.metrics.functional import full_path_right
+from hierfit.metrics.selective import conformal_scores, conformal_threshold
+from hierfit.taxonomy import Taxonomy
+
+_HOTTEST, _STEPS = 20.0, 16  # log T to a ten-thousandth
+_MOST = 10_000_000  # scores that are looked at; one temperature is all they have to tell
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How logits become a belief; kept with the model.
+
+    Attributes:
+        scores: What scores a leaf: chosen on val by full-path accuracy.
+        temperatures: Of the softmax over the leaves, for each way to score them that the model allows: one that trained
+            leaves alone has no scores along paths.
+        images: Of the validation split that it was fitted on; 0 when there was none, and then nothing is calibrated.
+        fpa: Full-path accuracy on val of each way to score the leaves that could be chosen.
+        ece: Expected calibration error there of the served probabilities, at temperature 1 and at this one.
+        conformal: Sorted conformal scores of the validation images that have a leaf's label; None for none.
+    """
+
+    scores: LeafScores = "best_path"
+    temperatures: Mapping[str, float] = field(default_factory=lambda: {"best_path": 1.0, "rollup": 1.0})
+    images: int = 0
+    fpa: Mapping[str, float] = field(default_factory=dict)
+    ece: tuple[float, float] | None = None
+    conformal: Tensor | None = None
+
+    @property
+    def temperature(self) -> float:
+        """Of the chosen scores."""
+        return self.temperatures[self.scores]
+
+    def threshold(self, max_error: float) -> float:
+        """What an answer's belief must exceed so that at most ``max_error`` of all answers are wrong; ∞ with too few
+        validation images."""
+        return math.inf if self.conformal is None else conformal_threshold(self.conformal, max_error)
+
+    def plain(self) -> dict[str, Any]:
+        """For a JSON file: all but the conformal scores."""
+        return {
+            "scores": self.scores,
+            "temperatures": dict(self.temperatures),
+            "images": self.images,
+            "fpa": dict(self.fpa),
+            "ece": None if self.ece is None else list(self.ece),
+        }
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any], conformal: Tensor | None) -> Calibration:
+        """The calibration that `plain` was taken from.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is none.
+        """
+        ece = None if plain["ece"] is None else (float(plain["ece"][0]), float(plain["ece"][1]))
+        temperatures = {name: float(value) for name, value in plain["temperatures"].items()}
+        if plain["scores"] not in temperatures or not temperatures.keys() <= set(get_args(LeafScores)):
+            raise ValueError(f"leaves cannot be scored by {plain['scores']!r}")
+        if not all(0 < value < math.inf for value in temperatures.values()):
+            raise ValueError(f"{temperatures} are no temperatures")
+        return cls(plain["scores"], temperatures, int(plain["images"]), dict(plain["fpa"]), ece, conformal)
+
+
+def calibrate(
+    logits: Tensor, paths: Tensor, taxonomy: Taxonomy, choices: Sequence[LeafScores] = ("best_path", "rollup")
+) -> Calibration:
+    """Chooses by full-path accuracy what scores the leaves, and fits its temperature.
+
+    Args:
+        logits: ``[n, N]`` of validation images.
+        paths: Their labels ``[n, L]``, −1 where unknown.
+        taxonomy: The tree.
+        choices: What may score the leaves; the first of equally good ones is taken.
+    """
+    labelled = (paths >= 0).any(dim=1)
+    logits, paths = logits[labelled].float(), paths[labelled]
+    if not len(logits):
+        return Calibration(choices[0], dict.fromkeys(choices, 1.0))
+    step = max(1, logits.numel() // _MOST)  # of very many, every step-th is looked at
+    possible = _possible(paths[::step], taxonomy)
+    fpa, temperatures = dict[str, float](), dict[str, float]()
+    for choice in choices:
+        scores = leaf_scores(logits, taxonomy, choice)
+        right = full_path_right(taxonomy.leaf_paths[scores.argmax(dim=1)], paths, taxonomy)
+        fpa[choice] = float(right.float().mean())
+        temperatures[choice] = fit_temperature(scores[::step], possible)
+    chosen = max(choices, key=lambda choice: fpa[choice])
+    raw = belief(logits, taxonomy, Calibration(chosen, dict.fromkeys(choices, 1.0))).nodes
+    nodes = belief(logits, taxonomy, Calibration(chosen, temperatures)).nodes
+    answer = top_down(nodes, taxonomy)
+    confidence = nodes.gather(1, answer.clamp_min(0))
+    of_leaf = taxonomy.num_children[paths.amax(dim=1)] == 0
+    conformal = conformal_scores(answer[of_leaf], confidence[of_leaf], paths[of_leaf]).sort().values
+    ece = (served_ece(raw, paths, taxonomy), served_ece(nodes, paths, taxonomy))
+    return Calibration(chosen, temperatures, len(logits), fpa, ece, conformal)
+
+
+def served_ece(nodes: Tensor, paths: Tensor, taxonomy: Taxonomy) -> float:
+    """Expected calibration error of the probabilities along the belief's descent, wherever the label is known.
+
+    Args:
+        nodes: Probability of each node ``[n, N]``.
+        paths: Labels ``[n, L]``, −1 where unknown.
+        taxonomy: The tree.
+    """
+    answer = top_down(nodes, taxonomy)
+    known = (answer >= 0) & (taxonomy.padded(paths) >= 0)
+    chance = nodes.gather(1, answer.clamp_min(0))
+    return reliability(chance[known], (answer == paths)[known]).ece
+
+
+def fit_temperature(scores: Tensor, possible: Tensor) -> float:
+    """The T that minimises −log of what ``softmax(x / T)`` gives to the possible leaves, within 1/20 … 20.
+
+    For labels that are leaves this is temperature scaling (Guo et al., ICML 2017). log T has a standard normal prior,
+    worth one image: without it, a model that makes no mistake on a few images would be given T = 0, and no doubt ever
+    after. Bisection of the slope in log T: O(16·n·C).
+
+    Args:
+        scores: x ``[n, C]``.
+        possible: Leaves that the label allows ``[n, C]`` bool, at least one a row.
+    """
+    # Nothing is as improbable as that; −inf times 0 would be no number.
+    x = scores.clamp_min(-1e4)
+    low, high = -math.log(_HOTTEST), math.log(_HOTTEST)  # of log 1/T
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        sharp = x * math.exp(middle)
+        expected = (sharp.softmax(dim=1) * x).sum(dim=1).mean()
+        told = (sharp.masked_fill(~possible, -torch.inf).softmax(dim=1) * x).sum(dim=1).mean()
+        slope = math.exp(middle) * float(expected - told) + middle / len(x)
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return math.exp(-(low + high) / 2)
+
+
+def _possible(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Leaves at or below the finest known node of each label ``[n, C]`` bool."""
+    node = paths.amax(dim=1, keepdim=True)
+    leaf_paths = taxonomy.padded(taxonomy.leaf_paths)
+    return node == leaf_paths[:, taxonomy.level[node[:, 0]]].T

@@ -1,0 +1,253 @@
+"""Decoders: from one score per node to one predicted path per sample.
+
+Every decoder maps ``logits [B, N]`` to ``paths [B, L]``: node ids coarse to fine, int64; decoders that walk the tree
+have −1 below the leaf. They run on the logits' device and take half precision; float32 is used where sums are taken.
+Keep the taxonomy on that device too, or it is copied there at every call. A logit of −inf masks its node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hierfit.errors import UserError
+from hierfit.taxonomy import Taxonomy
+
+Decoder: TypeAlias = Callable[[Tensor, Taxonomy], Tensor]
+
+
+def level_log_softmax(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Log-probabilities of each node in the cut of its level: among its level and the leaves that ended above it.
+
+    Differentiable; O(B·N).
+
+    Args:
+        logits: [B, N] scores, any floating dtype; −inf masks a node.
+        taxonomy: The tree.
+
+    Returns:
+        [B, N] in nats, at least float32; −inf throughout a cut whose nodes are all masked.
+
+    Raises:
+        ValueError: ``logits`` is not [B, N].
+        UserError: ``logits`` hold NaN or +inf, or a row of −inf.
+    """
+    _check(logits, taxonomy)
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    if taxonomy.is_even:
+        levels = [F.log_softmax(logits[:, nodes], dim=1, dtype=dtype) for nodes in taxonomy.level_slices]
+        log_p = torch.cat(levels, dim=1)
+    else:
+        taxonomy = taxonomy.to(logits.device)
+        log_p = logits.to(dtype) - cut_logsumexp(logits.to(dtype), taxonomy).index_select(1, taxonomy.level)
+    # A mask can empty a cut; its logsumexp is −inf, and −inf − (−inf) the only NaN there is.
+    return log_p.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+
+
+def cut_logsumexp(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Logsumexp over the cut of each level ``[B, L]``: its own nodes and the leaves that ended above. O(B·N).
+
+    Args:
+        logits: [B, N], at least float32.
+        taxonomy: The tree, on the logits' device.
+    """
+    found, ended = [], None
+    for nodes, leaves in zip(taxonomy.level_slices, taxonomy.leaves.split(taxonomy.leaf_counts), strict=True):
+        own = logits[:, nodes].logsumexp(dim=1)
+        found.append(own if ended is None else torch.logaddexp(own, ended))
+        if len(leaves):
+            own = logits.index_select(1, leaves).logsumexp(dim=1)
+            ended = own if ended is None else torch.logaddexp(ended, own)
+    return torch.stack(found, dim=1)
+
+
+def per_level_argmax(scores: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """The best node of each level's cut on its own: one flat classifier a level.
+
+    The only decoder whose prediction may be no path of the tree; TICE measures how often. Column l may hold a leaf
+    that ended above level l. O(B·N).
+
+    Args:
+        scores: [B, N] logits, or anything else of which more is better.
+        taxonomy: The tree.
+
+    Returns:
+        [B, L] node ids.
+
+    Raises:
+        ValueError: ``scores`` is not [B, N].
+        UserError: ``scores`` hold NaN or +inf, or a row of −inf.
+    """
+    _check(scores, taxonomy)
+    if taxonomy.is_even:
+        return torch.stack([nodes.start + _argmax(scores[:, nodes]) for nodes in taxonomy.level_slices], dim=1)
+    taxonomy = taxonomy.to(scores.device)
+    found: list[Tensor] = []
+    ended, most = scores.new_zeros(len(scores), dtype=torch.long), scores.new_full((len(scores),), -torch.inf)
+    for nodes, leaves in zip(taxonomy.level_slices, taxonomy.leaves.split(taxonomy.leaf_counts), strict=True):
+        best = nodes.start + _argmax(scores[:, nodes])
+        value = scores.gather(1, best[:, None])[:, 0]
+        found.append(torch.where((most >= value) & most.isfinite(), ended, best))
+        if len(leaves):
+            value, place = scores.index_select(1, leaves).max(dim=1)
+            ended, most = torch.where(value > most, leaves[place], ended), torch.maximum(most, value)
+    return torch.stack(found, dim=1)
+
+
+def leaf_rollup(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """The path of the best leaf; scores of internal nodes are not read. O(B·C).
+
+    Args:
+        logits: [B, N] scores.
+        taxonomy: The tree.
+
+    Returns:
+        [B, L] node ids, −1 past the leaf.
+
+    Raises:
+        ValueError: ``logits`` is not [B, N].
+        UserError: ``logits`` hold NaN or +inf, or a row of −inf.
+    """
+    _check(logits, taxonomy)
+    taxonomy = taxonomy.to(logits.device)
+    leaf = _argmax(logits.index_select(1, taxonomy.leaves))
+    return taxonomy.paths(taxonomy.leaves[leaf])
+
+
+def top_down(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Greedy descent: the best root, then the best of its children, and so on down to a leaf.
+
+    Reads only the children of the nodes it visits: O(B·Σ_l W_l), W_l the widest family on level l.
+
+    Args:
+        logits: [B, N] scores.
+        taxonomy: The tree.
+
+    Returns:
+        [B, L] node ids, −1 past the leaf.
+
+    Raises:
+        ValueError: ``logits`` is not [B, N].
+        UserError: ``logits`` hold NaN or +inf, or a row of −inf.
+    """
+    _check(logits, taxonomy)
+    taxonomy = taxonomy.to(logits.device)
+    path = [logits[:, taxonomy.level_slices[0]].argmax(dim=1)]
+    for nodes in taxonomy.level_slices[:-1]:
+        above = path[-1]
+        first = taxonomy.first_child[above]
+        count = taxonomy.num_children[above].masked_fill(above < 0, 0)
+        # Siblings are neighbours: a family is a window of the node axis, padded to the widest of this level.
+        offset = torch.arange(int(taxonomy.num_children[nodes].max()), device=logits.device)
+        window = (first[:, None] + offset).clamp(max=taxonomy.num_nodes - 1)
+        outside = offset >= count[:, None]
+        best = logits.gather(1, window).masked_fill(outside, -torch.inf).argmax(dim=1)
+        path.append((first + best).masked_fill(count == 0, -1))
+    return torch.stack(path, dim=1)
+
+
+def best_path(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """The leaf whose path has the highest summed log-probability, every level's cut normalised on its own.
+
+    A leaf that ended above counts in every deeper cut as well, so that leaves of ragged trees compare fairly. Levels
+    vote with equal weight, so their logits should share one scale. O(B·N).
+
+    Args:
+        logits: [B, N] scores.
+        taxonomy: The tree.
+
+    Returns:
+        [B, L] node ids, −1 past the leaf.
+
+    Raises:
+        ValueError: ``logits`` is not [B, N].
+        UserError: ``logits`` hold NaN or +inf, or a row of −inf.
+    """
+    taxonomy = taxonomy.to(logits.device)
+    return taxonomy.paths(taxonomy.leaves[_argmax(path_log_probabilities(logits, taxonomy))])
+
+
+def path_log_probabilities(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Sum over the L cuts of the log-probability of the node that a leaf's path crosses there; see `best_path`.
+
+    Sums run down the tree, each child adding to its parent's.
+
+    Args:
+        logits: [B, N] scores.
+        taxonomy: The tree, on the logits' device.
+
+    Returns:
+        [B, C] in nats, without gradient; −inf for a leaf with a masked node on its path.
+    """
+    logits = logits.detach()
+    log_p = level_log_softmax(logits, taxonomy)
+    above, *deeper = taxonomy.level_slices
+    sums = [log_p[:, above]]
+    for nodes in deeper:
+        parents = taxonomy.parent[nodes] - above.start
+        sums.append(log_p[:, nodes] + sums[-1].index_select(1, parents))
+        above = nodes
+    found = torch.cat(sums, dim=1).index_select(1, taxonomy.leaves)
+    if taxonomy.is_even:
+        return found
+    # Below its end a leaf's log-probability is its logit less the cut's logsumexp, whose sum over all deeper cuts
+    # all leaves of one level share.
+    lse = cut_logsumexp(logits.to(found.dtype), taxonomy)
+    deeper_lse = F.pad(lse.flip(1).cumsum(dim=1).flip(1)[:, 1:], (0, 1))
+    depth = taxonomy.level[taxonomy.leaves]
+    own = logits.index_select(1, taxonomy.leaves).to(found.dtype) * (taxonomy.num_levels - 1 - depth)
+    own = own.masked_fill(depth == taxonomy.num_levels - 1, 0)  # −inf · 0
+    return (found + own - deeper_lse.index_select(1, depth)).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+
+
+DECODERS: dict[str, Decoder] = {
+    "per_level": per_level_argmax,
+    "rollup": leaf_rollup,
+    "top_down": top_down,
+    "best_path": best_path,
+}
+"""Decoders of logits by the name that configuration files and result cards use."""
+
+
+_BLOCK = 128
+
+
+def _argmax(scores: Tensor) -> Tensor:
+    """First best column of each row, ``[B, n] → [B]``; scores hold no NaN."""
+    blocks = scores.shape[1] // _BLOCK
+    if scores.device.type != "cpu" or blocks < 4:
+        return scores.argmax(dim=1)
+    # On a CPU torch finds a maximum ten times as fast as its place: so first the block it is in.
+    blocked = scores[:, : blocks * _BLOCK].unflatten(1, (blocks, _BLOCK))
+    best, block = blocked.amax(dim=2).max(dim=1)
+    column = blocked[torch.arange(len(scores)), block].argmax(dim=1) + block * _BLOCK
+    if blocks * _BLOCK == scores.shape[1]:
+        return column
+    last, offset = scores[:, blocks * _BLOCK :].max(dim=1)
+    return torch.where(last > best, offset + blocks * _BLOCK, column)
+
+
+def _check(logits: Tensor, taxonomy: Taxonomy) -> None:
+    if logits.ndim != 2 or logits.shape[1] != taxonomy.num_nodes:
+        raise ValueError(
+            f"logits must be [B, N], one score for each of the {taxonomy.num_nodes} nodes of {taxonomy}; "
+            f"got shape {list(logits.shape)}"
+        )
+    # argmax takes NaN for the maximum: unchecked, a diverged model would be scored as if it had answered. And of a row
+    # of −inf it takes the first node.
+    best = logits.amax(dim=1)
+    usable = best.isfinite()
+    if not usable.all():
+        rows = (~usable).nonzero().flatten().tolist()
+        nothing = bool((best == -torch.inf).any())
+        raise UserError(
+            f"logits hold {'no finite value' if nothing else 'NaN or +inf'} in {len(rows)} of {len(logits)} samples "
+            f"(first: row {rows[0]})",
+            hint="Is every node masked? Then there is nothing to choose from."
+            if nothing
+            else "Has training diverged? Lower the learning rate, or train in float32 or bf16, not fp16.",
+        )

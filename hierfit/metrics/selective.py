@@ -1,0 +1,163 @@
+"""Answers as deep as a belief allows: what they cost and keep at every threshold, and the threshold that is promised.
+
+A predicted path has the belief of each of its nodes, which never rises along it. The answer at threshold t is the path
+cut to its nodes of belief > t; nothing left is silence, and silence counts as right. An answer is wrong if it holds a
+node that the label contradicts. Nodes below a coarse label are neither right nor wrong: only what is known is counted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from hierfit.metrics.functional import labelled, stands_at_its_level
+from hierfit.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What answers cost and keep; float64 ``[K]`` each, by ascending threshold: from the whole path to silence.
+
+    Attributes:
+        threshold: 0, then each distinct belief.
+        error: Share of all samples whose answer is wrong.
+        coverage: Share of all samples that are answered at all.
+        depth: Nodes of the answer over nodes of the whole predicted path, mean over samples.
+        information: log(C / leaves below the answer) / log C, mean over samples: 1 for a leaf, 0 for silence
+            (Deng et al., CVPR 2012).
+    """
+
+    threshold: Tensor
+    error: Tensor
+    coverage: Tensor
+    depth: Tensor
+    information: Tensor
+
+    @property
+    def answered_error(self) -> Tensor:
+        """[K] share wrong of the samples that are answered; NaN where none is."""
+        return self.error / self.coverage
+
+    @property
+    def haurc(self) -> float:
+        """Area under ``error`` over ``information``, by trapezoids, from silence to the whole paths; less is better.
+
+        Goren et al., NeurIPS 2024, as their code computes it: hierarchical coverage is the information kept, risk the
+        0/1 loss over all samples; the area is not divided by its width.
+        """
+        return float(torch.trapezoid(self.error.flip(0), self.information.flip(0)))
+
+    def sampled(self, points: int = 200) -> Curve:
+        """At most so many points (two or more), evenly by rank and with both ends."""
+        count = len(self.threshold)
+        if count <= points:
+            return self
+        chosen = torch.linspace(0, count - 1, points, dtype=torch.float64).round().long().to(self.threshold.device)
+        return Curve(*(values[chosen] for values in vars(self).values()))
+
+
+def operating_curve(paths: Tensor, confidence: Tensor, target: Tensor, taxonomy: Taxonomy) -> Curve:
+    """Error, coverage, depth and information of the answers at every threshold that makes a difference.
+
+    Each is a sum of what the answered nodes contribute, so one sort serves all thresholds: O(n·L·log(n·L)).
+
+    Args:
+        paths: Predicted paths ``[n, L]``, −1 or repeated below the leaf.
+        confidence: Belief of their nodes ``[n, L]`` in [0, 1], never rising along a path; not read below the leaf.
+        target: ``[n, L]``, −1 where unknown or ended. Samples without any label are left out.
+        taxonomy: The tree.
+
+    Raises:
+        ValueError: Shapes differ, nothing is labelled, or a belief lies outside [0, 1] or rises along its path.
+    """
+    if paths.ndim != 2 or not paths.shape == confidence.shape == target.shape:
+        shapes = [list(tensor.shape) for tensor in (paths, confidence, target)]
+        raise ValueError(f"paths, confidence and target must be [n, L] alike, got {shapes}")
+    rows = labelled(target)
+    paths, confidence, target = paths[rows], confidence[rows].double(), target[rows]
+    if not len(paths):
+        raise ValueError("an operating curve needs samples with a label")
+    taxonomy = taxonomy.to(paths.device)
+    own = stands_at_its_level(paths, taxonomy)
+    below = confidence.masked_fill(~own, 0.0)
+    if not ((below >= 0) & (below <= 1)).all() or (below[:, 1:] > below[:, :-1] + 1e-4).any():
+        raise ValueError("a belief lies outside [0, 1] or rises along its path")
+    belief = below.cummin(dim=1).values  # sums of floats may round upwards
+    first_wrong = conformal_scores(paths, belief, target)[:, None]
+    leaves_below = torch.where(own, taxonomy.num_leaves_below[paths], 1).double()
+    information = 1 - leaves_below.log() / math.log(taxonomy.num_leaves) if taxonomy.num_leaves > 1 else own.double()
+    gains = torch.cat([information[:, :1], information.diff(dim=1)], dim=1)
+    threshold = torch.cat([belief.new_zeros(1), belief[own]]).unique()
+
+    def mean(value: Tensor, weight: Tensor) -> Tensor:
+        """[K] Σ weight·[value > t] / n."""
+        order = value.argsort()
+        weights = torch.cat([weight.new_zeros(1), weight[order].cumsum(0)])
+        return (weights[-1] - weights[torch.searchsorted(value[order], threshold, right=True)]) / len(paths)
+
+    once = torch.ones_like(belief)
+    return Curve(
+        threshold,
+        error=mean(first_wrong[:, 0], once[:, 0]),
+        coverage=mean(belief[:, 0], once[:, 0]),
+        depth=mean(belief[own], (once / own.sum(dim=1, keepdim=True))[own]),
+        information=mean(belief[own], gains[own]),
+    )
+
+
+def conformal_scores(paths: Tensor, confidence: Tensor, target: Tensor) -> Tensor:
+    """Belief of the first node of each predicted path that the label contradicts; 0 where it contradicts none.
+
+    The answer at threshold t is wrong exactly if the score exceeds t. A sample without any label scores 0: leave such
+    out of a calibration. With coarse labels among them a promise is one about the levels that they know.
+
+    Args:
+        paths: Predicted paths ``[n, L]``, −1 or repeated below the leaf.
+        confidence: Belief of their nodes ``[n, L]``.
+        target: ``[n, L]``, −1 where unknown or ended.
+
+    Returns:
+        ``[n]``.
+    """
+    wrong = (paths >= 0) & (target >= 0) & (paths != target)
+    wrong[:, 1:] &= paths[:, 1:] != paths[:, :-1]
+    first = wrong.long().argmax(dim=1, keepdim=True)
+    return confidence.gather(1, first)[:, 0].where(wrong.any(dim=1), confidence.new_zeros(()))
+
+
+def conformal_threshold(scores: Tensor, alpha: float) -> float:
+    """The threshold above which belief is answered, so that at most a share α of all answers is wrong.
+
+    Split conformal: the ⌈(n + 1)(1 − α)⌉-th smallest of n calibration scores, ∞ (always silent) if that exceeds n. Then
+    P(the answer is right) ≥ 1 − α for a further exchangeable sample and any model, over all samples: silence is right.
+    Among the samples that are answered the error can be higher.
+
+    Args:
+        scores: ``[n]``, see `conformal_scores`; of samples the model was not trained on.
+        alpha: Between 0 and 1; read as the decimal it prints as.
+
+    Raises:
+        ValueError: ``alpha`` is not between 0 and 1.
+    """
+    rank = math.ceil((len(scores) + 1) * (1 - _share(alpha)))
+    return float(scores.sort().values[rank - 1]) if rank <= len(scores) else math.inf
+
+
+def images_needed(alpha: float) -> int:
+    """The smallest number of calibration samples with a finite `conformal_threshold`: ⌈1/α − 1⌉.
+
+    Raises:
+        ValueError: ``alpha`` is not between 0 and 1.
+    """
+    return math.ceil(1 / _share(alpha) - 1)
+
+
+def _share(alpha: float) -> Fraction:
+    # As written: in floats (n + 1)·(1 − 0.05) can pass the whole number that it is, and the rank would be one too high.
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")
+    return Fraction(str(float(alpha)))

@@ -1,0 +1,191 @@
+"""Decoders on a tree small enough to decode by hand, against the definition on ragged trees, and at the edges."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hierfit.decoding import (
+    DECODERS,
+    best_path,
+    leaf_rollup,
+    level_log_softmax,
+    path_log_probabilities,
+    per_level_argmax,
+    top_down,
+)
+from hierfit.errors import UserError
+from hierfit.metrics.functional import is_tree_path
+from hierfit.taxonomy import Taxonomy
+
+# Numbered alphabetically: a b c, then d e (of a) and f g (of b), then h i (of d) and j (of f).
+ROWS = [("a", "d", "h"), ("a", "d", "i"), ("a", "e"), ("b", "f", "j"), ("b", "g"), ("c",)]
+TREE = Taxonomy.from_paths(ROWS)
+
+
+def tree_of(parents: list[int]) -> Taxonomy:
+    """A random ragged tree: two roots, and each next node under one of those before it."""
+    links = [-1, -1, *(parent % (place + 2) for place, parent in enumerate(parents))]
+    return Taxonomy.from_parents([f"n{i}" for i in range(len(links))], links)
+
+
+trees = st.lists(st.integers(0, 30), min_size=1, max_size=12).map(tree_of)
+
+
+def logits(**scores: float) -> torch.Tensor:
+    """[1, N] zeros but for the named nodes."""
+    row = torch.zeros(1, TREE.num_nodes)
+    for name, score in scores.items():
+        row[0, TREE.names.index(name)] = score
+    return row
+
+
+@pytest.mark.parametrize(
+    ("scores", "per_level", "rollup", "top", "best"),
+    [
+        # Levels disagree: a flat reading says a, then b's child f, then a's grandchild i.
+        ({"a": 3, "f": 3, "i": 4}, [0, 5, 8], [0, 3, 8], [0, 3, 8], [0, 3, 8]),
+        # The best node of level 1 is a leaf, under the wrong parent; it stands in the cut of level 2 as well.
+        ({"a": 3, "g": 4, "h": 2}, [0, 6, 6], [1, 6, -1], [0, 3, 7], [1, 6, -1]),
+        # A root that is a leaf wins every cut.
+        ({"c": 5, "f": 1}, [2, 2, 2], [2, -1, -1], [2, -1, -1], [2, -1, -1]),
+        # Greedy goes to b by a hair; two levels of evidence for a/d/h outweigh it.
+        ({"b": 1, "a": 0.9, "d": 4, "h": 4}, [1, 3, 7], [0, 3, 7], [1, 5, 9], [0, 3, 7]),
+        # The roll-up follows one leaf's score against all its ancestors.
+        ({"a": 6, "d": 6, "h": 1, "j": 1.5}, [0, 3, 9], [1, 5, 9], [0, 3, 7], [0, 3, 7]),
+    ],
+)
+def test_decoded_by_hand(
+    scores: dict[str, float], per_level: list[int], rollup: list[int], top: list[int], best: list[int]
+) -> None:
+    x = logits(**scores)
+    assert per_level_argmax(x, TREE).tolist() == [per_level]
+    assert leaf_rollup(x, TREE).tolist() == [rollup]
+    assert top_down(x, TREE).tolist() == [top]
+    assert best_path(x, TREE).tolist() == [best]
+
+
+def test_a_leaf_that_ended_above_takes_part_in_every_deeper_level() -> None:
+    # Weights of c, e and g, which end above level 2, and of the level's own h, i, j: within the level alone h would
+    # have 0.9, among all leaves it has 0.45.
+    weight = torch.tensor([[0.45, 0.15, 0.40, 0.90, 0.30, 0.03, 0.27, 0.90, 0.05, 0.05]])
+    p = level_log_softmax(weight.log(), TREE).exp()
+    torch.testing.assert_close(p[0, :3], weight[0, :3])
+    torch.testing.assert_close(p[0, 3:7], weight[0, 3:7] / 1.90)  # with c's 0.40
+    torch.testing.assert_close(p[0, 7:], weight[0, 7:] / 1.97)  # with c's 0.40, e's 0.30 and g's 0.27
+    # a/d/h: 0.45 · 0.9/1.9 · 0.9/1.97; c: 0.40 · 0.4/1.9 · 0.4/1.97.
+    found = path_log_probabilities(weight.log(), TREE).exp()
+    assert found[0, TREE.leaf_index[7]] == pytest.approx(0.45 * 0.9 * 0.9 / (1.9 * 1.97))
+    assert found[0, TREE.leaf_index[2]] == pytest.approx(0.40 * 0.4 * 0.4 / (1.9 * 1.97))
+    half = torch.arange(10.0)[None].bfloat16()
+    assert level_log_softmax(half, TREE).dtype == torch.float32
+    assert level_log_softmax(half.double(), TREE).dtype == torch.float64
+
+
+def slow_cuts(tree: Taxonomy) -> list[list[int]]:
+    """For each level the nodes there and the leaves above, by walking."""
+    depth = [len(tree.full_name(v, "\n").split("\n")) - 1 for v in range(tree.num_nodes)]
+    is_leaf = [len(tree.children(v)) == 0 for v in range(tree.num_nodes)]
+    return [
+        [v for v in range(tree.num_nodes) if depth[v] == level or (depth[v] < level and is_leaf[v])]
+        for level in range(tree.num_levels)
+    ]
+
+
+@given(trees, st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_cuts_by_the_definition(tree: Taxonomy, seed: int) -> None:
+    x = 2 * torch.randn(3, tree.num_nodes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    cuts = slow_cuts(tree)
+    assert [tree.cut(level).tolist() for level in range(tree.num_levels)] == cuts
+    best = [[max(cut, key=lambda v: float(row[v])) for cut in cuts] for row in x]
+    assert per_level_argmax(x, tree).tolist() == best
+    for row, found in zip(x, path_log_probabilities(x, tree), strict=True):
+        for place, leaf in enumerate(tree.leaves.tolist()):
+            path = [v for v in tree.paths(torch.tensor(leaf)).tolist() if v >= 0]
+            path += [leaf] * (tree.num_levels - len(path))
+            total = sum(float(row[v]) - float(row[cut].logsumexp(0)) for v, cut in zip(path, cuts, strict=True))
+            assert float(found[place]) == pytest.approx(total)
+    assert torch.equal(best_path(x, tree).amax(1), tree.leaves[path_log_probabilities(x, tree).argmax(1)])
+
+
+@pytest.mark.parametrize("rows", [[("a", "b"), ("a", "c"), ("d", "e")], [("a", "b", "c"), ("d", "e", "f")]])
+def test_even_trees_are_read_to_the_bit_as_levels(rows: list[tuple[str, ...]]) -> None:
+    tree = Taxonomy.from_paths(rows)
+    x = torch.randn(40, tree.num_nodes, generator=torch.Generator().manual_seed(0))
+    levels = torch.cat([x[:, nodes].log_softmax(1) for nodes in tree.level_slices], 1)
+    assert torch.equal(level_log_softmax(x, tree), levels)
+    argmax = torch.stack([nodes.start + x[:, nodes].argmax(1) for nodes in tree.level_slices], 1)
+    assert torch.equal(per_level_argmax(x, tree), argmax)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+class TestEveryDecoder:
+    def test_no_samples(self, name: str) -> None:
+        paths = DECODERS[name](torch.empty(0, TREE.num_nodes), TREE)
+        assert paths.shape == (0, 3)
+        assert paths.dtype == torch.int64
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_half_precision_decodes_as_its_float_value(self, name: str, dtype: torch.dtype) -> None:
+        x = torch.randn(64, TREE.num_nodes, generator=torch.Generator().manual_seed(0)).to(dtype)
+        assert torch.equal(DECODERS[name](x, TREE), DECODERS[name](x.float(), TREE))
+
+    def test_keeps_no_graph(self, name: str) -> None:
+        assert not DECODERS[name](torch.randn(2, TREE.num_nodes, requires_grad=True), TREE).requires_grad
+
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+    def test_refuses_what_a_diverged_model_says(self, name: str, bad: float) -> None:
+        x = torch.zeros(5, TREE.num_nodes)
+        x[3, 8] = bad
+        with pytest.raises(UserError, match=r"NaN or \+inf in 1 of 5 samples \(first: row 3\)\nHas training"):
+            DECODERS[name](x, TREE)
+
+    def test_refuses_the_wrong_axis(self, name: str) -> None:
+        with pytest.raises(ValueError, match=r"one score for each of the 10 nodes.*got shape \[4, 6\]"):
+            DECODERS[name](torch.zeros(4, TREE.num_leaves), TREE)
+
+    def test_refuses_a_row_without_any_score(self, name: str) -> None:
+        x = torch.zeros(5, TREE.num_nodes)
+        x[2] = -torch.inf
+        with pytest.raises(UserError, match=r"no finite value in 1 of 5 samples \(first: row 2\)"):
+            DECODERS[name](x, TREE)
+
+    def test_masked_nodes_are_not_chosen(self, name: str) -> None:
+        # Only a/e is left: level 2 is masked empty, but for the leaf that ended above it.
+        x = torch.full((3, TREE.num_nodes), -torch.inf)
+        x[:, [0, 4]] = 0.0
+        assert DECODERS[name](x, TREE).tolist() == [[0, 4, 4 if name == "per_level" else -1]] * 3
+
+
+def test_one_level_leaves_no_choice_to_the_decoder() -> None:
+    flat = Taxonomy.from_paths([("a",), ("b",), ("c",)])
+    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    for decode in DECODERS.values():
+        assert torch.equal(decode(x, flat), x.argmax(dim=1, keepdim=True))
+
+
+def test_wide_and_narrow_families_side_by_side() -> None:
+    # The window over b's only child is padded past the end of the node axis.
+    tree = Taxonomy.from_paths([*(("a", f"x{i}") for i in range(50)), ("b", "y")])
+    x = torch.zeros(2, tree.num_nodes)
+    x[0, 1] = x[1, 0] = 1.0
+    x[1, 30] = 1.0
+    assert top_down(x, tree).tolist() == [[1, 52], [0, 30]]
+    assert is_tree_path(top_down(x, tree), tree).all()
+
+
+@pytest.mark.parametrize("nodes", [3, 511, 512, 513, 1000, 1024, 2177])
+def test_best_of_many_nodes_is_the_first_of_the_best(nodes: int) -> None:
+    # Wide levels are searched in blocks; few different scores make ties within blocks and across them.
+    wide = Taxonomy.from_paths([(f"n{i:04}",) for i in range(nodes)])
+    generator = torch.Generator().manual_seed(nodes)
+    x = torch.randint(-2, 3, (300, nodes), generator=generator).float()
+    x[:100, :] -= 3 * (torch.rand(100, nodes, generator=generator) < 0.999)
+    x[100:200] = -torch.inf
+    x[torch.arange(100, 200), torch.randint(nodes, (100,), generator=generator)] = 0.0
+    first = x.numpy().argmax(axis=1)
+    for decode in (per_level_argmax, leaf_rollup):
+        assert torch.equal(decode(x, wide)[:, 0], torch.from_numpy(first))
