@@ -140,8 +140,8 @@ def inverse_metric(x: Tensor, c: float) -> Tensor:
 
 
 def _room(x: Tensor, c: float) -> Tensor:
-    # 1 − c‖x‖² [...], of which 2e-3 is left at the cap: summed in float64, where there is one. The clamp keeps value and
-    # gradient finite for points handed in on or over the boundary.
+    # 1 − c‖x‖² [...], of which 2e-3 is left at the cap: summed in float64, where there is one. The clamp keeps value
+    # and gradient finite for points handed in on or over the boundary.
     wide = torch.float32 if x.device.type == "mps" else torch.float64
     length = torch.linalg.vector_norm(x, dim=-1, dtype=wide)
     return (1 - c * length.square()).to(x.dtype).clamp_min(torch.finfo(x.dtype).eps)

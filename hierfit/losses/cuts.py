@@ -37,25 +37,17 @@ class Ended(NamedTuple):
 
 
 class Families(NamedTuple):
-    """Windows of siblings: neighbours on the node axis, and their leaves neighbours on the leaf axis.
+    """Windows of siblings, who are neighbours on the node axis.
 
     Attributes:
         first: First node of each sibling group ``[G]``, see `Taxonomy.group`.
         size: Nodes of each group ``[G]``.
-        first_leaf: Where each group's leaves begin in `Taxonomy.leaves` ``[G]``.
-        leaves: Leaves of each group ``[G]``.
         widest: Size of the largest group of each level ``[L]``.
-        most_ended: The most leaves that one group above the last level has; 0 on an even tree.
-        kinds: Of each level whether it has inner nodes, and whether it has leaves ``[L]``.
     """
 
     first: Tensor
     size: Tensor
-    first_leaf: Tensor
-    leaves: Tensor
     widest: tuple[int, ...]
-    most_ended: int
-    kinds: tuple[tuple[bool, bool], ...]
 
 
 def ended_leaves(taxonomy: Taxonomy) -> Ended:
@@ -82,20 +74,9 @@ def _ended(taxonomy: Taxonomy, device: torch.device) -> Ended:
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)
 def _families(taxonomy: Taxonomy, device: torch.device) -> Families:
-    group = taxonomy.group
-    size = group.bincount()
-    leaves = group[taxonomy.leaves].bincount(minlength=len(size))
-    of_ended = leaves[group[ended_leaves(taxonomy).leaves]]
-    levels = [taxonomy.num_children[nodes] for nodes in taxonomy.level_slices]
-    return Families(
-        first=size.cumsum(0) - size,
-        size=size,
-        first_leaf=leaves.cumsum(0) - leaves,
-        leaves=leaves,
-        widest=tuple(int(size[group[nodes]].max()) for nodes in taxonomy.level_slices),
-        most_ended=int(of_ended.max()) if len(of_ended) else 0,
-        kinds=tuple((bool((children > 0).any()), bool((children == 0).any())) for children in levels),
-    )
+    size = taxonomy.group.bincount()
+    widest = tuple(int(size[taxonomy.group[nodes]].max()) for nodes in taxonomy.level_slices)
+    return Families(size.cumsum(0) - size, size, widest)
 
 
 @lru_cache(maxsize=64)

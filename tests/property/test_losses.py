@@ -110,7 +110,8 @@ def slow_hisce(inner: Sequence[float], leaf: Sequence[float], roots: str) -> Cos
     def cost(tree: Taxonomy, z: Sequence[float], y: Sequence[int]) -> float:
         total = 0.0
         for level, v in labels(tree, y):
-            siblings = [u for u in cut(tree, level) if tree.parent[u] == tree.parent[v] and u != v]
+            # Below its own level a leaf goes on as its own only child.
+            siblings = tree.siblings(v).tolist() if int(tree.level[v]) == level else []
             if tree.parent[v] < 0 and roots == "unsmoothed":
                 siblings = []
             rate = (leaf if is_leaf(tree, v) else inner)[level] if siblings else 0.0
@@ -265,8 +266,8 @@ def test_marginals_and_heights(case: Case) -> None:
         expected = [log_share(z, leaves_below(tree, v), everything) for v in range(tree.num_nodes)]
         np.testing.assert_allclose(row, expected, rtol=1e-9, atol=1e-9)
     assert node_heights(tree).tolist() == [height(tree, v) for v in range(tree.num_nodes)]
-    cuts = [cut(tree, level) for level in range(tree.num_levels)]
-    counts = [(sum(bool({*tree.siblings(v).tolist()} & {*nodes}) for v in nodes), len(nodes)) for nodes in cuts]
+    with_siblings = [v for v in range(tree.num_nodes) if len(tree.siblings(v))]
+    counts = [sum(int(tree.level[v]) == level for v in with_siblings) for level in range(tree.num_levels)]
     assert nodes_with_siblings(tree) == counts
 
 

@@ -126,7 +126,7 @@ def test_mixed_labels_are_the_loss_against_the_mixed_target() -> None:
 
 def test_describe() -> None:
     lines = Objective({"hisce": {"weight": 1.0, "epsilon": {"species": 0.3}}, "js": 20}, TREE).describe()
-    assert lines == ["objective: 1 hisce + 20 js", "HiSCE acts on 2 of 4 at species (ε 0.3)"]
+    assert lines == ["objective: 1 hisce + 20 js", "HiSCE acts on 2 of 2 at species (ε 0.3)"]
 
 
 @pytest.mark.parametrize(

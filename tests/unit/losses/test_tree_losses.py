@@ -148,7 +148,7 @@ class TestHiSCE:
 
     def test_says_on_how_many_classes_it_acts(self) -> None:
         tree = Taxonomy(TREE.names, ("family", "species"), TREE.parent)
-        assert nodes_with_siblings(tree) == [(2, 2), (3, 4)]
+        assert nodes_with_siblings(tree) == [2, 3]
         assert describe_hisce(tree, epsilon=0.1) == "HiSCE acts on 2 of 2 at family (ε 0.1), 3 of 4 at species (ε 0.1)"
         assert describe_hisce(tree, epsilon={"species": 0.3}) == "HiSCE acts on 3 of 4 at species (ε 0.3)"
         assert "smooths no level" in describe_hisce(tree, epsilon=0.0)
@@ -173,24 +173,36 @@ class TestRaggedTrees:
         z = self.ODDS.log()
         return sibling_smoothed_cross_entropy(z, paths, self.TREE, epsilon=epsilon, over_levels="sum").item()
 
-    def test_a_leaf_smooths_among_its_siblings_in_each_cut(self) -> None:
+    def test_a_leaf_smooths_among_its_siblings_at_its_own_level(self) -> None:
         # Genera: fish 1, tern 2, gull 4, wren 1 of 8. Species: fish 1, tern 2, wren 1, herring 1, ringed 3 of 8; there
-        # gull is no longer, and wren is tern's only sibling.
+        # tern is its own only child.
         genus = -(0.8 * LOG(2 / 8) + 0.1 * LOG(4 / 8) + 0.1 * LOG(1 / 8))
-        species = -(0.7 * LOG(2 / 8) + 0.3 * LOG(1 / 8))
-        assert self.hisce(self.A_TERN, [0.0, 0.2, 0.3]) == pytest.approx(LOG(4 / 3) + genus + species)
+        assert self.hisce(self.A_TERN, [0.0, 0.2, 0.3]) == pytest.approx(LOG(4 / 3) + genus - LOG(2 / 8))
         # Fish's one sibling at its level is bird; below it has none.
         fish = -(0.9 * LOG(1 / 4) + 0.1 * LOG(3 / 4)) - 2 * LOG(1 / 8)
         assert self.hisce(self.A_FISH, 0.1) == pytest.approx(fish)
 
+    def test_a_chain_of_only_children_costs_what_its_end_alone_does(self) -> None:
+        rows = [(*row, *(f"{row[-1]}+" for _ in range(len(row), 3))) for row in self.ROWS]
+        rows[-1] = ("fish", "fish+", "fish++")
+        chained = Taxonomy.from_paths(rows, self.TREE.levels)
+        z = self.ODDS.log()[:, [self.TREE.names.index(name.rstrip("+")) for name in chained.names]]
+        for short, long in ((self.A_TERN, "tern+"), (self.A_FISH, "fish++")):
+            path = chained.paths(torch.tensor([chained.find(long)]))
+            cost = sibling_smoothed_cross_entropy(z, path, chained, epsilon=0.2, over_levels="sum")
+            assert cost.item() == pytest.approx(self.hisce(short, 0.2))
+
     def test_epsilon_of_leaves_at_whatever_depth(self) -> None:
         genus = -(0.7 * LOG(2 / 8) + 0.15 * LOG(4 / 8) + 0.15 * LOG(1 / 8))
-        species = -(0.7 * LOG(2 / 8) + 0.3 * LOG(1 / 8))
+        species = -LOG(2 / 8)
         assert self.hisce(self.A_TERN, {"leaf": 0.3}) == pytest.approx(LOG(4 / 3) + genus + species)
         with_class = self.hisce(self.A_TERN, {"leaf": 0.3, "class": 0.1, "genus": 0.9})
         assert with_class == pytest.approx(-(0.9 * LOG(3 / 4) + 0.1 * LOG(1 / 4)) + genus + species)
         said = describe_hisce(self.TREE, epsilon={"leaf": 0.3, "genus": 0.1})
-        assert said == "HiSCE acts on 1 of 1 inner nodes at genus (ε 0.1), 5 of 5 leaves (ε 0.3)"
+        assert said == (
+            "HiSCE acts on 1 of 1 leaves at class (ε 0.3), 1 of 1 inner nodes at genus (ε 0.1), "
+            "2 of 2 leaves at genus (ε 0.3), 2 of 2 leaves at species (ε 0.3)"
+        )
         with pytest.raises(UserError, match="epsilon does not fit") as error:
             self.hisce(self.A_TERN, {"leaf": 1, "genera": 0.1})
         assert len(error.value.problems) == 2
@@ -203,15 +215,6 @@ class TestRaggedTrees:
             for epsilon in ({"leaf": 0.3}, [0.0, 0.0, 0.3])
         ]
         torch.testing.assert_close(*costs)
-
-    def test_strangers_of_a_leaf_are_leaves_of_its_level(self) -> None:
-        place, occupant = _places(self.TREE, torch.device("cpu"), 0)
-        assert torch.equal(self.TREE.level[occupant], self.TREE.level)
-        assert torch.equal(self.TREE.num_children[occupant] == 0, self.TREE.num_children == 0)
-        z, paths = self.ODDS.log(), self.TREE.padded(torch.cat([self.A_TERN, self.A_FISH]))
-        moved = sibling_smoothed_cross_entropy(z[:, occupant].expand(2, -1), place[paths], self.TREE, epsilon=0.3)
-        shuffled = sibling_smoothed_cross_entropy(z.expand(2, -1), paths, self.TREE, epsilon=0.3, families=0)
-        torch.testing.assert_close(shuffled, moved)
 
     def test_tree_path_kl_reads_the_cuts_side_by_side(self) -> None:
         # The odds of the cuts sum to 4, 8 and 8; tern's path has 3, 2 and again 2.
