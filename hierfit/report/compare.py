@@ -35,7 +35,7 @@ class Comparison:
 
     Attributes:
         metric: ``leaf accuracy`` or ``FPA``.
-        decoder: Name of the decoder of both.
+        decoder: Name of the decoder of both; ``best leaf`` of leaf accuracy.
         a: Share right by the first run.
         b: Share right by the second.
         difference: a − b with its 95 % bootstrap interval over samples.
@@ -53,23 +53,23 @@ class Comparison:
 
 
 def compare(a: KeptLogits, b: KeptLogits, decoders: Sequence[str] = ()) -> list[Comparison]:
-    """Pairs two runs over test samples: leaf accuracy and FPA under each decoder.
+    """Pairs two runs over test samples: accuracy of the best leaf, and FPA under each decoder.
 
     Raises:
-        UserError: The runs were not tested on the same samples, labels and tree; or a decoder is unknown.
+        UserError: The runs were not tested on the same samples, labels and tree; a decoder is unknown, or reads scores
+            of inner nodes that one of the runs has not trained.
     """
-    # A run that trained leaves alone has no figures of decoders that read inner nodes.
-    known = [name for name in DECODERS if all(name in run.card.metrics for run in (a, b))]
-    unknown = [f"there is no decoder {d!r} of both{nearest(d, known)}" for d in decoders if d not in known]
+    unknown = [f"there is no decoder {d!r}{nearest(d, DECODERS)}" for d in decoders if d not in DECODERS]
     if unknown:
-        raise UserError("These names are unknown.", unknown, f"Decoders: {', '.join(known)}.")
+        raise UserError("These names are unknown.", unknown, f"Decoders: {', '.join(DECODERS)}.")
     _check_same_samples(a, b)
-    found = []
-    for decoder in decoders or known:
-        predicted = [run.predicted(DECODERS[decoder]) for run in (a, b)]
-        leaves = [leaf_right(p, a.paths, a.taxonomy) for p in predicted]
-        paths = [full_path_right(p, a.paths, a.taxonomy) for p in predicted]
-        found.append(_comparison("leaf accuracy", decoder, leaves, leaf_labelled(a.paths, a.taxonomy)))
+    untrained = {d: run.card.row for run in (a, b) for d in DECODERS if d not in run.card.metrics}
+    if problems := [f"{d}: {untrained[d]} has trained leaves alone" for d in decoders if d in untrained]:
+        raise UserError("Scores that nobody has trained are not compared.", problems)
+    best = [leaf_right(run.predicted(DECODERS["rollup"]), a.paths, a.taxonomy) for run in (a, b)]
+    found = [_comparison("leaf accuracy", "best leaf", best, leaf_labelled(a.paths, a.taxonomy))]
+    for decoder in decoders or [d for d in DECODERS if d not in untrained]:
+        paths = [full_path_right(run.predicted(DECODERS[decoder]), a.paths, a.taxonomy) for run in (a, b)]
         found.append(_comparison("FPA", decoder, paths, labelled(a.paths)))
     said = verdicts([(c.difference.mean, c.test.p, True) for c in found])
     return [replace(c, verdict=verdict) for c, verdict in zip(found, said, strict=True)]
@@ -110,9 +110,9 @@ def print_comparison(a: Path, b: Path, decoders: Sequence[str] = (), console: Co
     console.print()
     console.print(Text(_READING, "dim"))
     # The last decoder is the one that reads all levels together, or the last one asked for.
-    last = [c for c in found if c.decoder == found[-1].decoder]
-    said = "; ".join(f"{c.metric}: {c.verdict} ({_signed(c.difference.mean)} points)" for c in last)
-    console.print(Text(f"{names[0]} against {names[1]}, {_spoken(last[0].decoder)}: {said}.", "bold"))
+    last = (found[0], found[-1])
+    said = "; ".join(f"{_called(c)}: {c.verdict} ({_signed(c.difference.mean)} points)" for c in last)
+    console.print(Text(f"{names[0]} against {names[1]}: {said}.", "bold"))
 
 
 def _cells(c: Comparison) -> tuple[str, ...]:
@@ -149,6 +149,10 @@ def _check_same_samples(a: KeptLogits, b: KeptLogits) -> None:
 
 def _signed(fraction: float) -> str:
     return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
+def _called(c: Comparison) -> str:
+    return c.metric if c.metric == "leaf accuracy" else f"{c.metric} {_spoken(c.decoder)}"
 
 
 def _spoken(decoder: str) -> str:

@@ -177,13 +177,12 @@ def find_run(
         unfinished = _unfinished(runs / experiment, digest) if resume else None
         return unfinished or Run(new_run_folder(runs, experiment, seed, digest), digest)
 
-    chosen = agreed(choose)
-    if isinstance(chosen, UserError):
-        raise chosen
-    run = chosen
+    found = agreed(choose)
+    if isinstance(found, UserError):
+        raise found
     if folder is None:
-        os.environ[_FOLDER] = str(run.folder)
-    return run
+        os.environ[_FOLDER] = str(found.folder)
+    return found
 
 
 def _unfinished(folder: Path, digest: str) -> Run | None:
