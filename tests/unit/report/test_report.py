@@ -138,9 +138,9 @@ def test_in_a_browser(page: Path, tmp_path: Path) -> None:
 def test_figures(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["report", str(runs / "toy/4-s1"), "--text", "--figures", str(tmp_path / "f"), "--row", "zero-shot"])
     names = {path.stem for path in (tmp_path / "f").iterdir()}
-    assert names == {"breaks_by_row", "breaks_by_node", "confusion", "reliability"}
+    assert names == {"breaks_by_row", "breaks_by_node", "confusion", "operating_curve", "reliability"}
     assert Image.open(tmp_path / "f/confusion.png").size[0] > 1000
-    assert f"4 figures as svg and png in {tmp_path / 'f'}" in capsys.readouterr().out.replace("\n", "")
+    assert f"5 figures as svg and png in {tmp_path / 'f'}" in capsys.readouterr().out.replace("\n", "")
 
 
 def test_text(runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,8 @@ def test_tables_agree_with_the_cards(runs: Path) -> None:
     rows = next(block for block in reliability.blocks if isinstance(block, Table)).rows
     for (_, level, _, accuracy, _), name in zip(rows, card.levels, strict=False):
         assert level == name
-        right = (evidence.focus.reading.top == evidence.focus.reading.target)[:, card.levels.index(name)]
+        served = evidence.focus.reading.served
+        right = (served.answer == served.target)[:, card.levels.index(name)]
         assert float(accuracy) == pytest.approx(100 * float(right.float().mean()), abs=0.01)
     pairs = found["Worst sibling pairs"]
     assert isinstance(pairs, Section)
