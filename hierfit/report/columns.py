@@ -130,7 +130,7 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
         names = ["novel" if name == "default" else name for name in names]
     keys = [part for name in names for part in PRESETS.get(name, (name,))]
     full = [key for name in keys for key in (_level_keys(levels) if name == "levels" else [name])]
-    return tuple(_column(key) for key in dict.fromkeys(map(_with_decoder, full)))
+    return tuple(_column(key) for key in dict.fromkeys(map(with_decoder, full)))
 
 
 def holds_classes_back(cards: Sequence[ResultCard]) -> bool:
@@ -149,7 +149,8 @@ def _usual(metric: str) -> str:
     return "belief" if metric.startswith("accuracy/") or metric in ("ece", "haurc") else "per_level"
 
 
-def _with_decoder(key: str) -> str:
+def with_decoder(key: str) -> str:
+    """The whole key of a column: ``fpa`` is ``fpa@per_level``, ``leaf_accuracy`` is ``leaf_accuracy@rollup``."""
     return key if "@" in key or key in _COSTS else f"{key}@{_usual(key)}"
 
 
