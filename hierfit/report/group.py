@@ -180,7 +180,7 @@ def _group(
         columns=shown,
         rows=(*(_row(name, row, shown, None if row is base else base) for name, row in rows.items()), *printed),
         control=control if base is not None else None,
-        notes=(*notes, *_seed_notes(rows, base), *_draw_notes(rows), *_tree_notes(rows)),
+        notes=(*notes, *_seed_notes(rows, base), *_draw_notes(rows), *_belief_notes(rows), *_tree_notes(rows)),
     )
 
 
@@ -255,6 +255,13 @@ def _seed_notes(rows: Mapping[str, BySeed], base: BySeed | None) -> list[str]:
     listed = "; ".join(f"{name}: {_list(row)}" for name, row in rows.items())
     paired = " Differences use the seeds both have." if base is not None else ""
     return [f"Rows have different seeds, so their means are not of the same draws ({listed}).{paired}"]
+
+
+def _belief_notes(rows: Mapping[str, BySeed]) -> list[str]:
+    old = [name for name, row in rows.items() if any(card.metrics and not card.belief for card in row.values())]
+    if not old:
+        return []
+    return [f"{_list(old)}: made by hierfit 0.1; `hierfit rescore --write RUN` fills in what it did not measure."]
 
 
 def _draw_notes(rows: Mapping[str, BySeed]) -> list[str]:

@@ -12,8 +12,9 @@ from hierfit.report.statistics import Estimate, Verdict
 DASH = "–"
 HELPS, HURTS = "▲", "▼"
 READING = (
-    "% on the test split, mean ± 95 % t-interval over seeds; – where one seed gives no interval. "
-    "Without a decoder's name a figure is of per-level argmax."
+    "% on the test split, mean ± 95 % t-interval over seeds; – where one seed gives no interval, or where inner nodes "
+    "were not trained. leaf acc: the best leaf. FPA and TICE: each level's own argmax. decoded: by the decoder that "
+    "val chose. Levels: the most probable node."
 )
 READING_DIFFERENCES = (
     f"{HELPS} helps, {HURTS} hurts: by a paired t-test over seeds at 5 %, corrected for all differences of the table "
