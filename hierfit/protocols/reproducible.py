@@ -22,6 +22,7 @@ from hierfit.protocols.grid_expected import GridExpectations, grid_expectations
 from hierfit.protocols.grid_file import GridFile, read_grid
 from hierfit.protocols.plan import plan
 from hierfit.report.card import ResultCard
+from hierfit.report.columns import usual_decoder
 from hierfit.run.check import check_settings, file_settings
 from hierfit.run.expected import Expectations, Range, expectations
 from hierfit.run.folder import new_run_folder
@@ -275,6 +276,6 @@ def compared(expected: Mapping[str, Mapping[str, Range]], cards: Sequence[Result
     for row, ranges in expected.items():
         for name, ends in ranges.items():
             metric, _, decoder = name.partition("@")
-            value = by_row.get(row, {}).get(decoder or "per_level", {}).get(metric)
+            value = by_row.get(row, {}).get(decoder or usual_decoder(metric), {}).get(metric)
             figures.append(Figure(row, name, ends, None if value is None else 100 * value))
     return tuple(figures)

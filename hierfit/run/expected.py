@@ -15,13 +15,14 @@ from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
 from hierfit.metrics.base_to_novel import base_to_novel
-from hierfit.report.columns import nearest
+from hierfit.report.columns import nearest, usual_decoder
 from hierfit.report.true_tree import LeafScores
 from hierfit.taxonomy import Taxonomy
 
 KEY = "expected"
 
 _LEVEL = "LEVEL"
+_OF_BELIEF = ("belief", "bayes", "decoded")
 _NOT_IN_PERCENT = ("tree_distance", "mistake_severity")
 
 
@@ -117,8 +118,8 @@ def _fault(figure: str, ends: object) -> str:
     known = f"{metric.partition('/')[0]}/{_LEVEL}" if "/" in metric else metric
     if metric in _NOT_IN_PERCENT:
         return "is not in %"
-    if f"{known}@{decoder or 'per_level'}" not in _figures():
-        short = [name.removesuffix("@per_level") for name in _figures()]
+    if f"{known}@{decoder or usual_decoder(known)}" not in _figures():
+        short = [name.removesuffix(f"@{usual_decoder(name.partition('@')[0])}") for name in _figures()]
         return f"there is no such figure{nearest(figure, short)}"
     if not isinstance(ends, Sequence) or len(ends) != 2 or any(type(end) not in (int, float) for end in ends):
         return f"expected [low, high] in %, got {ends!r}"
@@ -135,7 +136,7 @@ def _figures() -> frozenset[str]:
     logits, labels, seen = torch.eye(2), torch.arange(2), torch.tensor([True, False])
     return frozenset(
         [
-            *(f"{metric}@{decoder}" for decoder in DECODERS for metric in hierarchy_metrics(tree)),
+            *(f"{metric}@{decoder}" for decoder in (*DECODERS, *_OF_BELIEF) for metric in hierarchy_metrics(tree)),
             *(f"{metric}@base_to_novel" for metric in base_to_novel(logits, labels[:, None], tree, seen)),
             *(f"{metric}@true_tree" for metric in LeafScores(tree, logits, labels, seen).figures()),
         ]

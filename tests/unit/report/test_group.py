@@ -182,11 +182,11 @@ def test_columns_by_preset_and_by_name() -> None:
         return [c.key for c in columns(wanted, CARDS, ("class", "kind"))]
 
     assert keys("default") == [
-        *("leaf_accuracy@per_level", "fpa@per_level", "tice@per_level", "fpa@best_path"),
-        *("accuracy/class@per_level", "accuracy/kind@per_level"),
+        *("leaf_accuracy@rollup", "fpa@per_level", "tice@per_level", "fpa@decoded"),
+        *("accuracy/class@belief", "accuracy/kind@belief"),
     ]
     assert keys("cost, fpa,fpa@per_level") == [
-        *("leaf_accuracy@per_level", "params", "share", "time", "memory", "fpa@per_level"),
+        *("leaf_accuracy@rollup", "params", "share", "time", "memory", "fpa@per_level"),
     ]
     assert [c.header for c in columns("fpa@best_path,accuracy/kind", CARDS, ())] == ["FPA best path", "kind"]
 

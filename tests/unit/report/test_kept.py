@@ -215,7 +215,7 @@ def test_results_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], n
     sign = {"t.md": "|---|", "t.tex": "\\toprule", "t.csv": "half_width", "t.txt": "FPA best path"}[name]
     assert sign in text
     if name == "t.csv":
-        assert len(list(csv.reader(text.splitlines()))) == 1 + 6 + 4
+        assert len(list(csv.reader(text.splitlines()))) == 1 + 7 + 4
     assert [p.name for p in out.parent.iterdir()] == [name]
 
 

@@ -88,7 +88,7 @@ def test_the_terminal_shows_every_figure_whole_at_any_width(width: int) -> None:
         assert part in words
     rows = [line for line in text.splitlines() if line.startswith(("base & co_1", "λ|ours"))]
     figures = [len(re.findall(r"±", line)) for line in rows]
-    assert max(figures) == {60: 3, 80: 4, 200: 8}[width]
+    assert max(figures) == {60: 3, 80: 4, 200: 10}[width]
 
 
 def test_every_group_has_its_table_and_notes() -> None:
@@ -136,7 +136,7 @@ def test_csv_is_for_programs() -> None:
     text = as_csv(summarise([*CARDS, card("one", 1, None)], "base & co_1", "leaf_accuracy,params"))
     rows = {(r["row"], r["column"]): r for r in csv.DictReader(io.StringIO(text))}
     assert len(rows) == 6
-    ours = rows["λ|ours", "leaf_accuracy@per_level"]
+    ours = rows["λ|ours", "leaf_accuracy@rollup"]
     assert (ours["data"], ours["shots"], ours["backbone"], ours["test_images"]) == ("pets", "4", "tiny", "8")
     assert (ours["seeds"], ours["selected_on"], ours["tuned_on"], ours["unit"]) == (
         *("1 2 3", "val", "defaults", "fraction"),
@@ -144,9 +144,9 @@ def test_csv_is_for_programs() -> None:
     assert (float(ours["mean"]), float(ours["half_width"])) == pytest.approx((0.75, 0.2732552), abs=1e-6)
     assert (float(ours["difference"]), float(ours["difference_half_width"])) == pytest.approx((0.15, 0.0248414))
     assert (ours["n"], ours["difference_n"], ours["control"], ours["verdict"]) == ("3", "3", "base & co_1", "helps")
-    base = rows["base & co_1", "leaf_accuracy@per_level"]
+    base = rows["base & co_1", "leaf_accuracy@rollup"]
     assert (base["control"], base["difference"], base["verdict"]) == ("", "", "")
-    one = rows["one", "leaf_accuracy@per_level"]
+    one = rows["one", "leaf_accuracy@rollup"]
     assert (one["mean"], one["half_width"], one["n"], one["difference"]) == ("", "", "0", "")
     assert rows["one", "params"]["half_width"] == ""
     assert rows["λ|ours", "params"]["verdict"] == ""
