@@ -13,7 +13,7 @@ DASH = "–"
 HELPS, HURTS = "▲", "▼"
 READING = (
     "% on the test split, mean ± 95 % t-interval over seeds; – where one seed gives no interval. "
-    "Without a decoder's name leaf acc is the best leaf's, a level's accuracy the belief's, all else per-level argmax's."
+    "Without a decoder's name leaf acc is the best leaf's, a level's accuracy the belief's, the rest per-level argmax."
 )
 READING_DIFFERENCES = (
     f"{HELPS} helps, {HURTS} hurts: by a paired t-test over seeds at 5 %, corrected for all differences of the table "
