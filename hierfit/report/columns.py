@@ -115,7 +115,7 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
         UserError: Names every column that no card has, with the nearest one that exists.
     """
     found = {f"{metric}@{decoder}" for card in cards for decoder in card.metrics for metric in card.metrics[decoder]}
-    short = {metric for metric, _, decoder in (key.partition("@") for key in found) if decoder == _usual(metric)}
+    short = {metric for metric, _, decoder in (key.partition("@") for key in found) if decoder == usual_decoder(metric)}
     known = found | short | _COSTS.keys() | PRESETS.keys() | {"levels"}
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     unknown = list(dict.fromkeys(name for name in names if name not in known))
@@ -142,7 +142,7 @@ def _level_keys(levels: Iterable[str]) -> list[str]:
     return [f"accuracy/{level.replace('.', '_')}" for level in levels]
 
 
-def _usual(metric: str) -> str:
+def usual_decoder(metric: str) -> str:
     """The decoder of a metric that is named without one."""
     if metric.startswith("leaf_accuracy"):
         return "rollup"
@@ -151,14 +151,14 @@ def _usual(metric: str) -> str:
 
 def with_decoder(key: str) -> str:
     """The whole key of a column: ``fpa`` is ``fpa@per_level``, ``leaf_accuracy`` is ``leaf_accuracy@rollup``."""
-    return key if "@" in key or key in _COSTS else f"{key}@{_usual(key)}"
+    return key if "@" in key or key in _COSTS else f"{key}@{usual_decoder(key)}"
 
 
 def _column(key: str) -> Column:
     if key in _COSTS:
         return Column(key, *_COSTS[key])
     metric, _, decoder = key.partition("@")
-    suffix = "" if decoder in (_usual(metric), "base_to_novel") else f" {decoder.replace('_', ' ')}"
+    suffix = "" if decoder in (usual_decoder(metric), "base_to_novel") else f" {decoder.replace('_', ' ')}"
     if metric in _METRICS:
         header, unit, better = _METRICS[metric]
         return Column(key, header + suffix, unit, better)

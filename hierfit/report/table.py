@@ -41,7 +41,7 @@ def result_tables(cards: Sequence[ResultCard], width: int) -> Iterator[Table]:
     """
     levels = cards[0].levels
     shown: tuple[Column, ...] = columns("default", cards, levels)
-    if holds_classes_back(cards):
+    if holds_classes_back(cards) and len(levels) > 1:
         shown = (*shown, *columns(",".join(f"h/{level}@base_to_novel" for level in levels[:-1]), cards, levels))
     headers = [_broken(column.header) for column in shown]
     cells = [[percent(column.value(card)) for column in shown] for card in cards]

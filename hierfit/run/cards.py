@@ -131,7 +131,7 @@ class WriteResultCard(Callback):
             data=data,
             backbone=backbone,
             selected_on=source.selected_on if method.trains else "nothing",
-            tuned_on=self.tuned_on or method.tuned_on,
+            tuned_on=(self.tuned_on if method.trains else None) or method.tuned_on,
             levels=method.taxonomy.levels,
             metrics=metrics,
             val=self._val,

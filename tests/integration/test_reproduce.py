@@ -85,8 +85,8 @@ def test_figures_inside_their_ranges(write: Write, tmp_path: Path, capsys: pytes
     assert ours.seed == zero_shot.seed == 2  # the first of those measured
     text = " ".join(capsys.readouterr().out.partition("min (0.5 stated)")[2].split())
     for name, value in {
-        "LatHAdapter leaf_accuracy": ours.metrics["per_level"]["leaf_accuracy"],
-        "LatHAdapter accuracy/top": ours.metrics["per_level"]["accuracy/top"],
+        "LatHAdapter leaf_accuracy": ours.metrics["rollup"]["leaf_accuracy"],
+        "LatHAdapter accuracy/top": ours.metrics["belief"]["accuracy/top"],
         "zero-shot fpa@best_path": zero_shot.metrics["best_path"]["fpa"],
     }.items():
         assert value is not None
