@@ -22,6 +22,7 @@ MAX_ERRORS = (0.2, 0.1, 0.05)
 
 _POINTS = 100
 _VALUES_AT_ONCE = 1 << 22
+_ALONE: dict[str, Any] = {"sync_on_compute": False}  # the logits of all processes lie before the one that counts
 
 
 class Served(NamedTuple):
@@ -55,9 +56,13 @@ def serve(batches: Iterable[tuple[Tensor, Tensor]], taxonomy: Taxonomy, calibrat
     from hierfit.metrics import HierarchicalConsistentAccuracy, MeanTreecutAccuracy, hierarchy_metrics
 
     decoders = {"belief": per_level_argmax, "bayes": least_distance}
-    of_paths = {name: hierarchy_metrics(taxonomy) for name in decoders}
+    of_paths = {name: hierarchy_metrics(taxonomy, **_ALONE) for name in decoders}
     of_belief, of_logits = (
-        {"hca": HierarchicalConsistentAccuracy(taxonomy), "mta": MeanTreecutAccuracy(taxonomy)} for _ in range(2)
+        {
+            "hca": HierarchicalConsistentAccuracy(taxonomy, **_ALONE),
+            "mta": MeanTreecutAccuracy(taxonomy, **_ALONE),
+        }
+        for _ in range(2)
     )
     none = torch.zeros(0, taxonomy.num_levels, dtype=torch.long)
     answers, confidences, targets = [none], [none.float()], [none]
@@ -99,7 +104,7 @@ def score(
     """
     from hierfit.metrics import hierarchy_metrics
 
-    collections = {name: hierarchy_metrics(taxonomy) for name in decoders}
+    collections = {name: hierarchy_metrics(taxonomy, **_ALONE) for name in decoders}
 
     def counted() -> Iterator[tuple[Tensor, Tensor]]:
         for logits, paths in batches:
