@@ -3,9 +3,9 @@
 Contrastive training (CLIP, Radford et al. 2021) on species that no guide holds (``Species.reserved_for_guides``), in
 which every caption that is true of a picture is a positive of it (as in UniCL, Yang et al. 2022). Pictures are drawn
 once and seen many times, half of the patches left out but for the last steps (FLIP, Li et al. 2023): so two CPU cores
-are enough. There are two stages. The first learns to see colours, which nearly always tell the pictures of a batch
-apart, so that outline and pattern are neglected. The second takes that shortcut away: its pictures share a few
-palettes, and families and genera are told in every batch.
+are enough. The first stage learns to see colours, which nearly always tell the pictures of a batch apart, so that
+outline and pattern are neglected. The other two take that shortcut away: their pictures share a few palettes, and
+families and genera are told in every batch. The last one sees whole pictures, as outlines are more than their parts.
 
 ``pretrain_recipe`` holds all numbers, ``pretrain_batches`` what is seen, ``pretrain_model`` what learns.
 """
@@ -135,15 +135,13 @@ def main() -> None:
     used, started = processor_seconds(), time.monotonic()
     print(f"drawing {size.images} pictures …", flush=True)
     pool = draw_pool(size)
-    if options.init is None:
-        tokenizer = make_tokenizer(size)
-        model = make_model(size, tokenizer)
-        records: list[dict[str, Any]] = []
-    else:
-        from transformers import CLIPModel, CLIPTokenizer
+    tokenizer = make_tokenizer(size)
+    model = make_model(size, tokenizer)
+    records: list[dict[str, Any]] = []
+    if options.init is not None:
+        from transformers import CLIPModel
 
-        tokenizer = CLIPTokenizer.from_pretrained(options.init)
-        model = CLIPModel.from_pretrained(options.init, dtype=torch.float32)
+        model.load_state_dict(CLIPModel.from_pretrained(options.init, dtype=torch.float32).state_dict())
         records = json.loads((options.init / FACTS).read_text())["stages"]
     for number, stage in enumerate(STAGES[len(records) :], len(records) + 1):
         print(f"stage {number} of {len(STAGES)}", flush=True)

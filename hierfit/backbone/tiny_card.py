@@ -147,9 +147,9 @@ code as `openai/clip-vit-base-patch16`. Do not expect anything of it on photogra
   context {context_length}.
 - **Data**: pictures drawn by `hierfit.data.fieldguide`, of species that no guide holds
   (`Species.reserved_for_guides`), with captions by `fieldguide/captions.py`. No photograph, no scraped text.
-- **Training**: `make pretrain`, in two stages, from a pool of {images} pictures drawn once. The first sees mixed
-  batches and learns colours above all; the second sees pictures that share a few palettes, with captions that tell the
-  family, the genus, some attributes and all of them. Recipe and loss curves are in `pretraining.json`.
+- **Training**: `make pretrain`, in stages, from a pool of {images} pictures drawn once. The first sees mixed batches
+  and learns colours above all; the others see pictures that share a few palettes, with captions that tell the family,
+  the genus, some attributes and all of them. Recipe and loss curves are in `pretraining.json`.
 {stages}
 - **Licence**: Apache-2.0, as the repository.
 
