@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor
 
 from hierfit.closed.statistics import Statistics, second_moment
+from hierfit.closed.temperature import leave_one_out_temperature
 from hierfit.closed.tree_gda import GaussianClasses
 from hierfit.taxonomy import Taxonomy
 
 ROUNDS = 8
 SHARPNESS = 0.2
-"""What logits are multiplied by before the softmax: taken at their word they are far too sure."""
+"""What logits are multiplied by before the softmax where no class has two images to tell; see `fit_coarse`."""
 
 
 def fit_coarse(
@@ -21,12 +23,12 @@ def fit_coarse(
     taxonomy: Taxonomy,
     fit: Callable[[Statistics], GaussianClasses],
     rounds: int = ROUNDS,
-    sharpness: float = SHARPNESS,
 ) -> tuple[GaussianClasses, Statistics]:
     """Fits to images that are labelled by leaves and by inner nodes.
 
     The first fit is to leaf-labelled images alone. Each round then shares every other image out among the leaves below
-    its node, by a softmax over ``sharpness``·logits, and fits to all.
+    its node, by a softmax over its logits, and fits to all. Taken at their word logits are far too sure, and a first
+    guess would stay: they are taken at the temperature that leaf-labelled images left out tell of the fit at hand.
 
     Args:
         features: ``[n, d]``.
@@ -34,7 +36,6 @@ def fit_coarse(
         taxonomy: The tree.
         fit: From statistics over the leaves to means of all nodes.
         rounds: Of sharing out.
-        sharpness: See above.
 
     Returns:
         The last fit, and the statistics it was fitted to.
@@ -54,16 +55,17 @@ def fit_coarse(
         statistics = _shared_out(both, families, lambda rows, leaves: rows.new_ones(len(rows), len(leaves)))
         found = fit(statistics)
     for _ in range(rounds):
-        now = found
-        means = now.nodes[taxonomy.leaves]
-        bias = means.square().sum(dim=1) / 2
-        statistics = _shared_out(
-            both,
-            families,
-            lambda rows, leaves: ((now.whiten(rows) @ means[leaves].T - bias[leaves]) * sharpness).softmax(dim=1),  # noqa: B023
-        )
+        temperature = leave_one_out_temperature(found, statistics, features[exact], leaf[exact], taxonomy)
+        guess = partial(_guess, found, found.nodes[taxonomy.leaves], 1 / temperature if temperature else SHARPNESS)
+        statistics = _shared_out(both, families, guess)
         found = fit(statistics)
     return found, statistics
+
+
+def _guess(found: GaussianClasses, means: Tensor, sharpness: float, rows: Tensor, leaves: Tensor) -> Tensor:
+    """Shares ``[m, c]`` of images in some leaves."""
+    logits = found.whiten(rows) @ means[leaves].T - means[leaves].square().sum(dim=1) / 2
+    return (sharpness * logits).softmax(dim=1)
 
 
 def _families(features: Tensor, nodes: Tensor, taxonomy: Taxonomy) -> list[tuple[Tensor, Tensor]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from hierfit.closed import fit_kernel_ridge
 from hierfit.closed.kernel_ridge import kernel
 from hierfit.data.batch import Batch, Task
-from hierfit.decoding.logits import level_log_softmax
+from hierfit.decoding.belief import node_sums
 from hierfit.errors import UserError
 from hierfit.geometry.island import fp32_island
 from hierfit.methods.base import Method
@@ -28,8 +28,8 @@ SHARPNESS = 20.0
 class KernelRidge(Method):
     """``s·(p(v | x) + k(x, X)·α)``, α = (K + λI)⁻¹(Y − P), k = exp(−β(1 − ⟨x, x′⟩)): nothing is trained.
 
-    p is zero-shot's, a softmax over the nodes of each level; without text it is 0. Y says 1 for the nodes on an image's
-    path. A reconstruction on all nodes; published for leaves.
+    p is zero-shot's, a softmax over the leaves, and above them the sum of those below; without text it is 0. Y says 1
+    for the nodes on an image's path. Published for leaves: the nodes above are ours.
 
     Args:
         beta: β.
@@ -81,7 +81,9 @@ class KernelRidge(Method):
         """What is known without the images ``[B, N]``."""
         if not self.has_text:
             return features.new_zeros(len(features), len(self.text))
-        return level_log_softmax(scaled_cosine(features, self.text, self.scale), self.tree.to(features.device)).exp()
+        tree = self.tree.to(features.device)
+        leaves = scaled_cosine(features, self.text[tree.leaves], self.scale).softmax(dim=1)
+        return node_sums(leaves, tree)
 
     @fp32_island
     def forward(self, inputs: Tensor) -> Tensor:
