@@ -143,7 +143,8 @@ def fit_tree(
     one_shot = few(statistics)
     if one_shot:
         energy = float(z[seen].square().mean())
-        noise = energy * (noise_share if val is None else _share_on_val(val, z, root, center, energy))
+        told = None if val is None else _share_on_val(val, z, seen, root, center)
+        noise = energy * (noise_share if told is None else told)
     else:
         noise = within_noise(statistics, root)
     noise = max(noise, 1e-6)
@@ -171,7 +172,10 @@ def averages(z: Tensor, seen: Tensor, taxonomy: Taxonomy) -> Tensor:
     return means
 
 
-def _share_on_val(val: Labelled, z: Tensor, root: Tensor, center: Tensor, energy: float) -> float:
-    """Half of how far images of one class lie apart, as a share of the means' energy."""
-    away = val.features.to(root) @ root - center - z[val.labels]
-    return min(NOISE_CAP, float(away.square().mean()) / 2 / max(energy, 1e-12))
+def _share_on_val(val: Labelled, z: Tensor, seen: Tensor, root: Tensor, center: Tensor) -> float | None:
+    """Half of how far images of one class lie apart, as a share of the means' energy; None of no class with a mean."""
+    rows = seen[val.labels]
+    if not rows.any():
+        return None
+    away = val.features[rows].to(root) @ root - center - z[val.labels[rows]]
+    return min(NOISE_CAP, float(away.square().mean()) / 2 / max(float(z[seen].square().mean()), 1e-12))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Literal, NamedTuple
@@ -93,19 +94,21 @@ class Solver:
 
     def best(self, val: Labelled) -> tuple[str, Scores]:
         """The form, ridge and weight that put most of ``val`` right; of equals the nearest to the defaults."""
-        candidates: list[tuple[str, Scores]] = []
+        best, most = None, -1
+        for name, scores in self._candidates(val):
+            logits = scores.of(val.features)[:, self.taxonomy.leaves]
+            hits = int((logits.argmax(dim=1) == val.labels).sum())
+            if hits > most:
+                best, most = (name, scores), hits
+        assert best is not None
+        return best
+
+    def _candidates(self, val: Labelled) -> Iterator[tuple[str, Scores]]:
         for ridge in sorted(RIDGES, key=lambda ridge: abs(ridge - RIDGE)):
             zero_shot, images = self.beside_text(ridge)
             for weight in sorted(WEIGHTS, key=lambda weight: abs(math.log(weight / WEIGHT))):
-                candidates.append((f"text, ridge {ridge:g}, images × {weight:g}", _sum(zero_shot, images, weight)))
-        candidates.append(("images without text", self.by_images(val)))
-        best, most = candidates[0], -1
-        for candidate in candidates:
-            logits = candidate[1].of(val.features)[:, self.taxonomy.leaves]
-            hits = int((logits.argmax(dim=1) == val.labels).sum())
-            if hits > most:
-                best, most = candidate, hits
-        return best
+                yield f"text, ridge {ridge:g}, images × {weight:g}", _sum(zero_shot, images, weight)
+        yield "images without text", self.by_images(val)
 
     @cached_property
     def one_shot(self) -> bool:

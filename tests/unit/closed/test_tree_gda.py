@@ -167,6 +167,10 @@ def test_a_validation_image_tells_the_share_of_noise_at_one_shot() -> None:
     statistics = Statistics.of(x[::2], y[::2], EVEN.num_leaves)
     told = fit_tree(statistics, EVEN, val=Labelled(x[1::2], y[1::2]))
     assert told.noise < fit_tree(statistics, EVEN).noise / 10
+    some = Statistics.of(x[:12:2], y[:12:2], EVEN.num_leaves)
+    ones = [fit_tree(some, EVEN, val=Labelled(x[1:end:2], y[1:end:2])) for end in (12, 24)]
+    assert ones[0].noise == ones[1].noise  # of a class without a mean an image tells nothing
+    assert fit_tree(some, EVEN, val=Labelled(x[13::2], y[13::2])).noise == fit_tree(some, EVEN).noise
     many = Statistics.of(x, y, EVEN.num_leaves)
     assert fit_tree(many, EVEN, val=Labelled(x, y)).noise == fit_tree(many, EVEN).noise
 
