@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from lightning import LightningDataModule, Trainer
@@ -25,6 +25,13 @@ from hierfit.errors import UserError
 Augment = Literal["none", "crop", "crop_flip"]
 
 
+class EncodedSplit(NamedTuple):
+    """L2-normalised features ``[n, d]`` and label paths ``[n, L]``."""
+
+    features: Tensor
+    paths: Tensor
+
+
 class HierarchicalDataModule(LightningDataModule):
     """Serves one data set, as features from frozen towers or as pixels for towers that train.
 
@@ -41,6 +48,8 @@ class HierarchicalDataModule(LightningDataModule):
         shots_policy: For leaves with fewer images: `error`, or `all` to take what there is.
         coarse_shots: With `shots`, of each inner node so many images beside them that are labelled no finer; null takes
             all, 0 none, which is said.
+        draw_from: Split that `shots` are drawn from. With `train`, a ready draw ``train<K>`` of a bundle is taken as it
+            is, whatever the seed; `train16`, say, draws fewer of it by seed.
         val_shots: `coop`: validate on min(shots, 4) images a leaf, as CoOp does. `all`: on the whole of
             `val`.
         novel: Classes held back from training and validation, to be met in the test: `halves` of all leaves by
@@ -82,6 +91,7 @@ class HierarchicalDataModule(LightningDataModule):
         shots: int | None = 16,
         shots_policy: Literal["error", "all"] = "error",
         coarse_shots: int | None = 0,
+        draw_from: str = "train",
         val_shots: Literal["coop", "all"] = "coop",
         novel: Novel | None = None,
         tree: Tree = "true",
@@ -132,7 +142,7 @@ class HierarchicalDataModule(LightningDataModule):
             train_level = None
         self.target_cards = target_cards(self.card, targets or {})
         self.root, self.backbone, self.needs = root, backbone, needs
-        self.choice = Choice(shots, seed, shots_policy, val_shots, novel, tree, train_level, coarse_shots)
+        self.choice = Choice(shots, seed, shots_policy, val_shots, novel, tree, train_level, coarse_shots, draw_from)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
         self.num_workers = min(available_cores(), 8) if num_workers is None else num_workers
         self.augment, self.crop_area, self.keep_mib = augment, crop_area, keep_mib
@@ -210,6 +220,14 @@ class HierarchicalDataModule(LightningDataModule):
     def has_val(self) -> bool:
         """Whether there is a validation split to select on."""
         return "val" in self._prepare().splits
+
+    @property
+    def val(self) -> EncodedSplit | None:
+        """All of the validation draw on every process, for what is computed of it at once; None without features."""
+        split = self._prepare().splits.get("val")
+        if split is None or split.features is None:
+            return None
+        return EncodedSplit(split.features, self.task.taxonomy.paths(split.nodes))
 
     @property
     def finest_val_level(self) -> str | None:

@@ -39,6 +39,7 @@ class Choice:
     tree: Tree = "true"
     train_level: str | None = None
     coarse_shots: int | None = 0
+    draw_from: str = "train"
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,10 @@ def prepare(
     seen = torch.ones(table.taxonomy.num_nodes, dtype=torch.bool)
     if choice.novel is not None:
         seen = seen_nodes(table.taxonomy, novel_leaves(table.taxonomy, choice.novel))
-    train = training_split(table, choice.shots, choice.seed, choice.shots_policy, seen, choice.coarse_shots)
-    left_out, splits = coarse_left_out(table, train, choice.shots, seen), {"train": train}
+    train = training_split(
+        table, choice.shots, choice.seed, choice.shots_policy, seen, choice.coarse_shots, choice.draw_from
+    )
+    left_out, splits = coarse_left_out(table, train, choice.shots, seen, choice.draw_from), {"train": train}
     per_leaf = _per_leaf(train, table.taxonomy, seen)
     if "val" in table.splits:
         shots = choice.shots if choice.val_shots == "coop" else None
