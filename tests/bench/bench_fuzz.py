@@ -27,13 +27,13 @@ from PIL import Image, ImageCms
 sys.path.insert(0, str(Path(__file__).parent))
 from fuzzing import Attempt, Attempts, Reader, WrongError, main
 
-from hierfit.data.audit.audit import audit
 from hierfit.data.card import load_card
 from hierfit.data.images import open_image
-from hierfit.data.new.found import Wishes
-from hierfit.data.new.new import new_card
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
+from hierfit.tools.check.audit import audit
+from hierfit.tools.new.found import Wishes
+from hierfit.tools.new.new import new_card
 
 LEAVES = [("bird", "gull", "herring gull"), ("bird", "gull", "ivory gull"), ("bird", "owl"), ("fish",)]
 PICTURES = {"train": 3, "val": 1, "test": 2}
