@@ -57,8 +57,9 @@ def _check(options: argparse.Namespace) -> None:
 def _new_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write a commented data card and its tree from what lies in a folder: folders whose nesting is the tree (below "
-        "train, val and test, or without), a CSV or JSON lines that name the pictures, or a data set that the Hugging "
-        "Face hub's datasets wrote. The pictures stay as they are."
+        "train, val and test, or without); a table that names the pictures (CSV, JSON lines, Excel; exports of COCO, "
+        "Label Studio, CoOp); a data set that the Hugging Face hub's datasets wrote; or a file of features. The "
+        "pictures stay as they are."
     )
     parser.add_argument(
         "root", metavar="FOLDER", type=Path, help="folder of the pictures, or the table that names them"
@@ -71,7 +72,7 @@ def _new_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label-columns", metavar="LIST", help="of the label, coarse to fine (tables)")
     parser.add_argument("--split-column", metavar="NAME", help="of the split (tables)")
     parser.add_argument(
-        "--val", type=float, default=0.1, help="share to validate on, where splits are drawn; default 0.1"
+        "--val", type=float, help="share to validate on, where splits are drawn (default 0.1) or none is there for it"
     )
     parser.add_argument("--test", type=float, default=0.2, help="share to test on, where splits are drawn; default 0.2")
     parser.add_argument("--seed", type=int, default=0, help="of that draw; default 0")
@@ -84,11 +85,11 @@ def _new_options(parser: argparse.ArgumentParser) -> None:
 def _new(options: argparse.Namespace) -> None:
     from hierfit.data.encode import available_cores
     from hierfit.taxonomy.readers import read_taxonomy
-    from hierfit.tools.new.found import Wishes
+    from hierfit.tools.new.found import Options
     from hierfit.tools.new.new import new_card
     from hierfit.tools.new.show import print_written
 
-    wishes = Wishes(
+    wanted = Options(
         levels=_listed(options.levels),
         path=options.path_column,
         label=_listed(options.label_columns),
@@ -99,7 +100,7 @@ def _new(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     workers = options.workers or available_cores()
-    written = new_card(options.root, options.out, wishes, options.kind, workers, not options.no_pictures, options.force)
+    written = new_card(options.root, options.out, wanted, options.kind, workers, not options.no_pictures, options.force)
     print_written(written)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from hierfit.data.card import DataCard
-from hierfit.data.images import Files
+from hierfit.data.images import Files, passed_over, passed_over_text
 from hierfit.data.table import SPLITS, Images, Split, Table, several, survey_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -25,6 +26,10 @@ from hierfit.tools.lines import counted
 _IMBALANCE = 10.0
 _SMALL = 32  # pixels
 _SHOTS = 16
+_DARK = 10  # mean of 255
+
+UNREADABLE = "cannot be read"
+"""Why a card leaves out a picture that could not be decoded."""
 
 
 @dataclass
@@ -75,7 +80,7 @@ def audit(card: DataCard, root: str | None, workers: int = 1, pictures: bool = T
         workers: Processes that decode pictures.
         pictures: Whether to decode them; without, labels and counts only.
     """
-    found = Audit(card, root)
+    found = Audit(card, root or (str(card.root) if card.root else None))
     try:
         table = survey_table(card, root, found.problems)
     except UserError as error:
@@ -84,6 +89,8 @@ def audit(card: DataCard, root: str | None, workers: int = 1, pictures: bool = T
     found.taxonomy = table.taxonomy
     found.splits = {name: count_labels(split, table.taxonomy) for name, split in table.splits.items()}
     _judge_labels(found)
+    _judge_classes(found, table)
+    _judge_passed_over(found, table)
     if table.images is None:
         _judge_features(found, table)
     elif pictures:
@@ -108,6 +115,48 @@ def _judge_labels(found: Audit) -> None:
         stated = found.card.splits.get(name)
         if name in ("val", "test") and labels.empty and labels.images and (stated is None or stated.leaves is None):
             found.warnings += several(f"{name}: no image of", labels.empty)
+
+
+def _judge_classes(found: Audit, table: Table) -> None:
+    """Classes without images: they cannot be learnt, or what is said of them is not tested."""
+    tree, train = table.taxonomy, table.splits.get("train")
+    if train is None:
+        return
+    trained = _leaves_of(train, tree)
+    empty = (~trained).nonzero()[:, 0]
+    if stated := found.card.splits.get("train"):  # else it is a problem
+        where = [tree.full_name(int(tree.leaves[i])) for i in empty.tolist()]
+        found.warnings += several("train: no image of", where) if stated.leaves is not None else []
+    for name in ("val", "test"):
+        if name in table.splits:
+            only = (_leaves_of(table.splits[name], tree) & ~trained).nonzero()[:, 0]
+            classes = [tree.full_name(int(tree.leaves[i])) for i in only.tolist()]
+            found.warnings += several(f"{name}: images of a class that is not trained on:", classes)
+
+
+def _leaves_of(split: Split, tree: Taxonomy) -> torch.Tensor:
+    """Whether each leaf has images ``[C]``."""
+    leaf = tree.leaf_index[split.nodes[split.nodes >= 0]]
+    return torch.bincount(leaf[leaf >= 0], minlength=tree.num_leaves) > 0
+
+
+def _judge_passed_over(found: Audit, table: Table) -> None:
+    """Files that may be pictures but are of a kind that is not read."""
+    if not isinstance(table.images, Files):
+        return
+    if unread := passed_over(table.images.root):
+        found.warnings.append(passed_over_text(unread))
+    read = {_ending(key) for split in table.splits.values() for key in split.keys}
+    left_out = Counter(_ending(key) for key, why in found.card.leave_out.items() if why == UNREADABLE)
+    found.warnings += [
+        f"none of {count} pictures {suffix or 'without an ending'} can be read; the card leaves them out"
+        for suffix, count in left_out.items()
+        if suffix not in read
+    ]
+
+
+def _ending(key: str) -> str:
+    return posixpath.splitext(key)[1].lower()
 
 
 def _judge_features(found: Audit, table: Table) -> None:
@@ -164,6 +213,8 @@ def _judge_kinds(found: Audit, seen: Pictures, keys: list[str]) -> None:
     found.warnings += several(f"smaller than {_SMALL} pixels:", _sized(small, keys, seen.sizes))
     plain = np.flatnonzero(readable & ~seen.usable)
     found.warnings += several("of one colour only:", [keys[row] for row in plain])
+    dark = np.flatnonzero(seen.usable & (seen.thumbs.mean(axis=(1, 2)) < _DARK))
+    found.warnings += several(f"nearly black (mean below {_DARK} of 255):", [keys[row] for row in dark])
 
 
 def _sized(rows: Ints, keys: list[str], sizes: NDArray[np.int32]) -> list[str]:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from hierfit.backbone.nodes import encode_texts
 from hierfit.data.bundle import FORMAT
-from hierfit.data.table import SPLITS
+from hierfit.data.table import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.extract.job import Job
-from hierfit.tools.extract.sources import Label, names_of
+from hierfit.tools.extract.sources import Label
 from hierfit.tools.extract.writer import Planned, write_streaming
 
 _SHOWN = 20

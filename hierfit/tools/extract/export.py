@@ -20,11 +20,11 @@ from torch import Tensor
 
 from hierfit.atomic import whole_file, whole_folder
 from hierfit.data.bundle import Bundle, BundleSplit, check_sound, write_bundle
+from hierfit.data.table import names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.table import write as write_table
 from hierfit.tools.extract.gather import Features
-from hierfit.tools.extract.sources import names_of
 
 
 def check_out(out: Path) -> None:

@@ -16,10 +16,9 @@ from hierfit.data.cache import cache_of
 from hierfit.data.card import load_card
 from hierfit.data.prepare import encoded, node_features
 from hierfit.data.schema import nearest
-from hierfit.data.table import Split, Table, read_table
+from hierfit.data.table import Split, Table, names_of, read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.extract.sources import names_of
 
 T = TypeVar("T")
 

@@ -12,17 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import Tensor
-
 from hierfit.data.images import EXTENSIONS, leaves_root
 from hierfit.data.layouts.manifest import read_csv
-from hierfit.data.table import SPLITS, Table
+from hierfit.data.table import SPLITS, Table, names_of
 from hierfit.errors import UserError
-from hierfit.taxonomy import Taxonomy
 
 Label = tuple[str, ...]
-
-_BLOCK = 1 << 12  # nodes
 
 
 class Sample(NamedTuple):
@@ -113,13 +108,6 @@ def card_samples(table: Table) -> Iterator[tuple[str, Sample]]:
     for name, split in table.splits.items():
         for key, label in zip(split.keys, names_of(table.taxonomy, split.nodes), strict=True):
             yield name, Sample(key, label)
-
-
-def names_of(tree: Taxonomy, nodes: Tensor) -> Iterator[Label]:
-    """Names from the root down to each of the nodes ``[n]``, some at a time."""
-    for block in nodes.split(_BLOCK):
-        for path in tree.paths(block).tolist():
-            yield tuple(tree.names[v] for v in path if v >= 0)
 
 
 def _walk(root: Path, below: str) -> Iterator[str]:

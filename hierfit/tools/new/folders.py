@@ -2,78 +2,107 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from hierfit.data.images import passed_over, passed_over_text
 from hierfit.data.layouts.image_folder import pictures_below
+from hierfit.data.names import respelled
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.new.found import Found, Wishes, split_of, tested, tree_of
+from hierfit.tools.new.found import TEST_ONLY, Found, Label, Options, split_of, tested, tree_of
+from hierfit.tools.new.spelling import classes_text, not_known, renamings
 
 
-def from_folders(root: Path, wishes: Wishes) -> Found:
+def from_folders(root: Path, options: Options) -> Found:
     """``root/<split>/<label>/…`` where the folders of the root are splits, else ``root/<label>/…``.
 
     Raises:
         UserError: There are no pictures, or none in a folder of its own.
     """
     remarks: list[str] = []
+    unread = passed_over(root)
     pictures = pictures_below(root)
     if not pictures:
         raise UserError(
             f"{root} holds no picture, and no table of pictures",
-            hint="Give the folder that holds the folders of classes.",
+            [passed_over_text(unread)] if unread else [],
+            "Give the folder that holds the folders of classes.",
         )
+    if unread:
+        remarks.append(passed_over_text(unread) + ".")
     parts = [path.relative_to(root).parent.parts for path in pictures]
     _refuse_splits_below(root, parts)
-    counts = Counter(path[0] for path in parts if path)
-    own = split_of(list(counts))
-    others = [name for name in counts if name not in own.values()]
-    if {"train", "test"} <= own.keys() or {"train", "val"} <= own.keys():
-        if others:
-            remarks.append(f"Not used, for they are no splits: {', '.join(others)}.")
+    own = _splits(parts, remarks)
+    layout: dict[str, object] = {"name": "image_folder"}
+    test_only = own.keys() == {"test"}
+    if "train" in own and len(own) > 1:
         own = tested(own, remarks)
+    if len(own) > 1 or test_only:
         order = [split for split in ("train", "val", "test") if split in own]
         remarks.append("Splits are the folders " + ", ".join(own[split] for split in order) + ".")
-        used = [bool(path) and path[0] in own.values() for path in parts]
-        folders = {split: own[split] for split in order if own[split] != split}
-        layout: dict[str, object] = {"name": "image_folder", **({"folders": folders} if folders else {})}
+        if folders := {split: own[split] for split in order if own[split] != split}:
+            layout["folders"] = folders
+        layout |= options.draw_val(own, remarks)
+        remarks += [TEST_ONLY] if test_only else []
+        tops = set(own.values())
     else:
-        within = next(iter(own.values())) if len(counts) == 1 and own else None
-        used = [bool(path) or not within for path in parts]
-        layout = {"name": "image_folder", **({"folders": {"all": within}} if within else {}), "draw": wishes.draw}
+        tops = set(own.values())
+        layout |= {"folders": {"all": next(iter(tops))}} if tops else {}
+        layout["draw"] = options.draw
         remarks.append(
             "There are no folders of splits; they are drawn in each class, by a hash of each picture's path."
         )
-    skip = 0 if "draw" in layout and "folders" not in layout else 1
-    labels = [path[skip:] for path, use in zip(parts, used, strict=True) if use]
-    strays = {
-        picture.relative_to(root).as_posix(): "in no folder of a class"
-        for picture, path, use in zip(pictures, parts, used, strict=True)
-        if use and not path[skip:]
-    }
-    labelled = sorted({path for path in labels if path})
+    used = [not tops or (bool(path) and path[0] in tops) for path in parts]
+    labels = [path[bool(tops) :] for path, use in zip(parts, used, strict=True) if use]
+    keys = [path.relative_to(root).as_posix() for path, use in zip(pictures, used, strict=True) if use]
+    unlabelled = {key: "in no folder of a class" for key, label in zip(keys, labels, strict=True) if not label}
+    # A folder on top is a class whatever it is called; below one, "unknown" says that no more is known.
+    unknown = not_known((name for label in labels for name in label[1:]), remarks)
+    names: dict[str, str] = dict.fromkeys(sorted(unknown), "")
+    names |= renamings((name for label in labels for name in label if name not in unknown), options.taxonomy, remarks)
+    spelled = [respelled(label, names) for label in labels]
+    labelled = sorted({label for label in spelled if label})
     if not labelled:
         raise UserError(
             f"no picture of {root} lies in the folder of a class",
             hint="Put each class's pictures into a folder of its name, or write a table of path and label.",
         )
-    if wishes.taxonomy is not None:
-        _name_innermost(layout, labelled, wishes.taxonomy, remarks)
+    if names:
+        layout["names"] = names
+    if options.taxonomy is not None:
+        _name_innermost(layout, labelled, options.taxonomy, remarks)
     elif all(len(path) == 1 for path in labelled):
         remarks.append("The folders of classes do not nest: this is no tree yet. --taxonomy FILE gives one.")
     inner = {path[:depth] for path in labelled for depth in range(1, len(path))}
-    if coarse := sum(path in inner for path in labels):
+    if coarse := sum(path in inner for path in spelled):
         remarks.append(
             f"{coarse} pictures lie beside folders of finer classes: they are labelled with the coarser class."
         )
-    return Found(layout, tree_of(labelled, wishes), remarks, strays)
+    if empty := _empty(root, tops):
+        remarks.append(f"No picture that can be read is in the folders of {classes_text(empty)}: they are no classes.")
+    return Found(root, layout, tree_of(labelled, options), remarks, unlabelled, test_only=test_only)
 
 
-def _name_innermost(
-    layout: dict[str, object], labelled: Sequence[tuple[str, ...]], tree: Taxonomy, remarks: list[str]
-) -> None:
+def _splits(parts: Sequence[Label], remarks: list[str]) -> dict[str, str]:
+    """The folders that are splits, where there is one to train on and another, or one alone."""
+    tops = Counter(path[0] for path in parts if path)
+    own = split_of(tops)
+    classes = {name: any(len(path) > 1 for path in parts if path and path[0] == name) for name in own.values()}
+    for split, name in list(own.items()):
+        if len(own) > 1 and not classes[name] and any(classes.values()):
+            remarks.append(f"Not used: the {tops[name]} pictures in {name} lie in no folder of a class.")
+            del own[split], tops[name]
+    if "train" in own and len(own) > 1:
+        if others := [name for name in tops if name not in own.values()]:
+            remarks.append(f"Not used, for they are no splits: {', '.join(others)}.")
+        return own
+    return own if len(own) == 1 == len(tops) else {}
+
+
+def _name_innermost(layout: dict[str, object], labelled: Sequence[Label], tree: Taxonomy, remarks: list[str]) -> None:
     """Where folders do not nest as the tree does, the innermost one's name is looked for in all of it."""
     if not {path[0] for path in labelled}.isdisjoint(tree.names[: tree.level_sizes[0]]):
         return
@@ -81,14 +110,26 @@ def _name_innermost(
     remarks.append("Folders do not nest as the tree does: the innermost one's name is the class, wherever it stands.")
 
 
-def _refuse_splits_below(root: Path, parts: Sequence[tuple[str, ...]]) -> None:
+def _empty(root: Path, tops: Iterable[str]) -> list[str]:
+    """Folders of classes below which there is no picture."""
+    empty = []
+    for top in [root / name for name in sorted(tops)] or [root]:
+        for where, folders, _ in os.walk(top):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if not folders and Path(where) != top and not pictures_below(Path(where)):
+                empty.append(Path(where).name)
+    return empty
+
+
+def _refuse_splits_below(root: Path, parts: Sequence[Label]) -> None:
     """A root too high up would make classes of train and test."""
-    children: dict[tuple[str, ...], set[str]] = {}
+    children: dict[Label, set[str]] = {}
     for path in parts:
         for depth in range(1, len(path)):
             children.setdefault(path[:depth], set()).add(path[depth])
     for above, names in sorted(children.items()):
-        if {"train", "test"} <= (own := split_of(sorted(names))).keys():
+        own = split_of(sorted(names))
+        if "train" in own and len(own) > 1:
             folder = root.joinpath(*above)
             raise UserError(
                 f"the splits {', '.join(own.values())} lie deeper, in {folder}", hint=f"hierfit data new {folder}"

@@ -1,23 +1,24 @@
-"""What was made out of a folder, before a card is written of it."""
+"""What was made out of a folder or table, before a card is written of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training", "trn", "train_set"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing", "tst", "eval", "test_set"), "test"),
-}
-"""What people call splits, in lower case."""
+Label = tuple[str, ...]
+
+_SPLITS = {"train": "train(?:ing)?|trn", "val": "val(?:id|idation)?|dev", "test": "test(?:ing)?|tst|eval(?:uation)?"}
+_AROUND = r"(?:(?:images?|imgs?)[_ -]?)?(?:{})[_ -]?(?:\d{{4}}|set|data|images?|imgs?|split)?"
+_WORDS = {split: re.compile(_AROUND.format(words)) for split, words in _SPLITS.items()}
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Options:
     """What the user said beforehand; None is to be found out.
 
     Attributes:
@@ -26,7 +27,8 @@ class Wishes:
         label: Columns of the label, coarse to fine.
         split: Column of the split.
         taxonomy: A tree to use; labels are looked up in it.
-        val: Share of the validation split, where splits are drawn.
+        val: Share of the validation split, where one is drawn. Where there are splits but none to validate on, it is
+            drawn only if this is given.
         test: The same of the test split.
         seed: Of that draw.
     """
@@ -36,14 +38,26 @@ class Wishes:
     label: tuple[str, ...] | None = None
     split: str | None = None
     taxonomy: Taxonomy | None = None
-    val: float = 0.1
+    val: float | None = None
     test: float = 0.2
     seed: int = 0
 
     @property
     def draw(self) -> dict[str, object]:
-        """The option of a layout that draws splits."""
-        return {"val": self.val, "test": self.test, "seed": self.seed}
+        """The option of a layout that draws all splits."""
+        return {"val": 0.1 if self.val is None else self.val, "test": self.test, "seed": self.seed}
+
+    def draw_val(self, splits: Iterable[str], remarks: list[str]) -> dict[str, object]:
+        """The option of a layout that draws validation from what is there to train on; empty where none is drawn."""
+        if "val" in splits or "train" not in splits:
+            return {}
+        if self.val:
+            remarks.append(f"There is no split to validate on: {self.val:.0%} of train are drawn for it.")
+            return {"draw": {"val": self.val, "test": 0, "seed": self.seed}}
+        remarks.append(
+            "There is no split to validate on, so that nothing can be selected on one. --val 0.1 draws one from train."
+        )
+        return {}
 
 
 @dataclass(frozen=True)
@@ -51,34 +65,38 @@ class Found:
     """A layout that reads the data, and their tree.
 
     Attributes:
+        root: Where the data lie.
         layout: As it stands in a card.
         taxonomy: The tree of the labels.
         remarks: What was concluded from what, one line each.
-        strays: Pictures that have no label, and where they lie.
+        unlabelled: Pictures that have no label, and why.
+        samples: A table to be written beside the card, header first, where no layout reads the data's own.
+        test_only: Whether there is nothing to train on.
     """
 
+    root: Path
     layout: dict[str, object]
     taxonomy: Taxonomy
     remarks: list[str] = field(default_factory=list)
-    strays: dict[str, str] = field(default_factory=dict)
+    unlabelled: dict[str, str] = field(default_factory=dict)
+    samples: Sequence[Sequence[str]] | None = None
+    test_only: bool = False
 
 
-def tree_of(paths: Sequence[tuple[str, ...]], wishes: Wishes) -> Taxonomy:
+def tree_of(paths: Iterable[Label], options: Options) -> Taxonomy:
     """The tree of label paths; some may be inner nodes of others.
 
     Raises:
-        UserError: The names cannot be names of nodes, or the wished levels are not as many as the tree has.
+        UserError: The names cannot be names of nodes, or the levels given are not as many as the tree has.
     """
-    if (tree := wishes.taxonomy) is not None:
-        return (
-            tree if wishes.levels is None else Taxonomy(tree.names, _named(wishes.levels, tree.num_levels), tree.parent)
-        )
+    if (tree := options.taxonomy) is not None:
+        levels = options.levels
+        return tree if levels is None else Taxonomy(tree.names, _named(levels, tree.num_levels), tree.parent)
     nodes = {path[: depth + 1] for path in paths for depth in range(len(path))}
     inner = {path[:-1] for path in nodes}
     leaves = sorted(nodes - inner)
     depth = max(map(len, leaves), default=0)
-    levels = _level_names(depth) if wishes.levels is None else _named(wishes.levels, depth)
-    return Taxonomy.from_paths(leaves, levels)
+    return Taxonomy.from_paths(leaves, _named(options.levels, depth) if options.levels else _level_names(depth))
 
 
 def _named(levels: tuple[str, ...], depth: int) -> tuple[str, ...]:
@@ -94,11 +112,23 @@ def _level_names(depth: int) -> tuple[str, ...]:
     return {1: ("class",), 2: ("group", "class")}.get(depth, (*(f"level{i + 1}" for i in range(depth - 1)), "class"))
 
 
-def split_of(names: Sequence[str]) -> dict[str, str]:
+def split_word(name: str) -> str | None:
+    """The split that a name means: ``Training``, ``train2017`` and ``images_train`` are ``train``."""
+    text = name.strip().casefold()
+    return next((split for split, words in _WORDS.items() if words.fullmatch(text)), None)
+
+
+def split_in(name: str) -> str | None:
+    """The split that one word of a name means, as in ``instances_train2017``; None where several do."""
+    found = {split for word in re.split(r"[^A-Za-z0-9]+", name) if (split := split_word(word))}
+    return found.pop() if len(found) == 1 else None
+
+
+def split_of(names: Iterable[str]) -> dict[str, str]:
     """Own name of each split: ``{train: Training, …}``; of two for one split, the first counts."""
     found: dict[str, str] = {}
     for name in names:
-        if split := SPLIT_NAMES.get(name.strip().casefold()):
+        if split := split_word(name):
             found.setdefault(split, name)
     return found
 
@@ -109,3 +139,6 @@ def tested(own: dict[str, str], remarks: list[str]) -> dict[str, str]:
         return own
     remarks.append(f"There is no split to test on; {own['val']} serves, so that nothing is left to select on.")
     return {"test" if split == "val" else split: name for split, name in own.items()}
+
+
+TEST_ONLY = "There is only a split to test on: for zero-shot models and data.targets, not to train on."

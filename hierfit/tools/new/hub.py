@@ -7,8 +7,9 @@ from typing import Any
 
 from hierfit.data.layouts.hf_dataset import label_paths, open_hub, parquet_files
 from hierfit.errors import UserError
-from hierfit.tools.new.found import Found, Wishes, split_of, tested, tree_of
-from hierfit.tools.new.table import Columns, label_columns
+from hierfit.tools.new.columns import label_columns
+from hierfit.tools.new.found import Found, Options, split_of, tested, tree_of
+from hierfit.tools.new.records import Columns
 
 
 def is_hub(root: Path) -> bool:
@@ -17,7 +18,7 @@ def is_hub(root: Path) -> bool:
     return saved or bool(parquet_files(root))
 
 
-def from_hub(root: Path, wishes: Wishes) -> Found:
+def from_hub(root: Path, options: Options) -> Found:
     """Find out the columns of picture and label.
 
     Raises:
@@ -26,29 +27,29 @@ def from_hub(root: Path, wishes: Wishes) -> Found:
     remarks: list[str] = []
     parts = open_hub(root)
     first = next(iter(parts.values()))
-    image = wishes.path or next((n for n, kind in first.features.items() if _is_picture(kind)), None)
+    image = options.path or next((n for n, kind in first.features.items() if _is_picture(kind)), None)
     if image is None or image not in first.column_names:
         columns = [f"{name}: {type(kind).__name__}" for name, kind in first.features.items()]
         raise UserError(f"{root}: no column holds pictures", columns, "--path-column names it.")
-    label, dropped = _label(parts, image, wishes)
+    label, unused = _label(parts, image, options)
     remarks += [f"Column {image!r} is the picture.", f"The label is {' > '.join(map(repr, label))}, coarse to fine."]
-    if dropped:
-        remarks.append(f"Columns not used: {', '.join(map(repr, dropped))}.")
+    if unused:
+        remarks.append(f"Columns not used: {', '.join(map(repr, unused))}.")
     layout: dict[str, object] = {"name": "hf_dataset", "image": image, "label": label if len(label) > 1 else label[0]}
     own = split_of(list(parts))
-    if {"train", "test"} <= own.keys() or {"train", "val"} <= own.keys():
+    if "train" in own and len(own) > 1:
         own = tested(own, remarks)
         layout["splits"] = {kind: own[kind] for kind in ("train", "val", "test") if kind in own}
     else:
         own = {"train": own.get("train") or next(iter(parts))}
-        layout |= {"splits": own, "draw": wishes.draw}
+        layout |= {"splits": own, "draw": options.draw}
         remarks.append(
             f"There is but the split {own['train']!r}; splits are drawn in each class, by a hash of the row."
         )
     paths = {path for name in own.values() for path in label_paths(parts[name], tuple(label))}
     if len(label) == 1:
         paths = {tuple(name for cell in path for name in cell.split("/")) for path in paths}
-    return Found(layout, tree_of(sorted(path for path in paths if path), wishes), remarks)
+    return Found(root, layout, tree_of(sorted(path for path in paths if path), options), remarks)
 
 
 def _is_picture(kind: Any) -> bool:
@@ -57,7 +58,7 @@ def _is_picture(kind: Any) -> bool:
     return isinstance(kind, Image)
 
 
-def _label(parts: dict[str, Any], image: str, wishes: Wishes) -> tuple[list[str], list[str]]:
+def _label(parts: dict[str, Any], image: str, options: Options) -> tuple[list[str], list[str]]:
     """The columns of the label; columns of lists are paths of their own and count only when they are named."""
     first = next(iter(parts.values()))
     columns: Columns = {}
@@ -66,4 +67,4 @@ def _label(parts: dict[str, Any], image: str, wishes: Wishes) -> tuple[list[str]
             continue
         paths = [path for part in parts.values() for path in label_paths(part, (name,))]
         columns[name] = ["/".join(path) for path in paths]
-    return label_columns(columns, set(), wishes)
+    return label_columns(columns, options)

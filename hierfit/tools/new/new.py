@@ -5,22 +5,29 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+
+import torch
 
 from hierfit.atomic import whole_file
 from hierfit.data.card import load_card
 from hierfit.data.names import readable, renamed
-from hierfit.data.table import SPLITS
+from hierfit.data.table import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.check.audit import Audit, audit, on_one_path
+from hierfit.taxonomy.readers import read_taxonomy
+from hierfit.taxonomy.table import write as write_table
+from hierfit.tools.check.audit import UNREADABLE, Audit, audit, on_one_path
+from hierfit.tools.new.bundle import from_bundle
 from hierfit.tools.new.folders import from_folders
-from hierfit.tools.new.found import Found, Wishes
+from hierfit.tools.new.found import Found, Options, tree_of
 from hierfit.tools.new.hub import from_hub, is_hub
-from hierfit.tools.new.table import SUFFIXES, from_tables, tables_of
-from hierfit.tools.new.write import card_text
+from hierfit.tools.new.records import TABLES
+from hierfit.tools.new.spelling import classes_text
+from hierfit.tools.new.table import from_tables, tables_of
+from hierfit.tools.new.write import card_text, samples_file
 
 
 @dataclass(frozen=True)
@@ -29,14 +36,12 @@ class Written:
 
     Attributes:
         path: The card.
-        root: What `data.root` must be.
         found: What was concluded.
         audit: What the data are like, with the card as written.
         left_out: Samples it leaves out, and why.
     """
 
     path: Path
-    root: Path
     found: Found
     audit: Audit
     left_out: Mapping[str, str]
@@ -45,21 +50,22 @@ class Written:
 def new_card(
     root: Path,
     out: Path | None,
-    wishes: Wishes,
+    options: Options,
     kind: str | None = None,
     workers: int = 1,
     pictures: bool = True,
     force: bool = False,
 ) -> Written:
-    """Write a data card and its tree.
+    """Write a data card and its tree, and a table of samples where the data's own is not plain.
 
     Pictures that cannot be used are left out; so are the copies of one picture that would stand in two splits or under
-    two labels. Nothing is written unless the card reads the data without a problem.
+    two labels, and classes that have no picture then. Nothing is written unless the card reads the data without a
+    problem.
 
     Args:
-        root: A folder of pictures, or a table of them.
+        root: A folder of pictures, a table of them, or a file of features.
         out: The card; ``<folder>.yaml`` in ``data_cards`` or here if None.
-        wishes: What the user said.
+        options: What the user said.
         kind: What all classes are a kind of, for the prompts.
         workers: Processes that decode pictures.
         pictures: Whether to decode them.
@@ -71,58 +77,105 @@ def new_card(
     root = root.expanduser()
     if not root.exists():
         raise UserError(f"there is no folder {root.absolute()}")
-    path = _place(root, out, force)
-    base, found = _find(root, wishes)
-    templates = _templates(found.taxonomy, kind)
-    names = _names(found.taxonomy)
-    shown = str(base.absolute())
+    path = _place(root, out)
+    found = _find(root, options)
+    files = [path, path.with_suffix(".csv"), *([path.with_name(samples_file(path.stem))] if found.samples else [])]
+    there = [str(file) for file in files if file.exists()]
+    if there and not force:
+        raise UserError(f"{' and '.join(there)} would be overwritten", hint="Name another with --out, or add --force.")
     with tempfile.TemporaryDirectory() as scratch:
-        draft = Path(scratch) / path.name
-        found.taxonomy.to_csv(draft.with_suffix(".csv"))
-        strays = found.strays
-        draft.write_text(card_text(path.stem, shown, found, {}, templates, names, strays), encoding="utf-8")
-        first = audit(load_card(str(draft)), shown, workers, pictures)
-        left_out = strays | _left_out(first)
-        counts = {}
-        if left_out or first.problems:
-            draft.write_text(card_text(path.stem, shown, found, {}, templates, names, left_out), encoding="utf-8")
-            first = _stated(audit(load_card(str(draft)), shown, workers, pictures=False), first)
+        draft = _Draft(Path(scratch) / path.name, found, kind)
+        first = draft.audited({}, found.unlabelled, workers, pictures)
+        left_out = found.unlabelled | _left_out(first)
+        if draft.drop_empty(first, left_out, options) or left_out or first.problems:
+            first = _stated(draft.audited({}, left_out, workers, False), first)
         counts = {name: {"images": x.images, "leaves": x.leaves} for name, x in first.splits.items() if x.images}
-        draft.write_text(card_text(path.stem, shown, found, counts, templates, names, left_out), encoding="utf-8")
-        last = audit(load_card(str(draft)), shown, workers, pictures=False)
+        last = draft.audited(counts, left_out, workers, False)
         if last.problems:
             raise UserError(f"no card can be made of {root} as it is", last.problems, "Mend this, then try again.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        for source, target in ((draft.with_suffix(".csv"), path.with_suffix(".csv")), (draft, path)):
+        for target in reversed(files):
             with whole_file(target) as partial:
-                shutil.copyfile(source, partial)
-    return Written(path, base, found, _stated(last, first), left_out)
+                shutil.copyfile(draft.path.with_name(target.name), partial)
+    return Written(path, draft.found, _stated(last, first), left_out)
 
 
-def _place(root: Path, out: Path | None, force: bool) -> Path:
+@dataclass
+class _Draft:
+    """A card that is not sure yet, in a folder of its own."""
+
+    path: Path
+    found: Found
+    kind: str | None
+
+    def audited(
+        self, counts: Mapping[str, Mapping[str, int]], left_out: Mapping[str, str], workers: int, pictures: bool
+    ) -> Audit:
+        """What the card finds as it is written now."""
+        found, name = self.found, self.path.stem
+        file = self.path.with_suffix(".csv")
+        found.taxonomy.to_csv(file)
+        if found.samples is not None:
+            write_table(self.path.with_name(samples_file(name)), found.samples[0], found.samples[1:])
+        counts = counts or ({"test": {}} if found.test_only else {})
+        root = str(found.root.absolute())
+        templates = _templates(found.taxonomy, self.kind)
+        text = card_text(
+            name, root, found, counts, templates, _names(found.taxonomy), left_out, _is_plain(file, found.taxonomy)
+        )
+        self.path.write_text(text, encoding="utf-8")
+        return audit(load_card(str(self.path)), root, workers, pictures)
+
+    def drop_empty(self, first: Audit, left_out: Mapping[str, str], options: Options) -> bool:
+        """Takes classes without a picture out of the tree that was made of the labels; whether there were any."""
+        tree = load_card(str(self.path)).tree
+        nodes = sorted({node for key, (_, node) in first.places.items() if node >= 0 and key not in left_out})
+        if not nodes or options.taxonomy is not None:
+            return False
+        labels = list(names_of(tree, torch.tensor(nodes)))
+        used = {label[:depth] for label in labels for depth in range(1, len(label) + 1)}
+        empty = [path for path in names_of(tree, tree.leaves) if path not in used]
+        if empty:
+            shown = classes_text([" / ".join(path) for path in empty])
+            remark = f"No picture that can be used is of {shown}: not in the tree."
+            same = max(map(len, labels)) == tree.num_levels
+            kept = tree_of(labels, replace(options, levels=tree.levels if same else None))
+            self.found = replace(self.found, taxonomy=kept, remarks=[*self.found.remarks, remark])
+        return bool(empty)
+
+
+def _is_plain(file: Path, tree: Taxonomy) -> bool:
+    """Whether a file that holds a tree is read as that; names that are numbers may look like another format."""
+    try:
+        return read_taxonomy(file).levels == tree.levels
+    except UserError:
+        return False
+
+
+def _place(root: Path, out: Path | None) -> Path:
     if out is None:
         stem = root.absolute().resolve().stem if root.is_file() else root.absolute().resolve().name
         name = "".join(c if c.isalnum() or c in "_-" else "_" for c in stem).strip("_").casefold() or "my_data"
         out = (Path("data_cards") if Path("data_cards").is_dir() else Path()) / f"{name}.yaml"
     if out.suffix not in (".yaml", ".yml"):
         raise UserError(f"--out {out}: a card is a .yaml file")
-    there = [str(path) for path in (out, out.with_suffix(".csv")) if path.exists()]
-    if there and not force:
-        raise UserError(f"{' and '.join(there)} would be overwritten", hint="Name another with --out, or add --force.")
     return out
 
 
-def _find(root: Path, wishes: Wishes) -> tuple[Path, Found]:
-    """The root of the data, and what was found there: a table before a hub's folder before plain folders."""
+def _find(root: Path, options: Options) -> Found:
+    """What was found: a table before a hub's folder before plain folders."""
     if root.is_file():
-        if root.suffix.lower() not in SUFFIXES:
-            raise UserError(f"{root} is neither a folder nor a table ({', '.join(SUFFIXES)})")
-        return root.parent, from_tables(root.parent, {"": root}, wishes)
+        if root.suffix.lower() == ".safetensors":
+            return from_bundle(root, options)
+        if root.suffix.lower() not in TABLES:
+            kinds = ", ".join(TABLES)
+            raise UserError(f"{root} is neither a folder nor a table ({kinds}) nor a file of features (.safetensors)")
+        return from_tables(root.parent, {"": root}, options)
     if is_hub(root):
-        return root, from_hub(root, wishes)
+        return from_hub(root, options)
     if tables := tables_of(root):
-        return root, from_tables(root, tables, wishes)
-    return root, from_folders(root, wishes)
+        return from_tables(root, tables, options)
+    return from_folders(root, options)
 
 
 def _templates(tree: Taxonomy, kind: str | None) -> dict[str, list[str]]:
@@ -162,7 +215,7 @@ def _families(tree: Taxonomy) -> list[list[int]]:
 
 def _left_out(first: Audit) -> dict[str, str]:
     """Pictures that spoil the data: unreadable, without a label, or copies of another."""
-    out = {key: "cannot be read" for key in first.unreadable}
+    out = dict.fromkeys(first.unreadable, UNREADABLE)
     for group in first.exact:
         keys = [key for key in group if key not in out]
         splits = {key: first.places[key][0] for key in keys}

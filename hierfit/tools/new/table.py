@@ -1,259 +1,332 @@
-"""Tables of pictures: which column is what, found by what stands in it."""
+"""Tables of pictures: which file, which label and which split each row is, and a layout that reads it so."""
 
 from __future__ import annotations
 
-import csv
+import os
 import posixpath
-from collections import Counter
-from collections.abc import Sequence
-from itertools import islice
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hierfit.data.images import EXTENSIONS, is_file, leaves_root
-from hierfit.data.layouts.manifest import read_rows
+from hierfit.data.images import is_file
+from hierfit.data.names import respelled
 from hierfit.data.schema import nearest
 from hierfit.errors import UserError
-from hierfit.tools.new.found import SPLIT_NAMES, Found, Wishes, split_of, tested, tree_of
+from hierfit.taxonomy import Taxonomy
+from hierfit.tools.lines import counted
+from hierfit.tools.new.columns import Labels, labels_of
+from hierfit.tools.new.exports import names_picture
+from hierfit.tools.new.found import TEST_ONLY, Found, Label, Options, split_in, split_of, split_word, tested, tree_of
+from hierfit.tools.new.pictures import Pictures
+from hierfit.tools.new.records import TABLES, Columns, Records, names_pictures, read_records
+from hierfit.tools.new.spelling import is_known, renamings
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
-_LOOKED_AT = 200  # rows, to find out what a column holds
-_DELIMITERS = (",", "\t", ";", "|")
+_FOLDERS = ("annotations", "labels", "metadata")  # below the root, where tables may lie
+_USUAL = ("manifest", "metadata", "labels", "annotations", "data", "index")
+_LOOKED_AT = 500  # rows, to find out which column holds paths
+_IS_SPLIT = re.compile(r"is_?(train|test|val)\w*", re.IGNORECASE)
 
-Columns = dict[str, list[str]]
+
+@dataclass
+class Row:
+    """A picture: its path from the root on, its label, and its split if that is known."""
+
+    path: str
+    label: Label
+    split: str | None
 
 
 def tables_of(root: Path) -> dict[str, Path]:
     """The tables of a folder by split: ``{"": manifest.csv}``, or one a split beside or inside of its folder."""
-    here = sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    splits = {split: path for path in here if (split := SPLIT_NAMES.get(path.stem.casefold()))}
+    here = _tables_in(root)
+    splits = {split: path for path in here if (split := split_word(path.stem))}
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        split, table = SPLIT_NAMES.get(folder.name.casefold()), _metadata(folder)
-        if split and table:
-            splits.setdefault(split, table)
+        if split := split_word(folder.name):
+            inside = sorted(_tables_in(folder), key=lambda path: path.stem not in _USUAL)
+            if table := next((path for path in inside if names_pictures(path)), None):
+                splits.setdefault(split, table)
     if "train" in splits:
         return splits
-    known = [p for p in here if p.stem.casefold() in ("manifest", "metadata", "labels", "annotations", "data", "index")]
-    usable = [path for path in (known or here) if _names_pictures(root, path)]
+    known = [path for path in here if path.stem in _USUAL]
+    usable = [path for path in (known or here) if names_pictures(path)]
+    if not usable:
+        usable = [path for name in _FOLDERS for path in _tables_in(root / name) if names_pictures(path)]
+    parts = {split: path for path in usable if (split := split_in(path.stem))}
+    if "train" in parts and len(parts) == len(usable) > 1:
+        return parts
     if len(usable) > 1:
         raise UserError(
             f"{root} holds several tables that name pictures",
-            [path.name for path in usable],
+            [path.relative_to(root).as_posix() for path in usable],
             "Name one: hierfit data new TABLE.",
         )
     return {"": usable[0]} if usable else {}
 
 
-def from_tables(root: Path, tables: dict[str, Path], wishes: Wishes) -> Found:
+def from_tables(root: Path, tables: Mapping[str, Path], options: Options) -> Found:
     """Read the tables and find out their columns.
 
     Raises:
         UserError: No column holds paths of pictures, or none a label; or a column the user named is not there.
     """
-    remarks: list[str] = []
-    first = next(iter(tables.values()))
-    delimiter, header = _form(first, root)
-    columns = {split: _columns(path, delimiter, header) for split, path in tables.items()}
-    together = {name: [cell for part in columns.values() for cell in part.get(name, ())] for name in _names(columns)}
-    if not together or not any(together.values()):
-        raise UserError(f"{first} has no rows")
-    path, images = _path_column(root, first, next(iter(columns.values())), wishes)
-    layout: dict[str, object] = {"name": "manifest"}
-    split = None
-    if "" in tables:
-        layout["file"] = first.relative_to(root).as_posix()
-        split = _split_column(together, path, wishes)
-        if split is None:
-            layout["draw"] = wishes.draw
-            remarks.append(
-                "No column tells the split; splits are drawn in each class, by a hash of each picture's path."
-            )
-        else:
-            own = tested(split_of(list(dict.fromkeys(together[split]))), remarks)
-            if meaning := {name: kind for kind, name in own.items() if name != kind}:
-                layout["splits"] = meaning
-            remarks.append(f"Column {split!r} is the split.")
-    else:
-        own = tested({kind: p.relative_to(root).as_posix() for kind, p in tables.items()}, remarks)
-        layout["files"] = {kind: own[kind] for kind in ("train", "val", "test") if kind in own}
-    if images != ".":
-        layout["images"] = images
-    if header:
-        layout["columns"] = header
-    layout["path"] = path
-    remarks.append(f"Column {path!r} is the picture.")
-    label, dropped = label_columns(together, {path, split}, wishes)
-    layout["label"] = label if len(label) > 1 else label[0]
-    if split is not None:
-        layout["split"] = split
-    if delimiter != ",":
-        layout["delimiter"] = delimiter
-    remarks.append(f"The label is {' > '.join(map(repr, label))}, coarse to fine.")
-    if dropped:
-        remarks.append(f"Columns not used: {', '.join(map(repr, dropped))}.")
-    if wishes.taxonomy is None and _numbers(together[label[-1]]):
-        remarks.append(
-            "The labels are numbers, which say nothing to a text tower: give them names, below, under `names`."
-        )
-    rows = list(zip(*(together[name] for name in label), strict=True))
-    paths = sorted({labelled for row in rows if (labelled := _path(row))})
-    return Found(layout, tree_of(paths, wishes), remarks)
+    parts = {split: read_records(path) for split, path in tables.items()}
+    first = next(iter(parts.values()))
+    remarks = [remark for part in parts.values() for remark in part.remarks]
+    names = [name for name in first.columns if all(name in part.columns for part in parts.values())]
+    together = {name: [cell for part in parts.values() for cell in part.columns[name]] for name in names}
+    if not any(together.values()):
+        raise UserError(f"{first.path} has no rows")
+    root, column, paths = _paths(root, parts, names, options)
+    remarks.append(f"Column {column!r} is the picture.")
+    own, splits, split_column = _splits(parts, together, column, options, remarks)
+    labels = labels_of(together, {column, *(split_column or ())}, options)
+    remarks += labels.remarks
+    unread = [cell for cell, path in zip(together[column], paths, strict=True) if not path]
+    spelled = renamings((name for label in labels.paths for name in label), options.taxonomy, remarks)
+    read = [respelled(label, spelled) for label in labels.paths]
+    placed = _in_tree(read, options.taxonomy)
+    rows = [Row(*row) for row in zip(paths, placed, splits, strict=True)]
+    kept = _kept(rows, together[column], bool(own), remarks)
+    labelled = sorted({row.label for row in kept})
+    if not labelled:
+        raise UserError(f"{first.path}: no row has both a picture that is there and a label", unread[:5])
+    own, test_only = _used(own, remarks)
+    kept = [row for row in kept if not own or row.split in own.values()]
+    draw = options.draw_val(own, remarks) if own else {"draw": options.draw}
+    if options.levels is None and len(labels.columns) == max(map(len, labelled)) > 1:
+        options = replace(options, levels=tuple(name.rpartition(".")[2] or name for name in labels.columns))
+    tree = tree_of(labelled, options)
+    plain = len(kept) == len(rows) and labels.plain and all(part.plain for part in parts.values())
+    plain &= (placed == read or len(labels.columns) == 1) and (bool(own) or "" in tables)
+    plain &= not (spelled and any("/" in cell for cell in together[labels.columns[0]]) and len(labels.columns) == 1)
+    base = _base(root, tables, together[column], paths)
+    single = split_column is None or len(split_column) == 1
+    if plain and base is not None and single and not _IS_SPLIT.fullmatch((split_column or ("",))[0]):
+        layout = _plain_layout(root, tables, first, column, labels, own, split_column, base)
+        return Found(root, layout | draw | ({"names": spelled} if spelled else {}), tree, remarks, test_only=test_only)
+    meant = {name: split for split, name in own.items()}
+    deep = max((len(row.label) for row in kept), default=1)
+    levels = list(tree.levels) if deep == tree.num_levels > 1 else [f"label{i + 1}" for i in range(deep)]
+    levels = levels if deep > 1 else ["label"]
+    header = ["path", *levels, *(["split"] if own else [])]
+    samples: list[list[str]] = [header]
+    for row in kept:
+        label = row.label
+        samples.append([row.path, *label, *[""] * (deep - len(label)), *([meant[row.split or ""]] if own else [])])
+    remarks.append("Its own table is not plain: what was read of it is in a table beside this card.")
+    layout = {"name": "manifest", "samples": "", "label": levels if deep > 1 else "label", **draw}
+    return Found(root, layout, tree, remarks, samples=samples, test_only=test_only)
 
 
-def _path(cells: Sequence[str]) -> tuple[str, ...]:
-    path = tuple(cells[0].split("/")) if len(cells) == 1 else tuple(cells)
-    while path and not path[-1]:
-        path = path[:-1]
-    return path
+def _tables_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLES and is_file(path))
 
 
-def _metadata(folder: Path) -> Path | None:
-    return next((folder / name for name in ("metadata.jsonl", "metadata.csv") if (folder / name).is_file()), None)
-
-
-def _names_pictures(root: Path, path: Path) -> bool:
-    try:
-        delimiter, header = _form(path, root)
-        columns = _columns(path, delimiter, header, _LOOKED_AT)
-    except UserError:
-        return False
-    return any(any(_is_picture(cell) for cell in cells) for cells in columns.values())
-
-
-def _form(path: Path, root: Path) -> tuple[str, list[str]]:
-    """The delimiter, and names for the columns of a table without a header (else none)."""
-    if path.suffix.lower() in (".jsonl", ".ndjson"):
-        return ",", []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(islice(file, _LOOKED_AT))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}", hint="Save it as UTF-8.") from error
-    delimiter = max(_DELIMITERS, key=lambda sign: _agreement(lines, sign))
-    if delimiter != "\t" and not _agreement(lines, delimiter):
-        raise UserError(f"{path} is no table: its lines have no columns in common", hint="Divide columns by commas.")
-    head = next(csv.reader(lines[:1], delimiter=delimiter), [])
-    if any(_is_picture(cell) for cell in head):  # no header
-        return delimiter, [f"column{i + 1}" for i in range(len(head))]
-    return delimiter, []
-
-
-def _agreement(lines: Sequence[str], delimiter: str) -> float:
-    """Share of lines that have the commonest number of columns, above one; more columns win a tie."""
-    try:
-        widths = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row)
-    except csv.Error:
-        return 0.0
-    width, count = widths.most_common(1)[0] if widths else (1, 0)
-    return 0.0 if width < 2 else count / sum(widths.values()) + width / 1e4
-
-
-def _columns(path: Path, delimiter: str, header: list[str], rows: int | None = None) -> Columns:
-    lines = read_rows(path, delimiter)
-    names = header or next(lines, (0, []))[1]
-    cells = [row for _, row in islice(lines, rows) if len(row) == len(names)]
-    return {name: [row[i] for row in cells] for i, name in enumerate(names)}
-
-
-def _names(columns: dict[str, Columns]) -> list[str]:
-    first = next(iter(columns.values()))
-    return [name for name in first if all(name in part for part in columns.values())]
-
-
-def _is_picture(cell: str) -> bool:
-    return posixpath.splitext(cell)[1].lower() in EXTENSIONS
-
-
-def _path_column(root: Path, table: Path, columns: Columns, wishes: Wishes) -> tuple[str, str | None]:
-    """The column of paths and the folder they start from; None for the table's own."""
-    candidates = (
-        [wishes.path] if wishes.path else [n for n in columns if any(map(_is_picture, columns[n][:_LOOKED_AT]))]
+def _paths(
+    root: Path, parts: Mapping[str, Records], names: Sequence[str], options: Options
+) -> tuple[Path, str, list[str]]:
+    """The folder of the pictures, the column that names them, and the path of each row's, empty where none is there."""
+    if options.path and options.path not in names:
+        raise UserError(f"--path-column: there is no column {options.path!r}{nearest(options.path, names)}")
+    first = next(iter(parts.values()))
+    candidates = [options.path] if options.path else [n for n in names if len(set(first.columns[n])) > 1] or list(names)
+    for home in _homes(root, parts, candidates):
+        pictures = Pictures(home)
+        hits = {name: _hits(pictures, parts, name, _LOOKED_AT) for name in candidates}
+        found = {name: len({path for path in hits[name] if path}) for name in candidates}
+        best = max(candidates, key=lambda name: (found[name], sum(map(names_picture, first.columns[name]))))
+        if found[best]:
+            return home, best, _hits(pictures, parts, best)
+    raise UserError(
+        f"no column of {first.path} holds paths of pictures that are there",
+        [f"the columns are {', '.join(names)}"],
+        f"Paths start from {root} or a folder in it. --path-column names the column.",
     )
-    if wishes.path and wishes.path not in columns:
-        raise UserError(f"--path-column: there is no column {wishes.path!r}{nearest(wishes.path, columns)}")
-    folders = [".", *sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))]
-    best: tuple[int, str, str | None] = (0, "", ".")
-    for name in candidates:
-        cells = [cell for cell in columns[name][:_LOOKED_AT] if cell and not leaves_root(cell)]
-        for folder in folders:
-            hits = sum(is_file(root / folder / cell) for cell in cells)
-            best = max(best, (hits, name, folder), key=lambda found: found[0])
-        if table.parent != root and (hits := sum(is_file(table.parent / cell) for cell in cells)) >= max(best[0], 1):
-            best = (hits, name, None)
-    if not best[0]:
-        raise UserError(
-            f"no column of {table} holds paths of pictures that are there",
-            [f"the columns are {', '.join(columns)}"],
-            f"Paths start from {root} or a folder in it. --path-column names the column.",
-        )
-    return best[1], best[2]
 
 
-def _split_column(columns: Columns, path: str, wishes: Wishes) -> str | None:
-    if wishes.split:
-        if wishes.split not in columns:
-            raise UserError(f"--split-column: there is no column {wishes.split!r}{nearest(wishes.split, columns)}")
-        return wishes.split
+def _hits(pictures: Pictures, parts: Mapping[str, Records], name: str, most: int | None = None) -> list[str]:
+    found: list[str] = []
+    for part in parts.values():
+        near = os.path.relpath(part.path.parent, pictures.root).replace(os.sep, "/")
+        found += pictures.find(part.columns[name][:most], "" if near.startswith(".") else near)
+    return found
+
+
+def _homes(root: Path, parts: Mapping[str, Records], names: Sequence[str]) -> Iterator[Path]:
+    """Folders that may hold the pictures: that of the table, where absolute paths lead, the one above."""
+    yield root
+    absolute = [
+        cell
+        for part in parts.values()
+        for name in names
+        for cell in part.columns[name]
+        if posixpath.isabs(cell) and names_picture(cell) and is_file(Path(cell))
+    ]
+    if absolute:
+        yield Path(os.path.commonpath([os.path.dirname(cell) for cell in absolute]))
+    above = root.resolve().parent
+    if above not in (Path.home(), Path(above.anchor), Path(root.anchor)) and root.name in (*_FOLDERS, "json", "csv"):
+        yield above
+
+
+def _splits(
+    parts: Mapping[str, Records], columns: Columns, path: str, options: Options, remarks: list[str]
+) -> tuple[dict[str, str], list[str | None], tuple[str, ...] | None]:
+    """Own names of the splits, the one of each row, and the columns that say it; nothing where none does."""
+    if "" not in parts:  # a table for each
+        of_files: list[str | None] = [split for split, part in parts.items() for _ in next(iter(part.columns.values()))]
+        return {split: split for split in parts}, of_files, None
+    if (grouped := parts[""].splits) is not None:
+        remarks.append("Splits are those of the file.")
+        return split_of(dict.fromkeys(grouped)), list(grouped), None
+    found = _split_column(columns, path, options)
+    if found is None:
+        remarks.append("No column tells the split; splits are drawn in each class, by a hash of each picture's path.")
+        return {}, [None] * len(columns[path]), None
+    names, cells = found
+    if len(names) == 1:
+        remarks.append(f"Column {names[0]!r} is the split.")
+    else:
+        remarks.append(f"Columns {', '.join(map(repr, names))} are the split.")
+    return split_of(dict.fromkeys(filter(None, cells))), cells, names
+
+
+def _split_column(columns: Columns, path: str, options: Options) -> tuple[tuple[str, ...], list[str | None]] | None:
+    if options.split:
+        if options.split not in columns:
+            raise UserError(f"--split-column: there is no column {options.split!r}{nearest(options.split, columns)}")
+        if unknown := sorted({cell for cell in columns[options.split] if is_known(cell) and not split_word(cell)}):
+            raise UserError(
+                f"--split-column: {options.split!r} holds what is no split: {', '.join(unknown[:5])}",
+                hint="Splits are called train, val and test, or nearly so (training, valid, dev, testing).",
+            )
+        return (options.split,), [cell if is_known(cell) else None for cell in columns[options.split]]
     for name, cells in columns.items():
-        if name != path and len(kinds := set(cells)) > 1 and all(SPLIT_NAMES.get(kind.casefold()) for kind in kinds):
-            return name
+        kinds = {cell for cell in cells if is_known(cell)}
+        if name == path or not kinds:
+            continue
+        if all(map(split_word, kinds)) and (len(kinds) > 1 or split_word(next(iter(kinds))) == "test"):
+            return (name,), [cell if is_known(cell) else None for cell in cells]
+        if (is_split := _IS_SPLIT.fullmatch(name)) and kinds <= {"0", "1", "True", "False", "true", "false"}:
+            own = is_split[1].lower()
+            other = "test" if own == "train" else "train"
+            return (name,), [own if cell in ("1", "True", "true") else other for cell in cells]
+    flags = [name for name in columns if split_word(name) and set(columns[name]) <= {"0", "1", ""}]
+    if len(flags) > 1:
+        rows = zip(*(columns[name] for name in flags), strict=True)
+        return tuple(flags), [next((n for n, c in zip(flags, row, strict=True) if c == "1"), None) for row in rows]
     return None
 
 
-def label_columns(columns: Columns, taken: set[str | None], wishes: Wishes) -> tuple[list[str], list[str]]:
-    """The columns of the label, coarse to fine, and those that are not used.
-
-    The finest is the column with most values of those that repeat themselves; a coarser one follows from the next.
-    """
-    free = {name: cells for name, cells in columns.items() if name not in taken}
-    if wishes.label:
-        if lacking := [f"there is no column {n!r}{nearest(n, columns)}" for n in wishes.label if n not in columns]:
-            raise UserError("--label-columns cannot be used", lacking)
-        return list(wishes.label), [name for name in free if name not in wishes.label]
-    distinct = {name: len(set(cells) - {""}) for name, cells in free.items()}
-    rows = len(next(iter(columns.values())))
-    usable = [
-        n for n, count in distinct.items() if count > 1 and (count <= rows / 2 or _is_label(n)) and not _floats(free[n])
-    ]
-    # Of columns that say the same, the one in words counts; of equal ones, the first.
-    usable.sort(key=lambda name: (-distinct[name], _numbers(free[name]), list(free).index(name)))
-    if not usable:
-        raise UserError(
-            "no column looks like a label: none repeats its values",
-            [f"{name}: {count} values in {rows} rows" for name, count in distinct.items()],
-            "--label-columns names them, coarse to fine.",
-        )
-    chain = [usable[0]]
-    for name in usable[1:]:
-        # A number beside a name says nothing new; where all are numbers, they are all there is.
-        worded = not _numbers(free[name]) or _numbers(free[chain[0]])
-        if distinct[name] < distinct[chain[-1]] and _follows(free[chain[-1]], free[name]) and worded:
-            chain.append(name)
-    chain.reverse()
-    return chain, [name for name in free if name not in chain]
+def _used(own: dict[str, str], remarks: list[str]) -> tuple[dict[str, str], bool]:
+    """The splits with something to test on, and whether there is nothing to train on."""
+    if own.keys() == {"test"}:
+        remarks.append(TEST_ONLY)
+        return own, True
+    if own and "train" not in own:
+        raise UserError(f"there is no split to train on, but {', '.join(own.values())}")
+    if own.keys() == {"train"}:
+        remarks.append("There is but a split to train on; all are drawn of it in each class.")
+        return {}, False
+    return tested(own, remarks), False
 
 
-def _is_label(name: str) -> bool:
-    return name.casefold() in ("label", "class", "species", "category", "name", "class_name", "labels")
+def _in_tree(labels: Sequence[Label], tree: Taxonomy | None) -> list[Label]:
+    """Labels as paths in a given tree: where the columns are no path in it, the finest name alone says the node."""
+    if tree is None:
+        return list(labels)
+    paths = [_path(tree, node) for node in range(tree.num_nodes)]
+    named: dict[str, list[int]] = {}
+    for node, name in enumerate(tree.names):
+        named.setdefault(name, []).append(node)
+    places = {}
+    for name, nodes in named.items():
+        leaves = [node for node in nodes if int(tree.num_children[node]) == 0]
+        if len(found := leaves or nodes) == 1:
+            places[name] = paths[found[0]]
+    whole = set(paths)
+    return [label if not label or label in whole else places.get(label[-1], label) for label in labels]
 
 
-def _follows(fine: Sequence[str], coarse: Sequence[str]) -> bool:
-    """Whether each value of the one column always stands beside the same of the other."""
-    above: dict[str, str] = {}
-    return all(above.setdefault(a, b) == b for a, b in zip(fine, coarse, strict=True) if a)
+def _path(tree: Taxonomy, node: int) -> Label:
+    path: list[str] = []
+    while node >= 0:
+        path.append(tree.names[node])
+        node = int(tree.parent[node])
+    return tuple(reversed(path))
 
 
-def _numbers(cells: Sequence[str]) -> bool:
-    return all(cell.lstrip("-").isdecimal() for cell in cells if cell)
+def _kept(rows: Sequence[Row], cells: Sequence[str], has_splits: bool, remarks: list[str]) -> list[Row]:
+    """Rows with a picture that is there, a label and a split, each picture once; remarks say what is left out."""
+    left_out: dict[str, list[str]] = {}
+    first: dict[str, Row] = {}
+    clashing: set[str] = set()
+    for row, cell in zip(rows, cells, strict=True):
+        if not row.path:
+            left_out.setdefault("of a picture that is not there", []).append(cell)
+        elif not row.label:
+            left_out.setdefault("without a label", []).append(cell)
+        elif has_splits and (row.split is None or not split_word(row.split)):
+            left_out.setdefault("without a split", []).append(cell)
+        elif row.path not in first:
+            first[row.path] = row
+        elif (other := first[row.path]).split == row.split and other.label[: len(row.label)] == row.label:
+            continue  # the same again
+        elif other.split == row.split and row.label[: len(other.label)] == other.label:
+            first[row.path] = row
+        else:
+            left_out.setdefault("of a picture that another row gives another label or split", []).append(cell)
+            clashing.add(row.path)
+    for reason, which in left_out.items():
+        more = ", …" if len(which) > 3 else ""
+        remarks.append(f"Left out: {counted(len(which), 'row')} {reason}: {', '.join(which[:3])}{more}.")
+    return [row for row in first.values() if row.path not in clashing]
 
 
-def _floats(cells: Sequence[str]) -> bool:
-    filled = [cell for cell in cells if cell][:_LOOKED_AT]
-    return bool(filled) and not _numbers(filled) and all(_is_float(cell) for cell in filled)
+def _base(root: Path, tables: Mapping[str, Path], cells: Sequence[str], paths: Sequence[str]) -> str | None:
+    """The folder that all cells start from as they stand; empty for that of each split's own table, None for none."""
+    if not all(path.is_relative_to(root) for path in tables.values()):
+        return None
+    normal = [posixpath.normpath(cell) for cell in cells]
+    if not all(path.endswith(cell) for path, cell in zip(paths, normal, strict=True)):
+        return None
+    folders = {path[: len(path) - len(cell)] for path, cell in zip(paths, normal, strict=True)}
+    if len(folders) == 1:
+        folder = folders.pop()
+        return (folder.rstrip("/") or ".") if folder.endswith("/") or not folder else None
+    if "" in tables or folders != {f"{path.parent.relative_to(root).as_posix()}/" for path in tables.values()}:
+        return None
+    return ""
 
 
-def _is_float(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _plain_layout(
+    root: Path,
+    tables: Mapping[str, Path],
+    first: Records,
+    path: str,
+    labels: Labels,
+    own: Mapping[str, str],
+    split_column: tuple[str, ...] | None,
+    base: str,
+) -> dict[str, object]:
+    """The layout that reads the data's own tables."""
+    layout: dict[str, object] = {"name": "manifest"}
+    if "" in tables:
+        layout["file"] = tables[""].relative_to(root).as_posix()
+    else:
+        layout["files"] = {split: tables[name].relative_to(root).as_posix() for split, name in own.items()}
+    if split_column and (meaning := {name: split for split, name in own.items() if name != split}):
+        layout["splits"] = meaning
+    if base != ".":
+        layout["images"] = base or None
+    if first.header:
+        layout["columns"] = first.header
+    layout |= {"path": path, "label": labels.columns if len(labels.columns) > 1 else labels.columns[0]}
+    if split_column:
+        layout["split"] = split_column[0]
+    if first.delimiter != ",":
+        layout["delimiter"] = first.delimiter
+    return layout

@@ -20,6 +20,7 @@ def card_text(
     templates: Mapping[str, Sequence[str]],
     names: Mapping[str, str],
     leave_out: Mapping[str, str],
+    plain_tree: bool = True,
 ) -> str:
     """YAML of a card that `load_card` reads.
 
@@ -31,26 +32,30 @@ def card_text(
         templates: Prompt templates by level.
         names: Names for people.
         leave_out: Samples not used, and why.
+        plain_tree: Whether the tree's file is read as what it is without more words.
     """
     tree = found.taxonomy
     sizes = ", ".join(f"{_scalar(level)}: {n}" for level, n in zip(tree.levels, tree.level_sizes, strict=True))
+    file = f"{name}.csv"
+    layout = found.layout if found.samples is None else {**found.layout, "samples": samples_file(name)}
     lines = [
-        f"# Written by `hierfit data new` from {root}. Everything here may be changed;",
+        "# Written by `hierfit data new`. Everything here may be changed;",
         "# `hierfit data check` says whether it still fits the data.",
         f"name: {_scalar(name)} # the same as this file's",
         "version: 1 # raise it whenever the data or the tree come to mean something else",
         f"title: {_scalar(name.replace('_', ' '))}",
         'citation: "" # whom to cite',
         'licence: "" # terms of the data',
-        f"obtain: {_scalar(f'the pictures are in {root}')} # shown to who does not have them",
+        'obtain: "" # how to get the data; shown to who does not have them',
+        f"root: {_scalar(root)} # where they lie on this machine; data.root goes before it",
         "",
         "# The tree: a row for each leaf. A node is its whole path, so that equal names in two branches are two nodes.",
-        f"taxonomy: {_scalar(f'{name}.csv')}",
+        f"taxonomy: {_flow(file if plain_tree else {'file': file, 'format': 'paths', 'header': True})}",
         f"levels: {{{sizes}}} # coarse to fine, with their numbers of nodes",
         "",
         *_comment(found.remarks),
         "layout:",
-        *(f"  {key}: {_flow(value)}" for key, value in found.layout.items()),
+        *(f"  {key}: {_flow(value)}" for key, value in layout.items()),
         "",
         *_splits(counts),
         "# What a text tower reads of each node: {name}, {parent} and {path} are filled in; several are averaged.",
@@ -65,6 +70,11 @@ def card_text(
         lines += ["", "# Not used, and why.", "leave_out:"]
         lines += [f"  {_scalar(key)}: {_scalar(why)}" for key, why in leave_out.items()]
     return "\n".join(lines) + "\n"
+
+
+def samples_file(name: str) -> str:
+    """The table of samples beside a card."""
+    return f"{name}_samples.csv"
 
 
 def _splits(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
