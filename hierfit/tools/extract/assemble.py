@@ -19,7 +19,7 @@ from hierfit.data.table import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.extract.job import Job
-from hierfit.tools.extract.sources import Label
+from hierfit.tools.extract.parts import Label
 from hierfit.tools.extract.writer import Planned, write_streaming
 
 _SHOWN = 20

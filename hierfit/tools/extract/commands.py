@@ -48,7 +48,7 @@ def _extract_options(parser: argparse.ArgumentParser) -> None:
 
 def _extract(options: argparse.Namespace) -> None:
     from hierfit.tools.extract.dry_run import dry_run
-    from hierfit.tools.extract.processes import extract, open_job
+    from hierfit.tools.extract.run import extract, open_job
     from hierfit.tools.extract.show import print_extracted, print_facts
 
     if options.images and not options.dry_run:

@@ -10,7 +10,7 @@ from hierfit.data.decode import BATCH, decoded, run_padded
 from hierfit.data.progress import clock, with_progress
 from hierfit.errors import UserError
 from hierfit.tools.extract.job import Job
-from hierfit.tools.extract.open import Source
+from hierfit.tools.extract.sources import Source
 
 _MOST = 32 * BATCH  # pictures
 _ENOUGH = 20.0  # seconds

@@ -1,11 +1,10 @@
-"""The work itself: a folder of parts beside the bundle, filled by any number of processes."""
+"""The work itself: a folder of parts beside the bundle. Each is encoded by one process, in any order."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +17,11 @@ from hierfit.data.decode import BATCH, decoded, run_padded
 from hierfit.data.table import Images
 from hierfit.errors import UserError
 from hierfit.tensors import write_tensors
-from hierfit.tools.extract.sources import Label, Part, Sample
+from hierfit.tools.extract.parts import Label, Part, Sample
 from hierfit.tools.extract.tars import tar_pieces
 
 PLAN = "plan.json"
 _PIECE = 16 * BATCH
-_PATIENCE = 0.2  # seconds between looks
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,7 @@ class Job:
         images: Gives the pictures of parts that are lists; None for tars.
         skip_bad: Pass over pictures that cannot be read, and say which.
         workers: Processes that decode, for each process that encodes.
-        rank: Number of this process.
-        world: Processes in all.
+        device: Number of the GPU, where there are any.
     """
 
     out: Path
@@ -51,8 +48,7 @@ class Job:
     images: Images | None
     skip_bad: bool
     workers: int
-    rank: int = 0
-    world: int = 1
+    device: int = 0
 
     @property
     def folder(self) -> Path:
@@ -62,7 +58,7 @@ class Job:
     @cached_property
     def towers(self) -> Backbone:
         """Loaded once, onto this process's device."""
-        device = f"cuda:{self.rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+        device = f"cuda:{self.device % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
         return Backbone.load(self.backbone).to(device)
 
     def part(self, number: int) -> Path:
@@ -99,33 +95,22 @@ class Job:
             draft.write_text(json.dumps({**facts, "sizes": sizes}), encoding="utf-8")
         return sizes
 
-    def wait_for_plan(self, alive: Callable[[], None]) -> list[int]:
-        """The pictures of each part, once the first process has planned them; none when all is done meanwhile.
+    def sizes(self) -> list[int] | None:
+        """The pictures of each part, once they are planned."""
+        path = self.folder / PLAN
+        return list(json.loads(path.read_text(encoding="utf-8"))["sizes"]) if path.is_file() else None
 
-        ``alive`` raises where the first process is no more.
-        """
-        path, before = self.folder / PLAN, _stamp(self.out)
-        while not path.is_file():
-            if _stamp(self.out) != before:
-                return []
-            alive()
-            time.sleep(_PATIENCE)
-        return list(json.loads(path.read_text(encoding="utf-8"))["sizes"])
+    def missing(self, parts: int) -> list[int]:
+        """Numbers of the parts that are not there yet."""
+        return [number for number in range(parts) if not self.part(number).is_file()]
 
-    def todo(self, parts: int) -> list[int]:
-        """Numbers of this process's parts that are not there yet."""
-        return [number for number in range(self.rank, parts, self.world) if not self.part(number).is_file()]
-
-    def work(self, todo: Sequence[int]) -> Iterator[int]:
-        """Encodes parts; gives the pictures of each batch when it is done.
+    def encode(self, number: int) -> Iterator[int]:
+        """Encodes a part; gives the pictures of each batch when it is done.
 
         Raises:
             UserError: A picture cannot be read, and bad ones are not to be skipped.
         """
-        for number in todo:
-            yield from self._encode(Part.from_json(self._listed(number).read_text(encoding="utf-8")), self.part(number))
-
-    def _encode(self, part: Part, path: Path) -> Iterator[int]:
+        part = Part.from_json(self._listed(number).read_text(encoding="utf-8"))
         # One tensor from the start: small ones that stay between large ones that go would tear up the heap.
         features = torch.empty(part.size, self.towers.embed_dim, dtype=self.dtype)
         rows: dict[Label, int] = {}
@@ -149,7 +134,7 @@ class Job:
                 yield batch.size
         facts = {"split": part.split, "labels": json.dumps(list(rows)), "bad": json.dumps(bad)}
         tensors = {"labels": torch.tensor(labels, dtype=torch.long), "features": features[: len(labels)].clone()}
-        write_tensors(path, tensors, facts)
+        write_tensors(self.part(number), tensors, facts)
 
     def pieces(self, part: Part) -> Iterator[tuple[Sequence[Sample], Images]]:
         """Samples of a part and what gives their pictures; of a tar some at a time."""
@@ -159,12 +144,6 @@ class Job:
             assert self.images is not None
             yield part.samples, self.images
 
-    def wait_for_parts(self, parts: int, alive: Callable[[], None]) -> None:
-        """Until all parts are there; ``alive`` raises where nobody works on them any more."""
-        while not all(self.part(number).is_file() for number in range(parts)):
-            alive()
-            time.sleep(_PATIENCE)
-
     def remove(self) -> None:
         """Takes the parts away; the plan first, so that what is left of a killed removal is no work of anybody."""
         (self.folder / PLAN).unlink()
@@ -172,7 +151,3 @@ class Job:
 
     def _listed(self, number: int) -> Path:
         return self.folder / f"{number:06}.json"
-
-
-def _stamp(path: Path) -> int | None:
-    return path.stat().st_mtime_ns if path.exists() else None

@@ -1,72 +1,77 @@
-"""Where pictures come from: a data card, a folder or a table; in parts that are worked on one by one.
+"""Where pictures come from: a data card, a folder, a table or tars; in parts that are worked on one by one.
 
 Nothing here holds all pictures at once: a folder is walked, one listing in memory; a table is read line by line.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from hierfit.data.images import EXTENSIONS, leaves_root
+from hierfit.backbone import node_texts
+from hierfit.data.card import load_card
+from hierfit.data.images import EXTENSIONS, Files, leaves_root, passed_over, passed_over_text
 from hierfit.data.layouts.manifest import read_csv
-from hierfit.data.table import SPLITS, Table, names_of
+from hierfit.data.names import clean_name
+from hierfit.data.table import SPLITS, Images, Table, names_of, read_table
 from hierfit.errors import UserError
+from hierfit.taxonomy import Taxonomy
+from hierfit.tools.extract.parts import Part, Sample, parts_of
+from hierfit.tools.extract.tars import find_tars, tar_parts
 
-Label = tuple[str, ...]
 
-
-class Sample(NamedTuple):
-    """One picture: its key, and its label from the root of the tree down."""
-
-    key: str
-    label: Label
+def _plain(tree: Taxonomy) -> list[list[str]]:
+    return node_texts(tree, {})
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some pictures of one split: a list of them, or so many of a tar from a place on.
+class Source:
+    """Pictures to encode.
 
     Attributes:
-        split: Theirs.
-        size: How many.
-        samples: The list; empty for a tar.
-        tar: Its path; empty for a list.
-        offset: Of the first one's header in the tar, bytes.
+        parts: As they are found.
+        images: Gives the pictures of parts that are lists; None for tars.
+        tree: A card's; None where it is made of the labels.
+        texts: The prompts of each node of a tree.
+        remark: What of the source is not encoded.
     """
 
-    split: str
-    size: int
-    samples: tuple[Sample, ...] = ()
-    tar: str = ""
-    offset: int = 0
-
-    def to_json(self) -> str:
-        """One line."""
-        return json.dumps(vars(self), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Part:
-        """From that line."""
-        content = json.loads(text)
-        samples = tuple(Sample(key, tuple(label)) for key, label in content.pop("samples"))
-        return cls(**content, samples=samples)
+    parts: Iterator[Part]
+    images: Images | None = None
+    tree: Taxonomy | None = None
+    texts: Callable[[Taxonomy], list[list[str]]] = _plain
+    remark: str = ""
 
 
-def parts_of(samples: Iterator[tuple[str, Sample]], size: int) -> Iterator[Part]:
-    """Samples as parts of at most so many pictures, each of one split."""
-    waiting: dict[str, list[Sample]] = {}
-    for split, sample in samples:
-        group = waiting.setdefault(split, [])
-        group.append(sample)
-        if len(group) == size:
-            yield Part(split, size, tuple(waiting.pop(split)))
-    for split, group in waiting.items():
-        yield Part(split, len(group), tuple(group))
+def open_source(name: str, root: str | None, split: str, outside: bool, size: int) -> Source:
+    """Opens a source; nothing but a card is read yet.
+
+    Args:
+        name: Card, folder, table (``.csv``), tar or folder of tars.
+        root: Where the data of a card lie.
+        split: Of what names none.
+        outside: A table's paths may leave its folder.
+        size: Pictures a part.
+
+    Raises:
+        UserError: There is no such card, or its data are not as it says.
+    """
+    path = Path(name).expanduser()
+    if tars := find_tars(path):
+        return Source(tar_parts(tars, split, size))
+    if path.is_dir():
+        unread = passed_over(path)
+        remark = passed_over_text(unread) if unread else ""
+        return Source(parts_of(folder_samples(path, split), size), Files(path), remark=remark)
+    if path.is_file() and path.suffix == ".csv":
+        return Source(parts_of(table_samples(path, split, outside), size), Files(path.parent))
+    card = load_card(name)
+    table = read_table(card, root)
+    if table.images is None:
+        raise UserError(f"card {card.name!r} holds features already", hint=f"See `hierfit features export {name}`.")
+    return Source(parts_of(card_samples(table), size), table.images, table.taxonomy, card.texts)
 
 
 def folder_samples(root: Path, split: str) -> Iterator[tuple[str, Sample]]:
@@ -74,8 +79,8 @@ def folder_samples(root: Path, split: str) -> Iterator[tuple[str, Sample]]:
     found = [name for name in SPLITS if (root / name).is_dir()]
     for name, top in [(name, f"{name}/") for name in found] or [(split, "")]:
         for path in _walk(root, top):
-            label = tuple(path[len(top) :].split("/")[:-1])
-            yield name, Sample(path, label or ((root / top).resolve().name,))
+            label = tuple(map(clean_name, path[len(top) :].split("/")[:-1]))
+            yield name, Sample(path, label or (clean_name((root / top).resolve().name),))
 
 
 def table_samples(table: Path, split: str, outside: bool) -> Iterator[tuple[str, Sample]]:
@@ -100,7 +105,7 @@ def table_samples(table: Path, split: str, outside: bool) -> Iterator[tuple[str,
         name = row.get("split") or split
         if name not in SPLITS:
             raise UserError(f"{table}:{line}: unknown split {name!r}")
-        yield name, Sample(row["path"], tuple(part for part in row["label"].split("/") if part))
+        yield name, Sample(row["path"], tuple(map(clean_name, filter(None, row["label"].split("/")))))
 
 
 def card_samples(table: Table) -> Iterator[tuple[str, Sample]]:

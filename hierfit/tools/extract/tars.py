@@ -20,7 +20,7 @@ from PIL import Image
 
 from hierfit.data.images import EXTENSIONS, decode
 from hierfit.errors import UserError
-from hierfit.tools.extract.sources import Label, Part, Sample
+from hierfit.tools.extract.parts import Label, Part, Sample
 
 _IN_NAME = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
 _ENOUGH = 64 * 2**20  # bytes of pictures in memory at once

@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from hierfit.cli import main
 from hierfit.data.bundle import read_bundle
 from hierfit.tools.extract.job import Job
-from hierfit.tools.extract.sources import Part
 from hierfit.tools.extract.tars import read_tar
 from hierfit.tools.extract.writer import Planned, write_streaming
 
@@ -86,18 +85,19 @@ def test_a_killed_extraction_goes_on(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     extract(folder, tmp_path / "whole.safetensors", "--bad", "skip")
-    encode, done = Job._encode, []
+    encode, done = Job.encode, []
 
-    def dies_in_the_third(job: Job, part: Part, path: Path) -> Iterator[int]:
-        yield from encode(job, part, path.with_suffix(".half") if len(done) == 2 else path)
+    def dies_in_the_third(job: Job, number: int) -> Iterator[int]:
         if len(done) == 2:
+            yield next(encode(job, number))
             raise KeyboardInterrupt
+        yield from encode(job, number)
         done.append(1)
 
-    monkeypatch.setattr(Job, "_encode", dies_in_the_third)
+    monkeypatch.setattr(Job, "encode", dies_in_the_third)
     with pytest.raises(SystemExit):
         extract(folder, tmp_path / "killed.safetensors", "--bad", "skip")
-    monkeypatch.setattr(Job, "_encode", encode)
+    monkeypatch.setattr(Job, "encode", encode)
     assert not (tmp_path / "killed.safetensors").exists()
     capsys.readouterr()
     extract(folder, tmp_path / "killed.safetensors", "--bad", "skip")

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from hierfit.cli import main
 from hierfit.data.bundle import read_bundle
-from hierfit.tools.extract import assemble, job
-from hierfit.tools.extract.sources import Part, Sample
+from hierfit.tools.extract import assemble, job, run
+from hierfit.tools.extract.parts import Part, Sample
 from tests.unit.data.conftest import FakeTowers, WriteCard
 
 PART = 32
@@ -93,11 +93,11 @@ def test_features_of_a_part_are_one_piece_of_memory(
     pictures: Callable[[str, int], Path], tmp_path: Path, fake_backbone: FakeTowers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Small tensors that outlive their batch tear up the heap: 20 KB a picture were lost that way."""
-    run, made, most = job.run_padded, list[weakref.ref[Tensor]](), 0
+    encode, made, most = job.run_padded, list[weakref.ref[Tensor]](), 0
 
     def watched(tower: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
         nonlocal made, most
-        features = run(tower, pixels)
+        features = encode(tower, pixels)
         made = [ref for ref in made if ref() is not None] + [weakref.ref(features)]
         most = max(most, len(made))
         return features
@@ -164,7 +164,7 @@ def test_parts_of_another_extraction_are_not_taken_up(
 ) -> None:
     out = tmp_path / "out.safetensors"
     with monkeypatch.context() as patched:
-        patched.setattr(job.Job, "wait_for_parts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(run, "assemble", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(SystemExit):
             extract(root, out)
     monkeypatch.setattr(fake_backbone, "fingerprint", "a" * 64)  # other weights of the same name
