@@ -46,9 +46,10 @@ class HierarchicalDataModule(LightningDataModule):
         novel: Classes held back from training and validation, to be met in the test: `halves` of all leaves by
             name, half of the `siblings` in each family, or whole `subtrees`. null holds none back.
         tree: What the method is told of the classes' order: the `true` tree, or one over the same leaves in its place,
-            to see whether the true one helps. `shuffled`: the same shape with leaves at random places of their level,
-            by `seed`. `flat`: no tree. `truncated`: without the levels between the coarsest and the leaves.
-            `induced`: grown from the leaves' text. Draw, classes held back, and the leaves' text stay the same.
+            to see whether the true one helps. `shuffled`: the true tree, but what the method shares along it (its
+            residuals, HiSCE's siblings) is shared among strangers, drawn by `seed`; labels and scoring stay. `flat`: no
+            tree. `truncated`: without the levels between the coarsest and the leaves. `induced`: grown from the leaves'
+            text. Draw, classes held back, and the leaves' text stay the same.
         train_level: Finest level whose labels training and validation are told; the test is as fine as ever. The draw
             stays K images a leaf. null, or the finest level, tells all.
         targets: Other data sets to test on once the training is done: for each card its root, null where it draws its

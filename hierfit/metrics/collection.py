@@ -34,7 +34,7 @@ __all__ = [
 
 
 def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "") -> MetricCollection:
-    """All path metrics, each a scalar under its own name, from five counts a batch.
+    """All path metrics, each a scalar under its own name, from four counts a batch.
 
     Call ``update(predicted [B, L], target [B, L])`` for each batch and ``compute()`` at the end of the epoch;
     ``forward`` works too but counts once for every metric.
@@ -83,16 +83,14 @@ def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "") -> MetricCollection:
     overlap: dict[str, Metric] = {
         "tree_distance": TreeDistance(taxonomy),
         "mistake_severity": MistakeSeverity(taxonomy),
-    }
-    sets: dict[str, Metric] = {
         "hierarchical_precision": HierarchicalPrecision(taxonomy),
         "hierarchical_recall": HierarchicalRecall(taxonomy),
         "hierarchical_f1": HierarchicalF1(taxonomy),
     }
     whole = {"fpa": FullPathAccuracy(taxonomy), "tice": TreeInconsistency(taxonomy)}
     return MetricCollection(
-        {**whole, **nodes, **overlap, **sets},
+        {**whole, **nodes, **overlap},
         prefix=prefix,
         # Stated, not found by comparing values: no rank and no unlucky first batch can group otherwise.
-        compute_groups=[["fpa"], ["tice"], list(nodes), list(overlap), list(sets)],
+        compute_groups=[["fpa"], ["tice"], list(nodes), list(overlap)],
     )

@@ -31,6 +31,13 @@ def _keys(value: object, place: Place, problems: list[str]) -> Keys:
     return _groups_of_keys({"": value}, place, problems)[""]
 
 
+def _as_written(value: object, place: Place, problems: list[str]) -> Keys | None:
+    if not isinstance(value, Mapping):
+        problems.append(f"{place}: expected keys and values, got {value!r}")
+        return None
+    return value
+
+
 @dataclass(frozen=True)
 class GridFile:
     """A grid as written in its file; every attribute but `source` is a key of that file.
@@ -47,6 +54,7 @@ class GridFile:
         set: Keys for every run.
         control: The row to which paired differences are taken.
         columns: Of the table, see ``hierfit.report.columns``.
+        expected: For ``hierfit reproduce`` alone, see `hierfit.protocols.grid_expected`.
     """
 
     source: Place = field(repr=False)
@@ -59,6 +67,7 @@ class GridFile:
     set: Keys = field(default_factory=dict, metadata={"parse": _keys})
     control: str | None = None
     columns: str = "default"
+    expected: Keys | None = field(default=None, metadata={"parse": _as_written}, repr=False)
 
     def __post_init__(self) -> None:
         problems = []
