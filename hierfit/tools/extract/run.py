@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from hierfit.backbone.aliases import TINY_NOTE
 from hierfit.data.encode import available_cores
 from hierfit.data.progress import with_lines, with_progress
 from hierfit.errors import UserError
@@ -73,8 +74,9 @@ def _lead(job: Job, source: Source, world: int, devices: int) -> Summary:
     there = len(sizes) - len(missing)
     done = f"; {there} of {len(sizes)} parts are there already" if there else ""
     print(f"{sum(sizes):,} pictures to encode with {job.backbone}{done}", flush=True)
-    if source.remark:
-        print(source.remark, file=sys.stderr)
+    for remark in (source.remark, TINY_NOTE if job.backbone == "tiny" and not source.drawn else ""):
+        if remark:
+            print(remark, file=sys.stderr)
     own = [number for number in missing if number % world == 0]
     total = sum(sizes[number] for number in own)
     batches = _over_processes(job, own, sizes, devices) if devices > 1 else _here(job, own)

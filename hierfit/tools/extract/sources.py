@@ -13,6 +13,7 @@ from pathlib import Path
 from hierfit.backbone import node_texts
 from hierfit.data.card import load_card
 from hierfit.data.images import EXTENSIONS, Files, leaves_root, passed_over, passed_over_text
+from hierfit.data.layouts.fieldguide import Fieldguide
 from hierfit.data.layouts.manifest import read_csv
 from hierfit.data.names import clean_name
 from hierfit.data.table import SPLITS, Images, Table, names_of, read_table
@@ -36,6 +37,7 @@ class Source:
         tree: A card's; None where it is made of the labels.
         texts: The prompts of each node of a tree.
         remark: What of the source is not encoded.
+        drawn: Whether the bundled towers know such pictures.
     """
 
     parts: Iterator[Part]
@@ -43,6 +45,7 @@ class Source:
     tree: Taxonomy | None = None
     texts: Callable[[Taxonomy], list[list[str]]] = _plain
     remark: str = ""
+    drawn: bool = False
 
 
 def open_source(name: str, root: str | None, split: str, outside: bool, size: int) -> Source:
@@ -71,7 +74,8 @@ def open_source(name: str, root: str | None, split: str, outside: bool, size: in
     table = read_table(card, root)
     if table.images is None:
         raise UserError(f"card {card.name!r} holds features already", hint=f"See `hierfit features export {name}`.")
-    return Source(parts_of(card_samples(table), size), table.images, table.taxonomy, card.texts)
+    drawn = isinstance(card.layout, Fieldguide)
+    return Source(parts_of(card_samples(table), size), table.images, table.taxonomy, card.texts, drawn=drawn)
 
 
 def folder_samples(root: Path, split: str) -> Iterator[tuple[str, Sample]]:

@@ -9,6 +9,7 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
+from hierfit.backbone.aliases import REAL, TINY_NOTE
 from hierfit.data.card import card_folders
 from hierfit.tools.check.audit import UNREADABLE
 from hierfit.tools.check.report import print_audit
@@ -17,7 +18,6 @@ from hierfit.tools.new.new import Written
 from hierfit.tools.new.write import samples_file
 
 _SHOTS = 16  # of the experiment named below
-_TOWER = "openai/clip-vit-base-patch32"
 
 
 def print_written(written: Written, console: Console | None = None) -> None:
@@ -40,7 +40,7 @@ def print_written(written: Written, console: Console | None = None) -> None:
     for command in _next(written):
         console.print(Text(f"  {command}"), soft_wrap=True)
     if found.layout["name"] != "feature_bundle":
-        print_hanging(console, f"`tiny`, the default backbone, knows drawn butterflies only; {_TOWER} is downloaded.")
+        print_hanging(console, TINY_NOTE)
 
 
 def _reason(key: str, why: str) -> str:
@@ -51,7 +51,7 @@ def _reason(key: str, why: str) -> str:
 def _next(written: Written) -> list[str]:
     known = written.path.parent.resolve() in [folder.resolve() for folder in card_folders()]
     card = shlex.quote(written.path.stem if known else str(written.path))
-    tower = "" if written.found.layout["name"] == "feature_bundle" else f" --data.backbone {_TOWER}"
+    tower = "" if written.found.layout["name"] == "feature_bundle" else f" --data.backbone {REAL}"
     if written.found.test_only:
         train = f"--data.card SOURCE --data.targets '{{{card}: null}}'"
         return [f"hierfit data check {card}", f'make train EXP=lathadapter_cross_dataset ARGS="{train}{tower}"']

@@ -82,7 +82,13 @@ def from_tables(root: Path, tables: Mapping[str, Path], options: Options) -> Fou
     own, splits, split_column = _splits(parts, together, column, options, remarks)
     labels = labels_of(together, {column, *(split_column or ())}, options)
     remarks += labels.remarks
-    unread = [cell for cell, path in zip(together[column], paths, strict=True) if not path]
+    missing = [cell for cell, path in zip(together[column], paths, strict=True) if not path]
+    if len(missing) > len(paths) / 2:
+        raise UserError(
+            f"{first.path}: of {len(paths)} pictures in the column {column!r} {len(missing)} are not there",
+            missing[:5],
+            f"Paths are looked for below {root}.",
+        )
     spelled = renamings((name for label in labels.paths for name in label), options.taxonomy, remarks)
     read = [respelled(label, spelled) for label in labels.paths]
     placed = _in_tree(read, options.taxonomy)
@@ -90,7 +96,7 @@ def from_tables(root: Path, tables: Mapping[str, Path], options: Options) -> Fou
     kept = _kept(rows, together[column], bool(own), remarks)
     labelled = sorted({row.label for row in kept})
     if not labelled:
-        raise UserError(f"{first.path}: no row has both a picture that is there and a label", unread[:5])
+        raise UserError(f"{first.path}: no row has both a picture that is there and a label", missing[:5])
     own, test_only = _used(own, remarks)
     kept = [row for row in kept if not own or row.split in own.values()]
     draw = options.draw_val(own, remarks) if own else {"draw": options.draw}
