@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from hierfit.data.schema import nearest
 from hierfit.errors import UserError
-from hierfit.tools.new.exports import JOIN
+from hierfit.tools.new.exports import JOIN, list_cell
 from hierfit.tools.new.found import Label, Options
 from hierfit.tools.new.records import Columns
 from hierfit.tools.new.spelling import is_known, not_known
@@ -52,7 +52,7 @@ def labels_of(columns: Columns, taken: Iterable[str | None], options: Options) -
         UserError: No column looks like a label; or one that the user named is not there.
     """
     remarks: list[str] = []
-    free = {name: _whole_numbers(cells) for name, cells in columns.items() if name not in set(taken)}
+    free = {name: _lists(_whole_numbers(cells)) for name, cells in columns.items() if name not in set(taken)}
     flags = [] if options.label else _one_hot(free)
     if flags:
         free = {name: cells for name, cells in free.items() if name not in flags}
@@ -209,6 +209,14 @@ def _whole_numbers(cells: list[str]) -> list[str]:
     if not any(map(_FLOAT.fullmatch, filled)) or not all(_FLOAT.fullmatch(c) or _INT.fullmatch(c) for c in filled):
         return cells
     return [cell.partition(".")[0] if _FLOAT.fullmatch(cell) else cell for cell in cells]
+
+
+def _lists(cells: list[str]) -> list[str]:
+    """Cells that are lists written as text (``["bird", "gull"]``, ``['gull']``, ``{"choices": ["gull"]}``) as paths."""
+    filled = [cell for cell in cells if is_known(cell)]
+    if not filled or not all(cell[0] + cell[-1] in ("[]", "{}") for cell in filled):
+        return cells
+    return [list_cell(cell) if is_known(cell) else "" for cell in cells]
 
 
 def _follows(fine: Sequence[str], coarse: Sequence[str]) -> bool:

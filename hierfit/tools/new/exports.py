@@ -5,6 +5,8 @@ COCO (and Roboflow, iNaturalist, LVIS), Label Studio, CoOp, lists of records wra
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -110,6 +112,19 @@ def _cell(value: Any) -> str:
         inner = value[0] if len(value) == 1 and isinstance(value[0], list) else value
         return "" if any(isinstance(entry, list | dict) for entry in inner) else JOIN.join(map(_cell, inner))
     return str(value).strip()
+
+
+def list_cell(text: str) -> str:
+    """A list or mapping in JSON or Python's form as the path of names that it holds; other text as it is."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            value = read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(value, dict):
+            value = next(iter(value.values())) if len(value) == 1 else None
+        return _cell(value) if isinstance(value, list) else text
+    return text
 
 
 def _coco(document: Mapping[str, Any]) -> Export:

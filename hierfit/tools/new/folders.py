@@ -12,8 +12,11 @@ from hierfit.data.layouts.image_folder import pictures_below
 from hierfit.data.names import respelled
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.new.found import TEST_ONLY, Found, Label, Options, split_of, tested, tree_of
-from hierfit.tools.new.spelling import classes_text, not_known, renamings
+from hierfit.tools.new.found import TEST_ONLY, Found, Label, Options, split_of, split_word, tested, tree_of
+from hierfit.tools.new.spelling import classes_text, is_known, not_known, renamings
+
+_PLAIN = frozenset(("image", "images", "img", "imgs", "pictures", "photos", "data", "dataset", "raw", "files"))
+"""Folders that are no class."""
 
 
 def from_folders(root: Path, options: Options) -> Found:
@@ -48,15 +51,17 @@ def from_folders(root: Path, options: Options) -> Found:
         layout |= options.draw_val(own, remarks)
         remarks += [TEST_ONLY] if test_only else []
         tops = set(own.values())
+        above = 1
     else:
-        tops = set(own.values())
-        layout |= {"folders": {"all": next(iter(tops))}} if tops else {}
+        inside = (*own.values(),) or _wrapped(root, parts)
+        tops, above = set(inside[:1]), len(inside)
+        layout |= {"folders": {"all": "/".join(inside)}} if inside else {}
         layout["draw"] = options.draw
         remarks.append(
             "There are no folders of splits; they are drawn in each class, by a hash of each picture's path."
         )
     used = [not tops or (bool(path) and path[0] in tops) for path in parts]
-    labels = [path[bool(tops) :] for path, use in zip(parts, used, strict=True) if use]
+    labels = [path[above:] for path, use in zip(parts, used, strict=True) if use]
     keys = [path.relative_to(root).as_posix() for path, use in zip(pictures, used, strict=True) if use]
     unlabelled = {key: "in no folder of a class" for key, label in zip(keys, labels, strict=True) if not label}
     # A folder on top is a class whatever it is called; below one, "unknown" says that no more is known.
@@ -90,7 +95,7 @@ def _splits(parts: Sequence[Label], remarks: list[str]) -> dict[str, str]:
     """The folders that are splits, where there is one to train on and another, or one alone."""
     tops = Counter(path[0] for path in parts if path)
     own = split_of(tops)
-    classes = {name: any(len(path) > 1 for path in parts if path and path[0] == name) for name in own.values()}
+    classes = {name: _has_classes([path[1:] for path in parts if path[:1] == (name,)]) for name in own.values()}
     for split, name in list(own.items()):
         if len(own) > 1 and not classes[name] and any(classes.values()):
             remarks.append(f"Not used: the {tops[name]} pictures in {name} lie in no folder of a class.")
@@ -100,6 +105,27 @@ def _splits(parts: Sequence[Label], remarks: list[str]) -> dict[str, str]:
             remarks.append(f"Not used, for they are no splits: {', '.join(others)}.")
         return own
     return own if len(own) == 1 == len(tops) else {}
+
+
+def _has_classes(labels: Sequence[Label]) -> bool:
+    """Whether pictures lie in folders of classes, and not in one that says nothing (``test/test``, ``test/unknown``)."""
+    found = {label for label in labels if label}
+    only = next(iter(found)) if len(found) == 1 else ()
+    return bool(found) and not (
+        len(only) == 1 and (split_word(only[0]) or only[0].casefold() in _PLAIN or not is_known(only[0]))
+    )
+
+
+def _wrapped(root: Path, parts: Sequence[Label]) -> Label:
+    """Folders that hold all the others and say nothing: ``data/images``, or one named like the root."""
+    inside: Label = ()
+    while True:
+        names = {path[len(inside)] if len(path) > len(inside) else "" for path in parts}
+        name = names.pop() if len(names) == 1 else ""
+        deeper = name and any(len(path) > len(inside) + 1 for path in parts)
+        if not deeper or not (name.casefold() in _PLAIN or name == root.name):
+            return inside
+        inside = (*inside, name)
 
 
 def _name_innermost(layout: dict[str, object], labelled: Sequence[Label], tree: Taxonomy, remarks: list[str]) -> None:

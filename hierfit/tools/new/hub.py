@@ -40,6 +40,7 @@ def from_hub(root: Path, options: Options) -> Found:
     if "train" in own and len(own) > 1:
         own = tested(own, remarks)
         layout["splits"] = {kind: own[kind] for kind in ("train", "val", "test") if kind in own}
+        layout |= options.draw_val(own, remarks)
     else:
         own = {"train": own.get("train") or next(iter(parts))}
         layout |= {"splits": own, "draw": options.draw}

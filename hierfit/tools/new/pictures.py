@@ -39,7 +39,7 @@ class Pictures:
             self.paths.add(path)
             parts = _parts(path)
             bare = (*parts[:-1], _stem(parts[-1]))
-            for form in {parts, bare}:
+            for form in dict.fromkeys((parts, bare, (*bare[:-1], _without_zeros(bare[-1])))):
                 if form not in self._path:
                     self._path[form] = path
                     self._named.setdefault(form[-1], []).append(form)
@@ -114,6 +114,8 @@ def _forms(parts: Parts) -> Iterator[Parts]:
     yield parts
     if names_picture(parts[-1]):
         yield (*parts[:-1], _stem(parts[-1]))
+    if (name := _without_zeros(_stem(parts[-1]))) != parts[-1]:
+        yield (*parts[:-1], name)
     if (name := _UPLOADED.sub("", parts[-1])) != parts[-1]:
         yield (name,)
 
@@ -130,6 +132,11 @@ def _parts(path: str) -> Parts:
 
 def _stem(name: str) -> str:
     return os.path.splitext(name)[0] if names_picture(name) else name
+
+
+def _without_zeros(stem: str) -> str:
+    """``7`` of ``007``, which a spreadsheet takes for a number."""
+    return stem.lstrip("0") or "0" if stem.isdecimal() else stem
 
 
 def _ending(path: str) -> str:

@@ -95,6 +95,17 @@ def test_a_test_without_labels_is_no_split_to_test_on(pics: Callable[..., Path],
     assert any("4 pictures in test lie in no folder of a class" in line for line in written.found.remarks)
 
 
+def test_folders_that_say_nothing_are_no_level(pics: Callable[..., Path], tmp_path: Path) -> None:
+    root = pics(*many("data/images/fish/{}.png", 5), *many("data/images/newt/{}.png", 5))
+    _, card, table = made(root, tmp_path)
+    assert list(card.levels.values()) == [2]
+    assert set(labels(table).values()) == {"fish", "newt"}
+    pics(*(f"split/{s}/{c}/{i}.png" for s in ("train", "val") for c in ("fish", "newt") for i in range(3)))
+    pics(*many("split/test/test/{}.png", 3))
+    _, card, table = made(root / "split", tmp_path)
+    assert sizes(table) == {"train": 6, "test": 6}
+
+
 def test_a_set_with_test_only_is_a_target(pics: Callable[..., Path], tmp_path: Path) -> None:
     root = pics(*many("test/fish/{}.png", 3), *many("test/newt/{}.png", 3))
     written, card, table = made(root, tmp_path)
@@ -250,6 +261,14 @@ def test_a_whole_path_in_a_cell(sign: str, pics: Callable[..., Path], tmp_path: 
     assert labels(table)["im/0.png"] == "bird/gull/kittiwake"
 
 
+@pytest.mark.parametrize("form", ['["{}", "{}"]', "['{}', '{}']", '{{"taxonomy": [["{}", "{}"]]}}'])
+def test_a_list_in_a_cell_is_a_path(form: str, pics: Callable[..., Path], tmp_path: Path) -> None:
+    names = many("im/{}.png", 12)
+    paths = [form.format("bird", "gull"), form.format("bird", "auk"), form.format("fish", "ray")]
+    text = "image;taxon;id\n" + "\n".join(f"{name};{paths[i % 3]};{i}" for i, name in enumerate(names))
+    assert labels(made(table_of(pics(*names), text), tmp_path)[2])["im/1.png"] == "bird/auk"
+
+
 def test_several_labels_in_a_cell_are_refused(pics: Callable[..., Path], tmp_path: Path) -> None:
     names = many("im/{}.png", 12)
     cells = ["cat|dog", "dog|cat", "cat|bird"]
@@ -273,6 +292,7 @@ def test_whole_numbers_that_pandas_wrote_as_floats(pics: Callable[..., Path], tm
 CELLS: Mapping[str, Callable[[str, Path], str]] = {
     "no ending": lambda path, _: Path(path).stem,
     "another ending": lambda path, _: path.replace(".png", ".JPG"),
+    "a number": lambda path, _: str(int(Path(path).stem)),
     "another case": lambda path, _: path.upper(),
     "absolute": lambda path, root: str(root / path),
     "from elsewhere": lambda path, _: f"/home/someone/archive/{path}",
@@ -284,7 +304,8 @@ CELLS: Mapping[str, Callable[[str, Path], str]] = {
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_paths_in_other_forms(kind: str, pics: Callable[..., Path], tmp_path: Path) -> None:
-    names = [f"im/sub/{'ab'[i % 2]} {i}.png" for i in range(12)]
+    number = kind == "a number"  # which a spreadsheet made of 003
+    names = [f"im/sub/{i:03}.png" if number else f"im/sub/{'ab'[i % 2]} {i}.png" for i in range(12)]
     root = pics(*names)
     text = "picture,label\n" + "\n".join(f"{CELLS[kind](name, root)},{'ab'[i % 2]}" for i, name in enumerate(names))
     _, _, table = made(table_of(root, text), tmp_path)
