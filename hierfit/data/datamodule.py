@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal, get_args
 
 import torch
@@ -25,6 +26,10 @@ from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError
 
 Augment = Literal["none", "crop", "crop_flip"]
+
+
+_print_once = cache(print)
+"""A run's controls read the same data in the same process: what is to be known of them is said once."""
 
 
 class HierarchicalDataModule(LightningDataModule):
@@ -141,7 +146,6 @@ class HierarchicalDataModule(LightningDataModule):
         self.cache_dir = cache_dir
         self._prepared: Prepared | None = None
         self._targets: tuple[Target, ...] | None = None
-        self._warned = False
 
     def prepare_data(self) -> None:
         """Encodes what is not in the cache yet."""
@@ -153,11 +157,10 @@ class HierarchicalDataModule(LightningDataModule):
         # Now, not after training: who waited for that should not learn then that a target's root is wrong.
         _ = self.targets
         first = self.trainer is not None and self.trainer.is_global_zero
-        if first and not self._warned and self.backbone == "tiny" and not self._is_drawn:
-            print(TINY_NOTE)
-            self._warned = True
+        if first and self.backbone == "tiny" and not self._is_drawn:
+            _print_once(TINY_NOTE)
         if stage == "fit" and first and (left_out := self._prepare().coarse_left_out):
-            print(
+            _print_once(
                 f"data.shots draws images of leaves: {left_out} that are labelled to an inner node only are left out. "
                 "--data.coarse_shots=null takes them too, a number so many of each node."
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hierfit.data.table import Split
+from hierfit.data.table import SPLITS, Split
 from hierfit.errors import UserError
 
 
@@ -44,7 +44,9 @@ class Draw:
         """Splits of which the one of a name is divided; the others stay."""
         if name not in splits:
             return dict(splits)
-        return {**{n: s for n, s in splits.items() if n != name}, **self.splits(splits[name].keys, splits[name].nodes)}
+        drawn = self.splits(splits[name].keys, splits[name].nodes)
+        found = {**{n: split for n, split in splits.items() if n != name}, **drawn}
+        return {n: found[n] for n in sorted(found, key=lambda n: SPLITS.index(n) if n in SPLITS else 0)}
 
     def splits(self, keys: Sequence[str], nodes: torch.Tensor) -> dict[str, Split]:
         """Divide samples among `train`, `val` and `test`.

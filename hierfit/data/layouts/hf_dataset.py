@@ -37,8 +37,8 @@ class HfDataset:
         image: Column of the picture.
         label: Column of the label, or the columns of its path, coarse to fine. Class numbers are read as their names.
         splits: What the data set calls each split.
-        draw: Shares of validation and test, for a data set of one split, which is the one for ``train``. A share 0 of test
-            means that there is one, and validation is drawn from `train`.
+        draw: Shares of validation and test, for a data set of one split, which is the one for ``train``. A share 0 of
+            test means that there is one, and validation is drawn from `train`.
         separator: Between the names of a path that stands in one column.
     """
 
@@ -52,7 +52,8 @@ class HfDataset:
         """Read the labels; raises `UserError` when the folder holds no data set or lacks a column."""
         root = folder_of(root, card)
         parts = open_hub(root)
-        wanted = {kind: own for kind, own in self.splits.items() if not (self.draw and self.draw.test) or kind == "train"}
+        drawn = self.draw is not None and self.draw.test > 0
+        wanted = {kind: own for kind, own in self.splits.items() if not drawn or kind == "train"}
         if lacking := [
             f"{kind}: no split {own!r}{nearest(own, parts)}" for kind, own in wanted.items() if own not in parts
         ]:

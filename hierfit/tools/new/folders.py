@@ -108,12 +108,11 @@ def _splits(parts: Sequence[Label], remarks: list[str]) -> dict[str, str]:
 
 
 def _has_classes(labels: Sequence[Label]) -> bool:
-    """Whether pictures lie in folders of classes, and not in one that says nothing (``test/test``, ``test/unknown``)."""
+    """Whether pictures lie in folders of classes, not in one that says nothing, as ``test/test``, ``test/unknown``."""
     found = {label for label in labels if label}
-    only = next(iter(found)) if len(found) == 1 else ()
-    return bool(found) and not (
-        len(only) == 1 and (split_word(only[0]) or only[0].casefold() in _PLAIN or not is_known(only[0]))
-    )
+    if len(found) == 1 and len(only := next(iter(found))) == 1:
+        return is_known(only[0]) and not split_word(only[0]) and only[0].casefold() not in _PLAIN
+    return bool(found)
 
 
 def _wrapped(root: Path, parts: Sequence[Label]) -> Label:

@@ -137,7 +137,7 @@ def tested(own: dict[str, str], remarks: list[str]) -> dict[str, str]:
     """Splits with something to test on: validation serves where there is no test."""
     if "test" in own or "val" not in own:
         return own
-    remarks.append(f"There is no split to test on; {own['val']} serves, so that nothing is left to select on.")
+    remarks.append(f"There is no split to test on; {own['val']} serves.")
     return {"test" if split == "val" else split: name for split, name in own.items()}
 
 
