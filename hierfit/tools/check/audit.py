@@ -1,12 +1,10 @@
-"""All that is found of a data set, put into words."""
+"""A data set held against its card: labels, classes, files, pictures; each fault in words."""
 
 from __future__ import annotations
 
 import posixpath
 import time
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -18,9 +16,11 @@ from hierfit.data.images import Files, passed_over, passed_over_text
 from hierfit.data.table import SPLITS, Images, Split, Table, several, survey_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.check.duplicates import Ints, Near, exact_groups, nearest_lookalikes
-from hierfit.tools.check.labels import Labels, count_labels
+from hierfit.tools.check.duplicates import Ints
+from hierfit.tools.check.labels import count_labels
+from hierfit.tools.check.leaks import judge_exact, judge_near
 from hierfit.tools.check.pictures import Pictures, look
+from hierfit.tools.check.result import Audit
 from hierfit.tools.lines import counted
 
 _IMBALANCE = 10.0
@@ -30,45 +30,6 @@ _DARK = 10  # mean of 255
 
 UNREADABLE = "cannot be read"
 """Why a card leaves out a picture that could not be decoded."""
-
-
-@dataclass
-class Audit:
-    """What was found.
-
-    Attributes:
-        card: The data card.
-        root: Where the data lie.
-        taxonomy: The tree; None where nothing could be read.
-        splits: Counts of the labels, by split.
-        places: Split and label of each picture, by key; where it is in several splits, of the first.
-        looked_at: Pictures decoded.
-        seconds: How long that took.
-        kinds: Pictures of each format and mode.
-        sizes: Smallest, median and largest of the shorter sides and of the longer sides, pixels.
-        unreadable: Reason for each picture that cannot be used, by key.
-        exact: Groups of keys of equal content.
-        near: Pairs of keys that look alike and their distance in bits, the most alike first.
-        problems: What must be mended.
-        warnings: What someone should look at.
-        notes: What is good to know.
-    """
-
-    card: DataCard
-    root: str | None
-    taxonomy: Taxonomy | None = None
-    splits: dict[str, Labels] = field(default_factory=dict)
-    places: dict[str, tuple[str, int]] = field(default_factory=dict)
-    looked_at: int = 0
-    seconds: float = 0.0
-    kinds: dict[str, int] = field(default_factory=dict)
-    sizes: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
-    exact: list[list[str]] = field(default_factory=list)
-    near: list[tuple[str, str, int]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def audit(card: DataCard, root: str | None, workers: int = 1, pictures: bool = True) -> Audit:
@@ -187,8 +148,8 @@ def _look(found: Audit, table: Table, images: Images, workers: int) -> None:
     _judge_kinds(found, seen, keys)
     if isinstance(images, Files):
         found.notes += several("reached through a link that leaves the root:", images.leading_out(keys))
-    _judge_exact(found, seen, keys, names, split, node, table.taxonomy)
-    _judge_near(found, seen, keys, names, split)
+    judge_exact(found, seen, keys, names, split, node, table.taxonomy)
+    judge_near(found, seen, keys, names, split)
 
 
 def _listed(splits: dict[str, Split]) -> tuple[list[str], Ints, Ints]:
@@ -219,87 +180,3 @@ def _judge_kinds(found: Audit, seen: Pictures, keys: list[str]) -> None:
 
 def _sized(rows: Ints, keys: list[str], sizes: NDArray[np.int32]) -> list[str]:
     return [f"{keys[row]} ({sizes[row][0]} × {sizes[row][1]})" for row in rows]
-
-
-def _judge_exact(
-    found: Audit, seen: Pictures, keys: list[str], names: list[str], split: Ints, node: Ints, tree: Taxonomy
-) -> None:
-    groups = exact_groups(seen.content, seen.kinds != "")
-    found.exact = [[keys[row] for row in group] for group in groups]
-    leaks: dict[tuple[str, str], list[str]] = {}
-    repeats: dict[str, list[str]] = {}
-    clashes = []
-    for group in groups:
-        where = sorted(set(split[group].tolist()))
-        for a, b in combinations(where, 2):
-            one, other = (keys[next(row for row in group if split[row] == i)] for i in (a, b))
-            leaks.setdefault((names[a], names[b]), []).append(f"{one} = {other}")
-        for i in where:
-            if len(same := [keys[row] for row in group if split[row] == i]) > 1:
-                repeats.setdefault(names[i], []).append(" = ".join(same[:3]) + (" = …" if len(same) > 3 else ""))
-        if contradict := _contradiction(group, keys, node, tree):
-            clashes.append(contradict)
-    for (a, b), pairs in leaks.items():
-        found.problems += several(f"leak: {len(pairs)} pictures are in both {a} and {b}:", pairs)
-    found.problems += several("the same picture under two labels:", clashes)
-    for name, same in repeats.items():
-        found.warnings += several(f"{name}: {len(same)} pictures are there more than once:", same)
-
-
-def _contradiction(group: Ints, keys: list[str], node: Ints, tree: Taxonomy) -> str:
-    """Two rows of a group whose labels are not on one path; empty where all are."""
-    if on_one_path(tree, node[group].tolist()):
-        return ""
-    deepest = group[node[group].argmax()]
-    other = next(row for row in group if not on_one_path(tree, (int(node[deepest]), int(node[row]))))
-    labels = [tree.full_name(int(node[row])) for row in (deepest, other)]
-    return f"{keys[deepest]} is {labels[0]}, {keys[other]} is {labels[1]}"
-
-
-def on_one_path(tree: Taxonomy, nodes: Iterable[int]) -> bool:
-    """Whether labels do not contradict each other: a coarse one may stand for a fine one, and −1 for any."""
-    labels = set(nodes) - {-1}
-    return not labels or labels <= set(tree.paths(torch.tensor(max(labels))).tolist())
-
-
-def _judge_near(found: Audit, seen: Pictures, keys: list[str], names: list[str], split: Ints) -> None:
-    # One of each exact group is enough: the others were reported.
-    _, first = np.unique(seen.content, return_index=True)
-    rows = np.sort(first[seen.usable[first]])
-    near = nearest_lookalikes(seen.hashes[rows], seen.thumbs[rows], split[rows], len(names))
-    order = [i for name in SPLITS for i, known in enumerate(names) if known == name]
-    order += [i for i in range(len(names)) if i not in order]
-    for at, b in enumerate(order):
-        for a in order[:at]:
-            pairs = _pairs(near, rows, split, b, a)
-            found.near += [(keys[i], keys[j], bits) for i, j, bits in pairs]
-            if pairs:
-                found.warnings.append(
-                    f"{names[b]}: {len(pairs)} pictures look much like one in {names[a]}, probably a leak: "
-                    + _most_alike(pairs, keys)
-                )
-        pairs = _once(_pairs(near, rows, split, b, b))
-        found.near += [(keys[i], keys[j], bits) for i, j, bits in pairs]
-        if pairs:
-            found.notes.append(
-                f"{names[b]}: {len({i for i, j, _ in pairs} | {j for i, j, _ in pairs})} pictures look much like "
-                f"another one of {names[b]}: " + _most_alike(pairs, keys)
-            )
-    found.near.sort(key=lambda pair: pair[2])
-
-
-def _pairs(near: Near, rows: Ints, split: Ints, b: int, a: int) -> list[tuple[int, int, int]]:
-    """Rows of split b with their nearest in split a and the distance, the most alike first."""
-    hits = np.flatnonzero((split[rows] == b) & (near.partner[:, a] >= 0))
-    hits = hits[near.distance[hits, a].argsort(kind="stable")]
-    return [(int(rows[i]), int(rows[near.partner[i, a]]), int(near.distance[i, a])) for i in hits]
-
-
-def _once(pairs: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    ordered = {(min(i, j), max(i, j)): bits for i, j, bits in pairs}
-    return [(i, j, bits) for (i, j), bits in ordered.items()]
-
-
-def _most_alike(pairs: list[tuple[int, int, int]], keys: list[str]) -> str:
-    shown = ", ".join(f"{keys[i]} ~ {keys[j]}" for i, j, _ in pairs[:3])
-    return shown + (" …" if len(pairs) > 3 else "")

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hierfit.atomic import whole_file
 from hierfit.data.table import level_text
-from hierfit.tools.check.audit import Audit
+from hierfit.tools.check.result import Audit
 from hierfit.tools.lines import counted, print_hanging
 
 FORMAT = "hierfit.check/1"

@@ -19,7 +19,9 @@ from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.readers import read_taxonomy
 from hierfit.taxonomy.table import write as write_table
-from hierfit.tools.check.audit import UNREADABLE, Audit, audit, on_one_path
+from hierfit.tools.check.audit import UNREADABLE, audit
+from hierfit.tools.check.leaks import on_one_path
+from hierfit.tools.check.result import Audit
 from hierfit.tools.new.bundle import from_bundle
 from hierfit.tools.new.folders import from_folders
 from hierfit.tools.new.found import Found, Options, tree_of

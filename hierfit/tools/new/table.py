@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,15 +16,15 @@ from hierfit.taxonomy import Taxonomy
 from hierfit.tools.lines import counted
 from hierfit.tools.new.columns import Labels, labels_of
 from hierfit.tools.new.exports import names_picture
-from hierfit.tools.new.found import TEST_ONLY, Found, Label, Options, split_in, split_of, split_word, tested, tree_of
+from hierfit.tools.new.found import Found, Label, Options, split_in, split_word, tree_of
 from hierfit.tools.new.pictures import Pictures
-from hierfit.tools.new.records import TABLES, Columns, Records, names_pictures, read_records
-from hierfit.tools.new.spelling import is_known, renamings
+from hierfit.tools.new.records import TABLES, Records, names_pictures, read_records
+from hierfit.tools.new.spelling import renamings
+from hierfit.tools.new.splits import splits_of, used_splits
 
 _FOLDERS = ("annotations", "labels", "metadata")  # below the root, where tables may lie
 _USUAL = ("manifest", "metadata", "labels", "annotations", "data", "index")
 _LOOKED_AT = 500  # rows, to find out which column holds paths
-_IS_SPLIT = re.compile(r"is_?(train|test|val)\w*", re.IGNORECASE)
 
 
 @dataclass
@@ -79,7 +78,7 @@ def from_tables(root: Path, tables: Mapping[str, Path], options: Options) -> Fou
         raise UserError(f"{first.path} has no rows")
     root, column, paths = _paths(root, parts, names, options)
     remarks.append(f"Column {column!r} is the picture.")
-    own, splits, split_column = _splits(parts, together, column, options, remarks)
+    own, splits, split_column = splits_of(parts, together, column, options, remarks)
     labels = labels_of(together, {column, *(split_column or ())}, options)
     remarks += labels.remarks
     missing = [cell for cell, path in zip(together[column], paths, strict=True) if not path]
@@ -97,7 +96,7 @@ def from_tables(root: Path, tables: Mapping[str, Path], options: Options) -> Fou
     labelled = sorted({row.label for row in kept})
     if not labelled:
         raise UserError(f"{first.path}: no row has both a picture that is there and a label", missing[:5])
-    own, test_only = _used(own, remarks)
+    own, test_only = used_splits(own, remarks)
     kept = [row for row in kept if not own or row.split in own.values()]
     draw = options.draw_val(own, remarks) if own else {"draw": options.draw}
     if options.levels is None and len(labels.columns) == max(map(len, labelled)) > 1:
@@ -107,8 +106,8 @@ def from_tables(root: Path, tables: Mapping[str, Path], options: Options) -> Fou
     plain &= (placed == read or len(labels.columns) == 1) and (bool(own) or "" in tables)
     plain &= not (spelled and any("/" in cell for cell in together[labels.columns[0]]) and len(labels.columns) == 1)
     base = _base(root, tables, together[column], paths)
-    single = split_column is None or len(split_column) == 1
-    if plain and base is not None and single and not _IS_SPLIT.fullmatch((split_column or ("",))[0]):
+    as_said = split_column is None or (len(split_column) == 1 and splits == together[split_column[0]])
+    if plain and base is not None and as_said:
         layout = _plain_layout(root, tables, first, column, labels, own, split_column, base)
         return Found(root, layout | draw | ({"names": spelled} if spelled else {}), tree, remarks, test_only=test_only)
     meant = {name: split for split, name in own.items()}
@@ -176,68 +175,6 @@ def _homes(root: Path, parts: Mapping[str, Records], names: Sequence[str]) -> It
     above = root.resolve().parent
     if above not in (Path.home(), Path(above.anchor), Path(root.anchor)) and root.name in (*_FOLDERS, "json", "csv"):
         yield above
-
-
-def _splits(
-    parts: Mapping[str, Records], columns: Columns, path: str, options: Options, remarks: list[str]
-) -> tuple[dict[str, str], list[str | None], tuple[str, ...] | None]:
-    """Own names of the splits, the one of each row, and the columns that say it; nothing where none does."""
-    if "" not in parts:  # a table for each
-        of_files: list[str | None] = [split for split, part in parts.items() for _ in next(iter(part.columns.values()))]
-        return {split: split for split in parts}, of_files, None
-    if (grouped := parts[""].splits) is not None:
-        remarks.append("Splits are those of the file.")
-        return split_of(dict.fromkeys(grouped)), list(grouped), None
-    found = _split_column(columns, path, options)
-    if found is None:
-        remarks.append("No column tells the split; splits are drawn in each class, by a hash of each picture's path.")
-        return {}, [None] * len(columns[path]), None
-    names, cells = found
-    if len(names) == 1:
-        remarks.append(f"Column {names[0]!r} is the split.")
-    else:
-        remarks.append(f"Columns {', '.join(map(repr, names))} are the split.")
-    return split_of(dict.fromkeys(filter(None, cells))), cells, names
-
-
-def _split_column(columns: Columns, path: str, options: Options) -> tuple[tuple[str, ...], list[str | None]] | None:
-    if options.split:
-        if options.split not in columns:
-            raise UserError(f"--split-column: there is no column {options.split!r}{nearest(options.split, columns)}")
-        if unknown := sorted({cell for cell in columns[options.split] if is_known(cell) and not split_word(cell)}):
-            raise UserError(
-                f"--split-column: {options.split!r} holds what is no split: {', '.join(unknown[:5])}",
-                hint="Splits are called train, val and test, or nearly so (training, valid, dev, testing).",
-            )
-        return (options.split,), [cell if is_known(cell) else None for cell in columns[options.split]]
-    for name, cells in columns.items():
-        kinds = {cell for cell in cells if is_known(cell)}
-        if name == path or not kinds:
-            continue
-        if all(map(split_word, kinds)) and (len(kinds) > 1 or split_word(next(iter(kinds))) == "test"):
-            return (name,), [cell if is_known(cell) else None for cell in cells]
-        if (is_split := _IS_SPLIT.fullmatch(name)) and kinds <= {"0", "1", "True", "False", "true", "false"}:
-            own = is_split[1].lower()
-            other = "test" if own == "train" else "train"
-            return (name,), [own if cell in ("1", "True", "true") else other for cell in cells]
-    flags = [name for name in columns if split_word(name) and set(columns[name]) <= {"0", "1", ""}]
-    if len(flags) > 1:
-        rows = zip(*(columns[name] for name in flags), strict=True)
-        return tuple(flags), [next((n for n, c in zip(flags, row, strict=True) if c == "1"), None) for row in rows]
-    return None
-
-
-def _used(own: dict[str, str], remarks: list[str]) -> tuple[dict[str, str], bool]:
-    """The splits with something to test on, and whether there is nothing to train on."""
-    if own.keys() == {"test"}:
-        remarks.append(TEST_ONLY)
-        return own, True
-    if own and "train" not in own:
-        raise UserError(f"there is no split to train on, but {', '.join(own.values())}")
-    if own.keys() == {"train"}:
-        remarks.append("There is but a split to train on; all are drawn of it in each class.")
-        return {}, False
-    return tested(own, remarks), False
 
 
 def _in_tree(labels: Sequence[Label], tree: Taxonomy | None) -> list[Label]:

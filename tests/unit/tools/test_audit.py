@@ -19,10 +19,11 @@ from hierfit.cli import main
 from hierfit.data.card import load_card
 from hierfit.data.images import Files
 from hierfit.errors import UserError
-from hierfit.tools.check.audit import Audit, audit
+from hierfit.tools.check.audit import audit
 from hierfit.tools.check.duplicates import RADIUS, exact_groups, nearest_lookalikes
 from hierfit.tools.check.pictures import look, perceptual_hash
 from hierfit.tools.check.report import print_audit
+from hierfit.tools.check.result import Audit
 
 WriteCard = Callable[..., str]
 
