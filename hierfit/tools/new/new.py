@@ -27,8 +27,9 @@ from hierfit.tools.new.folders import from_folders
 from hierfit.tools.new.found import Found, Options, tree_of
 from hierfit.tools.new.hub import from_hub, is_hub
 from hierfit.tools.new.records import TABLES
+from hierfit.tools.new.sources import tables_of
 from hierfit.tools.new.spelling import classes_text
-from hierfit.tools.new.table import from_tables, tables_of
+from hierfit.tools.new.table import from_tables
 from hierfit.tools.new.write import card_text, samples_file
 
 

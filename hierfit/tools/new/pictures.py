@@ -22,6 +22,10 @@ Way = tuple[Parts, Parts]
 """What is cut off from the beginning of a cell, and the folder that stands in its place."""
 
 
+class UnclearError(ValueError):
+    """Cells that fit several files alike."""
+
+
 class Pictures:
     """The files below a folder, found by more or less of their paths; case and Unicode forms do not matter.
 
@@ -34,9 +38,11 @@ class Pictures:
         self.paths: set[str] = set()
         self._path: dict[Parts, str] = {}  # of each path, and of each without its ending
         self._named: dict[str, list[Parts]] = {}  # paths by their last part, with ending and without
+        self.folders: set[str] = set()
         self._folders: set[Parts] = {()}
         for path in sorted(_files(root), key=lambda path: (_ending(path) not in EXTENSIONS, path)):
             self.paths.add(path)
+            self.folders.add(path.rpartition("/")[0])
             parts = _parts(path)
             bare = (*parts[:-1], _stem(parts[-1]))
             for form in dict.fromkeys((parts, bare, (*bare[:-1], _without_zeros(bare[-1])))):
@@ -54,15 +60,24 @@ class Pictures:
         Args:
             cells: Paths as a table has them.
             near: Folder of that table from the root on; its files go first.
+
+        Raises:
+            UnclearError: Most of them fit several files.
         """
         if all(cell in self.paths for cell in cells) and not near:
             return list(cells)
         known = [_parts(cell) for cell in cells]
         here = _parts(near)
         votes: Counter[Way] = Counter()
-        step = max(len(known) // _LOOKED_AT, 1)
-        for parts in known[::step]:
-            votes.update(self._ways(parts, here))
+        unclear = 0
+        looked_at = known[:: max(len(known) // _LOOKED_AT, 1)]
+        for parts in looked_at:
+            ways = list(self._ways(parts, here))
+            unclear += len(ways) > 1
+            votes.update(ways)
+        if unclear > len(looked_at) / 2:
+            shown = sorted("/".join(folder) or "." for _, folder in votes)[:3]
+            raise UnclearError(f"{cells[0]!r} and others are in {', '.join(shown)} and so on")
         most = max(votes.values(), default=0)
         # The beginning that is cut off must not be a folder that is there: its file is missing then, and no other's.
         ways = [
@@ -94,9 +109,10 @@ class Pictures:
                     1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(form[::-1], path[::-1], strict=False))
                 )
                 found[form[:-same], path[:-same]] = same
-            if ((), here) in found:
-                yield (), here
-                return
+            for exact in ((), here), ((), ()):
+                if exact in found:
+                    yield exact
+                    return
             if found:
                 longest = max(found.values())
                 yield from (way for way, same in found.items() if same == longest)

@@ -85,15 +85,6 @@ def read_records(path: Path, most: int | None = None) -> Records:
     return Records(path, columns, None, delimiter, header, plain, remarks)
 
 
-def names_pictures(path: Path) -> bool:
-    """Whether a file is a table with a column of pictures, by its first rows."""
-    try:
-        columns = read_records(path, _LOOKED_AT).columns
-    except UserError:
-        return False
-    return any(any(map(names_picture, cells)) for cells in columns.values())
-
-
 def _gathered(
     path: Path,
     rows: Iterable[Mapping[str, str]],

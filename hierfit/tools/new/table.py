@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hierfit.data.images import is_file
 from hierfit.data.names import respelled
-from hierfit.data.schema import nearest
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.lines import counted
 from hierfit.tools.new.columns import Labels, labels_of
-from hierfit.tools.new.exports import names_picture
-from hierfit.tools.new.found import Found, Label, Options, split_in, split_word, tree_of
-from hierfit.tools.new.pictures import Pictures
-from hierfit.tools.new.records import TABLES, Records, names_pictures, read_records
+from hierfit.tools.new.found import Found, Label, Options, split_word, tree_of
+from hierfit.tools.new.locate import locate
+from hierfit.tools.new.records import Columns, Records, read_records
 from hierfit.tools.new.spelling import renamings
 from hierfit.tools.new.splits import splits_of, used_splits
-
-_FOLDERS = ("annotations", "labels", "metadata")  # below the root, where tables may lie
-_USUAL = ("manifest", "metadata", "labels", "annotations", "data", "index")
-_LOOKED_AT = 500  # rows, to find out which column holds paths
 
 
 @dataclass
@@ -36,47 +28,20 @@ class Row:
     split: str | None
 
 
-def tables_of(root: Path) -> dict[str, Path]:
-    """The tables of a folder by split: ``{"": manifest.csv}``, or one a split beside or inside of its folder."""
-    here = _tables_in(root)
-    splits = {split: path for path in here if (split := split_word(path.stem))}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        if split := split_word(folder.name):
-            inside = sorted(_tables_in(folder), key=lambda path: path.stem not in _USUAL)
-            if table := next((path for path in inside if names_pictures(path)), None):
-                splits.setdefault(split, table)
-    if "train" in splits:
-        return splits
-    known = [path for path in here if path.stem in _USUAL]
-    usable = [path for path in (known or here) if names_pictures(path)]
-    if not usable:
-        usable = [path for name in _FOLDERS for path in _tables_in(root / name) if names_pictures(path)]
-    parts = {split: path for path in usable if (split := split_in(path.stem))}
-    if "train" in parts and len(parts) == len(usable) > 1:
-        return parts
-    if len(usable) > 1:
-        raise UserError(
-            f"{root} holds several tables that name pictures",
-            [path.relative_to(root).as_posix() for path in usable],
-            "Name one: hierfit data new TABLE.",
-        )
-    return {"": usable[0]} if usable else {}
-
-
 def from_tables(root: Path, tables: Mapping[str, Path], options: Options) -> Found:
     """Read the tables and find out their columns.
 
     Raises:
         UserError: No column holds paths of pictures, or none a label; or a column the user named is not there.
     """
-    parts = {split: read_records(path) for split, path in tables.items()}
+    remarks: list[str] = []
+    parts = _labelled(tables, options, remarks)
     first = next(iter(parts.values()))
-    remarks = [remark for part in parts.values() for remark in part.remarks]
-    names = [name for name in first.columns if all(name in part.columns for part in parts.values())]
-    together = {name: [cell for part in parts.values() for cell in part.columns[name]] for name in names}
+    remarks += [remark for part in parts.values() for remark in part.remarks]
+    together = _together(parts)
     if not any(together.values()):
         raise UserError(f"{first.path} has no rows")
-    root, column, paths = _paths(root, parts, names, options)
+    root, column, paths = locate(root, parts, list(together), options)
     remarks.append(f"Column {column!r} is the picture.")
     own, splits, split_column = splits_of(parts, together, column, options, remarks)
     labels = labels_of(together, {column, *(split_column or ())}, options)
@@ -124,57 +89,33 @@ def from_tables(root: Path, tables: Mapping[str, Path], options: Options) -> Fou
     return Found(root, layout, tree, remarks, samples=samples, test_only=test_only)
 
 
-def _tables_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLES and is_file(path))
-
-
-def _paths(
-    root: Path, parts: Mapping[str, Records], names: Sequence[str], options: Options
-) -> tuple[Path, str, list[str]]:
-    """The folder of the pictures, the column that names them, and the path of each row's, empty where none is there."""
-    if options.path and options.path not in names:
-        raise UserError(f"--path-column: there is no column {options.path!r}{nearest(options.path, names)}")
+def _together(parts: Mapping[str, Records]) -> Columns:
+    """The columns that all tables have, one below the other."""
     first = next(iter(parts.values()))
-    candidates = [options.path] if options.path else [n for n in names if len(set(first.columns[n])) > 1] or list(names)
-    for home in _homes(root, parts, candidates):
-        pictures = Pictures(home)
-        hits = {name: _hits(pictures, parts, name, _LOOKED_AT) for name in candidates}
-        found = {name: len({path for path in hits[name] if path}) for name in candidates}
-        best = max(candidates, key=lambda name: (found[name], sum(map(names_picture, first.columns[name]))))
-        if found[best]:
-            return home, best, _hits(pictures, parts, best)
-    raise UserError(
-        f"no column of {first.path} holds paths of pictures that are there",
-        [f"the columns are {', '.join(names)}"],
-        f"Paths start from {root} or a folder in it. --path-column names the column.",
-    )
+    names = [name for name in first.columns if all(name in part.columns for part in parts.values())]
+    return {name: [cell for part in parts.values() for cell in part.columns[name]] for name in names}
 
 
-def _hits(pictures: Pictures, parts: Mapping[str, Records], name: str, most: int | None = None) -> list[str]:
-    found: list[str] = []
-    for part in parts.values():
-        near = os.path.relpath(part.path.parent, pictures.root).replace(os.sep, "/")
-        found += pictures.find(part.columns[name][:most], "" if near.startswith(".") else near)
-    return found
-
-
-def _homes(root: Path, parts: Mapping[str, Records], names: Sequence[str]) -> Iterator[Path]:
-    """Folders that may hold the pictures: that of the table, where absolute paths lead, the one above."""
-    yield root
-    absolute = [
-        cell
-        for part in parts.values()
-        for name in names
-        for cell in part.columns[name]
-        if posixpath.isabs(cell) and names_picture(cell) and is_file(Path(cell))
-    ]
-    if absolute:
-        yield Path(os.path.commonpath([os.path.dirname(cell) for cell in absolute]))
-    above = root.resolve().parent
-    if above not in (Path.home(), Path(above.anchor), Path(root.anchor)) and root.name in (*_FOLDERS, "json", "csv"):
-        yield above
+def _labelled(tables: Mapping[str, Path], options: Options, remarks: list[str]) -> dict[str, Records]:
+    """The tables without those that have no label: of a competition's test split there is often but a list of names."""
+    parts: dict[str, Records] = {}
+    for split, path in tables.items():
+        try:
+            parts[split] = read_records(path)
+        except UserError as error:
+            if "train" not in tables or split == "train":
+                raise
+            remarks.append(f"Not used: {error.summary}.")
+    if "train" not in parts:
+        return parts
+    wanted = parts["train"].columns.keys()
+    if without := [split for split, part in parts.items() if not wanted <= part.columns.keys()]:
+        try:
+            labels_of(_together(parts), (), options)
+        except UserError:
+            remarks.append(f"Not used, for there is no label: {', '.join(parts[s].path.name for s in without)}.")
+            return {split: part for split, part in parts.items() if split not in without}
+    return parts
 
 
 def _in_tree(labels: Sequence[Label], tree: Taxonomy | None) -> list[Label]:

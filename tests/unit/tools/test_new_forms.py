@@ -312,6 +312,39 @@ def test_paths_in_other_forms(kind: str, pics: Callable[..., Path], tmp_path: Pa
     assert labels(table) == {name: "ab"[i % 2] for i, name in enumerate(names)}
 
 
+def test_a_folder_with_a_table_of_bare_names(pics: Callable[..., Path], tmp_path: Path) -> None:
+    """Its folders of pictures are no classes, though a table of other things beside them would not say so."""
+    root = pics(*(f"part_{i % 2}/ISIC_{i:03}.png" for i in range(12)))
+    text = "lesion,image_id,dx,age,place\n" + "\n".join(
+        f"L{i // 2},ISIC_{i:03},{'ab'[i // 2 % 2]},{30 + i % 5}.0,place {i % 6}" for i in range(12)
+    )
+    table_of(root, text, "HAM_metadata.csv")
+    assert set(labels(made(root, tmp_path)[2]).values()) == {"a", "b"}
+    table_of(root, "id,name\n0,x\n1,y\n", "HAM_metadata.csv")
+    assert set(labels(made(root, tmp_path)[2]).values()) == {"part_0", "part_1"}
+
+
+def test_names_that_several_pictures_have(pics: Callable[..., Path], tmp_path: Path) -> None:
+    """The folder stands in another column; where none says it, nothing is guessed."""
+    names = [f"im/{c}/{i}.png" for c in "abc" for i in range(5)]
+    root = pics(*names)
+    text = "file,kind\n" + "\n".join(f"{Path(name).name},{name[3]}" for name in names)
+    assert labels(made(table_of(root, text), tmp_path)[2]) == {name: name[3] for name in names}
+    other = text.replace(",a", ",x").replace(",b", ",y").replace(",c", ",z")
+    assert "fit several pictures alike" in refusal(table_of(root, other), tmp_path)
+
+
+def test_a_competition_whose_test_has_no_labels(pics: Callable[..., Path], tmp_path: Path) -> None:
+    root = pics(*many("train/r{}.png", 12), *many("test/t{}.png", 4))
+    table_of(root, "id,breed\n" + "\n".join(f"r{i},{'ab'[i % 2]}" for i in range(12)), "train.csv")
+    table_of(root, "id,breed\n" + "\n".join(f"t{i},a" for i in range(4)), "sample_submission.csv")
+    for text in ("id\nt0\nt1\nt2\nt3\n", "id,size\nt0,9\nt1,9\nt2,9\nt3,9\n"):
+        table_of(root, text, "test.csv")
+        written, _, table = made(root, tmp_path)
+        assert sum(sizes(table).values()) == 12
+        assert any("Not used" in line and "test.csv" in line for line in written.found.remarks)
+
+
 def test_absolute_paths_of_pictures_elsewhere(pics: Callable[..., Path], tmp_path: Path) -> None:
     names = many("im/{}.png", 8)
     root = pics(*names)
@@ -412,6 +445,13 @@ def test_coco(pics: Callable[..., Path], tmp_path: Path) -> None:
     _, _, table = made(root, tmp_path)
     assert sizes(table) == {"train": 12, "test": 12}
     assert labels(table)["valid/2.png"] == "fish/ray"
+    for split in ("train", "valid"):  # the same names in both folders, and the tables in a third
+        (root / split / "_annotations.coco.json").unlink()
+        table_of(root, json.dumps(coco(names)), f"annotations/instances_{split}.json")
+    _, _, table = made(root, tmp_path)
+    assert sizes(table) == {"train": 12, "test": 12}
+    _, _, table = made(root / "annotations/instances_valid.json", tmp_path)
+    assert {Path(key).parts[-2:-1] for key in labels(table)} == {("valid",)}
 
 
 def test_label_studio(pics: Callable[..., Path], tmp_path: Path) -> None:
