@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -9,12 +10,14 @@ from lightning import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hierfit.backbone.aliases import TINY_NOTE
 from hierfit.data.augment import TrainTransform
 from hierfit.data.batch import Batch, Task
 from hierfit.data.card import load_card
 from hierfit.data.coarse import depth_of
 from hierfit.data.encode import available_cores
 from hierfit.data.images import Files
+from hierfit.data.layouts.fieldguide import Fieldguide
 from hierfit.data.loader import AugmentedBatches, FeatureBatches, Loader, PixelBatches, Rows
 from hierfit.data.novel import Novel
 from hierfit.data.prepare import Choice, Prepared, prepare, summary
@@ -23,6 +26,10 @@ from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError
 
 Augment = Literal["none", "crop", "crop_flip"]
+
+
+_print_once = cache(print)
+"""A run's controls read the same data in the same process: what is to be known of them is said once."""
 
 
 class EncodedSplit(NamedTuple):
@@ -160,11 +167,18 @@ class HierarchicalDataModule(LightningDataModule):
         # Now, not after training: who waited for that should not learn then that a target's root is wrong.
         _ = self.targets
         first = self.trainer is not None and self.trainer.is_global_zero
+        if first and self.backbone == "tiny" and not self._is_drawn:
+            _print_once(TINY_NOTE)
         if stage == "fit" and first and (left_out := self._prepare().coarse_left_out):
-            print(
+            _print_once(
                 f"data.shots draws images of leaves: {left_out} that are labelled to an inner node only are left out. "
                 "--data.coarse_shots=null takes them too, a number so many of each node."
             )
+
+    @property
+    def _is_drawn(self) -> bool:
+        """Whether the bundled towers know such pictures, or pictures do not matter."""
+        return isinstance(self.card.layout, Fieldguide) or self._prepare().table.images is None
 
     def _prepare(self) -> Prepared:
         if self._prepared is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hierfit.data.schema import Place, nearest, read_document
 from hierfit.errors import UserError
+from hierfit.run.option import seed_problem
 
 Keys = Mapping[str, Any]
 
@@ -81,7 +82,7 @@ class GridFile:
             if not values:
                 problems.append(f"{axis}: is empty, the grid has no cells")
             problems += [f"{axis}: {_shown(v)} is given twice" for v, count in Counter(values).items() if count > 1]
-        problems += [f"seeds: {seed}, must be at least 0" for seed in self.seeds if seed < 0]
+        problems += [problem for seed in self.seeds if (problem := seed_problem("seeds", seed))]
         problems += [f"shots: {shots}, must be at least 1" for shots in self.shots if shots is not None and shots < 1]
         if self.control is not None and self.control not in self.methods:
             problems.append(f"control: there is no row {self.control!r}{nearest(self.control, self.methods)}")

@@ -187,7 +187,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _induce(options: argparse.Namespace) -> None:
-    import_module("hierfit.data.induce").run(options)
+    import_module("hierfit.tools.induce").run(options)
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
