@@ -13,7 +13,7 @@ DEVICES ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train grid sweep ablate reproduce test lint format bench fuzz pretrain clean
+.PHONY: help setup train grid sweep ablate reproduce test lint format bench golden fuzz pretrain clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ format: $(VENV)/.installed-dev ## put the code into the house's form
 
 bench: $(VENV)/.installed-dev ## measure what is claimed of speed, as ratios in one run (about 10 minutes): ARGS="--only step"
 	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+golden: $(VENV)/.installed-dev ## what the cheap runs give, to the bit, before work on the code; ARGS=--check after it
+	@$(BIN)/python tests/bench/golden.py $(ARGS)
 
 fuzz: $(VENV)/.installed-dev ## read damaged and hostile files of every kind, and count how that ends: ARGS="--cases 2000"
 	@$(BIN)/python tests/bench/fuzz.py $(ARGS)

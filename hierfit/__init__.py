@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from hierfit.metrics.whole_path import FullPathAccuracy, TreeInconsistency
     from hierfit.taxonomy.tree import Taxonomy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOMES = {
     "Calibration": "decoding",
