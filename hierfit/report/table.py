@@ -96,13 +96,16 @@ def describe(card: ResultCard) -> str:
 def legend(cards: Sequence[ResultCard]) -> str:
     """How to read the columns, and by which decoder each row's paths were decoded."""
     words = {"best_path": "best path", "rollup": "roll-up"}
-    chosen: dict[str, list[str]] = {}
+    rows: dict[str, list[str]] = {}
     for card in cards:
-        if card.belief:
-            chosen.setdefault(words[str(card.belief["scores"])], []).append(card.row)
-    said = "; ".join(
-        decoder if len(chosen) == 1 else f"{decoder}: {', '.join(rows)}" for decoder, rows in chosen.items()
-    )
+        if not card.belief:
+            decoder = "– made by hierfit 0.1, `hierfit rescore --write RUN` fills it in"
+        else:
+            decoder = words[str(card.belief["scores"])] + (
+                "" if card.belief["val_images"] else ", without val to choose"
+            )
+        rows.setdefault(decoder, []).append(card.row)
+    said = "; ".join(decoder if len(rows) == 1 else f"{decoder}: {', '.join(of)}" for decoder, of in rows.items())
     dashes = " –: inner nodes were not trained." if any("per_level" not in card.metrics for card in cards) else ""
     return (
         "% on the test split. leaf acc: the best leaf. FPA and TICE (lower is better): each level's own argmax."
