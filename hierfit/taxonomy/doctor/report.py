@@ -7,8 +7,8 @@ import textwrap
 from rich.console import Console
 from rich.text import Text
 
+from hierfit.taxonomy.checks import SEVERITIES, Severity
 from hierfit.taxonomy.doctor.examine import Report
-from hierfit.taxonomy.doctor.finding import SEVERITIES, Severity
 
 _MARKS: dict[Severity, tuple[str, str]] = {"problem": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
 _MOST = 12  # of a kind; a file that is no tree at all can have thousands
@@ -18,7 +18,9 @@ _DIFF_LINES = 40
 
 def print_report(report: Report, console: Console) -> None:
     """Prints the file, its size, and what was found, gravest first."""
-    console.print(Text(f"{report.given.source}: {report.given.format} ({report.given.why})"))
+    given = report.given
+    against = f" Against it would speak {given.against}." if given.against else ""
+    console.print(Text(f"{given.source}: {given.format} ({given.why}).{against}"))
     console.print(Text(_size(report), "bold"))
     for severity in SEVERITIES:
         found = [finding for finding in report.findings if finding.severity == severity]
@@ -33,7 +35,7 @@ def print_report(report: Report, console: Console) -> None:
             if counts[finding.kind] > _MOST:
                 continue
             kind = "" if finding.text.startswith(finding.kind) else f"{finding.kind}: "
-            _indented(console, f"{mark} {kind}{finding.text}", 2, style if severity != "note" else "")
+            _indented(console, f"{mark} {kind}{finding}", 2, style if severity != "note" else "")
             for detail in finding.details:
                 _indented(console, detail, 6, "")
             if finding.advice:

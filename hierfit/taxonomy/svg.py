@@ -8,10 +8,10 @@ from html import escape
 from itertools import accumulate
 from pathlib import Path
 
-from hierfit.atomic import whole_file
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
-from hierfit.taxonomy.drawing.view import View
+from hierfit.taxonomy.drawing import View
+from hierfit.taxonomy.writers import write_text
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without yellow; dark enough for text on white.
 _COLOURS = ("#0072B2", "#B34D00", "#007A59", "#A3477D", "#8A6100", "#2B7AA8")
@@ -33,8 +33,7 @@ def write_svg(plan: Plan, path: Path, depth: int | None) -> None:
     """
     picture = "\n".join(draw(View.of(plan, depth, _MOST)))
     try:
-        with whole_file(path) as draft:
-            draft.write_text(picture, encoding="utf-8")
+        write_text(path, picture)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -6,21 +6,26 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from hierfit.taxonomy.checks import Finding
+from hierfit.taxonomy.readers.given import problem
 from hierfit.taxonomy.readers.options import Reading
 from hierfit.taxonomy.readers.source import Source, read_text
 from hierfit.taxonomy.readers.table import lines_of
 
 _NUMBERED = re.compile(r"\s*(\d+)(?:\s*[\t,:]\s*|\s+)(\S.*)")
+WNID = re.compile(r"n\d{8}")
+"""A noun of WordNet 3.0, as ImageNet writes it."""
+
 _WORDS = "words.txt"
 
 
-def id_names(options: Reading, source: Source, ids: Collection[str], faults: list[str]) -> dict[str, str]:
+def id_names(options: Reading, source: Source, ids: Collection[str], findings: list[Finding]) -> dict[str, str]:
     """Names of ids, out of ``id name`` lines; WordNet's ``words.txt`` is found when it lies beside the file.
 
     Of several synonyms, divided by commas, the first is taken. Ids without a name become faults.
     """
     files = options.names
-    wordnet = all(re.fullmatch(r"n\d{8}", name) for name in ids)
+    wordnet = all(WNID.fullmatch(name) for name in ids)
     beside = source.path.with_name(_WORDS)
     if not files and wordnet and beside.is_file():
         files = (str(beside),)
@@ -33,7 +38,7 @@ def id_names(options: Reading, source: Source, ids: Collection[str], faults: lis
             if key and name.strip():
                 known[key] = name.split(",")[0].strip() if wordnet else name.strip()
     missing = sorted({name for name in ids if name and name not in known})
-    faults += [f"{name!r} has no name in {', '.join(files)}" for name in missing]
+    findings += [problem("no-name", f"{name!r} has no name in {', '.join(files)}") for name in missing]
     wanted = set(ids)
     return {key: name for key, name in known.items() if key in wanted}
 
