@@ -33,8 +33,8 @@ class Finding:
         where: Its place in the file, where it has one.
         details: Rows, nodes and places, one a line.
         advice: What to do about it.
-        mend: ``safe``: ``--fix`` mends it, and no leaf comes or goes or changes its siblings. ``asked``: ``--fix`` mends
-            it once ``--accept KIND`` says so, as it is a judgement. ``no``: left to the author.
+        mend: ``safe``: ``--fix`` mends it, and no leaf comes or goes or changes its siblings. ``asked``: a
+            judgement, made once ``--accept KIND`` says so. ``no``: left to the author.
     """
 
     severity: Severity

@@ -50,7 +50,7 @@ def check(reading: Reading, fix: Path | None = None, accept: Sequence[str] = (),
         json: Whether to print the report as JSON.
     """
     from hierfit.taxonomy import doctor
-    from hierfit.taxonomy.doctor.report import print_diff, print_report
+    from hierfit.taxonomy.doctor.examine import print_diff, print_report
 
     given = read_given(reading, placed=True)
     report = doctor.examine(given, _count_tokens)
@@ -114,8 +114,7 @@ def show(reading: Reading, depth: int | None = None, below: str | None = None, s
         below: The branch of a node, given by name or path.
         svg: The picture to write.
     """
-    from hierfit.taxonomy.drawing import branch, print_tree
-    from hierfit.taxonomy.svg import write_svg
+    from hierfit.taxonomy.drawing import branch, print_tree, write_svg
 
     given = read_given(reading)
     plan = branch(given.plan(), below) if below else given.plan()

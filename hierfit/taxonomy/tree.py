@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 from hierfit.taxonomy import build, writers
 from hierfit.taxonomy.index import tree_index
 from hierfit.taxonomy.lookup import Lookup
-from hierfit.taxonomy.readers.rows import read_csv
+from hierfit.taxonomy.readers.read import read_csv
 from hierfit.taxonomy.shuffle import shuffled_names
 
 
@@ -124,7 +123,7 @@ class Taxonomy:
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write one row for each leaf under the level names; `from_csv` reads an equal tree from it."""
         plan = build.Plan(self.names, self.levels, self.parent.cpu().numpy())
-        writers.write_text(Path(path), writers.paths_csv(plan))
+        writers.write_csv(path, plan.levels, writers.leaf_rows(plan))
 
     def shuffled(self, seed: int) -> Taxonomy:
         """A control tree of the same shape: leaf names change places at random, within their level.

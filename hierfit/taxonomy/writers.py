@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from hierfit.atomic import whole_file
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
 from hierfit.taxonomy.index import tree_index
-from hierfit.taxonomy.readers.options import Format, Reading
+from hierfit.taxonomy.readers.given import Format, Reading
 from hierfit.taxonomy.readers.read import given_of
 from hierfit.taxonomy.readers.source import Source
 
@@ -48,10 +49,20 @@ def leaf_rows(plan: Plan) -> Iterator[list[str]]:
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table, short rows filled up with empty cells."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    _write_rows(text, header, rows)
+    return text.getvalue()
+
+
+def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table whole or not at all, short rows filled up with empty cells."""
+    with whole_file(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        _write_rows(file, header, rows)
+
+
+def _write_rows(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
     writer.writerows([*row, *[""] * (len(header) - len(row))] for row in rows)
-    return text.getvalue()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,7 +24,7 @@ from hierfit.data.extract.gather import Features
 from hierfit.data.extract.sources import names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.table import write as write_table
+from hierfit.taxonomy.writers import write_csv as write_table
 
 
 def check_out(out: Path) -> None:

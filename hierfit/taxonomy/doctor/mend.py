@@ -37,9 +37,9 @@ def mended(form: Form, accepted: Collection[str] = ()) -> Form:
 
     Args:
         form: What a file says.
-        accepted: Judgements, each by its kind. ``several-parents`` and ``level-order``: a node goes where three quarters
-            of its rows put it. ``alike-names``: inner siblings spelled almost the same get the more frequent spelling.
-            ``same-path``: rows of one path are one, though other cells of them differ.
+        accepted: Judgements, each by its kind. ``several-parents`` and ``level-order``: a node goes where three
+            quarters of its rows put it. ``alike-names``: inner siblings spelled almost the same get the more frequent
+            spelling. ``same-path``: rows of one path are one, though other cells of them differ.
     """
     if isinstance(form, Links):
         return _links(form) if not form.by_position else _positions(form)

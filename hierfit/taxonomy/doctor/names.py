@@ -30,7 +30,7 @@ def name_findings(shape: Shape, count_tokens: CountTokens, known: Collection[str
 
 def _ambiguous(shape: Shape, known: Collection[str]) -> list[Finding]:
     """A bare name means a leaf before an inner node: several leaves, or several inner nodes alone, leave it open."""
-    count = shape.index["num_children"] if shape.index else []
+    count = shape.index["num_children"].tolist() if shape.index else []
     bearers: dict[str, list[int]] = defaultdict(list)
     for node, name in enumerate(shape.names):
         bearers[name].append(node)
@@ -60,7 +60,7 @@ def _ambiguous(shape: Shape, known: Collection[str]) -> list[Finding]:
 def _alike(shape: Shape) -> list[Finding]:
     """Different spellings of what may be one thing, on one level."""
     level = shape.index["level"].tolist() if shape.index else []
-    count = shape.index["num_children"] if shape.index else []
+    count = shape.index["num_children"].tolist() if shape.index else []
     spellings: dict[tuple[int, str], dict[str, int]] = defaultdict(dict)
     for node, name in enumerate(shape.names):
         if folded := "".join(filter(str.isalnum, name.casefold())):

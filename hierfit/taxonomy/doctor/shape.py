@@ -90,8 +90,8 @@ def _chains(shape: Shape) -> list[Finding]:
     if not len(lonely):
         return []
     inner = int((counts > 0).sum())
-    same = sum(shape.names[node] == shape.names[child]
-               for node, child in zip(lonely.tolist(), shape.index["first_child"][lonely].tolist(), strict=True))  # fmt: skip
+    only_child = shape.index["first_child"][lonely].tolist()
+    same = sum(shape.names[a] == shape.names[b] for a, b in zip(lonely.tolist(), only_child, strict=True))
     details = [_listed(shape, lonely)]
     if same:
         details.append(f"{same} of the children have their parent's name")

@@ -18,7 +18,8 @@ SPECIES_NAME = ("scientificname", "canonicalname", "speciesname", "binomial", "n
 
 # In biology a class is coarse, elsewhere it is the finest there is.
 _COARSE = ("root", "top", "superclass", "superclassname", "supercategory", "supertype", "supergroup", "super",
-           "coarse", "coarselabel", "coarseid", "department", "manufacturer", "make", "maincategory", "sector")  # fmt: skip
+           "coarse", "coarselabel", "coarseid", "department", "manufacturer", "make", "maincategory",
+           "sector")  # fmt: skip
 _MIDDLE = ("mid", "middle", "group", "category", "subclass", "subcategory", "subgroup", "type")
 _FINE = ("leaf", "fine", "finelabel", "fineid", "class", "classname", "label", "variant", "model", "name")
 _GENERAL = {**dict.fromkeys(_COARSE, 0), **dict.fromkeys(_MIDDLE, 1), **dict.fromkeys(_FINE, 2)}
@@ -40,7 +41,8 @@ STATUS = ("taxonomicstatus", "status")
 PATH = ("path", "fullname", "fullpath", "categorypath", "lineage", "taxonomy", "breadcrumb", "hierarchy", "ancestors",
         "taxon", "classification", "taxonomypath")  # fmt: skip
 ID_PATH = ("ancestry", "ancestorids", "idpath")
-_OTHER = ("index", "count", "images", "description", "commonname", "names", "url", "rank", "taxonrank", "rowid", "image",
+_OTHER = ("index", "count", "images", "description", "commonname", "names", "url", "rank", "taxonrank", "rowid",
+          "image",
           "vernacularname", "scientificnameauthorship", "nameaccordingto", "language", "definition", "level", "split",
           "source", "license", "notes", "remarks", "attributes", "color", "colour")  # fmt: skip
 _KNOWN = frozenset(
@@ -48,10 +50,12 @@ _KNOWN = frozenset(
      *_OTHER}
 )  # fmt: skip
 SCHEMA = frozenset(
-    {"id", "name", "label", "title", "description", "children", "parent", "parentid", "url", "type", "version", "info",
-     "licenses", "license", "images", "annotations", "categories", "supercategory", "attributes", "color", "nc", "train",
-     "val", "test", "date", "properties", "metadata", "value", "definition", "restrictions", "childids", "data", "level",
-     "classes", "names", "labels", "created", "author", "key", "uuid", "index", "count", "path", "items", "nodes",
+    {"id", "name", "label", "title", "description", "children", "parent", "parentid", "url", "type", "version",
+     "info", "licenses", "license", "images", "annotations", "categories", "supercategory", "attributes", "color", "nc",
+     "train", "val", "test", "date", "properties", "metadata", "value", "definition", "restrictions", "childids",
+     "data",
+     "level", "classes", "names", "labels", "created", "author", "key", "uuid", "index", "count", "path", "items",
+     "nodes",
      "links", "edges", "options", "columns", "splits", "config", "schema", "taxonomy", "status"}
 )  # fmt: skip
 """Keys that name parts of a record, or of a file, rather than classes."""
@@ -95,7 +99,7 @@ def order_of_columns(header: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def coarse_and_fine(words: Sequence[str]) -> list[int]:
-    """Columns that say ``supercategory``, …, ``name`` among others of a record, coarse to fine; one of each at least."""
+    """Columns of a record that say ``supercategory``, …, ``name``, coarse to fine; none unless there is one of each."""
     known = {name: place for name, place in _GENERAL.items() if name in words}
     coarse = [words.index(name) for name in _COARSE if name in known]
     fine = next((words.index(name) for name in _FINE if name in known), None)

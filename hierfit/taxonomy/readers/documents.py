@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hierfit.errors import UserError
@@ -12,9 +13,8 @@ from hierfit.taxonomy.checks import Finding
 from hierfit.taxonomy.readers import graphs, indices, lines, links, nested, rows
 from hierfit.taxonomy.readers.columns import word
 from hierfit.taxonomy.readers.document import Pairs, is_list, place_of
-from hierfit.taxonomy.readers.given import Links, Rows, problem
+from hierfit.taxonomy.readers.given import Claim, Links, Reading, Rows, Score, problem
 from hierfit.taxonomy.readers.nested import as_name
-from hierfit.taxonomy.readers.options import Claim, Reading, Score
 from hierfit.taxonomy.readers.rows import direction_by_parents, torn
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import record_tables
@@ -129,8 +129,9 @@ def _mapping(value: Pairs, source: Source) -> Iterator[Claim]:
     if not fault and any(word(key) in _NO_CLASS for key in keys):
         fault = "a key is no class but a part of a file"
     if chained := {str(key) for key in keys} & {str(item) for key, entry in value for item in entry if item != key}:
-        yield _adjacency(value, Score.POSSIBLE if fault else Score.LIKELY, f"{what} lists below names, {len(chained)} of "
-                         f"which are in lists themselves{'; but ' + fault if fault else ''}")  # fmt: skip
+        why = f"{what} lists below names, {len(chained)} of which are in lists themselves"
+        score = Score.POSSIBLE if fault else Score.LIKELY
+        yield _adjacency(value, score, f"{why}; but {fault}" if fault else why)
         return
     items = [str(item) for entry in below for item in entry]
     counts = Counter(items)
@@ -240,7 +241,7 @@ def _list(value: list[Any], source: Source, options: Reading) -> Iterator[Claim]
         for form in ("paths", "leaf-first"):
             score = Score.LIKELY if form == way else Score.POSSIBLE
             yield Claim(form, score, f"{what} lists of names, {why}", _LEVELS, f"rows from the {form[:4]}",
-                        lambda form=form: _rows(value, form == "leaf-first"))  # fmt: skip
+                        partial(_rows, value, form == "leaf-first"))  # fmt: skip
     elif not any(isinstance(entry, list) for entry in value):
         names = [str(entry) for entry in value]
         fault = lines.not_names(names)

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding
 from hierfit.taxonomy.readers.document import Pairs, is_list, place_of
-from hierfit.taxonomy.readers.given import Links, problem
-from hierfit.taxonomy.readers.names import id_names
+from hierfit.taxonomy.readers.given import Claim, Links, Reading, Score, problem
+from hierfit.taxonomy.readers.indices import id_names
 from hierfit.taxonomy.readers.nested import as_name
-from hierfit.taxonomy.readers.options import Claim, Reading, Score
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import lines_of
 
@@ -108,11 +107,12 @@ def _links(
     for parent, child in pairs:
         if parent != child:
             parents.setdefault(child, []).append(parent)
-    names, above_of = [], []
+    names: list[str] = []
+    above_of: list[str | None] = []
     for name in ids:
-        for parent in parents.pop(name, None) or [None]:
+        for node in parents.pop(name, None) or [None]:
             names.append(name)
-            above_of.append(parent)
+            above_of.append(node)
     if names and not any(above_of):
         above_of[0] = ""
     at = where or (lambda link: place_of(above_of[link], names[link]))

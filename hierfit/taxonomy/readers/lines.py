@@ -8,8 +8,7 @@ from itertools import pairwise
 
 from hierfit.taxonomy.readers import columns
 from hierfit.taxonomy.readers.columns import PATH, SCHEMA, word
-from hierfit.taxonomy.readers.given import Links, Rows
-from hierfit.taxonomy.readers.options import Claim, Score
+from hierfit.taxonomy.readers.given import Claim, Links, Rows, Score
 from hierfit.taxonomy.readers.rows import PICTURE, direction_by_parents
 from hierfit.taxonomy.readers.table import JOINTS, SAMPLE, Table
 from hierfit.taxonomy.readers.tidy import RANK_PREFIX, tidy
@@ -18,7 +17,8 @@ _WEAK = (" / ", " | ", "|", ">", "->", "→", "»", "\\", "/", ";", " - ", "--",
 _ID = re.compile(r"(\S*[\d/]\S*)(?:\s+[-–:|]\s+|\s*\t\s*|\s{2,})(\S.*)")
 _CODED = re.compile(r"([A-Z]|[A-Za-z]{0,4}\d[\w.\-/]*)(?:[.:)]?\s+|\s*[-–:]\s+)(\S.*)")
 _MARKUP = re.compile(
-    r"[{}<>=]|^\W*$|;$|^[\w.-]+:(?:\s|$)|[\"'] *: *|^\s*(?:def|class|import|return|if|for)\b.*:?$|\w\(.*\)|^(?:https?|gid|urn):"
+    r"[{}<>=]|^\W*$|;$|^[\w.-]+:(?:\s|$)|[\"'] *: *|^\s*(?:def|class|import|return|if|for)\b.*:?$|\w\(.*\)"
+    r"|^(?:https?|gid|urn):"
 )
 _LONGEST = 100  # letters of a name
 
@@ -47,10 +47,8 @@ def claims(table: Table) -> Iterator[Claim]:
         for column in [*named, *others]:
             cells = sample.column(column)
             if not all(isinstance(cell, str) for cell in cells):
-                lists = [cell for cell in cells if isinstance(cell, tuple)]
-                if column in named and len(lists) == len(cells):
-                    lists = [cell or () for cell in table.column(column)]
-                    yield _of_lists(lists, table, column, columns.find(words, columns.NAMES))
+                if column in named and all(isinstance(cell, tuple) for cell in cells):
+                    yield _of_lists(table, column, columns.find(words, columns.NAMES))
                 continue
             if _joint(cells) is None:
                 continue
@@ -130,8 +128,8 @@ def _joined(cells: Sequence[str], table: Table, what: str) -> list[Claim]:
 def _joint(cells: Sequence[str]) -> tuple[str, bool] | None:
     """The sign that joins the names of paths, and whether it hardly stands in names.
 
-    Half of the texts hold it, and those that do not are beginnings of others; a sign that names may hold has to stand in
-    all texts, or part them into beginnings that come again.
+    Half of the texts hold it, and those that do not are beginnings of others; a sign that names may hold has to stand
+    in all texts, or part them into beginnings that come again.
     """
     distinct = {cell.strip() for cell in cells if cell.strip()}
     for sign in (*JOINTS, *_WEAK):
@@ -161,11 +159,14 @@ def _inner_rows(rows: Sequence[Sequence[str]]) -> int:
     return len(paths & heads)
 
 
-def _of_lists(cells: Sequence[tuple[str, ...]], table: Table, column: int, name: int | None) -> Claim:
+def _of_lists(table: Table, column: int, name: int | None) -> Claim:
     """Records with a list of what is above them, root first, and perhaps a name of their own."""
+    cells: list[tuple[str, ...]] = [cell or () for cell in table.column(column)]
     own = table.column(name) if name is not None else [""] * len(cells)
-    paths = [[*above, leaf] if leaf and leaf not in above[-1:] else list(above)
-             for above, leaf in zip(cells, own, strict=True)]  # fmt: skip
+    paths = [
+        [*above, leaf] if leaf and leaf not in above[-1:] else list(above)
+        for above, leaf in zip(cells, own, strict=True)
+    ]
     why = f"{table.what} with a path in {(table.header or ())[column]!r}"
     return Claim("paths", Score.LIKELY, why, "lists from leaf to root", "rows from the root",
                  lambda: tidy(paths, table.where, None))  # fmt: skip
@@ -220,11 +221,10 @@ def _codes(codes: Sequence[str], titles: Sequence[str], table: Table) -> Iterato
     if below * 2 < len(codes) or (not dotted and (len(lengths) > 1 or roots * 2 > len(codes))):
         return
     labels = dict(zip(codes, titles, strict=True))
-    yield Claim(
-        "codes", Score.CERTAIN if dotted or table.header else Score.LIKELY, f"{table.what} with codes and titles; {below} codes begin with another's",
-        "codes that only count", "codes that begin with their parent's",
-        lambda: Links(codes, parents, table.where, labels),
-    )  # fmt: skip
+    score = Score.CERTAIN if dotted or table.header else Score.LIKELY
+    why = f"{table.what} with codes and titles; {below} codes begin with another's"
+    yield Claim("codes", score, why, "codes that only count", "codes that begin with their parent's",
+                lambda: Links(codes, parents, table.where, labels))  # fmt: skip
 
 
 def _without_zeros(code: str) -> str:

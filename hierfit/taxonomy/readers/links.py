@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +12,9 @@ from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, Where
 from hierfit.taxonomy.readers import columns
 from hierfit.taxonomy.readers.columns import ACCEPTED, CHILDREN, ID_PATH, IDS, NAMES, PARENT, STATUS, SUPER, word
-from hierfit.taxonomy.readers.given import Links, problem, remark
-from hierfit.taxonomy.readers.names import WNID, id_names
-from hierfit.taxonomy.readers.options import Claim, Reading, Score
+from hierfit.taxonomy.readers.given import Claim, Links, Reading, Score, problem, remark
+from hierfit.taxonomy.readers.indices import WNID, id_names
+from hierfit.taxonomy.readers.rows import is_chained
 from hierfit.taxonomy.readers.source import Source, read_text
 from hierfit.taxonomy.readers.table import Table, lines_of
 
@@ -137,7 +138,7 @@ def _read(
     for number, row in enumerate(table.rows):
         name = row[child] if child < len(row) else ""
         if not name or isinstance(name, tuple) or (len(row) > width and any(row[width:])):
-            text = f"{len([*filter(None, row)])} cells, expected a child and its parent: {_shown(row)}"
+            text = f"{len(row)} cells, expected a child and its parent: {_shown(row)}"
             findings.append(problem("row", text, table.where(number)))
         elif (accepted is not None or status is not None) and _is_synonym(row, name, accepted, status):
             synonyms.append(row[label] if label is not None and label < len(row) else name)
@@ -202,9 +203,7 @@ def _pairs(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
     for form in ("child-parent", "parent-child"):
         score = Score.LIKELY if sure and order == form else Score.POSSIBLE
         what = f"{'WordNet ids, ' if ids else ''}{table.what}, links with {_MEANING[form]}: {why}"
-        yield Claim(
-            form, score, what, _AGAINST, _MEANING[form], lambda form=form: _of_columns(table, form, source, options)
-        )
+        yield Claim(form, score, what, _AGAINST, _MEANING[form], partial(_of_columns, table, form, source, options))
 
 
 def _of_columns(table: Table, form: Order, source: Source, options: Reading) -> Links:
@@ -280,12 +279,6 @@ def order_of(pairs: Iterable[tuple[str, str]]) -> tuple[Order | None, str]:
     if several[1] * 2 <= several[0] and several[1] < several[0] and only[0] <= only[1]:
         return "parent-child", f"{several[1]} names on the right stand beside several others, {several[0]} on the left"
     return None, f"{several[0]} names on the left and {several[1]} on the right stand beside several others"
-
-
-def is_chained(pairs: Iterable[tuple[str, str]]) -> bool:
-    """Whether names of one column return in the other, in another row."""
-    linked = [(left, right) for left, right in pairs if left != right]
-    return not {left for left, _ in linked}.isdisjoint(right for _, right in linked)
 
 
 def _are_links(pairs: Iterable[tuple[str, str]]) -> bool:

@@ -12,16 +12,15 @@ from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding
 from hierfit.taxonomy.readers.columns import CHILDREN, SCHEMA, word
 from hierfit.taxonomy.readers.document import Pairs, is_list, place_of
-from hierfit.taxonomy.readers.given import Links, problem, remark
-from hierfit.taxonomy.readers.options import Claim, Score
+from hierfit.taxonomy.readers.given import Claim, Links, Score, problem, remark
 from hierfit.taxonomy.readers.source import Source
 
 _NAME_KEYS = ("name", "label", "labelname", "title", "text", "value", "id", "key", "topic", "term")
 _GROUP_KEYS = ("superclass", "supercategory", "group", "category", "class", "family", "parent", "instructions")
 _NODE_WORDS = frozenset({*_NAME_KEYS, *_GROUP_KEYS, *CHILDREN})
 _WRAPPERS = frozenset(
-    {"data", "taxonomy", "tree", "hierarchy", "result", "results", "root", "classes", "categories", "children", "labels",
-     "ontology", "classifications", "taxonomies", "items", "nodes"}
+    {"data", "taxonomy", "tree", "hierarchy", "result", "results", "root", "classes", "categories", "children",
+     "labels", "ontology", "classifications", "taxonomies", "items", "nodes"}
 )  # fmt: skip
 _XML_NAMES = ("name", "label", "value", "title", "text", "words", "displayname", "alias", "id", "wnid")
 

@@ -6,8 +6,7 @@ import re
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding
-from hierfit.taxonomy.readers.given import Links, problem, remark
-from hierfit.taxonomy.readers.options import Claim, Score
+from hierfit.taxonomy.readers.given import Claim, Links, Score, problem, remark
 from hierfit.taxonomy.readers.source import Source
 
 _TOKEN = re.compile(

@@ -1,4 +1,4 @@
-"""Indented text: blanks, tabs, bullets, headings, or drawn lines (``├── gull``) as anytree, rich and `tree` print them."""
+"""Indented text: blanks, tabs, bullets, headings, or lines drawn (``├── gull``) as anytree, rich, `tree` do."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from hierfit.taxonomy.readers.given import Links, problem
+from hierfit.taxonomy.readers.given import Claim, Links, Score, problem
 from hierfit.taxonomy.readers.lines import is_code
-from hierfit.taxonomy.readers.options import Claim, Score
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import lines_of
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
+from hierfit.taxonomy.checks import EDGE_HEADER
 from hierfit.taxonomy.readers import columns, documents, graphs, lines, links, nested, newick, outline, rows
-from hierfit.taxonomy.readers.given import Given
-from hierfit.taxonomy.readers.names import leaf_list
-from hierfit.taxonomy.readers.options import Claim, Format, Reading, Score
+from hierfit.taxonomy.readers.given import Claim, Format, Given, Reading, Score
+from hierfit.taxonomy.readers.indices import leaf_list
 from hierfit.taxonomy.readers.source import Source
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def read_taxonomy(path: str | os.PathLike[str], format: Format | None = None, **
 
     Args:
         path: The file.
-        format: See `hierfit.taxonomy.readers.options.Format`; None to find it out from the content.
-        options: The other attributes of `hierfit.taxonomy.readers.options.Reading`: select, header, columns, levels,
+        format: See `hierfit.taxonomy.readers.given.Format`; None to find it out from the content.
+        options: The other attributes of `hierfit.taxonomy.readers.given.Reading`: select, header, columns, levels,
             names, leaves, parents.
 
     Raises:
@@ -41,6 +41,14 @@ def read_taxonomy(path: str | os.PathLike[str], format: Format | None = None, **
     from hierfit.taxonomy.tree import Taxonomy
 
     return Taxonomy.of_plan(read_plan(Reading(os.fspath(path), format, **options)))
+
+
+def read_csv(path: str | os.PathLike[str]) -> Plan:
+    """The CSV that `Taxonomy.to_csv` writes, every cell as it stands; `Taxonomy.from_csv` describes it."""
+    source = Source.of(Path(path))
+    header = {columns.word(cell) for cell in source.table.rows[0]}
+    form: Format = "child-parent" if header.issuperset(EDGE_HEADER) else "paths"
+    return given_of(source, Reading(os.fspath(path), form, header=True)).plan()
 
 
 def read_plan(options: Reading) -> Plan:

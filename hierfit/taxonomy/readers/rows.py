@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
-from os import PathLike
-from pathlib import Path
 from typing import Any, Literal
 
 from hierfit.errors import UserError
-from hierfit.taxonomy import build
-from hierfit.taxonomy.checks import EDGE_HEADER, Finding, Problems
+from hierfit.taxonomy.checks import Finding
 from hierfit.taxonomy.readers import columns, indices
 from hierfit.taxonomy.readers.columns import EPITHET, NAMES, RANKS, SPECIES_NAME, word
-from hierfit.taxonomy.readers.given import Rows, problem, remark
-from hierfit.taxonomy.readers.options import Claim, Reading, Score
-from hierfit.taxonomy.readers.source import Source, read_text
-from hierfit.taxonomy.readers.table import SAMPLE, Table, quoted
+from hierfit.taxonomy.readers.given import Claim, Reading, Rows, Score, problem, remark
+from hierfit.taxonomy.readers.source import Source
+from hierfit.taxonomy.readers.table import SAMPLE, Table
 from hierfit.taxonomy.readers.tidy import tidy
 
 Direction = Literal["paths", "leaf-first"]
@@ -43,6 +38,9 @@ def claims(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
     """
     if options.columns:
         yield from _chosen(table, source, options)
+        return
+    if options.format == "paths" and options.header and table.header:
+        yield _by_columns(table, range(len(table.header)), "paths", Score.CERTAIN, "as it stands", verbatim=True)
         return
     if table.width < 2:
         if table.header:
@@ -82,9 +80,10 @@ def _indices(table: Table, source: Source, options: Reading) -> Rows:
 
 
 def _by_columns(
-    table: Table, chosen: Sequence[int], way: Direction, score: Score, why: str, findings: Sequence[Finding] = ()
-) -> Claim:
-    """Rows of some columns, given coarse to fine."""
+    table: Table, chosen: Sequence[int], way: Direction, score: Score, why: str, findings: Sequence[Finding] = (),
+    verbatim: bool = False,
+) -> Claim:  # fmt: skip
+    """Rows of some columns, given coarse to fine; tidied, unless every cell is to be taken as it stands."""
     header = table.header
     named = f", columns {', '.join(header[c] for c in chosen if c < len(header))}" if header else ""
 
@@ -109,6 +108,8 @@ def _by_columns(
                 kept.append(number)
         whole = [table.rows[i] for i in kept] if len(chosen) < table.width else None
         levels = [header[c] if c < len(header) else "" for c in chosen] if header else None
+        if verbatim:
+            return Rows(rows, lambda row: table.where(kept[row]), levels, found)
         return tidy(rows, lambda row: table.where(kept[row]), levels, False, whole, found)
 
     against = "a name that stands under several others"
@@ -136,14 +137,15 @@ def _levels(table: Table) -> Iterator[Claim]:
             way, why = None, fault
         elif table.header is None and table.what == "two words in each line":
             way, why = None, table.what
-        elif table.header is None and table.width == 2 and _is_chained(sample):
+        elif table.header is None and table.width == 2 and is_chained(sample):
             way, why = None, "names of one column return in the other"
     for direction in (way,) if way else ("paths", "leaf-first"):
         turned = chosen if direction == "paths" else chosen[::-1]
         yield _by_columns(table, turned, direction, score if way else Score.POSSIBLE, why, findings)
 
 
-def _is_chained(pairs: Iterable[Sequence[str]]) -> bool:
+def is_chained(pairs: Iterable[Sequence[str]]) -> bool:
+    """Whether names of one column return in the other, in another row."""
     linked = [(pair[0], pair[1]) for pair in pairs if pair[0] != pair[1]]
     return not {left for left, _ in linked}.isdisjoint(right for _, right in linked)
 
@@ -321,42 +323,3 @@ def torn(rows: Iterable[Sequence[Any]]) -> int:
             if name and parent and above.setdefault((depth, name), parent) != parent:
                 found.add((depth, name))
     return len(found)
-
-
-# The table that hierfit writes ---------------------------------------------------------------------------------------
-
-_HINT = (
-    "Under a header of level names, coarse to fine, comes one row for each leaf; "
-    "under the header name,parent one row for each node, all names different."
-)
-
-
-def read_csv(path: str | PathLike[str]) -> build.Plan:
-    """Reads the CSV that `Taxonomy.to_csv` writes, every cell as it stands; `Taxonomy.from_csv` describes it."""
-    path = Path(path)
-    table = quoted(read_text(path), str(path), ",", is_csv=True, loose=False)
-    header = [cell for cell in table.rows[0]] if table.rows else []
-    while header and header[-1] == "":
-        header.pop()
-    body = replace(table, rows=table.rows[1:], numbers=table.numbers[1:])
-    problems = Problems(str(path), body.where, _HINT, "line 1")
-    known = [cell.casefold() for cell in header]
-    if not header:
-        problems.add("header", "there is no header", "line 1")
-    elif set(known) > set(EDGE_HEADER):
-        problems.add("header", f"a table of name,parent has no other columns, but here are {header}", "line 1")
-    problems.raise_if_any()
-    for row, cells in enumerate(body.rows):
-        if any(cells[len(header) :]):
-            problems.at(row, "row", f"{len(cells)} cells under a header of {len(header)}")
-    kept = [row for row, cells in enumerate(body.rows) if not any(cells[len(header) :])]
-    body = replace(body, rows=[body.rows[row] for row in kept], numbers=[body.numbers[row] for row in kept])
-    problems.where = body.where
-    if set(known) == set(EDGE_HEADER):
-        name = known.index("name")
-        links = [[*row, "", ""] for row in body.rows]
-        names, parents = [row[name] for row in links], [row[1 - name] or None for row in links]
-        if names and not any(parents):
-            parents[0] = ""
-        return build.finish(build.draft_links(names, parents, problems), None, problems)
-    return build.finish(build.draft_rows(body.rows, problems), header, problems)

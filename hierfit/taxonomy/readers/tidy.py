@@ -50,7 +50,7 @@ def tidy(
     if rows and rows[0] and all(RANK_PREFIX.match(cell) for row in rows for cell in row if cell):
         cells = [[RANK_PREFIX.sub("", cell.strip(), count=1) for cell in row] for row in rows]
     unknown: set[int] = set()
-    if levels is not None:
+    if levels is not None and len(levels) > 1:
         before, cells = cells, _without_placeholders(cells, where, ranks, found)
         unknown = {i for i, (a, b) in enumerate(zip(before, cells, strict=True)) if a is not b}
         used = [column for column in range(len(levels)) if any(column < len(row) and row[column] for row in cells)]
@@ -104,7 +104,7 @@ def _without_placeholders(
     first = next(number for number, row in enumerate(rows) if not placeholders.isdisjoint(row))
     listed = ", ".join(f"{cell!r} ({count} times)" for cell, count in counts.most_common(_LISTED))
     text = f"{listed}: taken for not known, not for a class; first in {where(first)}"
-    advice = "A class that is called so needs another name, or --format paths on a table without a header."
+    advice = "If it is the name of a class: --format paths --header takes every cell as it stands."
     found.append(remark("placeholder", text, advice=advice))
     return [
         row if placeholders.isdisjoint(row) else ["" if cell in placeholders else cell for cell in row] for row in rows

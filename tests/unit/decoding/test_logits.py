@@ -106,9 +106,7 @@ def test_cuts_by_the_definition(tree: Taxonomy, seed: int) -> None:
         for place, leaf in enumerate(tree.leaves.tolist()):
             path = [v for v in tree.paths(torch.tensor(leaf)).tolist() if v >= 0]
             path += [leaf] * (tree.num_levels - len(path))
-            total = sum(
-                float(row[v]) - float(row[cut].logsumexp(0)) for v, cut in zip(path, cuts, strict=True)
-            )
+            total = sum(float(row[v]) - float(row[cut].logsumexp(0)) for v, cut in zip(path, cuts, strict=True))
             assert float(found[place]) == pytest.approx(total)
     assert torch.equal(best_path(x, tree).amax(1), tree.leaves[path_log_probabilities(x, tree).argmax(1)])
 
@@ -152,7 +150,9 @@ class TestEveryDecoder:
     def test_refuses_a_row_without_any_score(self, name: str) -> None:
         x = torch.zeros(5, TREE.num_nodes)
         x[2] = -torch.inf
-        with pytest.raises(UserError, match=r"no finite value in 1 of 5 samples \(first: row 2\)\nIs every node masked"):
+        with pytest.raises(
+            UserError, match=r"no finite value in 1 of 5 samples \(first: row 2\)\nIs every node masked"
+        ):
             DECODERS[name](x, TREE)
 
     def test_masked_nodes_are_not_chosen(self, name: str) -> None:

@@ -117,7 +117,8 @@ def families(tree: Taxonomy) -> list[set[str]]:
 GULLS = [f"gull {i}" for i in range(9)]
 BROKEN = (
     "order,family,species\n" + "".join(f"waders,gulls,{name}\n" for name in GULLS) + "rollers,gulls,lost\n"
-    "gulls,waders,turned\nwaders,gulls, gull 3\nwaders,gulls\nwaders,auks,puffin\nwaders,Auks,auklet\nwaders,auks,murre\n"
+    "gulls,waders,turned\nwaders,gulls, gull 3\nwaders,gulls\n"
+    "waders,auks,puffin\nwaders,Auks,auklet\nwaders,auks,murre\n"
 )
 
 

@@ -1,4 +1,6 @@
-"""Files as tools, collections and people write them: read rightly, or refused with a way out; never taken for another."""
+"""Files as tools, collections and people write them: read rightly, or refused with a way out."""
+
+# ruff: noqa: E501
 
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ def js(value: Any) -> str:
 
 AB = {"A/B", "A/C"}
 BIRDS = {"birds/gulls/kittiwake", "birds/gulls/ivory gull", "birds/auks/puffin"}
-RECORDS = [{"id": 1, "name": "A", "parent": None}, {"id": 2, "name": "B", "parent": 1}, {"id": 3, "name": "C", "parent": 1}]
+RECORDS = [
+    {"id": 1, "name": "A", "parent": None},
+    {"id": 2, "name": "B", "parent": 1},
+    {"id": 3, "name": "C", "parent": 1},
+]
 RANKED = "taxon,kingdom,family,genus,{}\n1,Animalia,Laridae,Larus,{}\n2,Animalia,Laridae,Larus,{}\n"
 LARI = {"Animalia/Laridae/Larus/Larus canus", "Animalia/Laridae/Larus/Larus fuscus"}
 
