@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from hierfit.taxonomy.readers import columns
-from hierfit.taxonomy.readers.columns import PATH, SCHEMA, word
+from hierfit.taxonomy.readers.columns import CHILDREN, PATH, SCHEMA, word
 from hierfit.taxonomy.readers.given import Claim, Links, Rows, Score
 from hierfit.taxonomy.readers.rows import PICTURE, direction_by_parents
 from hierfit.taxonomy.readers.table import JOINTS, SAMPLE, Table
@@ -61,7 +61,7 @@ def claims(table: Table) -> Iterator[Claim]:
             yield from _by_depth(table, depth, name)
         code = next((c for c, name in enumerate(words) if "code" in name or name in ("id", "nr", "number")), None)
         title = next((c for c, name in enumerate(words) if name in ("title", "name", "label", "description")), None)
-        if code is not None and title is not None and not any(name.startswith("parent") for name in words):
+        if code is not None and title is not None and columns.find(words, (*columns.PARENT, *CHILDREN)) is None:
             yield from _codes(table.column(code), table.column(title), table)
     elif table.width == 2:
         left, right = table.column(0), table.column(1)
@@ -203,7 +203,7 @@ def _by_depth(table: Table, depth: int, name: int) -> Iterator[Claim]:
 def _codes(codes: Sequence[str], titles: Sequence[str], table: Table) -> Iterator[Claim]:
     """Codes of which one begins another: 01 is the parent of 01.1, and 0101 of 010102."""
     codes = [code.strip().rstrip(".") for code in codes]
-    if not all(codes) or not all(titles) or len(set(codes)) < len(codes) or len(codes) < 3:
+    if not all(codes) or not all(titles) or len(set(codes)) < len(codes) or len(codes) < (2 if table.header else 3):
         return
     short = [_without_zeros(code) for code in codes] if len({*map(len, codes)}) == 1 else codes
     if len(set(short)) < len(short) or [*short] in (

@@ -259,7 +259,9 @@ def links_of(
 
 
 def _root_mark(pairs: Iterable[Pair]) -> str | None:
-    """What stands in the place of a root's parent, where it is no node and only one thing."""
+    """What stands in the place of a root's parent, where it is no node, and no root has an empty one."""
+    if any(not above for _, above in pairs):
+        return None
     marks = {above for _, above in pairs if above in _NO_PARENT}
     marks.difference_update(child for child, _ in pairs)
     return marks.pop() if len(marks) == 1 else None

@@ -46,7 +46,8 @@ def claims(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
         if table.header:
             yield _by_columns(table, [0], "paths", Score.POSSIBLE, "one level")
         return
-    if indices.are_indices(table.rows) and not (table.header and table.unit == "record"):
+    numbers = table.unit != "record" and indices.are_indices(table.rows)
+    if numbers and (table.width > 2 or not is_chained(table.rows)):
         against = "a column that is not counted through from 0 or 1"
         yield Claim("indices", Score.LIKELY, f"{table.what}, all of them whole numbers", against,
                     "whole numbers, a column for each level", lambda: _indices(table, source, options))  # fmt: skip
