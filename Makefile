@@ -81,7 +81,7 @@ bench: $(VENV)/.installed-dev ## measure what is claimed of speed, as ratios in 
 fuzz: $(VENV)/.installed-dev ## read damaged and hostile files of every kind, and count how that ends: ARGS="--cases 2000"
 	@$(BIN)/python tests/bench/fuzz.py $(ARGS)
 
-pretrain: $(VENV)/.installed ## train the bundled tiny CLIP again (about half an hour on 2 cores)
+pretrain: $(VENV)/.installed ## train the bundled tiny CLIP again (about 40 minutes on 2 cores)
 	$(BIN)/python -m hierfit.backbone.pretrain $(ARGS)
 
 clean: ## remove the environment and caches; runs stay

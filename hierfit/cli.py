@@ -33,11 +33,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "a run as one folder that loads without Lightning, with its model card; ONNX; the hub",
     ),
     "data": (
-        "hierfit.data.commands:data",
+        "hierfit.tools.commands:data",
         "data sets and their cards: list, check, prompts, and a new card for your own folder",
     ),
     "features": (
-        "hierfit.data.extract.commands:features",
+        "hierfit.tools.extract.commands:features",
         "encode any number of pictures into one file, over processes, resumable; look into such files",
     ),
     "grid": (

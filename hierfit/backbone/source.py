@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from hierfit.backbone.aliases import REAL, hub_name, is_residual
 from hierfit.errors import UserError
 
 SUPPORTED = {"clip": "CLIPModel", "siglip": "SiglipModel"}
@@ -43,6 +44,12 @@ def find_folder(source: str) -> Path:
     """
     path = BUNDLED.get(source) or Path(source).expanduser()
     if path.is_dir():
+        if _is_cache(path):
+            inside = sorted(path.glob("snapshots/*"))
+            raise UserError(
+                f"backbone {source!r} is a folder of the hub's cache, which holds the model in a folder below",
+                hint=f"Pass {inside[-1]}" if inside else "Its snapshots are missing: download it again.",
+            )
         if problems := folder_problems(path):
             raise UserError(f"backbone {source!r}: the folder {path.resolve()} cannot be used", problems, _hint(path))
         return path
@@ -50,12 +57,27 @@ def find_folder(source: str) -> Path:
         raise UserError(f"backbone {source!r} is a file", hint=f"Pass the folder that holds it: {path.parent}")
     if source in BUNDLED:
         raise UserError(f"the bundled backbone is missing: {path}", hint="Install hierfit again, or `make pretrain`.")
+    if meant := hub_name(source):
+        raise UserError(
+            f"no backbone {source!r} – did you mean {meant!r}?",
+            hint="Towers are named as on the Hugging Face hub, where transformers finds them; or by their folder.",
+        )
+    if is_residual(source):
+        raise UserError(
+            f"no backbone {source!r}: transformers has CLIP's vision transformers, but no residual networks",
+            hint=f"The nearest is {REAL}.",
+        )
     if not _HUB_NAME.fullmatch(source):
         raise UserError(
             f"no backbone {source!r}: there is no such folder, and it is not a hub name",
             hint="Use tiny; a folder; or owner/name, like openai/clip-vit-base-patch16.",
         )
     return _from_hub(source)
+
+
+def _is_cache(folder: Path) -> bool:
+    """Whether a folder is the hub cache's of one model: ``models--owner--name``."""
+    return folder.name.startswith("models--") and not (folder / "config.json").is_file()
 
 
 def folder_problems(folder: Path) -> list[str]:

@@ -23,6 +23,8 @@ from hierfit.backbone.nodes import encode_nodes
 from hierfit.data.fieldguide import Fieldguide
 from hierfit.decoding import per_level_argmax
 
+FACTS = "pretraining.json"
+
 # Those of data_cards/fieldguide.yaml.
 TEMPLATES = {
     "family": ["a photo of one of the {name}, a kind of butterfly."],
@@ -98,7 +100,7 @@ def measure(folder: Path, seeds: Sequence[int] = (0, 1, 2)) -> list[Figures]:
 
 def write_card(folder: Path) -> None:
     """Writes ``README.md`` from ``pretraining.json`` and a fresh measurement."""
-    facts = json.loads((folder / "pretraining.json").read_text())
+    facts = json.loads((folder / FACTS).read_text())
     rows = measure(folder)
     lines = [
         f"| {r.seed} | {r.split} | "
@@ -107,29 +109,30 @@ def write_card(folder: Path) -> None:
         for r in rows
     ]
     test = [r for r in rows if r.split == "test"]
-    stages = facts["stages"]
-    recipe, last = stages[-1]["recipe"], stages[-1]["curve"][-1]
+    size = facts["size"]
     text = _CARD.format(
         parameters=facts["parameters"] / 1e6,
         megabytes=(folder / "model.safetensors").stat().st_size / 1e6,
-        stages="\n".join(_stage(number, stage) for number, stage in enumerate(stages, 1)),
+        stages="\n".join(_stage(number, stage) for number, stage in enumerate(facts["stages"], 1)),
+        images=size["images"],
         rows="\n".join(lines),
-        leaf=100 * float(np.mean([r.levels[-1] for r in test])),
         probe=100 * float(np.mean([r.linear_probe for r in test])),
-        **{k: recipe[k] for k in ("patch_size", "vision_width", "vision_layers")},
-        **{k: recipe[k] for k in ("text_width", "text_layers", "embed_dim", "context_length")},
-        **{f"loss_{k}": last[k] for k in ("whole", "group", "partial")},
+        **{level: 100 * float(np.mean([r.levels[depth] for r in test])) for depth, level in enumerate(TEMPLATES)},
+        **{k: size[k] for k in ("patch_size", "vision_width", "vision_layers")},
+        **{k: size[k] for k in ("text_width", "text_layers", "embed_dim", "context_length")},
     )
     with whole_file(folder / "README.md") as draft:
         draft.write_text(text, encoding="utf-8")
 
 
 def _stage(number: int, stage: dict[str, Any]) -> str:
-    r = stage["recipe"]
+    recipe, last = stage["recipe"], {k: v for k, v in stage["curve"][-1].items() if k != "step"}
     return (
-        f"  Stage {number}: {r['pairs']} images seen in batches of {r['batch_size']}, from a pool of {r['images']} "
-        f"(seed {r['seed']}), peak learning rate {r['learning_rate']};\n"
-        f"  {stage['seconds'] / 60:.0f} minutes on {stage['device']} with torch {stage['torch']}."
+        f"  Stage {number}: {recipe['pairs']} pictures seen in batches of {recipe['batch_size']}, peak learning rate "
+        f"{recipe['learning_rate']};\n"
+        f"  {stage['seconds'] / 60:.0f} minutes on {stage['device']} with torch {stage['torch']}, "
+        f"{stage['processor_seconds']} seconds of processor time{stage.get('note', '')}.\n"
+        f"  Last losses in nats: {', '.join(f'{kind} {value:.2f}' for kind, value in last.items())}."
     )
 
 
@@ -144,9 +147,10 @@ code as `openai/clip-vit-base-patch16`. Do not expect anything of it on photogra
   context {context_length}.
 - **Data**: pictures drawn by `hierfit.data.fieldguide`, of species that no guide holds
   (`Species.reserved_for_guides`), with captions by `fieldguide/captions.py`. No photograph, no scraped text.
-- **Training**: `make pretrain`, three captions an image. Recipe and loss curve are in `pretraining.json`.
+- **Training**: `make pretrain`, in stages, from a pool of {images} pictures drawn once. The first sees mixed batches
+  and learns colours above all; the others see pictures that share a few palettes, with captions that tell the family,
+  the genus, some attributes and all of them. Recipe and loss curves are in `pretraining.json`.
 {stages}
-  Last losses: whole captions {loss_whole:.2f}, family or genus {loss_group:.2f}, partial {loss_partial:.2f} nats.
 - **Licence**: Apache-2.0, as the repository.
 
 ## What it can do
@@ -159,8 +163,9 @@ linear probe is logistic regression on 32 training pictures of each species.
 |---|---|---|---|---|---|---|
 {rows}
 
-On average over the test splits: species zero-shot {leaf:.1f} %, linear probe {probe:.1f} %. A common name tells only
-some of a species' attributes, so names cannot settle every picture; that is what adaptation is for.
+On average over the test splits: zero-shot family {family:.1f} %, genus {genus:.1f} %, species {species:.1f} %; linear
+probe {probe:.1f} %. A common name tells only some of a species' attributes, so names cannot settle every picture; that
+is what adaptation is for.
 """
 
 

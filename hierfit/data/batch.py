@@ -41,6 +41,8 @@ class Task:
         backbone: The towers; ``None`` for a feature bundle.
         train_features: Image features of the training draw ``[n, d]``; ``None`` when images stay pixels.
         train_paths: Node ids of the training draw ``[n, L]``.
+        shuffle: Seed by which nodes change places before anything is shared along the tree, see
+            `hierfit.taxonomy.shuffle.shuffled_places`; None: it is shared along the tree as it is.
     """
 
     taxonomy: Taxonomy
@@ -52,3 +54,4 @@ class Task:
     backbone: Backbone | None
     train_features: Tensor | None
     train_paths: Tensor
+    shuffle: int | None = None

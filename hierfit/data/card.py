@@ -72,6 +72,15 @@ def _read_descriptions(value: object, place: Place, problems: list[str]) -> Desc
     return found
 
 
+def _read_root(value: object, place: Place, problems: list[str]) -> Path | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        problems.append(f"{place}: expected the path of a folder or file, as text")
+        return None
+    return place.file.parent / Path(value).expanduser()
+
+
 def _read_layout(value: object, place: Place, problems: list[str]) -> Layout | None:
     options = dict(value) if isinstance(value, Mapping) else {"name": value}
     name = options.pop("name", None)
@@ -107,6 +116,7 @@ class DataCard:
         leave_out: Samples that are not used, and why: ``{train/cat/7.jpg: damaged}``.
         known_faults: What is wrong with the data, and what was done about it.
         expects: How the files lie below ``data.root``, drawn as a small tree.
+        root: Where the data lie on this machine, from the card's folder on; ``data.root`` goes before it.
     """
 
     path: Path
@@ -126,6 +136,7 @@ class DataCard:
     leave_out: Mapping[str, str] = field(default_factory=dict)
     known_faults: tuple[str, ...] = ()
     expects: str = ""
+    root: Path | None = field(default=None, metadata={"parse": _read_root})
 
     @property
     def tree(self) -> Taxonomy:

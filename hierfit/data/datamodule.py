@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from functools import cache
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from lightning import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hierfit.backbone.aliases import TINY_NOTE
 from hierfit.data.augment import TrainTransform
 from hierfit.data.batch import Batch, Task
 from hierfit.data.card import load_card
 from hierfit.data.coarse import depth_of
 from hierfit.data.encode import available_cores
 from hierfit.data.images import Files
+from hierfit.data.layouts.fieldguide import Fieldguide
 from hierfit.data.loader import AugmentedBatches, FeatureBatches, Loader, PixelBatches, Rows
 from hierfit.data.novel import Novel
 from hierfit.data.prepare import Choice, Prepared, prepare, summary
@@ -23,6 +26,17 @@ from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError
 
 Augment = Literal["none", "crop", "crop_flip"]
+
+
+_print_once = cache(print)
+"""A run's controls read the same data in the same process: what is to be known of them is said once."""
+
+
+class EncodedSplit(NamedTuple):
+    """L2-normalised features ``[n, d]`` and label paths ``[n, L]``."""
+
+    features: Tensor
+    paths: Tensor
 
 
 class HierarchicalDataModule(LightningDataModule):
@@ -41,14 +55,17 @@ class HierarchicalDataModule(LightningDataModule):
         shots_policy: For leaves with fewer images: `error`, or `all` to take what there is.
         coarse_shots: With `shots`, of each inner node so many images beside them that are labelled no finer; null takes
             all, 0 none, which is said.
+        draw_from: Split that `shots` are drawn from. With `train`, a ready draw ``train<K>`` of a bundle is taken as it
+            is, whatever the seed; `train16`, say, draws fewer of it by seed.
         val_shots: `coop`: validate on min(shots, 4) images a leaf, as CoOp does. `all`: on the whole of
             `val`.
         novel: Classes held back from training and validation, to be met in the test: `halves` of all leaves by
             name, half of the `siblings` in each family, or whole `subtrees`. null holds none back.
         tree: What the method is told of the classes' order: the `true` tree, or one over the same leaves in its place,
-            to see whether the true one helps. `shuffled`: the same shape with leaves at random places of their level,
-            by `seed`. `flat`: no tree. `truncated`: without the levels between the coarsest and the leaves.
-            `induced`: grown from the leaves' text. Draw, classes held back, and the leaves' text stay the same.
+            to see whether the true one helps. `shuffled`: the true tree, but what the method shares along it (its
+            residuals, HiSCE's siblings) is shared among strangers, drawn by `seed`; labels and scoring stay. `flat`: no
+            tree. `truncated`: without the levels between the coarsest and the leaves. `induced`: grown from the leaves'
+            text. Draw, classes held back, and the leaves' text stay the same.
         train_level: Finest level whose labels training and validation are told; the test is as fine as ever. The draw
             stays K images a leaf. null, or the finest level, tells all.
         targets: Other data sets to test on once the training is done: for each card its root, null where it draws its
@@ -81,6 +98,7 @@ class HierarchicalDataModule(LightningDataModule):
         shots: int | None = 16,
         shots_policy: Literal["error", "all"] = "error",
         coarse_shots: int | None = 0,
+        draw_from: str = "train",
         val_shots: Literal["coop", "all"] = "coop",
         novel: Novel | None = None,
         tree: Tree = "true",
@@ -131,7 +149,7 @@ class HierarchicalDataModule(LightningDataModule):
             train_level = None
         self.target_cards = target_cards(self.card, targets or {})
         self.root, self.backbone, self.needs = root, backbone, needs
-        self.choice = Choice(shots, seed, shots_policy, val_shots, novel, tree, train_level, coarse_shots)
+        self.choice = Choice(shots, seed, shots_policy, val_shots, novel, tree, train_level, coarse_shots, draw_from)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
         self.num_workers = min(available_cores(), 8) if num_workers is None else num_workers
         self.augment, self.crop_area, self.keep_mib = augment, crop_area, keep_mib
@@ -149,11 +167,18 @@ class HierarchicalDataModule(LightningDataModule):
         # Now, not after training: who waited for that should not learn then that a target's root is wrong.
         _ = self.targets
         first = self.trainer is not None and self.trainer.is_global_zero
+        if first and self.backbone == "tiny" and not self._is_drawn:
+            _print_once(TINY_NOTE)
         if stage == "fit" and first and (left_out := self._prepare().coarse_left_out):
-            print(
+            _print_once(
                 f"data.shots draws images of leaves: {left_out} that are labelled to an inner node only are left out. "
                 "--data.coarse_shots=null takes them too, a number so many of each node."
             )
+
+    @property
+    def _is_drawn(self) -> bool:
+        """Whether the bundled towers know such pictures, or pictures do not matter."""
+        return isinstance(self.card.layout, Fieldguide) or self._prepare().table.images is None
 
     def _prepare(self) -> Prepared:
         if self._prepared is None:
@@ -209,6 +234,14 @@ class HierarchicalDataModule(LightningDataModule):
     def has_val(self) -> bool:
         """Whether there is a validation split to select on."""
         return "val" in self._prepare().splits
+
+    @property
+    def val(self) -> EncodedSplit | None:
+        """All of the validation draw on every process, for what is computed of it at once; None without features."""
+        split = self._prepare().splits.get("val")
+        if split is None or split.features is None:
+            return None
+        return EncodedSplit(split.features, self.task.taxonomy.paths(split.nodes))
 
     @property
     def finest_val_level(self) -> str | None:

@@ -6,7 +6,8 @@ import os
 import posixpath
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -16,10 +17,32 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from hierfit.errors import UserError
 
-EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jfif", ".avif"))
+try:
+    from pillow_heif import register_heif_opener
+except ImportError:
+    _HEIF = False
+else:
+    register_heif_opener()
+    _HEIF = True
 
-_AVIF = "avif" in features.modules and features.check("avif")
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", *(("AVIF",) if _AVIF else ()))
+EXTENSIONS = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jfif", ".avif")
+    + ((".heic", ".heif") if _HEIF else ())
+)
+UNREAD = (
+    frozenset(
+        (
+            *(".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".jxl", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
+            *(".orf", ".rw2", ".raf", ".psd", ".tga", ".svg", ".eps", ".pdf", ".ico", ".exr", ".hdr", ".dds", ".dcm"),
+            *(".mp4", ".mov", ".avi", ".mkv"),
+        )
+    )
+    - EXTENSIONS
+)
+"""Endings of pictures, and of what may hold some, that are not read."""
+
+_OTHERS = {"AVIF": "avif" in features.modules and features.check("avif"), "HEIF": _HEIF}
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", *(name for name, there in _OTHERS.items() if there))
 """What is opened, whatever a file is called; of Pillow's other kinds one starts a program (PostScript)."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -27,6 +50,9 @@ _MOST_PIXELS = 120_000_000
 """More is refused: a picture in memory takes up to 8 bytes a pixel, and any number of them fit into a small file."""
 
 _STRIP = 512
+_DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that cameras, microscopes and scanners put into 16."""
+_LARGEST_VALUES = (281, 341)  # TIFF's MaxSampleValue and SMaxSampleValue
 _WITH_ALPHA = ("RGBA", "LA", "PA")
 _PLAIN = ("RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV")
 
@@ -83,7 +109,8 @@ def open_image(path: Path, least: int | None = None) -> Image.Image:
             three times as fast for a camera's pictures.
 
     Returns:
-        8-bit RGB, turned upright by its EXIF orientation. Transparency lies on white, 16-bit grey is scaled,
+        8-bit RGB, turned upright by its EXIF orientation. Transparency lies on white; 16-bit grey is scaled by the
+        largest value that the file names, or that the fewest of 8, 10, 12, 14 or 16 bits hold which its values need;
         CMYK and palettes are converted.
 
     Raises:
@@ -136,6 +163,42 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def passed_over(folder: Path) -> dict[str, int]:
+    """Files below a folder that are pictures, or may hold some, but are not read: how many of each ending.
+
+    Files without an ending count where their first bytes are those of a picture.
+    """
+    found: Counter[str] = Counter()
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in UNREAD and not name.startswith("."):
+                found[suffix] += 1
+            elif not suffix and not name.startswith(".") and _starts_as_picture(Path(where, name)):
+                found["without an ending"] += 1
+    return dict(found.most_common())
+
+
+def passed_over_text(found: Mapping[str, int]) -> str:
+    """What is passed over, and what to do: ``11 files are passed over: .heic 11 (…)``."""
+    kinds = ", ".join(f"{kind} {count}" for kind, count in found.items())
+    ways = []
+    if found.keys() & {".heic", ".heif"}:
+        ways.append('pip install "hierfit[heic]" reads HEIC')
+    ways.append("convert them to JPEG or PNG" if found.keys() - {"without an ending"} else "give them one: .jpg, .png")
+    return f"{sum(found.values())} files are passed over: {kinds} ({'; or '.join(ways)})"
+
+
+def _starts_as_picture(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return head.startswith((b"\xff\xd8\xff", _PNG, b"GIF8", b"II*\0", b"MM\0*")) or head[8:12] == b"WEBP"
+
+
 def leaves_root(key: str) -> bool:
     """Whether a relative path leads out of its folder; links inside are the user's own business."""
     return posixpath.isabs(key) or posixpath.normpath(key).split("/")[0] == ".."
@@ -147,12 +210,24 @@ def to_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise UserError("32-bit grey values have no one scale; store it with 8 or 16 bits")
-        return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
+        top = _largest_value(image, int(values.max()))
+        return Image.fromarray((values.astype(np.int64) * 255 // top).astype(np.uint8)).convert("RGB")
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
         return _on_white(image)
     if image.mode in _PLAIN:
         return image if image.mode == "RGB" else image.convert("RGB")
     raise UserError(f"pictures of kind {image.mode} have no one conversion to RGB; store it as RGB")
+
+
+def _largest_value(image: Image.Image, largest: int) -> int:
+    """What white is in a picture of more than 8 bits: 4095 where a camera's 12 bits lie in 16."""
+    tags = getattr(image, "tag_v2", {})
+    for tag in _LARGEST_VALUES:
+        stated = tags.get(tag)
+        stated = stated[0] if isinstance(stated, tuple) and stated else stated
+        if isinstance(stated, int | float) and largest <= stated <= 65535 and stated > 0:
+            return int(stated)
+    return next(top for bits in _DEPTHS if (top := (1 << bits) - 1) >= largest)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

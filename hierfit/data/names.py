@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 
 from hierfit.data.schema import nearest
 from hierfit.errors import UserError
@@ -43,6 +44,32 @@ def renamed(taxonomy: Taxonomy, names: Mapping[str, str]) -> Taxonomy:
     if problems:
         raise UserError("the names cannot be used", problems)
     return Taxonomy(called, taxonomy.levels, taxonomy.parent)
+
+
+def clean_name(name: str) -> str:
+    """A name without what nobody sees: one Unicode spelling (NFC), single blanks, none around it, nothing invisible."""
+    text = unicodedata.normalize("NFC", name)
+    return " ".join("".join(c for c in text if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf")).split())
+
+
+def respelled(
+    label: Sequence[str], names: Mapping[str, str], known: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """A label as the tree spells it.
+
+    Args:
+        label: Names as the data have them.
+        names: What the tree calls a class that the data call otherwise; an empty text for what is not known. Names that
+            are not known at the end of a label are left away.
+        known: The tree's names by their clean form; see `clean_name`.
+    """
+    found = []
+    for name in label:
+        clean = clean_name(name)
+        found.append(names.get(name, names.get(clean, (known or {}).get(clean, clean))))
+    while found and not found[-1]:
+        found.pop()
+    return tuple(new or old for new, old in zip(found, label, strict=False))
 
 
 def readable(name: str) -> str:

@@ -39,6 +39,7 @@ class Choice:
     tree: Tree = "true"
     train_level: str | None = None
     coarse_shots: int | None = 0
+    draw_from: str = "train"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Prepared:
         backbone: What made the features, or encodes them.
         fingerprint: Hash of its weights and preprocessing before training; for a file of features, of it.
         coarse_left_out: Training samples that the draw left out because no leaf is known of them.
+        train_per_leaf: Smallest, median and largest number of training images of the leaves trained on.
     """
 
     table: Table
@@ -63,6 +65,7 @@ class Prepared:
     backbone: str
     fingerprint: str
     coarse_left_out: int
+    train_per_leaf: dict[str, float]
 
 
 def prepare(
@@ -97,14 +100,17 @@ def prepare(
     seen = torch.ones(table.taxonomy.num_nodes, dtype=torch.bool)
     if choice.novel is not None:
         seen = seen_nodes(table.taxonomy, novel_leaves(table.taxonomy, choice.novel))
-    train = training_split(table, choice.shots, choice.seed, choice.shots_policy, seen, choice.coarse_shots)
-    left_out, splits = coarse_left_out(table, train, choice.shots, seen), {"train": train}
+    train = training_split(
+        table, choice.shots, choice.seed, choice.shots_policy, seen, choice.coarse_shots, choice.draw_from
+    )
+    left_out, splits = coarse_left_out(table, train, choice.shots, seen, choice.draw_from), {"train": train}
+    per_leaf = _per_leaf(train, table.taxonomy, seen)
     if "val" in table.splits:
         shots = choice.shots if choice.val_shots == "coop" else None
         splits["val"] = validation_split(table, shots, choice.seed, seen, choice.coarse_shots)
     splits["test"] = table.splits["test"]
     if table.images is None:
-        return _from_features(card, table, splits, seen, needs, choice, left_out)
+        return _from_features(card, table, splits, seen, needs, choice, left_out, per_leaf)
     if backbone is None:
         raise UserError(f"card {card.name!r} holds pictures: data.backbone must name what encodes them")
     towers = Backbone.load(backbone).to(device)
@@ -117,11 +123,11 @@ def prepare(
         cache = cache_of(card.name, cache_dir, "images", towers.fingerprint)
         splits = encoded(splits, table.images, towers, cache, num_workers)
     fingerprint = towers.fingerprint
-    tree = stand_in(choice.tree, table.taxonomy, choice.seed, text)
+    tree = stand_in(choice.tree, table.taxonomy, text)
     splits, told = _told(tree, choice, _on(tree, choice.tree, splits), seen)
     prompts = _prompts(tree, texts)
-    task = _task(tree, splits, told, tree.text(text), "prompts", prompts, towers.logit_scale, towers.cpu())
-    return Prepared(table, tree, splits, task, backbone, fingerprint, left_out)
+    task = _task(tree, choice, splits, told, tree.text(text), "prompts", prompts, towers.logit_scale, towers.cpu())
+    return Prepared(table, tree, splits, task, backbone, fingerprint, left_out, per_leaf)
 
 
 def node_features(backbone: Backbone, texts: Sequence[Sequence[str]], cache: VectorCache) -> Tensor:
@@ -144,6 +150,7 @@ def _from_features(
     needs: Needs,
     choice: Choice,
     left_out: int,
+    per_leaf: dict[str, float],
 ) -> Prepared:
     if needs == "pixels":
         raise UserError(
@@ -152,7 +159,7 @@ def _from_features(
         )
     encoded = table.encoded
     assert encoded is not None
-    tree = stand_in(choice.tree, table.taxonomy, choice.seed, encoded.text)
+    tree = stand_in(choice.tree, table.taxonomy, encoded.text)
     splits, told = _told(tree, choice, _on(tree, choice.tree, splits), seen)
     if encoded.text is None and not told.all():
         key = "data.novel" if choice.novel is not None else "data.train_level"
@@ -166,8 +173,14 @@ def _from_features(
         train = splits["train"]
         assert train.features is not None
         text, source = class_means(train.features, tree.taxonomy.paths(train.nodes), tree.taxonomy), "class means"
-    task = _task(tree, splits, told, text, source, None, encoded.logit_scale, None)
-    return Prepared(table, tree, splits, task, encoded.backbone, encoded.fingerprint, left_out)
+    task = _task(tree, choice, splits, told, text, source, None, encoded.logit_scale, None)
+    return Prepared(table, tree, splits, task, encoded.backbone, encoded.fingerprint, left_out, per_leaf)
+
+
+def _per_leaf(train: Split, taxonomy: Taxonomy, seen: Tensor) -> dict[str, float]:
+    leaves = taxonomy.leaves[seen[taxonomy.leaves]]
+    counts = train.nodes[train.nodes >= 0].bincount(minlength=taxonomy.num_nodes)[leaves].double()
+    return {"min": int(counts.min()), "median": float(counts.quantile(0.5)), "max": int(counts.max())}
 
 
 def _on(tree: StandIn, kind: Tree, splits: dict[str, Split]) -> dict[str, Split]:
@@ -231,6 +244,7 @@ def encoded(
 
 def _task(
     tree: StandIn,
+    choice: Choice,
     splits: dict[str, Split],
     seen: Tensor,
     text: Tensor,
@@ -251,6 +265,7 @@ def _task(
         backbone=backbone,
         train_features=train.features,
         train_paths=tree.taxonomy.paths(train.nodes),
+        shuffle=choice.seed if choice.tree == "shuffled" else None,
     )
 
 
@@ -284,6 +299,7 @@ def summary(prepared: Prepared, card: DataCard, choice: Choice) -> dict[str, obj
         "seed": choice.seed,
         "draw": {name: draw_fingerprint(split.keys) for name, split in prepared.splits.items()},
         "images": {name: len(split) for name, split in prepared.splits.items()},
+        "train_per_leaf": prepared.train_per_leaf,
         "has_val": "val" in prepared.splits,
         "text_source": prepared.task.text_source,
         "backbone": prepared.backbone,

@@ -24,26 +24,32 @@ def training_split(
     policy: ShotsPolicy = "error",
     seen: Tensor | None = None,
     coarse_shots: int | None = 0,
+    draw_from: str = "train",
 ) -> Split:
     """What to train on.
 
     Args:
         table: The data set.
         shots: Images a leaf; None takes all.
-        seed: Of the draw. A ready draw ``train<K>`` of the data set is taken as it is, whatever the seed.
+        seed: Of the draw. A ready draw ``train<K>`` of the data set is taken as it is, whatever the seed, unless
+            another split is named to draw from.
         policy: What to do for leaves with fewer images: stop, or take all they have.
         seen: Nodes that may be trained on ``[N]`` bool; None for all. Samples known only to an inner node count as
             seen where all leaves below it are.
         coarse_shots: See `draw`.
+        draw_from: Split to draw from: ``train``, or a ready draw of more images.
 
     Raises:
         UserError: Lists the leaves with fewer than `shots` images; or the ready draws there are, when the
             data set has no full training split.
     """
-    ready = table.splits.get(f"train{shots}")
+    if draw_from not in table.splits and draw_from != "train":
+        there = ", ".join(name for name in table.splits if name not in ("val", "test"))
+        raise UserError(f"data.draw_from: there is no split {draw_from!r} to draw from", hint=f"There is {there}.")
+    ready = table.splits.get(f"train{shots}") if draw_from == "train" else None
     if ready is not None:
         return _only(ready, table.taxonomy, seen)
-    if "train" not in table.splits:
+    if draw_from not in table.splits:
         known = sorted(int(m[1]) for name in table.splits if (m := READY_DRAW.fullmatch(name)))
         if not known:
             raise UserError(
@@ -54,7 +60,7 @@ def training_split(
             f"no {'full training split' if shots is None else f'draw of {shots} shots'} in this data set",
             hint=f"It holds ready draws: set data.shots to {' or '.join(map(str, known))}.",
         )
-    split = _only(table.splits["train"], table.taxonomy, seen)
+    split = _only(table.splits[draw_from], table.taxonomy, seen)
     if shots is None:
         return split
     rows = draw(split, table.taxonomy, shots, seed, policy, seen, coarse_shots)
@@ -66,12 +72,12 @@ def training_split(
     return split.select(rows)
 
 
-def coarse_left_out(table: Table, taken: Split, shots: int | None, seen: Tensor) -> int:
+def coarse_left_out(table: Table, taken: Split, shots: int | None, seen: Tensor, draw_from: str = "train") -> int:
     """How many samples a draw for training has left out because no leaf is known of them."""
-    if shots is None or f"train{shots}" in table.splits:
+    if shots is None or (draw_from == "train" and f"train{shots}" in table.splits):
         return 0
     inner = table.taxonomy.num_children > 0
-    full = _only(table.splits["train"], table.taxonomy, seen)
+    full = _only(table.splits[draw_from], table.taxonomy, seen)
     return sum(int(((split.nodes >= 0) & inner[split.nodes]).sum()) * sign for split, sign in ((full, 1), (taken, -1)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -102,7 +102,7 @@ def read_table(card: DataCard, root: str | Path | None) -> Table:
 
     Args:
         card: The data card.
-        root: Folder or file the data lies in; None for a card that draws its own.
+        root: Folder or file the data lies in; None for where the card says, or for one that draws its own.
 
     Raises:
         UserError: Everything that is wrong with the data, at once: missing files, paths that leave the
@@ -112,6 +112,7 @@ def read_table(card: DataCard, root: str | Path | None) -> Table:
     problems: list[str] = []
     table = survey_table(card, root, problems)
     if problems:
+        root = root or card.root
         where = f" in {root}" if root else ""
         raise UserError(
             f"the data of card {card.name!r}{where} is not as {card.path.name} says",
@@ -127,7 +128,8 @@ def survey_table(card: DataCard, root: str | Path | None, problems: list[str]) -
     Raises:
         UserError: There is nothing to read.
     """
-    table = card.layout.read(None if root is None else Path(root).expanduser(), card, problems)
+    root = card.root if root is None else Path(root).expanduser()
+    table = card.layout.read(root, card, problems)
     if card.leave_out:
         table = _without(table, card, problems)
     problems += check_levels(table.taxonomy, card.levels)
@@ -226,10 +228,28 @@ def nodes_of(taxonomy: Taxonomy, split: str, labels: Iterable[str | Sequence[str
     """Node ids ``[n]`` of labels; those that name no node, or several, become problems and −1."""
     labels = list(labels)
     try:
-        return taxonomy.resolve(labels)
+        return only_namesakes(taxonomy)[taxonomy.resolve(labels)]
     except UserError as error:
         problems += [f"{split}: {problem}" for problem in error.problems]
         return torch.full((len(labels),), -1)
+
+
+def only_namesakes(taxonomy: Taxonomy) -> Tensor:
+    """For each node ``[N]`` the leaf that is its only child and has its name (*Lemon > Lemon*), else itself."""
+    found = torch.arange(taxonomy.num_nodes)
+    for node in reversed(range(taxonomy.num_nodes)):
+        above = int(taxonomy.parent[node])
+        if above >= 0 and taxonomy.num_children[above] == 1 and taxonomy.names[above] == taxonomy.names[node]:
+            found[above] = found[node]
+    inner = taxonomy.num_children > 0
+    return torch.where(inner[found], torch.arange(taxonomy.num_nodes), found)
+
+
+def names_of(tree: Taxonomy, nodes: Tensor) -> Iterator[tuple[str, ...]]:
+    """Names from the root down to each of the nodes ``[n]``, some at a time."""
+    for block in nodes.split(1 << 12):
+        for path in tree.paths(block).tolist():
+            yield tuple(tree.names[v] for v in path if v >= 0)
 
 
 def level_text(levels: Mapping[str, int | None]) -> str:

@@ -51,7 +51,7 @@ class Target:
     @property
     def tree(self) -> StandIn:
         """Its own tree, in its own place."""
-        return stand_in("true", self.task.taxonomy, 0, None)
+        return stand_in("true", self.task.taxonomy, None)
 
     def summary(self, source: Mapping[str, object]) -> dict[str, object]:
         """The facts of the data of a run that trained on a source and was tested here; see `prepare.summary`."""

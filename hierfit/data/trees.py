@@ -20,8 +20,8 @@ from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
 Tree = Literal["true", "shuffled", "flat", "truncated", "induced"]
-"""``true``: the data set's own. ``shuffled``: the same shape, leaves at random places of their level.
-``flat``: leaves only. ``truncated``: without the levels between the coarsest and the leaves.
+"""``true``: the data set's own. ``shuffled``: its own too, but what a method shares along it is shared among strangers
+(`Task.shuffle`). ``flat``: leaves only. ``truncated``: without the levels between the coarsest and the leaves.
 ``induced``: grown from the leaves' text."""
 
 
@@ -63,13 +63,12 @@ class StandIn:
         return from_leaves(text, self.taxonomy) if (self.origin < 0).any() else text
 
 
-def stand_in(kind: Tree, true: Taxonomy, seed: int, text: Tensor | None) -> StandIn:
+def stand_in(kind: Tree, true: Taxonomy, text: Tensor | None) -> StandIn:
     """The tree of a kind.
 
     Args:
         kind: See `Tree`.
         true: The data set's tree.
-        seed: Of the shuffled tree; each gives another.
         text: Text feature of each node ``[N, d]``, L2-normalised; only an induced tree needs it.
 
     Raises:
@@ -79,8 +78,8 @@ def stand_in(kind: Tree, true: Taxonomy, seed: int, text: Tensor | None) -> Stan
         return StandIn(true, true, torch.arange(true.num_nodes))
     if true.num_levels == 1:
         raise UserError(f"data.tree: {kind}: the data set's tree has one level only, so there is no other to try")
-    if kind == "shuffled":
-        return shuffled(true, seed)
+    if kind == "shuffled":  # labels, candidates and scoring are the true tree's
+        return StandIn(true, true, torch.arange(true.num_nodes))
     if kind == "flat":
         return flat(true)
     if kind == "truncated":
@@ -91,20 +90,6 @@ def stand_in(kind: Tree, true: Taxonomy, seed: int, text: Tensor | None) -> Stan
             hint="Choose a card with pictures or with text features, or another tree.",
         )
     return induced(true, text)
-
-
-def shuffled(true: Taxonomy, seed: int) -> StandIn:
-    """Every leaf at a random place of its level; shape, inner nodes and depths stay."""
-    tree = true.shuffled(seed)
-    # Names alone do not tell leaves of one name apart: they are dealt out at random as well.
-    rng = np.random.default_rng(seed)
-    namesakes: dict[tuple[int, str], list[int]] = {}
-    levels = true.level.tolist()
-    for leaf in rng.permutation(true.leaves.numpy()).tolist():
-        namesakes.setdefault((levels[leaf], true.names[leaf]), []).append(leaf)
-    origin = torch.arange(true.num_nodes)
-    origin[tree.leaves] = torch.tensor([namesakes[levels[v], tree.names[v]].pop() for v in tree.leaves.tolist()])
-    return StandIn(tree, true, origin)
 
 
 def flat(true: Taxonomy) -> StandIn:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from hierfit.geometry.island import fp32_island
-from hierfit.geometry.stable import clip_norm, norm, shifted_gram, sqrt, squared_norm
+from hierfit.geometry.pairs import Pairs, pull, squared_gaps
+from hierfit.geometry.stable import clip_norm, norm, sqrt, squared_norm
 
 ORIGIN_LENGTH = 1.0
 """Geodesic length of a unit tangent vector at the origin."""
@@ -45,7 +49,26 @@ def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
 @fp32_island
 def pairwise_distance(x: Tensor, y: Tensor, c: float) -> Tensor:
     """Euclidean distance of all pairs, ``[n, m], [k, m] → [n, k]``, in O(n·k) memory."""
-    return sqrt(shifted_gram(squared_norm(x)[:, None] + squared_norm(y), x, y, -2))
+    return sqrt(_SquaredGaps.apply(x, y))
+
+
+class _SquaredGaps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        gaps, near = squared_gaps(x, y)
+        ctx.save_for_backward(x, y, *near)
+        return gaps
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        x, y, *near = ctx.saved_tensors
+        return pull(x, y, 2 * grad, Pairs(*near))
+
+
+def inverse_metric(x: Tensor, c: float) -> Tensor:
+    """1/4, ``[..., m] → [..., 1]``: that of the ball at its origin, whose lengths are twice these."""
+    return torch.full_like(x[..., :1], 0.25)
 
 
 @fp32_island

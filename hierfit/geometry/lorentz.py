@@ -10,12 +10,15 @@ Formulae: Nickel & Kiela, "Learning Continuous Hierarchies in the Lorentz Model"
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from hierfit.geometry.island import fp32_island
-from hierfit.geometry.stable import arcosh1p, clip_norm, norm, shifted_gram, squared_norm
+from hierfit.geometry.island import at_least_fp32, fp32_island
+from hierfit.geometry.pairs import NEAR, Pairs
+from hierfit.geometry.stable import arcosh1p, arcosh1p_and_root, clip_norm, grad_arcosh1p, norm, squared_norm
 
 ORIGIN_LENGTH = 1.0
 """Geodesic length of a unit tangent vector at the origin."""
@@ -55,28 +58,83 @@ def logmap0(x: Tensor, c: float) -> Tensor:
 
 @fp32_island
 def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
-    """Geodesic distance of matching points, ``[..., 1 + m], [..., 1 + m] → [...]``.
+    """Geodesic distance of matching points, ``[..., 1 + m], [..., 1 + m] → [...]``: arcosh(1 + t)/√c.
 
-    arcosh(1 + t) with ``t = c/2·⟨x − y, x − y⟩_L`` and the difference of times taken from space,
-    ``x₀ − y₀ = ⟨x − y, x + y⟩/(x₀ + y₀)``, so that near-coincident points do not cancel.
+    t splits into what differs along the radius and in direction, ``cosh(r − s) − 1 + sinh r·sinh s·(1 − cos θ)`` for
+    points at r/√c and s/√c from the origin: neither term is negative, so that nothing cancels, near the origin or far.
     """
-    x, y = x[..., 1:], y[..., 1:]
-    gap = x - y
-    time_gap = (gap * (x + y)).sum(-1) / (_time(x, c) + _time(y, c)).squeeze(-1)
-    return arcosh1p(c / 2 * (squared_norm(gap) - time_gap.square())) / math.sqrt(c)
+    return arcosh1p(_apart(x[..., 1:], y[..., 1:], c)) / math.sqrt(c)
 
 
 @fp32_island
 def pairwise_distance(x: Tensor, y: Tensor, c: float) -> Tensor:
     """Geodesic distance of all pairs, ``[n, 1 + m], [k, 1 + m] → [n, k]``, in O(n·k) memory.
 
-    With a = c‖x‖², b = c‖y‖² over space, ``t = √(1+a)√(1+b) − 1 − c⟨x, y⟩`` and the first difference is
-    ``(a + b + ab)/(√(1+a)√(1+b) + 1)``: nothing cancels near the origin, unlike in −c⟨x, y⟩_L − 1.
+    As :func:`distance`, the angles through a Gram matrix.
     """
-    x, y = x[..., 1:], y[..., 1:]
-    a, b = c * squared_norm(x)[:, None], c * squared_norm(y)
-    lift = (a + b + a * b) / ((1 + a).sqrt() * (1 + b).sqrt() + 1)
-    return arcosh1p(shifted_gram(lift, x, y, -c)) / math.sqrt(c)
+    result: Tensor = _PairwiseDistance.apply(x[..., 1:], y[..., 1:], c)
+    return result
+
+
+def _apart(x: Tensor, y: Tensor, c: float) -> Tensor:
+    """t of matching points, by the space part of each ``[..., m] → [...]``."""
+    gap, x_length, y_length = x - y, norm(x), norm(y)
+    x_sinh, y_sinh = (math.sqrt(c) * length.squeeze(-1) for length in (x_length, y_length))
+    x_cosh, y_cosh = ((1 + c * squared_norm(point)).sqrt() for point in (x, y))
+    # sinh(r − s) = (sinh²r − sinh²s)/(sinh r·cosh s + cosh r·sinh s)
+    sinh = c * (gap * (x + y)).sum(-1) / (x_sinh * y_cosh + x_cosh * y_sinh)
+    radial = sinh.square() / (1 + (1 + sinh.square()).sqrt())
+    # 1 − cos θ = sin²θ/(1 + cos θ), sin θ from what of the gap is at right angles to x: exact for small angles.
+    across = gap - (gap * x).sum(-1, keepdim=True) / x_length.square() * x
+    cos = (x * y).sum(-1) / (x_length * y_length).squeeze(-1)
+    small = squared_norm(across / y_length) / (1 + cos.clamp_min(0))
+    return radial + x_sinh * y_sinh * torch.where(cos > 0, small, 1 - cos)
+
+
+class _PairwiseDistance(torch.autograd.Function):
+    # With t = √(1 + c‖x‖²)·√(1 + c‖y‖²) − 1 − c⟨x, y⟩, ∂t/∂x = c·(√(1 + c‖y‖²)/√(1 + c‖x‖²)·x − y): a product of
+    # matrices. Points in nearly the same direction are taken one by one.
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, c: float) -> Tensor:
+        x_sinh, y_sinh = (math.sqrt(c) * torch.linalg.vector_norm(point, dim=-1) for point in (x, y))
+        product = torch.outer(x_sinh, y_sinh)
+        angular = torch.addmm(product, x, y.T, alpha=-c)
+        near = Pairs.where(angular < product.mul_(NEAR))
+        half = (x_sinh.asinh()[:, None] - y_sinh.asinh()).div_(2)
+        t = half.sinh_().square_().mul_(2).add_(angular)
+        exact = [_apart(x[rows], y[columns], c) for _, rows, columns in near.parts(x.shape[1])]
+        if exact:
+            t[near] = torch.cat(exact)
+        distance, root = arcosh1p_and_root(t)
+        ctx.save_for_backward(x, y, root, *near)
+        ctx.c = c
+        return distance.div_(math.sqrt(c))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, y, root, *pairs = ctx.saved_tensors
+        c, near = ctx.c, Pairs(*pairs)
+        slope = grad_arcosh1p(grad / math.sqrt(c), root)
+        of_near = slope[near]
+        slope[near] = 0.0
+        x_cosh, y_cosh = ((1 + c * squared_norm(point)).sqrt() for point in (x, y))
+        of_x = c * (x * ((slope @ y_cosh) / x_cosh)[:, None] - slope @ y)
+        of_y = c * (y * ((x_cosh @ slope) / y_cosh)[:, None] - slope.T @ x)
+        for part, rows, columns in near.parts(x.shape[1]):
+            with torch.enable_grad():
+                ends = x[rows].requires_grad_(), y[columns].requires_grad_()
+                apart = _apart(*ends, c)
+            of_rows, of_columns = torch.autograd.grad(apart, ends, of_near[part])
+            of_x.index_add_(0, rows, of_rows)
+            of_y.index_add_(0, columns, of_columns)
+        return of_x, of_y, None
+
+
+def inverse_metric(x: Tensor, c: float) -> Tensor:
+    """That of the point's image in the Poincaré ball, ``1/(1 + √c·x₀)²``: ``[..., 1 + m] → [..., 1]``."""
+    return (1 + math.sqrt(c) * _time(at_least_fp32(x)[..., 1:], c)).square().reciprocal()
 
 
 @fp32_island

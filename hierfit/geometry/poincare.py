@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hierfit.geometry.island import fp32_island
+from hierfit.geometry.island import at_least_fp32, fp32_island
+from hierfit.geometry.pairs import Pairs, pull, squared_gaps
 from hierfit.geometry.stable import (
     arcosh1p,
     arcosh1p_and_root,
     clip_norm,
     grad_arcosh1p,
     norm,
-    shifted_gram,
     squared_norm,
 )
 
@@ -84,7 +84,7 @@ def logmap0(x: Tensor, c: float) -> Tensor:
 @fp32_island
 def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
     """Geodesic distance of matching points, ``[..., m], [..., m] → [...]``."""
-    room = _room(squared_norm(x), c) * _room(squared_norm(y), c)
+    room = _room(x, c) * _room(y, c)
     return arcosh1p(2 * c * squared_norm(x - y) / room) / math.sqrt(c)
 
 
@@ -102,28 +102,24 @@ class _PairwiseDistance(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, c: float) -> Tensor:
-        x2, y2 = squared_norm(x), squared_norm(y)
-        alpha, beta = _room(x2, c), _room(y2, c)
-        gap = shifted_gram(x2[:, None] + y2, x, y, -2)
-        t = gap.div_(torch.outer(alpha / (2 * c), beta))
+        alpha, beta = _room(x, c), _room(y, c)
+        gaps, near = squared_gaps(x, y)
+        t = gaps.div_(torch.outer(alpha / (2 * c), beta))
         distance, root = arcosh1p_and_root(t)
-        ctx.save_for_backward(x, y, alpha, beta, t, root)
+        ctx.save_for_backward(x, y, alpha, beta, t, root, *near)
         ctx.c = c
         return distance.div_(math.sqrt(c))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, y, alpha, beta, t, root = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, y, alpha, beta, t, root, *near = ctx.saved_tensors
         c = ctx.c
         slope = grad_arcosh1p(grad / math.sqrt(c), root)
-        pull = slope / torch.outer(alpha / (4 * c), beta)
+        of_x, of_y = pull(x, y, slope / torch.outer(alpha / (4 * c), beta), Pairs(*near))
         stretch = slope.mul_(t)
-        of_x = of_y = None
-        if ctx.needs_input_grad[0]:
-            of_x = x * (pull.sum(1) + _widening(alpha, c) * stretch.sum(1))[:, None] - pull @ y
-        if ctx.needs_input_grad[1]:
-            of_y = y * (pull.sum(0) + _widening(beta, c) * stretch.sum(0))[:, None] - pull.T @ x
+        of_x.addcmul_(x, (_widening(alpha, c) * stretch.sum(1))[:, None])
+        of_y.addcmul_(y, (_widening(beta, c) * stretch.sum(0))[:, None])
         return of_x, of_y, None
 
 
@@ -138,6 +134,14 @@ def radius(x: Tensor, c: float) -> Tensor:
     return 2 / math.sqrt(c) * torch.atanh(math.sqrt(c) * norm(project(x, c)).squeeze(-1))
 
 
-def _room(squared: Tensor, c: float) -> Tensor:
-    # 1 − c‖x‖²; the clamp keeps value and gradient finite for points handed in on or over the boundary.
-    return (1 - c * squared).clamp_min(torch.finfo(squared.dtype).eps)
+def inverse_metric(x: Tensor, c: float) -> Tensor:
+    """``((1 − c‖x‖²)/2)²``, the inverse of the metric's factor at points: ``[..., m] → [..., 1]``."""
+    return (_room(at_least_fp32(x), c) / 2).square().unsqueeze(-1)
+
+
+def _room(x: Tensor, c: float) -> Tensor:
+    # 1 − c‖x‖² [...], of which 2e-3 is left at the cap: summed in float64, where there is one. The clamp keeps value
+    # and gradient finite for points handed in on or over the boundary.
+    wide = torch.float32 if x.device.type == "mps" else torch.float64
+    length = torch.linalg.vector_norm(x, dim=-1, dtype=wide)
+    return (1 - c * length.square()).to(x.dtype).clamp_min(torch.finfo(x.dtype).eps)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from hierfit.errors import UserError
@@ -25,6 +26,7 @@ class Geometry(Protocol):
     def distance(self, x: Tensor, y: Tensor, c: float) -> Tensor: ...
     def pairwise_distance(self, x: Tensor, y: Tensor, c: float) -> Tensor: ...
     def radius(self, x: Tensor, c: float) -> Tensor: ...
+    def inverse_metric(self, x: Tensor, c: float) -> Tensor: ...
 
 
 GEOMETRIES: dict[str, Geometry] = {"poincare": poincare, "lorentz": lorentz, "euclidean": euclidean}
@@ -72,10 +74,21 @@ class Space:
         """Largest distance from the origin a point of :meth:`embed` can have."""
         return min(2 * self.clip_radius, self.model.max_radius(self.curvature))
 
-    def embed(self, vectors: Tensor) -> Tensor:
-        """Clip free vectors ``[..., m]`` and map them to points (``[..., 1 + m]`` for Lorentz)."""
+    def embed(self, vectors: Tensor, riemannian: bool = False) -> Tensor:
+        """Clip free vectors ``[..., m]`` and map them to points (``[..., 1 + m]`` for Lorentz).
+
+        Args:
+            vectors: ``[..., m]``.
+            riemannian: Multiply the gradient that flows back through each point by the inverse of the ball's metric,
+                ((1 − c‖x‖²)/2)², as HIER does: 1/4 at the origin, less further out. For Lorentz x is the point's image
+                in the ball, so that both still have the same gradients; in flat space the factor is 1/4 everywhere.
+        """
         scale = 2 / self.model.ORIGIN_LENGTH
-        return self.model.expmap0(vectors * scale, self.curvature, self.clip_radius * scale)
+        points = self.model.expmap0(vectors * scale, self.curvature, self.clip_radius * scale)
+        if not riemannian:
+            return points
+        scaled: Tensor = _ScaledGradient.apply(points, self.model.inverse_metric(points.detach(), self.curvature))
+        return scaled
 
     def normal_coordinates(self, points: Tensor) -> Tensor:
         """Points as vectors ``[..., m]`` of their direction from the origin and their geodesic distance to it.
@@ -111,3 +124,15 @@ class Space:
             "mean_radius": radii.mean(),
             "share_at_cap": (radii >= 0.999 * self.max_radius).to(radii.dtype).mean(),
         }
+
+
+class _ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: Tensor) -> Tensor:
+        ctx.save_for_backward(factor)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (factor,) = ctx.saved_tensors
+        return grad * factor, None

@@ -28,15 +28,6 @@ def squared_norm(x: Tensor) -> Tensor:
     return x.square().sum(-1)
 
 
-def shifted_gram(shift: Tensor, x: Tensor, y: Tensor, factor: float) -> Tensor:
-    """``shift + factor·x yᵀ``, ``[n, k], [n, m], [k, m] → [n, k]``, for a result that is 0 where rows coincide.
-
-    The shift is shortened by the Gram matrix's rounding error (8 ulp; measured: at most 5.4 for m up to 1024),
-    so that coincident rows come out at or below 0, not as noise of either sign. O(n·k) memory.
-    """
-    return torch.addmm(shift, x, y.T, beta=1 - 8 * torch.finfo(x.dtype).eps, alpha=factor)
-
-
 def sqrt(x: Tensor) -> Tensor:
     """``√x``; where ``x ≤ 0`` the root of the smallest number (1e-19 in float32), with gradient 0."""
     return x.clamp_min(torch.finfo(x.dtype).tiny).sqrt()

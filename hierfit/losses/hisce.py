@@ -8,14 +8,17 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from hierfit.errors import UserError
+from hierfit.losses.cuts import sibling_families
 from hierfit.losses.levels import LevelReading, OverLevels, at_least_float32, mean_over_labels, read_levels
-from hierfit.losses.options import PerLevel, check_choice, per_level
+from hierfit.losses.options import PerLevel, check_choice, per_level_and_leaves
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.shuffle import shuffled_places
 
 Roots: TypeAlias = Literal["siblings", "unsmoothed"]
 """Whether the roots of the tree are siblings of each other or have none."""
 
-Families: TypeAlias = Literal["tree", "shuffled"]
+Families: TypeAlias = Literal["tree"] | int
 """Whether the siblings are those of the tree, or strangers: the control that tells the tree from smoothing."""
 
 
@@ -36,14 +39,19 @@ def sibling_smoothed_cross_entropy(
     over levels (``over_levels="sum"``). A label without siblings keeps all its mass. Smoothing adds to
     cross-entropy ε·(the label's logit − the mean of its siblings'), so only the label's family is read besides.
 
+    Levels are cuts: a label that is a leaf counts at its own level and, as itself, at every deeper one. Below its own
+    level it is its own only child, and so is not smoothed: a chain of only children costs what its end alone does.
+
     Args:
         logits: Scores ``[B, N]``.
         paths: Node ids ``[B, L]`` coarse to fine, −1 where unknown or where a branch has ended.
-        taxonomy: The tree.
-        epsilon: ε in [0, 1): one number, a list of one a level, or numbers by level name (others: 0).
+        taxonomy: The tree; a leaf may lie at any level.
+        epsilon: ε in [0, 1): one number, a list of one a level, or numbers by level name (others: 0). Under the name
+            ``leaf``, ε of the leaves at whatever depth, while the level names hold for inner nodes only; but where a
+            level is called ``leaf``, that is what the name means.
         roots: ``siblings``: the roots smooth among each other; ``unsmoothed``: their ε is 0.
-        families: ``tree``, or ``shuffled``: families of the same sizes, but of nodes that change places at random
-            within their level. Labels stay as they are.
+        families: ``tree``, or the seed of a shuffle: families of the same sizes, but of nodes that have changed places
+            (see `shuffled_places`). Labels stay as they are. `data.tree: shuffled` sets it to the run's seed.
         over_levels: ``mean`` or ``sum`` over the labelled levels of a sample; then the mean over samples with
             a label. The mean is `level_cross_entropy` at ε = 0.
         reading: ``read_levels(logits, paths, taxonomy)`` where it is at hand.
@@ -55,18 +63,24 @@ def sibling_smoothed_cross_entropy(
         UserError: An option is outside its range, or ``epsilon`` does not fit the levels.
     """
     check_choice("over_levels", over_levels, ("mean", "sum"))
-    check_choice("families", families, ("tree", "shuffled"))
-    rates = _rates(taxonomy, epsilon, roots)
-    lse, label = reading or read_levels(logits, paths, taxonomy)
+    if families != "tree" and (type(families) is not int or families < 0):
+        raise UserError(f"families is {families!r}; it must be tree, or the seed of a shuffle")
+    inner, leaf = _rates(taxonomy, epsilon, roots)
+    taxonomy = taxonomy.to(logits.device)
+    padded, lse, label = reading or read_levels(logits, paths, taxonomy)
     loss = list((lse - label).unbind(dim=1))
-    smoothed = [level for level, rate in enumerate(rates) if rate > 0]
-    if smoothed:
-        means = _family_means(logits, paths, taxonomy.to(logits.device), smoothed, families)
-        for level, (mean, size) in zip(smoothed, means, strict=True):
-            # The lead over the siblings' mean; a family of one leaves exactly 0.
-            lead = (label[:, level] - mean) * (size / (size - 1).clamp_min(1))
-            loss[level] = loss[level] + rates[level] * lead
-    return mean_over_labels(torch.stack(loss, dim=1), paths, over_levels)
+    smoothed = [level for level in range(taxonomy.num_levels) if max(inner[level], leaf[level]) > 0]
+    for level, lead in _leads(logits, label, padded, taxonomy, smoothed, families).items():
+        node = padded[:, level]
+        rate: Tensor | float = inner[level]
+        if leaf[level] != inner[level]:
+            is_leaf = (taxonomy.num_children[node.clamp_min(0)] == 0).to(lead.dtype)
+            rate = inner[level] + (leaf[level] - inner[level]) * is_leaf
+        smoothing = rate * lead
+        if not taxonomy.is_even:
+            smoothing = smoothing.where(node >= taxonomy.level_slices[level].start, 0)
+        loss[level] = loss[level] + smoothing
+    return mean_over_labels(torch.stack(loss, dim=1), padded, over_levels)
 
 
 def describe_hisce(
@@ -78,66 +92,74 @@ def describe_hisce(
     **_: object,
 ) -> str:
     """One line on how many classes the loss acts on with these options: those with siblings where ε is positive."""
-    rates = _rates(taxonomy, epsilon, roots)
-    shares = [
-        f"{acted_on} of {size} at {level} (ε {rate:g})"
-        for acted_on, size, level, rate in zip(
-            nodes_with_siblings(taxonomy), taxonomy.level_sizes, taxonomy.levels, rates, strict=True
-        )
-        if rate > 0
-    ]
-    which = "" if families == "tree" else ", families shuffled"
+    inner, leaf = _rates(taxonomy, epsilon, roots)
+    is_leaf = taxonomy.num_children == 0
+    siblings = _has_siblings(taxonomy)
+    shares = []
+    for level, nodes in enumerate(taxonomy.level_slices):
+        kinds = [("", torch.ones_like(is_leaf[nodes]), inner[level])]
+        if leaf[level] != inner[level]:
+            kinds = [(" inner nodes", ~is_leaf[nodes], inner[level]), (" leaves", is_leaf[nodes], leaf[level])]
+        for what, chosen, rate in kinds:
+            acted_on = siblings[nodes][chosen]
+            if rate > 0 and len(acted_on):
+                level_name = taxonomy.levels[level]
+                shares.append(f"{int(acted_on.sum())} of {len(acted_on)}{what} at {level_name} (ε {rate:g})")
+    which = "" if families == "tree" else f", families shuffled (seed {families})"
     return f"HiSCE acts on {', '.join(shares)}{which}" if shares else "HiSCE smooths no level: it is level_ce"
 
 
 def nodes_with_siblings(taxonomy: Taxonomy) -> list[int]:
     """The number of nodes of each level that have a sibling ``[L]``; roots are siblings of each other."""
-    lonely = taxonomy.group.bincount()[taxonomy.group] == 1
-    return [int((~lonely[nodes]).sum()) for nodes in taxonomy.level_slices]
+    siblings = _has_siblings(taxonomy)
+    return [int(siblings[nodes].sum()) for nodes in taxonomy.level_slices]
 
 
-def _rates(taxonomy: Taxonomy, epsilon: PerLevel, roots: Roots) -> list[float]:
+def _has_siblings(taxonomy: Taxonomy) -> Tensor:
+    return sibling_families(taxonomy).size[taxonomy.group] > 1
+
+
+def _rates(taxonomy: Taxonomy, epsilon: PerLevel, roots: Roots) -> tuple[list[float], list[float]]:
+    """ε by level ``[L]`` of inner nodes, and of leaves."""
     check_choice("roots", roots, ("siblings", "unsmoothed"))
-    rates = per_level("epsilon", epsilon, taxonomy, below=1.0)
-    return rates if roots == "siblings" else [0.0, *rates[1:]]
+    inner, of_leaves = per_level_and_leaves("epsilon", epsilon, taxonomy, below=1.0)
+    leaf = inner if of_leaves is None else [of_leaves] * taxonomy.num_levels
+    return (inner, leaf) if roots == "siblings" else ([0.0, *inner[1:]], [0.0, *leaf[1:]])
 
 
-def _family_means(
-    logits: Tensor, paths: Tensor, taxonomy: Taxonomy, levels: list[int], families: Families
-) -> list[tuple[Tensor, Tensor]]:
-    """Mean logit and size of the labels' families ``[B]`` each, for every asked level.
+def _leads(
+    logits: Tensor, label: Tensor, padded: Tensor, taxonomy: Taxonomy, levels: list[int], families: Families
+) -> dict[int, Tensor]:
+    """The label's logit over the mean of its siblings' ``[B]`` for every asked level, 0 for an only child; of labels
+    that are unknown or ended above it is any number.
 
     Siblings are neighbours: a family is a window of the node axis, as wide here as the widest of its level.
     """
+    if not levels:
+        return {}
+    known = sibling_families(taxonomy)
+    place, occupant = (None, None) if families == "tree" else _places(taxonomy, taxonomy.parent.device, families)
     windows, sizes, outside = [], [], []
-    place, occupant = _places(taxonomy, taxonomy.parent.device) if families == "shuffled" else (None, None)
     for level in levels:
-        nodes = taxonomy.level_slices[level]
-        label = paths[:, level].clamp_min(nodes.start)  # any node for an unknown one: it is masked later
-        label = label if place is None else place[label]
-        if level == 0:
-            first, size, widest = torch.zeros_like(label), torch.full_like(label, nodes.stop), nodes.stop
-        else:
-            parent = taxonomy.parent[label]
-            first, size = taxonomy.first_child[parent], taxonomy.num_children[parent]
-            widest = int(taxonomy.num_children[taxonomy.level_slices[level - 1]].max())
-        offset = torch.arange(widest, device=label.device)
-        windows.append((first[:, None] + offset).clamp_max(taxonomy.num_nodes - 1))
-        outside.append(offset >= size[:, None])
-        sizes.append(size.to(torch.promote_types(logits.dtype, torch.float32)))
+        node = padded[:, level].clamp_min(taxonomy.level_slices[level].start)
+        group = taxonomy.group[node if place is None else place[node]]
+        offset = torch.arange(known.widest[level], device=node.device)
+        windows.append((known.first[group][:, None] + offset).clamp_max(taxonomy.num_nodes - 1))
+        outside.append(offset >= known.size[group][:, None])
+        sizes.append(known.size[group].to(label.dtype))
     # One gather for all levels: the backward of each fills a [B, N] with zeros.
     columns = torch.cat(windows, dim=1)
     members = at_least_float32(logits.gather(1, columns if occupant is None else occupant[columns]))
     parted = members.masked_fill(torch.cat(outside, dim=1), 0).split([w.shape[1] for w in windows], dim=1)
-    return [(family.sum(dim=1) / size, size) for family, size in zip(parted, sizes, strict=True)]
+    return {
+        level: (label[:, level] - family.sum(dim=1) / size) * (size / (size - 1).clamp_min(1))
+        for level, family, size in zip(levels, parted, sizes, strict=True)
+    }
 
 
 @lru_cache(maxsize=8)
-def _places(taxonomy: Taxonomy, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where each node stands when those of a level change places at random ``[N]``, and who stands there ``[N]``."""
-    generator = torch.Generator().manual_seed(0)
-    orders = [
-        nodes.start + torch.randperm(nodes.stop - nodes.start, generator=generator) for nodes in taxonomy.level_slices
-    ]
-    occupant = torch.cat(orders)
-    return occupant.argsort().to(device), occupant.to(device)
+@torch.inference_mode(False)
+def _places(taxonomy: Taxonomy, device: torch.device, seed: int) -> tuple[Tensor, Tensor]:
+    """Where each node stands ``[N]``, and who stands there ``[N]``."""
+    place = shuffled_places(taxonomy, seed).to(device)
+    return place, place.argsort()

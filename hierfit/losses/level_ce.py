@@ -26,12 +26,15 @@ def level_cross_entropy(
     over_levels: OverLevels = "mean",
     reading: LevelReading | None = None,
 ) -> Tensor:
-    """Cross-entropy within each level, in nats; one softmax a level.
+    """Cross-entropy within each level, in nats: one softmax over the cut of each level.
+
+    A level's cut is its nodes and the leaves that ended above it. A label that is a leaf counts at its own level and,
+    as itself, at every deeper one.
 
     Args:
         logits: Scores ``[B, N]``.
         paths: Node ids ``[B, L]`` coarse to fine, −1 where unknown or where a branch has ended.
-        taxonomy: The tree.
+        taxonomy: The tree; a leaf may lie at any level.
         over_levels: ``mean`` or ``sum`` over the labelled levels of a sample; then the mean over samples with
             a label.
         reading: ``read_levels(logits, paths, taxonomy)`` where it is at hand.
@@ -43,8 +46,8 @@ def level_cross_entropy(
         UserError: ``over_levels`` is neither.
     """
     check_choice("over_levels", over_levels, ("mean", "sum"))
-    lse, label = reading or read_levels(logits, paths, taxonomy)
-    return mean_over_labels(lse - label, paths, over_levels)
+    padded, lse, label = reading or read_levels(logits, paths, taxonomy)
+    return mean_over_labels(lse - label, padded, over_levels)
 
 
 def leaf_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Tensor:
@@ -67,7 +70,8 @@ def leaf_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Ten
     deepest = deepest_label(paths)
     label = deepest.clamp_min(0)
     total = logits.index_select(1, taxonomy.leaves).logsumexp(dim=1)
-    # Marginals take four times as long as all the rest, and leaves do without.
-    only_leaves = bool(((taxonomy.num_children[label] == 0) | (deepest < 0)).all())
+    # Marginals take four times as long as all the rest, and leaves do without. On an accelerator it would take longer
+    # to ask whether there are other labels.
+    only_leaves = logits.device.type == "cpu" and bool(((taxonomy.num_children[label] == 0) | (deepest < 0)).all())
     mass = logits if only_leaves else leaf_marginals(logits, taxonomy)
     return mean_over_samples(total - mass.gather(1, label[:, None])[:, 0], paths)

@@ -1,7 +1,10 @@
 """What the level losses read of a batch, in one pass forward and one back, and the means they take over labels.
 
-A label is a node id in ``paths [B, L]``; −1 is unknown, or below the end of a branch, and costs nothing. All
-losses share one reduction: over the labelled levels of a sample, then the mean over samples with a label. So
+A label is a node id in ``paths [B, L]``; −1 is unknown, or below the end of a branch. Levels are cuts: level l is the
+nodes at depth l and the leaves that ended above it. So a label that is a leaf stands for itself on all deeper levels
+(`Taxonomy.padded`), and counts there; below a label that is an inner node nothing is known, and costs nothing.
+
+All losses share one reduction: over the labelled levels of a sample, then the mean over samples with a label. So
 each sample weighs the same however much of its path is known, and the gradient of a batch does not depend on
 what else is in it.
 """
@@ -14,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hierfit.losses.cuts import Ended, ended_leaves
 from hierfit.taxonomy import Taxonomy
 
 OverLevels: TypeAlias = Literal["mean", "sum"]
@@ -26,21 +30,27 @@ def at_least_float32(logits: Tensor) -> Tensor:
 
 
 class LevelReading(NamedTuple):
-    """All that level cross-entropy and TP-KL need of the logits; losses on one batch may share it.
+    """All that level cross-entropy and TP-KL need of a batch; losses on one batch may share it.
 
     Attributes:
-        lse: Logsumexp of each level ``[B, L]``, at least float32.
+        paths: Labels ``[B, L]``, going on with their leaf below it; −1 where unknown.
+        lse: Logsumexp over the cut of each level ``[B, L]``, at least float32.
         label: Logit of each label ``[B, L]``; that of node 0 where unknown.
     """
 
+    paths: Tensor
     lse: Tensor
     label: Tensor
 
 
 def read_levels(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> LevelReading:
-    """Reads ``logits [B, N]`` at ``paths [B, L]``. O(B·N); its backward takes one buffer ``[B, N]``."""
-    lse, label = _ReadLevels.apply(at_least_float32(logits), paths.clamp_min(0), taxonomy.level_sizes)
-    return LevelReading(lse, label)
+    """Reads ``logits [B, N]`` at ``paths [B, L]``. O(B·N); its backward takes one buffer ``[B, N]``, and one for the
+    leaves above the last level."""
+    taxonomy = taxonomy.to(logits.device)
+    paths = taxonomy.padded(paths)
+    ended = None if taxonomy.is_even else ended_leaves(taxonomy)
+    lse, label = _ReadLevels.apply(at_least_float32(logits), paths.clamp_min(0), taxonomy.level_sizes, ended)
+    return LevelReading(paths, lse, label)
 
 
 class _ReadLevels(torch.autograd.Function):
@@ -48,21 +58,37 @@ class _ReadLevels(torch.autograd.Function):
     # than the losses themselves.
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, nodes: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, logits: Tensor, nodes: Tensor, sizes: tuple[int, ...], ended: Ended | None
+    ) -> tuple[Tensor, Tensor]:
         lse = torch.stack([level.logsumexp(dim=1) for level in logits.split(sizes, dim=1)], dim=1)
+        if ended is not None:
+            leaves = logits.index_select(1, ended.leaves).split(ended.counts, dim=1)
+            above = torch.stack([level.logsumexp(dim=1) for level in leaves], dim=1).logcumsumexp(dim=1)
+            lse[:, 1:] = torch.logaddexp(lse[:, 1:], above[:, :-1])
         ctx.save_for_backward(logits, nodes, lse)
-        ctx.sizes = sizes
+        ctx.sizes, ctx.ended = sizes, ended
         return lse, logits.gather(1, nodes)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_lse: Tensor, grad_label: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_lse: Tensor, grad_label: Tensor) -> tuple[Tensor, None, None, None]:
         logits, nodes, lse = ctx.saved_tensors
         gradient = logits.clone()
         levels = gradient.split(ctx.sizes, dim=1)
         for level, log_sum, weight in zip(levels, lse.split(1, dim=1), grad_lse.split(1, dim=1), strict=True):
             level.sub_(log_sum).exp_().mul_(weight)
-        return gradient.scatter_add_(1, nodes, grad_label), None, None
+        if ctx.ended is not None:
+            # A leaf at depth d is in the cuts from d on: Σ g_l·exp(z − lse_l). The least of their lse is taken out
+            # first, so that no exponent is positive.
+            least = lse.flip(1).cummin(dim=1).values.flip(1)
+            gap = least[:, :, None] - lse[:, None, :]
+            own = gap.new_ones(gap.shape[1:], dtype=torch.bool).triu()
+            share = (gap.masked_fill(~own, -torch.inf).exp() @ grad_lse[:, :, None])[:, :, 0]
+            leaves = logits.index_select(1, ctx.ended.leaves)
+            leaves.sub_(least.index_select(1, ctx.ended.level)).exp_().mul_(share.index_select(1, ctx.ended.level))
+            gradient.index_copy_(1, ctx.ended.leaves, leaves)
+        return gradient.scatter_add_(1, nodes, grad_label), None, None, None
 
 
 def mean_over_labels(per_label: Tensor, paths: Tensor, over_levels: OverLevels) -> Tensor:

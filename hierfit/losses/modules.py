@@ -17,8 +17,9 @@ class TreeLoss(nn.Module):
     """A loss on one score a node; `of` is the loss.
 
     ``forward(logits [B, N], paths [B, L])`` gives a scalar in nats: the mean over samples with a label, 0 (still on the
-    graph) where there is none. A −1 in ``paths`` is an unknown level, or one below the end of a branch, and costs
-    nothing. Paths come from nodes (`Taxonomy.paths`) or from the labels of a flat classifier (`hierfit.ClassList`).
+    graph) where there is none. A −1 in ``paths`` is an unknown level, or one below the end of a branch. What is unknown
+    costs nothing; a leaf above the last level counts, as itself, at every deeper one. Paths come from nodes
+    (`Taxonomy.paths`) or from the labels of a flat classifier (`hierfit.ClassList`).
 
     Args:
         taxonomy: The tree of N nodes on L levels.
@@ -55,7 +56,9 @@ class TreeLoss(nn.Module):
 
 
 class LevelCrossEntropy(TreeLoss):
-    """Cross-entropy within each level, one softmax a level; see `level_cross_entropy`.
+    """Cross-entropy within each level, one softmax over its nodes and the leaves that ended above.
+
+    See `level_cross_entropy`.
 
     Args:
         taxonomy: The tree.
@@ -104,7 +107,8 @@ class HiSCE(TreeLoss):
 
     Args:
         taxonomy: The tree.
-        epsilon: ε in [0, 1): one number, a list of one a level, or numbers by level name (others: 0).
+        epsilon: ε in [0, 1): one number, a list of one a level, or numbers by level name (others: 0); under ``leaf``
+            that of the leaves, whatever their depth.
         roots: ``siblings``: the roots smooth among each other; ``unsmoothed``: their ε is 0.
         over_levels: ``mean`` or ``sum`` over the labelled levels of a sample.
 
@@ -149,6 +153,11 @@ class TreePathKL(TreeLoss):
 
     Args:
         taxonomy: The tree.
+        level_weights: What of the path each level has, before it is made to sum to 1: one number (uniform, as
+            published), a list of one a level, or numbers by level name (others: 0).
+
+    Raises:
+        UserError: ``level_weights`` does not fit the levels, or none is positive.
 
     Example:
         >>> import torch
@@ -157,6 +166,11 @@ class TreePathKL(TreeLoss):
         tensor(0.9163)
     """
 
+    def __init__(self, taxonomy: Taxonomy, level_weights: PerLevel = 1.0) -> None:
+        super().__init__(taxonomy)
+        self.level_weights: PerLevel = level_weights
+        self._try_options()
+
     def of(self, logits: Tensor, paths: Tensor) -> Tensor:
         """The loss of a checked batch."""
-        return tree_path_kl(logits, paths, self.taxonomy)
+        return tree_path_kl(logits, paths, self.taxonomy, level_weights=self.level_weights)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hierfit.errors import UserError
 from hierfit.losses.consistency import level_consistency
+from hierfit.losses.hace import hierarchy_aware_cross_entropy
 from hierfit.losses.hisce import describe_hisce, sibling_smoothed_cross_entropy
 from hierfit.losses.hxe import hierarchical_cross_entropy
 from hierfit.losses.level_ce import leaf_cross_entropy, level_cross_entropy
@@ -35,11 +36,14 @@ LOSSES: dict[str, Loss] = {
     "hxe": hierarchical_cross_entropy,
     "soft_labels": soft_label_cross_entropy,
     "js": level_consistency,
+    "hace": hierarchy_aware_cross_entropy,
 }
 """Losses by the name that configuration files use; keyword-only parameters are their options."""
 
 _COMPARE_LEVELS = frozenset({"tp_kl", "js"})
 _UNLABELLED_TOO = frozenset({"js"})
+_READ_LEAVES_ONLY = frozenset({"leaf_ce", "hxe", "hace", "soft_labels"})
+_LOOKED_AT = 16
 # Under one scale, levels stay within 1.2 of each other (CLIP on Aircraft and Caltech-101); scales 10 and 2 do harm.
 _UNEQUAL_FACTOR, _UNEQUAL_NATS = 3.0, 1.0
 
@@ -87,6 +91,12 @@ class Objective(nn.Module):
         self._watch_scales = any(self.weights.get(name, 0) > 0 for name in _COMPARE_LEVELS)
         self._calls = 0
 
+    @property
+    def reads_leaves_only(self) -> bool:
+        """Whether no loss with a positive weight reads logits of inner nodes: these are then not trained, and mean
+        nothing (`hierfit.losses.upward.leaf_marginals` reads inner nodes from the leaves)."""
+        return all(name in _READ_LEAVES_ONLY for name, weight in self.weights.items() if weight > 0)
+
     def forward(self, logits: Tensor, paths: Tensor) -> dict[str, Tensor]:
         """The terms and their sum.
 
@@ -99,15 +109,20 @@ class Objective(nn.Module):
 
         Raises:
             ValueError: A shape does not fit the tree.
-            UserError: ``logits`` hold NaN or infinite values.
+            UserError: ``logits`` hold NaN or infinite values. On an accelerator, where to look costs a wait for all
+                work under way, training looks at every 16th batch only; what has diverged stays so.
         """
-        self._check(logits, paths)
+        self._check_shapes(logits, paths)
+        if logits.device.type == "cpu" or not torch.is_grad_enabled() or self._calls % _LOOKED_AT == 0:
+            self._check_finite(logits)
+        self._calls += 1
         self.taxonomy = self.taxonomy.to(logits.device)
         if self.seen is not None:
             assert self.position is not None
             logits = logits.index_select(1, self.seen)
             paths = self.position[paths[:, : self.taxonomy.num_levels]]
-        if self._watch_scales and len(logits):
+        # Batches 1, 2, 4, 8, …: a scale that drifts apart later is seen as well, at no cost to speak of.
+        if self._watch_scales and len(logits) and not self._calls & (self._calls - 1):
             self._compare_scales(logits)
         shared = {"reading": read_levels(logits, paths, self.taxonomy)} if self._sharing else {}
         terms = {}
@@ -116,7 +131,8 @@ class Objective(nn.Module):
                 given = shared if name in self._sharing else {}
                 terms[name] = LOSSES[name](logits, paths, self.taxonomy, **self.options[name], **given)
         if processes() > 1:
-            labelled, every = share_of_batch(torch.stack([(paths >= 0).any(dim=1).sum(), paths.new_tensor(len(paths))]))
+            counts = (paths >= 0).any(dim=1).sum(), paths.new_full((), len(paths))
+            labelled, every = share_of_batch(torch.stack(counts))
             terms = {name: term * (every if name in _UNLABELLED_TOO else labelled) for name, term in terms.items()}
         weighted = [weight * terms[name] for name, weight in self.weights.items() if weight > 0]
         return {**terms, "loss": torch.stack(weighted).sum()}
@@ -143,13 +159,15 @@ class Objective(nn.Module):
             lines.append(describe_hisce(self.taxonomy, **self.options["hisce"]))
         return lines
 
-    def _check(self, logits: Tensor, paths: Tensor) -> None:
+    def _check_shapes(self, logits: Tensor, paths: Tensor) -> None:
         nodes, levels = self._shape
         if (tuple(logits.shape), tuple(paths.shape)) != ((len(logits), nodes), (len(logits), levels)):
             raise ValueError(
                 f"logits are {list(logits.shape)} and paths {list(paths.shape)}; they must be "
                 f"[B, {nodes}] and [B, {levels}]"
             )
+
+    def _check_finite(self, logits: Tensor) -> None:
         # One sum is the cheapest pass that no NaN or infinity survives; only then are they looked for.
         if not logits.detach().sum(dtype=torch.float32).isfinite() and not (finite := logits.isfinite()).all():
             row, node = (~finite).nonzero()[0].tolist()
@@ -165,10 +183,6 @@ class Objective(nn.Module):
         return repr(self.taxonomy.full_name(node)) if node >= 0 else "held back from training"
 
     def _compare_scales(self, logits: Tensor) -> None:
-        # Batches 1, 2, 4, 8, …: a scale that drifts apart later is seen as well, at no cost to speak of.
-        self._calls += 1
-        if self._calls & (self._calls - 1):
-            return
         spread = level_logit_spread(logits, self.taxonomy).tolist()
         measured = [value for value in spread if not math.isnan(value)]
         if max(measured, default=0.0) > max(_UNEQUAL_NATS, _UNEQUAL_FACTOR * min(measured, default=0.0)):

@@ -14,6 +14,8 @@ from hierfit.taxonomy.spelling import Speller
 PerLevel: TypeAlias = float | Sequence[float] | Mapping[str, float]
 """One number for all levels, a list of one a level coarse to fine, or numbers by level name (others: 0)."""
 
+_LEAVES = "leaf"
+
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Raises a UserError that lists the choices, unless ``value`` is one."""
@@ -66,3 +68,32 @@ def per_level(name: str, value: object, taxonomy: Taxonomy, below: float = math.
     if problems:
         raise UserError(f"{name} does not fit the levels {', '.join(levels)}", problems)
     return numbers
+
+
+def per_level_and_leaves(
+    name: str, value: object, taxonomy: Taxonomy, below: float = math.inf
+) -> tuple[list[float], float | None]:
+    """`per_level`, and the number under ``leaf``: that of the leaves, at whatever depth.
+
+    Returns:
+        One number for each level, and that of the leaves; None where it is not given, or where ``leaf`` is the name of
+        a level.
+
+    Raises:
+        UserError: As `per_level`.
+    """
+    if not isinstance(value, Mapping) or _LEAVES not in value or _LEAVES in taxonomy.levels:
+        return per_level(name, value, taxonomy, below), None
+    problems: list[str] = []
+    numbers, of_leaves = [], 0.0
+    try:
+        numbers = per_level(name, {key: x for key, x in value.items() if key != _LEAVES}, taxonomy, below)
+    except UserError as error:
+        problems += error.problems
+    try:
+        of_leaves = check_number(f"{name} at {_LEAVES}", value[_LEAVES], below=below)
+    except UserError as error:
+        problems.append(error.summary)
+    if problems:
+        raise UserError(f"{name} does not fit the levels {', '.join(taxonomy.levels)}", problems)
+    return numbers, of_leaves

@@ -45,8 +45,11 @@ def soft_label_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, 
     log_p = torch.cat([sums[:, taxonomy.level_slices[0]].sum(dim=1, keepdim=True), sums.gather(1, node)], dim=1)
     height = F.pad(node_heights(taxonomy)[node], (1, 0), value=taxonomy.num_levels)
     tree_height = taxonomy.num_levels - (taxonomy.level_sizes[0] == 1)
-    closeness = (-beta * height.to(logits.dtype) / max(1, tree_height)).exp()
+    # Distances count from the label's own height up, or a coarse label's targets would all be 0 at a large β.
+    unknown = F.pad(path, (1, 0)) < 0
+    height = height - height.masked_fill(unknown, taxonomy.num_levels).amin(dim=1, keepdim=True)
+    closeness = (-beta * height.clamp_min(0).to(logits.dtype) / max(1, tree_height)).exp()
     # Each step down the path brings the leaves below it closer by this much.
     gain = closeness.diff(dim=1, prepend=torch.zeros_like(closeness[:, :1]))
-    gain = gain.masked_fill(F.pad(path, (1, 0)) < 0, 0)
+    gain = gain.masked_fill(unknown, 0)
     return mean_over_samples(-(gain * log_p).sum(dim=1) / (gain * count).sum(dim=1), paths)

@@ -10,22 +10,26 @@ if TYPE_CHECKING:
     from hierfit.methods.clip_adapter import CLIPAdapter
     from hierfit.methods.coop import CoOp
     from hierfit.methods.hier_lora import HierLoRA
+    from hierfit.methods.kernel_ridge import KernelRidge
     from hierfit.methods.lathadapter import LatHAdapter
     from hierfit.methods.linear_probe import LinearProbe
     from hierfit.methods.task_res import TaskRes
     from hierfit.methods.tip_adapter import TipAdapter, TipAdapterF
+    from hierfit.methods.tree_gda import TreeGDA
     from hierfit.methods.zero_shot import ZeroShot
 
 _HOMES = {
     "CLIPAdapter": "clip_adapter",
     "CoOp": "coop",
     "HierLoRA": "hier_lora",
+    "KernelRidge": "kernel_ridge",
     "LatHAdapter": "lathadapter",
     "LinearProbe": "linear_probe",
     "Method": "base",
     "TaskRes": "task_res",
     "TipAdapter": "tip_adapter",
     "TipAdapterF": "tip_adapter",
+    "TreeGDA": "tree_gda",
     "ZeroShot": "zero_shot",
 }
 
@@ -33,12 +37,14 @@ __all__ = [
     "CLIPAdapter",
     "CoOp",
     "HierLoRA",
+    "KernelRidge",
     "LatHAdapter",
     "LinearProbe",
     "Method",
     "TaskRes",
     "TipAdapter",
     "TipAdapterF",
+    "TreeGDA",
     "ZeroShot",
 ]
 

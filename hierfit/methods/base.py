@@ -38,8 +38,6 @@ class Method(LightningModule):
     tuned_on: Literal["defaults", "val"] = "defaults"
 
     taxonomy: Taxonomy
-    # One collection a decoder; only what a decoder reads differs, the metrics do not.
-    test_metrics: nn.ModuleDict
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As any module, but for the name of the hook at hand: Lightning sets it some fifty times a step."""
@@ -115,6 +113,12 @@ class Method(LightningModule):
             hint=f"{', '.join(able)} can. Other methods take data.targets with the source's classes only.",
         )
 
+    @property
+    def shares_along_tree(self) -> bool:
+        """Whether its settings share something along the tree, such as HiSCE's siblings, that ``data.tree: shuffled``
+        shares among strangers instead; labels and scores of inner nodes are no such thing."""
+        return "hisce" in (self.hparams.get("objective") or {})
+
     def audit(self, optimizers: Any) -> None:
         """Checks the optimiser(s) before training; raises if a parameter would be updated wrongly."""
 
@@ -137,9 +141,7 @@ class Method(LightningModule):
         self.build(task)
         self.taxonomy = task.taxonomy
         self.val_metrics = hierarchy_metrics(task.taxonomy, prefix="val/")
-        self.test_metrics = nn.ModuleDict(
-            {name: hierarchy_metrics(task.taxonomy, prefix=f"test/{name}/") for name in self.decoders}
-        )
+        self.test_metrics = hierarchy_metrics(task.taxonomy, prefix="test/")
         keep_alike_only_trained(self)
 
     def on_fit_start(self) -> None:
@@ -178,24 +180,22 @@ class Method(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Metrics on the validation split, which alone may select: of per-level argmax, or of the best leaf's path
         where inner nodes are not trained. Leaf accuracy is the best leaf's under both."""
-        decode = next(iter(self.decoders.values()))
-        self.val_metrics.update(decode(self(batch.inputs), self.taxonomy), batch.paths)
+        self._count(self.val_metrics, self(batch.inputs), batch)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the scalars of the validation split."""
         self._log_and_reset(self.val_metrics, prog_bar=("val/leaf_accuracy",))
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Metrics under every decoder; the logits ``[B, N]`` are returned for callbacks that keep them."""
+        """The same metrics on the test split. The logits ``[B, N]`` are returned for callbacks that keep them: result
+        cards are made from those, under every decoder."""
         logits = self(batch.inputs).float()
-        for name, decode in self.decoders.items():
-            self._metrics(name).update(decode(logits, self.taxonomy), batch.paths)
+        self._count(self.test_metrics, logits, batch)
         return logits
 
     def on_test_epoch_end(self) -> None:
-        """Logs every metric of every decoder."""
-        for name in self.decoders:
-            self._log_and_reset(self._metrics(name))
+        """Logs the scalars of the test split."""
+        self._log_and_reset(self.test_metrics)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Logits ``[B, N]``."""
@@ -247,10 +247,9 @@ class Method(LightningModule):
             "total": sum({**towers, **own}.values()) if towers else 0,
         }
 
-    def _metrics(self, decoder: str) -> MetricCollection:
-        found = self.test_metrics[decoder]
-        assert isinstance(found, MetricCollection)
-        return found
+    def _count(self, metrics: MetricCollection, logits: Tensor, batch: Batch) -> None:
+        first, *_ = self.decoders.values()
+        metrics.update(first(logits, self.taxonomy), batch.paths)
 
     def _log_and_reset(self, metrics: MetricCollection, prog_bar: tuple[str, ...] = ()) -> None:
         # compute() has gathered the ranks exactly; logging values, not metrics, keeps Lightning from averaging them.

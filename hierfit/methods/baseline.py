@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from hierfit.data.batch import Batch, Task
 from hierfit.losses.objective import Objective
 from hierfit.methods.base import Method
+from hierfit.methods.objective import objective_for
 
 
 class Baseline(Method):
@@ -43,7 +44,7 @@ class Baseline(Method):
         # Lightning makes new tensors on the accelerator here, while the task's are still on the CPU.
         with task.text.device:
             self.classifier = self.make_classifier(task)
-        self.objective = Objective(hparams.objective or {"level_ce": 1.0}, task.taxonomy, task.seen)
+        self.objective = objective_for(task, hparams.objective or {"level_ce": 1.0})
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[B, N]`` of L2-normalised features ``[B, d]``."""

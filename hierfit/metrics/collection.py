@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torchmetrics import Metric, MetricCollection
 
 from hierfit.metrics.consistency import HierarchicalConsistentAccuracy, MeanTreecutAccuracy
@@ -33,8 +35,8 @@ __all__ = [
 ]
 
 
-def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "") -> MetricCollection:
-    """All path metrics, each a scalar under its own name, from five counts a batch.
+def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", **options: Any) -> MetricCollection:
+    """All path metrics, each a scalar under its own name, from four counts a batch.
 
     Call ``update(predicted [B, L], target [B, L])`` for each batch and ``compute()`` at the end of the epoch;
     ``forward`` works too but counts once for every metric.
@@ -42,6 +44,7 @@ def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "") -> MetricCollection:
     Args:
         taxonomy: The tree.
         prefix: Put before every name, for example ``val/``.
+        **options: Of every `torchmetrics.Metric`: ``sync_on_compute=False`` counts this process's samples alone.
 
     Returns:
         Metrics named ``fpa``, ``tice``, ``accuracy/<level>``, ``leaf_accuracy``, ``leaf_accuracy_macro``,
@@ -74,25 +77,23 @@ def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "") -> MetricCollection:
     # Module names cannot hold dots; level names can.
     level_names = {level: level.replace(".", "_") for level in taxonomy.levels}
     nodes: dict[str, Metric] = {
-        **{f"accuracy/{name}": LevelAccuracy(taxonomy, level) for level, name in level_names.items()},
-        "leaf_accuracy": LeafAccuracy(taxonomy),
-        "leaf_accuracy_macro": LeafAccuracy(taxonomy, average="macro"),
-        "wap_accuracy": WeightedAveragePrecision(taxonomy, convention="accuracy"),
-        "wap_precision": WeightedAveragePrecision(taxonomy, convention="precision"),
+        **{f"accuracy/{name}": LevelAccuracy(taxonomy, level, **options) for level, name in level_names.items()},
+        "leaf_accuracy": LeafAccuracy(taxonomy, **options),
+        "leaf_accuracy_macro": LeafAccuracy(taxonomy, average="macro", **options),
+        "wap_accuracy": WeightedAveragePrecision(taxonomy, convention="accuracy", **options),
+        "wap_precision": WeightedAveragePrecision(taxonomy, convention="precision", **options),
     }
     overlap: dict[str, Metric] = {
-        "tree_distance": TreeDistance(taxonomy),
-        "mistake_severity": MistakeSeverity(taxonomy),
+        "tree_distance": TreeDistance(taxonomy, **options),
+        "mistake_severity": MistakeSeverity(taxonomy, **options),
+        "hierarchical_precision": HierarchicalPrecision(taxonomy, **options),
+        "hierarchical_recall": HierarchicalRecall(taxonomy, **options),
+        "hierarchical_f1": HierarchicalF1(taxonomy, **options),
     }
-    sets: dict[str, Metric] = {
-        "hierarchical_precision": HierarchicalPrecision(taxonomy),
-        "hierarchical_recall": HierarchicalRecall(taxonomy),
-        "hierarchical_f1": HierarchicalF1(taxonomy),
-    }
-    whole = {"fpa": FullPathAccuracy(taxonomy), "tice": TreeInconsistency(taxonomy)}
+    whole = {"fpa": FullPathAccuracy(taxonomy, **options), "tice": TreeInconsistency(taxonomy, **options)}
     return MetricCollection(
-        {**whole, **nodes, **overlap, **sets},
+        {**whole, **nodes, **overlap},
         prefix=prefix,
         # Stated, not found by comparing values: no rank and no unlucky first batch can group otherwise.
-        compute_groups=[["fpa"], ["tice"], list(nodes), list(overlap), list(sets)],
+        compute_groups=[["fpa"], ["tice"], list(nodes), list(overlap)],
     )

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from hierfit.metrics.base import TreeMetric, check_paths
-from hierfit.metrics.functional import padded
 from hierfit.taxonomy import Taxonomy
 
 _CLOSED = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -23,7 +22,7 @@ def consistent_right(logits: Tensor, target: Tensor, taxonomy: Taxonomy) -> Tens
 
     Roots are siblings of each other. False where the label is no leaf; of equal scores the first node counts. O(B·N).
     """
-    leaf = padded(target, taxonomy)[:, -1]
+    leaf = taxonomy.padded(target)[:, -1]
     family = (taxonomy.parent + 1).expand_as(logits)
     best = logits.new_full(logits.shape, -torch.inf).scatter_reduce_(1, family, logits, "amax")
     nodes = torch.arange(taxonomy.num_nodes, device=logits.device)
@@ -42,10 +41,10 @@ def random_cuts(taxonomy: Taxonomy, count: int = 25, seed: int = 0) -> Tensor:
     1 − p, and otherwise stands in the cut for all below it. p is 0.1, 0.3, 0.5, 0.7 and 0.9 in turn, as in ProTeCt's
     code; unlike there, cuts may repeat, which on small trees they must. The same on every device.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     inner, parent = taxonomy.num_children.cpu() > 0, taxonomy.parent.cpu()
-    p = torch.tensor(_CLOSED).repeat(-(-count // len(_CLOSED)))[:count, None]
-    opened = (torch.rand(count, taxonomy.num_nodes, generator=generator) >= p) & inner
+    p = torch.tensor(_CLOSED, device="cpu").repeat(-(-count // len(_CLOSED)))[:count, None]
+    opened = (torch.rand(count, taxonomy.num_nodes, generator=generator, device="cpu") >= p) & inner
     reached = torch.ones_like(opened)
     for level in taxonomy.level_slices[1:]:
         reached[:, level] = opened[:, parent[level]]
@@ -119,7 +118,7 @@ class HierarchicalConsistentAccuracy(LogitMetric):
 
     def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
         right = consistent_right(predicted, target, self.taxonomy)
-        return {"hca_right": right.sum(), "hca_samples": (padded(target, self.taxonomy)[:, -1] >= 0).sum()}
+        return {"hca_right": right.sum(), "hca_samples": (self.taxonomy.padded(target)[:, -1] >= 0).sum()}
 
     def compute(self) -> Tensor:
         return self.hca_right / self.hca_samples

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from hierfit.metrics.functional import padded, stands_at_its_level
+from hierfit.metrics.functional import stands_at_its_level
 from hierfit.taxonomy import Taxonomy
 
 
@@ -32,7 +32,7 @@ class CutTally(NamedTuple):
 
 def cut_tally(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> CutTally:
     """Count hits, predictions and labels at each place, where ``target`` [B, L] is known once padded."""
-    predicted, target = padded(predicted, taxonomy), padded(target, taxonomy)
+    predicted, target = taxonomy.padded(predicted), taxonomy.padded(target)
     known = target >= 0
     bounds = _cut_bounds(taxonomy)
 
@@ -87,23 +87,16 @@ def leaf_accuracy(tally: CutTally, taxonomy: Taxonomy, average: Literal["micro",
     return (right / total.clamp(min=1)).sum() / (total > 0).sum()
 
 
-def _ended(taxonomy: Taxonomy) -> list[int]:
-    """[L] leaves above each level."""
-    if taxonomy.is_even:
-        return [0] * taxonomy.num_levels
-    counts = torch.bincount(taxonomy.level[taxonomy.leaves], minlength=taxonomy.num_levels).tolist()
-    return list(accumulate(counts[:-1], initial=0))
-
-
 def _cut_bounds(taxonomy: Taxonomy) -> list[int]:
     """[L + 1] first place of each cut, then M."""
-    sizes = (above + own for above, own in zip(_ended(taxonomy), taxonomy.level_sizes, strict=True))
+    ended = accumulate(taxonomy.leaf_counts[:-1], initial=0)
+    sizes = (above + own for above, own in zip(ended, taxonomy.level_sizes, strict=True))
     return list(accumulate(sizes, initial=0))
 
 
 def _own_bounds(taxonomy: Taxonomy) -> list[int]:
     """[L] place of the first node of its own level in each cut."""
-    return [start + above for start, above in zip(_cut_bounds(taxonomy), _ended(taxonomy), strict=False)]
+    return [stop - own for stop, own in zip(_cut_bounds(taxonomy)[1:], taxonomy.level_sizes, strict=True)]
 
 
 def _cuts(taxonomy: Taxonomy) -> list[slice]:

@@ -2,9 +2,9 @@
 
 ``predicted [B, L]`` and ``target [B, L]`` hold node ids, coarse to fine; −1 is "ended" in a prediction and
 "unknown or ended" in a target. Levels are cuts: where a branch has ended, its leaf stands on all deeper levels. Column
-l may name that leaf or leave it out: `padded` brings both forms to one, here and nowhere else. Two kinds of count
-carry nearly everything: what happened to each node of each cut (`hierfit.metrics.cuts`, O(M + B·L)), and how far down
-each pair of paths agrees (`path_overlap`, O(B·L); `set_overlap`, O(B·L²)).
+l may name that leaf or leave it out: `Taxonomy.padded` brings both forms to one. Two kinds of count carry nearly
+everything: what happened to each node of each cut (`hierfit.metrics.cuts`, O(M + B·L)), and how far down each pair of
+paths agrees (`path_overlap`, O(B·L); `set_overlap`, O(B·L²)).
 """
 
 from __future__ import annotations
@@ -22,16 +22,6 @@ def labelled(target: Tensor) -> Tensor:
     return (target >= 0).any(dim=1)
 
 
-def padded(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """[B, L] paths whose last named node, if it is a leaf, goes on to the last level; nothing named is changed."""
-    if taxonomy.is_even:
-        return paths
-    column = torch.arange(taxonomy.num_levels, device=paths.device)
-    last, node = _last_named(paths)
-    ended = (node >= 0) & (taxonomy.num_children[node] == 0)
-    return torch.where(ended[:, None] & (column > last[:, None]), node[:, None], paths)
-
-
 def stands_at_its_level(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
     """[B, L] bool: column l names a node of level l, and not a leaf that ended above it."""
     column = torch.arange(taxonomy.num_levels, device=paths.device)
@@ -43,7 +33,7 @@ def full_path_right(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Te
 
     A label that ends at a leaf knows all levels: none below it may hold another node.
     """
-    predicted, target = padded(predicted, taxonomy), padded(target, taxonomy)
+    predicted, target = taxonomy.padded(predicted), taxonomy.padded(target)
     return ((predicted == target) | (target < 0)).all(dim=1) & labelled(target)
 
 
@@ -53,7 +43,7 @@ def is_tree_path(predicted: Tensor, taxonomy: Taxonomy) -> Tensor:
     After a leaf, only that leaf may follow, or −1. A tuple that stops above a leaf, even at once, contradicts nothing
     and counts as a path: what it withholds costs accuracy and recall. A gap, or a node below a leaf, does not.
     """
-    path = padded(predicted, taxonomy)
+    path = taxonomy.padded(predicted)
     before = torch.cat([path.new_full((len(path), 1), -1), path[:, :-1]], dim=1)
     # A root's parent is −1 too, so one comparison covers first node, gap and link.
     descends = stands_at_its_level(path, taxonomy) & (taxonomy.parent[path] == before)

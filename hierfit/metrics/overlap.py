@@ -15,35 +15,28 @@ from hierfit.metrics.functional import labelled, path_overlap, set_overlap
 
 
 class OverlapMetric(PathMetric):
-    """Sums over samples of path lengths and of the length in common; int64 scalars."""
+    """Sums over samples of path lengths, sizes of sets and what is common to both sides; int64 scalars."""
 
     overlap_samples: Tensor
     overlap_mistakes: Tensor
     overlap_common: Tensor
     overlap_predicted: Tensor
     overlap_target: Tensor
+    overlap_sets_common: Tensor
+    overlap_sets_predicted: Tensor
 
     def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        overlap = path_overlap(predicted, target, self.taxonomy)
+        paths = path_overlap(predicted, target, self.taxonomy)
+        sets = set_overlap(predicted, target, self.taxonomy)
         return {
             "overlap_samples": labelled(target).sum(),
-            "overlap_mistakes": (overlap.common < overlap.target).sum(),
-            "overlap_common": overlap.common.sum(),
-            "overlap_predicted": overlap.predicted.sum(),
-            "overlap_target": overlap.target.sum(),
+            "overlap_mistakes": (paths.common < paths.target).sum(),
+            "overlap_common": paths.common.sum(),
+            "overlap_predicted": paths.predicted.sum(),
+            "overlap_target": paths.target.sum(),
+            "overlap_sets_common": sets.common.sum(),
+            "overlap_sets_predicted": sets.predicted.sum(),
         }
-
-
-class SetMetric(PathMetric):
-    """Sums over samples of the sizes of both sets of nodes and of what is in both; int64 scalars."""
-
-    sets_common: Tensor
-    sets_predicted: Tensor
-    sets_target: Tensor
-
-    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        overlap = set_overlap(predicted, target, self.taxonomy)
-        return {f"sets_{name}": count.sum() for name, count in overlap._asdict().items()}
 
 
 class TreeDistance(OverlapMetric):
@@ -97,7 +90,7 @@ class MistakeSeverity(OverlapMetric):
         return (self.overlap_target - self.overlap_common) / self.overlap_mistakes
 
 
-class HierarchicalPrecision(SetMetric):
+class HierarchicalPrecision(OverlapMetric):
     """Share of the predicted nodes that are on the true path; the set holds every node named, with its ancestors.
 
     Where the levels of a prediction disagree, each branch it names is paid for.
@@ -120,10 +113,10 @@ class HierarchicalPrecision(SetMetric):
     higher_is_better = True
 
     def compute(self) -> Tensor:
-        return self.sets_common / self.sets_predicted
+        return self.overlap_sets_common / self.overlap_sets_predicted
 
 
-class HierarchicalRecall(SetMetric):
+class HierarchicalRecall(OverlapMetric):
     """Share of the true nodes, each label with its ancestors, that are among the predicted nodes and their ancestors.
 
     Source: Kiritchenko et al., Canadian AI 2006 (hR = Σ|P̂ ∩ T̂| / Σ|T̂|).
@@ -143,10 +136,10 @@ class HierarchicalRecall(SetMetric):
     higher_is_better = True
 
     def compute(self) -> Tensor:
-        return self.sets_common / self.sets_target
+        return self.overlap_sets_common / self.overlap_target
 
 
-class HierarchicalF1(SetMetric):
+class HierarchicalF1(OverlapMetric):
     """Harmonic mean of hierarchical precision and recall.
 
     Source: Kiritchenko et al., Canadian AI 2006.
@@ -166,4 +159,4 @@ class HierarchicalF1(SetMetric):
     higher_is_better = True
 
     def compute(self) -> Tensor:
-        return 2 * self.sets_common / (self.sets_predicted + self.sets_target)
+        return 2 * self.overlap_sets_common / (self.overlap_sets_predicted + self.overlap_target)

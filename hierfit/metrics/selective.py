@@ -14,7 +14,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from hierfit.metrics.functional import labelled, padded, stands_at_its_level
+from hierfit.metrics.functional import labelled, stands_at_its_level
 from hierfit.taxonomy import Taxonomy
 
 
@@ -87,7 +87,7 @@ def operating_curve(paths: Tensor, confidence: Tensor, target: Tensor, taxonomy:
     if not ((below >= 0) & (below <= 1)).all() or (below[:, 1:] > below[:, :-1] + 1e-4).any():
         raise ValueError("a belief lies outside [0, 1] or rises along its path")
     belief = below.cummin(dim=1).values  # sums of floats may round upwards
-    first_wrong = conformal_scores(paths, belief, padded(target, taxonomy))[:, None]
+    first_wrong = conformal_scores(paths, belief, target)[:, None]
     leaves_below = torch.where(own, taxonomy.num_leaves_below[paths], 1).double()
     information = 1 - leaves_below.log() / math.log(taxonomy.num_leaves) if taxonomy.num_leaves > 1 else own.double()
     gains = torch.cat([information[:, :1], information.diff(dim=1)], dim=1)
@@ -113,7 +113,7 @@ def conformal_scores(paths: Tensor, confidence: Tensor, target: Tensor) -> Tenso
     """Belief of the first node of each predicted path that the label contradicts; 0 where it contradicts none.
 
     The answer at threshold t is wrong exactly if the score exceeds t. A sample without any label scores 0: leave such
-    out of a calibration. With coarse labels among them a promise is one about what was known.
+    out of a calibration. With coarse labels among them a promise is one about the levels that they know.
 
     Args:
         paths: Predicted paths ``[n, L]``, −1 or repeated below the leaf.
@@ -124,6 +124,7 @@ def conformal_scores(paths: Tensor, confidence: Tensor, target: Tensor) -> Tenso
         ``[n]``.
     """
     wrong = (paths >= 0) & (target >= 0) & (paths != target)
+    wrong[:, 1:] &= paths[:, 1:] != paths[:, :-1]
     first = wrong.long().argmax(dim=1, keepdim=True)
     return confidence.gather(1, first)[:, 0].where(wrong.any(dim=1), confidence.new_zeros(()))
 

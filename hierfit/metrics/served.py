@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hierfit.decoding.belief import belief, least_distance
 from hierfit.decoding.calibration import Calibration
-from hierfit.decoding.logits import per_level_argmax, top_down
+from hierfit.decoding.logits import DECODERS, Decoder, per_level_argmax, top_down
 from hierfit.metrics.calibration import Reliability, reliability
 from hierfit.metrics.selective import Curve, operating_curve
 from hierfit.taxonomy import Taxonomy
@@ -22,19 +22,23 @@ MAX_ERRORS = (0.2, 0.1, 0.05)
 
 _POINTS = 100
 _VALUES_AT_ONCE = 1 << 22
+_ALONE: dict[str, Any] = {"sync_on_compute": False}  # the logits of all processes lie before the one that counts
 
 
 class Served(NamedTuple):
     """What is left of a belief about n images: O(n·L) numbers.
 
     Attributes:
-        metrics: By decoder (``belief``: the most probable node of each cut; ``bayes``) and metric.
+        metrics: By decoder (``belief``: the most probable node of each cut; ``bayes``) and metric. Under ``belief``
+            also ``hca`` and ``mta`` of the node probabilities.
+        raw: ``hca`` and ``mta`` of the scores as they are.
         answer: The belief's descent ``[n, L]``, −1 past the leaf.
         confidence: Its probabilities ``[n, L]``, never rising; 0 past the leaf.
         target: Labels ``[n, L]``, −1 where unknown or ended.
     """
 
-    metrics: Mapping[str, Mapping[str, float]]
+    metrics: dict[str, dict[str, float]]
+    raw: dict[str, float]
     answer: Tensor
     confidence: Tensor
     target: Tensor
@@ -48,24 +52,75 @@ def batches_of(logits: Tensor, paths: Tensor) -> Iterator[tuple[Tensor, Tensor]]
 
 def serve(batches: Iterable[tuple[Tensor, Tensor]], taxonomy: Taxonomy, calibration: Calibration) -> Served:
     """Reads batches of logits ``[B, N]`` and labels ``[B, L]``; memory O(B·N + n·L)."""
-    from hierfit.metrics import hierarchy_metrics  # torchmetrics takes seconds to import
+    # torchmetrics takes seconds to import.
+    from hierfit.metrics import HierarchicalConsistentAccuracy, MeanTreecutAccuracy, hierarchy_metrics
 
     decoders = {"belief": per_level_argmax, "bayes": least_distance}
-    collections = {name: hierarchy_metrics(taxonomy) for name in decoders}
+    of_paths = {name: hierarchy_metrics(taxonomy, **_ALONE) for name in decoders}
+    of_belief, of_logits = (
+        {
+            "hca": HierarchicalConsistentAccuracy(taxonomy, **_ALONE),
+            "mta": MeanTreecutAccuracy(taxonomy, **_ALONE),
+        }
+        for _ in range(2)
+    )
     none = torch.zeros(0, taxonomy.num_levels, dtype=torch.long)
     answers, confidences, targets = [none], [none.float()], [none]
     for logits, paths in batches:
         nodes = belief(logits, taxonomy, calibration).nodes
         for name, decode in decoders.items():
-            collections[name].update(decode(nodes, taxonomy), paths)
+            of_paths[name].update(decode(nodes, taxonomy), paths)
+        for metrics, scores in ((of_belief, nodes), (of_logits, logits)):
+            for metric in metrics.values():
+                metric.update(scores, paths)
         answers.append(top_down(nodes, taxonomy))
         confidences.append(nodes.gather(1, answers[-1].clamp_min(0)).masked_fill(answers[-1] < 0, 0))
         targets.append(paths)
-    metrics = {
+    found = {
+        name: {metric: float(value) for metric, value in collection.compute().items()}
+        for name, collection in of_paths.items()
+    }
+    found["belief"] |= {name: float(metric.compute()) for name, metric in of_belief.items()}
+    raw = {name: float(metric.compute()) for name, metric in of_logits.items()}
+    return Served(found, raw, torch.cat(answers), torch.cat(confidences), torch.cat(targets))
+
+
+def score(
+    batches: Iterable[tuple[Tensor, Tensor]],
+    taxonomy: Taxonomy,
+    calibration: Calibration,
+    decoders: Mapping[str, Decoder] = DECODERS,
+) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    """Everything a result card says of logits: see `hierarchy_metrics`, `serve` and `served_facts`.
+
+    Args:
+        batches: Logits ``[B, N]`` and labels ``[B, L]``.
+        taxonomy: The tree.
+        calibration: Makes logits a belief.
+        decoders: Of the logits, whose figures mean something; the chosen one among them.
+
+    Returns:
+        Figures by decoder and metric, ``decoded`` being the decoder that val chose; and what is said of the belief.
+    """
+    from hierfit.metrics import hierarchy_metrics
+
+    collections = {name: hierarchy_metrics(taxonomy, **_ALONE) for name in decoders}
+
+    def counted() -> Iterator[tuple[Tensor, Tensor]]:
+        for logits, paths in batches:
+            for name, decode in decoders.items():
+                collections[name].update(decode(logits, taxonomy), paths)
+            yield logits, paths
+
+    served = serve(counted(), taxonomy, calibration)
+    facts = served_facts(served, taxonomy, calibration)
+    found = {
         name: {metric: float(value) for metric, value in collection.compute().items()}
         for name, collection in collections.items()
     }
-    return Served(metrics, torch.cat(answers), torch.cat(confidences), torch.cat(targets))
+    if "per_level" in found:
+        found["per_level"] |= served.raw
+    return {**found, **served.metrics, "decoded": found[calibration.scores]}, facts
 
 
 def served_reliability(served: Served, taxonomy: Taxonomy, level: int | None = None) -> Reliability:
@@ -79,13 +134,13 @@ def served_reliability(served: Served, taxonomy: Taxonomy, level: int | None = N
 
 
 def served_facts(served: Served, taxonomy: Taxonomy, calibration: Calibration) -> dict[str, Any]:
-    """What a result card holds of a belief.
+    """What a result card holds of a belief; its ``ece`` and ``haurc`` join its metrics.
 
     Returns:
-        ``scores``, ``temperature``, ``val_images``, ``val_fpa``, ``val_ece``: how it was fitted. On the images: ``ece``
-        and ``reliability`` (bins) of the served probabilities; ``curve``: error, share answered (``coverage``), error
-        among answered, depth and information kept by threshold; ``haurc``: area under its risk against information;
-        ``max_error``: for each of `MAX_ERRORS` its threshold (None with too few validation images) and what came out.
+        ``scores``, ``temperature``, ``val_images``, ``val_fpa``, ``val_ece``: how it was fitted. On the images:
+        ``reliability`` of the served probabilities in bins; ``curve``: error, share answered (``coverage``), error
+        among answered, depth and information kept by threshold; ``max_error``: for each of `MAX_ERRORS` its threshold
+        (None with too few validation images) and what came out.
         Shares are fractions.
     """
     facts: dict[str, Any] = {
@@ -100,14 +155,13 @@ def served_facts(served: Served, taxonomy: Taxonomy, calibration: Calibration) -
     bins = served_reliability(served, taxonomy)
     filled = bins.count > 0
     curve = operating_curve(served.answer, served.confidence, served.target, taxonomy)
+    served.metrics["belief"] |= {"ece": bins.ece, "haurc": curve.haurc}
     facts |= {
-        "ece": bins.ece,
         "reliability": {
             "count": bins.count[filled].tolist(),
             "confidence": _rounded(bins.confidence[filled]),
             "accuracy": _rounded(bins.accuracy[filled]),
         },
-        "haurc": curve.haurc,
         "curve": {name: _rounded(values) for name, values in _figures(curve.sampled(_POINTS)).items()},
         "max_error": {f"{alpha:g}": _at(curve, calibration.threshold(alpha)) for alpha in MAX_ERRORS},
     }

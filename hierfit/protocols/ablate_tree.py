@@ -1,4 +1,5 @@
-"""``hierfit ablate-tree``: one experiment on its true tree and on others over the same leaves. Does my tree help?"""
+"""``hierfit ablate-tree``: one experiment on its true tree, on others over the same leaves, and untrained. Does my tree
+help?"""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -20,7 +21,11 @@ from hierfit.protocols.pool import prepare_workers
 from hierfit.report.card import ResultCard
 from hierfit.run.option import option_value
 
+if TYPE_CHECKING:
+    from hierfit.protocols.tree_verdict import Verdict
+
 TREES = ("shuffled", "flat", "truncated", "induced")
+ZERO_SHOT = "zero-shot"
 
 _OWN = ("config", "trees", "seeds", "jobs", "runs", "help")
 _OTHERWISE = {
@@ -42,38 +47,64 @@ def ablate_tree(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(own)
     prepare_workers()  # from here on imports take seconds
     from hierfit.protocols.plan import plan
-    from hierfit.protocols.tree_effect import Answers, compare_trees
-    from hierfit.protocols.tree_verdict import FILE, TABLE, Verdict
+    from hierfit.protocols.tree_verdict import FILE, PAGE
     from hierfit.run.quiet import quieten
 
     quieten()
     file = _grid_file(options, keys)
     cells = plan(file, options.runs).cells
+    shares = _shares(cells[0])
+    if not shares:
+        cells = tuple(cell for cell in cells if cell.row != "shuffled")
     failed = run_cells(file.name, cells, options.jobs, Console())
-    faults = {cell.row: _fault(cell) or error for cell, error in failed.items()}
-    if "true" in faults:
-        raise UserError(f"The experiment cannot be run on its true tree: {faults['true']}")
-    done = {tree: {c.seed: c for c in cells if c.row == tree and finished(c)} for tree in file.methods}
-    answers = {tree: {seed: Answers.read(cell.folder) for seed, cell in own.items()} for tree, own in done.items()}
-    true = answers.pop("true")
-    compared = {tree: compare_trees(true, other) for tree, other in answers.items() if other}
-    if not compared:
-        raise UserError("No other tree can be tried.", [f"{tree}: {fault}" for tree, fault in faults.items()])
-    cards = {tree: {seed: ResultCard.read(cell.folder) for seed, cell in own.items()} for tree, own in done.items()}
-    verdict, console, folder = Verdict(cards, compared, faults), Console(record=True), options.runs / file.name
-    verdict.print(console)
-    verdict.write(folder, console.export_text())
-    print(f"Written to {folder / FILE} and {TABLE}")
+    left_out = {cell.row: _fault(cell) or error for cell, error in failed.items()}
+    if not shares and "shuffled" in file.methods:
+        left_out["shuffled"] = "the method shares nothing along the tree, so there is nothing to shuffle"
+    verdict, folder = _verdict(file, cells, shares, left_out), options.runs / file.name
+    verdict.print(Console())
+    verdict.write(folder)
+    print(f"Written to {folder / FILE} and {PAGE}")
     if crashed := [cell for cell in failed if not _fault(cell)]:
         print(f"{len(crashed)} runs failed, the first in {crashed[0].folder / LOG}; the same command runs them again.")
         sys.exit(1)
 
 
+def _verdict(file: GridFile, cells: Sequence[Cell], shares: bool, left_out: dict[str, str]) -> Verdict:
+    """What has finished, compared.
+
+    Args:
+        file: The grid of trees.
+        cells: Of it.
+        shares: Whether the method shares anything along the tree.
+        left_out: Why a tree was not tried.
+
+    Raises:
+        UserError: The experiment cannot be run on its true tree, or on no other.
+    """
+    from hierfit.protocols.tree_answer import conclude
+    from hierfit.protocols.tree_effect import Answers, compare_trees
+    from hierfit.protocols.tree_verdict import Verdict, metric_of
+
+    if "true" in left_out:
+        raise UserError(f"The experiment cannot be run on its true tree: {left_out['true']}")
+    done = {tree: {c.seed: c for c in cells if c.row == tree and finished(c)} for tree in file.methods}
+    answers = {tree: {seed: Answers.read(cell.folder) for seed, cell in own.items()} for tree, own in done.items()}
+    true = answers["true"]
+    compared = {tree: compare_trees(true, other) for tree, other in answers.items() if other and tree != "true"}
+    if not compared.keys() & TREES:
+        raise UserError("No other tree can be tried.", [f"{tree}: {fault}" for tree, fault in left_out.items()])
+    cards = {tree: {seed: ResultCard.read(cell.folder) for seed, cell in own.items()} for tree, own in done.items()}
+    metric = metric_of(next(iter(cards["true"].values())))
+    truncated, flat = (answers.get(tree, {}) for tree in ("truncated", "flat"))
+    pair = compare_trees(truncated, flat) if truncated.keys() & flat.keys() else None
+    return Verdict(cards, compared, left_out, conclude(compared, metric, shares, pair))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hierfit ablate-tree",
-        description="Run an experiment on its true tree and on others over the same leaves, and say whether the true "
-        "one helps. Any --key=value of `hierfit fit` can be added; what is done already is not run again.",
+        description="Run an experiment on its true tree, on others over the same leaves, untrained (zero-shot); say "
+        "whether the true one helps. Any --key=value of `hierfit fit` can be added; what is done is not run again.",
         allow_abbrev=False,
     )
     parser.add_argument("-c", "--config", action="append", default=[], help="as of `hierfit fit`; may be repeated")
@@ -112,7 +143,7 @@ def _parted(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _grid_file(options: argparse.Namespace, keys: dict[str, Any]) -> GridFile:
-    """The grid of trees × seeds; card, shots and name are those of the experiment."""
+    """The grid of trees and zero-shot × seeds; card, shots and name are those of the experiment."""
     from inspect import signature
 
     from hierfit.data.datamodule import HierarchicalDataModule
@@ -131,16 +162,28 @@ def _grid_file(options: argparse.Namespace, keys: dict[str, Any]) -> GridFile:
         problems.append(f"--jobs {options.jobs}: at least one is needed")
     if problems or not isinstance(card, str) or not isinstance(shots, int | None):
         raise UserError("The configuration cannot be used.", problems)
+    own = {key: value for key, value in keys.items() if key.partition(".")[0] == "model"}
+    rows: dict[str, dict[str, Any]] = {tree: {"data.tree": tree, **own} for tree in ("true", *options.trees)}
+    if str(given.get("model", given.get("model.class_path"))).rpartition(".")[2] != "ZeroShot":
+        rows[ZERO_SHOT] = {"model": "ZeroShot", "tuned_on": None}
     return GridFile(
         source=Place(Path("command line")),
         name=f"{name}-trees",
         cards={Path(card).stem: {"data.card": card}},
-        methods={tree: {"data.tree": tree} for tree in ("true", *options.trees)},
+        methods=rows,
         seeds=tuple(options.seeds),
         shots=(shots,),
         configs=tuple(options.config),
-        set={key: value for key, value in keys.items() if key not in ("data.card", "data.shots", "name")},
+        set={k: value for k, value in keys.items() if k not in own and k not in ("data.card", "data.shots", "name")},
     )
+
+
+def _shares(cell: Cell) -> bool:
+    """Whether the experiment shares anything along the tree that could be shared along a shuffled one."""
+    from hierfit.run.session import method_class
+
+    model = cell.settings["model"]
+    return method_class(model["class_path"])(**model["init_args"]).shares_along_tree
 
 
 def _fault(cell: Cell) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hierfit.data.schema import Place, nearest, read_document
 from hierfit.errors import UserError
+from hierfit.run.option import seed_problem
 
 Keys = Mapping[str, Any]
 
@@ -31,6 +32,13 @@ def _keys(value: object, place: Place, problems: list[str]) -> Keys:
     return _groups_of_keys({"": value}, place, problems)[""]
 
 
+def _as_written(value: object, place: Place, problems: list[str]) -> Keys | None:
+    if not isinstance(value, Mapping):
+        problems.append(f"{place}: expected keys and values, got {value!r}")
+        return None
+    return value
+
+
 @dataclass(frozen=True)
 class GridFile:
     """A grid as written in its file; every attribute but `source` is a key of that file.
@@ -47,6 +55,7 @@ class GridFile:
         set: Keys for every run.
         control: The row to which paired differences are taken.
         columns: Of the table, see ``hierfit.report.columns``.
+        expected: For ``hierfit reproduce`` alone, see `hierfit.protocols.grid_expected`.
     """
 
     source: Place = field(repr=False)
@@ -59,6 +68,7 @@ class GridFile:
     set: Keys = field(default_factory=dict, metadata={"parse": _keys})
     control: str | None = None
     columns: str = "default"
+    expected: Keys | None = field(default=None, metadata={"parse": _as_written}, repr=False)
 
     def __post_init__(self) -> None:
         problems = []
@@ -72,7 +82,7 @@ class GridFile:
             if not values:
                 problems.append(f"{axis}: is empty, the grid has no cells")
             problems += [f"{axis}: {_shown(v)} is given twice" for v, count in Counter(values).items() if count > 1]
-        problems += [f"seeds: {seed}, must be at least 0" for seed in self.seeds if seed < 0]
+        problems += [problem for seed in self.seeds if (problem := seed_problem("seeds", seed))]
         problems += [f"shots: {shots}, must be at least 1" for shots in self.shots if shots is not None and shots < 1]
         if self.control is not None and self.control not in self.methods:
             problems.append(f"control: there is no row {self.control!r}{nearest(self.control, self.methods)}")

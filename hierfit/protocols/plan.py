@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.protocols.cell import Cell, cell_folder
+from hierfit.protocols.grid_expected import grid_expectations
 from hierfit.protocols.grid_file import GridFile, Keys
 from hierfit.protocols.resolve import DEFAULTS, not_one_device, resolver
 from hierfit.run.check import Setting, faults, file_settings, flat
@@ -60,6 +61,7 @@ def plan(grid: GridFile, runs: Path, skip_missing: bool = False) -> Plan:
         UserError: Everything that is wrong with any key of any cell, each with its line.
     """
     problems: list[str] = []
+    grid_expectations(grid, problems)
     configs = grid.config_paths(problems)
     base = [setting for path in configs for setting in file_settings(path, problems)]
     given = _Given(grid, problems)

@@ -75,7 +75,7 @@ class Moving(ProgressColumn):
 
 def leaf_accuracy(cell: Cell, outcome: Outcome) -> str:
     """What a cell has reached, for its line."""
-    accuracy = outcome.card.metrics.get("per_level", {}).get("leaf_accuracy") if outcome.card else None
+    accuracy = outcome.card.metrics.get("rollup", {}).get("leaf_accuracy") if outcome.card else None
     return f"{cell.label}: leaf acc {percent(accuracy)} %"
 
 

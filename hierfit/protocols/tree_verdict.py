@@ -1,4 +1,4 @@
-"""Says whether a tree helps: tables, a sentence for each other tree, and the same for programs."""
+"""Says whether a tree helps: the figures of each tree, the differences, one verdict; and the same for programs."""
 
 from __future__ import annotations
 
@@ -12,94 +12,111 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.atomic import whole_file
+from hierfit.protocols.tree_answer import Answer, points
 from hierfit.protocols.tree_effect import Comparison
 from hierfit.report.card import ResultCard
 from hierfit.report.columns import Column, columns
+from hierfit.report.formats import markdown, markdown_sheet
 from hierfit.report.group import Group, Row
-from hierfit.report.sheet import READING_DIFFERENCES, sheets
-from hierfit.report.statistics import Estimate, paired_difference, t_interval
+from hierfit.report.sheet import Sheet, sheets
+from hierfit.report.shots import shots_text
+from hierfit.report.statistics import t_interval
 from hierfit.report.summary import print_sheet
 
 FILE = "verdict.json"
-TABLE = "verdict.txt"
-FORMAT = "hierfit.tree_verdict/1"
+PAGE = "verdict.md"
+FORMAT = "hierfit.tree_verdict/2"
 
 _READING = (
     "All figures are of leaves alone, read on the true tree. ± is the 95 % t-interval over seeds, each with a shuffle "
-    "of its own; […] the 95 % bootstrap interval over test samples. The true tree helps or hurts where both exclude 0. "
-    f"Of differences in the table: {READING_DIFFERENCES}"
+    "of its own; […] the 95 % bootstrap interval over test samples. A difference is one where both exclude 0. A "
+    "shuffled tree keeps labels and scoring; what the method shares along the tree is shared among strangers. The tree "
+    "helps where it beats no tree and zero-shot, and the shuffled one falls short."
 )
+_NAMES = {"flat": "no tree (flat)", "zero-shot": "zero-shot"}
+_SAID = {"helps": "true tree better", "hurts": "true tree worse", "no difference": "the same answers"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """An experiment on its true tree and on others.
+    """An experiment on its true tree, on others, and untrained.
 
     Attributes:
         cards: Result cards by tree and seed, ``true`` first; a tree may have none.
-        compared: The true tree against each other one.
+        compared: The true tree against each other one, and against zero-shot.
         left_out: Why a tree could not be tried.
+        answer: The verdict.
     """
 
     cards: Mapping[str, Mapping[int, ResultCard]]
     compared: Mapping[str, Comparison]
     left_out: Mapping[str, str]
+    answer: Answer
 
     @property
     def metric(self) -> str:
         """What the verdict goes by."""
-        return "H" if "h" in self._first.metrics["true_tree"] else "leaf accuracy"
+        return metric_of(self._first)
 
     @property
     def _first(self) -> ResultCard:
         return next(iter(self.cards["true"].values()))
 
     def print(self, console: Console) -> None:
-        """Prints the figures of each tree, the differences, and a sentence for each comparison."""
-        figures, differences = sheets(self._group())
-        print_sheet(figures, console)
-        print_sheet(replace(differences, title="True tree − other tree, paired over seeds"), console)
-        for tree, reason in self.left_out.items():
-            console.print(Text(f"Left out: {tree}: {reason}", "yellow"), soft_wrap=True)
+        """Prints the figures of each tree, the differences, and the verdict last."""
+        for sheet in self._sheets():
+            print_sheet(sheet, console)
+        for line in self._left_out():
+            console.print(Text(line, "yellow"), soft_wrap=True)
         console.print()
         console.print(Text(_READING, "dim"))
         console.print()
-        for tree, comparison in self.compared.items():
-            console.print(Text(said(tree, comparison, self.metric), "bold"), soft_wrap=True)
+        if self.answer.remark:
+            console.print(Text(self.answer.remark))
+        console.print(Text(self.answer.sentence, "bold"))
 
-    def write(self, folder: Path, table: str) -> None:
-        """Writes ``verdict.json`` and, as it was printed, ``verdict.txt``."""
+    def write(self, folder: Path) -> None:
+        """Writes ``verdict.json`` and, as a page to read, ``verdict.md``."""
         content = json.dumps(self._content(), indent=1, ensure_ascii=False, allow_nan=False)
-        for name, text in ((FILE, content + "\n"), (TABLE, table)):
+        for name, text in ((FILE, content + "\n"), (PAGE, self.as_markdown())):
             with whole_file(folder / name) as draft:
                 draft.write_text(text, encoding="utf-8")
 
+    def as_markdown(self) -> str:
+        """The verdict, the tables below it, and how to read them."""
+        lines = [f"**{markdown(self.answer.sentence)}**", ""]
+        lines += [markdown(self.answer.remark), ""] if self.answer.remark else []
+        for sheet in self._sheets():
+            lines += markdown_sheet(sheet)
+        lines += [line for said in self._left_out() for line in (f"> {markdown(said)}", "")]
+        return "\n".join([*lines, markdown(_READING), ""])
+
+    def _left_out(self) -> list[str]:
+        return [f"Left out: {tree}: {reason}" for tree, reason in self.left_out.items()]
+
+    def _sheets(self) -> list[Sheet]:
+        (figures,) = sheets(self._group())
+        if not self.compared:
+            return [figures]
+        first = next(iter(self.compared.values()))
+        rows = tuple((_named(tree), *_cells(found)) for tree, found in self.compared.items())
+        seeds = f"over {first.over_seeds.n} seed{'s' if first.over_seeds.n > 1 else ''}"
+        over = (seeds, f"over {first.over_samples.n} test samples", "")
+        return [figures, Sheet(f"True tree − other, points of {self.metric}", ("", *over), rows)]
+
     def _group(self) -> Group:
         first = self._first
-        names = ["leaf_accuracy", "mistake_severity", *(["h", "ausuc"] if self.metric == "H" else [])]
+        names = ["leaf_accuracy", "tree_distance", *(["h", "ausuc"] if self.metric == "H" else [])]
         found = columns(",".join(f"{name}@true_tree" for name in names), [first], first.levels)
         shown = tuple(replace(column, header=column.header.removesuffix(" true tree")) for column in found)
         return Group(
             data=str(first.data["card"]),
             shots=first.data["shots"],
+            shots_said=shots_text(first.data),
             backbone=str(first.backbone["source"]),
             test_images=first.data["images"]["test"],
             columns=shown,
-            rows=tuple(self._row(tree, shown) for tree, runs in self.cards.items() if runs),
-            control="true tree",
-        )
-
-    def _row(self, tree: str, shown: tuple[Column, ...]) -> Row:
-        runs, true = self.cards[tree], self.cards["true"]
-        first = next(iter(runs.values()))
-        values = [[value for card in runs.values() if (value := c.value(card)) is not None] for c in shown]
-        return Row(
-            name=f"{tree} tree",
-            seeds=tuple(runs),
-            selected_on=first.selected_on,
-            tuned_on=first.tuned_on,
-            values=tuple(t_interval(v) if v else None for v in values),
-            differences=() if tree == "true" else tuple(_difference(c, true, runs) for c in shown),
+            rows=tuple(_row(tree, runs, shown) for tree, runs in self.cards.items() if runs),
         )
 
     def _content(self) -> dict[str, Any]:
@@ -109,7 +126,10 @@ class Verdict:
             "experiment": self._first.experiment,
             "data": {key: data[key] for key in ("card", "shots", "protocol", "true_taxonomy_fingerprint")},
             "metric": self.metric,
-            "verdicts": {tree: _facts(comparison) for tree, comparison in self.compared.items()},
+            "verdict": self.answer.outcome,
+            "sentence": self.answer.sentence,
+            "remark": self.answer.remark,
+            "compared": {tree: _facts(comparison) for tree, comparison in self.compared.items()},
             "figures": {
                 tree: {str(seed): dict(card.metrics["true_tree"]) for seed, card in runs.items()}
                 for tree, runs in self.cards.items()
@@ -119,22 +139,32 @@ class Verdict:
         }
 
 
-def said(tree: str, comparison: Comparison, metric: str) -> str:
-    """The verdict against one tree, in a sentence."""
-    if comparison.same:
-        return f"no difference against {tree}: every test sample is given the same leaf, with every seed"
-    spoken = {"helps": "the true tree helps", "hurts": "the true tree hurts"}.get(comparison.effect, comparison.effect)
-    seeds, samples = comparison.over_seeds, comparison.over_samples
-    spread = f" ± {100 * seeds.half_width:.2f}" if seeds.n > 1 else ""
-    count = f"{seeds.n} seed{'s' if seeds.n > 1 else ''}"
-    interval = f"[{_points(samples.low)}, {_points(samples.high)}] over {samples.n} test samples"
-    return f"{spoken} against {tree}: {_points(seeds.mean)}{spread} points of {metric} ({count}; {interval})"
+def metric_of(card: ResultCard) -> str:
+    """What trees are compared by: leaf accuracy, or H where classes were held back."""
+    return "H" if "h" in card.metrics["true_tree"] else "leaf accuracy"
 
 
-def _difference(column: Column, true: Mapping[int, ResultCard], other: Mapping[int, ResultCard]) -> Estimate | None:
-    pairs = [(column.value(true[seed]), column.value(other[seed])) for seed in true if seed in other]
-    both = [(a, b) for a, b in pairs if a is not None and b is not None]
-    return paired_difference([a for a, _ in both], [b for _, b in both]) if both else None
+def _named(tree: str) -> str:
+    return _NAMES.get(tree, f"{tree} tree")
+
+
+def _row(tree: str, runs: Mapping[int, ResultCard], shown: tuple[Column, ...]) -> Row:
+    first = next(iter(runs.values()))
+    values = [[value for card in runs.values() if (value := c.value(card)) is not None] for c in shown]
+    return Row(
+        name=_named(tree),
+        seeds=tuple(runs),
+        selected_on=first.selected_on,
+        tuned_on=first.tuned_on,
+        values=tuple(t_interval(v) if v else None for v in values),
+    )
+
+
+def _cells(found: Comparison) -> tuple[str, str, str]:
+    seeds, samples = found.over_seeds, found.over_samples
+    width = f" ±{100 * seeds.half_width:.2f}" if seeds.n > 1 else " ±–"
+    said = _SAID.get(found.effect, found.effect)
+    return f"{points(seeds.mean)}{width}", f"[{points(samples.low)}, {points(samples.high)}]", said
 
 
 def _facts(comparison: Comparison) -> dict[str, Any]:
@@ -145,7 +175,3 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
         "seeds": {"n": seeds.n, "half_width": seeds.half_width if seeds.n > 1 else None},
         "samples": {"n": samples.n, "low": samples.low, "high": samples.high},
     }
-
-
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:+.2f}".replace("-", "−")

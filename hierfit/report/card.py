@@ -138,7 +138,7 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "cost": _has(**dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _is_figure)),
     "versions": lambda value: isinstance(value, dict),
     "method_settings": lambda value: isinstance(value, dict),
-    "belief": _has(scores=_is_text, **dict.fromkeys(("temperature", "val_images", "ece", "haurc"), _is_figure)),
+    "belief": _has(scores=_is_text, **dict.fromkeys(("temperature", "val_images"), _is_figure)),
 }
 
 

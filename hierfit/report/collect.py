@@ -9,6 +9,7 @@ from pathlib import Path
 from hierfit.errors import UserError
 from hierfit.report.card import FILE, ResultCard
 from hierfit.report.table import print_results
+from hierfit.report.variants import told_apart
 
 _CONTROLS, _TARGETS = "controls", "targets"
 
@@ -56,6 +57,9 @@ def read_cards(paths: Sequence[Path]) -> list[ResultCard]:
 
 
 def print_runs(cards: Sequence[ResultCard]) -> None:
-    """Prints a table for each experiment, seed and data set, in the order of the cards."""
+    """Prints a table for each experiment, seed and data set, in the order of the cards; rows of one name told apart."""
     for _, group in groupby(cards, key=lambda c: (c.experiment, c.seed, c.data["card"], c.data.get("draw"), c.levels)):
-        print_results(list(group))
+        rows, notes = told_apart(list(group))
+        print_results(rows)
+        for note in notes:
+            print(f"Note: {note}")

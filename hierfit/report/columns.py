@@ -12,8 +12,8 @@ from hierfit.report.card import ResultCard
 
 Unit = Literal["%", "edges", "levels", "count", "s", "MiB"]
 
-# Header, unit, whether higher is better.
-_METRICS: dict[str, tuple[str, Unit, bool]] = {
+# Header, unit, whether higher is better: neither of severity, which looks at each row's own mistakes.
+_METRICS: dict[str, tuple[str, Unit, bool | None]] = {
     "fpa": ("FPA", "%", True),
     "tice": ("TICE", "%", False),
     "leaf_accuracy": ("leaf acc", "%", True),
@@ -21,15 +21,17 @@ _METRICS: dict[str, tuple[str, Unit, bool]] = {
     "wap_accuracy": ("wAP acc", "%", True),
     "wap_precision": ("wAP prec", "%", True),
     "tree_distance": ("distance", "edges", False),
-    "mistake_severity": ("severity", "levels", False),
+    "mistake_severity": ("severity", "levels", None),
     "hierarchical_precision": ("hP", "%", True),
     "hierarchical_recall": ("hR", "%", True),
     "hierarchical_f1": ("hF", "%", True),
+    "hca": ("HCA", "%", True),
+    "mta": ("MTA", "%", True),
+    "ece": ("ECE", "%", False),
+    "haurc": ("hAURC", "%", False),
     "base": ("base", "%", True),
     "novel": ("novel", "%", True),
     "h": ("H", "%", True),
-    "base_fpa": ("base FPA", "%", True),
-    "novel_fpa": ("novel FPA", "%", True),
     "generalised_base": ("base/all", "%", True),
     "generalised_novel": ("novel/all", "%", True),
     "generalised_h": ("H/all", "%", True),
@@ -113,7 +115,7 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
         UserError: Names every column that no card has, with the nearest one that exists.
     """
     found = {f"{metric}@{decoder}" for card in cards for decoder in card.metrics for metric in card.metrics[decoder]}
-    short = {metric for metric, _, decoder in (key.partition("@") for key in found) if decoder == _usual(metric)}
+    short = {metric for metric, _, decoder in (key.partition("@") for key in found) if decoder == usual_decoder(metric)}
     known = found | short | _COSTS.keys() | PRESETS.keys() | {"levels"}
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     unknown = list(dict.fromkeys(name for name in names if name not in known))
@@ -128,7 +130,7 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
         names = ["novel" if name == "default" else name for name in names]
     keys = [part for name in names for part in PRESETS.get(name, (name,))]
     full = [key for name in keys for key in (_level_keys(levels) if name == "levels" else [name])]
-    return tuple(_column(key) for key in dict.fromkeys(map(_with_decoder, full)))
+    return tuple(_column(key) for key in dict.fromkeys(map(with_decoder, full)))
 
 
 def holds_classes_back(cards: Sequence[ResultCard]) -> bool:
@@ -140,22 +142,23 @@ def _level_keys(levels: Iterable[str]) -> list[str]:
     return [f"accuracy/{level.replace('.', '_')}" for level in levels]
 
 
-def _usual(metric: str) -> str:
+def usual_decoder(metric: str) -> str:
     """The decoder of a metric that is named without one."""
     if metric.startswith("leaf_accuracy"):
         return "rollup"
-    return "belief" if metric.startswith("accuracy/") else "per_level"
+    return "belief" if metric.startswith("accuracy/") or metric in ("ece", "haurc") else "per_level"
 
 
-def _with_decoder(key: str) -> str:
-    return key if "@" in key or key in _COSTS else f"{key}@{_usual(key)}"
+def with_decoder(key: str) -> str:
+    """The whole key of a column: ``fpa`` is ``fpa@per_level``, ``leaf_accuracy`` is ``leaf_accuracy@rollup``."""
+    return key if "@" in key or key in _COSTS else f"{key}@{usual_decoder(key)}"
 
 
 def _column(key: str) -> Column:
     if key in _COSTS:
         return Column(key, *_COSTS[key])
     metric, _, decoder = key.partition("@")
-    suffix = "" if decoder in (_usual(metric), "base_to_novel") else f" {decoder.replace('_', ' ')}"
+    suffix = "" if decoder in (usual_decoder(metric), "base_to_novel") else f" {decoder.replace('_', ' ')}"
     if metric in _METRICS:
         header, unit, better = _METRICS[metric]
         return Column(key, header + suffix, unit, better)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,14 +16,16 @@ from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
 from hierfit.report.columns import nearest
 from hierfit.report.kept import KeptLogits
-from hierfit.report.sheet import READING_DIFFERENCES, Sheet, mark
-from hierfit.report.statistics import Interval, McNemar, Verdict, mcnemar, paired_bootstrap, verdict
+from hierfit.report.marks import verdicts
+from hierfit.report.sheet import HELPS, HURTS, Sheet, mark
+from hierfit.report.statistics import Interval, McNemar, Verdict, mcnemar, paired_bootstrap
 from hierfit.report.summary import print_sheet
 from hierfit.taxonomy import Taxonomy
 
 _READING = (
     "%, A − B with its 95 % bootstrap interval over test samples; only A, only B: samples that one alone gets right; "
-    "p: exact McNemar test. One pair of runs says nothing of other seeds: see results."
+    f"p: exact McNemar test. {HELPS} helps, {HURTS} hurts: p, corrected for all lines here (Holm), is 5 % or less, and "
+    "the difference 0.2 points or more. One pair of runs says nothing of other seeds: see results."
 )
 
 
@@ -33,11 +35,12 @@ class Comparison:
 
     Attributes:
         metric: ``leaf accuracy`` or ``FPA``.
-        decoder: Name of the decoder of both.
+        decoder: Name of the decoder of both; ``best leaf`` of leaf accuracy.
         a: Share right by the first run.
         b: Share right by the second.
         difference: a − b with its 95 % bootstrap interval over samples.
         test: McNemar's, of the samples on which the two disagree.
+        verdict: What it says of the first run, corrected over all metrics and decoders that were asked for (Holm).
     """
 
     metric: str
@@ -46,31 +49,30 @@ class Comparison:
     b: float
     difference: Interval
     test: McNemar
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the interval says of the first run."""
-        return verdict(self.difference)
+    verdict: Verdict = "no evidence"
 
 
 def compare(a: KeptLogits, b: KeptLogits, decoders: Sequence[str] = ()) -> list[Comparison]:
-    """Pairs two runs over test samples: leaf accuracy and FPA under each decoder.
+    """Pairs two runs over test samples: accuracy of the best leaf, and FPA under each decoder.
 
     Raises:
-        UserError: The runs were not tested on the same samples, labels and tree; or a decoder is unknown.
+        UserError: The runs were not tested on the same samples, labels and tree; a decoder is unknown, or reads scores
+            of inner nodes that one of the runs has not trained.
     """
     unknown = [f"there is no decoder {d!r}{nearest(d, DECODERS)}" for d in decoders if d not in DECODERS]
     if unknown:
         raise UserError("These names are unknown.", unknown, f"Decoders: {', '.join(DECODERS)}.")
     _check_same_samples(a, b)
-    found = []
-    for decoder in decoders or DECODERS:
-        predicted = [run.predicted(DECODERS[decoder]) for run in (a, b)]
-        leaves = [leaf_right(p, a.paths, a.taxonomy) for p in predicted]
-        paths = [full_path_right(p, a.paths) for p in predicted]
-        found.append(_comparison("leaf accuracy", decoder, leaves, leaf_labelled(a.paths, a.taxonomy)))
+    untrained = {d: run.card.row for run in (a, b) for d in DECODERS if d not in run.card.metrics}
+    if problems := [f"{d}: {untrained[d]} has trained leaves alone" for d in decoders if d in untrained]:
+        raise UserError("Scores that nobody has trained are not compared.", problems)
+    best = [leaf_right(run.predicted(DECODERS["rollup"]), a.paths, a.taxonomy) for run in (a, b)]
+    found = [_comparison("leaf accuracy", "best leaf", best, leaf_labelled(a.paths, a.taxonomy))]
+    for decoder in decoders or [d for d in DECODERS if d not in untrained]:
+        paths = [full_path_right(run.predicted(DECODERS[decoder]), a.paths, a.taxonomy) for run in (a, b)]
         found.append(_comparison("FPA", decoder, paths, labelled(a.paths)))
-    return found
+    said = verdicts([(c.difference.mean, c.test.p, True) for c in found])
+    return [replace(c, verdict=verdict) for c, verdict in zip(found, said, strict=True)]
 
 
 def leaf_labelled(target: Tensor, taxonomy: Taxonomy) -> Tensor:
@@ -106,11 +108,11 @@ def print_comparison(a: Path, b: Path, decoders: Sequence[str] = (), console: Co
         rows = tuple(map(_cells, of_it))
         print_sheet(Sheet(title, ("", "A", "B", "A − B", "only A", "only B", "p"), rows), console)
     console.print()
-    console.print(Text(f"{_READING} {READING_DIFFERENCES}", "dim"))
+    console.print(Text(_READING, "dim"))
     # The last decoder is the one that reads all levels together, or the last one asked for.
-    last = [c for c in found if c.decoder == found[-1].decoder]
-    said = "; ".join(f"{c.metric}: {c.verdict} ({_signed(c.difference.mean)} points)" for c in last)
-    console.print(Text(f"{names[0]} against {names[1]}, {_spoken(last[0].decoder)}: {said}.", "bold"))
+    last = (found[0], found[-1])
+    said = "; ".join(f"{_called(c)}: {c.verdict} ({_signed(c.difference.mean)} points)" for c in last)
+    console.print(Text(f"{names[0]} against {names[1]}: {said}.", "bold"))
 
 
 def _cells(c: Comparison) -> tuple[str, ...]:
@@ -147,6 +149,10 @@ def _check_same_samples(a: KeptLogits, b: KeptLogits) -> None:
 
 def _signed(fraction: float) -> str:
     return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
+def _called(c: Comparison) -> str:
+    return c.metric if c.metric == "leaf accuracy" else f"{c.metric} {_spoken(c.decoder)}"
 
 
 def _spoken(decoder: str) -> str:

@@ -22,6 +22,7 @@ from hierfit.report.collect import find_cards
 from hierfit.report.group import Group, agreement, summarise
 from hierfit.report.kept import KeptLogits
 from hierfit.report.pictures import Pictures
+from hierfit.report.variants import told_apart
 
 HEADLINE = ("decoded", "fpa")
 """Decoder and metric by which the row to look into is chosen where none is named."""
@@ -136,6 +137,7 @@ def gather(paths: Sequence[Path], row: str | None = None, control: str | None = 
     runs = [run for run in (Run(file.parent, ResultCard.read(file)) for file in files) if run.card.metrics]
     if not runs:
         raise UserError("No run here was tested, so there is nothing to report.", hint="hierfit test tests one.")
+    runs = _told_apart(runs)
     names = list(dict.fromkeys(run.card.row for run in runs))
     unknown = [name for name in (row, control) if name is not None and name not in names]
     if unknown:
@@ -157,6 +159,19 @@ def gather(paths: Sequence[Path], row: str | None = None, control: str | None = 
             raise
         groups = summarise(cards)
     return Evidence(tuple(cards), groups, group, control, focus, tuple(shown))
+
+
+def _told_apart(runs: Sequence[Run]) -> list[Run]:
+    """Runs with names that say what differs between rows of one table."""
+    tables: dict[Any, list[Run]] = {}
+    for run in runs:
+        tables.setdefault(repr(agreement(run.card)), []).append(run)
+    cards = {
+        run.folder: card
+        for table in tables.values()
+        for run, card in zip(table, told_apart([run.card for run in table])[0], strict=True)
+    }
+    return [Run(run.folder, cards[run.folder]) for run in runs]
 
 
 def _readable(run: Run) -> bool:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from hierfit.report.group import Group, Row
-from hierfit.report.sheet import HELPS, HURTS, READING, READING_DIFFERENCES, Sheet, sheets, verdict_of
+from hierfit.report.sheet import HELPS, HURTS, READING, READING_DIFFERENCES, Sheet, sheets
 from hierfit.report.statistics import Estimate
 
 _CSV_HEADER = (
@@ -40,12 +40,21 @@ def as_markdown(groups: Sequence[Group]) -> str:
     """A table a sheet, GitHub's dialect, figures to the right."""
     lines: list[str] = []
     for group in groups:
-        for sheet in sheets(group):
-            rule = ("---", *("---:" for _ in sheet.header[1:]))
-            rows = [_piped(sheet.header), f"|{'|'.join(rule)}|", *map(_piped, sheet.rows)]
-            lines += [f"**{_markdown(sheet.title)}**", "", *rows, ""]
-        lines += [line for note in group.notes for line in (f"> Note: {_markdown(note)}", "")]
+        lines += [line for sheet in sheets(group) for line in markdown_sheet(sheet)]
+        lines += [line for note in group.notes for line in (f"> Note: {markdown(note)}", "")]
     return "\n".join([*lines, _reading(groups), ""])
+
+
+def markdown_sheet(sheet: Sheet) -> list[str]:
+    """Lines of a sheet: its title, the table, and an empty one."""
+    rule = ("---", *("---:" for _ in sheet.header[1:]))
+    rows = [_piped(sheet.header), f"|{'|'.join(rule)}|", *map(_piped, sheet.rows)]
+    return [f"**{markdown(sheet.title)}**", "", *rows, ""]
+
+
+def markdown(text: str) -> str:
+    """Words as they are, whatever signs are in them."""
+    return "".join(f"\\{sign}" if sign in "\\|*_`<>" else sign for sign in text)
 
 
 def as_latex(groups: Sequence[Group]) -> str:
@@ -78,11 +87,7 @@ def _reading(groups: Sequence[Group]) -> str:
 
 
 def _piped(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_markdown, cells))} |"
-
-
-def _markdown(text: str) -> str:
-    return "".join(f"\\{sign}" if sign in "\\|*_`<>" else sign for sign in text)
+    return f"| {' | '.join(map(markdown, cells))} |"
 
 
 def _latex_table(sheet: Sheet) -> str:
@@ -113,7 +118,8 @@ def _csv_rows(group: Group, row: Row) -> list[list[object]]:
     seeds = " ".join(map(str, row.seeds))
     differences = row.differences or (None,) * len(row.values)
     lines = []
-    for column, value, difference in zip(group.columns, row.values, differences, strict=True):
+    said = group.verdicts[row.name] or (None,) * len(row.values)
+    for column, value, difference, verdict in zip(group.columns, row.values, differences, said, strict=True):
         lines.append(
             [
                 *facts,
@@ -126,7 +132,7 @@ def _csv_rows(group: Group, row: Row) -> list[list[object]]:
                 *_parts(value),
                 group.control if row.differences else "",
                 *_parts(difference),
-                verdict_of(difference, column) or "",
+                verdict or "",
             ]
         )
     return lines

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 from hierfit.errors import UserError
 from hierfit.report.card import ResultCard
 from hierfit.report.columns import Column, columns
+from hierfit.report.marks import LEAST, verdicts
 from hierfit.report.published import Published, published_for
-from hierfit.report.statistics import Estimate, paired_difference, t_interval
+from hierfit.report.shots import shots_text
+from hierfit.report.statistics import Estimate, Verdict, p_value, paired_difference, t_interval
+from hierfit.report.variants import told_apart
 
 BySeed = Mapping[int, ResultCard]
 
@@ -48,6 +52,7 @@ class Group:
     Attributes:
         data: Name of the data card.
         shots: Training images a leaf; None for all.
+        shots_said: The same in words, see `shots_text`.
         backbone: Source of the towers.
         test_images: Their number.
         columns: Of every row.
@@ -58,6 +63,7 @@ class Group:
 
     data: str
     shots: int | None
+    shots_said: str
     backbone: str
     test_images: int | None
     columns: tuple[Column, ...]
@@ -65,14 +71,41 @@ class Group:
     control: str | None = None
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def verdicts(self) -> Mapping[str, tuple[Verdict | None, ...]]:
+        """What each row's differences say, by name of the row: corrected over all of this table (Holm).
+
+        None where there is no difference or no side of the figure is better. A figure that stands in two columns (leaf
+        accuracy and accuracy of the finest level) is one test.
+        """
+        tests = {
+            # Better upwards and better downwards are not one test, though their figures agree.
+            (row.name, difference, column.unit, column.higher_is_better): (
+                difference.mean,
+                p_value(difference),
+                column.higher_is_better,
+            )
+            for row in self.rows
+            for column, difference in zip(self.columns, row.differences, strict=False)
+            if difference is not None and column.higher_is_better is not None
+        }
+        least = [LEAST if unit == "%" else 0.0 for _, _, unit, _ in tests]
+        said = dict(zip(tests, verdicts(list(tests.values()), least), strict=True))
+        return {
+            row.name: tuple(
+                None if d is None or c.higher_is_better is None else said[row.name, d, c.unit, c.higher_is_better]
+                for c, d in zip(self.columns, row.differences, strict=False)
+            )
+            for row in self.rows
+        }
+
     @property
     def title(self) -> str:
         """One line that says on what the figures stand."""
-        shots = "all training images" if self.shots is None else f"{self.shots} shots a leaf"
         seeds = {row.seeds for row in self.rows}
         shown = [f"seed{'s' if len(common) > 1 else ''} {_list(common)}" for common in seeds if len(seeds) == 1]
         images = [] if self.test_images is None else [f"{self.test_images} test images"]
-        return " · ".join([self.data, shots, *shown, *images, self.backbone])
+        return " · ".join([self.data, self.shots_said, *shown, *images, self.backbone])
 
 
 def summarise(cards: Sequence[ResultCard], control: str | None = None, wanted: str = "default") -> tuple[Group, ...]:
@@ -83,17 +116,19 @@ def summarise(cards: Sequence[ResultCard], control: str | None = None, wanted: s
         control: Row to which paired differences are added; groups without it go without.
         wanted: Columns; see `hierfit.report.columns.columns`.
 
+    Rows of one name that were set otherwise are told apart, see `told_apart`.
+
     Raises:
-        UserError: Two cards of one row and seed differ; no card is the control's; a row shares no seed with the
-            control, or was trained on another draw than it; or a column does not exist.
+        UserError: No card is the control's; a row shares no seed with the control, or was trained on another draw than
+            it; or a column does not exist.
     """
     if not cards:
         raise UserError("There is no result card to make a table of.")
-    names = list(dict.fromkeys(card.row for card in cards))
+    tables = [told_apart(list(found)) for _, found in groupby(sorted(cards, key=_order), key=agreement)]
+    names = list(dict.fromkeys(card.row for table, _ in tables for card in table))
     if control is not None and control not in names:
         raise UserError(f"No run has the row {control!r}.", hint=f"Rows: {', '.join(names)}.")
-    ordered = sorted(cards, key=_order)
-    return tuple(_group(list(found), control, wanted, cards) for _, found in groupby(ordered, key=agreement))
+    return tuple(_group(table, control, wanted, cards, notes) for table, notes in tables)
 
 
 def agreement(card: ResultCard) -> tuple[Any, ...]:
@@ -116,8 +151,13 @@ def _order(card: ResultCard) -> tuple[Any, ...]:
     )
 
 
-def _group(cards: list[ResultCard], control: str | None, wanted: str, all_cards: Sequence[ResultCard]) -> Group:
-    notes: list[str] = []
+def _group(
+    cards: list[ResultCard],
+    control: str | None,
+    wanted: str,
+    all_cards: Sequence[ResultCard],
+    notes: list[str],
+) -> Group:
     rows = {name: _by_seed(name, cards, notes) for name in dict.fromkeys(card.row for card in cards)}
     shown = columns(wanted, all_cards, cards[0].levels)
     base = rows.get(control) if control is not None else None
@@ -134,12 +174,13 @@ def _group(cards: list[ResultCard], control: str | None, wanted: str, all_cards:
     return Group(
         data=str(data.get("card")),
         shots=data.get("shots"),
+        shots_said=shots_text(data),
         backbone=str(cards[0].backbone.get("source")),
         test_images=(data.get("images") or {}).get("test"),
         columns=shown,
         rows=(*(_row(name, row, shown, None if row is base else base) for name, row in rows.items()), *printed),
         control=control if base is not None else None,
-        notes=(*notes, *_seed_notes(rows, base), *_draw_notes(rows), *_sameness_notes(rows)),
+        notes=(*notes, *_seed_notes(rows, base), *_draw_notes(rows), *_belief_notes(rows), *_tree_notes(rows)),
     )
 
 
@@ -179,34 +220,17 @@ def _difference(column: Column, row: BySeed, base: BySeed) -> Estimate | None:
 
 
 def _by_seed(name: str, cards: Sequence[ResultCard], notes: list[str]) -> dict[int, ResultCard]:
-    """Cards of a row by seed, ascending. A run made twice counts once; two that differ cannot both be meant."""
+    """Cards of a row by seed, ascending. A run made twice counts once."""
     found: dict[int, ResultCard] = {}
     again: list[int] = []
     for card in sorted((card for card in cards if card.row == name), key=lambda c: c.seed):
-        if card.seed not in found:
+        if card.seed in found:
+            again.append(card.seed)
+        else:
             found[card.seed] = card
-            continue
-        first = found[card.seed]
-        changed = _changed(first.method_settings, card.method_settings)
-        if changed or not _same_figures(first, card):
-            raise UserError(
-                f"{name!r} was run twice with seed {card.seed}, and not alike.",
-                [f"{key} is {a!r} in one and {b!r} in the other" for key, (a, b) in changed.items()]
-                or ["their settings agree, their figures do not"],
-                "Name only the runs that belong together, or tell them apart with --row.",
-            )
-        again.append(card.seed)
     if again:
         notes.append(f"{name} was run more than once with seed {_list(dict.fromkeys(again))}; the first counts.")
     return found
-
-
-def _same_figures(a: ResultCard, b: ResultCard) -> bool:
-    """Whether no figure differs by half a point: another machine or batch size may turn a sample or two."""
-    if {d: m.keys() for d, m in a.metrics.items()} != {d: m.keys() for d, m in b.metrics.items()}:
-        return False
-    pairs = [(a.metrics[d][m], b.metrics[d][m]) for d in a.metrics for m in a.metrics[d]]
-    return all(x == y if x is None or y is None else abs(x - y) < 0.005 for x, y in pairs)
 
 
 def _check_pairs(rows: Mapping[str, BySeed], control: str) -> None:
@@ -233,37 +257,30 @@ def _seed_notes(rows: Mapping[str, BySeed], base: BySeed | None) -> list[str]:
     return [f"Rows have different seeds, so their means are not of the same draws ({listed}).{paired}"]
 
 
+def _belief_notes(rows: Mapping[str, BySeed]) -> list[str]:
+    old = [name for name, row in rows.items() if any(card.metrics and not card.belief for card in row.values())]
+    if not old:
+        return []
+    return [f"{_list(old)}: made by hierfit 0.1; `hierfit rescore --write RUN` fills in what it did not measure."]
+
+
 def _draw_notes(rows: Mapping[str, BySeed]) -> list[str]:
     seeds = sorted({seed for row in rows.values() for seed in row})
     mixed = [seed for seed in seeds if len({repr(_draw(row[seed])) for row in rows.values() if seed in row}) > 1]
     return [f"Rows were trained on different draws with seed {_list(mixed)}."] if mixed else []
 
 
-def _sameness_notes(rows: Mapping[str, BySeed]) -> list[str]:
-    notes = []
-    for name, row in rows.items():
-        first, *later = row.values()
-        keys = {key for card in later for key in _changed(first.method_settings, card.method_settings)}
-        if keys:
-            notes.append(f"{name}: its seeds were run with different settings ({', '.join(sorted(keys))}).")
+def _tree_notes(rows: Mapping[str, BySeed]) -> list[str]:
     trees = {name: {card.data.get("taxonomy_fingerprint") for card in row.values()} for name, row in rows.items()}
     first_name, usual = next(iter(trees.items()))
     others = [name for name, tree in trees.items() if tree != usual]
     if others:
-        notes.append(f"Scored on another tree than {first_name}: {_list(others)}. Compare leaf accuracy only.")
-    return notes
+        return [f"Scored on another tree than {first_name}: {_list(others)}. Compare leaf accuracy only."]
+    return []
 
 
 def _draw(card: ResultCard) -> Mapping[str, Any]:
     return card.data.get("draw") or {}
-
-
-def _changed(a: Any, b: Any, key: str = "") -> dict[str, tuple[Any, Any]]:
-    if a != b and all(x is None or isinstance(x, Mapping) for x in (a, b)):
-        a, b = a or {}, b or {}
-        inner = [_changed(a.get(k), b.get(k), f"{key}.{k}".lstrip(".")) for k in sorted({*a, *b})]
-        return {k: pair for part in inner for k, pair in part.items()}
-    return {} if a == b else {key.removeprefix("init_args."): (a, b)}
 
 
 def _together(values: Any) -> str:

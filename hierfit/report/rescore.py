@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
-from hierfit.metrics.served import serve, served_facts
+from hierfit.metrics.served import score
 from hierfit.report.card import ResultCard
 from hierfit.report.collect import find_cards
 from hierfit.report.columns import nearest
@@ -71,38 +70,25 @@ def rescore(
     """
     kept = KeptLogits.read(folder, tree)
     card, names = kept.card, _scorable(kept.card)
-    known = {str(name) for name in hierarchy_metrics(kept.taxonomy)}
+    known = {*map(str, hierarchy_metrics(kept.taxonomy)), "hca", "mta", "ece", "haurc"}
     unknown = [f"there is no decoder {name!r}{nearest(name, names)}" for name in decoders if name not in names]
     unknown += [f"there is no metric {name!r}{nearest(name, known)}" for name in metrics if name not in known]
     if unknown:
         hint = f"Decoders: {', '.join(names)}. Metrics: {', '.join(sorted(known))}."
         raise UserError("These names are unknown.", unknown, hint)
-    collections = {name: hierarchy_metrics(kept.taxonomy) for name in names if name in DECODERS}
-
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for logits, paths in kept.batches():
-            for name, collection in collections.items():
-                collection.update(DECODERS[name](logits, kept.taxonomy), paths)
-            yield logits, paths
-
-    served = serve(batches(), kept.taxonomy, kept.calibration)
-    found: dict[str, Mapping[str, float]] = {
-        name: {k: float(v) for k, v in collection.compute().items()} for name, collection in collections.items()
-    }
-    found |= served.metrics
-    found["decoded"] = found[kept.calibration.scores]
+    raw = {name: DECODERS[name] for name in names if name in DECODERS}
+    found, belief = score(kept.batches(), kept.taxonomy, kept.calibration, raw)
     figures = {
         name: {k: _defined(v) for k, v in found[name].items() if not metrics or k in metrics}
         for name in decoders or names
     }
     changes = [(d, m) for d in figures for m in figures[d] if not _agrees(card, d, m, figures[d][m])]
-    belief = served_facts(served, kept.taxonomy, kept.calibration)
     return Rescored(kept.folder, card, figures, tuple(changes), belief)
 
 
 def _scorable(card: ResultCard) -> list[str]:
     """Decoders whose figures mean something: inner nodes that were not trained are not read."""
-    raw = [name for name in DECODERS if name in card.metrics] or list(DECODERS)
+    raw = list(DECODERS) if "per_level" in card.metrics else ["rollup"]
     return [*raw, "belief", "bayes", "decoded"]
 
 

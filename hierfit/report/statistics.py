@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, stdtrit
+from scipy.special import bdtr, stdtr, stdtrit
 
 Verdict = Literal["helps", "no evidence", "hurts"]
 
@@ -90,6 +90,36 @@ def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float 
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values cannot be paired with {len(b)}")
     return t_interval((_finite(a) - _finite(b)).tolist(), confidence)
+
+
+def p_value(difference: Estimate, confidence: float = 0.95) -> float:
+    """Two-sided p of Student's t-test that the mean is 0, from its interval; 1 where one value says nothing.
+
+    Args:
+        difference: Of `paired_difference`.
+        confidence: Of its interval.
+    """
+    if difference.n < 2 or difference.mean == 0 or math.isnan(difference.half_width):
+        return 1.0
+    if difference.half_width == 0:
+        return 0.0
+    freedom = difference.n - 1
+    t = abs(difference.mean) / difference.half_width * float(stdtrit(freedom, (1 + confidence) / 2))
+    return 2 * float(stdtr(freedom, -t))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p values corrected for their number: calling all below α true is wrong once or more with probability ≤ α.
+
+    The k-th smallest of m is multiplied by m − k + 1, and none is below a smaller one's. Source: Holm, Scandinavian
+    Journal of Statistics 1979.
+    """
+    corrected = [0.0] * len(ps)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[index]))
+        corrected[index] = largest
+    return corrected
 
 
 def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> McNemar:

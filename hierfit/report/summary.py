@@ -11,8 +11,8 @@ from rich.text import Text
 from hierfit.report.card import ResultCard
 from hierfit.report.group import Group, summarise
 from hierfit.report.sheet import HELPS, HURTS, READING, READING_DIFFERENCES, Sheet, sheets
+from hierfit.report.table import GAP, side_by_side
 
-_GAP = 2
 _STYLES = {HELPS: "green", HURTS: "red"}
 
 
@@ -61,7 +61,7 @@ def print_sheet(sheet: Sheet, console: Console) -> None:
 
 
 def _table(sheet: Sheet, block: Sequence[int], width: int) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     table.add_column(Text(sheet.header[0]), overflow="fold", width=_name_width(sheet, width))
     for index in block:
         table.add_column(Text(sheet.header[index]), justify="right", no_wrap=True)
@@ -72,17 +72,8 @@ def _table(sheet: Sheet, block: Sequence[int], width: int) -> Table:
 
 def _blocks(sheet: Sheet, width: int) -> list[list[int]]:
     """Columns that fit side by side beside the rows' names; at least one each."""
-    room = width - _name_width(sheet, width)
-    blocks: list[list[int]] = []
-    left = 0
-    for index in range(1, len(sheet.header)):
-        needed = _GAP + max(len(cells[index]) for cells in (sheet.header, *sheet.rows))
-        if not blocks or left < needed:
-            blocks.append([])
-            left = room
-        blocks[-1].append(index)
-        left -= needed
-    return blocks
+    widths = [max(len(cells[index]) for cells in (sheet.header, *sheet.rows)) for index in range(1, len(sheet.header))]
+    return [[index + 1 for index in block] for block in side_by_side(widths, width - _name_width(sheet, width))]
 
 
 def _name_width(sheet: Sheet, width: int) -> int:

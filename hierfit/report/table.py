@@ -11,8 +11,9 @@ from rich.text import Text
 
 from hierfit.report.card import ResultCard
 from hierfit.report.columns import Column, columns, holds_classes_back
+from hierfit.report.shots import shots_text
 
-_GAP = 2
+GAP = 2
 
 _NOVEL_LEGEND = (
     "% leaf accuracy on the test split: base classes among base, novel among novel, their harmonic mean H, and H of "
@@ -40,7 +41,7 @@ def result_tables(cards: Sequence[ResultCard], width: int) -> Iterator[Table]:
     """
     levels = cards[0].levels
     shown: tuple[Column, ...] = columns("default", cards, levels)
-    if holds_classes_back(cards):
+    if holds_classes_back(cards) and len(levels) > 1:
         shown = (*shown, *columns(",".join(f"h/{level}@base_to_novel" for level in levels[:-1]), cards, levels))
     headers = [_broken(column.header) for column in shown]
     cells = [[percent(column.value(card)) for column in shown] for card in cards]
@@ -49,7 +50,7 @@ def result_tables(cards: Sequence[ResultCard], width: int) -> Iterator[Table]:
     ]
     names = min(max(len(card.row) for card in cards), max(8, 3 * width // 10))
     for block in side_by_side(widths, width - names - 1):
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
         table.add_column("", overflow="fold", width=names)
         for index in block:
             table.add_column(Text("\n".join(headers[index])), justify="right", no_wrap=True, vertical="bottom")
@@ -63,11 +64,11 @@ def side_by_side(widths: Sequence[int], room: int) -> list[list[int]]:
     blocks: list[list[int]] = []
     left = 0
     for index, width in enumerate(widths):
-        if not blocks or left < width + _GAP:
+        if not blocks or left < width + GAP:
             blocks.append([])
             left = room
         blocks[-1].append(index)
-        left -= width + _GAP
+        left -= width + GAP
     return blocks
 
 
@@ -84,11 +85,10 @@ def percent(value: float | None) -> str:
 def describe(card: ResultCard) -> str:
     """One line that says on what the figures of a card stand."""
     data = card.data
-    shots = f"{data['shots']} shots a leaf" if data.get("shots") else "all training images"
     protocol = data.get("protocol", "all classes")
     held = "" if protocol == "all classes" else f"{protocol} · "
     return (
-        f"{data['card']} · {held}{shots} · seed {card.seed} · {data['images']['test']} test images · "
+        f"{data['card']} · {held}{shots_text(data)} · seed {card.seed} · {data['images']['test']} test images · "
         f"{card.backbone['source']} · selected on {card.selected_on}"
     )
 

@@ -21,10 +21,10 @@ from safetensors.torch import load_file
 
 from hierfit.data.datamodule import datamodule_of
 from hierfit.data.trees import StandIn
-from hierfit.decoding import Calibration
+from hierfit.decoding import Calibration, Decoder
 from hierfit.methods.base import Method, method_of
 from hierfit.metrics.base_to_novel import base_to_novel
-from hierfit.metrics.served import batches_of, serve, served_facts
+from hierfit.metrics.served import batches_of, score
 from hierfit.report.card import ResultCard
 from hierfit.report.kept import LOGITS
 from hierfit.report.true_tree import LeafScores
@@ -110,11 +110,9 @@ class WriteResultCard(Callback):
         self._seconds["test_seconds"] = time.monotonic() - self._started
         if not trainer.is_global_zero:
             return
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        method = method_of(pl_module)
-        metrics = {name: _under(f"test/{name}/", figures) for name in method.decoders}
-        others, belief = kept_figures(self.folder, datamodule_of(trainer).tree, self.calibrating.calibration)
-        self._write(trainer, method, with_decoded(metrics | others, belief), belief)
+        method, tree = method_of(pl_module), datamodule_of(trainer).tree
+        metrics, belief = kept_figures(self.folder, tree, self.calibrating.calibration, method.decoders)
+        self._write(trainer, method, metrics, belief)
 
     def write_untested(self, trainer: Trainer, method: Method) -> None:
         """Writes the card of a run that is not tested, on the first rank."""
@@ -133,7 +131,7 @@ class WriteResultCard(Callback):
             data=data,
             backbone=backbone,
             selected_on=source.selected_on if method.trains else "nothing",
-            tuned_on=self.tuned_on or method.tuned_on,
+            tuned_on=(self.tuned_on if method.trains else None) or method.tuned_on,
             levels=method.taxonomy.levels,
             metrics=metrics,
             val=self._val,
@@ -153,30 +151,29 @@ class WriteResultCard(Callback):
 
 
 def kept_figures(
-    folder: Path, tree: StandIn, calibration: Calibration
-) -> tuple[dict[str, Mapping[str, float | None]], dict[str, Any]]:
-    """Metrics that are made from a run's test logits: of the belief, on the data set's own tree, of classes held back.
+    folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder]
+) -> tuple[Figures, dict[str, Any]]:
+    """What a card says of a run's test logits.
+
+    Args:
+        folder: The run's.
+        tree: What it was tested on.
+        calibration: Makes the logits a belief.
+        decoders: Of its method.
 
     Returns:
-        Figures by decoder and metric; and what the card says of the belief.
+        Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
+        tree, and of classes held back; and what is said of the belief.
     """
     kept = load_file(folder / LOGITS)
+    found, facts = score(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration, decoders)
     figures: dict[str, Mapping[str, float | None]] = {
-        "true_tree": LeafScores.of(kept, tree.taxonomy, tree.true).figures()
+        **found,
+        "true_tree": LeafScores.of(kept, tree.taxonomy, tree.true).figures(),
     }
     if not kept["seen"].all():
         figures["base_to_novel"] = {**base_to_novel(kept["logits"], kept["paths"], tree.taxonomy, kept["seen"])}
-    served = serve(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration)
-    return {**figures, **served.metrics}, served_facts(served, tree.taxonomy, calibration)
-
-
-def with_decoded(metrics: Figures, belief: Mapping[str, Any]) -> Figures:
-    """The metrics with ``decoded``: those of the decoder that val chose."""
-    return {**metrics, "decoded": metrics[str(belief["scores"])]}
-
-
-def _under(prefix: str, figures: Mapping[str, float]) -> dict[str, float | None]:
-    return {name.removeprefix(prefix): value for name, value in figures.items() if name.startswith(prefix)}
+    return figures, facts
 
 
 def _peak_memory() -> int:

@@ -22,7 +22,7 @@ from hierfit.data.schema import Place, nearest, read_yaml
 from hierfit.errors import UserError
 from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.expected import expectations
-from hierfit.run.option import option_value
+from hierfit.run.option import option_value, seed_problem
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -96,6 +96,9 @@ def faults(settings: Sequence[Setting], own_keys: Mapping[str, object], inherite
             problems.append(f"{setting.place}: {setting.key}: unknown key{nearest(name, known)}")
         elif "." not in rest and (wanted := _misfit(setting.value, known[name], setting.place)):
             problems.append(f"{setting.place}: {setting.key}: expected {wanted}, got {setting.value!r}")
+        elif setting.key in ("seed_everything", "data.seed") and type(setting.value) is int:
+            problem = seed_problem(setting.key, setting.value)
+            problems += [f"{setting.place}: {problem}"] if problem else []
     return problems
 
 

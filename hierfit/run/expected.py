@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 
 from hierfit.data.schema import Place, build
-from hierfit.decoding import DECODERS
+from hierfit.decoding import Calibration
 from hierfit.errors import UserError
-from hierfit.metrics import hierarchy_metrics
 from hierfit.metrics.base_to_novel import base_to_novel
-from hierfit.report.columns import nearest
+from hierfit.metrics.served import score
+from hierfit.report.columns import nearest, with_decoder
 from hierfit.report.true_tree import LeafScores
 from hierfit.taxonomy import Taxonomy
 
@@ -36,7 +36,8 @@ class Range(NamedTuple):
         return self.low <= round(percent, 2) <= self.high
 
 
-def _rows(value: object, place: Place, problems: list[str]) -> dict[str, dict[str, Range]]:
+def figures_of_rows(value: object, place: Place, problems: list[str]) -> dict[str, dict[str, Range]]:
+    """Ranges by row and figure, as written; every fault is added to ``problems``, with its line."""
     found: dict[str, dict[str, Range]] = {}
     for row, ranges in _entries(value, place, "expected rows, each with its figures", problems).items():
         found[row] = {}
@@ -62,7 +63,7 @@ class Expectations:
 
     seeds: tuple[int, ...]
     minutes: float
-    rows: Mapping[str, Mapping[str, Range]] = field(metadata={"parse": _rows})
+    rows: Mapping[str, Mapping[str, Range]] = field(metadata={"parse": figures_of_rows})
 
     def __post_init__(self) -> None:
         problems = [] if self.seeds else ["seeds: is empty, nothing was measured"]
@@ -116,9 +117,9 @@ def _fault(figure: str, ends: object) -> str:
     known = f"{metric.partition('/')[0]}/{_LEVEL}" if "/" in metric else metric
     if metric in _NOT_IN_PERCENT:
         return "is not in %"
-    if f"{known}@{decoder or 'per_level'}" not in _figures():
-        short = [name.removesuffix("@per_level") for name in _figures()]
-        return f"there is no such figure{nearest(figure, short)}"
+    if with_decoder(known if not decoder else f"{known}@{decoder}") not in _figures():
+        metrics = {name.partition("@")[0] for name in _figures()}
+        return f"there is no such figure{nearest(figure, {*metrics, *_figures()})}"
     if not isinstance(ends, Sequence) or len(ends) != 2 or any(type(end) not in (int, float) for end in ends):
         return f"expected [low, high] in %, got {ends!r}"
     low, high = ends
@@ -132,9 +133,10 @@ def _figures() -> frozenset[str]:
     """``metric@decoder`` for all that result cards hold, asked of the code that fills them, on two leaves."""
     tree = Taxonomy.from_paths([("a",), ("b",)], levels=(_LEVEL,))
     logits, labels, seen = torch.eye(2), torch.arange(2), torch.tensor([True, False])
+    scored, _ = score([(logits, labels[:, None])], tree, Calibration())
     return frozenset(
         [
-            *(f"{metric}@{decoder}" for decoder in DECODERS for metric in hierarchy_metrics(tree)),
+            *(f"{metric}@{decoder}" for decoder, metrics in scored.items() for metric in metrics),
             *(f"{metric}@base_to_novel" for metric in base_to_novel(logits, labels[:, None], tree, seen)),
             *(f"{metric}@true_tree" for metric in LeafScores(tree, logits, labels, seen).figures()),
         ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+MOST_SEED = 2**32 - 1
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")  # YAML 1.1 takes them for mappings and for numbers to base 60
 
 
@@ -20,6 +21,11 @@ def option_value(text: str) -> Any:
         return float(value) if isinstance(value, str) else value
     except (yaml.YAMLError, ValueError):
         return text
+
+
+def seed_problem(key: str, seed: int) -> str:
+    """What is wrong with a seed, which NumPy must take, too; empty if nothing is."""
+    return "" if 0 <= seed <= MOST_SEED else f"{key}: {seed}, must be 0 to {MOST_SEED}"
 
 
 def slices_with_dots(arguments: Sequence[str]) -> list[str]:

@@ -7,14 +7,16 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from hierfit.atomic import whole_file
 from hierfit.errors import UserError
 from hierfit.run.folder import new_run_folder
+from hierfit.run.overwriting import check_free
 from hierfit.run.together import agreed, is_child
 
 Stage = Literal["begun", "tested", "done"]
@@ -136,7 +138,15 @@ class Run:
             draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def find_run(folder: Path | None, runs: Path, experiment: str, seed: int, digest: str, resume: bool) -> Run:
+def find_run(
+    folder: Path | None,
+    runs: Path,
+    experiment: str,
+    seed: int,
+    digest: str,
+    resume: bool,
+    settings: Mapping[str, Any],
+) -> Run:
     """The run a command stands for: an unfinished one of the same digest, or a new one. The same on all ranks.
 
     Args:
@@ -145,23 +155,34 @@ def find_run(folder: Path | None, runs: Path, experiment: str, seed: int, digest
         experiment: Its name.
         seed: Its seed.
         digest: What it computes.
-        resume: Whether to go on with what is unfinished.
+        resume: Whether to go on with what is unfinished; if not, what lies in a named folder is written over.
+        settings: The resolved configuration.
+
+    Raises:
+        UserError: A folder is named that holds a finished run.
     """
     if is_child() and _FOLDER in os.environ and folder is None:
         run = Run(Path(os.environ[_FOLDER]), digest)
         return _met(run) if resume else run
 
-    def choose() -> Run:
+    def choose() -> Run | UserError:
         if folder is not None:
             run = _met(Run(folder, digest)) if resume else Run(folder, digest)
+            if resume and run.stage in (None, "done"):
+                try:
+                    check_free(folder, run.stage == "done", settings)
+                except UserError as error:  # not raised here, where other processes wait for the answer
+                    return error
             return run if run.stage != "done" else Run(folder, digest)
         unfinished = _unfinished(runs / experiment, digest) if resume else None
         return unfinished or Run(new_run_folder(runs, experiment, seed, digest), digest)
 
-    run = agreed(choose)
+    found = agreed(choose)
+    if isinstance(found, UserError):
+        raise found
     if folder is None:
-        os.environ[_FOLDER] = str(run.folder)
-    return run
+        os.environ[_FOLDER] = str(found.folder)
+    return found
 
 
 def _unfinished(folder: Path, digest: str) -> Run | None:

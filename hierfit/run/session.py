@@ -141,6 +141,7 @@ class Session(LightningCLI):
             self.seed,
             run_digest(settings, self.datamodule.card.fingerprint),
             resume=fits and config.resume,
+            settings=settings,
         )
         self.folder = folder = self.run.folder
         self.calibrating = CalibrateOnVal(folder)

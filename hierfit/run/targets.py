@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,20 +11,17 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
 from hierfit.data.transfer import Target
-from hierfit.decoding import Calibration, Decoder
+from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.losses.whole_batch import keep_alike_only_trained
 from hierfit.methods.base import Method, method_of
-from hierfit.metrics import hierarchy_metrics
 from hierfit.report.card import ResultCard
-from hierfit.run.cards import kept_figures, with_decoded
+from hierfit.run.cards import kept_figures
 from hierfit.run.logits import KeepTestLogits
-from hierfit.taxonomy import Taxonomy
 
 TARGETS = "targets"
 
@@ -57,7 +54,7 @@ def test_on_targets(
     """
     callbacks, cards = trainer.callbacks, []  # type: ignore[attr-defined]
     for target in data.targets:
-        on_target = OnTarget(scorer(method, target), target.task.taxonomy, method.decoders)
+        on_target = OnTarget(scorer(method, target))
         inside = target_folder(folder, target)
         keep_alike_only_trained(on_target)
         # The run's own would write its card, curves and weights again.
@@ -72,14 +69,15 @@ def test_on_targets(
             facts = target.summary(data.summary())
             backbone = {"source": facts.pop("backbone"), "fingerprint": facts.pop("backbone_fingerprint")}
             # Conformal thresholds hold for images like those they were taken from.
-            others, belief = kept_figures(inside, target.tree, replace(calibration, conformal=None))
+            promising_nothing = replace(calibration, conformal=None)
+            metrics, belief = kept_figures(inside, target.tree, promising_nothing, method.decoders)
             cards.append(
                 replace(
                     card,
                     data=facts,
                     backbone=backbone,
                     levels=target.task.taxonomy.levels,
-                    metrics=with_decoded({**on_target.figures, **others}, belief),
+                    metrics=metrics,
                     belief=belief,
                     cost={**card.cost, "test_seconds": round(time.monotonic() - started, 2)},
                 )
@@ -119,43 +117,20 @@ class Reordered(nn.Module):
 
 
 class OnTarget(LightningModule):
-    """The test of a method on a target: the metrics of every decoder, kept out of the run's curves.
+    """The test of a method on a target: gives the logits ``[B, N]`` to those who keep them.
 
     Args:
         scorer: From inputs to logits ``[B, N]``.
-        taxonomy: The target's.
-        decoders: Of the method.
     """
 
-    def __init__(self, scorer: nn.Module, taxonomy: Taxonomy, decoders: Mapping[str, Decoder]) -> None:
+    def __init__(self, scorer: nn.Module) -> None:
         super().__init__()
         self.scorer = scorer
-        self.taxonomy = taxonomy
-        self.decoders = decoders
-        self.metrics = nn.ModuleDict({name: hierarchy_metrics(taxonomy) for name in decoders})
-        self.figures: dict[str, dict[str, float | None]] = {}
-
-    def on_test_start(self) -> None:
-        """Moves the tree's index beside the logits."""
-        self.taxonomy = self.taxonomy.to(self.device)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The logits ``[B, N]``, for those who keep them."""
+        """The logits."""
         logits: Tensor = self.scorer(batch.inputs).float()
-        for name, decode in self.decoders.items():
-            self._metrics(name).update(decode(logits, self.taxonomy), batch.paths)
         return logits
-
-    def on_test_epoch_end(self) -> None:
-        """Notes the figures."""
-        for name in self.decoders:
-            figures = self._metrics(name).compute()
-            self.figures[name] = {metric: float(value) for metric, value in figures.items()}
-
-    def _metrics(self, decoder: str) -> MetricCollection:
-        found = self.metrics[decoder]
-        assert isinstance(found, MetricCollection)
-        return found
 
 
 class CheckTargets(Callback):

@@ -37,7 +37,7 @@ def taxonomy(arguments: Sequence[str]) -> None:
     elif options.command == "convert":
         convert(_reading(options), options.out, options.to)
     else:
-        import_module("hierfit.data.induce").run(options)
+        import_module("hierfit.tools.induce").run(options)
 
 
 def check(reading: Reading, fix: Path | None = None, accept: Sequence[str] = (), json: bool = False) -> None:

@@ -1,14 +1,41 @@
-"""Leaf names at random places: the control for "does the tree help?"."""
+"""Nodes at random places: controls for "does the tree help?"."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hierfit.taxonomy.index import Ints
+
+if TYPE_CHECKING:
+    from hierfit.taxonomy import Taxonomy
+
+
+def shuffled_places(taxonomy: Taxonomy, seed: int) -> Tensor:
+    """Where each node stands when nodes change places at random ``[N]``: leaves of a level among each other, and inner
+    nodes of a level among each other.
+
+    The tree itself stays: names, labels, candidates, scoring. Whoever shares something along it goes by the places
+    instead of the nodes, and so shares among strangers, in families of the same sizes.
+
+    Args:
+        taxonomy: The tree of N nodes.
+        seed: The same seed gives the same places.
+    """
+    rng = np.random.default_rng(seed)
+    place = np.arange(taxonomy.num_nodes)
+    inner = taxonomy.num_children.cpu().numpy() > 0
+    for level in taxonomy.level_slices:
+        for kind in (inner, ~inner):
+            nodes = level.start + np.flatnonzero(kind[level])
+            place[nodes] = rng.permutation(nodes)
+    return torch.from_numpy(place).to(taxonomy.parent.device)
 
 
 def shuffled_names(

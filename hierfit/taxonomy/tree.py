@@ -270,10 +270,10 @@ class Taxonomy:
         return torch.cat([ended, torch.arange(nodes.start, nodes.stop, device=ended.device)])
 
     def padded(self, paths: Tensor) -> Tensor:
-        """Paths that go on with their leaf below it, down to the last level.
+        """Paths that go on with their leaf below it, down to the last level; nothing that is named is changed.
 
-        A path whose deepest node is a leaf has ended: it stands for that leaf on all deeper levels. One whose deepest
-        node is an inner node is unknown below, and stays so.
+        A path whose last node is a leaf has ended: it stands for that leaf on all deeper levels. One whose last node is
+        an inner node is unknown below, and stays so.
 
         Args:
             paths: ``[..., L]`` node ids coarse to fine, −1 where ended or unknown.
@@ -283,10 +283,11 @@ class Taxonomy:
         """
         if self.is_even:
             return paths
-        deepest = paths.amax(dim=-1, keepdim=True)  # ids grow with the level
-        ended = (deepest >= 0) & (self.num_children[deepest] == 0)
-        below = torch.arange(self.num_levels, device=paths.device) > self._depth[deepest]
-        return torch.where(ended & below, deepest, paths)
+        column = torch.arange(self.num_levels, device=paths.device)
+        last = torch.where(paths >= 0, column, -1).amax(dim=-1, keepdim=True)
+        node = torch.where(last >= 0, paths.gather(-1, last.clamp_min(0)), -1)
+        ended = (node >= 0) & (self.num_children[node] == 0)
+        return torch.where(ended & (column > last), node, paths)
 
     def lca(self, a: Tensor, b: Tensor) -> Tensor:
         """Lowest common ancestor (a node is its own ancestor).

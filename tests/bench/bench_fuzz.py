@@ -27,13 +27,13 @@ from PIL import Image, ImageCms
 sys.path.insert(0, str(Path(__file__).parent))
 from fuzzing import Attempt, Attempts, Reader, WrongError, main
 
-from hierfit.data.audit.audit import audit
 from hierfit.data.card import load_card
 from hierfit.data.images import open_image
-from hierfit.data.new.found import Wishes
-from hierfit.data.new.new import new_card
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
+from hierfit.tools.check.audit import audit
+from hierfit.tools.new.found import Options
+from hierfit.tools.new.new import new_card
 
 LEAVES = [("bird", "gull", "herring gull"), ("bird", "gull", "ivory gull"), ("bird", "owl"), ("fish",)]
 PICTURES = {"train": 3, "val": 1, "test": 2}
@@ -237,7 +237,7 @@ def plain_table(card: Path, root: Path) -> Labels:
     told: Any = yaml.load(card.read_text(encoding="utf-8"), OnlyOnce)
     require(isinstance(told, dict), "no mapping")
     known = {"name", "version", "title", "citation", "licence", "obtain", "taxonomy", "levels", "layout", "splits",
-             "templates", "names", "known_faults", "leave_out", "descriptions", "expects"}  # fmt: skip
+             "templates", "names", "root", "known_faults", "leave_out", "descriptions", "expects"}  # fmt: skip
     require(set(told) <= known and {"name", "version", "title", "levels", "layout"} <= set(told), "keys")
     require(told["name"] == card.stem, "name")
     require(type(told["version"]) is int, "version")
@@ -576,8 +576,8 @@ def read_as_plain(card: Path, root: Path, before: Labels) -> Labels:
 
 def read_new(table: Path, card: Path) -> None:
     """Makes a card for a table, which its data must fit."""
-    new_card(table, card, Wishes(), pictures=False, force=True)
-    if found := audit(load_card(str(card)), str(table.parent), 1, pictures=False).problems:
+    new_card(table, card, Options(), pictures=False, force=True)
+    if found := audit(load_card(str(card)), None, 1, pictures=False).problems:
         raise WrongError("; ".join(found))
 
 
@@ -621,6 +621,44 @@ def cards_and_manifests(folder: Path, of_cards: bool) -> Attempts:
     return attempt
 
 
+def exports(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The same rows as annotation tools and benchmarks write them."""
+    names = sorted({str(row["label"]) for row in rows})
+    coco = {
+        "images": [{"id": i, "file_name": row["path"]} for i, row in enumerate(rows)],
+        "annotations": [{"image_id": i, "category_id": names.index(str(r["label"]))} for i, r in enumerate(rows)],
+        "categories": [{"id": i, "name": name, "supercategory": name[:1]} for i, name in enumerate(names)],
+    }
+    studio = [
+        {
+            "data": {"image": f"/data/local-files/?d={row['path']}"},
+            "annotations": [{"result": [{"from_name": "c", "value": {"choices": [str(row["label"])]}}]}],
+        }
+        for row in rows
+    ]
+    coop = {split: [[r["path"], 0, str(r["label"])] for r in rows if r["split"] == split] for split in PICTURES}
+    documents = {"coco.json": coco, "studio.json": studio, "coop.json": coop}
+    return {name: json.dumps(document, indent=0) for name, document in documents.items()}
+
+
+def new_from_exports(folder: Path) -> Attempts:
+    """Damages a JSON export that names pictures."""
+    build(folder)
+    shutil.copytree(folder / "root", folder / "new", symlinks=True)
+    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().split("\n") if line]
+    texts = exports(rows)
+
+    def attempt(rng: random.Random) -> Attempt:
+        name = rng.choice(sorted(texts))
+        kind, text = damage(texts[name], rng) if rng.random() < 0.95 else ("none", texts[name])
+        also, content = encoded(text, rng) if kind != "none" else (None, text.encode())
+        table = folder / "new" / name
+        table.write_bytes(content)
+        return also or kind, lambda: read_new(table, folder / "made" / "x.yaml")
+
+    return attempt
+
+
 def new_cards(folder: Path) -> Attempts:
     """Damages a table that has no card yet."""
     build(folder)
@@ -652,6 +690,7 @@ READERS = [
     Reader("data: card", lambda folder: cards_and_manifests(folder, of_cards=True)),
     Reader("data: manifest", lambda folder: cards_and_manifests(folder, of_cards=False)),
     Reader("data: new card", new_cards),
+    Reader("data: new card of an export", new_from_exports),
     Reader("data: picture", pictures),
 ]
 

@@ -35,8 +35,6 @@ from hierfit.cli import main as hierfit
 from hierfit.data.bundle import read_bundle
 from hierfit.data.cache import VectorCache, digest
 from hierfit.data.card import load_card
-from hierfit.data.extract.sources import table_samples
-from hierfit.data.extract.tars import read_tar
 from hierfit.data.images import Files, decode, open_image
 from hierfit.data.pickles import load_pickle
 from hierfit.data.table import read_table
@@ -47,6 +45,8 @@ from hierfit.methods.hier_lora.adapter import LoraChoice, adapt, open_adapter, s
 from hierfit.protocols.grid_file import read_grid
 from hierfit.protocols.sweep_file import read_sweep
 from hierfit.run.checkpoints import read_checkpoint
+from hierfit.tools.extract.sources import table_samples
+from hierfit.tools.extract.tars import read_tar
 
 Damage = Callable[[bytes, random.Random], tuple[str, bytes]]
 TREE = [("a", "p"), ("a", "q"), ("b", "r"), ("b", "s")]

@@ -75,25 +75,31 @@ def test_a_trained_method_gets_its_verdict(ablate: Ablate, tmp_path: Path, capsy
     verdict = ablate("--seeds", "0", "1", "--trees", *TREES, "--data.novel", "siblings")
     printed = capsys.readouterr().out
     runs = folders(tmp_path)
-    assert runs.keys() == {(t, s) for t in ("true", *TREES) for s in (0, 1)}
-    assert "8/8 done" in printed
-    assert "True tree − other tree, paired over seeds" in printed
-    assert "against induced" in printed
-    assert (tmp_path / "runs/toy-trees/verdict.txt").read_text().strip() in printed
+    assert runs.keys() == {(t, s) for t in ("true", *TREES, "zero-shot") for s in (0, 1)}
+    assert "10/10 done" in printed
+    assert "True tree − other, points of H" in printed
+    assert "No evidence that the tree helps: " in printed
+    page = (tmp_path / "runs/toy-trees/verdict.md").read_text()
+    assert page.startswith(f"**{verdict['sentence']}**")
+    assert "| induced tree | " in page
     assert verdict["metric"] == "H"
+    assert verdict["verdict"] == "no evidence"
     assert verdict["left_out"] == {}
 
     cards = {key: ResultCard.read(folder) for key, folder in runs.items()}
     for (tree, seed), card in cards.items():
         # The same samples to train and to test on, the same classes held back.
         assert card.data["draw"] == cards["true", seed].data["draw"]
-        assert card.data["tree"] == tree
+        assert card.data["tree"] == ("true" if tree == "zero-shot" else tree)
         assert verdict["figures"][tree][str(seed)] == card.metrics["true_tree"]
         scores, own = LeafScores.read(runs[tree, seed]), LeafScores.read(runs["true", seed])
         assert scores.taxonomy == own.taxonomy
         assert torch.equal(scores.labels, own.labels)
         assert torch.equal(scores.seen, own.seen)
         assert scores.figures() == card.metrics["true_tree"]
+    # A shuffled tree is the true one but for what is shared along it: the same labels, the same scoring.
+    facts = [cards[tree, 0].data["taxonomy_fingerprint"] for tree in ("true", "shuffled", "flat")]
+    assert facts[0] == facts[1] != facts[2]
     true = cards["true", 0].metrics
     assert true["true_tree"]["leaf_accuracy"] == pytest.approx(true["rollup"]["leaf_accuracy"])
     assert true["true_tree"]["h"] == pytest.approx(true["base_to_novel"]["h"])
@@ -101,7 +107,7 @@ def test_a_trained_method_gets_its_verdict(ablate: Ablate, tmp_path: Path, capsy
         cards["true", s].metrics["true_tree"]["h"] - cards["flat", s].metrics["true_tree"]["h"]  # type: ignore[operator]
         for s in (0, 1)
     ]
-    assert verdict["verdicts"]["flat"]["difference"] == pytest.approx(sum(differences) / 2, abs=1e-6)
+    assert verdict["compared"]["flat"]["difference"] == pytest.approx(sum(differences) / 2, abs=1e-6)
 
     # Nothing is run twice, a new seed alone is; and each run can be scored again on the tree it was trained on.
     ablate("--seeds", "0", "--trees", "flat", "--data.novel=siblings")
@@ -115,19 +121,33 @@ def test_zero_shot_cannot_depend_on_the_tree(
 ) -> None:
     verdict = ablate("--seeds=1", "--model", "ZeroShot", "--name=toy")
     printed = capsys.readouterr().out
-    assert printed.count("no difference against") == 4
-    assert {v["effect"] for v in verdict["verdicts"].values()} == {"no difference"}
-    assert {v["difference"] for v in verdict["verdicts"].values()} == {0.0}
+    assert printed.count("the same answers") == 3
+    assert "Truncated equals flat: every test sample" in printed
+    assert "No difference: every test sample is given the same leaf on every tree." in printed
+    assert {v["effect"] for v in verdict["compared"].values()} == {"no difference"}
+    assert verdict["left_out"].keys() == {"shuffled"}
     predicted = [LeafScores.read(folder).predicted() for folder in folders(tmp_path).values()]
-    assert len(predicted) == 5
+    assert len(predicted) == 4
     assert all(torch.equal(predicted[0], other) for other in predicted)
+
+
+def test_where_nothing_is_shared_no_shuffled_tree_is_run(
+    ablate: Ablate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verdict = ablate("--seeds", "0", "1", "--trees", "shuffled", "flat", "--model.residual=class")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Left out: shuffled: the method shares nothing along the tree, so there is nothing to shuffle" in printed
+    assert "no shuffled one can show that it is this tree." in printed
+    assert {tree for tree, _ in folders(tmp_path)} == {"true", "flat", "zero-shot"}
+    assert verdict["verdict"] == "no evidence"
 
 
 def test_a_tree_that_cannot_be_tried_is_left_out(ablate: Ablate, capsys: pytest.CaptureFixture[str]) -> None:
     verdict = ablate(
         "--seeds=1", "--trees", "flat", "truncated", '--model.objective={"hisce": {"epsilon": {"top": 0.1}}}'
     )
-    assert list(verdict["verdicts"]) == ["truncated"]
+    assert list(verdict["compared"]) == ["truncated", "zero-shot"]
+    assert verdict["sentence"] == "No verdict: the true tree was not held against no tree."
     assert "the level 'top', which does not exist" in verdict["left_out"]["flat"]
     assert "Left out: flat: the objective cannot be used; hisce: " in capsys.readouterr().out
 

@@ -45,17 +45,15 @@ def until(happens: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def second_process(process: subprocess.Popen[str]) -> int:
-    """Its number: the child whose work it is, and not Python's resource tracker."""
+def children_of(process: subprocess.Popen[str]) -> list[int]:
+    """Their numbers: those whose work it is, and not Python's resource tracker."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    (child,) = [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
-    return child
+    return [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
 
 
-def finished(out: Path, rank: int) -> int:
-    """Parts of a process that are done."""
-    numbers = [int(path.stem) for path in out.with_name(f".{out.name}.parts").glob("[0-9]*.safetensors")]
-    return sum(number % 2 == rank for number in numbers)
+def finished(out: Path) -> int:
+    """Parts that are done."""
+    return len(list(out.with_name(f".{out.name}.parts").glob("[0-9]*.safetensors")))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes by /proc")
@@ -63,17 +61,18 @@ def test_two_processes_killed_one_after_the_other_end_the_same(folder: Path, tmp
     undisturbed = start(folder, tmp_path / "whole.safetensors", 1)
     out = tmp_path / "killed.safetensors"
     first = start(folder, out, 2)
-    until(lambda: finished(out, 0) > 0 and finished(out, 1) > 0)
-    child = second_process(first)
+    until(lambda: finished(out) > 1)
+    children = children_of(first)
+    assert len(children) == 2
     first.kill()  # the one that plans and prints
     first.communicate()
-    until(lambda: not Path(f"/proc/{child}").exists())  # nobody is left behind
-    done = finished(out, 0) + finished(out, 1)
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))  # nobody is left behind
+    done = finished(out)
     assert 2 <= done < PICTURES // PART
 
     second = start(folder, out, 2)
-    until(lambda: finished(out, 1) > done // 2 + 1)
-    os.kill(second_process(second), signal.SIGKILL)
+    until(lambda: finished(out) > done + 1)
+    os.kill(children_of(second)[-1], signal.SIGKILL)
     _, said = second.communicate(timeout=PATIENCE)
     assert second.returncode == 2
     assert "one of the processes has ended; what is done is kept" in said

@@ -13,36 +13,39 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from hierfit.decoding import per_level_argmax
-from hierfit.metrics import LevelAccuracy, hierarchy_metrics
+from hierfit.metrics import HierarchicalConsistentAccuracy, LevelAccuracy, MeanTreecutAccuracy, hierarchy_metrics
 from hierfit.taxonomy import Taxonomy
 
 # The bounds of each rank's samples; in the group of three, the last rank never sees one.
 SHARES = {2: [0, 34, 101], 3: [0, 58, 101, 101]}
 
 
-def problem() -> tuple[Taxonomy, Tensor, Tensor]:
-    """A ragged tree, noisy predictions and labels with gaps."""
+def problem() -> tuple[Taxonomy, Tensor, Tensor, Tensor]:
+    """A ragged tree, noisy logits, what each level predicts by them, and labels with gaps."""
     rows = [(f"r{i % 3}", f"m{i % 11}", f"l{i}") for i in range(40)] + [("r0", "leaf"), ("root leaf",)]
     tree = Taxonomy.from_paths(rows)
     generator = torch.Generator().manual_seed(0)
     target = tree.leaf_paths[torch.randint(tree.num_leaves, (101,), generator=generator)]
     logits = torch.randn(101, tree.num_nodes, generator=generator)
     truth = torch.nn.functional.one_hot(target.clamp(min=0), tree.num_nodes).sum(dim=1)
-    predicted = per_level_argmax(logits + 2 * truth, tree)
+    logits += 2 * truth
+    predicted = per_level_argmax(logits, tree)
     unknown = torch.rand(target.shape, generator=generator) < 0.15
-    return tree, predicted, target.masked_fill(unknown, -1)
+    return tree, logits, predicted, target.masked_fill(unknown, -1)
 
 
 def values(start: int, stop: int) -> dict[str, Tensor]:
     """Every metric over a share of the samples, in batches of 16; collective calls inside if in a group."""
-    tree, predicted, target = problem()
+    tree, logits, predicted, target = problem()
     stated, vector = hierarchy_metrics(tree), LevelAccuracy(tree)
     found = MetricCollection(dict(hierarchy_metrics(tree, prefix="found/").items()), compute_groups=True)
+    of_logits = MetricCollection({"hca": HierarchicalConsistentAccuracy(tree), "mta": MeanTreecutAccuracy(tree)})
     for first in range(start, stop, 16):
         batch = slice(first, min(first + 16, stop))
         for metric in (stated, found, vector):
             metric.update(predicted[batch], target[batch])
-    return {**stated.compute(), **found.compute(), "levels": vector.compute()}
+        of_logits.update(logits[batch], target[batch])
+    return {**stated.compute(), **found.compute(), **of_logits.compute(), "levels": vector.compute()}
 
 
 def rank_main(rank: int, folder: str) -> None:

@@ -19,6 +19,7 @@ import hierfit
 from hierfit.cli import main
 from hierfit.data.bundle import Bundle, BundleSplit, write_bundle
 from hierfit.inference import hub
+from hierfit.report.card import ResultCard
 from hierfit.taxonomy import Taxonomy
 
 from .conftest import Shop, budget
@@ -67,6 +68,11 @@ def test_a_run_predicts_what_it_was_tested_with(shop: Shop) -> None:
     found = model.logits(model.encode(pictures(shop)))
     torch.testing.assert_close(found, kept, rtol=1e-5, atol=1e-5)
     assert model.calibration.images > 0
+    card = ResultCard.read(shop.run)
+    assert model.calibration.scores == card.belief["scores"]
+    for decoder in ("best_path", "rollup", "top_down", "bayes", None):
+        for answer in model.predict(pictures(shop), decoder=decoder):
+            assert list(answer.probabilities) == sorted(answer.probabilities, reverse=True)
     open_ones = [Image.open(path) for path in pictures(shop)[:3]]
     assert model.predict(open_ones) == model.predict(pictures(shop))[:3]
 
@@ -108,10 +114,18 @@ def test_an_export_stands_alone_and_tells_what_it_is(shop: Shop, exported: Path,
     shutil.copytree(exported, moved)
     assert hierfit.load(moved).predict(pictures(shop)[:2]) == hierfit.load(shop.run).predict(pictures(shop)[:2])
     page = (exported / "README.md").read_text(encoding="utf-8")
-    for part in ("LatHAdapter", "zero-shot", "One seed: no interval", "Apache-2.0", "2 of level family", "ECE"):
+    for part in (
+        "LatHAdapter",
+        "zero-shot",
+        "One seed: no interval",
+        "Apache-2.0",
+        "2 of level family",
+        "calibration error",
+    ):
         assert part in page
     assert {path.name for path in exported.iterdir()} == {
-        "README.md", "predictor.json", "head.safetensors", "taxonomy.csv", "towers", "image.onnx",
+        "README.md", "predictor.json", "head.safetensors", "taxonomy.csv", "calibration.safetensors", "towers",
+        "image.onnx",
     }  # fmt: skip
 
 
@@ -261,7 +275,10 @@ def test_the_hub_is_asked_only_when_logged_in(
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(Api, "whoami", lambda self: {"name": "me"})
     main([*arguments, "--no-towers", "--private"])
-    assert done == [("me/gulls", True), ["README.md", "head.safetensors", "predictor.json", "taxonomy.csv"]]
+    assert done == [
+        ("me/gulls", True),
+        ["README.md", "calibration.safetensors", "head.safetensors", "predictor.json", "taxonomy.csv"],
+    ]
     assert "hub/me/gulls" in capsys.readouterr().out
     monkeypatch.setattr(Api, "create_repo", lambda *_, **__: (_ for _ in ()).throw(OSError("403")))
     with pytest.raises(hierfit.UserError, match="could not be pushed"):

@@ -267,7 +267,8 @@ def test_a_data_set_of_ones_own(at_home: Path, shop: Shop, capsys: pytest.Captur
             folder.mkdir(parents=True)
             for number in range(count):
                 small.images.load(next(keys)).save(folder / f"{number}.png")
-    check, fit, *features = (shlex.split(command.text)[1:] for command in commands(page))
+    check, fit = (shlex.split(command.text)[1:] for command in commands(page))
+    features = [shlex.split(command.text)[1:] for command in commands(ROOT / "hierfit" / "tools" / "README.md")]
     cli.main(check)
     cli.main([*fit, *budget(shop.folder, at_home / "birds.yaml"), "--controls=null", f"--folder={at_home / 'run'}"])
     printed = capsys.readouterr().out

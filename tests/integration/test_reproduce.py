@@ -14,7 +14,7 @@ import yaml
 from hierfit.cli import main
 from hierfit.protocols.grid_file import read_grid
 from hierfit.protocols.plan import plan
-from hierfit.protocols.reproduce import own_cards
+from hierfit.protocols.reproducible import own_cards
 from hierfit.report.card import ResultCard
 
 from .session.conftest import write_bundle, write_card
@@ -85,8 +85,8 @@ def test_figures_inside_their_ranges(write: Write, tmp_path: Path, capsys: pytes
     assert ours.seed == zero_shot.seed == 2  # the first of those measured
     text = " ".join(capsys.readouterr().out.partition("min (0.5 stated)")[2].split())
     for name, value in {
-        "LatHAdapter leaf_accuracy": ours.metrics["per_level"]["leaf_accuracy"],
-        "LatHAdapter accuracy/top": ours.metrics["per_level"]["accuracy/top"],
+        "LatHAdapter leaf_accuracy": ours.metrics["rollup"]["leaf_accuracy"],
+        "LatHAdapter accuracy/top": ours.metrics["belief"]["accuracy/top"],
         "zero-shot fpa@best_path": zero_shot.metrics["best_path"]["fpa"],
     }.items():
         assert value is not None
@@ -136,7 +136,7 @@ def test_what_is_not_run_is_said_with_its_reason(
         "silent.yaml: does not state what to expect",
         "costly.yaml: takes about 3 min; --cheaper-than 3 leaves it out",
         "other_seeds.yaml: was measured with seeds 7, not with 2",
-        "rootless.yaml: needs data.root, where the data of toy lie",
+        "rootless.yaml: needs the data of toy: --data-root toy=PATH says where they lie",
         "lost.yaml: needs data.root, and there is no nowhere",
         "Nothing was run.",
     ):
@@ -223,3 +223,94 @@ def test_what_is_expected_does_not_change_a_cell(write: Write, tmp_path: Path) -
     assert found[0] == found[1] == found[2]
     assert len({cell.digest for cell in found[0]}) == 2
     assert all('"expected"' not in json.dumps(cell.settings) for cell in found[0])
+
+
+GRID = {
+    "name": "few",
+    "configs": ["experiments/base.yaml"],
+    "methods": {
+        "zero-shot": {"model": "ZeroShot"},
+        "ours": {"model": "LatHAdapter", "model.hierarchy_weight": 0},
+        "unmeasured": {"model": "LinearProbe"},
+    },
+    "shots": [2, 4],
+    "seeds": [1, 2],
+    "control": "unmeasured",
+}
+STATED = {
+    "seeds": [2],
+    "minutes": 1,
+    "shots": 4,
+    "cards": {"toy": {"zero-shot": {"leaf_accuracy": [0, 100]}, "ours": {"fpa@best_path": [0, 0]}}},
+}
+
+
+def write_grid(tmp_path: Path, root: str, expected: Any, **more: Any) -> Path:
+    path = tmp_path / "experiments/grids/few.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cards = {"toy": {"data.card": str(tmp_path / "toy.yaml"), "data.root": root}}
+    content = {**GRID, "cards": {**cards, **more}, "expected": expected}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def test_a_grid_runs_the_cells_it_states_figures_of(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = {"data.card": str(tmp_path / "toy.yaml"), "data.root": "nowhere"}
+    expected = {**STATED, "cards": {**STATED["cards"], "other": {"ours": {"fpa": [0, 1]}}}}
+    grid = write_grid(tmp_path, str(tmp_path / "bundle.safetensors"), expected, other=other)
+    assert reproduce(grid) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    assert "toy/zero-shot leaf_accuracy 0.00 – 100.00" in text
+    assert "toy/ours fpa@best_path 0.00 – 0.00" in text
+    assert "skipped: " in text
+    assert "few.yaml, other: card other: data.root: there is no nowhere; --data-root other=PATH says where" in text
+    assert "1 inside, 1 outside, 1 skipped." in text
+    cards = [ResultCard.read(path) for path in (tmp_path / "runs").rglob("result.json")]
+    assert sorted((card.row, card.seed, card.data["shots"]) for card in cards) == [("ours", 2, 4), ("zero-shot", 2, 4)]
+
+
+def test_without_data_it_is_skipped_and_data_root_finds_them(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid = write_grid(tmp_path, "nowhere", STATED)
+    rootless = write("rootless", WIDE, data={"card": str(tmp_path / "toy.yaml"), "shots": 4})
+    assert reproduce(rootless, grid) == 0
+    text = capsys.readouterr().out
+    assert "few.yaml: card toy: data.root: there is no nowhere; --data-root toy=PATH says where they lie" in text
+    assert "Nothing was run." in text
+    assert reproduce(rootless, f"--data-root=toy={tmp_path / 'bundle.safetensors'}") == 0
+    assert "3 inside, 0 outside." in capsys.readouterr().out
+    for given, said in (
+        ("toy", "toy: expected CARD=PATH"),
+        ("toy=nowhere", "toy: there is no nowhere"),
+        (f"toi={tmp_path}", "toi: no card here has this name – did you mean 'toy'?"),
+    ):
+        assert reproduce(rootless, "--data-root", given) == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seeds": [3]}, "expected.seeds: the grid has no seed 3"),
+        ({"shots": 8}, "expected.shots: the grid has no number of shots 8"),
+        ({"cards": {"toi": {}}}, "expected.cards.toi: expected rows, each with its figures"),
+        ({"cards": {"toy": {"theirs": {"fpa": [0, 1]}}}}, "expected.cards.toy: the grid has no row 'theirs'"),
+        ({"cards": {"toy": {"ours": {"fpaa": [0, 1]}}}}, "there is no such figure – did you mean 'fpa'?"),
+        ({"minutes": 0}, "minutes: 0, must be more than 0"),
+        ({"rows": {}}, "expected.rows: unknown key"),
+    ],
+)
+def test_a_faulty_block_of_a_grid_is_refused(
+    changes: dict[str, Any], said: str, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = write_grid(tmp_path, str(tmp_path / "bundle.safetensors"), {**STATED, **changes})
+    for command in (["reproduce", str(grid)], ["grid", str(grid), f"--runs={tmp_path / 'runs'}", "--dry-run"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(command)
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err

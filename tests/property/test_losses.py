@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hierfit.losses.consistency import level_consistency
+from hierfit.losses.hace import hierarchy_aware_cross_entropy
 from hierfit.losses.hisce import nodes_with_siblings, sibling_smoothed_cross_entropy
 from hierfit.losses.hxe import hierarchical_cross_entropy
 from hierfit.losses.level_ce import leaf_cross_entropy, level_cross_entropy
+from hierfit.losses.levels import read_levels
 from hierfit.losses.soft_labels import soft_label_cross_entropy
 from hierfit.losses.tp_kl import tree_path_kl
 from hierfit.losses.upward import leaf_marginals, node_heights
@@ -57,9 +59,14 @@ def log_share(z: Sequence[float], part: Sequence[int], whole: Sequence[int]) -> 
     return peak + math.log(sum(math.exp(z[v] - peak) for v in part)) - total
 
 
-def level_of(tree: Taxonomy, node: int) -> list[int]:
-    nodes = tree.level_slices[int(tree.level[node])]
-    return list(range(nodes.start, nodes.stop))
+def is_leaf(tree: Taxonomy, node: int) -> bool:
+    return not len(tree.children(node))
+
+
+def cut(tree: Taxonomy, level: int) -> list[int]:
+    """The nodes at a depth, and the leaves that ended above it."""
+    depths = enumerate(tree.level.tolist())
+    return [v for v, depth in depths if depth == level or (depth < level and is_leaf(tree, v))]
 
 
 def up(tree: Taxonomy, node: int) -> list[int]:
@@ -76,28 +83,40 @@ def height(tree: Taxonomy, node: int) -> int:
     return max(up(tree, leaf).index(node) for leaf in leaves_below(tree, node))
 
 
-def known(y: Sequence[int]) -> list[int]:
-    return [v for v in y if v >= 0]
+def labels(tree: Taxonomy, y: Sequence[int]) -> list[tuple[int, int]]:
+    """Level and node of each label; a leaf is its own label on every deeper level."""
+    given = [(level, v) for level, v in enumerate(y) if v >= 0]
+    level, deepest = given[-1]
+    deeper = range(level + 1, tree.num_levels) if is_leaf(tree, deepest) else []
+    return [*given, *((level, deepest) for level in deeper)]
 
 
 def slow_level_ce(tree: Taxonomy, z: Sequence[float], y: Sequence[int]) -> float:
-    return sum(-log_share(z, [v], level_of(tree, v)) for v in known(y)) / len(known(y))
+    return sum(-log_share(z, [v], cut(tree, level)) for level, v in labels(tree, y)) / len(labels(tree, y))
 
 
-def slow_tp_kl(tree: Taxonomy, z: Sequence[float], y: Sequence[int]) -> float:
-    support = [v for label in known(y) for v in level_of(tree, label)]
-    q = 1 / len(known(y))
-    return sum(q * (math.log(q) - log_share(z, [v], support)) for v in known(y))
+def slow_tp_kl(weights: Sequence[float]) -> Cost:
+    def cost(tree: Taxonomy, z: Sequence[float], y: Sequence[int]) -> float:
+        given = labels(tree, y)
+        support = [v for level, _ in given for v in cut(tree, level)]
+        shares = [(weights[level], v) for level, v in given if weights[level]]
+        total = sum(weight for weight, _ in shares)
+        return sum(w / total * (math.log(w / total) - log_share(z, [v], support)) for w, v in shares)
+
+    return cost
 
 
-def slow_hisce(rates: Sequence[float], roots: str) -> Cost:
+def slow_hisce(inner: Sequence[float], leaf: Sequence[float], roots: str) -> Cost:
     def cost(tree: Taxonomy, z: Sequence[float], y: Sequence[int]) -> float:
         total = 0.0
-        for v in known(y):
-            siblings = tree.siblings(v).tolist() if tree.parent[v] >= 0 or roots == "siblings" else []
-            rate = rates[int(tree.level[v])] if siblings else 0.0
+        for level, v in labels(tree, y):
+            # Below its own level a leaf goes on as its own only child.
+            siblings = tree.siblings(v).tolist() if int(tree.level[v]) == level else []
+            if tree.parent[v] < 0 and roots == "unsmoothed":
+                siblings = []
+            rate = (leaf if is_leaf(tree, v) else inner)[level] if siblings else 0.0
             target = {v: 1 - rate} | {s: rate / len(siblings) for s in siblings}
-            total -= sum(mass * log_share(z, [u], level_of(tree, u)) for u, mass in target.items())
+            total -= sum(mass * log_share(z, [u], cut(tree, level)) for u, mass in target.items())
         return total
 
     return cost
@@ -109,11 +128,23 @@ def slow_leaf_ce(tree: Taxonomy, z: Sequence[float], y: Sequence[int]) -> float:
 
 def slow_hxe(alpha: float) -> Cost:
     def cost(tree: Taxonomy, z: Sequence[float], y: Sequence[int]) -> float:
+        path = up(tree, max(y))[::-1]
+        edges = list(zip([-1, *path], path, strict=False))  # from the virtual root, which a single root is itself
+        edges = edges[1:] if tree.level_sizes[0] == 1 else edges
         return -sum(
-            math.exp(-alpha * height(tree, v))
-            * log_share(z, leaves_below(tree, v), leaves_below(tree, int(tree.parent[v])))
-            for v in up(tree, max(y))
+            math.exp(-alpha * depth) * log_share(z, leaves_below(tree, child), leaves_below(tree, parent))
+            for depth, (parent, child) in enumerate(edges)
         )
+
+    return cost
+
+
+def slow_hace(dilution: float) -> Cost:
+    def cost(tree: Taxonomy, z: Sequence[float], y: Sequence[int]) -> float:
+        path = up(tree, max(y))
+        weights = [dilution**steps for steps in range(len(path))]
+        costs = [-log_share(z, leaves_below(tree, v), leaves_below(tree, -1)) for v in path]
+        return sum(w * c for w, c in zip(weights, costs, strict=True)) / sum(weights)
 
     return cost
 
@@ -122,10 +153,11 @@ def slow_soft_labels(beta: float) -> Cost:
     def cost(tree: Taxonomy, z: Sequence[float], y: Sequence[int]) -> float:
         everything = leaves_below(tree, -1)
         top = tree.num_levels if tree.level_sizes[0] > 1 else max(1, tree.num_levels - 1)
-        weights = {}
+        far = {}
         for leaf in everything:
             shared = [v for v in up(tree, leaf) if v in up(tree, max(y))]
-            weights[leaf] = math.exp(-beta * (height(tree, shared[0]) if shared else top) / top)
+            far[leaf] = height(tree, shared[0]) if shared else top
+        weights = {leaf: math.exp(-beta * (d - min(far.values())) / top) for leaf, d in far.items()}
         total = sum(weights.values())
         return -sum(w / total * log_share(z, [leaf], everything) for leaf, w in weights.items())
 
@@ -145,13 +177,16 @@ def test_leaf_cross_entropy(case: Case) -> None:
 
 
 @quick
-@given(batches())
-def test_tp_kl(case: Case) -> None:
+@given(batches(), st.data())
+def test_tp_kl(case: Case, data: st.DataObject) -> None:
     tree, logits, paths = case
     value = tree_path_kl(logits, paths, tree)
-    agree(value, mean_cost(slow_tp_kl, case))
+    agree(value, mean_cost(slow_tp_kl([1.0] * tree.num_levels), case))
     # The identity: what it adds to level cross-entropy is KL(uniform‖mass of the labelled levels) ≥ 0.
     assert value >= level_cross_entropy(logits, paths, tree) - 1e-9
+    weight = st.sampled_from([0.0, 0.5, 1.0, 3.0])
+    weights = [*data.draw(st.lists(weight, min_size=tree.num_levels - 1, max_size=tree.num_levels - 1)), 2.0]
+    agree(tree_path_kl(logits, paths, tree, level_weights=weights), mean_cost(slow_tp_kl(weights), case))
 
 
 @quick
@@ -169,7 +204,17 @@ def test_hisce(case: Case, data: st.DataObject) -> None:
         roots=roots,  # type: ignore[arg-type]
         over_levels="sum",
     )
-    agree(value, mean_cost(slow_hisce(rates, roots), case))
+    agree(value, mean_cost(slow_hisce(rates, rates, roots), case))
+    rates_by_name = {**dict(zip(tree.levels, rates, strict=True)), "leaf": 0.2}
+    value = sibling_smoothed_cross_entropy(
+        logits,
+        paths,
+        tree,
+        epsilon=rates_by_name,
+        roots=roots,  # type: ignore[arg-type]
+        over_levels="sum",
+    )
+    agree(value, mean_cost(slow_hisce(rates, [0.2] * tree.num_levels, roots), case))
 
 
 @quick
@@ -180,7 +225,14 @@ def test_hxe(case: Case, alpha: float) -> None:
 
 
 @quick
-@given(batches(), st.sampled_from([0.0, 4.0, 30.0]))
+@given(batches(), st.sampled_from([0.0, 0.2, 0.7]))
+def test_hace(case: Case, dilution: float) -> None:
+    value = hierarchy_aware_cross_entropy(case[1], case[2], case[0], dilution=dilution)
+    agree(value, mean_cost(slow_hace(dilution), case))
+
+
+@quick
+@given(batches(), st.sampled_from([0.0, 4.0, 30.0, 1e4]))
 def test_soft_labels(case: Case, beta: float) -> None:
     value = soft_label_cross_entropy(case[1], case[2], case[0], beta=beta)
     agree(value, mean_cost(slow_soft_labels(beta), case))
@@ -194,11 +246,10 @@ def test_consistency(case: Case) -> None:
     total = 0.0
     for z in logits.tolist():
         for upper in range(tree.num_levels - 1):
-            lower = range(*tree.level_slices[upper + 1].indices(tree.num_nodes))
-            parents = sorted({int(tree.parent[v]) for v in lower})
-            for v in parents:
-                p = math.exp(log_share(z, [v], parents))
-                q = math.exp(log_share(z, tree.children(v).tolist(), list(lower)))
+            lower = cut(tree, upper + 1)
+            for v in cut(tree, upper):
+                p = math.exp(log_share(z, [v], cut(tree, upper)))
+                q = math.exp(log_share(z, tree.children(v).tolist() or [v], lower))
                 total += sum(x * math.log(2 * x / (p + q)) / 2 for x in (p, q) if x > 0)
     pairs = len(logits) * (tree.num_levels - 1)
     agree(value, total / pairs if pairs else 0.0)
@@ -215,5 +266,52 @@ def test_marginals_and_heights(case: Case) -> None:
         expected = [log_share(z, leaves_below(tree, v), everything) for v in range(tree.num_nodes)]
         np.testing.assert_allclose(row, expected, rtol=1e-9, atol=1e-9)
     assert node_heights(tree).tolist() == [height(tree, v) for v in range(tree.num_nodes)]
-    counts = [sum(len(tree.siblings(v)) > 0 for v in level_of(tree, nodes.start)) for nodes in tree.level_slices]
+    with_siblings = [v for v in range(tree.num_nodes) if len(tree.siblings(v))]
+    counts = [sum(int(tree.level[v]) == level for v in with_siblings) for level in range(tree.num_levels)]
     assert nodes_with_siblings(tree) == counts
+
+
+@quick
+@given(batches())
+def test_gradients_are_those_of_autograd_on_the_cuts_written_out(case: Case) -> None:
+    """The backward pass of what the level losses read, against autograd on one softmax a cut."""
+    tree, logits, paths = case
+    weights = torch.linspace(0.5, 1.5, tree.num_levels, dtype=torch.float64)
+
+    def obvious(z: Tensor) -> Tensor:
+        lse = torch.stack([z[:, tree.cut(level)].logsumexp(dim=1) for level in range(tree.num_levels)], dim=1)
+        return (lse * weights).sum() + lse.logsumexp(dim=1).square().sum()
+
+    def ours(z: Tensor) -> Tensor:
+        lse = read_levels(z, paths, tree).lse
+        return (lse * weights).sum() + lse.logsumexp(dim=1).square().sum()
+
+    gradients = []
+    for loss in (obvious, ours):
+        z = logits.clone().requires_grad_()
+        loss(z).backward()
+        gradients.append(z.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+
+
+@quick
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=3), st.integers(0, 2**16), st.sampled_from([1.0, 20.0]))
+def test_on_an_even_tree_a_reading_is_that_of_its_levels_to_the_bit(shape: list[int], seed: int, scale: float) -> None:
+    rows: list[tuple[str, ...]] = [()]
+    for width in shape:
+        rows = [(*row, f"n{i}") for row in rows for i in range(width)]
+    tree = Taxonomy.from_paths(rows)
+    generator = torch.Generator().manual_seed(seed)
+    z = (scale * torch.randn(5, tree.num_nodes, generator=generator)).requires_grad_()
+    paths = tree.leaf_paths[torch.randint(tree.num_leaves, (5,), generator=generator)]
+    padded, lse, label = read_levels(z, paths, tree)
+    weights = torch.rand(lse.shape, generator=generator)
+    levels = z.detach().split(tree.level_sizes, dim=1)
+    expected = torch.stack([level.logsumexp(dim=1) for level in levels], dim=1)
+    assert torch.equal(lse, expected)
+    assert torch.equal(label, z.gather(1, paths))
+    assert torch.equal(padded, paths)
+    ((lse - label) * weights).sum().backward()
+    masses = [(level - lse[:, i, None]).exp() * weights[:, i, None] for i, level in enumerate(levels)]
+    assert z.grad is not None
+    assert torch.equal(z.grad, torch.cat(masses, dim=1).scatter_add(1, paths, -weights))

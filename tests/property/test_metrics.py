@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_precision
 
-from hierfit.decoding import DECODERS, best_path, leaf_rollup, level_log_softmax, per_level_argmax, top_down
+from hierfit.decoding import DECODERS, best_path, leaf_rollup, per_level_argmax, top_down
 from hierfit.metrics import (
     FullPathAccuracy,
     LeafAccuracy,
     LevelAccuracy,
     WeightedAveragePrecision,
+    functional,
     hierarchy_metrics,
 )
-from hierfit.metrics.functional import full_path_right, is_tree_path, path_overlap
+from hierfit.metrics.functional import is_tree_path
 from hierfit.taxonomy import Taxonomy
 
 Row = Sequence[int]
@@ -49,7 +50,8 @@ def judged(draw: st.DrawFn) -> tuple[Taxonomy, Tensor, Tensor]:
     tree = draw(trees())
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     samples = draw(st.integers(0, 12))
-    anywhere = np.stack([rng.integers(s.start, s.stop, samples) for s in tree.level_slices], axis=1)
+    cuts = [tree.cut(level).numpy() for level in range(tree.num_levels)]
+    anywhere = np.stack([rng.choice(cut, samples) for cut in cuts], axis=1)
     true = tree.leaf_paths[torch.from_numpy(rng.integers(0, tree.num_leaves, samples))].numpy()
     walked = tree.paths(torch.from_numpy(rng.integers(0, tree.num_nodes, samples))).numpy()
     kind = rng.integers(0, 4, (samples, 1))
@@ -80,9 +82,28 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
+def goes_on(tree: Taxonomy, path: Row) -> list[int]:
+    """The path, with the leaf it ends at repeated below it."""
+    path = list(path)
+    last = max((i for i, node in enumerate(path) if node >= 0), default=-1)
+    if last >= 0 and is_leaf(tree, path[last]):
+        path[last:] = [path[last]] * (len(path) - last)
+    return path
+
+
+def slow_cut(tree: Taxonomy, level: int) -> list[int]:
+    """The nodes of a level, and the leaves that ended above it."""
+    depths = {node: len(chain(tree, node)) - 1 for node in range(tree.num_nodes)}
+    return [v for v, depth in depths.items() if depth == level or (depth < level and is_leaf(tree, v))]
+
+
 def slow_metrics(tree: Taxonomy, predicted: Tensor, target: Tensor) -> dict[str, float]:
     """Every metric by loops over samples, node sets and names of nodes."""
-    pairs = [(p, t) for p, t in zip(predicted.tolist(), target.tolist(), strict=True) if max(t) >= 0]
+    pairs = [
+        (goes_on(tree, p), goes_on(tree, t))
+        for p, t in zip(predicted.tolist(), target.tolist(), strict=True)
+        if max(t) >= 0
+    ]
     values = {
         "fpa": share(sum(all(b in (-1, a) for a, b in zip(p, t, strict=True)) for p, t in pairs), len(pairs)),
         "tice": share(sum(not slow_is_path(tree, p) for p, _ in pairs), len(pairs)),
@@ -90,12 +111,13 @@ def slow_metrics(tree: Taxonomy, predicted: Tensor, target: Tensor) -> dict[str,
     accuracy, precision, sizes = [], [], []
     for level, name in enumerate(tree.levels):
         here = [(p[level], t[level]) for p, t in pairs if t[level] >= 0]
-        values[f"accuracy/{name}"] = share(sum(a == b for a, b in here), len(here))
+        reach = [(a, b) for a, b in here if len(chain(tree, b)) == level + 1]
+        values[f"accuracy/{name}"] = share(sum(a == b for a, b in reach), len(reach))
         if here:
-            accuracy.append(values[f"accuracy/{name}"])
+            accuracy.append(share(sum(a == b for a, b in here), len(here)))
             seen = {node for pair in here for node in pair} - {-1}
             precision.append(mean([mean([float(t == v) for p, t in here if p == v] or [0.0]) for v in seen]))
-            sizes.append(tree.level_sizes[level])
+            sizes.append(len(slow_cut(tree, level)))
     for name, scores in (("wap_accuracy", accuracy), ("wap_precision", precision)):
         weighted = [score * size for score, size in zip(scores, sizes, strict=True)]
         values[name] = sum(weighted) / sum(sizes) if sizes else math.nan
@@ -103,16 +125,15 @@ def slow_metrics(tree: Taxonomy, predicted: Tensor, target: Tensor) -> dict[str,
     recalls: dict[int, list[bool]] = {}
     distances, heights, overlaps = [], [], []
     for p, t in pairs:
-        true = max((v for v in t if v >= 0), key=t.index)
-        depth = t.index(true)
+        true = [v for v in t if v >= 0][-1]
         if is_leaf(tree, true):
-            recalls.setdefault(true, []).append(p[depth] == true)
-        said = p if is_leaf(tree, true) else p[: depth + 1]
-        named = [v for v in said if v >= 0]
+            recalls.setdefault(true, []).append(p[-1] == true)
+        named = [v for v in (p if is_leaf(tree, true) else p[: len(chain(tree, true))]) if v >= 0]
         ours, theirs = set(chain(tree, true)), set(chain(tree, named[-1]) if named else [])
         distances.append(len(ours ^ theirs))
         heights += [len(ours - theirs)] if ours != theirs else []
-        overlaps.append((len(ours & theirs), len(theirs), len(ours)))
+        everything = {ancestor for node in named for ancestor in chain(tree, node)}
+        overlaps.append((len(ours & everything), len(everything), len(ours)))
     common, said_nodes, true_nodes = (sum(column) for column in zip((0, 0, 0), *overlaps, strict=True))
     return values | {
         "leaf_accuracy": mean([float(hit) for hits in recalls.values() for hit in hits]),
@@ -127,16 +148,11 @@ def slow_metrics(tree: Taxonomy, predicted: Tensor, target: Tensor) -> dict[str,
 
 def slow_is_path(tree: Taxonomy, path: Row) -> bool:
     nodes = [node for node in path if node >= 0]
-    return not nodes or list(path) == chain(tree, nodes[-1]) + [-1] * (len(path) - len(nodes))
+    return not nodes or goes_on(tree, path) == goes_on(tree, padded(tree, chain(tree, nodes[-1])))
 
 
 def slow_per_level(tree: Taxonomy, scores: Row) -> list[int]:
-    path = [-1] * tree.num_levels
-    for level, nodes in enumerate(tree.level_slices):
-        path[level] = max(range(nodes.start, nodes.stop), key=lambda v: scores[v])
-        if is_leaf(tree, path[level]):
-            break
-    return path
+    return [max(slow_cut(tree, level), key=lambda v: scores[v]) for level in range(tree.num_levels)]
 
 
 def slow_rollup(tree: Taxonomy, scores: Row) -> list[int]:
@@ -164,41 +180,71 @@ def test_metrics_against_loops(case: tuple[Taxonomy, Tensor, Tensor]) -> None:
     assert values.keys() == expected.keys()
     for name, value in values.items():
         torch.testing.assert_close(value.item(), expected[name], rtol=1e-5, atol=0, equal_nan=True, msg=name)
+    # A leaf left out below itself and a leaf repeated there say the same.
+    metrics.reset()
+    metrics.update(tree.padded(predicted), tree.padded(target))
+    for name, value in metrics.compute().items():
+        torch.testing.assert_close(value, values[name], rtol=0, atol=0, equal_nan=True, msg=name)
 
 
 @quick
 @given(judged())
 def test_overlap_agrees_with_the_taxonomy(case: tuple[Taxonomy, Tensor, Tensor]) -> None:
     tree, predicted, target = case
-    leaf_labelled = target[tree.num_children[target.amax(dim=1)] == 0] if len(target) else target
-    said = predicted[: len(leaf_labelled)]
-    overlap = path_overlap(said, leaf_labelled, tree)
-    a, b = said.amax(dim=1), leaf_labelled.amax(dim=1)
-    known = b >= 0
+    leaf_labelled = tree.num_children[target.amax(dim=1)] == 0
+    said, leaf = functional.compared_nodes(predicted, target, tree)
+    overlap = functional.path_overlap(predicted, target, tree)
     edges = overlap.predicted + overlap.target - 2 * overlap.common
-    assert torch.equal(edges[known], tree.distance(a, b)[known])
+    known = leaf_labelled & (leaf >= 0)
+    last = torch.tensor([([-1] + [v for v in row if v >= 0])[-1] for row in predicted.tolist()], dtype=torch.int64)
+    assert torch.equal(edges[known], tree.distance(last, target.amax(dim=1))[known])
+    assert torch.equal(said[known], last[known])
+
+
+@quick
+@given(judged())
+def test_sets_of_a_path_overlap_as_its_deepest_node_does(case: tuple[Taxonomy, Tensor, Tensor]) -> None:
+    tree, predicted, target = case
+    consistent = is_tree_path(predicted, tree)
+    pair = predicted[consistent], target[consistent]
+    for of_sets, of_nodes in zip(
+        functional.set_overlap(*pair, tree), functional.path_overlap(*pair, tree), strict=True
+    ):
+        assert torch.equal(of_sets, of_nodes)
 
 
 @quick
 @given(judged())
 def test_level_scores_against_torchmetrics(case: tuple[Taxonomy, Tensor, Tensor]) -> None:
     tree, predicted, _ = case
-    # Where every level is labelled and answered, the level scores are those of a flat classifier a level.
+    # Where every level is labelled and answered, the level scores are those of a flat classifier a cut.
     target = predicted.roll(1, dims=0)
     full = (predicted >= 0).all(dim=1) & (target >= 0).all(dim=1)
     predicted, target = predicted[full], target[full]
     if not len(predicted):
         return
+    cuts = [tree.cut(level) for level in range(tree.num_levels)]
     for convention, flat in (("accuracy", multiclass_accuracy), ("precision", multiclass_precision)):
         average = "micro" if convention == "accuracy" else "macro"
         expected = torch.tensor(0.0)
-        for p, t, nodes in zip(predicted.T, target.T, tree.level_slices, strict=True):
-            size = nodes.stop - nodes.start
+        for p, t, cut in zip(predicted.T, target.T, cuts, strict=True):
+            p, t = torch.searchsorted(cut, p.contiguous()), torch.searchsorted(cut, t.contiguous())
             # torchmetrics refuses a single class, of which every answer is right.
-            score = flat(p - nodes.start, t - nodes.start, num_classes=size, average=average) if size > 1 else 1
-            expected += size / tree.num_nodes * score
+            score = flat(p, t, num_classes=len(cut), average=average) if len(cut) > 1 else 1
+            expected += len(cut) / sum(map(len, cuts)) * score
         value = WeightedAveragePrecision(tree, convention=convention)(predicted, target)  # type: ignore[arg-type]
         torch.testing.assert_close(value, expected)
+
+
+@quick
+@given(scored(), st.integers(0, 2**32 - 1))
+def test_leaf_accuracy_level_by_level_is_that_of_the_best_leaf(case: tuple[Taxonomy, Tensor], seed: int) -> None:
+    tree, logits = case
+    leaf = torch.from_numpy(np.random.default_rng(seed).integers(0, tree.num_leaves, len(logits)))
+    best = logits[:, tree.leaves].argmax(dim=1)
+    for decode in (per_level_argmax, leaf_rollup):
+        value = LeafAccuracy(tree)(decode(logits, tree), tree.leaf_paths[leaf])
+        torch.testing.assert_close(value, (best == leaf).float().mean(), equal_nan=True)
 
 
 @quick
@@ -216,14 +262,17 @@ def test_decoders_against_loops(case: tuple[Taxonomy, Tensor]) -> None:
 
 @quick
 @given(scored())
-def test_best_path_has_the_best_mean(case: tuple[Taxonomy, Tensor]) -> None:
+def test_best_path_has_the_best_sum_over_cuts(case: tuple[Taxonomy, Tensor]) -> None:
     tree, logits = case
-    log_p = level_log_softmax(logits, tree)
-    for row, path in zip(log_p.tolist(), best_path(logits, tree).tolist(), strict=True):
-        means = {leaf: mean([row[v] for v in chain(tree, leaf)]) for leaf in tree.leaves.tolist()}
-        chosen = max(path)
-        assert path == padded(tree, chain(tree, chosen))
-        assert means[chosen] >= max(means.values()) - 1e-12
+    cuts = [slow_cut(tree, level) for level in range(tree.num_levels)]
+    for row, path in zip(logits.tolist(), best_path(logits, tree).tolist(), strict=True):
+        masses = [math.log(sum(math.exp(row[v]) for v in cut)) for cut in cuts]
+        sums = {
+            leaf: sum(row[v] - mass for v, mass in zip(goes_on(tree, tree.leaf_paths[i].tolist()), masses, strict=True))
+            for i, leaf in enumerate(tree.leaves.tolist())
+        }
+        assert path == padded(tree, chain(tree, max(path)))
+        assert sums[max(path)] >= max(sums.values()) - 1e-12
 
 
 @quick
@@ -243,6 +292,11 @@ def test_on_full_labels_the_whole_path_is_at_most_as_good_as_any_part(case: tupl
     tree, logits = case
     rng = np.random.default_rng(seed)
     target = tree.leaf_paths[torch.from_numpy(rng.integers(0, tree.num_leaves, len(logits)))]
+    for decode in DECODERS.values():
+        predicted = decode(logits, tree)
+        fpa = FullPathAccuracy(tree)(predicted, target)
+        assert not fpa > LeafAccuracy(tree)(predicted, target)
+        assert not fpa > WeightedAveragePrecision(tree)(predicted, target) + 1e-6
     target = target[(target >= 0).all(dim=1)]  # on ragged trees only branches that reach every level
     for decode in DECODERS.values():
         predicted = decode(logits[: len(target)], tree)
@@ -258,7 +312,7 @@ def test_after_a_rollup_the_leaf_decides_the_path(case: tuple[Taxonomy, Tensor],
     rng = np.random.default_rng(seed)
     target = tree.leaf_paths[torch.from_numpy(rng.integers(0, tree.num_leaves, len(logits)))]
     predicted = leaf_rollup(logits, tree)
-    assert torch.equal(full_path_right(predicted, target), predicted.amax(dim=1) == target.amax(dim=1))
+    assert torch.equal(functional.full_path_right(predicted, target, tree), predicted.amax(dim=1) == target.amax(dim=1))
 
 
 @quick

@@ -1,4 +1,4 @@
-"""What can be said of a butterfly: whole captions, and captions of some attributes only."""
+"""What can be said of a butterfly: whole captions, captions of some attributes only, and those with the ancestors."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ _GROUP_OPENINGS = (
     "a photo of a {0}.",
     "{0}s",
     "a {0}.",
+)
+# A name with its ancestors: what `{path}` and `{parent}` of a prompt become, and how names that are alike are told
+# apart; the plurals are sections and series of deep guides.
+_LINEAGES = (
+    "{outline}s, {genus}s, {name}",
+    "a photo of a {name}, a kind of {genus}s.",
+    "a photo of a {name}, a kind of {genus}s, a kind of {outline}s.",
+    "a photo of one of the {name}s, a kind of butterfly.",
+    "a photo of a {name}s.",
 )
 
 FAMILY = ("outline",)
@@ -78,3 +87,21 @@ def partial_caption(species: Species, attributes: tuple[str, ...], rng: np.rando
             f"butterfly with {species.accent_phrase}" if in_words and species.accent_phrase else by_word
         )
     raise ValueError(f"no wording for {attributes}; known: {(FAMILY, GENUS, *PARTIAL)}")
+
+
+def lineage_caption(species: Species, attributes: tuple[str, ...], rng: np.random.Generator) -> str:
+    """A caption that tells some attributes by a name and its ancestors, or by the plural of the name.
+
+    Args:
+        species: What is seen.
+        attributes: One of ``PARTIAL`` with outline and pattern.
+        rng: Chooses the wording.
+    """
+    return str(rng.choice(_LINEAGES)).format(
+        outline=species.outline, genus=species.named_by(), name=species.named_by(*attributes)
+    )
+
+
+def told_by_all(species: Species) -> tuple[str, ...]:
+    """The attributes that ``caption`` tells: of a plain species not the accent, as no word says that it has none."""
+    return ATTRIBUTES[:-1] if species.accent == "plain" else ATTRIBUTES

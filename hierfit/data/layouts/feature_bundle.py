@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureBundle:
-    """The root is the file. Its own tree is used when the card has none; else its nodes are found by path."""
+    """The root is the file. Its own tree is used when the card has none; else its nodes are found by path.
+
+    Attributes:
+        splits: What its splits are, where they are not what they are called: ``{val: test}``.
+    """
+
+    splits: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, root: Path | None, card: DataCard, problems: list[str]) -> Table:
         """Read the file; raises `UserError` when it is not sound."""
@@ -30,7 +37,8 @@ class FeatureBundle:
         bundle = read_bundle(path)
         taxonomy = card.taxonomy or bundle.taxonomy
         node = _placed(bundle, taxonomy, problems)
-        splits = {name: _split(name, part, bundle, node) for name, part in bundle.splits.items()}
+        called = {name: self.splits.get(name, name) for name in bundle.splits}
+        splits = {called[name]: _split(name, part, bundle, node) for name, part in bundle.splits.items()}
         encoded = Encoded(
             _text(bundle, taxonomy, node, problems),
             bundle.logit_scale,

@@ -37,7 +37,8 @@ class HfDataset:
         image: Column of the picture.
         label: Column of the label, or the columns of its path, coarse to fine. Class numbers are read as their names.
         splits: What the data set calls each split.
-        draw: Shares of validation and test, for a data set of one split, which is the one for ``train``.
+        draw: Shares of validation and test, for a data set of one split, which is the one for ``train``. A share 0 of
+            test means that there is one, and validation is drawn from `train`.
         separator: Between the names of a path that stands in one column.
     """
 
@@ -51,7 +52,8 @@ class HfDataset:
         """Read the labels; raises `UserError` when the folder holds no data set or lacks a column."""
         root = folder_of(root, card)
         parts = open_hub(root)
-        wanted = {kind: own for kind, own in self.splits.items() if not self.draw or kind == "train"}
+        drawn = self.draw is not None and self.draw.test > 0
+        wanted = {kind: own for kind, own in self.splits.items() if not drawn or kind == "train"}
         if lacking := [
             f"{kind}: no split {own!r}{nearest(own, parts)}" for kind, own in wanted.items() if own not in parts
         ]:
@@ -70,7 +72,7 @@ class HfDataset:
             keys = tuple(f"{own}/{row}" for row in range(len(labels)))
             splits[kind] = Split(keys, nodes_of(card.tree, kind, labels, problems))
         if self.draw:
-            splits = self.draw.splits(splits["train"].keys, splits["train"].nodes)
+            splits = self.draw.of(splits, "train")
         return Table(card.tree, splits, Rows(root, {own: parts[own] for own in wanted.values()}, self.image))
 
     def _one(self, path: tuple[str, ...]) -> str | tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from hierfit.data.drawn import Draw
 from hierfit.data.images import EXTENSIONS, Files, is_folder, leaves_root
 from hierfit.data.layouts import folder_of
+from hierfit.data.names import clean_name, respelled
 from hierfit.data.table import SPLITS, Split, Table, nodes_of, several
 from hierfit.errors import UserError
 
@@ -27,23 +28,30 @@ class ImageFolder:
             folder has the name of a node, whatever lies above it (``train/Apple/x.jpg``).
         folders: Folder of each split below the root, where it differs from the split's name. With `draw`, ``all`` is
             the folder of all pictures.
-        draw: Shares of validation and test, for data that have no folders of splits.
+        draw: Shares of validation and test, for data that have no folders of splits. A share 0 of test means that
+            `train` and `test` have folders, and validation is drawn from `train`.
+        names: What the tree calls a class whose folder is called otherwise; an empty text for "not known".
     """
 
     labels: Literal["path", "name"] = "path"
     folders: Mapping[str, str] = field(default_factory=dict)
     draw: Draw | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, root: Path | None, card: DataCard, problems: list[str]) -> Table:
         """Read the folders; raises `UserError` when no split is there."""
         root, taxonomy = folder_of(root, card), card.tree
-        known = ("all",) if self.draw else SPLITS
+        drawn = self.draw is not None and self.draw.test > 0
+        known = ("all",) if drawn else SPLITS
+        known_names = {clean_name(name): name for name in taxonomy.names}
         problems += [
             f"{card.path.name}: layout.folders: {name}: unknown split" for name in self.folders if name not in known
         ]
         splits = {}
         for name in known:
-            below = self.folders.get(name, "." if self.draw else name)
+            if name not in self.folders and name in self.folders.values():
+                continue  # the folder of another split
+            below = self.folders.get(name, "." if drawn else name)
             folder = root / below
             if leaves_root(below):
                 problems.append(f"{name}: folder leaves the root: {folder}")
@@ -55,10 +63,11 @@ class ImageFolder:
             keys, labels, unlabelled = [], [], []
             for path in pictures_below(folder):
                 key = path.relative_to(root).as_posix()
-                label = path.parent.relative_to(folder).parts
+                if key in card.leave_out:
+                    continue
+                label = respelled(path.parent.relative_to(folder).parts, self.names, known_names)
                 if not label:
-                    if key not in card.leave_out:
-                        unlabelled.append(key)
+                    unlabelled.append(key)
                     continue
                 keys.append(key)
                 labels.append(label if self.labels == "path" else label[-1])
@@ -70,7 +79,7 @@ class ImageFolder:
                 hint="Set data.root to the folder that holds them, or name them in the card: layout.folders.",
             )
         if self.draw:
-            splits = self.draw.splits(splits["all"].keys, splits["all"].nodes)
+            splits = self.draw.of(splits, "all" if drawn else "train")
         return Table(taxonomy, splits, Files(root))
 
 

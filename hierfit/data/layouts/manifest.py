@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hierfit.data.drawn import Draw
 from hierfit.data.images import Files, is_file, leaves_root
 from hierfit.data.layouts import folder_of
+from hierfit.data.names import clean_name, respelled
 from hierfit.data.schema import nearest
 from hierfit.data.table import SPLITS, Split, Table, nodes_of, repeated, several
 from hierfit.errors import UserError
@@ -39,9 +40,13 @@ class Manifest:
         label: Column of the label, or the columns of its path, coarse to fine; cells at the end may be empty.
         split: Column of the split.
         splits: What the cells of that column mean, where they are not train, val and test: ``{validation: val}``.
-        draw: Shares of validation and test, for a table without such a column.
+        draw: Shares of validation and test, for a table without such a column. A share 0 of test means that the table
+            has one, and validation is drawn from what is there to train on.
         delimiter: Between cells.
         separator: Between the names of a path that stands in one cell.
+        names: What the tree calls a class that the cells call otherwise; an empty text for "not known".
+        samples: Instead of `file`, a CSV beside the card: ``hierfit data new`` writes one where the data's own table is
+            not plain.
         class_names: A CSV beside the card. Labels are then numbers, and label i is line i of it after the
             header, read coarse to fine.
     """
@@ -57,6 +62,8 @@ class Manifest:
     draw: Draw | None = None
     delimiter: str = ","
     separator: str = "/"
+    names: Mapping[str, str] = field(default_factory=dict)
+    samples: str | None = None
     class_names: str | None = None
 
     def read(self, root: Path | None, card: DataCard, problems: list[str]) -> Table:
@@ -65,12 +72,16 @@ class Manifest:
         classes = None if self.class_names is None else _class_names(card.path.parent / self.class_names)
         keys: dict[str, list[str]] = {}
         labels: dict[str, list[Label]] = {}
+        known = {clean_name(name): name for name in taxonomy.names}
         for split, row, where in self._rows(root, card, problems):
-            label, fault = self._label(row, classes)
+            key = posixpath.normpath(row[self.path])
+            if key in card.leave_out:
+                continue
+            label, fault = self._label(row, classes, known)
             if fault:
                 problems.append(f"{where}: {fault}")
                 continue
-            keys.setdefault(split, []).append(posixpath.normpath(row[self.path]))
+            keys.setdefault(split, []).append(key)
             labels.setdefault(split, []).append(label)
         base = root if self.images is None else root / self.images
         if self.images is not None and leaves_root(self.images):
@@ -84,33 +95,33 @@ class Manifest:
             split: Split(tuple(found), nodes_of(taxonomy, split, labels[split], problems))
             for split, found in keys.items()
         }
-        if self.draw and splits:
+        if self.draw and "train" in splits:
             problems += several("listed more than once:", repeated(splits["train"].keys))
-            splits = self.draw.splits(splits["train"].keys, splits["train"].nodes)
+            splits = self.draw.of(splits, "train")
         return Table(taxonomy, splits, Files(base))
 
     def _rows(self, root: Path, card: DataCard, problems: list[str]) -> Iterator[tuple[str, dict[str, str], str]]:
         """Split, cells by column, and place of every row."""
-        tables = self.files or {"train" if self.draw else "": self.file}
+        drawn = self.draw is not None and self.draw.test > 0
+        tables = self.files or {"train" if drawn else "": self.samples or self.file}
+        home = root if self.samples is None else card.path.parent
         if outside := [f"{name} leaves the root" for name in tables.values() if leaves_root(name)]:
             raise UserError(f"{card.path}: layout: a table must lie below the root", outside)
         if unknown := [f"{name}: unknown split{nearest(name, SPLITS)}" for name in self.files if name not in SPLITS]:
             raise UserError(f"{card.path}: layout.files names splits there are not", unknown)
-        if absent := [f"no file {name}" for name in tables.values() if not is_file(root / name)]:
-            raise UserError(
-                f"data.root {root} has not the tables of the card", absent, f"To get the data: {card.obtain}"
-            )
-        wanted = (self.path, *self.label, *(() if self.files or self.draw else (self.split,)))
+        if absent := [f"no file {name}" for name in tables.values() if not is_file(home / name)]:
+            raise UserError(f"{home} has not the tables of the card", absent, f"To get the data: {card.obtain}")
+        wanted = (self.path, *self.label, *(() if self.files or drawn else (self.split,)))
         for fixed, name in tables.items():
-            lines = read_rows(root / name, self.delimiter)
+            lines = read_rows(home / name, self.delimiter)
             _, header = (0, list(self.columns)) if self.columns else next(lines, (0, []))
             if twice := repeated([column for column in header if column in wanted]):
-                raise UserError(f"{root / name}: two columns have the name {' and '.join(map(repr, twice))}")
+                raise UserError(f"{home / name}: two columns have the name {' and '.join(map(repr, twice))}")
             if lacking := [
                 f"no column {column!r}{nearest(column, header)}" for column in wanted if column not in header
             ]:
                 raise UserError(
-                    f"{root / name} has not the columns the card names",
+                    f"{home / name} has not the columns the card names",
                     lacking,
                     "Mend layout.path, label or split in the card; layout.columns if the file has no header.",
                 )
@@ -130,9 +141,13 @@ class Manifest:
                         row[self.path] = posixpath.join(posixpath.dirname(name), row[self.path])
                     yield split, row, where
 
-    def _label(self, row: Mapping[str, str], classes: Sequence[tuple[str, ...]] | None) -> tuple[Label, str]:
+    def _label(
+        self, row: Mapping[str, str], classes: Sequence[tuple[str, ...]] | None, known: Mapping[str, str]
+    ) -> tuple[Label, str]:
         """The label of a row, and what is wrong with it."""
         cells = [row[column] for column in self.label]
+        if classes is None:
+            cells = list(respelled(cells, self.names, known))
         while cells and not cells[-1]:
             cells.pop()
         if not cells:
@@ -144,7 +159,9 @@ class Manifest:
         if len(self.label) > 1:
             return tuple(cells), ""
         # The tree itself reads "/", since names may hold one.
-        return cells[0] if self.separator == "/" else tuple(cells[0].split(self.separator)), ""
+        if self.separator == "/":
+            return cells[0], ""
+        return respelled(cells[0].split(self.separator), self.names, known), ""
 
 
 def read_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:

@@ -17,11 +17,11 @@ from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
 from hierfit.errors import UserError
 from hierfit.inference.head import Growth, Head
-from hierfit.losses.objective import Objective
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import scaled_cosine
 from hierfit.methods.hier_lora.adapter import LoraChoice, Towers, adapt, adapted_towers, first_block, save_adapter
 from hierfit.methods.hier_lora.transfer import TextClassifier
+from hierfit.methods.objective import objective_for
 
 DEFAULT_OBJECTIVE = {"hisce": 1.0, "tp_kl": 1.0}
 _FINAL_LR = 1e-6
@@ -31,7 +31,7 @@ class HierLoRA(Method):
     """Hierarchy-aware LoRA (Li et al., arXiv 2512.21529, 2025); a reconstruction, its method section was not read.
 
     LoRA in the towers, every node scored by its text, sibling-smoothed cross-entropy (HiSCE) plus Tree-Path KL.
-    With ``objective: {leaf_ce: 1}`` it is CLIP-LoRA (Zanella and Ben Ayed, 2024).
+    ``experiments/clip_lora.yaml`` sets it up by the public recipe of CLIP-LoRA (Zanella and Ben Ayed, 2024).
 
     Args:
         objective: Losses and their weights or options (see ``hierfit.losses.objective``); the paper's,
@@ -111,12 +111,18 @@ class HierLoRA(Method):
             raise UserError("HierLoRA cannot be set up", problems)
         self._kept: tuple[object, Tensor] | None = None
 
+    @property
+    def shares_along_tree(self) -> bool:
+        """HiSCE's siblings, in its own objective or the one given."""
+        hparams: Any = self.hparams
+        return "hisce" in (hparams.objective or DEFAULT_OBJECTIVE)
+
     def build(self, task: Task) -> None:
         """Puts LoRA into the task's towers and tokenises the prompts of all nodes."""
         hparams: Any = self.hparams
         if task.backbone is None or task.prompts is None:
             raise UserError("HierLoRA trains the towers, and this task has none", hint="Choose a card with pictures.")
-        self.objective = Objective(hparams.objective or DEFAULT_OBJECTIVE, task.taxonomy, task.seen)
+        self.objective = objective_for(task, hparams.objective or DEFAULT_OBJECTIVE)
         self.backbone = task.backbone
         # Lightning makes new tensors on the accelerator here, while the towers are still on the CPU.
         with self.backbone.device:

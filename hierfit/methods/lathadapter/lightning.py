@@ -22,13 +22,13 @@ from hierfit.geometry.optim import RiemannianAdamW
 from hierfit.inference.head import Growth, Head
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.losses.levels import deepest_label
-from hierfit.losses.objective import Objective
 from hierfit.losses.whole_batch import gather_batch, of_all_processes
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import CosineClassifier
 from hierfit.methods.lathadapter.attributes import SoftPrompts
 from hierfit.methods.lathadapter.model import AdaptedClassifier, LatentHierarchy
 from hierfit.methods.lathadapter.residuals import Residual, Residuals
+from hierfit.methods.objective import objective_for
 from hierfit.methods.values import check_values
 
 _LEAST = {
@@ -50,8 +50,9 @@ class LatHAdapter(Method):
     is ours is listed in this folder's README.
 
     Args:
-        objective: Losses and their weights or options (see ``hierfit.losses.objective``); cross-entropy at every
-            level, ``{level_ce: 1}``, if None. The paper's is ``{leaf_ce: 1}``, which leaves inner nodes untrained.
+        objective: Losses and their weights or options (see ``hierfit.losses.objective``). None takes cross-entropy at
+            every level, ``{level_ce: 1}``; of the leaves alone, ``{leaf_ce: 1}``, where residuals are shared along the
+            tree. The paper's is ``{leaf_ce: 1}``, under which no inner node's own score is trained.
         logit_scale: Multiplier of the cosines; null takes what the backbone was trained with.
         image_ratio: Weight of the image adapter, zero at the start.
         text_ratio: Weight of the text adapter, zero at the start.
@@ -73,6 +74,9 @@ class LatHAdapter(Method):
         dimension: Dimension of the space of the latent hierarchy.
         curvature: Magnitude c of its negative curvature.
         clip_radius: Longest projected feature that enters it.
+        riemannian_features: Multiply the regulariser's gradient into features by the inverse of the ball's metric,
+            ((1 − c‖x‖²)/2)², as HIER does; false regularises images 4 times (at the origin) to 10.6 times (at the clip
+            radius) as hard at one λ. The same factor for ``lorentz``, 1/4 for ``euclidean``.
         temperature: τ of the Gumbel-softmax that picks ancestors.
         margin: δ of the hinge, in units of distance.
         neighbours: K of the mutual nearest neighbours.
@@ -109,6 +113,7 @@ class LatHAdapter(Method):
         dimension: int = 128,
         curvature: float = 0.1,
         clip_radius: float = 2.3,
+        riemannian_features: bool = True,
         temperature: float = 0.1,
         margin: float = 0.1,
         neighbours: int = 20,
@@ -123,6 +128,16 @@ class LatHAdapter(Method):
         self.save_hyperparameters()
         scales = () if logit_scale is None else ("logit_scale",)
         check_values("LatHAdapter", self.hparams, (*scales, *_POSITIVE), _LEAST)
+
+    @property
+    def shares_along_tree(self) -> bool:
+        """Residuals under ``tree``, or HiSCE's siblings."""
+        return self._tree_shared or super().shares_along_tree
+
+    @property
+    def _tree_shared(self) -> bool:
+        hparams: Any = self.hparams
+        return hparams.residual == "tree" and hparams.residual_ratio > 0
 
     def build(self, task: Task) -> None:
         """Creates adapters, residuals and, unless its weight is 0, the latent hierarchy.
@@ -141,7 +156,8 @@ class LatHAdapter(Method):
             scale = hparams.logit_scale or task.logit_scale
             residuals = None
             if hparams.residual_ratio:
-                residuals = Residuals(hparams.residual, task.text, _trained_nodes(task), task.taxonomy, scale)
+                trained = _trained_nodes(task)
+                residuals = Residuals(hparams.residual, task.text, trained, task.taxonomy, scale, task.shuffle)
             self.classifier = AdaptedClassifier(
                 task.text,
                 residuals,
@@ -152,7 +168,7 @@ class LatHAdapter(Method):
                 residual_ratio=hparams.residual_ratio,
             )
             self.latent = self._latent_hierarchy(task) if hparams.hierarchy_weight else None
-        self.objective = Objective(hparams.objective or {"level_ce": 1.0}, task.taxonomy, task.seen)
+        self.objective = objective_for(task, hparams.objective or {"leaf_ce" if self._tree_shared else "level_ce": 1.0})
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[B, N]`` of L2-normalised features ``[B, d]``: scaled cosines to adapted node features."""
@@ -293,6 +309,7 @@ class LatHAdapter(Method):
             width=hparams.dimension,
             attributes=attributes,
             known=(trained & (task.taxonomy.leaf_index < 0)).nonzero()[:, 0] if hparams.known_tree else None,
+            riemannian=hparams.riemannian_features,
         )
 
 

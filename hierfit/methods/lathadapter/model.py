@@ -81,6 +81,8 @@ class LatentHierarchy(nn.Module):
         width: Dimension m of the space.
         attributes: M learnable points, or soft prompts, or ``None``.
         known: Ids of taxonomy nodes that join the candidates as fixed ancestors, or ``None``.
+        riemannian: Whether the gradient into features is HIER's, see `Space.embed`. Attributes that are points have the
+            metric in their optimiser.
     """
 
     image_centre: Tensor
@@ -95,9 +97,11 @@ class LatentHierarchy(nn.Module):
         width: int = 128,
         attributes: SoftPrompts | int | None = 64,
         known: Tensor | None = None,
+        riemannian: bool = True,
     ) -> None:
         super().__init__()
         self.loss = loss
+        self.riemannian = riemannian
         self.register_buffer("image_centre", images.mean(0))
         self.register_buffer("text_centre", text.mean(0))
         self.register_buffer("known", known, persistent=False)
@@ -128,7 +132,7 @@ class LatentHierarchy(nn.Module):
         own = named if self.known is None else torch.cat([named, self.known])
         # All in one pass: at this size each step of it costs more than its arithmetic.
         features = torch.cat([images - self.image_centre, nodes.index_select(0, own) - self.text_centre])
-        points = self.loss.space.embed(self.project(features))
+        points = self.loss.space.embed(self.project(features), self.riemannian)
         of_images, of_named, known = points.split([len(images), len(named), len(own) - len(named)])
         return self.loss(
             of_images, labels, of_named, named, self.attribute_points(), None if self.known is None else known
@@ -168,4 +172,4 @@ class LatentHierarchy(nn.Module):
         return [p for p in self.attributes.parameters() if p.requires_grad] if self.attributes else []
 
     def _points(self, features: Tensor, centre: Tensor) -> Tensor:
-        return self.loss.space.embed(self.project(features - centre))
+        return self.loss.space.embed(self.project(features - centre), self.riemannian)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hierfit.data.transfer import counterparts
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.shuffle import shuffled_places
 
 Residual = Literal["class", "tree", "text"]
 
@@ -19,7 +20,8 @@ class Residuals(nn.Module):
     ``class``: a node takes its own (TaskRes, Yu et al., CVPR 2023); one without images takes none.
     ``tree``: TreeRes, ours: node k takes Σ g_a·r_a over itself and its ancestors, with g_a = (leaves below a)^−½. A
     class never seen inherits what its seen ancestors have learnt; a wide ancestor is held back, for its vector gets
-    the gradients of all its leaves.
+    the gradients of all its leaves. With a ``shuffle`` its ancestors are strangers: those of the place where the
+    shuffle puts it.
     ``text``: the control without a tree: node k takes the vectors of its level's trained nodes in the parts
     softmax(s·⟨t_k, t_a⟩), its own among them.
 
@@ -29,14 +31,32 @@ class Residuals(nn.Module):
         trained: Nodes with images at or below them ``[N]`` bool.
         taxonomy: The tree.
         scale: s, of ``text``.
+        shuffle: Of ``tree``: seed of `shuffled_places`; None shares along the tree as it is.
     """
 
     trained: Tensor
     gain: Tensor
     kernel: Tensor | None
+    place: Tensor | None
+    occupant: Tensor | None
 
-    def __init__(self, kind: Residual, text: Tensor, trained: Tensor, taxonomy: Taxonomy, scale: float) -> None:
+    def __init__(
+        self,
+        kind: Residual,
+        text: Tensor,
+        trained: Tensor,
+        taxonomy: Taxonomy,
+        scale: float,
+        shuffle: int | None = None,
+    ) -> None:
         super().__init__()
+        place = shuffled_places(taxonomy, shuffle) if kind == "tree" and shuffle is not None else None
+        occupant = None if place is None else place.argsort()
+        if place is not None and occupant is not None:
+            # A vector is trained where images lie below it on the way its vector is shared.
+            trained = _with_ancestors(trained[occupant], taxonomy)[place]
+        self.register_buffer("place", place, persistent=False)
+        self.register_buffer("occupant", occupant, persistent=False)
         self.kind = kind
         self.taxonomy = taxonomy
         self.vectors = nn.Parameter(torch.zeros_like(text))
@@ -55,12 +75,14 @@ class Residuals(nn.Module):
         if self.kernel is not None:
             return self.kernel @ own
         self.taxonomy = self.taxonomy.to(own.device)
-        levels = list((self.gain * own).split(self.taxonomy.level_sizes))
+        placed = own if self.occupant is None else own.index_select(0, self.occupant)
+        levels = list((self.gain * placed).split(self.taxonomy.level_sizes))
         for depth, nodes in enumerate(self.taxonomy.level_slices[1:], 1):
             above = self.taxonomy.level_slices[depth - 1]
             parent = self.taxonomy.parent[nodes] - above.start
             levels[depth] = levels[depth] + levels[depth - 1].index_select(0, parent)
-        return torch.cat(levels)
+        sums = torch.cat(levels)
+        return sums if self.place is None else sums.index_select(0, self.place)
 
     def carried(self, taxonomy: Taxonomy) -> Tensor:
         """What is added to the features of another tree's nodes ``[N', d]``.
@@ -75,6 +97,14 @@ class Residuals(nn.Module):
         origin = origin.to(self.vectors.device)
         added: Tensor = self()
         return added[origin].masked_fill(origin[:, None] < 0, 0.0)
+
+
+def _with_ancestors(nodes: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """These nodes ``[N]`` bool and all above them."""
+    paths = taxonomy.paths(nodes.nonzero()[:, 0])
+    found = torch.zeros_like(nodes)
+    found[paths[paths >= 0]] = True
+    return found
 
 
 def _kernel(text: Tensor, trained: Tensor, taxonomy: Taxonomy, scale: float) -> Tensor:

@@ -23,7 +23,8 @@ def section(evidence: Evidence) -> Section | Omitted:
     if evidence.focus.card.row not in beliefs:
         return Omitted(TITLE, "its card holds no operating curve; `hierfit rescore --write` makes one.")
     focus = beliefs[evidence.focus.card.row]
-    blocks: list[Block] = [_picture(beliefs), _table(beliefs)]
+    areas = {card.row: card.metrics["belief"]["haurc"] for card in cards if card.row in beliefs}
+    blocks: list[Block] = [_picture(beliefs, areas), _table(beliefs)]
     whole = focus["curve"]["error"][0]
     return Section("depth", TITLE, _lead(focus, whole), tuple(blocks))
 
@@ -40,7 +41,7 @@ def _lead(belief: Mapping[str, Any], whole: float) -> str:
     )
 
 
-def _picture(beliefs: Mapping[str, Mapping[str, Any]]) -> Picture:
+def _picture(beliefs: Mapping[str, Mapping[str, Any]], under: Mapping[str, float | None]) -> Picture:
     curves = {
         row: [(100 * x, 100 * y) for x, y in zip(b["curve"]["information"], b["curve"]["error"], strict=True)]
         for row, b in beliefs.items()
@@ -51,7 +52,7 @@ def _picture(beliefs: Mapping[str, Mapping[str, Any]]) -> Picture:
         for alpha, found in focus["max_error"].items()
         if found["threshold"] is not None
     }
-    areas = "; ".join(f"{row} {100 * b['haurc']:.2f}" for row, b in beliefs.items())
+    areas = "; ".join(f"{row} {percent(area)}" for row, area in under.items())
     return Picture(
         "operating_curve",
         "Wrong answers, silence counting as right, against the information that answers keep (1 for a leaf, 0 for "

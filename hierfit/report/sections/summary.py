@@ -8,6 +8,7 @@ from hierfit.report.blocks import Block, Findings, Section, Table, Tile, Tiles, 
 from hierfit.report.compare import leaf_labelled, leaf_right
 from hierfit.report.evidence import Evidence
 from hierfit.report.group import Group, Row
+from hierfit.report.marks import verdicts
 from hierfit.report.sheet import (
     DASH,
     READING,
@@ -16,9 +17,8 @@ from hierfit.report.sheet import (
     difference_cell,
     figure_cell,
     sheets,
-    verdict_of,
 )
-from hierfit.report.statistics import Estimate, Interval, Verdict, mcnemar, paired_bootstrap, verdict
+from hierfit.report.statistics import Estimate, Interval, Verdict, mcnemar, paired_bootstrap
 
 _HEADLINES = 4
 
@@ -54,8 +54,10 @@ def _what(evidence: Evidence) -> str:
 
 def _tiles(row: Row, group: Group) -> list[Tile]:
     differences = row.differences or (None,) * len(row.values)
+    said = group.verdicts[row.name] or (None,) * len(row.values)
     tiles = []
-    for column, value, difference in list(zip(group.columns, row.values, differences, strict=True))[:_HEADLINES]:
+    shown = list(zip(group.columns, row.values, differences, said, strict=True))[:_HEADLINES]
+    for column, value, difference, verdict in shown:
         if value is None:
             continue
         number, _, width = figure_cell(value, column, len(row.seeds)).partition(" ±")
@@ -63,14 +65,14 @@ def _tiles(row: Row, group: Group) -> list[Tile]:
         interval = f"± {width} over {value.n} seeds" if value.n > 1 else "one seed: no interval"
         against = ""
         if difference is not None and group.control:
-            cell = difference_cell(difference, column, difference.n)
+            cell = difference_cell(difference, column, difference.n, verdict)
             against = f"{cell.removesuffix(f' ±{DASH}')} against {group.control}"
         tiles.append(Tile(column.header, number + unit, interval, against))
     return tiles
 
 
 def _lead(row: Row, group: Group) -> str:
-    said = {verdict_of(d, c) for d, c in zip(row.differences, group.columns, strict=False)}
+    said = set(group.verdicts[row.name])
     if not row.differences:
         return f"What {row.name} reaches; no control stands beside it."
     if len(row.seeds) == 1:
@@ -90,10 +92,10 @@ def _findings(row: Row, group: Group, evidence: Evidence) -> list[str]:
         return []
     if len(row.seeds) == 1:
         return _on_samples(evidence)
-    compared = list(zip(group.columns, row.differences, strict=True))[:_HEADLINES]
+    compared = list(zip(group.columns, row.differences, group.verdicts[row.name], strict=True))[:_HEADLINES]
     return [
-        _finding(column.header, difference, verdict_of(difference, column), group.control, f"{difference.n} seeds")
-        for column, difference in compared
+        _finding(column.header, difference, said, group.control, f"{difference.n} seeds")
+        for column, difference, said in compared
         if difference is not None and column.unit == "%"
     ]
 
@@ -108,7 +110,7 @@ def _on_samples(evidence: Evidence) -> list[str]:
     if theirs is None or ours.taxonomy != theirs.taxonomy or not ours.target.equal(theirs.target):
         return []
     tree, target = ours.taxonomy, ours.target
-    found = []
+    found: list[tuple[str, Interval, float, str]] = []
     of_leaf, of_path = leaf_labelled(target, tree), labelled(target)
     right = {
         "leaf acc": (of_leaf, [leaf_right(reading.best_leaf, target, tree) for reading in (ours, theirs)]),
@@ -121,8 +123,10 @@ def _on_samples(evidence: Evidence) -> list[str]:
         difference = paired_bootstrap(a, b)
         p = mcnemar(a, b).p
         over = f"{difference.n} test images (McNemar p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'})"
-        found.append(_finding(name, difference, verdict(difference), evidence.control, over))
-    return found
+        found.append((name, difference, p, over))
+    said = verdicts([(difference.mean, p, True) for _, difference, p, _ in found])
+    pairs = zip(found, said, strict=True)
+    return [_finding(name, d, verdict, evidence.control, over) for (name, d, _, over), verdict in pairs]
 
 
 def _finding(name: str, difference: Estimate | Interval, said: Verdict | None, control: str | None, over: str) -> str:

@@ -18,7 +18,7 @@ def read_workbook(path: Path, source: str, select: str | None) -> Table:
     try:
         from openpyxl import load_workbook
     except ImportError:
-        hint = "Save the sheet as CSV (UTF-8), or `pip install 'hierfit[excel]'` to read it as it is."
+        hint = "Save the sheet as CSV (UTF-8), or `pip install 'hierfit[xlsx]'` to read it as it is."
         raise UserError(f"{source}: this is an Excel workbook, and openpyxl is not installed", hint=hint) from None
     try:
         book = load_workbook(path, data_only=True)

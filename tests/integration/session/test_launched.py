@@ -61,7 +61,10 @@ def assert_as_alone(experiment: Path, folder: Path, **options: object) -> None:
     main(fit(experiment, folder.with_name("alone"), **options)[1:])
     cards = [ResultCard.read(path) for path in (folder, folder.with_name("alone"))]
     for decoder, figures in cards[0].metrics.items():
-        assert cards[1].metrics[decoder] == pytest.approx(figures, abs=1e-6)
+        # Images that are nearly equally sure may change places in the curve, and cross a bin's edge.
+        close = {name: value for name, value in figures.items() if name not in ("haurc", "ece")}
+        assert {name: cards[1].metrics[decoder][name] for name in close} == pytest.approx(close, abs=1e-6)
+        assert cards[1].metrics[decoder] == pytest.approx(figures, abs=2e-3)
     assert cards[0].val == pytest.approx(cards[1].val, abs=1e-6)
     assert cards[0].cost["steps"] == cards[1].cost["steps"]
 

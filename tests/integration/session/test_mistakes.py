@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hierfit.cli import main
+from hierfit.report.card import ResultCard
 
 from .conftest import Fit, write_card
 
@@ -117,3 +118,25 @@ def test_controls_of_another_method_are_in_the_way_of_fit_alone(fit: Fit, capsys
     with pytest.raises(SystemExit):
         fit("--model=ZeroShot")
     assert "--controls=null leaves them out" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_not_written_over_silently(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mine"
+    given = ["fit", "--config", str(experiment), "--controls=null", f"--folder={folder}", "--trainer.max_steps=3"]
+    main(given)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert "holds this very run, and it is finished" in refused(capsys, *given)
+    said = refused(capsys, *given, "--model.lr=0.01", "--data.shots=2")
+    assert f"{folder} holds a finished run of other settings." in said
+    assert "model.init_args.lr is 0.0003 there and 0.01 here" in said
+    assert "data.shots is 4 there and 2 here" in said
+    assert "Give another --folder, or --resume=false to put the new run in its place." in said
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+    main([*given, "--model.lr=0.01", "--resume=false"])
+    assert ResultCard.read(folder).method_settings["init_args"]["lr"] == 0.01
+    # What is not known to have been set is said to be the rest.
+    (folder / "run.json").write_text((folder / "run.json").read_text().replace('"digest": "', '"digest": "0'))
+    assert "all keys agree; the data card or hierfit's version does not" in refused(capsys, *given, "--model.lr=0.01")

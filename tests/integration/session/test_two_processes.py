@@ -41,7 +41,7 @@ def test_two_processes_test_exactly(fit: Fit, experiment: Path, tmp_path: Path) 
     torch.testing.assert_close(one["logits"], two["logits"])
     kept = [json.loads((f / "predictor" / "predictor.json").read_text(encoding="utf-8")) for f in (alone, folder)]
     assert kept[0]["calibration"]["images"] == kept[1]["calibration"]["images"] == 16
-    first, second = (k["calibration"]["temperature"]["best_path"] for k in kept)
+    first, second = (k["calibration"]["temperatures"]["best_path"] for k in kept)
     assert first == pytest.approx(second, rel=1e-3)
     assert not list(folder.glob(".*"))
 

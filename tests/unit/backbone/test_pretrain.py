@@ -1,8 +1,10 @@
-"""Pre-training of the tiny CLIP: the loss by hand, the patches it leaves out, and a folder that loads."""
+"""Pre-training of the tiny CLIP: what is true of what, the loss by hand, left-out patches, and a folder that loads."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,43 +12,108 @@ import pytest
 import torch
 
 from hierfit.backbone import Backbone
-from hierfit.backbone.pretrain import (
-    Recipe,
-    batches,
-    contrast,
-    draw_pool,
-    encode_patches,
-    make_model,
-    make_tokenizer,
-    save,
-    train,
-)
+from hierfit.backbone.pretrain import contrast, train
+from hierfit.backbone.pretrain_batches import Pool, attribute_numbers, batches, draw_pool, fitting, same_palettes
+from hierfit.backbone.pretrain_model import encode_patches, make_model, make_tokenizer, save
+from hierfit.backbone.pretrain_recipe import Mixed, Palettes, Size, Stage
+from hierfit.data.fieldguide.captions import ATTRIBUTES, FAMILY, GENUS, told_by_all
+from hierfit.data.fieldguide.species import OUTLINES, PATTERNS, Species
 
-TINY = Recipe(
-    vision_width=32,
-    vision_layers=1,
-    text_width=32,
-    text_layers=1,
-    embed_dim=16,
-    images=160,
-    pairs=64,
-    batch_size=32,
-)
+SIZE = Size(vision_width=32, vision_layers=1, text_width=32, text_layers=1, embed_dim=16, images=160)
+MIXED = Stage(Mixed(), pairs=192, batch_size=32, learning_rate=1e-3)
+PALETTES = Stage(Palettes(), pairs=192, batch_size=32, learning_rate=1e-3, half=True)
+
+MONARCH = Species("swallowtail", "banded", "golden", "crimson", "plain")
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return draw_pool(SIZE)
 
 
 def test_contrast_counts_every_true_caption_as_a_positive() -> None:
-    image, text = torch.eye(2), torch.eye(2)
-    attributes = torch.tensor([[0, 1], [0, 2]])
-    # Telling both attributes, each image has one caption: -log softmax of (1, 0) at its own place.
-    both = contrast(image, text, torch.tensor(1.0), attributes, torch.tensor([True, True]))
-    assert both.item() == pytest.approx(math.log(1 + math.exp(-1)), abs=1e-6)
-    # Telling the first only, both captions are true of both images: the mean of both places.
-    first = contrast(image, text, torch.tensor(1.0), attributes, torch.tensor([True, False]))
-    assert first.item() == pytest.approx(math.log(math.e + 1) - 0.5, abs=1e-6)
+    image, text, one = torch.eye(2), torch.eye(2), torch.tensor(1.0)
+    # Each picture has one caption: -log softmax of (1, 0) at its own place.
+    own = contrast(image, text, one, torch.eye(2, dtype=torch.bool))
+    assert own.item() == pytest.approx(math.log(1 + math.exp(-1)), abs=1e-6)
+    # Both captions are true of both pictures: the mean of both places.
+    both = contrast(image, text, one, torch.ones(2, 2, dtype=torch.bool))
+    assert both.item() == pytest.approx(math.log(math.e + 1) - 0.5, abs=1e-6)
+
+
+def test_a_picture_that_no_caption_is_true_of_is_only_a_negative() -> None:
+    image, text, one = torch.eye(2), torch.eye(2)[:1], torch.tensor(1.0)
+    # One caption: nothing to choose for the first picture; the caption chooses between both, at logits 1 and 0.
+    loss = contrast(image, text, one, torch.tensor([[True], [False]]))
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-1)) / 2, abs=1e-6)
+
+
+def test_a_caption_fits_what_has_the_attributes_it_tells() -> None:
+    seen = attribute_numbers([MONARCH, replace(MONARCH, pattern="eyed"), replace(MONARCH, outline="leafwing")])
+    fits = fitting(seen, seen[[0, 0, 0]], [FAMILY, GENUS, ("ground", "accent")])
+    assert fits.tolist() == [[True, True, True], [True, False, True], [False, False, True]]
+
+
+def test_a_plain_species_is_not_told_to_be_plain() -> None:
+    assert told_by_all(MONARCH) == ("outline", "pattern", "ground", "marking")
+    assert told_by_all(replace(MONARCH, accent="veined")) == ATTRIBUTES
+
+
+def test_a_pool_holds_every_genus_and_no_species_of_a_guide(pool: Pool) -> None:
+    assert len(pool.images) == len(pool.species) == 160
+    assert not any(s.reserved_for_guides for s in pool.species)
+    assert Counter((s.outline, s.pattern) for s in pool.species) == {(o, p): 2 for o in OUTLINES for p in PATTERNS}
+
+
+def _palettes(size: int) -> Pool:
+    """A pool of 160 rows in palettes of one size; only which rows share a palette matters."""
+    return Pool(torch.empty(160, 3, 1, 1), [], torch.empty(160, 5), [], np.split(np.arange(160), 160 // size))
+
+
+def test_pictures_of_a_batch_share_palettes() -> None:
+    # Drawn at random, 32 of these 160 pictures would have all eight palettes.
+    rows = same_palettes(_palettes(20), 4, 32, np.random.default_rng(0))
+    assert sorted(Counter(rows // 20).values()) == [8, 8, 8, 8]
+    assert len(set(rows)) == 32
+
+
+def test_rare_palettes_still_fill_a_batch() -> None:
+    rows = same_palettes(_palettes(5), 4, 32, np.random.default_rng(0))
+    assert len(set(rows)) == 32
+    assert sorted(Counter(rows // 5).values()) == [2, 5, 5, 5, 5, 5, 5]
+
+
+def test_mixed_batches_have_a_caption_of_each_kind_for_every_picture(pool: Pool) -> None:
+    for pictures, captions in batches(pool, MIXED, 0, 1):
+        assert pictures.shape == (32, 3, 64, 64)
+        assert [kind.kind for kind in captions] == ["whole", "group", "partial"]
+        for kind in captions:
+            assert kind.fits.diagonal().all()
+        for kind in captions[1:]:  # what is told in one wording is true of the same pictures exactly if it is the same
+            texts = np.array(kind.texts)
+            assert np.array_equal(kind.fits.numpy(), texts[:, None] == texts[None])
+
+
+def test_palette_batches_tell_every_level_once(pool: Pool) -> None:
+    seen = Counter[str]()
+    for pictures, captions in batches(pool, PALETTES, 0, 2):
+        assert pictures.shape == (32, 3, 64, 64)
+        assert [kind.kind for kind in captions] == ["family", "genus", "partial", "whole"]
+        for kind in captions:
+            assert len(set(kind.texts)) == len(kind.texts) <= 16
+            assert kind.fits.shape == (32, len(kind.texts))
+            assert kind.fits.any(0).all()  # each was written for a picture of the batch
+            seen[kind.kind] += int(kind.fits.sum())
+        family, genus, _, whole = (kind.fits for kind in captions)
+        assert (family.sum(1) == 1).all()  # all families of a batch are told, and each picture has one
+        assert (genus.sum(1) <= 1).all()
+        for finer in (genus, whole):  # what tells more is true of pictures of one family
+            assert all(family[told].any(0).sum() == 1 for told in finer.T)
+    assert seen["family"] > seen["genus"] > seen["whole"]
 
 
 def test_all_patches_give_the_models_own_features() -> None:
-    model = make_model(TINY, make_tokenizer(TINY)).eval()
+    model = make_model(SIZE, make_tokenizer(SIZE)).eval()
     pixels = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         own = model.get_image_features(pixel_values=pixels).pooler_output
@@ -56,21 +123,14 @@ def test_all_patches_give_the_models_own_features() -> None:
         assert not torch.allclose(encode_patches(model, pixels, 0.5), own)
 
 
-def test_a_pool_holds_no_species_of_a_guide_and_a_run_leaves_a_folder_that_loads(tmp_path: Path) -> None:
-    pool = draw_pool(TINY)
-    assert len(pool.images) == len(pool.species) == 160
-    assert not any(s.reserved_for_guides for s in pool.species)
-    tokenizer = make_tokenizer(TINY)
-    for _, attributes, said in batches(pool, TINY, 6):
-        whole = said[0]
-        assert len(whole.texts) == len(attributes) == 32
-        for captions in said[1:]:
-            same = (attributes[:, None] == attributes[None])[..., captions.told].all(-1)
-            texts = np.array(captions.texts)
-            assert np.array_equal(same.numpy(), texts[:, None] == texts[None])
-    model, curve = train(make_model(TINY, tokenizer), TINY, pool, tokenizer, "cpu")
-    assert all(np.isfinite(list(row.values())).all() for row in curve)
-    save(model, tokenizer, TINY, tmp_path)
+def test_both_stages_leave_a_folder_that_loads(pool: Pool, tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(SIZE)
+    model = make_model(SIZE, tokenizer)
+    for number, stage in enumerate((MIXED, PALETTES), 1):
+        model, curve = train(model, stage, pool, tokenizer, "cpu", 0, number)
+        assert curve[-1]["step"] == 6
+        assert all(np.isfinite(list(row.values())).all() for row in curve)
+    save(model, tokenizer, SIZE, tmp_path)
     backbone = Backbone.load(str(tmp_path))
     features = backbone.encode_text(["a photo of a banded swallowtail.", "Ünïcode ☃ and grocery items"])
     assert features.shape == (2, 16)

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from hierfit.data.fieldguide import PLATE, Fieldguide, Nuisance, Species, draw
-from hierfit.data.fieldguide.captions import ATTRIBUTES, FAMILY, GENUS, PARTIAL, caption, partial_caption
+from hierfit.data.fieldguide.captions import (
+    ATTRIBUTES,
+    FAMILY,
+    GENUS,
+    PARTIAL,
+    caption,
+    lineage_caption,
+    partial_caption,
+)
 from hierfit.data.fieldguide.species import ACCENTS, COLOURS, OUTLINES, PATTERNS, colour_pairs, species_of
 from hierfit.errors import UserError
 
@@ -149,8 +157,11 @@ def test_a_partial_caption_tells_what_it_should_and_nothing_else(told: tuple[str
         "accent": "pearl",
     }
     for seed in range(20):
-        text = partial_caption(species, told, np.random.default_rng(seed))
-        assert {a for a in ATTRIBUTES if words[a] in text} == set(told)
+        texts = [partial_caption(species, told, np.random.default_rng(seed))]
+        if len(told) > 2:  # the name of a species, a section or a series
+            texts.append(lineage_caption(species, told, np.random.default_rng(seed)))
+        for text in texts:
+            assert {a for a in ATTRIBUTES if words[a] in text} == set(told)
 
 
 def test_a_whole_caption_tells_every_attribute() -> None:

@@ -14,13 +14,13 @@ import pytest
 import yaml
 from scipy.io import savemat
 
-from hierfit.data.audit.audit import audit
 from hierfit.data.card import load_card
 from hierfit.data.images import Files
 from hierfit.data.samples import words
 from hierfit.data.splits import training_split
 from hierfit.data.table import Table, read_table
 from hierfit.errors import UserError
+from hierfit.tools.check.audit import audit
 from tests.unit.data.miniature import BUILDERS, CARDS, COUNTS, Miniature, miniature, write
 
 OFFICIAL = sorted(

@@ -106,6 +106,17 @@ def test_ready_draws_go_first_whatever_the_seed() -> None:
     assert len(training_split(table, 3, seed=7)) == 9
 
 
+def test_fewer_are_drawn_of_a_ready_draw_that_is_named() -> None:
+    full = make_split({"x": 16, "y": 16, "b": 16}, "train16")
+    table = Table(TREE, {"train2": make_split({"x": 2}), "train16": full, "test": make_split({"x": 1})})
+    found = [training_split(table, 2, seed, draw_from="train16") for seed in (0, 1, 0)]
+    assert found[0].keys == found[2].keys != found[1].keys
+    assert all(len(split) == 6 and set(split.keys) <= set(full.keys) for split in found)
+    assert training_split(table, None, 0, draw_from="train16").keys == full.keys
+    with pytest.raises(UserError, match=r"no split 'train8' to draw from\n.*There is train2, train16"):
+        training_split(table, 2, 0, draw_from="train8")
+
+
 def test_a_missing_ready_draw_names_those_there_are() -> None:
     table = Table(TREE, {"train16": make_split({"x": 1}), "train2": make_split({"x": 1})})
     with pytest.raises(UserError, match=r"no draw of 4 shots in this data set\n.*set data.shots to 2 or 16"):

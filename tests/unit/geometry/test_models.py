@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import mpmath
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hierfit.geometry import GEOMETRIES, euclidean, lorentz, poincare
+from hierfit.geometry import GEOMETRIES, euclidean, lorentz, pairs, poincare
 from hierfit.geometry.manifold import geoopt
 
 CURVED = ["poincare", "lorentz"]
@@ -157,6 +158,72 @@ def test_float32_error_against_float64(name: str) -> None:
     off_diagonal = ~torch.eye(len(u), dtype=torch.bool)
     error = (model.pairwise_distance(rounded, rounded, 1.0) - model.pairwise_distance(exact, exact, 1.0)).abs()
     assert error[off_diagonal].max() < 1e-4
+
+
+def near_the_rim(name: str, c: float, apart: float) -> Tensor:
+    """Points 7.6/√c from the origin (the ball's cap), each with one below it and one beside it at about ``apart``."""
+    generator = torch.Generator().manual_seed(0)
+    base = torch.nn.functional.normalize(torch.randn(4, 16, generator=generator, dtype=torch.float64), dim=-1)
+    beside = torch.randn(4, 16, generator=generator, dtype=torch.float64)
+    beside -= (beside * base).sum(-1, keepdim=True) * base
+    turned = base + torch.nn.functional.normalize(beside, dim=-1) * apart / math.sinh(7.6)
+    u = torch.cat([base, base * (1 - apart / 7.6), torch.nn.functional.normalize(turned, dim=-1)])
+    return GEOMETRIES[name].expmap0(u * 7.59 / math.sqrt(c) / GEOMETRIES[name].ORIGIN_LENGTH, c)
+
+
+def exact_distance(name: str, x: Tensor, y: Tensor, c: float) -> float:
+    """The textbook formula in 50 digits."""
+    with mpmath.workdps(50):
+        a, b = ([mpmath.mpf(value) for value in point.tolist()] for point in (x, y))
+        if name == "lorentz":
+            a, b = a[1:], b[1:]  # time is a function of space
+        dot = mpmath.fsum(p * q for p, q in zip(a, b, strict=True))
+        a2, b2 = mpmath.fsum(p * p for p in a), mpmath.fsum(q * q for q in b)
+        if name == "lorentz":
+            cosh = mpmath.sqrt(1 + c * a2) * mpmath.sqrt(1 + c * b2) - c * dot
+        else:
+            cosh = 1 + 2 * c * (a2 + b2 - 2 * dot) / ((1 - c * a2) * (1 - c * b2))
+        return float(mpmath.acosh(max(cosh, 1)) / mpmath.sqrt(c))
+
+
+@pytest.mark.parametrize("apart", [0.1, 1e-3])
+@pytest.mark.parametrize("c", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 2e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("name", CURVED)
+def test_distances_near_the_rim_are_exact(name: str, dtype: torch.dtype, bound: float, c: float, apart: float) -> None:
+    model, x = GEOMETRIES[name], near_the_rim(name, c, apart).to(dtype)
+    exact = torch.tensor([[exact_distance(name, a, b, c) for b in x] for a in x], dtype=torch.float64)
+    off_diagonal = ~torch.eye(len(x), dtype=torch.bool)
+    assert (exact[off_diagonal] > 0).all()
+    for distance in (model.pairwise_distance(x, x, c), model.distance(x[:, None], x, c)):
+        torch.testing.assert_close(distance.double()[off_diagonal], exact[off_diagonal], rtol=bound, atol=0)
+
+
+@pytest.mark.parametrize("apart", [0.1, 1e-3])
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_gradients_near_the_rim_are_exact(name: str, apart: float) -> None:
+    model, c = GEOMETRIES[name], 1.0
+    points = near_the_rim(name, c, apart).float()
+    weights = torch.rand(12, 12, generator=torch.Generator().manual_seed(1)).fill_diagonal_(0)
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        x, y = (points.to(dtype, copy=True).requires_grad_() for _ in range(2))
+        pairwise = dtype == torch.float32
+        d = model.pairwise_distance(x, y, c) if pairwise else model.distance(x[:, None], y, c)
+        gradients.append(torch.cat(torch.autograd.grad((d * weights).sum(), (x, y))).double())
+    assert (gradients[1].norm(dim=1) > 0.01).all()
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4 * float(gradients[1].abs().max()))
+
+
+def test_many_near_pairs_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = tangents(0, n=9) * 1e-3 + 0.3
+    whole = {name: GEOMETRIES[name].pairwise_distance(x, x[:5], 1.0) for name in ("poincare", "euclidean")}
+    monkeypatch.setattr(pairs, "_AT_ONCE", 8)  # two pairs at a time
+    for name, expected in whole.items():
+        torch.testing.assert_close(GEOMETRIES[name].pairwise_distance(x, x[:5], 1.0), expected, rtol=0, atol=0)
+    assert torch.autograd.gradcheck(lambda u: poincare.pairwise_distance(u, x[:5], 1.0), x.clone().requires_grad_())
+    y = lorentz.expmap0(x, 1.0)
+    assert torch.autograd.gradcheck(lambda u: lorentz.pairwise_distance(u, y[:5], 1.0), y.clone().requires_grad_())
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)

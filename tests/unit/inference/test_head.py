@@ -14,7 +14,17 @@ from hierfit.data.batch import Task
 from hierfit.errors import UserError
 from hierfit.inference.growth import grown
 from hierfit.inference.head import Growth, Head
-from hierfit.methods import CLIPAdapter, CoOp, LatHAdapter, LinearProbe, TaskRes, TipAdapter, TipAdapterF, ZeroShot
+from hierfit.methods import (
+    CLIPAdapter,
+    CoOp,
+    LatHAdapter,
+    LinearProbe,
+    TaskRes,
+    TipAdapter,
+    TipAdapterF,
+    TreeGDA,
+    ZeroShot,
+)
 from hierfit.methods.base import Method
 from hierfit.taxonomy import Taxonomy
 
@@ -41,6 +51,8 @@ METHODS: list[tuple[type[Method], dict[str, Any]]] = [
     (TaskRes, {}),
     (TipAdapter, {"alpha": 2.0}),
     (TipAdapterF, {}),
+    (TreeGDA, {}),
+    (TreeGDA, {"text": "none"}),
 ]
 ABLE = (ZeroShot, CLIPAdapter, CoOp, LatHAdapter)
 
@@ -99,7 +111,7 @@ def test_a_new_class_scores_as_the_method_transfers(kind: type[Method], keys: di
 
 
 def test_what_has_a_weight_for_each_class_cannot_grow(towers: Backbone) -> None:
-    for kind in (LinearProbe, TaskRes, TipAdapter):
+    for kind in (LinearProbe, TaskRes, TipAdapter, TreeGDA):
         head = learnt(kind, {}, task_on(TREE, towers)).head()
         with pytest.raises(UserError, match="cannot score classes it was not trained on"):
             grown(TREE, head, NEW, TEMPLATES, lambda: towers, kind.__name__)

@@ -15,7 +15,7 @@ from hierfit.taxonomy import Taxonomy
 # Nodes: 0 bird, 1 fish | 2 gull, 3 tern (birds), 4 carp (fish) | 5 herring gull. Leaves 3, 4, 5: ragged.
 TREE = Taxonomy.from_paths([("bird", "gull", "herring gull"), ("bird", "tern"), ("fish", "carp")])
 HERRING_GULL, TERN, CARP, A_BIRD, NOTHING = [0, 2, 5], [0, 3, -1], [1, 4, -1], [0, -1, -1], [-1, -1, -1]
-# Odds within each level: 3 to 1, 2 to 1 to 1, alone; among the leaves tern 1, carp 1, herring gull 6.
+# Odds within each cut: 3 to 1, 2 to 1 to 1; last, and so among the leaves, tern 1, carp 1, herring gull 6.
 ODDS = torch.tensor([[3.0, 1.0, 2.0, 1.0, 1.0, 6.0]], dtype=torch.float64)
 
 
@@ -29,12 +29,19 @@ def leaf_cost(*paths: list[int]) -> float:
 
 
 def test_a_full_path_costs_the_mean_over_its_levels() -> None:
-    assert level_cost(HERRING_GULL) == pytest.approx((math.log(4 / 3) + math.log(2) + 0) / 3)
-    assert level_cost(HERRING_GULL, over_levels="sum") == pytest.approx(math.log(4 / 3) + math.log(2))
+    assert level_cost(HERRING_GULL) == pytest.approx((math.log(4 / 3) + math.log(2) + math.log(8 / 6)) / 3)
+    whole = math.log(4 / 3) + math.log(2) + math.log(8 / 6)
+    assert level_cost(HERRING_GULL, over_levels="sum") == pytest.approx(whole)
+
+
+def test_a_leaf_counts_at_every_level_below_it() -> None:
+    assert level_cost(TERN) == pytest.approx((math.log(4 / 3) + math.log(4) + math.log(8)) / 3)
+    assert level_cost([0, 3, 3]) == pytest.approx(level_cost(TERN))  # however it is written
+    unknown_above = (math.log(4) + math.log(8)) / 2
+    assert level_cost([-1, 3, -1]) == pytest.approx(unknown_above)
 
 
 def test_only_labelled_levels_and_samples_count() -> None:
-    assert level_cost(TERN) == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
     assert level_cost(A_BIRD) == pytest.approx(math.log(4 / 3))
     assert level_cost(A_BIRD, TERN, NOTHING) == pytest.approx((level_cost(A_BIRD) + level_cost(TERN)) / 2)
 
@@ -67,6 +74,14 @@ def test_marginals_of_far_apart_logits_neither_underflow_nor_overflow() -> None:
     mass.sum().backward()
     assert z.grad is not None
     assert z.grad.isfinite().all()
+
+
+def test_cuts_of_far_apart_logits_have_finite_gradients() -> None:
+    # Tern is e^100 times less likely than what stands beside it at its own level, and e^100 times more at the next.
+    z = torch.tensor([[0.0, 0.0, 0.0, -100.0, -200.0, -200.0]], requires_grad=True)
+    level_cross_entropy(z, torch.tensor([CARP]), TREE, over_levels="sum").backward()
+    assert z.grad is not None
+    torch.testing.assert_close(z.grad, torch.tensor([[0.5, -0.5, 1.0, 1.0, -2.0, 0.0]]))
 
 
 @pytest.mark.parametrize("loss", [leaf_cross_entropy, level_cross_entropy])

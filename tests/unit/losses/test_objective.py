@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hierfit.errors import UserError
 from hierfit.losses.objective import LOSSES, Objective
@@ -20,7 +21,9 @@ TREE = Taxonomy.from_paths(ROWS, ["class", "family", "species"])
 PATHS = torch.tensor([[0, 2, 5], [0, 3, -1], [1, -1, -1], [-1, -1, -1]])
 OPTIONS: dict[str, dict[str, Any]] = {
     "hisce": {"epsilon": [0.1, 0.2, 0.3], "roots": "unsmoothed", "over_levels": "sum"},
+    "tp_kl": {"level_weights": [0.5, 1.0, 2.0]},
     "hxe": {"alpha": 0.4},
+    "hace": {"dilution": 0.7},
     "soft_labels": {"beta": 3.0},
 }
 
@@ -111,12 +114,13 @@ def test_mixed_labels_are_the_loss_against_the_mixed_target() -> None:
     z, lam = logits()[:1], 0.3
     one, other = torch.tensor([[0, 2, 5]]), torch.tensor([[0, 2, 6]])
     terms = Objective({"level_ce": {"over_levels": "sum"}, "tp_kl": 1.0}, TREE).mixed(z, one, other, lam)
-    target = torch.tensor([[1.0, 0, 1, 0, 0, lam, 1 - lam]], dtype=z.dtype)
-    log_p = torch.cat([level.log_softmax(dim=1) for level in z.split(TREE.level_sizes, dim=1)], dim=1)
+    cuts = [z[:, TREE.cut(level)] for level in range(3)]  # the last: tern, carp, and the two gulls
+    target = torch.tensor([[1.0, 0, 1, 0, 0, 0, 0, lam, 1 - lam]], dtype=z.dtype)
+    log_p = torch.cat([cut.log_softmax(dim=1) for cut in cuts], dim=1)
     torch.testing.assert_close(terms["level_ce"], -(target * log_p).sum())
 
     q = target / 3
-    kl = torch.nn.functional.kl_div(z.log_softmax(dim=1), q, reduction="sum")
+    kl = torch.nn.functional.kl_div(torch.cat(cuts, dim=1).log_softmax(dim=1), q, reduction="sum")
     entropy = -(lam * math.log(lam) + (1 - lam) * math.log(1 - lam)) / 3
     torch.testing.assert_close(terms["tp_kl"], kl + entropy)
 
@@ -124,6 +128,23 @@ def test_mixed_labels_are_the_loss_against_the_mixed_target() -> None:
 def test_describe() -> None:
     lines = Objective({"hisce": {"weight": 1.0, "epsilon": {"species": 0.3}}, "js": 20}, TREE).describe()
     assert lines == ["objective: 1 hisce + 20 js", "HiSCE acts on 2 of 2 at species (ε 0.3)"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "leaves_only"),
+    [
+        ({"leaf_ce": 1.0}, True),
+        ({"leaf_ce": 1.0, "hxe": 0.5, "soft_labels": 1, "hace": 1, "level_ce": 0}, True),
+        ({"leaf_ce": 1.0, "js": 0.1}, False),
+        *(({name: 1.0}, False) for name in ("level_ce", "tp_kl", "hisce", "js")),
+    ],
+)
+def test_says_whether_inner_nodes_are_trained(spec: dict[str, float], leaves_only: bool) -> None:
+    objective, z = Objective(spec, TREE), logits()
+    assert objective.reads_leaves_only == leaves_only
+    objective(z, PATHS)["loss"].backward()
+    assert z.grad is not None
+    assert (z.grad[:, TREE.num_children > 0] == 0).all() == leaves_only
 
 
 def test_survives_a_pickle() -> None:
@@ -143,7 +164,8 @@ class TestFaultyConfiguration:
             {
                 "level-ce": 1.0,
                 "hisce": {"weight": -1, "epsilon": {"genus": 0.3, "species": 1.0}, "roots": "alone", "epsilon_": 0},
-                "tp_kl": {"over_levels": "mean"},
+                "tp_kl": {"level_weights": {"class": 0}},
+                "leaf_ce": {"over_levels": "mean"},
                 "hxe": {"weight": "high", "alpha": float("nan")},
             }
         ) == (
@@ -153,7 +175,8 @@ class TestFaultyConfiguration:
             "hisce: epsilon at species is 1.0; it must be a number, at least 0 and below 1",
             "hisce: roots is 'alone'; it must be siblings or unsmoothed",
             "hisce: there is no option 'epsilon_', did you mean 'epsilon'?",
-            "tp_kl: there is no option 'over_levels'; it takes none",
+            "tp_kl: level_weights are all 0; at least one must be positive",
+            "leaf_ce: there is no option 'over_levels'; it takes none",
             "hxe: weight is 'high'; it must be a number, at least 0",
             "hxe: alpha is nan; it must be a number, at least 0",
         )
@@ -181,7 +204,9 @@ class TestFaultyConfiguration:
         assert said in problem
 
     def test_the_message_lists_the_losses(self) -> None:
-        with pytest.raises(UserError, match="The losses are level_ce, leaf_ce, tp_kl, hisce, hxe, soft_labels, js"):
+        with pytest.raises(
+            UserError, match="The losses are level_ce, leaf_ce, tp_kl, hisce, hxe, soft_labels, js, hace"
+        ):
             Objective({"ce": 1.0}, TREE)
 
 
@@ -237,6 +262,28 @@ class TestWarningOfUnequalScales:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             Objective(spec, TREE)(*self.batch(10, 10, 2))
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what an accelerator's host would have to wait for."""
+
+    WAITS = frozenset(
+        {"_local_scalar_dense", "nonzero", "equal", "is_nonzero", "_unique2", "unique_dim", "masked_select"}
+    )
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func.overloadpacket.__name__ not in self.WAITS, func
+        return func(*args, **(kwargs or {}))
+
+
+# leaf_ce looks at the labels where that costs nothing, on a CPU.
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "leaf_ce"])
+@pytest.mark.parametrize("options", [{}, {"families": "shuffled", "epsilon": {"leaf": 0.3, "class": 0.1}}])
+def test_once_it_knows_the_tree_no_loss_waits_for_the_device(name: str, options: dict[str, Any]) -> None:
+    z, options = logits(), options if name == "hisce" else OPTIONS.get(name, {})
+    LOSSES[name](z, PATHS, TREE, **options)
+    with NoWaiting():
+        LOSSES[name](z, PATHS, TREE, **options).backward()
 
 
 def test_a_tree_of_sixty_thousand_leaves_needs_no_matrix_of_its_classes() -> None:

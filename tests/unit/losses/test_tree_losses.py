@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.losses.consistency import level_consistency
+from hierfit.losses.hace import hierarchy_aware_cross_entropy
 from hierfit.losses.hisce import _places, describe_hisce, nodes_with_siblings, sibling_smoothed_cross_entropy
 from hierfit.losses.hxe import hierarchical_cross_entropy
 from hierfit.losses.level_ce import leaf_cross_entropy, level_cross_entropy
@@ -42,21 +43,21 @@ class TestShuffledFamilies:
         generator = torch.Generator().manual_seed(4)
         z = torch.randn(9, self.TREE.num_nodes, dtype=torch.float64, generator=generator)
         paths = self.TREE.leaf_paths[torch.randint(18, (9,), generator=generator)]
-        place, occupant = _places(self.TREE, torch.device("cpu"))
+        place, occupant = _places(self.TREE, torch.device("cpu"), 3)
         assert [sorted(occupant[nodes].tolist()) for nodes in self.TREE.level_slices] == [
             list(range(nodes.start, nodes.stop)) for nodes in self.TREE.level_slices
         ]
         moved = sibling_smoothed_cross_entropy(z[:, occupant], place[paths], self.TREE, epsilon=0.3)
-        shuffled = sibling_smoothed_cross_entropy(z, paths, self.TREE, epsilon=0.3, families="shuffled")
+        shuffled = sibling_smoothed_cross_entropy(z, paths, self.TREE, epsilon=0.3, families=3)
         torch.testing.assert_close(shuffled, moved)
         assert not torch.isclose(shuffled, sibling_smoothed_cross_entropy(z, paths, self.TREE, epsilon=0.3))
 
     def test_without_smoothing_there_are_no_families(self) -> None:
-        plain = sibling_smoothed_cross_entropy(Z, TERN, TREE, epsilon=0.0, families="shuffled")
+        plain = sibling_smoothed_cross_entropy(Z, TERN, TREE, epsilon=0.0, families=3)
         assert plain == level_cross_entropy(Z, TERN, TREE)
 
     def test_is_said_and_checked(self) -> None:
-        assert describe_hisce(TREE, families="shuffled").endswith("families shuffled")
+        assert describe_hisce(TREE, families=3).endswith("families shuffled (seed 3)")
         with pytest.raises(UserError, match="families"):
             sibling_smoothed_cross_entropy(Z, TERN, TREE, families="random")  # type: ignore[arg-type]
 
@@ -159,11 +160,117 @@ class TestHiSCE:
         assert "did you mean 'level1'" in error.value.problems[0]
 
 
+class TestRaggedTrees:
+    """bird: tern, gull (herring gull, ringed gull) · fish, which has ended: the last level is tern, the gulls, fish."""
+
+    # 0 bird, 1 fish | 2 tern, 3 gull, 4 wren | 5 herring gull, 6 ringed gull
+    ROWS = (("bird", "tern"), ("bird", "gull", "herring"), ("bird", "gull", "ringed"), ("bird", "wren"), ("fish",))
+    TREE = Taxonomy.from_paths(ROWS, ("class", "genus", "species"))
+    ODDS = torch.tensor([[3.0, 1.0, 2.0, 4.0, 1.0, 1.0, 3.0]], dtype=torch.float64)
+    A_TERN, A_FISH = torch.tensor([[0, 2, -1]]), torch.tensor([[1, -1, -1]])
+
+    def hisce(self, paths: Tensor, epsilon: Any) -> float:
+        z = self.ODDS.log()
+        return sibling_smoothed_cross_entropy(z, paths, self.TREE, epsilon=epsilon, over_levels="sum").item()
+
+    def test_a_leaf_smooths_among_its_siblings_at_its_own_level(self) -> None:
+        # Genera: fish 1, tern 2, gull 4, wren 1 of 8. Species: fish 1, tern 2, wren 1, herring 1, ringed 3 of 8; there
+        # tern is its own only child.
+        genus = -(0.8 * LOG(2 / 8) + 0.1 * LOG(4 / 8) + 0.1 * LOG(1 / 8))
+        assert self.hisce(self.A_TERN, [0.0, 0.2, 0.3]) == pytest.approx(LOG(4 / 3) + genus - LOG(2 / 8))
+        # Fish's one sibling at its level is bird; below it has none.
+        fish = -(0.9 * LOG(1 / 4) + 0.1 * LOG(3 / 4)) - 2 * LOG(1 / 8)
+        assert self.hisce(self.A_FISH, 0.1) == pytest.approx(fish)
+
+    def test_a_chain_of_only_children_costs_what_its_end_alone_does(self) -> None:
+        rows = [(*row, *(f"{row[-1]}+" for _ in range(len(row), 3))) for row in self.ROWS]
+        rows[-1] = ("fish", "fish+", "fish++")
+        chained = Taxonomy.from_paths(rows, self.TREE.levels)
+        z = self.ODDS.log()[:, [self.TREE.names.index(name.rstrip("+")) for name in chained.names]]
+        for short, long in ((self.A_TERN, "tern+"), (self.A_FISH, "fish++")):
+            path = chained.paths(torch.tensor([chained.find(long)]))
+            cost = sibling_smoothed_cross_entropy(z, path, chained, epsilon=0.2, over_levels="sum")
+            assert cost.item() == pytest.approx(self.hisce(short, 0.2))
+
+    def test_epsilon_of_leaves_at_whatever_depth(self) -> None:
+        genus = -(0.7 * LOG(2 / 8) + 0.15 * LOG(4 / 8) + 0.15 * LOG(1 / 8))
+        species = -LOG(2 / 8)
+        assert self.hisce(self.A_TERN, {"leaf": 0.3}) == pytest.approx(LOG(4 / 3) + genus + species)
+        with_class = self.hisce(self.A_TERN, {"leaf": 0.3, "class": 0.1, "genus": 0.9})
+        assert with_class == pytest.approx(-(0.9 * LOG(3 / 4) + 0.1 * LOG(1 / 4)) + genus + species)
+        said = describe_hisce(self.TREE, epsilon={"leaf": 0.3, "genus": 0.1})
+        assert said == (
+            "HiSCE acts on 1 of 1 leaves at class (ε 0.3), 1 of 1 inner nodes at genus (ε 0.1), "
+            "2 of 2 leaves at genus (ε 0.3), 2 of 2 leaves at species (ε 0.3)"
+        )
+        with pytest.raises(UserError, match="epsilon does not fit") as error:
+            self.hisce(self.A_TERN, {"leaf": 1, "genera": 0.1})
+        assert len(error.value.problems) == 2
+
+    def test_a_level_called_leaf_keeps_its_name(self) -> None:
+        named = Taxonomy(self.TREE.names, ("class", "genus", "leaf"), self.TREE.parent)
+        z = self.ODDS.log()
+        costs = [
+            sibling_smoothed_cross_entropy(z, self.A_TERN, named, epsilon=epsilon)
+            for epsilon in ({"leaf": 0.3}, [0.0, 0.0, 0.3])
+        ]
+        torch.testing.assert_close(*costs)
+
+    def test_tree_path_kl_reads_the_cuts_side_by_side(self) -> None:
+        # The odds of the cuts sum to 4, 8 and 8; tern's path has 3, 2 and again 2.
+        kl = tree_path_kl(self.ODDS.log(), self.A_TERN, self.TREE)
+        assert kl.item() == pytest.approx(LOG(20) - (LOG(3) + 2 * LOG(2)) / 3 - LOG(3))
+        coarse = tree_path_kl(self.ODDS.log(), torch.tensor([[0, 3, -1]]), self.TREE)
+        assert coarse.item() == pytest.approx(LOG(12) - (LOG(3) + LOG(4)) / 2 - LOG(2))
+
+    def test_weights_along_the_path(self) -> None:
+        weighted = tree_path_kl(self.ODDS.log(), self.A_TERN, self.TREE, level_weights={"class": 1, "species": 3})
+        entropy = 0.25 * LOG(0.25) + 0.75 * LOG(0.75)
+        assert weighted.item() == pytest.approx(LOG(20) - 0.25 * LOG(3) - 0.75 * LOG(2) + entropy)
+        unweighted = tree_path_kl(self.ODDS.log(), torch.tensor([[-1, 3, -1]]), self.TREE, level_weights=[1, 0, 3])
+        assert unweighted == 0
+
+
 class TestLeafLosses:
     def test_hxe_by_hand(self) -> None:
-        # Leaf odds 5 2 1 | 2: bird has 8 of 10, tern 2 of 8. Heights: bird 1, tern 0.
+        # Leaf odds 5 2 1 | 2: bird has 8 of 10, tern 2 of 8. The edge into bird comes first, that into tern after it.
         cost = hierarchical_cross_entropy(Z, TERN, TREE, alpha=0.5)
-        assert cost.item() == pytest.approx(math.exp(-0.5) * LOG(10 / 8) + LOG(8 / 2))
+        assert cost.item() == pytest.approx(LOG(10 / 8) + math.exp(-0.5) * LOG(8 / 2))
+
+    def test_hxe_of_a_far_mistake_and_of_one_among_siblings(self) -> None:
+        """4.27 and 1.48 at α = 1: far, odds of e⁴ for the other parent and even below; near, of e⁴ for the sibling."""
+        tree = Taxonomy.from_paths([("a", "a1"), ("a", "a2"), ("b", "b1"), ("b", "b2")])
+        leaves = torch.tensor([[4.0, 4.0, 0.0, 0.0], [0.0, 4.0, -40.0, -40.0]], dtype=torch.float64)
+        z = torch.cat([torch.zeros(2, 2), leaves], dim=1)
+        far = hierarchical_cross_entropy(z[:1], torch.tensor([[1, 4]]), tree, alpha=1.0)
+        near = hierarchical_cross_entropy(z[1:], torch.tensor([[0, 2]]), tree, alpha=1.0)
+        assert far.item() == pytest.approx(4.27, abs=0.005)
+        assert near.item() == pytest.approx(1.48, abs=0.005)
+
+    @pytest.mark.parametrize("alpha", [0.1, 1.0])
+    def test_hxe_of_a_mistake_nearby_costs_less(self, alpha: float) -> None:
+        wrong = torch.full((1, 6), 0.0).index_fill(1, torch.tensor([2]), 5.0)  # gull, as certain as can be
+        costs = [hierarchical_cross_entropy(wrong, path, TREE, alpha=alpha) for path in (TERN, CARP)]
+        assert costs[0] < costs[1]
+        assert costs[1] / costs[0] > leaf_cross_entropy(wrong, CARP, TREE) / leaf_cross_entropy(wrong, TERN, TREE)
+
+    @pytest.mark.parametrize("alpha", [0.0, 0.7])
+    def test_hxe_of_a_single_root_is_that_of_the_forest_below_it(self, alpha: float) -> None:
+        rooted = Taxonomy.from_paths([("life", *row) for row in (("bird", "gull"), ("bird", "tern"), ("fish", "carp"))])
+        forest = Taxonomy.from_paths([("bird", "gull"), ("bird", "tern"), ("fish", "carp")])
+        z = torch.randn(1, 6, dtype=torch.float64)
+        one = hierarchical_cross_entropy(z, torch.tensor([[0, 1, 3]]), rooted, alpha=alpha)
+        torch.testing.assert_close(
+            one, hierarchical_cross_entropy(z[:, 1:], torch.tensor([[0, 2]]), forest, alpha=alpha)
+        )
+
+    def test_hace_by_hand(self) -> None:
+        # Tern has 2 of 10, bird 8 of 10; bird's share is a half of tern's.
+        cost = hierarchy_aware_cross_entropy(Z, TERN, TREE, dilution=0.5)
+        assert cost.item() == pytest.approx((LOG(10 / 2) + 0.5 * LOG(10 / 8)) / 1.5)
+        torch.testing.assert_close(
+            hierarchy_aware_cross_entropy(Z, TERN, TREE, dilution=0.0), leaf_cross_entropy(Z, TERN, TREE)
+        )
 
     @pytest.mark.parametrize("paths", [TERN, CARP, torch.tensor([[0, -1]])])
     def test_hxe_without_discount_is_leaf_cross_entropy(self, paths: Tensor) -> None:
@@ -180,6 +287,13 @@ class TestLeafLosses:
 
     def test_soft_labels_at_their_limits(self) -> None:
         torch.testing.assert_close(soft_label_cross_entropy(Z, TERN, TREE, beta=1e3), leaf_cross_entropy(Z, TERN, TREE))
+        # Of a bird nothing nearer is known: its leaves share alike. Unlabelled samples have finite gradients, too.
+        z = Z.expand(2, -1).clone().requires_grad_()
+        coarse = soft_label_cross_entropy(z, torch.tensor([[0, -1], [-1, -1]]), TREE, beta=1e4)
+        assert coarse.item() == pytest.approx((LOG(10 / 5) + LOG(10 / 2) + LOG(10 / 1)) / 3)
+        coarse.backward()
+        assert z.grad is not None
+        assert z.grad.isfinite().all()
         uniform = -Z[:, TREE.leaves].log_softmax(dim=1).mean()
         torch.testing.assert_close(soft_label_cross_entropy(Z, TERN, TREE, beta=0.0), uniform)
 
@@ -209,10 +323,14 @@ class TestConsistency:
         assert contradict.grad is not None
         assert contradict.grad.isfinite().all()
 
-    def test_a_leaf_above_the_last_level_is_left_out_of_the_comparison(self) -> None:
+    def test_a_leaf_above_the_last_level_is_compared_with_itself(self) -> None:
         ragged = Taxonomy.from_paths([("bird", "gull"), ("fish", "carp"), ("worm",)])
-        z = torch.tensor([[1.0, 3.0, 50.0, 1.0, 3.0]], dtype=torch.float64).log()
+        z = torch.tensor([[1.0, 3.0, 4.0, 1.0, 3.0]], dtype=torch.float64).log()
         assert level_consistency(z, torch.tensor([[2, -1]]), ragged).item() == pytest.approx(0, abs=1e-12)
+        # Roots 1 3 4 of 8; below them gull 3, carp 1, and worm still 4, of 8.
+        z = torch.tensor([[1.0, 3.0, 4.0, 3.0, 1.0]], dtype=torch.float64).log()
+        halves = 2 * (1 / 8 * LOG((1 / 8) / (2 / 8)) + 3 / 8 * LOG((3 / 8) / (2 / 8)))
+        assert level_consistency(z, torch.tensor([[2, -1]]), ragged).item() == pytest.approx(halves / 2)
 
     def test_one_level_has_nothing_to_agree_with(self) -> None:
         flat = Taxonomy.from_paths([("a",), ("b",)])

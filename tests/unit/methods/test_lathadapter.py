@@ -18,9 +18,11 @@ from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
 from hierfit.geometry.manifold import geoopt
+from hierfit.losses.levels import deepest_label
 from hierfit.methods import LatHAdapter
 from hierfit.methods.lathadapter.attributes import SoftPrompts, spread_points
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.shuffle import shuffled_places
 
 D = 16
 TREE = Taxonomy.from_paths([(f"top{i // 4}", f"mid{i // 2}", f"leaf{i}") for i in range(8)])
@@ -89,6 +91,26 @@ def test_loss_is_the_objective_plus_the_weighted_hierarchy() -> None:
     method, _, batch = built(hierarchy_weight=3.0, objective={"leaf_ce": 2.0})
     terms = method.loss(batch)
     torch.testing.assert_close(terms["loss"], 2 * terms["leaf_ce"] + 3 * terms["latent_hierarchy"])
+
+
+@pytest.mark.parametrize("geometry", ["poincare", "lorentz"])
+def test_the_gradient_into_features_is_riemannian_unless_switched_off(geometry: str) -> None:
+    """Row for row the plain gradient times ((1 − c‖x‖²)/2)²."""
+    gradients = []
+    for keys in ({}, {"riemannian_features": False}):
+        method, task, batch = built(geometry=geometry, **keys)
+        assert method.latent is not None
+        latent = method.latent.double()
+        images, nodes = batch.inputs.double().requires_grad_(), task.text.double().requires_grad_()
+        torch.manual_seed(1)
+        loss = latent(images, nodes, deepest_label(batch.paths))
+        gradients.append(torch.autograd.grad(loss, (images, nodes)))
+    metric = latent.loss.space.model.inverse_metric
+    for riemannian, plain, points in zip(
+        *gradients, (latent.image_points(images), latent.node_points(nodes)), strict=True
+    ):
+        assert plain.abs().max() > 0
+        torch.testing.assert_close(riemannian, plain * metric(points, 0.1), rtol=1e-9, atol=1e-14)
 
 
 def test_training_lowers_the_loss_and_raises_accuracy() -> None:
@@ -267,6 +289,26 @@ def test_spread_points_finds_clusters_and_follows_the_seed() -> None:
     pairs = (points[:3, None] + points[:3]) / 2
     assert (torch.cdist(few[3:], pairs.flatten(0, 1)).amin(1) < 1e-5).all()
     assert torch.cdist(few[3:], points[:3]).amin(1).max() > 1, "midpoints, not copies"
+
+
+def test_residuals_along_the_tree_learn_leaves_alone_and_are_what_a_shuffle_shuffles() -> None:
+    own, tied = LatHAdapter(**SMALL), LatHAdapter(**SMALL, residual="tree")
+    task = made_task()
+    for method, expected in ((own, "level_ce"), (tied, "leaf_ce")):
+        method.build(dataclasses.replace(task, shuffle=3))
+        assert list(method.objective.weights) == [expected]
+    assert (own.shares_along_tree, tied.shares_along_tree) == (False, True)
+    assert not LatHAdapter(**SMALL, residual="tree", residual_ratio=0).shares_along_tree
+    assert own.classifier.residuals is not None
+    assert tied.classifier.residuals is not None
+    assert own.classifier.residuals.place is None
+    assert torch.equal(tied.classifier.residuals.place, shuffled_places(task.taxonomy, 3))  # type: ignore[arg-type]
+
+    siblings = LatHAdapter(**SMALL, objective={"hisce": 0.5, "tp_kl": 1})
+    assert siblings.shares_along_tree
+    siblings.build(dataclasses.replace(task, shuffle=3))
+    assert siblings.objective.options["hisce"] == {"families": 3}
+    assert siblings.objective.weights["hisce"] == 0.5
 
 
 class InMemory(HierarchicalDataModule):

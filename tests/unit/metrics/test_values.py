@@ -6,6 +6,7 @@ import math
 import pickle
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from hierfit.metrics import (
     TreeInconsistency,
     WeightedAveragePrecision,
     functional,
+    hierarchy_metrics,
 )
 from hierfit.metrics.base import PathMetric
 from hierfit.taxonomy import Taxonomy
@@ -50,6 +52,8 @@ SAMPLES = [  # predicted, target
     ([ANIMAL, BIRD, OWL],  [ANIMAL, BIRD, -1]),    # labelled to the class only
     ([ANIMAL, FISH, HAWK], [-1, -1, HAWK]),        # labelled at the leaf only; fish have no hawk
     ([ROCK, -1, -1],       [ROCK, -1, -1]),        # right, and ends at the first level
+    ([ROCK, ROCK, HAWK],   [ROCK, -1, -1]),        # level by level: the last level leaves the rock
+    ([PLANT, ROCK, MOSS],  [PLANT, MOSS, MOSS]),   # the class is a leaf of another level; the best leaf is right
     ([PLANT, BIRD, EEL],   [-1, -1, -1]),          # no label: ignored by all
 ]
 # fmt: on
@@ -71,21 +75,25 @@ METRICS = {
     "h f1": HierarchicalF1(TREE),
 }
 EXPECTED = {
-    "fpa": 5 / 8,
-    "tice": 2 / 8,
-    "level": [6 / 7, 4 / 6, 4 / 5],
-    "level class": 4 / 6,
-    "leaf micro": 5 / 7,
-    "leaf macro": (3 / 4 + 1 + 0 + 1) / 4,  # hawk, eel, moss, rock; owl and cod do not occur
-    "wap accuracy": 0.3 * 6 / 7 + 0.3 * 4 / 6 + 0.4 * 4 / 5,
-    # kingdom: animal 5/5, plant never predicted, rock 1/2; class: bird 4/5, fish and moss never;
-    # kind: hawk 3/3, owl 0/1, eel 1/1, cod neither predicted nor true.
-    "wap precision": 0.3 * (1 + 0 + 1 / 2) / 3 + 0.3 * (4 / 5) / 3 + 0.4 * (1 + 0 + 1) / 3,
-    "distance": (2 + 3) / 8,  # owl → hawk is 2 edges; rock → moss is 3 through the virtual root
-    "severity": (1 + 2) / 2,
-    "h precision": 17 / 19,
-    "h recall": 17 / 20,
-    "h f1": 34 / 39,
+    "fpa": 5 / 10,
+    "tice": 4 / 10,
+    "level": [8 / 9, 4 / 7, 4 / 5],
+    "level class": 4 / 7,
+    "leaf micro": 6 / 9,
+    "leaf macro": (3 / 4 + 1 + 1 / 2 + 1 / 2) / 4,  # hawk, eel, moss, rock; owl and cod do not occur
+    # The cuts have 3, 4 (rock, too) and 6 nodes (rock and moss, too).
+    "wap accuracy": (3 * 8 / 9 + 4 * 6 / 9 + 6 * 6 / 9) / 13,
+    # animal 5/5, plant 1/1, rock 2/3; bird 4/5, rock 2/4, fish and moss never predicted;
+    # hawk 3/4, owl 0/1, eel 1/1, rock 1/2, moss 1/1, cod neither predicted nor true.
+    "wap precision": (3 * (1 + 1 + 2 / 3) / 3 + 4 * (4 / 5 + 1 / 2) / 4 + 6 * (3 / 4 + 0 + 1 + 1 / 2 + 1) / 5) / 13,
+    # Owl → hawk is 2 edges, rock → moss 3 through the virtual root, hawk → rock 4.
+    "distance": (2 + 3 + 4) / 10,
+    "severity": (1 + 2 + 1) / 3,
+    # Sets by sample: 3 of 3, 3 of 3, 2 of 3, {animal, fish, eel} of these and bird, none of {rock}, 2 of 2,
+    # {animal, bird, hawk} of these and fish, 1 of 1, {rock} of it and hawk's three, {plant, moss} of these and rock.
+    "h precision": (3 + 3 + 2 + 3 + 0 + 2 + 3 + 1 + 1 + 2) / (3 + 3 + 3 + 4 + 1 + 2 + 4 + 1 + 4 + 3),
+    "h recall": 20 / (3 + 3 + 3 + 3 + 2 + 2 + 3 + 1 + 1 + 2),
+    "h f1": 2 * 20 / (28 + 23),
 }
 
 
@@ -101,7 +109,7 @@ def test_value(case: tuple[PathMetric, Tensor]) -> None:
     torch.testing.assert_close(metric.compute(), expected)
 
 
-@pytest.mark.parametrize("sizes", [[1] * 9, [4, 0, 5], [8, 1], [0, 9]])
+@pytest.mark.parametrize("sizes", [[1] * 11, [4, 0, 7], [10, 1], [0, 11]])
 def test_any_split_gives_the_same_bits(case: tuple[PathMetric, Tensor], sizes: list[int]) -> None:
     metric, _ = case
     whole = deepcopy(metric)(PREDICTED, TARGET)
@@ -124,7 +132,7 @@ def test_forward_gives_the_batch_and_compute_the_sum_until_reset(case: tuple[Pat
     torch.testing.assert_close(metric.compute(), first, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("rows", [slice(0, 0), slice(8, 9)], ids=["no samples", "no labels"])
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(10, 11)], ids=["no samples", "no labels"])
 def test_nothing_to_measure_is_nan(case: tuple[PathMetric, Tensor], rows: slice) -> None:
     metric, _ = case
     metric.update(PREDICTED[rows], TARGET[rows])
@@ -152,11 +160,19 @@ def test_abstention_costs_recall_and_distance_not_precision_or_consistency() -> 
         ([ANIMAL, BIRD, HAWK], True),
         ([PLANT, MOSS, -1], True),
         ([ROCK, -1, -1], True),
+        ([ROCK, ROCK, ROCK], True),  # goes on with its leaf
+        ([ROCK, ROCK, -1], True),
+        ([PLANT, MOSS, MOSS], True),
         ([ANIMAL, BIRD, -1], True),  # stops above the leaves
         ([-1, -1, -1], True),  # says nothing
         ([ANIMAL, FISH, HAWK], False),  # not its child
         ([PLANT, BIRD, HAWK], False),
         ([ROCK, MOSS, -1], False),  # below a leaf
+        ([ROCK, ROCK, HAWK], False),
+        ([PLANT, ROCK, ROCK], False),  # a leaf that ended above, but elsewhere
+        ([PLANT, ROCK, MOSS], False),
+        ([-1, ROCK, ROCK], False),
+        ([ROCK, -1, ROCK], False),
         ([ANIMAL, -1, HAWK], False),  # gap
         ([-1, BIRD, HAWK], False),  # starts below a root
     ],
@@ -165,13 +181,56 @@ def test_what_counts_as_a_path(path: list[int], is_path: bool) -> None:
     assert functional.is_tree_path(torch.tensor([path]), TREE).tolist() == [is_path]
 
 
+def test_on_an_even_tree_nothing_has_changed() -> None:
+    # To the bit as before levels were cuts; hierarchical_*, which reads all levels since, only where they agree.
+    tree = Taxonomy.from_paths([(f"r{i % 3}", f"m{i % 7}", f"l{i}") for i in range(24)])
+    rng = np.random.default_rng(13)
+    anywhere = np.stack([rng.integers(nodes.start, nodes.stop, 97) for nodes in tree.level_slices], axis=1)
+    truth = tree.leaf_paths[torch.from_numpy(rng.integers(0, tree.num_leaves, 97))]
+    predicted = torch.where(torch.from_numpy(rng.random((97, 3)) < 0.6), truth, torch.from_numpy(anywhere))
+    target = truth.masked_fill(torch.from_numpy(rng.random((97, 3)) < 0.2), -1)
+    level_by_level, paths = hierarchy_metrics(tree), hierarchy_metrics(tree)
+    level_by_level.update(predicted, target)
+    paths.update(tree.paths(predicted[:, 2]), target)
+    values = {name: value.item() for name, value in level_by_level.compute().items()}
+    assert {name: value for name, value in values.items() if "hierarchical" not in name} == {
+        "accuracy/level0": 0.7792207598686218,
+        "accuracy/level1": 0.6202531456947327,
+        "accuracy/level2": 0.6753246784210205,
+        "fpa": 0.42268040776252747,
+        "leaf_accuracy": 0.6753246784210205,
+        "leaf_accuracy_macro": 0.649305522441864,
+        "mistake_severity": 2.375,
+        "tice": 0.6185566782951355,
+        "tree_distance": 1.5670102834701538,
+        "wap_accuracy": 0.6577243804931641,
+        "wap_precision": 0.6072233319282532,
+    }
+    assert {name: value.item() for name, value in paths.compute().items()} == {
+        "accuracy/level0": 0.8051947951316833,
+        "accuracy/level1": 0.6582278609275818,
+        "accuracy/level2": 0.6753246784210205,
+        "fpa": 0.6907216310501099,
+        "hierarchical_f1": 0.7222222089767456,
+        "hierarchical_precision": 0.7222222089767456,
+        "hierarchical_recall": 0.7222222089767456,
+        "leaf_accuracy": 0.6753246784210205,
+        "leaf_accuracy_macro": 0.649305522441864,
+        "mistake_severity": 2.5,
+        "tice": 0.0,
+        "tree_distance": 1.5463917255401611,
+        "wap_accuracy": 0.6759616732597351,
+        "wap_precision": 0.6578497290611267,
+    }
+
+
 def test_a_level_without_labels_is_nan_and_leaves_the_weights() -> None:
     coarse = torch.tensor([[ANIMAL, BIRD, -1], [ANIMAL, FISH, -1]])
     predicted = torch.tensor([[ANIMAL, BIRD, HAWK], [ANIMAL, BIRD, HAWK]])
     accuracy = LevelAccuracy(TREE)(predicted, coarse)
     assert accuracy[:2].tolist() == [1, 0.5]
     assert accuracy[2].isnan()
-    assert WeightedAveragePrecision(TREE)(predicted, coarse) == 0.75
+    torch.testing.assert_close(WeightedAveragePrecision(TREE)(predicted, coarse), torch.tensor((3 * 1 + 4 * 0.5) / 7))
     assert LeafAccuracy(TREE)(predicted, coarse).isnan()
 
 
@@ -212,11 +271,16 @@ def test_a_reset_in_inference_mode_does_not_lock_the_counts(case: tuple[PathMetr
     ("predicted", "target", "message"),
     [
         (torch.zeros(4, 10), TARGET[:4], r"predicted is \[4, 10\] torch.float32.*decoding from logits"),
-        (PREDICTED[:, :2], TARGET, r"predicted is \[9, 2\].*must be \[B, 3\] torch.int64"),
-        (PREDICTED, TARGET[:, 2], r"target is \[9\]"),
+        (PREDICTED[:, :2], TARGET, r"predicted is \[11, 2\].*must be \[B, 3\] torch.int64"),
+        (PREDICTED, TARGET[:, 2], r"target is \[11\]"),
         (PREDICTED[:4], TARGET[:5], "predicted has 4 samples and target 5"),
         (torch.tensor([[0, 3, 10]]), TARGET[:1], r"predicted\[0, 2\] is 10; level 'kind' .* 6 to 9"),
         (PREDICTED[:1], torch.tensor([[0, -2, 6]]), r"target\[0, 1\] is -2; level 'class' .* 3 to 5"),
+        (
+            torch.tensor([[0, 3, 1]]),
+            TARGET[:1],
+            r"predicted\[0, 2\] is 1; .* 6 to 9, leaves that ended above it, and −1",
+        ),
         (PREDICTED[:1], torch.tensor([[3, 3, 6]]), r"target\[0, 0\] is 3; level 'kingdom' .* 0 to 2"),
     ],
 )

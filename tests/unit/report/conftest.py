@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hierfit.decoding import DECODERS
-from hierfit.metrics import hierarchy_metrics
+from hierfit.decoding import Calibration
+from hierfit.metrics.served import score
 from hierfit.report.card import ResultCard
 from hierfit.taxonomy import Taxonomy
 
@@ -21,6 +20,8 @@ TREE = Taxonomy.from_paths([("bird", "hawk"), ("bird", "owl"), ("fish",)], level
 def card(row: str, seed: int, leaf: float | None, **changes: Any) -> ResultCard:
     """A card whose leaf accuracy is ``leaf`` and whose other figures follow from it."""
     per_level = {"leaf_accuracy": leaf, "fpa": 0.5, "tice": 0.25, "accuracy/class": 0.75, "accuracy/kind": leaf}
+    of_leaf = {"fpa": leaf, "leaf_accuracy": leaf}
+    of_levels = {"accuracy/class": 0.75, "accuracy/kind": leaf}
     facts: dict[str, Any] = {
         "row": row,
         "experiment": "made up",
@@ -30,7 +31,12 @@ def card(row: str, seed: int, leaf: float | None, **changes: Any) -> ResultCard:
         "backbone": {"source": "tiny", "fingerprint": "f"},
         "selected_on": "val",
         "levels": ("class", "kind"),
-        "metrics": {"per_level": per_level, "best_path": {"fpa": leaf, "leaf_accuracy": leaf}},
+        "metrics": {
+            "per_level": per_level,
+            **dict.fromkeys(("rollup", "best_path", "decoded"), of_leaf),
+            "belief": of_levels,
+        },
+        "belief": {"scores": "best_path", "temperature": 1.0, "val_images": 4},
         "parameters": {"trainable": 1200, "total": 4800},
         "cost": {"train_seconds": 10.0 * seed, "peak_memory_mib": 500},
     }
@@ -59,11 +65,7 @@ def write_run(
     indices = torch.arange(len(logits))
     save_file({"logits": logits, "paths": paths, "indices": indices}, folder / "test_logits.safetensors")
     tree.to_csv(folder / "taxonomy.csv")
-    metrics: dict[str, Mapping[str, float | None]] = {}
-    for name, decode in DECODERS.items():
-        collection = hierarchy_metrics(tree)
-        collection.update(decode(logits, tree), paths)
-        metrics[name] = {str(k): float(v) for k, v in collection.compute().items()}
+    metrics, belief = score([(logits, paths)], tree, Calibration())
     facts = data(seed, taxonomy_fingerprint=tree.fingerprint)
-    card(row, seed, None, metrics=metrics, data=facts).write(folder)
+    card(row, seed, None, metrics=metrics, belief=belief, data=facts).write(folder)
     return ResultCard.read(folder)

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from hierfit.data.card import load_card
 from hierfit.data.splits import draw_fingerprint
 from hierfit.data.table import Table, read_table
-from hierfit.decoding import DECODERS
+from hierfit.decoding import Calibration
 from hierfit.geometry import Space
 from hierfit.geometry.embeddings import Embeddings
-from hierfit.metrics import hierarchy_metrics
+from hierfit.metrics.served import score
 from hierfit.report.card import ResultCard
 from hierfit.taxonomy import Taxonomy
 
@@ -84,11 +84,7 @@ def _card(
     logits: torch.Tensor,
     paths: torch.Tensor,
 ) -> ResultCard:
-    metrics: dict[str, dict[str, float | None]] = {}
-    for name, decode in DECODERS.items():
-        collection = hierarchy_metrics(tree)
-        collection.update(decode(logits, tree), paths)
-        metrics[name] = {str(k): float(v) for k, v in collection.compute().items()}
+    metrics, belief = score([(logits, paths)], tree, Calibration())
     return ResultCard(
         row=row,
         experiment="made up",
@@ -109,6 +105,7 @@ def _card(
         selected_on="val" if trainable else "nothing",
         levels=tree.levels,
         metrics=metrics,
+        belief=belief,
         val={"val/leaf_accuracy": 0.5},
         parameters={"trainable": trainable, "total": 5000},
         cost={"train_seconds": 1.5, "steps": 50, "peak_memory_mib": 300, "device": "x86_64"},

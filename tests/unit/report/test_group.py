@@ -7,8 +7,10 @@ import math
 import pytest
 
 from hierfit.errors import UserError
+from hierfit.report.card import ResultCard
 from hierfit.report.columns import columns
 from hierfit.report.group import summarise
+from hierfit.report.shots import shots_text
 from hierfit.report.statistics import Estimate
 
 from .conftest import card, data
@@ -85,27 +87,78 @@ def test_other_draws_are_said_and_not_paired() -> None:
         summarise(cards, control="base")
 
 
-def test_a_run_made_again_counts_once_and_two_that_differ_are_refused() -> None:
+def test_a_run_made_again_counts_once() -> None:
     (group,) = summarise([*CARDS, CARDS[0], card("base", 2, 0.601)])
     assert group.rows[0].seeds == (1, 2, 3)
     assert group.notes == ("base was run more than once with seed 1, 2; the first counts.",)
-    with pytest.raises(UserError, match="settings agree, their figures do not"):
-        summarise([*CARDS, card("base", 2, 0.65)])
-    with pytest.raises(UserError, match=r"lr is None in one and 0\.1 in the other"):
-        summarise([*CARDS, card("base", 2, 0.6, method_settings={"init_args": {"lr": 0.1}})])
 
 
-def test_settings_that_change_with_the_seed_and_other_trees_are_said() -> None:
+def lr(row: str, seed: int, leaf: float, **settings: object) -> ResultCard:
+    return card(row, seed, leaf, method_settings={"class_path": "x.Ours", "init_args": {"hidden": 8, **settings}})
+
+
+def test_rows_of_one_name_are_told_apart_by_what_was_set() -> None:
+    cards = [lr("ours", s, v, lr=r) for r, v in ((0.003, 0.7), (0.001, 0.6)) for s in (1, 2)]
+    (group,) = summarise([*cards, card("base", 1, 0.5), card("base", 2, 0.5)], control="ours (lr 0.001)")
+    assert [(row.name, row.seeds) for row in group.rows] == [
+        *(("ours (lr 0.001)", (1, 2)), ("ours (lr 0.003)", (1, 2)), ("base", (1, 2))),
+    ]
+    assert group.notes == ()
+    with pytest.raises(
+        UserError, match=r"No run has the row 'ours'\.\nRows: ours \(lr 0\.003\), ours \(lr 0\.001\), base"
+    ):
+        summarise([*cards, card("base", 1, 0.5)], control="ours")
+    # Two keys, one of them a mapping; a key that only one has; the tree.
+    sums = [lr("ours", 1, 0.5, objective={"hisce": 1}, lr=0.1), lr("ours", 1, 0.5, objective=None, lr=0.2)]
+    assert [row.name for row in summarise(sums)[0].rows] == [
+        *('ours (objective {"hisce": 1}, lr 0.1)', "ours (objective null, lr 0.2)"),
+    ]
+    trees = [card("ours", 1, 0.5, data=data(1, tree=tree)) for tree in ("true", "shuffled")]
+    assert [row.name for row in summarise(trees)[0].rows] == ["ours (true tree)", "ours (shuffled tree)"]
+
+
+def test_same_settings_and_other_figures_are_both_kept_and_told_apart_by_what_else_differs() -> None:
+    def made(seed: int, leaf: float, commit: str, steps: int = 200) -> ResultCard:
+        return card("ours", seed, leaf, versions={"commit": commit, "torch": "2"}, cost={"steps": steps})
+
+    cards = [made(1, 0.5, "abc"), made(2, 0.6, "abc"), made(1, 0.5, "def"), made(2, 0.7, "def")]
+    (group,) = summarise(cards, wanted="leaf_accuracy")
+    assert [(row.name, row.values[0].mean) for row in group.rows if row.values[0]] == [
+        *(("ours (commit abc)", pytest.approx(0.55)), ("ours (commit def)", pytest.approx(0.6))),
+    ]
+    assert group.notes == (
+        "ours: with seed 2, runs of the same settings have different figures; they differ in commit. Each has a row.",
+    )
+    (group,) = summarise([made(1, 0.5, "abc"), made(1, 0.6, "abc", steps=400)])
+    assert [row.name for row in group.rows] == ["ours (steps 200)", "ours (steps 400)"]
+    (group,) = summarise([made(1, 0.5, "abc"), made(1, 0.6, "abc")])
+    assert [row.name for row in group.rows] == ["ours (run 1)", "ours (run 2)"]
+    assert "nor do versions, device or steps differ" in group.notes[0]
+
+
+def test_other_trees_are_said() -> None:
     cards = [
-        card("ours", 1, 0.5, method_settings={"init_args": {"lr": 0.1, "n": 2}}),
-        card("ours", 2, 0.5, method_settings={"init_args": {"lr": 0.2, "n": 2}}),
-        *(card("shuffled", s, 0.5, data=data(s, taxonomy_fingerprint="other")) for s in (1, 2)),
+        *(card("ours", s, 0.5) for s in (1, 2)),
+        *(card("flat", s, 0.5, data=data(s, taxonomy_fingerprint="other")) for s in (1, 2)),
     ]
     (group,) = summarise(cards)
-    assert group.notes == (
-        "ours: its seeds were run with different settings (lr).",
-        "Scored on another tree than ours: shuffled. Compare leaf accuracy only.",
-    )
+    assert group.notes == ("Scored on another tree than ours: flat. Compare leaf accuracy only.",)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"min": 3, "median": 3.0, "max": 4}, "≤ 4 shots a leaf (median 3)"),
+        ({"min": 1, "median": 2.5, "max": 4}, "≤ 4 shots a leaf (median 2.5)"),
+        ({"min": 4, "median": 4.0, "max": 4}, "4 shots a leaf"),
+        (None, "4 shots a leaf"),
+        ({"min": "many"}, "4 shots a leaf"),
+    ],
+)
+def test_a_title_says_where_leaves_have_fewer_images(counts: object, said: str) -> None:
+    (group,) = summarise([card("ours", 1, 0.5, data=data(1, train_per_leaf=counts))])
+    assert group.title == f"pets · {said} · seed 1 · 8 test images · tiny"
+    assert shots_text({"shots": None, "train_per_leaf": counts}) == "all training images"
 
 
 def test_a_control_that_is_nowhere_or_in_one_group_only() -> None:
@@ -129,11 +182,11 @@ def test_columns_by_preset_and_by_name() -> None:
         return [c.key for c in columns(wanted, CARDS, ("class", "kind"))]
 
     assert keys("default") == [
-        *("leaf_accuracy@per_level", "fpa@per_level", "tice@per_level", "fpa@best_path"),
-        *("accuracy/class@per_level", "accuracy/kind@per_level"),
+        *("leaf_accuracy@rollup", "fpa@per_level", "tice@per_level", "fpa@decoded"),
+        *("accuracy/class@belief", "accuracy/kind@belief"),
     ]
     assert keys("cost, fpa,fpa@per_level") == [
-        *("leaf_accuracy@per_level", "params", "share", "time", "memory", "fpa@per_level"),
+        *("leaf_accuracy@rollup", "params", "share", "time", "memory", "fpa@per_level"),
     ]
     assert [c.header for c in columns("fpa@best_path,accuracy/kind", CARDS, ())] == ["FPA best path", "kind"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_run_scored_again_agrees_with_its_card(tmp_path: Path) -> None:
     write_run(tmp_path / "run", RIGHT, PATHS)
     found = rescore(tmp_path / "run")
     assert found.changes == ()
-    assert list(found.figures) == list(DECODERS)
+    assert list(found.figures) == [*DECODERS, "belief", "bayes", "decoded"]
     assert found.figures["rollup"]["leaf_accuracy"] == 1.0
     assert found.figures["per_level"]["mistake_severity"] is None  # nothing is wrong
 
@@ -132,7 +133,7 @@ def test_two_runs_sample_by_sample(tmp_path: Path) -> None:
     assert (leaf.difference.mean, leaf.test) == (0.75, (3, 0, 0.25))
     assert (fpa.metric, fpa.a, fpa.b, fpa.difference.n) == ("FPA", 1.0, pytest.approx(0.2), 5)
     assert fpa.test == (4, 0, 0.125)
-    assert len(compare(KeptLogits.read(tmp_path / "a"), KeptLogits.read(tmp_path / "a"))) == 2 * len(DECODERS)
+    assert len(compare(KeptLogits.read(tmp_path / "a"), KeptLogits.read(tmp_path / "a"))) == 1 + len(DECODERS)
 
 
 def test_a_comparison_is_printed_with_its_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,11 +141,21 @@ def test_a_comparison_is_printed_with_its_verdict(tmp_path: Path, capsys: pytest
     write_run(tmp_path / "b", WRONG.repeat(5, 1), PATHS.repeat(5, 1), row="theirs")
     main(["compare", str(tmp_path / "a"), str(tmp_path / "b")])
     said = " ".join(capsys.readouterr().out.split())
-    assert "ours (seed 1) against theirs (seed 1), best path: leaf accuracy: helps (+75.0 points); FPA: helps" in said
+    assert "ours (seed 1) against theirs (seed 1): leaf accuracy: helps (+75.0 points); FPA best path: helps" in said
     assert "<0.001" in said
     main(["compare", str(tmp_path / "a"), str(tmp_path / "a"), "--decoder", "rollup"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "rollup: leaf accuracy: no evidence (+0.0 points); FPA: no evidence (+0.0 points)." in said
+    assert ": leaf accuracy: no evidence (+0.0 points); FPA rollup: no evidence (+0.0 points)." in said
+
+
+def test_scores_nobody_trained_are_not_compared(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", RIGHT, PATHS)
+    card = write_run(tmp_path / "b", WRONG, PATHS, row="leaves")
+    replace(card, metrics={"rollup": card.metrics["rollup"]}).write(tmp_path / "b")
+    a, b = (KeptLogits.read(tmp_path / name) for name in "ab")
+    assert [(c.metric, c.decoder) for c in compare(a, b)] == [("leaf accuracy", "best leaf"), ("FPA", "rollup")]
+    with pytest.raises(UserError, match="best_path: leaves has trained leaves alone"):
+        compare(a, b, ["best_path"])
 
 
 def test_runs_on_other_samples_are_not_compared(tmp_path: Path) -> None:
@@ -204,7 +215,7 @@ def test_results_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], n
     sign = {"t.md": "|---|", "t.tex": "\\toprule", "t.csv": "half_width", "t.txt": "FPA best path"}[name]
     assert sign in text
     if name == "t.csv":
-        assert len(list(csv.reader(text.splitlines()))) == 1 + 6 + 4
+        assert len(list(csv.reader(text.splitlines()))) == 1 + 7 + 4
     assert [p.name for p in out.parent.iterdir()] == [name]
 
 

@@ -138,9 +138,9 @@ def test_in_a_browser(page: Path, tmp_path: Path) -> None:
 def test_figures(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["report", str(runs / "toy/4-s1"), "--text", "--figures", str(tmp_path / "f"), "--row", "zero-shot"])
     names = {path.stem for path in (tmp_path / "f").iterdir()}
-    assert names == {"breaks_by_row", "breaks_by_node", "confusion", "reliability"}
+    assert names == {"breaks_by_row", "breaks_by_node", "confusion", "operating_curve", "reliability"}
     assert Image.open(tmp_path / "f/confusion.png").size[0] > 1000
-    assert f"4 figures as svg and png in {tmp_path / 'f'}" in capsys.readouterr().out.replace("\n", "")
+    assert f"5 figures as svg and png in {tmp_path / 'f'}" in capsys.readouterr().out.replace("\n", "")
 
 
 def test_text(runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,11 +175,11 @@ def test_tables_agree_with_the_cards(runs: Path) -> None:
     evidence = gather([runs / "toy/4-s1"])
     found = {section.title: section for section in sections(evidence)}
     card, breaks = evidence.focus.card, evidence.focus.breaks
-    wrong = round((1 - (card.metrics["best_path"]["fpa"] or 0)) * 72)
+    wrong = round((1 - (card.metrics["decoded"]["fpa"] or 0)) * 72)
     assert int(breaks.wrong.sum()) == wrong
     where = found["Where paths break"]
     assert isinstance(where, Section)
-    assert where.lead.startswith(f"{wrong} of 72 best paths are wrong")
+    assert where.lead.startswith(f"{wrong} of 72 decoded paths are wrong")
     decoders = found["Levels and decoders"]
     assert isinstance(decoders, Section)
     table = decoders.blocks[0]
@@ -191,7 +191,8 @@ def test_tables_agree_with_the_cards(runs: Path) -> None:
     rows = next(block for block in reliability.blocks if isinstance(block, Table)).rows
     for (_, level, _, accuracy, _), name in zip(rows, card.levels, strict=False):
         assert level == name
-        right = (evidence.focus.reading.top == evidence.focus.reading.target)[:, card.levels.index(name)]
+        served = evidence.focus.reading.served
+        right = (served.answer == served.target)[:, card.levels.index(name)]
         assert float(accuracy) == pytest.approx(100 * float(right.float().mean()), abs=0.01)
     pairs = found["Worst sibling pairs"]
     assert isinstance(pairs, Section)
@@ -264,7 +265,7 @@ def test_a_run_without_mistakes(tmp_path: Path) -> None:
     found = _found(tmp_path / "run")
     where = found["Where paths break"]
     assert isinstance(where, Section)
-    assert "No best path of 72 is wrong" in where.lead
+    assert "No decoded path of 72 is wrong" in where.lead
     assert isinstance(found["Worst sibling pairs"], Omitted)
     confusion = found["Confusion, ordered by the tree"]
     assert isinstance(confusion, Section)
@@ -297,10 +298,16 @@ def test_mistakes(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
             main(["report", *options])
         assert stopped.value.code == 2
         assert said in capsys.readouterr().err
+
+
+def test_runs_of_the_same_settings_and_other_figures_are_rows_of_their_own(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     card = json.loads((runs / "toy/4-s1/result.json").read_text())
     (tmp_path / "twice").mkdir()
     card["metrics"]["per_level"]["fpa"] = 0.0
+    card["versions"]["commit"] = "later"
     (tmp_path / "twice/result.json").write_text(json.dumps(card))
-    with pytest.raises(SystemExit):
-        main(["report", str(runs), str(tmp_path / "twice")])
-    assert "run twice" in capsys.readouterr().err
+    options = [str(runs), str(tmp_path / "twice"), "--row", "ours <b> (commit null)", "--out", str(tmp_path / "r.html")]
+    main(["report", *options])
+    assert "Looked into: ours <b> (commit null), seed 1" in " ".join(capsys.readouterr().out.split())

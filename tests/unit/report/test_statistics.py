@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from hierfit.report.marks import verdicts
 from hierfit.report.statistics import (
     Estimate,
     Interval,
+    holm,
     mcnemar,
+    p_value,
     paired_bootstrap,
     paired_difference,
     t_interval,
@@ -140,3 +143,47 @@ def test_a_bootstrap_takes_any_values_and_is_drawn_by_its_seed() -> None:
 )
 def test_a_verdict(low: float, high: float, higher: bool, expected: str) -> None:
     assert verdict(Interval((low + high) / 2, low, high, 10), higher) == expected
+
+
+@given(st.lists(st.integers(-50, 100), min_size=2, max_size=10), st.sampled_from([0.9, 0.95]))
+def test_p_is_the_t_tests(percents: list[int], confidence: float) -> None:
+    values = [percent / 100 for percent in percents]
+    found = p_value(t_interval(values, confidence), confidence)
+    if len(set(values)) == 1:
+        assert found == (1.0 if values[0] == 0 else 0.0)
+        return
+    assert found == pytest.approx(stats.ttest_1samp(values, 0.0).pvalue, abs=1e-9)
+
+
+def test_one_value_has_no_p() -> None:
+    assert p_value(t_interval([0.7])) == 1.0
+
+
+def test_holm_by_hand() -> None:
+    # Of four: 0.01·4, 0.02·3, 0.03·2 and 0.04·1, none below the one before.
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_the_step_down_test(ps: list[float]) -> None:
+    """Rejects in order while p_(k) ≤ α/(m − k + 1), and then stops."""
+    alpha = 0.05
+    rejected = set()
+    for k, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        if ps[index] > alpha / (len(ps) - k):
+            break
+        rejected.add(index)
+    corrected = holm(ps)
+    near = [abs(p - alpha) < 1e-12 for p in corrected]
+    assert all((p <= alpha) == (i in rejected) or near[i] for i, p in enumerate(corrected))
+
+
+def test_marks_are_corrected_and_not_small() -> None:
+    assert verdicts([(0.05, 0.03, True)]) == ["helps"]
+    assert verdicts([(0.05, 0.03, True), (0.05, 0.04, True)]) == ["no evidence"] * 2
+    assert verdicts([(0.05, 0.01, True), (0.05, 0.04, False)]) == ["helps", "hurts"]
+    assert verdicts([(0.002, 0.0, True), (-0.0019, 0.0, True), (-0.002, 0.0, False)]) == [
+        *("helps", "no evidence", "helps")
+    ]
+    assert verdicts([(0.001, 0.0, False)], least=[0.0]) == ["hurts"]

@@ -17,7 +17,7 @@ from hierfit.report.summary import print_summary
 from .conftest import card, data
 
 CARDS = [card("base & co_1", s, v) for s, v in [(1, 0.5), (2, 0.6), (3, 0.7)]] + [
-    card("λ|ours", s, v) for s, v in [(1, 0.6), (2, 0.75), (3, 0.9)]
+    card("λ|ours", s, v) for s, v in [(1, 0.64), (2, 0.75), (3, 0.86)]
 ]
 
 
@@ -33,10 +33,10 @@ def test_cells() -> None:
     assert figures.header == ("", "seeds", "leaf acc", "TICE", "trained", "train [s]", "selected on", "tuned on")
     assert figures.rows == (
         ("base & co_1", "3", "60.00 ±24.84", "25.00 ±0.00", "1,200", "20.0 ±24.8", "val", "defaults"),
-        ("λ|ours", "3", "75.00 ±37.26", "25.00 ±0.00", "1,200", "20.0 ±24.8", "val", "defaults"),
+        ("λ|ours", "3", "75.00 ±27.33", "25.00 ±0.00", "1,200", "20.0 ±24.8", "val", "defaults"),
     )
     assert differences.header == ("", "pairs", "leaf acc", "TICE", "trained", "train [s]")
-    assert differences.rows == (("λ|ours", "3", "+15.00 ±12.42 ▲", "+0.00 ±0.00", "+0", "+0.0 ±0.0"),)
+    assert differences.rows == (("λ|ours", "3", "+15.00 ±2.48 ▲", "+0.00 ±0.00", "+0", "+0.0 ±0.0"),)
 
 
 def test_lower_is_better_where_it_is() -> None:
@@ -47,6 +47,25 @@ def test_lower_is_better_where_it_is() -> None:
     cards += [card("b", s, 0.5, metrics=tice(s, 0.2)) for s in (1, 2)]
     assert sheets(summarise(cards, "a", "tice")[0])[1].rows == (("b", "2", "−10.00 ±0.00 ▲"),)
     assert sheets(summarise(cards, "b", "tice")[0])[1].rows == (("a", "2", "+10.00 ±0.00 ▼"),)
+
+
+def test_marks_are_of_the_whole_table() -> None:
+    """p = 0.035 alone is a mark; beside three others that say nothing it is none. Severity never gets one."""
+
+    def figures(wobble: float, **more: float) -> dict[str, dict[str, float | None]]:
+        return {"per_level": {"fpa": 0.5 + wobble, "tree_distance": 1.0, "mistake_severity": 2.0, **more}}
+
+    cards = [card("a", s, 0.5, metrics=figures(0.0)) for s in (1, 2, 3)]
+    cards += [card("b", s, 0.5, metrics=figures(d)) for s, d in ((1, 0.1), (2, 0.15), (3, 0.2))]
+    alone = sheets(summarise(cards, "a", "fpa")[0])[1]
+    assert alone.rows == (("b", "3", "+15.00 ±12.42 ▲"),)
+    others = [card(name, s, 0.5, metrics=figures(0.01 * s)) for name in "cde" for s in (1, 2, 3)]
+    together = sheets(summarise([*cards, *others], "a", "fpa")[0])[1]
+    assert next(row[2] for row in together.rows) == "+15.00 ±12.42"
+
+    far = [card("far", s, 0.5, metrics=figures(0.0, tree_distance=1.2, mistake_severity=1.5)) for s in (1, 2, 3)]
+    (row,) = sheets(summarise([*cards[:3], *far], "a", "tree_distance,mistake_severity")[0])[1].rows
+    assert row == ("far", "3", "+0.200 ±0.000 ▼", "−0.500 ±0.000")
 
 
 def test_one_seed_and_missing_figures_show_a_dash() -> None:
@@ -62,14 +81,14 @@ def test_the_terminal_shows_every_figure_whole_at_any_width(width: int) -> None:
     text = printed(width, control="base & co_1", columns="default,decoders,cost")
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    for figure in ("60.00 ±24.84", "+15.00 ±12.42 ▲", "20.0 ±24.8", "25.00 ±0.00"):
+    for figure in ("60.00 ±24.84", "+15.00 ±2.48 ▲", "20.0 ±24.8", "25.00 ±0.00"):
         assert figure in text
     words = " ".join(text.split())
-    for part in ("leaf acc", "FPA best path", "kind", "train [s]", "selected on", "tuned on", "seeds 1, 2, 3"):
+    for part in ("leaf acc", "FPA decoded", "kind", "train [s]", "selected on", "tuned on", "seeds 1, 2, 3"):
         assert part in words
     rows = [line for line in text.splitlines() if line.startswith(("base & co_1", "λ|ours"))]
     figures = [len(re.findall(r"±", line)) for line in rows]
-    assert max(figures) == {60: 3, 80: 4, 200: 8}[width]
+    assert max(figures) == {60: 3, 80: 4, 200: 10}[width]
 
 
 def test_every_group_has_its_table_and_notes() -> None:
@@ -86,14 +105,14 @@ def test_markdown() -> None:
         "|  | seeds | leaf acc | selected on | tuned on |",
         "|---|---:|---:|---:|---:|",
         r"| base & co\_1 | 3 | 60.00 ±24.84 | val | defaults |",
-        r"| λ\|ours | 3 | 75.00 ±37.26 | val | defaults |",
+        r"| λ\|ours | 3 | 75.00 ±27.33 | val | defaults |",
         "",
         r"**Difference to base & co\_1, paired over seeds**",
         "",
         "|  | pairs | leaf acc |",
     ]
-    assert r"| λ\|ours | 3 | +15.00 ±12.42 ▲ |" in text
-    assert "▲ helps, ▼ hurts" in text
+    assert r"| λ\|ours | 3 | +15.00 ±2.48 ▲ |" in text
+    assert "▲ helps, ▼ hurts: by a paired t-test over seeds at 5 %, corrected" in text
     assert "▲" not in as_markdown(summarise(CARDS, None, "leaf_accuracy"))
 
 
@@ -103,7 +122,7 @@ def test_latex() -> None:
     assert r"\begin{tabular}{lrrrr}" in lines
     assert r"& seeds & leaf acc & selected on & tuned on \\" in lines
     assert r"base \& co\_1 & 3 & 60.00 $\pm$24.84 & val & defaults \\" in lines
-    assert r"$\lambda$\textbar{}ours & 3 & +15.00 $\pm$12.42 $^{+}$ \\" in lines
+    assert r"$\lambda$\textbar{}ours & 3 & +15.00 $\pm$2.48 $^{+}$ \\" in lines
     assert [lines.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [2, 2, 2]
     assert text.isascii()
     tricky = as_latex(summarise([card("a\\b {c} #1 ~ ^ 5% $x <y>", 1, 0.5)], wanted="leaf_accuracy"))
@@ -117,17 +136,17 @@ def test_csv_is_for_programs() -> None:
     text = as_csv(summarise([*CARDS, card("one", 1, None)], "base & co_1", "leaf_accuracy,params"))
     rows = {(r["row"], r["column"]): r for r in csv.DictReader(io.StringIO(text))}
     assert len(rows) == 6
-    ours = rows["λ|ours", "leaf_accuracy@per_level"]
+    ours = rows["λ|ours", "leaf_accuracy@rollup"]
     assert (ours["data"], ours["shots"], ours["backbone"], ours["test_images"]) == ("pets", "4", "tiny", "8")
     assert (ours["seeds"], ours["selected_on"], ours["tuned_on"], ours["unit"]) == (
         *("1 2 3", "val", "defaults", "fraction"),
     )
-    assert (float(ours["mean"]), float(ours["half_width"])) == pytest.approx((0.75, 0.3726207), abs=1e-6)
-    assert (float(ours["difference"]), float(ours["difference_half_width"])) == pytest.approx((0.15, 0.1242069))
+    assert (float(ours["mean"]), float(ours["half_width"])) == pytest.approx((0.75, 0.2732552), abs=1e-6)
+    assert (float(ours["difference"]), float(ours["difference_half_width"])) == pytest.approx((0.15, 0.0248414))
     assert (ours["n"], ours["difference_n"], ours["control"], ours["verdict"]) == ("3", "3", "base & co_1", "helps")
-    base = rows["base & co_1", "leaf_accuracy@per_level"]
+    base = rows["base & co_1", "leaf_accuracy@rollup"]
     assert (base["control"], base["difference"], base["verdict"]) == ("", "", "")
-    one = rows["one", "leaf_accuracy@per_level"]
+    one = rows["one", "leaf_accuracy@rollup"]
     assert (one["mean"], one["half_width"], one["n"], one["difference"]) == ("", "", "0", "")
     assert rows["one", "params"]["half_width"] == ""
     assert rows["λ|ours", "params"]["verdict"] == ""

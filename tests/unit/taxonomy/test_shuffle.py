@@ -1,10 +1,11 @@
-"""The control tree: same shape, same names, other places."""
+"""Controls: a tree of the same shape and names, and nodes at other places of the same tree."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.shuffle import shuffled_places
 
 TREE = Taxonomy.from_paths(
     [(f"f{i // 16}", f"g{i // 4}", f"s{i}") for i in range(64)] + [(f"f{i}", f"early{i}") for i in range(4)]
@@ -59,3 +60,15 @@ def test_a_leaf_never_takes_the_name_of_an_internal_sibling() -> None:
 
 def test_nothing_to_shuffle() -> None:
     assert Taxonomy.from_paths([("a", "b")]).shuffled(3) == Taxonomy.from_paths([("a", "b")])
+
+
+def test_places_are_of_the_same_level_and_kind() -> None:
+    place = shuffled_places(TREE, 0)
+    assert place.sort().values.tolist() == list(range(TREE.num_nodes))
+    assert TREE.level[place].equal(TREE.level)
+    assert (TREE.num_children[place] > 0).equal(TREE.num_children > 0)
+    leaves = TREE.leaves
+    strangers = TREE.parent[place[leaves]] != TREE.parent[leaves]
+    assert strangers.float().mean() > 0.7
+    assert place.equal(shuffled_places(TREE, 0))
+    assert not place.equal(shuffled_places(TREE, 1))

@@ -1,0 +1,181 @@
+"""TreeGDA: Gaussian classes of one covariance, their means tied along the tree; fitted from sums, in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hierfit.closed.posterior import posterior
+from hierfit.closed.relatives import mean_of_kin, sums_below
+from hierfit.closed.statistics import Statistics
+from hierfit.closed.variances import Variances, variances
+from hierfit.closed.whitening import ridge, whitener
+from hierfit.taxonomy import Taxonomy
+
+CovarianceKind = Literal["within", "total", "identity"]
+
+NOISE_SHARE = 0.5
+"""Of the energy of one-shot class means, what is noise: where there is no validation image to tell. Real features want
+0.5 to 0.7."""
+NOISE_CAP = 0.6
+"""Most that validation images may say of it."""
+
+
+class Labelled(NamedTuple):
+    """A few labelled images: features ``[m, d]`` and positions of their classes ``[m]``."""
+
+    features: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class GaussianClasses:
+    """z = x W − c, and a mean for every node there.
+
+    Attributes:
+        whitener: W ``[d, d]``.
+        center: c ``[d]``.
+        nodes: Means in the whitened space ``[N, d]``.
+        variance: What is not known of them, a dimension ``[N]``; None where no prior says.
+        noise: s², of an image about its class's mean, a dimension.
+        variances: Of the prior; None without one.
+        one_shot: Whether there were too few images for a covariance within classes.
+        within_share: Share of the scatter within classes in what was whitened by; 0 where that is another.
+    """
+
+    whitener: Tensor
+    center: Tensor
+    nodes: Tensor
+    variance: Tensor | None
+    noise: float
+    variances: Variances | None
+    one_shot: bool
+    within_share: float = 0.0
+
+    def whiten(self, features: Tensor) -> Tensor:
+        """z ``[B, d]``."""
+        return features.to(self.whitener) @ self.whitener - self.center
+
+    def logits(self, features: Tensor) -> Tensor:
+        """``z·m − |m|²/2`` for every node ``[B, N]``: up to s² the log-density under equal priors."""
+        return self.whiten(features) @ self.nodes.T - self.nodes.square().sum(dim=1) / 2
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The same as weights ``[N, d]`` and biases ``[N]`` on the features themselves."""
+        bias = -self.nodes @ self.center - self.nodes.square().sum(dim=1) / 2
+        return self.nodes @ self.whitener.T, bias
+
+    def taking(self, rows: Tensor) -> GaussianClasses:
+        """With the means of ``rows`` of its nodes in the place of all."""
+        variance = None if self.variance is None else self.variance[rows]
+        return replace(self, nodes=self.nodes[rows], variance=variance)
+
+
+class Covariance(NamedTuple):
+    """What is whitened by: S ``[d, d]`` and how far it is drawn to the identity."""
+
+    matrix: Tensor
+    ridge: float
+
+
+def few(statistics: Statistics) -> bool:
+    """Whether the images are too few (about one a class) for a covariance within classes."""
+    return statistics.dof < max(int(statistics.seen.sum()) / 2, 1)
+
+
+def covariance(statistics: Statistics, taxonomy: Taxonomy, kind: CovarianceKind) -> Covariance:
+    """The common covariance.
+
+    ``within`` classes; at one shot, where there is nothing within, the scatter about the nearest ancestor that has
+    another class stands in for it, the nearer to the identity the less kinship the raw means show. ``total``: about the
+    mean of all. ``identity``: none.
+    """
+    seen, width = statistics.seen, statistics.width
+    if kind == "identity":
+        return Covariance(torch.eye(width, dtype=torch.float64, device=seen.device), 0.0)
+    if kind == "within" and not few(statistics):
+        return Covariance(statistics.within / statistics.dof, ridge(width, statistics.dof))
+    means, images = statistics.means, statistics.images
+    share = ridge(width, images)
+    middle = means[seen].mean(dim=0)
+    if kind == "total":
+        return Covariance(statistics.about(middle) / images, share)
+    raw = torch.where(seen[:, None], means - middle, 0)
+    kinship = float(variances(raw, statistics.counts, 0.0, taxonomy).kinship[-1])
+    stand_in = statistics.about(mean_of_kin(means, seen, taxonomy, itself=True)) / images
+    return Covariance(stand_in, 1 - (1 - share) * kinship)
+
+
+def fit_tree(
+    statistics: Statistics,
+    taxonomy: Taxonomy,
+    *,
+    kind: CovarianceKind = "within",
+    shrink: bool = True,
+    noise_share: float = NOISE_SHARE,
+    val: Labelled | None = None,
+) -> GaussianClasses:
+    """Fits. O(C·d² + d³ + N·d) beside the sums.
+
+    Args:
+        statistics: Of the training images, class k at the k-th leaf.
+        taxonomy: The tree.
+        kind: See `covariance`.
+        shrink: Whether means are drawn along the tree; else each leaf has its own, each inner node the mean of its
+            classes' and a class without images that of its nearest ancestor with one.
+        noise_share: At one shot alone, where noise and a class's own variance cannot be told apart.
+        val: At one shot, a few images that tell the share.
+
+    Raises:
+        ValueError: There is no image.
+    """
+    seen, means = statistics.seen, statistics.means
+    if not seen.any():
+        raise ValueError("there is no image of any class")
+    spread = covariance(statistics, taxonomy, kind)
+    root = whitener(spread.matrix, spread.ridge)
+    white = means @ root
+    center = white[seen].mean(dim=0)
+    z = torch.where(seen[:, None], white - center, 0)
+    one_shot = few(statistics)
+    if one_shot:
+        energy = float(z[seen].square().mean())
+        told = None if val is None else _share_on_val(val, z, seen, root, center)
+        noise = energy * (noise_share if told is None else told)
+    else:
+        noise = within_noise(statistics, root)
+    noise = max(noise, 1e-6)
+    within_share = 1 - spread.ridge if kind == "within" and not one_shot else 0.0
+    counts = torch.where(seen, statistics.counts, 0)
+    if not shrink:
+        return GaussianClasses(root, center, averages(z, seen, taxonomy), None, noise, None, one_shot, within_share)
+    prior = variances(z, counts, noise, taxonomy)
+    found = posterior(z, counts / noise, prior.step, taxonomy)
+    return GaussianClasses(root, center, found.mean, found.variance, noise, prior, one_shot, within_share)
+
+
+def within_noise(statistics: Statistics, root: Tensor) -> float:
+    """s²: variance of an image about its class's mean in the whitened space, a dimension."""
+    spread = statistics.within / statistics.dof
+    return float(((spread @ root) * root).sum()) / statistics.width
+
+
+def averages(z: Tensor, seen: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """A mean for every node without a prior ``[N, d]``: its classes' average; without any, its parent's, or 0."""
+    count = sums_below(seen.to(z.dtype), taxonomy)
+    means = sums_below(torch.where(seen[:, None], z, 0), taxonomy) / count.clamp_min(1)[:, None]
+    for here in taxonomy.level_slices[1:]:
+        means[here] = torch.where(count[here, None] > 0, means[here], means[taxonomy.parent[here]])
+    return means
+
+
+def _share_on_val(val: Labelled, z: Tensor, seen: Tensor, root: Tensor, center: Tensor) -> float | None:
+    """Half of how far images of one class lie apart, as a share of the means' energy; None of no class with a mean."""
+    rows = seen[val.labels]
+    if not rows.any():
+        return None
+    away = val.features[rows].to(root) @ root - center - z[val.labels[rows]]
+    return min(NOISE_CAP, float(away.square().mean()) / 2 / max(float(z[seen].square().mean()), 1e-12))

@@ -1,0 +1,88 @@
+"""What a tree has to beat: the same closed forms without one, or with another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from hierfit.closed.statistics import Statistics
+from hierfit.closed.tree_gda import NOISE_SHARE, CovarianceKind, GaussianClasses, Labelled, averages, fit_tree
+from hierfit.taxonomy import Taxonomy
+
+
+def without_tree(num_classes: int) -> Taxonomy:
+    """C classes, each a root of its own."""
+    return Taxonomy(tuple(map(str, range(num_classes))), ("class",), torch.full((num_classes,), -1))
+
+
+def fit_elsewhere(
+    statistics: Statistics,
+    taxonomy: Taxonomy,
+    other: Taxonomy,
+    places: Tensor,
+    fit: Callable[[Statistics, Taxonomy], GaussianClasses],
+) -> GaussianClasses:
+    """A fit on another tree, read on this one: labels and scoring stay true, only who is whose relative changes.
+
+    Args:
+        statistics: Of the training images, class k at the k-th leaf of ``taxonomy``.
+        taxonomy: The true tree. Each of its inner nodes gets the average of its classes' means.
+        other: The tree that ties the means.
+        places: Leaf of ``other`` that each class stands at ``[C]``.
+        fit: Of statistics whose classes stand there.
+    """
+    found = fit(statistics.at(places, other.num_leaves), other)
+    rows = other.leaves[places]
+    nodes = averages(found.nodes[rows], statistics.seen, taxonomy).index_copy_(0, taxonomy.leaves, found.nodes[rows])
+    variance = found.variance
+    if variance is not None:  # that of inner nodes is not known, and not asked for
+        variance = variance.new_zeros(len(nodes)).index_copy_(0, taxonomy.leaves, variance[rows])
+    return replace(found, nodes=nodes, variance=variance)
+
+
+def fit_treeless(
+    statistics: Statistics,
+    taxonomy: Taxonomy,
+    *,
+    kind: CovarianceKind = "within",
+    shrink: bool = False,
+    noise_share: float = NOISE_SHARE,
+    val: Labelled | None = None,
+) -> GaussianClasses:
+    """The rows that know of no tree.
+
+    ``identity`` without shrinking: nearest mean. ``total``: GDA with the covariance of all images. ``within``: flat GDA
+    (at one shot there is nothing within, and it is nearest mean). Shrunk: one common prior for all classes.
+    """
+    flat, places = without_tree(taxonomy.num_leaves), torch.arange(taxonomy.num_leaves)
+    fit = partial(fit_tree, kind=kind, shrink=shrink, noise_share=noise_share, val=val)
+    return fit_elsewhere(statistics, taxonomy, flat, places, fit)
+
+
+def fit_shuffled(
+    statistics: Statistics,
+    taxonomy: Taxonomy,
+    places: Tensor,
+    *,
+    kind: CovarianceKind = "within",
+    noise_share: float = NOISE_SHARE,
+    val: Labelled | None = None,
+) -> GaussianClasses:
+    """The tree as it is, with class k tied to the relatives of leaf ``places[k]``."""
+    moved = None if val is None else Labelled(val.features, places[val.labels])
+    fit = partial(fit_tree, kind=kind, noise_share=noise_share, val=moved)
+    return fit_elsewhere(statistics, taxonomy, taxonomy, places, fit)
+
+
+def shuffled_places(taxonomy: Taxonomy, seed: int) -> Tensor:
+    """A leaf for each leaf to stand at ``[C]``, at random among leaves of equal depth."""
+    generator = torch.Generator().manual_seed(seed)
+    places, start = torch.arange(taxonomy.num_leaves), 0
+    for count in taxonomy.leaf_counts:  # leaves of one depth follow each other
+        places[start : start + count] = start + torch.randperm(count, generator=generator)
+        start += count
+    return places.to(taxonomy.leaves.device)

@@ -1,0 +1,156 @@
+"""From the training images of a task to one affine score a node, under one prior and one form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hierfit.closed import (
+    GaussianClasses,
+    Statistics,
+    fit_coarse,
+    fit_elsewhere,
+    fit_tree,
+    fit_with_text,
+    leave_one_out_temperature,
+    shuffled_places,
+)
+from hierfit.closed.temperature import TOO_SURE
+from hierfit.closed.text import RIDGE, WEIGHT
+from hierfit.closed.tree_gda import CovarianceKind, Labelled
+from hierfit.closed.treeless import without_tree
+from hierfit.taxonomy import Taxonomy
+
+Prior = Literal["tree", "shuffled", "common", "flat"]
+
+RIDGES = (0.1, 0.3, 0.6, 0.9)
+WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+class Scores(NamedTuple):
+    """``x·w_v + b_v`` for every node: w ``[N, d]``, b ``[N]``."""
+
+    weights: Tensor
+    bias: Tensor
+
+    def of(self, features: Tensor) -> Tensor:
+        """``[B, N]``."""
+        return features.to(self.weights) @ self.weights.T + self.bias
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A task's training images and the prior that ties their classes.
+
+    Attributes:
+        features: Of the training images ``[n, d]``.
+        nodes: Finest known node of each ``[n]``, −1 for none.
+        taxonomy: The tree.
+        text: Text feature of every node ``[N, d]``; None for none.
+        text_scale: Multiplier of cosines to text.
+        prior: See `TreeGDA`.
+        kind: Which covariance.
+        noise_share: See `hierfit.closed.fit_tree`.
+        places: Of each class on the shuffled tree ``[C]``.
+    """
+
+    features: Tensor
+    nodes: Tensor
+    taxonomy: Taxonomy
+    text: Tensor | None
+    text_scale: float
+    prior: Prior
+    kind: CovarianceKind
+    noise_share: float
+    places: Tensor
+
+    def by_images(self, val: Labelled | None = None) -> Scores:
+        """GDA of the images alone, at the temperature that they themselves tell."""
+        found, statistics = self._fitted(partial(self._images, val=val))
+        leaf = self.taxonomy.leaf_index[self.nodes].where(self.nodes >= 0, -1)
+        rows = leaf >= 0
+        temperature = leave_one_out_temperature(found, statistics, self.features[rows], leaf[rows], self.taxonomy)
+        temperature = temperature or 2 * TOO_SURE * found.noise
+        weights, bias = found.affine()
+        return Scores(weights / temperature, bias / temperature)
+
+    def beside_text(self, ridge: float = RIDGE) -> tuple[Scores, Scores]:
+        """Zero-shot's scores, and those of what the images add, to be weighted."""
+        assert self.text is not None
+        found, _ = self._fitted(partial(self._with_text, ridge=ridge))
+        weights, bias = found.affine()
+        zero_shot = Scores(self.text_scale * self.text.double(), torch.zeros_like(bias))
+        return zero_shot, Scores(weights / found.noise, bias / found.noise)
+
+    def with_text(self, ridge: float = RIDGE, weight: float = WEIGHT) -> Scores:
+        """Both, weighted."""
+        return _sum(*self.beside_text(ridge), weight)
+
+    def best(self, val: Labelled) -> tuple[str, Scores]:
+        """The form, ridge and weight that put most of ``val`` right; of equals the nearest to the defaults."""
+        best, most = None, -1
+        for name, scores in self._candidates(val):
+            logits = scores.of(val.features)[:, self.taxonomy.leaves]
+            hits = int((logits.argmax(dim=1) == val.labels).sum())
+            if hits > most:
+                best, most = (name, scores), hits
+        assert best is not None
+        return best
+
+    def _candidates(self, val: Labelled) -> Iterator[tuple[str, Scores]]:
+        for ridge in sorted(RIDGES, key=lambda ridge: abs(ridge - RIDGE)):
+            zero_shot, images = self.beside_text(ridge)
+            for weight in sorted(WEIGHTS, key=lambda weight: abs(math.log(weight / WEIGHT))):
+                yield f"text, ridge {ridge:g}, images × {weight:g}", _sum(zero_shot, images, weight)
+        yield "images without text", self.by_images(val)
+
+    @cached_property
+    def one_shot(self) -> bool:
+        """Whether the validation images are asked for the share of noise."""
+        rows = self.nodes >= 0
+        leaf = self.taxonomy.leaf_index[self.nodes[rows]]
+        counts = torch.bincount(leaf[leaf >= 0], minlength=self.taxonomy.num_leaves)
+        return bool((leaf >= 0).all()) and int(counts.sum()) - int((counts > 0).sum()) < int((counts > 0).sum()) / 2
+
+    def _fitted(self, fit: partial[GaussianClasses]) -> tuple[GaussianClasses, Statistics]:
+        return fit_coarse(self.features, self.nodes, self.taxonomy, partial(self._under_prior, fit=fit))
+
+    def _under_prior(self, statistics: Statistics, fit: partial[GaussianClasses]) -> GaussianClasses:
+        tree = self.taxonomy
+        if self.prior == "tree":
+            return fit(statistics, tree)
+        other = tree if self.prior == "shuffled" else without_tree(tree.num_leaves)
+        return fit_elsewhere(statistics, tree, other, self._places, fit)
+
+    @property
+    def _places(self) -> Tensor:
+        return self.places if self.prior == "shuffled" else torch.arange(self.taxonomy.num_leaves)
+
+    def _images(self, statistics: Statistics, tree: Taxonomy, val: Labelled | None) -> GaussianClasses:
+        if val is not None:
+            val = Labelled(val.features, self._places[val.labels])
+        shrink = self.prior != "flat"
+        return fit_tree(statistics, tree, kind=self.kind, shrink=shrink, noise_share=self.noise_share, val=val)
+
+    def _with_text(self, statistics: Statistics, tree: Taxonomy, ridge: float) -> GaussianClasses:
+        assert self.text is not None
+        leaves = self.text[self.taxonomy.leaves]
+        text = torch.zeros_like(leaves).index_copy_(0, self._places, leaves)
+        return fit_with_text(
+            statistics, text, tree, ridge=ridge, shrink=self.prior != "flat", noise_share=self.noise_share
+        )
+
+
+def _sum(zero_shot: Scores, images: Scores, weight: float) -> Scores:
+    return Scores(zero_shot.weights + weight * images.weights, zero_shot.bias + weight * images.bias)
+
+
+def places_of(taxonomy: Taxonomy, seed: int | None) -> Tensor:
+    """`shuffled_places`, of the run's own seed where none is given."""
+    return shuffled_places(taxonomy, torch.initial_seed() % 2**31 if seed is None else seed)

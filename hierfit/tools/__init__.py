@@ -1,0 +1,1 @@
+"""Commands on data sets: cards, checks, prompts, features. Nothing in hierfit imports this but the command line."""

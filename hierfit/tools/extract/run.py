@@ -1,0 +1,170 @@
+"""Extraction over processes: as many as asked for here, or those that torchrun or SLURM started."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hierfit.backbone.aliases import TINY_NOTE
+from hierfit.data.encode import available_cores
+from hierfit.data.progress import with_lines, with_progress
+from hierfit.errors import UserError
+from hierfit.tools.extract.assemble import Summary, assemble
+from hierfit.tools.extract.job import Job
+from hierfit.tools.extract.sources import Source, open_source
+
+_PATIENCE = 0.2  # seconds between looks
+
+
+def extract(options: argparse.Namespace) -> Summary | None:
+    """Does the work; what came out on the first process, None on others that torchrun or SLURM started.
+
+    Raises:
+        UserError: Anything a user can mend. Nothing half-written is left, and what is done is kept.
+    """
+    rank, world = _ranks()
+    try:
+        job, source = open_job(options, rank, world)
+        if rank:
+            _help(job, rank, world)
+            return None
+        return _lead(job, source, world, 1 if world > 1 else options.devices)
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise UserError(
+            f"{options.out} is not written: {where}",
+            hint=f"It needs to read {options.source}, and room and leave to write where {options.out} is to lie. "
+            "What is done is kept: the same command goes on.",
+        ) from error
+
+
+def open_job(options: argparse.Namespace, rank: int = 0, world: int = 1) -> tuple[Job, Source]:
+    """The job that the options describe, and its pictures."""
+    if options.devices > 1:
+        torch.set_num_threads(max(available_cores() // options.devices, 1))
+    named = Path(options.source).expanduser()
+    name = str(named.resolve()) if named.exists() else options.source
+    source = open_source(options.source, options.root, options.split, options.outside, options.part)
+    workers = max(available_cores() // max(world, options.devices), 1) if options.workers is None else options.workers
+    asked = {"root": options.root, "split": options.split}
+    dtype = getattr(torch, options.dtype)
+    skip = options.bad == "skip"
+    return Job(options.out, name, asked, options.backbone, dtype, source.images, skip, workers, rank), source
+
+
+def _lead(job: Job, source: Source, world: int, devices: int) -> Summary:
+    """The process that plans before and puts together after; what it works on is its share of the missing parts."""
+    sizes = job.plan(with_progress(source.parts, None, "looking for pictures", lambda part: part.size))
+    missing = job.missing(len(sizes))
+    there = len(sizes) - len(missing)
+    done = f"; {there} of {len(sizes)} parts are there already" if there else ""
+    print(f"{sum(sizes):,} pictures to encode with {job.backbone}{done}", flush=True)
+    for remark in (source.remark, TINY_NOTE if job.backbone == "tiny" and not source.drawn else ""):
+        if remark:
+            print(remark, file=sys.stderr)
+    own = [number for number in missing if number % world == 0]
+    total = sum(sizes[number] for number in own)
+    batches = _over_processes(job, own, sizes, devices) if devices > 1 else _here(job, own)
+    for _ in with_lines(with_progress(batches, total, "encoding", int), total, int):
+        pass
+    _until(lambda: not job.missing(len(sizes)))
+    found = assemble(job, len(sizes), source.tree, source.texts)
+    job.remove()
+    return found
+
+
+def _help(job: Job, rank: int, world: int) -> None:
+    """One more process of torchrun or SLURM: its share of what the first one plans."""
+    before = _stamp(job.out)
+    _until(lambda: job.sizes() is not None or _stamp(job.out) != before)
+    sizes = job.sizes() or []  # none: all was done meanwhile
+    for _ in _here(job, [number for number in job.missing(len(sizes)) if number % world == rank]):
+        pass
+
+
+def _here(job: Job, parts: Sequence[int]) -> Iterator[int]:
+    for number in parts:
+        yield from job.encode(number)
+
+
+def _over_processes(job: Job, parts: Sequence[int], sizes: Sequence[int], devices: int) -> Iterator[int]:
+    """Parts encoded by processes of which each has a device; gives the pictures of each part when it is done."""
+    context = multiprocessing.get_context("spawn")
+    numbers, stop = context.SimpleQueue(), context.Event()
+    for number in range(devices):
+        numbers.put(number)
+    # A job of its own: the towers that this process has loaded stay here.
+    state = (replace(job), numbers, stop, torch.get_num_threads())
+    with ProcessPoolExecutor(devices, context, initializer=_start, initargs=state) as pool:
+        try:
+            work = {pool.submit(_encode, number): number for number in parts}
+            for future in as_completed(work):
+                future.result()
+                yield sizes[work[future]]
+        except BrokenProcessPool as error:
+            raise UserError(
+                "one of the processes has ended; what is done is kept", hint="Give the command again."
+            ) from error
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+_job: Job  # of a process of the pool
+_stop: Any
+
+
+def _start(job: Job, numbers: Any, stop: Any, threads: int) -> None:
+    global _job, _stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process says so, and stops this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    _job, _stop = replace(job, device=numbers.get()), stop
+
+
+def _encode(number: int) -> None:
+    for _ in _job.encode(number):
+        if _stop.is_set():
+            return
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot stop its processes."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _until(happens: Callable[[], bool]) -> None:
+    while not happens():
+        time.sleep(_PATIENCE)
+
+
+def _stamp(path: Path) -> int | None:
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime_ns
+    return None
+
+
+def _ranks() -> tuple[int, int]:
+    """Number of this process and of all, as torchrun or SLURM says; 0 of 1 otherwise."""
+    for number, total in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        if number in os.environ and total in os.environ:
+            return int(os.environ[number]), int(os.environ[total])
+    return 0, 1

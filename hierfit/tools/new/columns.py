@@ -1,0 +1,264 @@
+"""Which columns of a table are the label: found by what stands in them, coarse to fine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hierfit.data.schema import nearest
+from hierfit.errors import UserError
+from hierfit.tools.new.exports import JOIN, list_cell
+from hierfit.tools.new.found import Label, Options
+from hierfit.tools.new.records import Columns
+from hierfit.tools.new.spelling import is_known, not_known
+
+_RANK_WORDS = "kingdom phylum class subclass order suborder superfamily family subfamily tribe genus species subspecies"
+_RANKS = _RANK_WORDS.split()
+_LABEL_WORDS = """label labels class classes classname category categories supercategory superclass breed variety
+    cultivar target diagnosis dx disease tag taxon taxonomy scientificname name choice choices group fine coarse"""
+_NAMES = frozenset(_LABEL_WORDS.split())
+_SEPARATORS = (JOIN, "->", "→", "»", ">", "::", "|", "\\", "--", ";", "/")
+_SEVERAL = ("|", ";")  # which may also stand between several labels
+_FLOAT, _INT = re.compile(r"-?\d+\.0+"), re.compile(r"-?\d+")
+_FLAGS = dict.fromkeys(("1", "1.0", "true", "yes"), True) | dict.fromkeys(("0", "0.0", "false", "no", ""), False)
+ONE_HOT = "one-hot"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The label of each row.
+
+    Attributes:
+        columns: Where it stands, coarse to fine.
+        paths: Names coarse to fine; empty where nothing is known.
+        unused: The other columns.
+        remarks: What was concluded from what.
+        plain: Whether the cells of the columns are the paths as they stand.
+    """
+
+    columns: list[str]
+    paths: list[Label]
+    unused: list[str]
+    remarks: list[str]
+    plain: bool
+
+
+def labels_of(columns: Columns, taken: Iterable[str | None], options: Options) -> Labels:
+    """Finds the columns of the label and reads it.
+
+    Raises:
+        UserError: No column looks like a label; or one that the user named is not there.
+    """
+    remarks: list[str] = []
+    free = {name: _lists(_whole_numbers(cells)) for name, cells in columns.items() if name not in set(taken)}
+    flags = [] if options.label else _one_hot(free)
+    if flags:
+        free = {name: cells for name, cells in free.items() if name not in flags}
+        free[ONE_HOT] = _hot(columns, flags)
+    chain, unused = label_columns({n: [c if is_known(c) else "" for c in cells] for n, cells in free.items()}, options)
+    if chain == [ONE_HOT]:
+        remarks.append(f"The columns {_listed(flags)} hold a 1 for one class each: these are the classes.")
+    else:
+        remarks.append(f"The label is {' > '.join(map(repr, chain))}, coarse to fine.")
+    cells = [free[name] for name in chain]
+    unknown = not_known((cell for column in cells for cell in column), remarks)
+    cells = [["" if cell in unknown else cell for cell in column] for column in cells]
+    if len(chain) == 1 and (sign := _separator(cells[0])):
+        paths = [tuple(part.strip() for part in cell.split(sign)) if cell else () for cell in cells[0]]
+        if sign not in ("/", JOIN):
+            remarks.append(f"The cells are paths, divided by {sign!r}.")
+        plain = sign == "/" and not unknown and all("/".join(p) == c for p, c in zip(paths, cells[0], strict=True))
+    else:
+        paths, filled = _filled(cells, chain)
+        if filled:
+            remarks.append(f"{filled} gaps below a coarser name were filled from other rows, or by '(… of …)'.")
+        plain = not filled and not unknown and ONE_HOT not in chain and all(free[n] == columns[n] for n in chain)
+    if unused:
+        remarks.append(f"Columns not used: {', '.join(map(repr, unused))}.")
+    if options.taxonomy is None and all(_INT.fullmatch(path[-1]) for path in paths if path):
+        remarks.append(
+            "The labels are numbers, which say nothing to a text tower: give them names, below, under `names`."
+        )
+    return Labels(chain, paths, unused, remarks, plain)
+
+
+def label_columns(columns: Columns, options: Options) -> tuple[list[str], list[str]]:
+    """The columns of the label, coarse to fine, and those that are not used; empty cells are not known.
+
+    The finest is a column with a name that labels have, else one in words, else the one with most coarser columns that
+    follow from it, else with most values. Of the coarser ones the longest chain counts in which each follows from the
+    next.
+
+    Raises:
+        UserError: No column repeats its values; or one that the user named is not there.
+    """
+    if options.label:
+        if lacking := [f"there is no column {n!r}{nearest(n, columns)}" for n in options.label if n not in columns]:
+            raise UserError("--label-columns cannot be used", lacking)
+        return list(options.label), [name for name in columns if name not in options.label]
+    values = {name: set(cells) - {""} for name, cells in columns.items()}
+    rows = max(map(len, columns.values()), default=0)
+    usable = [
+        name
+        for name, found in values.items()
+        if len(found) > 1 and (len(found) <= rows / 2 or _is_named(name)) and not _is_measure(found)
+    ]
+    several = [name for name in usable if _is_flag(values[name])]
+    if len(several) > 1 and not [name for name in usable if name not in several]:
+        raise UserError(
+            "several columns of 0 and 1 look like classes, but pictures have several of them or none",
+            [f"the columns are {_listed(several)}"],
+            "hierfit gives a picture one class: name a column with --label-columns, or leave such pictures out.",
+        )
+    if not usable:
+        raise UserError(
+            "no column looks like a label: none repeats its values",
+            [_why_not(name, found, rows) for name, found in values.items()],
+            "--label-columns names them, coarse to fine.",
+        )
+    known = {name: frozenset(row for row, cell in enumerate(columns[name]) if cell) for name in usable}
+
+    def is_above(coarse: str, fine: str) -> bool:
+        if _in_numbers(values[coarse]) and not _in_numbers(values[fine]):
+            return False  # a number beside a name says nothing new
+        if not _follows(columns[fine], columns[coarse]):
+            return False
+        one, other = _rank(coarse), _rank(fine)
+        if one is not None and other is not None:
+            return one < other
+        # Of two that follow from each other the coarser one is known of more pictures, if there is one.
+        return not _follows(columns[coarse], columns[fine]) or known[fine] < known[coarse]
+
+    uppers = {fine: [name for name in usable if name != fine and is_above(name, fine)] for fine in usable}
+    chains: dict[str, tuple[str, ...]] = {name: (name,) for name in usable}
+    for _ in usable:  # each pass lengthens chains by one
+        for fine, above in uppers.items():
+            longer = [(*chains[name], fine) for name in above if fine not in chains[name]]
+            chains[fine] = max([chains[fine], *longer], key=lambda chain: sum(1 + 0.5 * _is_named(n) for n in chain))
+
+    def rating(name: str) -> tuple[int, int, int, int, int]:
+        kind = 0 if _in_numbers(values[name]) else 1 if name == ONE_HOT and len(values[name]) < 3 else 2
+        first = -list(columns).index(name)
+        return int(_is_named(name) or name == ONE_HOT), kind, len(chains[name]), len(values[name]), first
+
+    found = list(chains[max(usable, key=rating)])
+    return found, [name for name in columns if name not in found]
+
+
+def _filled(cells: Sequence[Sequence[str]], names: Sequence[str]) -> tuple[list[Label], int]:
+    """Paths of rows whose coarser cells are filled from what others say; and how many cells were."""
+    above: list[dict[str, str]] = []
+    for coarse, fine in pairwise(cells):
+        above.append({f: c for c, f in zip(coarse, fine, strict=True) if c and f})
+    paths, filled = [], 0
+    for row in zip(*cells, strict=True):
+        path = list(row)
+        while path and not path[-1]:
+            path.pop()
+        for i in reversed(range(len(path) - 1)):
+            if not path[i]:
+                path[i] = above[i].get(path[i + 1]) or f"({names[i]} of {path[i + 1]})"
+                filled += 1
+        paths.append(tuple(path))
+    return paths, filled
+
+
+def _separator(cells: Iterable[str]) -> str | None:
+    """What stands between the names of paths in one column's cells, where they are paths."""
+    distinct = sorted(set(cells) - {""})
+    for sign in _SEPARATORS:
+        split = [[part.strip() for part in cell.split(sign)] for cell in distinct if sign in cell]
+        if len(split) < 2 or not all(all(path) for path in split):
+            continue
+        heads = {path[0] for path in split}
+        if sign == JOIN or len(heads) < len(split):
+            below = {part for path in split for part in path[1:]}
+            if sign in _SEVERAL and heads & below:
+                raise UserError(
+                    f"cells such as {sign.join(split[0])!r} hold several labels of one picture",
+                    hint="hierfit gives a picture one class: leave such pictures out, or name another column "
+                    "with --label-columns.",
+                )
+            return sign
+    return None
+
+
+def _one_hot(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Columns of 0 and 1 of which one is 1 in (nearly) each row, and never two."""
+    flags = [name for name, cells in columns.items() if _is_flag({c.casefold() for c in cells} - {""})]
+    if len(flags) < 2:
+        return []
+    sums = [sum(_FLAGS[cell.casefold()] for cell in row) for row in zip(*(columns[n] for n in flags), strict=True)]
+    return flags if max(sums) == 1 and sum(sums) >= 0.9 * len(sums) else []
+
+
+def _hot(columns: Mapping[str, Sequence[str]], flags: Sequence[str]) -> list[str]:
+    rows = zip(*(columns[name] for name in flags), strict=True)
+    return [next((n for n, cell in zip(flags, row, strict=True) if _FLAGS[cell.casefold()]), "") for row in rows]
+
+
+def _is_flag(values: set[str]) -> bool:
+    return bool(values) and all(value.casefold() in _FLAGS for value in values)
+
+
+def _whole_numbers(cells: list[str]) -> list[str]:
+    """``1.0`` is the number 1, where all are whole: pandas writes a column with a gap so."""
+    filled = [cell for cell in cells if is_known(cell)]
+    if not any(map(_FLOAT.fullmatch, filled)) or not all(_FLOAT.fullmatch(c) or _INT.fullmatch(c) for c in filled):
+        return cells
+    return [cell.partition(".")[0] if _FLOAT.fullmatch(cell) else cell for cell in cells]
+
+
+def _lists(cells: list[str]) -> list[str]:
+    """Cells that are lists written as text (``["bird", "gull"]``, ``['gull']``, ``{"choices": ["gull"]}``) as paths."""
+    filled = [cell for cell in cells if is_known(cell)]
+    if not filled or not all(cell[0] + cell[-1] in ("[]", "{}") for cell in filled):
+        return cells
+    return [list_cell(cell) if is_known(cell) else "" for cell in cells]
+
+
+def _follows(fine: Sequence[str], coarse: Sequence[str]) -> bool:
+    """Whether each value of the one column always stands beside the same of the other, where both are known."""
+    above: dict[str, str] = {}
+    return all(above.setdefault(a, b) == b for a, b in zip(fine, coarse, strict=True) if a and b)
+
+
+def _in_numbers(values: Iterable[str]) -> bool:
+    return all(map(_INT.fullmatch, values))
+
+
+def _is_measure(values: Iterable[str]) -> bool:
+    """Whether all are numbers, and some not whole."""
+    found = [_number(value) for value in values]
+    return all(number is not None for number in found) and any(number % 1 for number in found if number is not None)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _why_not(name: str, values: set[str], rows: int) -> str:
+    reason = "decimal numbers" if values and _is_measure(values) else f"{len(values)} values in {rows} rows"
+    return f"{name}: {reason}"
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold())
+
+
+def _is_named(name: str) -> bool:
+    return _rank(name) is not None or not _NAMES.isdisjoint((*_words(name), "".join(_words(name))))
+
+
+def _rank(name: str) -> int | None:
+    word = (_words(name) or [""])[-1]
+    return _RANKS.index(word) if word in _RANKS else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else "")

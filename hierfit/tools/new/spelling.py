@@ -1,0 +1,81 @@
+"""Names that mean one class though they are spelled otherwise, and cells that mean "not known"."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from hierfit.data.names import clean_name
+from hierfit.taxonomy import Taxonomy
+from hierfit.tools.lines import counted
+
+_NO_NAMES = """na n/a nan none null nil unknown unk unclassified undefined unidentified undetermined unspecified
+    unlabelled unlabeled indet incertaesedis notclassified notavailable notapplicable notknown
+    notassigned
+    notidentified unassigned unplaced unsure nodata missing sp spp tba tbd"""
+_NOT_KNOWN = frozenset(_NO_NAMES.split())
+
+
+def is_known(name: str) -> bool:
+    """Whether a cell or folder names something, and is no ``not_classified``, ``NA``, ``incertae sedis`` or ``-``."""
+    if name in ("-1", "-1.0", "-9999"):
+        return False
+    bare = re.sub(r"[\s_.<>()\[\]-]+", "", name.casefold())
+    return bool(re.search(r"\w", bare)) and bare not in _NOT_KNOWN
+
+
+def renamings(names: Iterable[str], taxonomy: Taxonomy | None, remarks: list[str]) -> dict[str, str]:
+    """What the tree is to call each name that the data spell in several ways: ``{Beef_Tomato: Beef Tomato}``.
+
+    Case, blanks, underscores, hyphens and Unicode forms do not tell names apart. Of several spellings the tree's own
+    counts, else the commonest that has blanks, else the commonest.
+
+    Args:
+        names: All names of all labels, as often as they occur.
+        taxonomy: A given tree.
+        remarks: What was concluded is added here.
+    """
+    counts = Counter(names)
+    own: dict[str, set[str]] = {}
+    for name in taxonomy.names if taxonomy else ():
+        own.setdefault(_words(name), set()).add(name)
+    groups: dict[str, list[str]] = {}
+    for name in counts:
+        groups.setdefault(_words(name), []).append(name)
+    changed: dict[str, str] = {}
+    for words, group in groups.items():
+        wanted = own.get(words, set())
+        if len(wanted) > 1 or (taxonomy and not wanted):
+            continue
+        spelled = Counter({clean_name(name): 0 for name in group})
+        for name in group:
+            spelled[clean_name(name)] += counts[name]
+        main = next(iter(wanted)) if wanted else max(spelled, key=lambda name: (" " in name, spelled[name], name))
+        changed |= {name: main for name in group if clean_name(name) != clean_name(main)}
+        if len(set(group)) > len(spelled):
+            remarks.append(f"{main!r} is written in {len(set(group))} ways that look the same; it is one class.")
+    if changed:
+        shown = [f"{old} = {new}" for old, new in changed.items()]
+        more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+        remarks.append(f"Taken for one class each, renamed under `names`: {', '.join(shown[:5])}{more}.")
+    return changed
+
+
+def not_known(cells: Iterable[str], remarks: list[str]) -> set[str]:
+    """Those of the cells that stand for nothing, with a remark on them."""
+    found = Counter(cell for cell in cells if cell and not is_known(cell))
+    if found:
+        kinds = ", ".join(f"{cell!r} ({count})" for cell, count in found.most_common(5))
+        remarks.append(f'Taken for "not known": {kinds}; such pictures have the coarser label.')
+    return set(found)
+
+
+def classes_text(names: list[str]) -> str:
+    """``3 classes (a, b, c)``, of many the first."""
+    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return f"{counted(len(names), 'class').replace('classs', 'classes')} ({shown})"
+
+
+def _words(name: str) -> str:
+    return " ".join(re.sub(r"[\s_\-‐‑’']+", " ", clean_name(name).casefold()).split())

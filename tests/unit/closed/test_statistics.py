@@ -1,0 +1,69 @@
+"""Sums over images: what they say, and that images and classes come and go exactly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hierfit.closed import Statistics, fit_tree
+from hierfit.taxonomy import Taxonomy
+
+from .made import EVEN, RAGGED, images
+
+COUNTS = torch.tensor([3, 0, 1, 5, 2, 4, 0, 6])
+
+
+def same(found: Statistics, wanted: Statistics) -> None:
+    for name in ("counts", "sums", "second", "within"):
+        torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=1e-9, atol=1e-9)
+    assert found.dof == pytest.approx(wanted.dof)
+
+
+def test_sums_say_what_loops_over_the_images_say() -> None:
+    x, y = images(RAGGED, COUNTS)
+    statistics = Statistics.of(x, y, len(COUNTS))
+    means = torch.stack([x[y == k].mean(dim=0) if (y == k).any() else torch.zeros(5).double() for k in range(8)])
+    torch.testing.assert_close(statistics.means, means)
+    points = torch.randn(8, 5, dtype=torch.float64)
+    for found, center in ((statistics.within, means), (statistics.about(points), points)):
+        torch.testing.assert_close(found, sum((a - center[k]).outer(a - center[k]) for a, k in zip(x, y, strict=True)))
+    torch.testing.assert_close(statistics.about(points[0]), (x - points[0]).T @ (x - points[0]))
+    assert statistics.images == 21
+    assert statistics.dof == 21 - 6
+    assert statistics.seen.tolist() == (COUNTS > 0).tolist()
+
+
+def test_images_are_added_and_taken_back() -> None:
+    x, y = images(RAGGED, COUNTS)
+    first = torch.rand(len(x), generator=torch.Generator().manual_seed(0)) < 0.6
+    a, b = (Statistics.of(x[rows], y[rows], 8) for rows in (first, ~first))
+    both = Statistics.of(x, y, 8)
+    same(a + b, both)
+    same(both - b, a)
+
+
+@pytest.mark.parametrize("tree", [EVEN, RAGGED])
+def test_a_class_learnt_later_and_one_forgotten_equal_a_fit_to_what_is_there(tree: Taxonomy) -> None:
+    """In float32, as features come."""
+    x, y = images(tree, 4, width=8)
+    x, classes, late = x.float(), tree.num_leaves, 3
+    old, new = Statistics.of(x[y != late], y[y != late], classes), Statistics.of(x[y == late], y[y == late], classes)
+    refit = fit_tree(Statistics.of(x, y, classes), tree)
+    for statistics, wanted in ((old + new, refit), ((old + new) - new, fit_tree(old, tree))):
+        torch.testing.assert_close(fit_tree(statistics, tree).logits(x), wanted.logits(x), rtol=1e-6, atol=1e-6)
+
+
+def test_a_class_dropped_without_its_images_leaves_its_scatter_behind() -> None:
+    x, y = images(RAGGED, COUNTS)
+    statistics = Statistics.of(x, y, 8)
+    dropped = statistics.dropped(5)
+    torch.testing.assert_close(dropped.within, statistics.within)
+    assert dropped.dof == statistics.dof
+    assert not dropped.seen[5]
+    assert dropped.dropped(1) is dropped
+
+
+def test_classes_move_to_other_rows() -> None:
+    x, y = images(RAGGED, COUNTS)
+    places = torch.tensor([9, 0, 1, 2, 3, 4, 5, 7])
+    same(Statistics.of(x, y, 8).at(places, 10), Statistics.of(x, places[y], 10))
