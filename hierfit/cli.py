@@ -9,6 +9,7 @@ from importlib import import_module
 
 from hierfit import __version__
 from hierfit.errors import NO_LEAVE, UserError
+from hierfit.streams import tolerate_any_character
 
 # OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
 # It is read when torch is imported, which nothing above does.
@@ -113,6 +114,7 @@ def _usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 when all went well, 2 on a user's mistake, 130 when interrupted."""
+    tolerate_any_character()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a user's own `model: my_file.MyMethod`; last, so that it hides nothing

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hierfit.taxonomy import checks
-from hierfit.taxonomy.checks import Problems
+from hierfit.taxonomy.checks import Problems, Where
 from hierfit.taxonomy.index import Ints, level_bounds
 from hierfit.taxonomy.spelling import Speller
 
@@ -21,38 +21,46 @@ class Plan(NamedTuple):
     parent: Ints
 
 
-def from_rows(rows: Iterable[Sequence[str]], levels: Sequence[str] | None, problems: Problems | None = None) -> Plan:
-    """Grow the tree row by row.
+class Draft(NamedTuple):
+    """Nodes in the order they first come, each with one parent, whatever is wrong with them.
 
-    Args:
-        rows: Names from root to leaf.
-        levels: Level names, or None for `level0`, `level1`, …
-        problems: Knows the place of each row, and may gain some while rows are read.
+    Of several parents the first counts; a parent that is not there counts as none. There may be cycles.
     """
-    if problems is None:
-        hint = "Give one row for each leaf, its names coarse to fine."
-        problems = Problems("rows", "rows[{}]".format, hint)
-    grown = grow(rows, problems)
-    if len(set(grown.ends)) < len(grown.ends) or not set(grown.parents).isdisjoint(grown.ends):
-        problems += checks.leaf_problems(*grown, problems.where)
-    return _arrange(grown.names, np.array(grown.parents, dtype=np.int64), levels, problems)
+
+    names: Sequence[str]
+    parents: Sequence[int]
+    where: Where
 
 
-class Grown(NamedTuple):
-    """Nodes of leaf rows, each told apart by its whole path: see `checks.leaf_problems`."""
-
-    ends: list[int]
-    names: list[str]
-    parents: list[int]
-    first_row: list[int]
+def from_rows(rows: Iterable[Sequence[str]], levels: Sequence[str] | None) -> Plan:
+    """Grow a tree from names coarse to fine, a row for each leaf; raises `UserError` with all faults."""
+    problems = Problems("rows", "rows[{}]".format, "Give one row for each leaf, its names coarse to fine.")
+    return finish(draft_rows(rows, problems), levels, problems)
 
 
-def grow(rows: Iterable[Sequence[str]], problems: Problems) -> Grown:
-    """The nodes of rows, as they first come; a faulty row becomes a problem and brings none. O(names in all rows).
+def from_links(names: Sequence[str], parents: Sequence[Any], levels: Sequence[str] | None) -> Plan:
+    """Order nodes that are given by their parents, names or positions; raises `UserError` with all faults."""
+    hint = "List each node once, with one parent, None for a root; a tree with equal names needs leaf rows."
+    problems = Problems("parent links", "names[{}]".format, hint)
+    if len(names) != len(parents):
+        problems.add("row", f"{len(names)} names, but {len(parents)} parents")
+        problems.raise_if_any()
+    return finish(draft_links(names, parents, problems), levels, problems)
+
+
+def draft_rows(
+    rows: Iterable[Sequence[str]],
+    problems: Problems,
+    whole: Sequence[Sequence[object]] | None = None,
+    inner_rows: bool = False,
+) -> Draft:
+    """The nodes of leaf rows, each told apart by its whole path; a faulty row brings none. O(names in all rows).
 
     Args:
         rows: Names from root to leaf.
-        problems: Knows the place of each row.
+        problems: Knows the place of each row, and gains what is wrong.
+        whole: All cells of each row, where not all are names.
+        inner_rows: Whether a row may end at a node that others pass through.
     """
     names: list[str] = []
     parents: list[int] = []
@@ -67,15 +75,14 @@ def grow(rows: Iterable[Sequence[str]], problems: Problems) -> Grown:
             depth -= 1
         path = row[:depth]
         if not path or "" in path or isinstance(path, str):
-            problems.at(number, checks.row_problem(path))
+            checks.check_row(path, number, problems)
             ends.append(-1)
             continue
         node, below = -1, roots
         for name in path:
             known = below.get(name)
             if known is None:
-                if problem := checks.name_problem(name):
-                    problems.at(number, problem)
+                problems.check_name(number, name)
                 known = below[name] = len(names)
                 names.append(name)
                 parents.append(node)
@@ -83,86 +90,87 @@ def grow(rows: Iterable[Sequence[str]], problems: Problems) -> Grown:
                 children.append({})
             node, below = known, children[known]
         ends.append(node)
-    return Grown(ends, names, parents, first_row)
+    if len(set(ends)) < len(ends) or not set(parents).isdisjoint(ends):
+        checks.check_leaves(ends, names, parents, first_row, problems, whole, inner_rows)
+    return Draft(names, parents, lambda node: problems.where(first_row[node]))
 
 
-def from_links(
-    names: Sequence[str],
-    parents: Sequence[Any],
-    levels: Sequence[str] | None,
-    problems: Problems | None = None,
-) -> Plan:
-    """Order nodes that are given by their parents.
+def draft_links(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> Draft:
+    """The nodes of links by name or by position.
 
     Args:
-        names: [N] node names.
-        parents: [N] names or positions of the parents.
-        levels: Level names, or None for `level0`, `level1`, …
-        problems: Knows the place of each node, and may hold some already.
+        names: [M] node names.
+        parents: [M] names or positions of the parents.
+        problems: Knows the place of each link, and gains what is wrong.
     """
-    if problems is None:
-        hint = "List each node once, with one parent, None for a root; a tree with equal names needs leaf rows."
-        problems = Problems("parent links", "names[{}]".format, hint)
-    if len(names) != len(parents):
-        problems.append(f"{len(names)} names, but {len(parents)} parents")
-        problems.raise_if_any()
-    for node, name in enumerate(names):
-        if problem := checks.name_problem(name):
-            problems.at(node, problem)
-    by_name = any(isinstance(parent, str) for parent in parents)
-    links = (_links_by_name if by_name else _links_by_position)(names, parents, problems)
-    return _arrange(names, np.array(links, dtype=np.int64), levels, problems)
+    for link, name in enumerate(names):
+        problems.check_name(link, name)
+    if any(isinstance(parent, str) for parent in parents):
+        return _by_name(names, parents, problems)
+    return _by_position(names, parents, problems)
 
 
-def _links_by_name(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> list[int]:
-    position: dict[str, int] = {}
-    for node, name in enumerate(names):
-        position.setdefault(name, node)
-    if len(position) < len(names):
-        problems += checks.repeated_node_problems(names, parents, problems.where)
-    position |= {"": -1}
-    links = [-1 if parent is None else position.get(parent, -2) for parent in parents]
-    unknown = [node for node, link in enumerate(links) if link == -2]
+def _by_name(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> Draft:
+    place: dict[str, int] = {}
+    first: list[int] = []
+    for link, name in enumerate(names):
+        if name not in place:
+            place[name] = len(place)
+            first.append(link)
+    if len(first) < len(names):
+        checks.check_repeated_links(names, parents, problems)
+    nodes = list(place)
+    place |= {"": -1}
+    above = [-1 if parent is None else place.get(parent, -2) for parent in parents]
+    unknown = [link for link, node in enumerate(above) if node == -2]
     if unknown:
-        speller = Speller(position)
-        for node in unknown:
-            links[node] = -1
-            parent = parents[node]
+        speller = Speller(place)
+        for link in unknown:
+            above[link] = -1
+            parent = parents[link]
             guess = speller.did_you_mean(parent) if isinstance(parent, str) else ""
-            problems.at(node, f"the parent {parent!r} of {names[node]!r} is not among the names{guess}")
-    return links
+            kind = "misspelt-parent" if guess else "unknown-parent"
+            problems.at(link, kind, f"the parent {parent!r} of {names[link]!r} is not among the names{guess}")
+    return Draft(nodes, [above[link] for link in first], lambda node: problems.where(first[node]))
 
 
-def _links_by_position(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> list[int]:
+def _by_position(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> Draft:
     links = [-1 if parent is None else parent for parent in parents]
     for node, parent in enumerate(links):
         if not isinstance(parent, int | np.integer) or not -1 <= parent < len(names):
             links[node] = -1
-            problems.at(node, f"the parent of {names[node]!r} is {parent!r}, not a position among {len(names)} names")
+            text = f"the parent of {names[node]!r} is {parent!r}, not a position among {len(names)} names"
+            problems.at(node, "unknown-parent", text)
     if len(set(names)) < len(names):
-        problems += checks.sibling_problems(names, links, problems.where)
-    return links
+        checks.check_siblings(names, links, problems)
+    return Draft(names, links, problems.where)
 
 
-def _arrange(names: Sequence[str], links: Ints, levels: Sequence[str] | None, problems: Problems) -> Plan:
-    order = breadth_first(links)
-    if len(order) < len(links):
-        problems += checks.cycle_problems(names, links.tolist(), problems.where)
-    if not len(links) and not problems:
-        problems.append("there is no node")
-    if problems:
+def finish(draft: Draft, levels: Sequence[str] | None, problems: Problems) -> Plan:
+    """The tree in canonical order; raises `UserError` with all problems, cycles and level names included."""
+    names, parent, _ = ordered(draft, problems)
+    if not names and not problems.faulty:
+        problems.add("empty", "there is no node")
+    if problems.faulty:
         problems.check_levels(() if levels is None else levels, None)
         problems.raise_if_any()
-
-    place = np.full(len(links) + 1, -1)  # the last entry is where a root's −1 leads
-    place[order] = np.arange(len(order))
-    parent = place[links[order]]
     depth = len(level_bounds(parent)) - 1
     if levels is None:
         levels = [f"level{i}" for i in range(depth)]
     problems.check_levels(levels, depth)
     problems.raise_if_any()
-    return Plan(tuple(names[node] for node in order.tolist()), tuple(levels), parent)
+    return Plan(names, tuple(levels), parent)
+
+
+def ordered(draft: Draft, problems: Problems) -> tuple[tuple[str, ...], Ints, Ints]:
+    """Names and parents in canonical order, and the draft's node of each; cycles become problems and are left out."""
+    links = np.array(draft.parents, dtype=np.int64)
+    order = breadth_first(links)
+    if len(order) < len(links):
+        checks.check_cycles(draft.names, links.tolist(), draft.where, problems)
+    place = np.full(len(links) + 1, -1)  # the last entry is where a root's −1 leads
+    place[order] = np.arange(len(order))
+    return tuple(draft.names[node] for node in order.tolist()), place[links[order]], order
 
 
 def breadth_first(links: Ints) -> Ints:

@@ -1,29 +1,66 @@
-"""What can be wrong with a tree, said in the names and places of its author."""
+"""What can be wrong with a tree, as findings with their place in the author's file."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from hierfit.errors import UserError
 
 Where = Callable[[int], str]
 """Says where the i-th row or node was given: "line 7", "rows[5]"."""
 
+Severity = Literal["problem", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")
+
 EDGE_HEADER = ("name", "parent")
 _UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}  # controls, lone surrogates, line and paragraph separators
 _LISTED = 12  # names in one message; a cycle or a family can hold thousands
 
 
-class Problems(list[str]):
+@dataclass(frozen=True)
+class Finding:
+    """One thing to say of a tree.
+
+    Attributes:
+        severity: ``problem``: no tree, or a fault by all that can be known. ``warning``: works, but look at it.
+            ``note``: good to know.
+        kind: Short name, the same for all findings of a kind.
+        text: One line.
+        where: Its place in the file, where it has one.
+        details: Rows, nodes and places, one a line.
+        advice: What to do about it.
+        mend: ``safe``: ``--fix`` mends it, and no leaf comes or goes or changes its siblings. ``asked``: a
+            judgement, made once ``--accept KIND`` says so. ``no``: left to the author.
+    """
+
+    severity: Severity
+    kind: str
+    text: str
+    where: str = ""
+    details: tuple[str, ...] = ()
+    advice: str = ""
+    mend: Literal["safe", "asked", "no"] = "no"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}" if self.where else self.text
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; ``mended`` says whether ``--fix`` alone mends it."""
+        return {**vars(self), "details": list(self.details), "text": str(self), "mended": self.mend == "safe"}
+
+
+class Problems(list[Finding]):
     """Everything found wrong so far, raised together.
 
     Args:
         source: What the tree is read from, for the first line of the message.
         where: Place of the i-th row or node.
         hint: How the tree should be given.
-        levels_at: Place of the level names, as a prefix.
+        levels_at: Place of the level names.
     """
 
     def __init__(self, source: str, where: Where, hint: str, levels_at: str = "") -> None:
@@ -33,19 +70,34 @@ class Problems(list[str]):
         self.hint = hint
         self.levels_at = levels_at
 
-    def at(self, number: int, problem: str) -> None:
+    def add(self, kind: str, text: str, where: str = "") -> None:
+        """Add a problem."""
+        self.append(Finding("problem", kind, text, where))
+
+    def at(self, number: int, kind: str, text: str) -> None:
         """Add a problem of the i-th row or node."""
-        self.append(f"{self.where(number)}: {problem}")
+        self.add(kind, text, self.where(number))
+
+    def check_name(self, number: int, name: object) -> None:
+        """Add what is wrong with the name of the i-th row or node."""
+        if text := name_problem(name):
+            self.at(number, "blank" if isinstance(name, str) and visible(name) else "name", text)
 
     def check_levels(self, levels: Sequence[str], depth: int | None) -> None:
         """Add what is wrong with the level names."""
-        self.extend(self.levels_at + problem for problem in level_problems(levels, depth))
+        for text in level_problems(levels, depth):
+            self.add("levels", text, self.levels_at)
+
+    @property
+    def faulty(self) -> bool:
+        """Whether anything keeps this from being a tree."""
+        return any(finding.severity == "problem" for finding in self)
 
     def raise_if_any(self) -> None:
         """Raise one `UserError` that lists all problems, if there are any."""
-        if self:
-            count = "1 problem" if len(self) == 1 else f"{len(self)} problems"
-            raise UserError(f"{self.source}: {count} in the tree", self, self.hint)
+        if faults := [str(finding) for finding in self if finding.severity == "problem"]:
+            count = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
+            raise UserError(f"{self.source}: {count} in the tree", faults, self.hint)
 
 
 def name_problem(name: object) -> str | None:
@@ -59,6 +111,14 @@ def name_problem(name: object) -> str | None:
     if not name.isprintable() and any(unicodedata.category(c) in _UNWRITABLE or c == "\ufeff" for c in name):
         return f"the name {name!r} holds a line break or another character that cannot be seen"
     return None
+
+
+def visible(name: str) -> str:
+    """The name without blanks at its ends and without characters that cannot be seen."""
+    if name.isprintable() and name == name.strip():
+        return name
+    seen = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in name if c != "\ufeff")
+    return "".join(c for c in seen if unicodedata.category(c) != "Cs").strip()
 
 
 def level_problems(levels: Sequence[str], depth: int | None) -> list[str]:
@@ -82,28 +142,38 @@ def level_problems(levels: Sequence[str], depth: int | None) -> list[str]:
     return found
 
 
-def row_problem(row: Sequence[str]) -> str:
-    """What is wrong with a leaf row that is empty (cells at its end cut off), has a gap, or is a text."""
+def check_row(row: Sequence[str], number: int, problems: Problems) -> None:
+    """Adds what is wrong with a leaf row that is empty (cells at its end cut off), has a gap, or is a text."""
     if isinstance(row, str):
-        return f"a row must be a list of names, not the text {row!r}"
-    if not row:
-        return "the row holds no name"
-    gap = list(row).index("")
-    return f"gap before {row[gap + 1]!r}: only cells at the end of a row may be empty"
+        problems.at(number, "row", f"a row must be a list of names, not the text {row!r}")
+    elif not row:
+        problems.at(number, "row", "the row holds no name")
+    else:
+        gap = f"gap before {row[list(row).index('') + 1]!r}: only cells at the end of a row may be empty"
+        problems.at(number, "gap", gap)
 
 
-def leaf_problems(
-    ends: Sequence[int], names: Sequence[str], parents: Sequence[int], first_row: Sequence[int], where: Where
-) -> list[str]:
-    """Rows that repeat another row, and rows that end at a node which other rows pass through.
+def check_leaves(
+    ends: Sequence[int],
+    names: Sequence[str],
+    parents: Sequence[int],
+    first_row: Sequence[int],
+    problems: Problems,
+    whole: Sequence[Sequence[object]] | None = None,
+    inner_rows: bool = False,
+) -> None:
+    """Adds rows that repeat another row, and rows that end at a node which other rows pass through.
 
     Args:
         ends: Node in which each row ends, −1 for a row already rejected.
         names: Name of each node.
         parents: Parent of each node, −1 for roots.
         first_row: The row that brought each node first.
-        where: Place of a row.
+        problems: Knows the place of a row.
+        whole: All cells of each row: rows of one path that differ in others are not the same.
+        inner_rows: Whether a row may end at an inner node, and stands for it.
     """
+    where = problems.where
     rows_of = defaultdict(list)
     for row, node in enumerate(ends):
         if node >= 0:
@@ -111,33 +181,42 @@ def leaf_problems(
     child_row: dict[int, int] = {}
     for node, parent in enumerate(parents):
         child_row.setdefault(parent, first_row[node])
-    found = []
+    inner: list[str] = []
     for node, rows in rows_of.items():
+        if node in child_row and inner_rows:
+            inner.append(f"{names[node]!r} ({where(rows[0])})")
+            continue
+        if len(rows) == 1 and node not in child_row:
+            continue
         path = " / ".join(map(str, path_to(node, names, parents)))
         if len(rows) > 1:
-            found.append(f"{path}: the same leaf is given {len(rows)} times: {_some(map(where, rows))}")
+            kind = "repeated" if whole is None or len({tuple(whole[row]) for row in rows}) == 1 else "same-path"
+            problems.add(kind, f"{path}: the same leaf is given {len(rows)} times: {_some(map(where, rows))}")
         if node in child_row:
             place, below = where(rows[0]), where(child_row[node])
-            found.append(f"{path}: a leaf in {place}, but it has children ({below})")
-    return found
+            problems.add("leaf-and-inner", f"{path}: a leaf in {place}, but it has children ({below})")
+    if inner:
+        total = len(child_row.keys() - {-1})
+        what = f"{len(inner)} of {total} inner nodes have a row of their own, which is no leaf"
+        severity: Severity = "note" if len(inner) * 2 >= total else "warning"
+        problems.append(Finding(severity, "inner-rows", what, details=(_some(inner[:4]),)))
 
 
-def sibling_problems(names: Sequence[str], parents: Sequence[int], where: Where) -> list[str]:
-    """Nodes that share both name and parent."""
-    places = defaultdict(list)
+def check_siblings(names: Sequence[str], parents: Sequence[int], problems: Problems) -> None:
+    """Adds nodes that share both name and parent: the same leaf again, or several inner nodes of one name."""
+    nodes_of = defaultdict(list)
     for node, key in enumerate(zip(parents, names, strict=True)):
-        places[key].append(node)
-    return [
-        f"{len(nodes)} {'roots' if parent < 0 else f'children of {names[parent]!r}'} are named {name!r}: "
-        + _some(map(where, nodes))
-        for (parent, name), nodes in places.items()
-        if len(nodes) > 1
-    ]
+        nodes_of[key].append(node)
+    inner = set(parents)
+    for (parent, name), nodes in nodes_of.items():
+        if len(nodes) > 1:
+            what = "roots" if parent < 0 else f"children of {names[parent]!r}"
+            kind = "repeated" if inner.isdisjoint(nodes) else "same-name"
+            problems.add(kind, f"{len(nodes)} {what} are named {name!r}: " + _some(map(problems.where, nodes)))
 
 
-def cycle_problems(names: Sequence[str], parents: Sequence[int], where: Where) -> list[str]:
-    """Every cycle of the parent links, with the nodes along it. O(N)."""
-    found = []
+def check_cycles(names: Sequence[str], parents: Sequence[int], where: Where, problems: Problems) -> None:
+    """Adds every cycle of the parent links, with the nodes along it. O(N)."""
     walk_of = [-1] * len(parents)
     for start in range(len(parents)):
         node, walk = start, []
@@ -150,29 +229,27 @@ def cycle_problems(names: Sequence[str], parents: Sequence[int], where: Where) -
             links = [f"{names[v]!r} ({where(v)})" for v in cycle[:_LISTED]]
             if len(cycle) > _LISTED:
                 links.append(f"… {len(cycle) - _LISTED} more")
-            found.append(f"cycle, each the child of the next: {' → '.join(links)} → {names[node]!r}")
-    return found
+            problems.add("cycle", f"cycle, each the child of the next: {' → '.join(links)} → {names[node]!r}")
 
 
-def repeated_node_problems(names: Sequence[str], parents: Sequence[str | None], where: Where) -> list[str]:
-    """Nodes listed more than once in links by name: with several parents, or with the same one."""
-    places = defaultdict(list)
-    for node, name in enumerate(names):
-        places[name].append(node)
-    repeated = {name: nodes for name, nodes in places.items() if len(nodes) > 1}
+def check_repeated_links(names: Sequence[str], parents: Sequence[str | None], problems: Problems) -> None:
+    """Adds nodes listed more than once in links by name: with several parents, or with the same one."""
+    where = problems.where
+    links_of = defaultdict(list)
+    for link, name in enumerate(names):
+        links_of[name].append(link)
+    repeated = {name: links for name, links in links_of.items() if len(links) > 1}
     children = defaultdict(list)
     for name, parent in zip(names, parents, strict=True):
         if parent in repeated:
             children[parent].append(name)
-    found = []
-    for name, nodes in repeated.items():
-        links = _some(f"{parents[v]!r} ({where(v)})" if parents[v] else f"none ({where(v)})" for v in nodes)
-        if len({parents[v] or None for v in nodes}) == 1:
-            found.append(f"{name!r} is listed {len(nodes)} times, with the parent {links}")
-            continue
-        below = _some(map(repr, children[name]))
-        found.append(f"{name!r} has several parents: {links}" + (f"; its children: {below}" if below else ""))
-    return found
+    for name, links in repeated.items():
+        listed = _some(f"{parents[v]!r} ({where(v)})" if parents[v] else f"none ({where(v)})" for v in links)
+        if len({parents[v] or None for v in links}) == 1:
+            problems.add("repeated", f"{name!r} is listed {len(links)} times, with the parent {listed}")
+        else:
+            below = f"; its children: {_some(map(repr, children[name]))}" if children[name] else ""
+            problems.add("several-parents", f"{name!r} has several parents: {listed}{below}")
 
 
 def path_to(node: int, names: Sequence[str], parents: Sequence[int]) -> list[str]:

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierfit.taxonomy import build, table
+from hierfit.taxonomy import build, writers
 from hierfit.taxonomy.index import tree_index
 from hierfit.taxonomy.lookup import Lookup
+from hierfit.taxonomy.readers.read import read_csv
 from hierfit.taxonomy.shuffle import shuffled_names
 
 
@@ -117,12 +118,12 @@ class Taxonomy:
         Raises:
             UserError: As `from_paths` and `from_parents`, with the lines; or the file cannot be read.
         """
-        return cls.of_plan(table.read(path))
+        return cls.of_plan(read_csv(path))
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write one row for each leaf under the level names; `from_csv` reads an equal tree from it."""
-        rows = table.leaf_rows(self.names, self.level.tolist(), self.first_child.tolist(), self.num_children.tolist())
-        table.write(path, self.levels, rows)
+        plan = build.Plan(self.names, self.levels, self.parent.cpu().numpy())
+        writers.write_csv(path, plan.levels, writers.leaf_rows(plan))
 
     def shuffled(self, seed: int) -> Taxonomy:
         """A control tree of the same shape: leaf names change places at random, within their level.

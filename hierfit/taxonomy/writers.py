@@ -5,20 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from hierfit.atomic import whole_file
 from hierfit.errors import UserError
-from hierfit.taxonomy import table
 from hierfit.taxonomy.build import Plan
 from hierfit.taxonomy.index import tree_index
-from hierfit.taxonomy.readers.options import Format, Reading
+from hierfit.taxonomy.readers.given import Format, Reading
 from hierfit.taxonomy.readers.read import given_of
 from hierfit.taxonomy.readers.source import Source
 
@@ -27,11 +27,48 @@ _DEEPEST_JSON = 400  # json of the standard library gives up near 1000 nested va
 
 def paths_csv(plan: Plan) -> str:
     """A row for each leaf under the level names: the form of data cards, which keeps everything."""
+    return csv_text(plan.levels, leaf_rows(plan))
+
+
+def leaf_rows(plan: Plan) -> Iterator[list[str]]:
+    """Names from root to leaf, depth first: such rows are numbered as before when they are read."""
     _, arrays = tree_index(plan.parent)
     level, first, count = (arrays[key].tolist() for key in ("level", "first_child", "num_children"))
-    rows = table.leaf_rows(plan.names, level, first, count)
-    width = len(plan.levels)
-    return _csv([plan.levels, *([*row, *[""] * (width - len(row))] for row in rows)])
+    stack = list(reversed(range(int((plan.parent < 0).sum()))))
+    path: list[str] = []
+    while stack:
+        node = stack.pop()
+        del path[level[node] :]
+        path.append(plan.names[node])
+        if count[node]:
+            stack.extend(reversed(range(first[node], first[node] + count[node])))
+        else:
+            yield path
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table, short rows filled up with empty cells."""
+    text = io.StringIO()
+    _write_rows(text, header, rows)
+    return text.getvalue()
+
+
+def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table whole or not at all, short rows filled up with empty cells."""
+    with whole_file(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        _write_rows(file, header, rows)
+
+
+def _write_rows(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([*row, *[""] * (len(header) - len(row))] for row in rows)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8", newline="")
 
 
 def parents_csv(plan: Plan) -> str:
@@ -43,7 +80,8 @@ def parents_csv(plan: Plan) -> str:
             [f"{name!r} names several nodes" for name in twice],
             "Use --to paths or --to node-link.",
         )
-    return _csv([("name", "parent"), *zip(plan.names, _parent_names(plan), strict=True)])
+    parents = ["" if parent < 0 else plan.names[parent] for parent in plan.parent.tolist()]
+    return csv_text(("name", "parent"), zip(plan.names, parents, strict=True))
 
 
 def nested_json(plan: Plan) -> str:
@@ -100,7 +138,7 @@ def _brackets(plan: Plan) -> Iterator[str]:
 
 
 def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[\w.-]+", name) else "'" + name.replace("'", "''") + "'"
+    return name if re.fullmatch(r"[\w.-]*[^\W\d][\w.-]*", name) else "'" + name.replace("'", "''") + "'"
 
 
 def outline(plan: Plan) -> str:
@@ -153,21 +191,21 @@ def write(plan: Plan, path: Path, form: Format) -> str:
         UserError: The format cannot hold this tree.
     """
     text = WRITERS[form](plan)
-    told = _reading_back(plan, Source(path, text), form)
+    options = _reading_back(plan, Source(path, text), form)
     try:
-        with whole_file(path) as draft:
-            draft.write_text(text, encoding="utf-8", newline="")
+        write_text(path, text)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    return told
+    return options
 
 
 def _reading_back(plan: Plan, source: Source, form: Format) -> str:
+    """The options by which the text reads as the same tree; raises `UserError` where none do."""
     header = True if form in ("paths", "child-parent") else None
-    for told, options in (("", Reading("")), (f"--format {form}", Reading("", form, header=header))):
+    for shown, options in (("", Reading("")), (f"--format {form}", Reading("", form, header=header))):
         try:
             if same(given_of(source, options).plan(), plan, form in KEEP_LEVELS):
-                return told + (" --header" if told and header else "")
+                return shown + (" --header" if shown and header else "")
         except UserError:
             continue
     raise UserError(
@@ -189,16 +227,6 @@ def same(one: Plan, other: Plan, levels: bool) -> bool:
         and np.array_equal(one.parent, other.parent)
         and (not levels or one.levels == other.levels)
     )
-
-
-def _parent_names(plan: Plan) -> list[str]:
-    return ["" if parent < 0 else plan.names[parent] for parent in plan.parent.tolist()]
-
-
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _check_depth(plan: Plan) -> None:

@@ -24,7 +24,9 @@ from fuzzing import Attempt, Attempts, Reader, WrongError, main
 from hierfit.errors import UserError
 from hierfit.taxonomy import doctor
 from hierfit.taxonomy.build import Plan, from_links
+from hierfit.taxonomy.checks import visible
 from hierfit.taxonomy.readers import Reading, read_given, read_plan
+from hierfit.taxonomy.readers.given import Given
 from hierfit.taxonomy.writers import WRITERS
 
 Paths = frozenset[tuple[str, ...]]
@@ -87,14 +89,22 @@ def paths_of(plan: Plan) -> Paths:
 
 
 def _rows(text: str) -> list[list[str]]:
-    return [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+    rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if any(map(str.strip, row))]
+    if sum(map(bool, rows[0])) == 1 < max(map(len, rows)):
+        raise ValueError("titles above a header are not for this oracle")
+    return rows
 
 
 def csv_paths(text: str) -> Paths:
     found = set()
-    for row in _rows(text)[1:]:
+    rows = _rows(text)[1:]
+    if len({tuple(row[:depth]) for row in rows for depth, cell in enumerate(row) if depth and cell == "null"}) > 1:
+        raise ValueError("placeholders are not for this oracle")
+    for row in rows:
         while row and not row[-1]:
             row.pop()
+        if "" in row:
+            raise ValueError("what stands in for a gap is not for this oracle")
         found |= {tuple(row[:depth]) for depth in range(1, len(row) + 1)}
     return frozenset(found)
 
@@ -158,6 +168,8 @@ def brackets(text: str) -> Paths:
             while text[end] not in "(),:;[]'":
                 end += 1
             tokens.append(text[at:end].strip())
+            if tokens[-1].replace(".", "").isdigit() and tokens[-2] == "))":
+                raise ValueError("support values are not for this oracle")
             at = end
     if "::" in tokens or "[[" in tokens:
         raise ValueError("lengths and comments are not for this oracle")
@@ -241,24 +253,44 @@ def one(options: Reading, truth: Paths | None) -> tuple[str, str]:
     except UserError:
         return "refused", ""
     report = doctor.examine(given, lambda texts: [len(text) for text in texts])
-    remedy = doctor.mended(given.form)
-    doctor.diff(given.form, remedy, "old", "new")
+    remedy = replace(given, form=doctor.mended(given.form))
+    doctor.diff(given.form, doctor.mended(given.form, doctor.JUDGEMENTS), "old", "new")
+    faults = {finding.kind for finding in report.findings if finding.severity == "problem"}
     try:
         tree = read_plan(options)
     except UserError as error:
-        if not report.has_problems:
+        if not faults:
             return "refused", f"the doctor finds nothing, but it is refused: {error}"
         try:
-            replace(given, form=remedy).plan()
+            after = families(remedy)
         except UserError:
             return "faults listed", ""
-        return "mended", ""
-    if any(finding.kind == "unreadable" for finding in report.findings):
-        return "accepted", "the doctor finds a fault, but it is accepted"
+        same = faults != {"repeated"} or after == families(given, strict=False)
+        return "mended", "" if same else "a mend has changed which leaves are siblings"
+    if faults - {*doctor.JUDGEMENTS}:
+        return "accepted", f"the doctor finds {faults}, but it is accepted"
+    if families(remedy) != families(given):
+        return "accepted", "there was nothing to mend, but the leaves have changed"
     if truth is None:
         return "accepted, no oracle", ""
     read = paths_of(tree)
     return "accepted", "" if read == truth else f"read {sorted(read - truth)}, not {sorted(truth - read)}"
+
+
+def families(given: Given, strict: bool = True) -> Counter[frozenset[str]]:
+    """The names of leaves that are siblings, family by family."""
+    if strict:
+        plan = given.plan()
+        names, parents = plan.names, plan.parent.tolist()
+    else:
+        draft, _ = given.draft()
+        names, parents = draft.names, list(draft.parents)
+    inner = set(parents)
+    leaves: dict[int, set[str]] = {}
+    for node, (name, parent) in enumerate(zip(names, parents, strict=True)):
+        if node not in inner:
+            leaves.setdefault(parent, set()).add(visible(str(name)))
+    return Counter(map(frozenset, leaves.values()))
 
 
 READERS = [Reader("taxonomy", taxonomies)]

@@ -2,86 +2,131 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from statistics import median
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-from hierfit.taxonomy.doctor.finding import Finding
-from hierfit.taxonomy.doctor.sketch import Sketch
+import numpy as np
+
+from hierfit.taxonomy.checks import Finding, Where, path_to
+from hierfit.taxonomy.index import Ints, tree_index
 
 _LISTED = 5
 _LOPSIDED = 0.5
 
 
-def shape_findings(sketch: Sketch) -> list[Finding]:
+@dataclass(frozen=True)
+class Shape:
+    """The sound part of what a file gives, in canonical order.
+
+    Attributes:
+        names: [N] what each node is called; siblings may share a name.
+        parent: [N] parents, −1 for roots.
+        where: Place of a node in the file.
+    """
+
+    names: Sequence[str]
+    parent: Ints
+    where: Where
+
+    @cached_property
+    def index(self) -> dict[str, Ints]:
+        """Index arrays, see `tree_index`."""
+        return tree_index(self.parent)[1] if len(self.parent) else {}
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """[L] nodes of each level."""
+        return tuple(np.bincount(self.index["level"]).tolist()) if self.index else ()
+
+    @property
+    def num_leaves(self) -> int:
+        """Nodes without children."""
+        return len(self.index["leaves"]) if self.index else 0
+
+    @cached_property
+    def parents(self) -> list[int]:
+        """[N] `parent` as a list."""
+        parents: list[int] = self.parent.tolist()
+        return parents
+
+    def path(self, node: int) -> str:
+        """Names from the root to a node."""
+        return " / ".join(path_to(node, self.names, self.parents))
+
+
+def shape_findings(shape: Shape) -> list[Finding]:
     """Depths, chains, siblings and balance."""
-    if not sketch.leaves:
+    if not shape.num_leaves:
         return []
-    return [*_depth(sketch), *_chains(sketch), *_siblings(sketch), *_balance(sketch)]
+    return [*_depth(shape), *_chains(shape), *_siblings(shape), *_balance(shape)]
 
 
-def _depth(sketch: Sketch) -> list[Finding]:
-    depths = Counter(sketch.depth[leaf] + 1 for leaf in sketch.leaves)
-    if set(depths) == {1}:
+def _listed(shape: Shape, nodes: Ints) -> str:
+    more = ", …" if len(nodes) > _LISTED else ""
+    return ", ".join(repr(shape.names[node]) for node in nodes[:_LISTED].tolist()) + more
+
+
+def _depth(shape: Shape) -> list[Finding]:
+    level, leaves = shape.index["level"], shape.index["leaves"]
+    counts = np.bincount(level[leaves])
+    depths = np.flatnonzero(counts)
+    if len(shape.sizes) == 1:
         text = "the tree has one level: losses and metrics of a hierarchy have nothing to go by"
         return [Finding("warning", "flat", text)]
     if len(depths) == 1:
         return []
-    shares = ", ".join(f"{count} at level {depth}" for depth, count in sorted(depths.items()))
-    few = min(depths, key=lambda depth: depths[depth])
-    examples = [leaf for leaf in sketch.leaves if sketch.depth[leaf] + 1 == few][:_LISTED]
+    shares = ", ".join(f"{counts[depth]} at level {depth + 1}" for depth in depths)
+    few = min(depths.tolist(), key=lambda depth: int(counts[depth]))
+    examples = leaves[level[leaves] == few][:_LISTED]
     text = f"leaves end at {len(depths)} different levels"
-    details = (shares, f"such as {', '.join(repr(sketch.names[v]) for v in examples)} at level {few}")
-    return [Finding("note", "uneven-depth", text, details, "Nothing has to be done: short branches are allowed.")]
+    details = (shares, f"such as {_listed(shape, examples)} at level {few + 1}")
+    return [Finding("note", "uneven-depth", text, "", details, "Nothing has to be done: short branches are allowed.")]
 
 
-def _chains(sketch: Sketch) -> list[Finding]:
-    lonely = [node for node, count in enumerate(sketch.num_children) if count == 1 and sketch.depth[node] >= 0]
-    if not lonely:
+def _chains(shape: Shape) -> list[Finding]:
+    counts = shape.index["num_children"]
+    lonely = np.flatnonzero(counts == 1)
+    if not len(lonely):
         return []
-    inner = sum(count > 0 for count in sketch.num_children)
-    alone = set(lonely)
-    children = (node for node, parent in enumerate(sketch.parents) if parent in alone)
-    same = sum(sketch.names[node] == sketch.names[sketch.parents[node]] for node in children)
-    details = [", ".join(repr(sketch.names[node]) for node in lonely[:_LISTED])]
-    details[0] += ", …" if len(lonely) > _LISTED else ""
+    inner = int((counts > 0).sum())
+    only_child = shape.index["first_child"][lonely].tolist()
+    same = sum(shape.names[a] == shape.names[b] for a, b in zip(lonely.tolist(), only_child, strict=True))
+    details = [_listed(shape, lonely)]
     if same:
         details.append(f"{same} of the children have their parent's name")
     everywhere = len(lonely) == inner
     text = f"{len(lonely)} of {inner} inner nodes have a single child"
     advice = "A level that only repeats the one below teaches nothing: leave it out." if everywhere else ""
-    return [Finding("warning" if everywhere else "note", "single-child", text, tuple(details), advice)]
+    return [Finding("warning" if everywhere else "note", "single-child", text, "", tuple(details), advice)]
 
 
-def _siblings(sketch: Sketch) -> list[Finding]:
-    roots = sum(parent < 0 for parent in sketch.parents)
-    with_siblings = [
-        v for v in sketch.leaves if (sketch.num_children[p] if (p := sketch.parents[v]) >= 0 else roots) > 1
-    ]
-    total, acted = len(sketch.leaves), len(with_siblings)
+def _siblings(shape: Shape) -> list[Finding]:
+    above = shape.parent[shape.index["leaves"]]
+    family = np.where(above >= 0, shape.index["num_children"][above], shape.sizes[0])
+    total, acted = len(above), int((family > 1).sum())
     text = f"HiSCE acts on {acted} of {total} leaves" + ("; the others have no sibling" if acted < total else "")
-    few = acted < total / 2
-    return [Finding("warning" if few else "note", "siblings", text)]
+    return [Finding("warning" if acted < total / 2 else "note", "siblings", text)]
 
 
-def _balance(sketch: Sketch) -> list[Finding]:
-    counts = sorted(count for node, count in enumerate(sketch.num_children) if count and sketch.depth[node] >= 0)
-    roots = [v for v, parent in enumerate(sketch.parents) if parent < 0 and sketch.depth[v] >= 0]
-    by_leaves = sorted(roots, key=lambda v: -sketch.num_leaves_below[v])
-    total = len(sketch.leaves)
+def _balance(shape: Shape) -> list[Finding]:
+    counts, below = shape.index["num_children"], shape.index["num_leaves_below"]
+    inner = counts[counts > 0]
     details = []
-    if counts:
-        widest = max(range(len(sketch.names)), key=sketch.num_children.__getitem__)
-        spread = f"{counts[0]} to {counts[-1]} ({sketch.names[widest]!r}), median {median(counts):g}"
+    if len(inner):
+        widest = shape.names[int(counts.argmax())]
+        spread = f"{inner.min()} to {inner.max()} ({widest!r}), median {np.median(inner):g}"
         details.append(f"children of an inner node: {spread}")
+    roots = below[: shape.sizes[0]]
     if len(roots) == 1:
-        return [Finding("note", "balance", "one root", tuple(details))]
-    largest, smallest = by_leaves[0], by_leaves[-1]
-    share = sketch.num_leaves_below[largest] / total
+        return [Finding("note", "balance", "one root", "", tuple(details))]
+    largest, smallest = int(roots.argmax()), len(roots) - 1 - int(roots[::-1].argmin())
+    share = roots[largest] / shape.num_leaves
     details.append(
-        f"leaves of a root: {sketch.num_leaves_below[smallest]} ({sketch.names[smallest]!r}) to "
-        f"{sketch.num_leaves_below[largest]} ({sketch.names[largest]!r})"
+        f"leaves of a root: {roots[smallest]} ({shape.names[smallest]!r}) to "
+        f"{roots[largest]} ({shape.names[largest]!r})"
     )
     lopsided = share > _LOPSIDED and len(roots) > 2
     text = f"{len(roots)} roots; the largest holds {share:.0%} of the leaves"
     advice = "Report balanced accuracy beside the plain one on the coarsest level." if lopsided else ""
-    return [Finding("warning" if lopsided else "note", "balance", text, tuple(details), advice)]
+    return [Finding("warning" if lopsided else "note", "balance", text, "", tuple(details), advice)]

@@ -1,9 +1,11 @@
-"""JSON and YAML, with repeated keys kept and texts that know their line."""
+"""JSON, YAML and the literals of a Python file, with repeated keys kept and texts that know their line."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -21,6 +23,10 @@ class Pairs(list[tuple[str, Any]]):
     def names(self) -> list[str]:
         """The keys in order."""
         return [key for key, _ in self]
+
+
+ASSIGNED = re.compile(r"^(\w+)[^\S\n]*(?::[^=\n]*)?=[^\S\n]*(?:[\w.]+\()*\s*[\[{(]\s*[\[{(\"'\d]", re.MULTILINE)
+"""Where Python source gives a name to a list or mapping."""
 
 
 def is_list(value: Any) -> bool:
@@ -58,6 +64,9 @@ def read_json(text: str, source: str, placed: bool) -> Any:
     try:
         value = json.loads(text, object_pairs_hook=Pairs)
     except json.JSONDecodeError as error:
+        lines = text.strip().splitlines()
+        if error.msg == "Extra data" and len(lines) > 1 and all(line[:1] == "{" for line in lines):
+            return read_json(f"[{','.join(lines)}]", source, False)  # JSON Lines
         raise UserError(f"{source}: line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
     except (RecursionError, ValueError) as error:
         reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
@@ -138,3 +147,45 @@ def _value(node: yaml.Node | None, seen: set[int], source: str) -> Any:
             raise UserError(f"{source}: line {key.start_mark.line + 1}: a key must be a name")
         pairs.append((Placed.at(key.value, key.start_mark.line + 1), _value(entry, seen, source)))
     return pairs
+
+
+def read_python(text: str, source: str) -> Any:
+    """The lists and mappings that a Python file gives names to, by name. It is never run.
+
+    Raises:
+        UserError: It is not Python, or holds no such thing.
+    """
+    try:
+        tree = ast.parse(text)
+        found = Pairs((name, value) for name, value in _literals(tree) if isinstance(value, list) and value)
+    except SyntaxError as error:
+        raise UserError(f"{source}: line {error.lineno}: not valid Python: {error.msg}") from None
+    except (RecursionError, MemoryError, ValueError):
+        raise UserError(f"{source}: cannot be read as Python: it is nested too deep") from None
+    if not found:
+        raise UserError(f"{source}: there is no list and no mapping in this Python file", hint="It is read, never run.")
+    return found
+
+
+def _literals(tree: ast.Module) -> Iterator[tuple[str, Any]]:
+    for statement in tree.body:
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        value: Any = getattr(statement, "value", None)
+        while isinstance(value, ast.Call) and value.args:  # np.array([…]), dict({…})
+            value = value.args[0]
+        if isinstance(target, ast.Name) and isinstance(value, ast.List | ast.Tuple | ast.Dict):
+            try:
+                yield target.id, _literal(value)
+            except TypeError:
+                continue  # something is computed in it
+
+
+def _literal(node: ast.AST | None) -> Any:
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        return [_literal(entry) for entry in node.elts]
+    if isinstance(node, ast.Dict):
+        return Pairs((_literal(key), _literal(value)) for key, value in zip(node.keys, node.values, strict=True))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float | None):
+        value = node.value
+        return value if value is None or isinstance(value, bool) else Placed.at(str(value), node.lineno)
+    raise TypeError

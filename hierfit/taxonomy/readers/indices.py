@@ -1,57 +1,70 @@
-"""Whole numbers, a column for each level: `[leaf, order, family]`, as fine-grained code keeps them in `trees.py`."""
+"""Whole numbers, a column for each level, and the files that say what numbers and ids mean."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from hierfit.errors import UserError
-from hierfit.taxonomy.checks import Where
-from hierfit.taxonomy.readers.given import Rows
-from hierfit.taxonomy.readers.named import name_lists
-from hierfit.taxonomy.readers.options import Reading
-from hierfit.taxonomy.readers.source import Source
-from hierfit.taxonomy.readers.table import Table
+from hierfit.taxonomy.checks import Finding, Where
+from hierfit.taxonomy.readers.given import Reading, Rows, problem
+from hierfit.taxonomy.readers.source import Source, read_text
+from hierfit.taxonomy.readers.table import lines_of
 
-_ASSIGNED = re.compile(r"^(\w+)[^\S\n]*(?::[^=\n]*)?=[^\S\n]*(?:np\.array\(|\w+\()?\s*\[\s*[\[(]", re.MULTILINE)
-_TUPLE = re.compile(r"[\[(]([^\[\]()]*)[\])]")
-_END = re.compile(r"[\])]\s*,?\s*(?:#[^\n]*)?\s*[\])]")
+_NUMBERED = re.compile(r"\s*(\d+)(?:\s*[\t,:]\s*|\s+)(\S.*)")
+WNID = re.compile(r"n\d{8}")
+"""A noun of WordNet 3.0, as ImageNet writes it."""
 
-Numbered = tuple[list[list[int]], Where]
+_WORDS = "words.txt"
 
 
-def assigned(text: str) -> list[str]:
-    """Variables of Python source that hold a list of lists. The source is never run."""
-    return [match[1] for match in _ASSIGNED.finditer(text)]
+def id_names(options: Reading, source: Source, ids: Collection[str], findings: list[Finding]) -> dict[str, str]:
+    """Names of ids, out of ``id name`` lines; WordNet's ``words.txt`` is found when it lies beside the file.
+
+    Of several synonyms, divided by commas, the first is taken. Ids without a name become faults.
+    """
+    files = options.names
+    wordnet = all(WNID.fullmatch(name) for name in ids)
+    beside = source.path.with_name(_WORDS)
+    if not files and wordnet and beside.is_file():
+        files = (str(beside),)
+    if not files:
+        return {}
+    known: dict[str, str] = {}
+    for file in files:
+        for line in lines_of(read_text(Path(file).expanduser())):
+            key, _, name = line.strip().partition("\t") if "\t" in line else line.strip().partition(" ")
+            if key and name.strip():
+                known[key] = name.split(",")[0].strip() if wordnet else name.strip()
+    missing = sorted({name for name in ids if name and name not in known})
+    findings += [problem("no-name", f"{name!r} has no name in {', '.join(files)}") for name in missing]
+    wanted = set(ids)
+    return {key: name for key, name in known.items() if key in wanted}
 
 
-def from_python(source: Source, options: Reading) -> tuple[list[list[str]], Where]:
-    """The cells of one variable."""
-    names = assigned(source.text)
-    if options.select not in (names if options.select or len(names) > 1 else [None]):
-        raise UserError(f"{source.path}: choose one of {', '.join(names)}", hint="Name it by --select.")
-    wanted = options.select or names[0]
-    match = next(m for m in _ASSIGNED.finditer(source.text) if m[1] == wanted)
-    start = source.text.index("[", source.text.index("=", match.end(1)))
-    end = _END.search(source.text, start)
-    stop = end.end() if end else len(source.text)
-    found = list(_TUPLE.finditer(source.text, start + 1, stop))
-    cells = [[cell.strip() for cell in m[1].split(",") if cell.strip()] for m in found]
-    lines = [source.text.count("\n", 0, m.start()) + 1 for m in found]
-    return cells, lambda row: f"line {lines[row]}"
+def name_lists(files: Sequence[str]) -> list[list[str]]:
+    """The names of each file, one a line, without the numbers in front of them (``1 001.Albatross``)."""
+    lists = []
+    for file in files:
+        lines = [line.strip() for line in lines_of(read_text(Path(file).expanduser())) if line.strip()]
+        matches = [_NUMBERED.fullmatch(line) for line in lines]
+        numbers = [int(match[1]) for match in matches if match]
+        if len(numbers) == len(lines) and numbers in (list(range(len(lines))), list(range(1, len(lines) + 1))):
+            lines = [match[2].strip() for match in matches if match]
+        lists.append(lines)
+    return lists
 
 
-def from_document(value: Any) -> tuple[list[list[str]], Where]:
-    """The cells of a JSON list of lists."""
-    rows = value if isinstance(value, list) else []
-    cells = [[str(cell) for cell in row] if isinstance(row, list) else [str(row)] for row in rows]
-    return cells, lambda row: f"entry {row + 1}"
+def leaf_list(file: str) -> list[str]:
+    """The leaves a file lists: the first column of its lines."""
+    lines = [line.strip() for line in lines_of(read_text(Path(file).expanduser())) if line.strip()]
+    if all(re.match(r"n\d{8}\b", line) for line in lines):
+        return [line[:9] for line in lines]
+    return lines
 
 
-def from_table(table: Table) -> tuple[list[list[str]], Where]:
-    """The cells of a table."""
-    return [[cell.strip() for cell in row] for row in table.rows], table.where
+# Numbers -------------------------------------------------------------------------------------------------------------
 
 
 def are_indices(rows: Sequence[Sequence[object]]) -> bool:
@@ -69,12 +82,13 @@ def read_indices(cells: list[list[str]], where: Where, source: Source, options: 
     Raises:
         UserError: The order of the columns cannot be told.
     """
-    faults: list[str] = []
+    faults: list[Finding] = []
     width = len(cells[0]) if cells else 0
     rows, kept = [], []
     for number, row in enumerate(cells):
         if len(row) != width or not all(re.fullmatch(r"\d+", cell) for cell in row):
-            faults.append(f"{where(number)}: expected {width} whole numbers, got {', '.join(row)}")
+            text = f"expected {width} whole numbers, got {', '.join(row)}"
+            faults.append(problem("row", text, where(number)))
         else:
             rows.append([int(cell) for cell in row])
             kept.append(number)
@@ -99,7 +113,7 @@ def _coarse_to_fine(rows: list[list[int]], source: Source) -> list[int]:
     return order
 
 
-def _names(rows: list[list[int]], options: Reading, faults: list[str]) -> list[list[str]]:
+def _names(rows: list[list[int]], options: Reading, faults: list[Finding]) -> list[list[str]]:
     depth = len(rows[0]) if rows else 0
     if not options.names:
         levels = options.levels if len(options.levels) == depth else [f"level{i}" for i in range(depth)]
@@ -111,12 +125,12 @@ def _names(rows: list[list[int]], options: Reading, faults: list[str]) -> list[l
     first = [min(column) for column in zip(*rows, strict=True)]
     for level, (known, start) in enumerate(zip(lists, first, strict=True)):
         if start > 1:
-            faults.append(f"level {level + 1}: indices begin with {start}, neither 0 nor 1")
+            text = f"level {level + 1}: indices begin with {start}, neither 0 nor 1"
+            faults.append(problem("index", text))
         beyond = max(row[level] for row in rows) - min(start, 1)
         if beyond >= len(known):
-            faults.append(
-                f"level {level + 1}: index {beyond + min(start, 1)}, but {options.names[level]} has {len(known)}"
-            )
+            text = f"level {level + 1}: index {beyond + min(start, 1)}, but {options.names[level]} has {len(known)}"
+            faults.append(problem("index", text))
     for row in rows:
         at = [cell - min(start, 1) for cell, start in zip(row, first, strict=True)]
         named.append([known[i] if i < len(known) else str(i) for known, i in zip(lists, at, strict=True)])

@@ -1,12 +1,12 @@
-"""Newick: ``(A:0.1,(B,'C d')genus)root;``. Lengths and comments in brackets are left out."""
+"""Newick: ``(A:0.1,(B,'C d')genus)root;``. Lengths, support values and comments in brackets are left out."""
 
 from __future__ import annotations
 
 import re
 
 from hierfit.errors import UserError
-from hierfit.taxonomy.readers.given import Links
-from hierfit.taxonomy.readers.options import Reading
+from hierfit.taxonomy.checks import Finding
+from hierfit.taxonomy.readers.given import Claim, Links, Score, problem, remark
 from hierfit.taxonomy.readers.source import Source
 
 _TOKEN = re.compile(
@@ -14,11 +14,20 @@ _TOKEN = re.compile(
 )
 
 
-def read_newick(source: Source, options: Reading) -> Links:
+_SUPPORT = re.compile(r"\d*\.?\d+(?:e-?\d+)?(?:/\d*\.?\d+(?:e-?\d+)?)*", re.IGNORECASE)
+
+
+def claim(source: Source) -> Claim:
+    """A tree in brackets."""
+    return Claim("newick", Score.CERTAIN, "Newick, as it opens with a bracket", "text behind the ';'",
+                 "a tree in brackets", lambda: read_newick(source))  # fmt: skip
+
+
+def read_newick(source: Source) -> Links:
     """Nodes where they stand; a quote in a name is written twice. Underscores stay as they are.
 
     A root without a name that holds everything is left out; other nodes without one are called after the first leaf
-    below them.
+    below them. Where all inner nodes that have a name have a number, unquoted, those are support values and no names.
 
     Raises:
         UserError: A bracket or quote is not closed, or something comes where it cannot, with line and column.
@@ -27,6 +36,7 @@ def read_newick(source: Source, options: Reading) -> Links:
     parents: list[int | None] = []
     places: list[int] = []
     open_nodes: list[int] = []
+    numbers: set[int] = set()
     here = _new(None, 0, names, parents, places)
     expecting = "node"
     done = False
@@ -65,11 +75,21 @@ def read_newick(source: Source, options: Reading) -> Links:
             expecting = "end"
         elif expecting in ("node", "name"):
             names[here], places[here], expecting = word, start, "end"
+            if not token["quoted"] and _SUPPORT.fullmatch(word):
+                numbers.add(here)
         else:
             raise _fault(source, start, f"{word!r} where ',' or ')' should come")
     if not done:
         raise _fault(source, len(source.text), "the ';' that ends a tree is missing")
-    return _named(source, names, parents, places)
+    inner = {parent for parent in parents if parent is not None}
+    supports = [node for node in inner if names[node]]
+    if supports and numbers.issuperset(supports):
+        for node in supports:
+            names[node] = ""
+        findings = [remark("support", f"{len(supports)} numbers behind brackets are support values and no names")]
+    else:
+        findings = []
+    return _named(source, names, parents, places, inner, findings)
 
 
 def _new(parent: int | None, place: int, names: list[str], parents: list[int | None], places: list[int]) -> int:
@@ -79,9 +99,11 @@ def _new(parent: int | None, place: int, names: list[str], parents: list[int | N
     return len(names) - 1
 
 
-def _named(source: Source, names: list[str], parents: list[int | None], places: list[int]) -> Links:
+def _named(
+    source: Source, names: list[str], parents: list[int | None], places: list[int], inner: set[int],
+    findings: list[Finding],
+) -> Links:  # fmt: skip
     """Leaves need names; inner nodes without one get one."""
-    inner = {parent for parent in parents if parent is not None}
     first_leaf: dict[int, str] = {}
     for node in reversed(range(len(names))):
         first_leaf[node] = names[node] or first_leaf.get(node, "")
@@ -90,17 +112,17 @@ def _named(source: Source, names: list[str], parents: list[int | None], places: 
     drop = 0 if names[0] == "" and 0 in inner else None
     kept = [node for node in range(len(names)) if node != drop]
     shift = 0 if drop is None else 1
-    faults = [
-        f"{_where(source, places[node])}: a leaf without a name"
-        for node in kept
-        if not names[node] and node not in inner
+    nameless = [node for node in kept if not names[node]]
+    findings += [
+        problem("name", "a leaf without a name", _where(source, places[node])) for node in nameless if node not in inner
     ]
     named = [names[node] or (f"above {first_leaf[node]}" if node in inner else f"leaf {node}") for node in kept]
     links = [None if (p := parents[node]) is None or p == drop else p - shift for node in kept]
-    made_up = [name for node, name in zip(kept, named, strict=True) if not names[node]]
-    what = f"inner nodes without a name are called after the first leaf below them: {', '.join(made_up[:5])}"
-    remarks = [what + (", …" if len(made_up) > 5 else "")] if made_up else []
-    return Links(named, links, lambda node: _where(source, places[kept[node]]), faults=faults, remarks=remarks)
+    made_up = [f"above {first_leaf[node]}" for node in nameless if node in inner]
+    if made_up:
+        what = f"inner nodes without a name are called after the first leaf below them: {', '.join(made_up[:5])}"
+        findings.append(remark("made-up", what + (", …" if len(made_up) > 5 else "")))
+    return Links(named, links, lambda node: _where(source, places[kept[node]]), findings=findings)
 
 
 def _where(source: Source, place: int) -> str:

@@ -23,7 +23,7 @@ from hierfit.data.bundle import Bundle, BundleSplit, check_sound, write_bundle
 from hierfit.data.table import names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.table import write as write_table
+from hierfit.taxonomy.writers import write_csv as write_table
 from hierfit.tools.extract.gather import Features
 
 

@@ -18,7 +18,7 @@ from hierfit.data.table import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.readers import read_taxonomy
-from hierfit.taxonomy.table import write as write_table
+from hierfit.taxonomy.writers import write_csv as write_table
 from hierfit.tools.check.audit import UNREADABLE, audit
 from hierfit.tools.check.leaks import on_one_path
 from hierfit.tools.check.result import Audit

@@ -140,7 +140,7 @@ def test_seven_ranks_and_epithets_that_repeat(tmp_path: Path) -> None:
         {"id": i, "specific_epithet": e, **dict(zip(ranks, [*above, g], strict=True)), "species": e}
         for i, (g, e) in enumerate(species)
     ]
-    expected = {"Larus/Larus minutus", "Rissa/Rissa minutus", "Rissa/tridactyla"}
+    expected = {"Larus/Larus minutus", "Rissa/Rissa minutus", "Rissa/Rissa tridactyla"}
     as_json = read_taxonomy(write(tmp_path, "categories.json", {"categories": records, "images": [1]}))
     table = "species,genus,id,family,order,class,phylum,kingdom\n"
     table += "\n".join(f"{e},{g},{i},{','.join(above[::-1])}" for i, (g, e) in enumerate(species))

@@ -1,0 +1,254 @@
+"""Graphs: networkx's node-link JSON and its relatives, Graphviz, and ontologies in OBO."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from hierfit.errors import UserError
+from hierfit.taxonomy.checks import Finding
+from hierfit.taxonomy.readers.document import Pairs, is_list, place_of
+from hierfit.taxonomy.readers.given import Claim, Links, Reading, Score, problem
+from hierfit.taxonomy.readers.indices import id_names
+from hierfit.taxonomy.readers.nested import as_name
+from hierfit.taxonomy.readers.source import Source
+from hierfit.taxonomy.readers.table import lines_of
+
+LINK_KEYS = ("links", "edges")  # networkx wrote the first until 3.3, and writes the second since
+_ID_KEYS = ("id", "key", "name")
+_LABEL_KEYS = ("label", "lbl", "name", "title")
+_ENDS = (("source", "target"), ("from", "to"), ("parent", "child"), ("obj", "sub"), ("start", "end"))
+_AGAINST = "links that do not run between the nodes"
+Ends = list[tuple[str, str]]
+
+
+def claims(value: Pairs, source: Source, options: Reading) -> Iterator[Claim]:
+    """Node-link JSON, and cytoscape's and OBO's graphs."""
+    graph = value.get("graphs")
+    value = graph[0] if is_list(graph) and len(graph) == 1 and isinstance(graph[0], Pairs) else value
+    elements = value.get("elements")
+    value = elements if isinstance(elements, Pairs) else value
+    link = next((key for key in LINK_KEYS if isinstance(value.get(key), list)), None)
+    if link and isinstance(value.get("nodes"), list):
+        why = f"{source.language} graph, by its keys 'nodes' and {link!r}"
+        yield Claim("node-link", Score.CERTAIN, why, _AGAINST, "networkx's nodes and links",
+                    lambda: _read(value, link, source, options))  # fmt: skip
+
+
+def _read(value: Pairs, key: str, source: Source, options: Reading) -> Links:
+    """Nodes in the order of the file; a node's label, where it has one, is its name, its id tells it apart.
+
+    Links run from parent to child; or, where only that makes a tree, from child to parent.
+    """
+    findings: list[Finding] = []
+    labels: dict[str, str] = {}
+    ids: list[str] = []
+    for number, node in enumerate(value.get("nodes")):
+        attributes = _attributes(node) if isinstance(node, Pairs) else {"id": node}
+        name = _first(attributes, _ID_KEYS)
+        if name is None or isinstance(name, list):
+            findings.append(problem("node", "a node needs an 'id'", f"nodes[{number}]"))
+            continue
+        ids.append(as_name(name, findings))
+        label = _first(attributes, _LABEL_KEYS)
+        if label is not None and not isinstance(label, list) and label != ids[-1]:
+            labels[ids[-1]] = as_name(label, findings)
+    pairs: Ends = []
+    known = set(ids)
+    for number, link in enumerate(value.get(key)):
+        at = f"{key}[{number}]"
+        ends = _ends(_attributes(link)) if isinstance(link, Pairs) else link
+        if not is_list(ends) or len(ends) != 2 or any(end is None or isinstance(end, list) for end in ends):
+            findings.append(problem("link", "a link needs a 'source' and a 'target'", at))
+            continue
+        above, below = as_name(ends[0], findings), as_name(ends[1], findings)
+        if unknown := [end for end in (above, below) if end not in known]:
+            text = f"{at}: there is no node {', '.join(map(repr, unknown))}"
+            findings.append(problem("link", text, place_of(*unknown)))
+        else:
+            pairs.append((above, below))
+    names = id_names(options, source, ids, findings) if options.names else {}
+    return _links(ids, pairs, labels | names, findings, levels=_levels(value))
+
+
+def _attributes(entry: Pairs) -> Mapping[str, Any]:
+    """Of a node or link; cytoscape puts them below ``data``."""
+    attributes = dict(entry)
+    data = attributes.get("data")
+    return dict(data) if isinstance(data, Pairs) and len(entry) < 4 and "id" not in attributes else attributes
+
+
+def _ends(link: Mapping[str, Any]) -> list[Any]:
+    return next(([link[a], link[b]] for a, b in _ENDS if a in link and b in link), [])
+
+
+def _levels(value: Pairs) -> list[str] | None:
+    """Level names, where hierfit wrote them into the graph's own attributes."""
+    graph = value.get("graph")
+    levels = graph.get("levels") if isinstance(graph, Pairs) else None
+    return levels if is_list(levels) and levels and all(isinstance(level, str) for level in levels) else None
+
+
+def _first(attributes: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    return next((value for key in keys if (value := attributes.get(key)) is not None), None)
+
+
+def _links(
+    ids: Sequence[str], pairs: Ends, labels: dict[str, str], findings: Sequence[Finding], where: Any = None,
+    levels: Sequence[str] | None = None,
+) -> Links:  # fmt: skip
+    above = [parent for parent, _ in pairs]
+    below = [child for _, child in pairs]
+    if len(set(above)) == len(above) and len(set(below)) < len(below):  # only child to parent makes a tree
+        pairs = [(parent, child) for child, parent in pairs]
+    parents: dict[str, list[str | None]] = {}
+    for parent, child in pairs:
+        if parent != child:
+            parents.setdefault(child, []).append(parent)
+    names: list[str] = []
+    above_of: list[str | None] = []
+    for name in ids:
+        for node in parents.pop(name, None) or [None]:
+            names.append(name)
+            above_of.append(node)
+    if names and not any(above_of):
+        above_of[0] = ""
+    at = where or (lambda link: place_of(above_of[link], names[link]))
+    return Links(names, above_of, at, labels, levels, findings)
+
+
+# Graphviz ------------------------------------------------------------------------------------------------------------
+
+_DOT = re.compile(
+    r'\s+|//[^\n]*|^\#[^\n]*|/\*.*?\*/|(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>->|--|[{}\[\];,=:])|(?P<word>[^\s"{}\[\];,=:>-]+(?:-(?![->])[^\s"{}\[\];,=:>-]*)*)',
+    re.DOTALL | re.MULTILINE,
+)
+
+
+class Token(NamedTuple):
+    """A text or a sign, and its line."""
+
+    text: str
+    sign: str
+    line: int
+
+
+def dot_claim(source: Source) -> Claim:
+    """A directed graph of Graphviz."""
+    return Claim("dot", Score.CERTAIN, "a Graphviz graph", "edges without a direction", "a Graphviz graph",
+                 lambda: _read_dot(source))  # fmt: skip
+
+
+def _read_dot(source: Source) -> Links:
+    tokens = _dot_tokens(source)
+    lines: dict[str, int] = {}
+    labels: dict[str, str] = {}
+    pairs: Ends = []
+    chain: list[list[str]] = [[]]  # nodes between arrows
+    group = False  # whether within the braces of a -> {b c}
+
+    def close() -> None:
+        pairs.extend((a, b) for above, below in pairwise(chain) for a in above for b in below)
+        chain[:] = [[]]
+
+    at = next((i for i, token in enumerate(tokens) if token.sign == "{"), len(tokens)) + 1
+    while at < len(tokens):
+        text, sign, line = tokens[at]
+        after = tokens[at + 1].sign if at + 1 < len(tokens) else ""
+        if sign == "--":
+            raise UserError(f"{source.path}: line {line}: an edge without a direction: which end is the parent?",
+                            hint="Write a digraph, with -> from parent to child.")  # fmt: skip
+        if sign == "[":
+            label, at = _dot_label(tokens, at)
+            if label and len(chain) == 1 and chain[0]:
+                labels[chain[0][-1]] = label
+        elif sign == "->":
+            chain.append([])
+        elif sign == "{" and len(chain) > 1 and not chain[-1]:
+            group = True
+        elif group and sign in ("}", ",", ";"):
+            group = sign != "}"
+        elif sign in (";", "{", "}"):
+            close()
+        elif sign == ":" or text.casefold() == "subgraph":
+            at += 1  # a port, or the name of a cluster
+        elif after == "=":
+            at += 2
+        elif not sign and text.casefold() not in ("node", "edge", "graph"):
+            if chain[-1] and not group and tokens[at - 1].sign != ",":
+                close()
+            chain[-1].append(text)
+            lines.setdefault(text, line)
+        at += 1
+    close()
+    where = [*lines.values()]
+    form = _links([*lines], pairs, labels, [])
+    return Links(form.names, form.parents, lambda link: f"line {lines.get(form.names[link], where[0])}", labels)
+
+
+def _dot_tokens(source: Source) -> list[Token]:
+    tokens, end, line = [], 0, 1
+    while end < len(source.text):
+        match = _DOT.match(source.text, end)
+        if match is None:
+            hint = "This is not sound Graphviz."
+            raise UserError(f"{source.path}: line {line}: unexpected {source.text[end : end + 10]!r}", hint=hint)
+        if match["text"] is not None:
+            tokens.append(Token(re.sub(r"\\(.)", r"\1", match[0][1:-1]), "", line))
+        elif match["sign"]:
+            tokens.append(Token("", match[0], line))
+        elif match["word"]:
+            tokens.append(Token(match[0], "", line))
+        line += match[0].count("\n")
+        end = match.end()
+    return tokens
+
+
+def _dot_label(tokens: Sequence[Token], at: int) -> tuple[str, int]:
+    """The label in a list of attributes, and where the list ends."""
+    label = ""
+    while at < len(tokens) and tokens[at].sign != "]":
+        if tokens[at].text == "label" and at + 2 < len(tokens) and tokens[at + 1].sign == "=":
+            label = tokens[at + 2].text
+        at += 1
+    return label, at
+
+
+# OBO -----------------------------------------------------------------------------------------------------------------
+
+
+def obo_claim(source: Source) -> Claim:
+    """An ontology in OBO: terms and what they are."""
+    return Claim("obo", Score.CERTAIN, "an ontology in OBO, by its [Term]", "terms without is_a", "an ontology in OBO",
+                 lambda: _read_obo(source))  # fmt: skip
+
+
+def _read_obo(source: Source) -> Links:
+    names: list[str] = []
+    parents: list[str | None] = []
+    lines: list[int] = []
+    labels: dict[str, str] = {}
+    term: dict[str, list[str]] = {}
+    start = 0
+
+    def close() -> None:
+        if term.get("id") and term.get("is_obsolete") != ["true"]:
+            name = term["id"][0]
+            labels[name] = term.get("name", [name])[0]
+            for parent in term.get("is_a", [""]):
+                names.append(name)
+                parents.append(parent.partition("!")[0].partition("{")[0].strip())
+                lines.append(start)
+
+    inside = False
+    for number, line in enumerate([*lines_of(source.text), "[End]"], 1):
+        if line.startswith("["):
+            if inside:
+                close()
+            inside, term, start = line.strip() == "[Term]", {}, number
+        elif inside and ":" in line:
+            key, _, value = line.partition(":")
+            term.setdefault(key.strip(), []).append(value.strip())
+    return Links(names, parents, lambda link: f"line {lines[link]}", labels)
