@@ -128,13 +128,14 @@ def _levels(table: Table) -> Iterator[Claim]:
     header = [table.header[c] if c < len(table.header) else "" for c in chosen] if table.header else None
     sample = [[row[c] if c < len(row) else "" for c in chosen] for row in table.rows[:SAMPLE]]
     places = [place for _, place in columns.order_of_columns(header or ())]
-    if places and places in (sorted(places), sorted(places)[::-1]):
+    fault = _no_path(table, chosen, sample)
+    if places and places in (sorted(places), sorted(places)[::-1]) and "pictures" not in fault:
         way: Direction | None = "paths" if places == sorted(places) else "leaf-first"
         why, score = "by its column names", Score.CERTAIN
     else:
         way, why = _direction(sample, table)
         score = Score.LIKELY
-        if fault := _no_path(table, chosen, sample):
+        if fault:
             way, why = None, fault
         elif table.header is None and table.what == "two words in each line":
             way, why = None, table.what
