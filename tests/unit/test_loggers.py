@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import wandb
 from lightning.pytorch.utilities import rank_zero_only
 
-from hierfit.run.loggers import loggers
+from hierfit.errors import UserError
+from hierfit.run.loggers import answers, loggers, settled_mode
 
 
 def test_only_the_first_of_several_processes_reads_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,3 +27,41 @@ def test_only_the_first_of_several_processes_reads_a_sweep(tmp_path: Path, monke
     logger.experiment.finish()
     assert not started
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """One that takes calls and never says a word: a network that hangs."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_network_that_hangs_is_left_after_a_moment(silent_server: str) -> None:
+    start = time.monotonic()
+    assert not answers(silent_server, seconds=0.3)
+    assert not answers("http://127.0.0.1:9", seconds=0.3)
+    assert not answers("no address", seconds=0.3)
+    assert time.monotonic() - start < 5
+
+
+def test_wandb_without_a_network_is_kept_offline_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert settled_mode("auto", tmp_path) == "offline"
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert "does not answer: kept offline; later: wandb sync" in said
+    with pytest.raises(UserError, match="does not answer"):
+        settled_mode("online", tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert settled_mode("auto", tmp_path) == "disabled"
+
+
+def test_online_by_name_without_a_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="no key is configured"):
+        settled_mode("online", tmp_path)
