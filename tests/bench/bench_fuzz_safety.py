@@ -196,7 +196,7 @@ def exported_model(folder: Path) -> Attempts:
     def read() -> None:
         opened = load(model)
         question = Question(top=2)
-        question.check(opened.taxonomy)
+        question.check(opened.taxonomy, opened.calibration)
         if opened.head.nodes.shape[1] == WIDTH:
             opened.answers(features, question)
 

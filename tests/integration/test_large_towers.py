@@ -255,7 +255,10 @@ def test_a_sharded_run_that_was_killed_ends_as_one_process_does(tmp_path: Path) 
     arguments = ["test", *common, "--controls=null", f"--folder={tested}", f"--ckpt_path={selected}"]
     assert launched(1, arguments, log) == [0], log.read_text()
     cards = [ResultCard.read(folder) for folder in (one, two, tested)]
-    assert cards[0].metrics == cards[1].metrics == cards[2].metrics
+    for decoder, figures in cards[0].metrics.items():
+        # Images that are nearly equally sure may change places in the curve, and cross a bin's edge.
+        assert cards[1].metrics[decoder] == pytest.approx(figures, abs=2e-3)
+        assert cards[2].metrics[decoder] == pytest.approx(figures, abs=2e-3)
     assert (cards[0].parameters, cards[0].val) == (cards[1].parameters, cards[1].val)
     logits = [load_file(folder / "test_logits.safetensors")["logits"] for folder in (one, two, tested)]
     for other in logits[1:]:

@@ -79,7 +79,8 @@ def _records(value: Any, select: str, source: Source, options: Reading) -> Itera
     tables = record_tables(value, source.language)
     if select:
         if select not in tables:
-            known = [at for at in tables if at]
+            names = value.names() if isinstance(value, Pairs) else []
+            known = dict.fromkeys([*names, *filter(None, tables)])
             raise UserError(f"{source.path}: there is no {select!r}: choose one of {', '.join(known) or 'no keys'}",
                             hint="Name it by --select.")  # fmt: skip
         tables = {select: tables[select]}
