@@ -28,7 +28,7 @@ from .browser import CHROMIUM, play
 from .made import write_finished, write_guide
 
 SLUGS = [
-    *("summary", "decoders", "shots", "where-paths-break", "sibling-pairs", "confusion", "reliability"),
+    *("summary", "decoders", "shots", "where-paths-break", "sibling-pairs", "confusion", "depth", "reliability"),
     *("latent-space", "attributes", "training", "other-runs", "cost"),
 ]
 
