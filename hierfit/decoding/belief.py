@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from hierfit.decoding.logits import Decoder, leaf_rollup, path_log_probabilities, per_level_argmax, top_down
+from hierfit.decoding.logits import Decoder, leaf_rollup, path_log_probabilities, path_sums, per_level_argmax, top_down
 from hierfit.losses.upward import leaf_sums
 from hierfit.taxonomy import Taxonomy
 
@@ -76,7 +76,7 @@ def least_distance(nodes: Tensor, taxonomy: Taxonomy) -> Tensor:
     """The leaf of least expected tree distance to the truth: the Bayes decision under that cost. O(B·N).
 
     The distance to leaf y from leaf k counts the edges off their common path, so up to a constant its expectation is
-    Σ over the nodes a of k's path of 1 − 2·P(a): it runs down the tree like any sum along paths.
+    Σ over the nodes a of k's path of 1 − 2·P(a).
 
     Args:
         nodes: Probability of each node ``[B, N]``, as `Belief.nodes`.
@@ -86,14 +86,7 @@ def least_distance(nodes: Tensor, taxonomy: Taxonomy) -> Tensor:
         Paths ``[B, L]``, −1 past the leaf.
     """
     taxonomy = taxonomy.to(nodes.device)
-    cost = 1 - 2 * nodes
-    above, *deeper = taxonomy.level_slices
-    sums = [cost[:, above]]
-    for level in deeper:
-        parents = taxonomy.parent[level] - above.start
-        sums.append(cost[:, level] + sums[-1].index_select(1, parents))
-        above = level
-    total = torch.cat(sums, dim=1).index_select(1, taxonomy.leaves)
+    total = path_sums(1 - 2 * nodes, taxonomy)
     return taxonomy.paths(taxonomy.leaves[total.argmin(dim=1)])
 
 

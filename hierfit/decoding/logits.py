@@ -174,8 +174,6 @@ def best_path(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
 def path_log_probabilities(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     """Sum over the L cuts of the log-probability of the node that a leaf's path crosses there; see `best_path`.
 
-    Sums run down the tree, each child adding to its parent's.
-
     Args:
         logits: [B, N] scores.
         taxonomy: The tree, on the logits' device.
@@ -185,13 +183,7 @@ def path_log_probabilities(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     """
     logits = logits.detach()
     log_p = level_log_softmax(logits, taxonomy)
-    above, *deeper = taxonomy.level_slices
-    sums = [log_p[:, above]]
-    for nodes in deeper:
-        parents = taxonomy.parent[nodes] - above.start
-        sums.append(log_p[:, nodes] + sums[-1].index_select(1, parents))
-        above = nodes
-    found = torch.cat(sums, dim=1).index_select(1, taxonomy.leaves)
+    found = path_sums(log_p, taxonomy)
     if taxonomy.is_even:
         return found
     # Below its end a leaf's log-probability is its logit less the cut's logsumexp, whose sum over all deeper cuts
@@ -202,6 +194,25 @@ def path_log_probabilities(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     own = logits.index_select(1, taxonomy.leaves).to(found.dtype) * (taxonomy.num_levels - 1 - depth)
     own = own.masked_fill(depth == taxonomy.num_levels - 1, 0)  # −inf · 0
     return (found + own - deeper_lse.index_select(1, depth)).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+
+
+def path_sums(values: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Sum of the nodes' values along each leaf's path, root to leaf: each child adds to its parent's. O(B·N).
+
+    Args:
+        values: Of each node ``[B, N]``.
+        taxonomy: The tree, on the values' device.
+
+    Returns:
+        [B, C].
+    """
+    above, *deeper = taxonomy.level_slices
+    sums = [values[:, above]]
+    for nodes in deeper:
+        parents = taxonomy.parent[nodes] - above.start
+        sums.append(values[:, nodes] + sums[-1].index_select(1, parents))
+        above = nodes
+    return torch.cat(sums, dim=1).index_select(1, taxonomy.leaves)
 
 
 DECODERS: dict[str, Decoder] = {

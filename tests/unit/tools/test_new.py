@@ -15,37 +15,14 @@ import yaml
 from PIL import Image
 
 from hierfit.cli import main
-from hierfit.data.card import DataCard, load_card
 from hierfit.data.drawn import Draw
 from hierfit.data.layouts.manifest import Manifest
-from hierfit.data.table import Table, read_table
+from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.check.audit import audit
-from hierfit.tools.new.found import Options
-from hierfit.tools.new.new import Written, new_card
+from tests.unit.tools.made import labels, made, refusal
 
 Save = Callable[[Path, int], None]
-
-
-def made(root: Path, tmp_path: Path, **wishes: object) -> tuple[Written, DataCard, Table]:
-    """The card that is written, read again; it must pass its own check."""
-    written = new_card(root, tmp_path / "out" / "mine.yaml", Options(**wishes), force=True)  # type: ignore[arg-type]
-    card = load_card(str(written.path))
-    assert audit(card, None).problems == []
-    return written, card, read_table(card, None)
-
-
-def labels(table: Table) -> dict[str, str]:
-    tree = table.taxonomy
-    return {k: tree.full_name(v) for s in table.splits.values() for k, v in zip(s.keys, s.nodes.tolist(), strict=True)}
-
-
-def refusal(root: Path, tmp_path: Path, **wishes: object) -> str:
-    with pytest.raises(UserError) as caught:
-        made(root, tmp_path, **wishes)
-    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
-    return str(caught.value)
 
 
 # ---------------------------------------------------------------------- folders

@@ -13,29 +13,14 @@ from PIL import Image
 
 from hierfit.cli import main
 from hierfit.data.bundle import Bundle, BundleSplit, write_bundle
-from hierfit.data.card import DataCard, load_card
+from hierfit.data.card import load_card
 from hierfit.data.images import open_image
-from hierfit.data.table import Table, read_table
-from hierfit.errors import UserError
+from hierfit.data.table import Table
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.check.audit import audit
-from hierfit.tools.new.found import Options
-from hierfit.tools.new.new import Written, new_card
+from tests.unit.tools.made import labels, made, refusal
 
 Save = Callable[[Path, int], None]
-
-
-def made(root: Path, tmp_path: Path, **options: object) -> tuple[Written, DataCard, Table]:
-    """The card that is written, read again from where it says that the data lie; it must pass its own check."""
-    written = new_card(root, tmp_path / "out" / "mine.yaml", Options(**options), force=True)  # type: ignore[arg-type]
-    card = load_card(str(written.path))
-    assert audit(card, None).problems == []
-    return written, card, read_table(card, None)
-
-
-def labels(table: Table) -> dict[str, str]:
-    tree = table.taxonomy
-    return {k: tree.full_name(v) for s in table.splits.values() for k, v in zip(s.keys, s.nodes.tolist(), strict=True)}
 
 
 def sizes(table: Table) -> dict[str, int]:
@@ -44,12 +29,6 @@ def sizes(table: Table) -> dict[str, int]:
 
 def leaves(table: Table) -> set[str]:
     return {table.taxonomy.full_name(v) for v in table.taxonomy.leaves.tolist()}
-
-
-def refusal(root: Path, tmp_path: Path, **options: object) -> str:
-    with pytest.raises(UserError) as caught:
-        made(root, tmp_path, **options)
-    return str(caught.value)
 
 
 @pytest.fixture
