@@ -85,7 +85,7 @@ fuzz: $(VENV)/.installed-dev ## read damaged and hostile files of every kind, an
 	@$(BIN)/python tests/bench/fuzz.py $(ARGS)
 
 pretrain: $(VENV)/.installed ## train the bundled tiny CLIP again (about 40 minutes on 2 cores)
-	$(BIN)/python -m hierfit.backbone.pretrain $(ARGS)
+	$(BIN)/python -m hierfit.fieldguide.pretrain $(ARGS)
 
 clean: ## remove the environment and caches; runs stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

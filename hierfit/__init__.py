@@ -67,14 +67,14 @@ if TYPE_CHECKING:
         top_down,
     )
     from hierfit.errors import UserError
-    from hierfit.flat import ClassList
-    from hierfit.inference.predictor import load
     from hierfit.losses.modules import HiSCE, LeafCrossEntropy, LevelCrossEntropy, TreePathKL
     from hierfit.losses.objective import Objective
     from hierfit.metrics.collection import hierarchy_metrics
     from hierfit.metrics.nodes import LeafAccuracy, LevelAccuracy
     from hierfit.metrics.overlap import HierarchicalF1, MistakeSeverity, TreeDistance
     from hierfit.metrics.whole_path import FullPathAccuracy, TreeInconsistency
+    from hierfit.predict.predictor import load
+    from hierfit.taxonomy.class_list import ClassList
     from hierfit.taxonomy.tree import Taxonomy
 
 __version__ = "0.2.0.dev0"

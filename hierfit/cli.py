@@ -25,11 +25,11 @@ _TRAINING = {
 # Where each function is; imported when its command is called, so that the others start without it.
 _LIGHT: dict[str, tuple[str, str]] = {
     "predict": (
-        "hierfit.inference.command:predict",
+        "hierfit.predict.command:predict",
         "what a run, or an exported model, says of images: paths with calibrated probabilities",
     ),
     "export": (
-        "hierfit.inference.export:export",
+        "hierfit.predict.export:export",
         "a run as one folder that loads without Lightning, with its model card; ONNX; the hub",
     ),
     "data": (
@@ -41,23 +41,23 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "encode any number of pictures into one file, over processes, resumable; look into such files",
     ),
     "grid": (
-        "hierfit.protocols.grid:grid",
+        "hierfit.search.grid:grid",
         "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice",
     ),
     "sweep": (
-        "hierfit.protocols.sweep:sweep",
+        "hierfit.search.sweep:sweep",
         "search hyper-parameters on val: a W&B sweep file, by an agent or on this machine",
     ),
     "ablate-tree": (
-        "hierfit.protocols.ablate_tree:ablate_tree",
+        "hierfit.search.ablate_tree:ablate_tree",
         "does my tree help? one experiment on the true tree and on others, with a verdict",
     ),
     "reproduce": (
-        "hierfit.protocols.reproduce:reproduce",
+        "hierfit.search.reproduce:reproduce",
         "experiments again, and whether they find what their files say",
     ),
     "results": (
-        "hierfit.report.commands:results",
+        "hierfit.results.commands:results",
         "tables of finished runs: means with intervals over seeds, differences to a control",
     ),
     "report": (
@@ -66,11 +66,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
     ),
     "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
     "compare": (
-        "hierfit.report.commands:compare",
+        "hierfit.results.commands:compare",
         "two runs sample by sample: McNemar's test and bootstrap intervals",
     ),
     "rescore": (
-        "hierfit.report.commands:rescore",
+        "hierfit.results.commands:rescore",
         "metrics of finished runs again from their test logits, without training",
     ),
     "taxonomy": (
@@ -78,7 +78,7 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "check, show, convert and induce class trees in files of any format",
     ),
     "merge": (
-        "hierfit.methods.hier_lora.merge:merge",
+        "hierfit.predict.merge:merge",
         "a trained LoRA adapter and its backbone as one transformers folder",
     ),
 }

@@ -19,8 +19,8 @@ from hierfit.backbone.loading import load_parts
 from hierfit.backbone.source import find_folder
 from hierfit.backbone.text import TextInput, Tokens
 from hierfit.backbone.transform import ImageTransform
+from hierfit.distributed import processes
 from hierfit.errors import UserError
-from hierfit.losses.whole_batch import processes
 
 # What changes a tower's output and leaves no trace in the names and shapes of its weights.
 _SILENT_SETTINGS = ("hidden_act", "layer_norm_eps", "num_attention_heads", "patch_size", "eos_token_id")

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from hierfit.backbone.text import Tokens
-from hierfit.losses.whole_batch import gather_work, processes, share_of_work
+from hierfit.distributed import gather_work, processes, share_of_work
 
 if TYPE_CHECKING:
     from hierfit.backbone.model import Backbone

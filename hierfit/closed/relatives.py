@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hierfit.losses.upward import steps_up
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.upward import steps_up
 
 
 def sums_below(values: Tensor, taxonomy: Taxonomy) -> Tensor:

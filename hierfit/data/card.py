@@ -11,9 +11,9 @@ from pathlib import Path
 from hierfit.backbone import node_texts
 from hierfit.backbone.descriptions import Descriptions
 from hierfit.backbone.source import read_json
+from hierfit.config.schema import Place, build, nearest, read_yaml
 from hierfit.data.layouts import Layout, layout_class, layout_names
 from hierfit.data.names import renamed
-from hierfit.data.schema import Place, build, nearest, read_yaml
 from hierfit.data.table import READY_DRAW, SPLITS, check_levels
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy

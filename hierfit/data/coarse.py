@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from hierfit.data.schema import nearest
+from hierfit.config.schema import nearest
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from hierfit.decoding.logits import Decoder, leaf_rollup, path_log_probabilities, path_sums, per_level_argmax, top_down
-from hierfit.losses.upward import leaf_sums
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.upward import leaf_sums
 
 if TYPE_CHECKING:
     from hierfit.decoding.calibration import Calibration

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hierfit.losses.cuts import ended_leaves
 from hierfit.losses.levels import at_least_float32
-from hierfit.losses.upward import segment_logsumexp, steps_up
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.upward import segment_logsumexp, steps_up
 
 
 def level_consistency(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Tensor:

@@ -7,8 +7,8 @@ from torch import Tensor
 from hierfit.losses.cuts import constant
 from hierfit.losses.levels import deepest_label, mean_over_samples
 from hierfit.losses.options import check_number
-from hierfit.losses.upward import leaf_marginals
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.upward import leaf_marginals
 
 
 def hierarchy_aware_cross_entropy(

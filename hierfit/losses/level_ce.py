@@ -14,8 +14,8 @@ from hierfit.losses.levels import (
     read_levels,
 )
 from hierfit.losses.options import check_choice
-from hierfit.losses.upward import leaf_marginals
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.upward import leaf_marginals
 
 
 def level_cross_entropy(

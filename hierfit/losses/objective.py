@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from hierfit.distributed import processes, share_of_batch
 from hierfit.errors import UserError
 from hierfit.losses.consistency import level_consistency
 from hierfit.losses.hace import hierarchy_aware_cross_entropy
@@ -21,7 +22,6 @@ from hierfit.losses.levels import read_levels
 from hierfit.losses.options import check_number
 from hierfit.losses.soft_labels import soft_label_cross_entropy
 from hierfit.losses.tp_kl import level_logit_spread, tree_path_kl
-from hierfit.losses.whole_batch import processes, share_of_batch
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.spelling import Speller
 
@@ -94,7 +94,7 @@ class Objective(nn.Module):
     @property
     def reads_leaves_only(self) -> bool:
         """Whether no loss with a positive weight reads logits of inner nodes: these are then not trained, and mean
-        nothing (`hierfit.losses.upward.leaf_marginals` reads inner nodes from the leaves)."""
+        nothing (`hierfit.taxonomy.upward.leaf_marginals` reads inner nodes from the leaves)."""
         return all(name in _READ_LEAVES_ONLY for name, weight in self.weights.items() if weight > 0)
 
     def forward(self, logits: Tensor, paths: Tensor) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from hierfit.losses.levels import at_least_float32, deepest_label, mean_over_samples
 from hierfit.losses.options import check_number
-from hierfit.losses.upward import leaf_sums, node_heights
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.upward import leaf_sums, node_heights
 
 
 def soft_label_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, *, beta: float = 10.0) -> Tensor:

@@ -16,10 +16,10 @@ from torchmetrics import MetricCollection
 from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
 from hierfit.decoding import DECODERS, Decoder
+from hierfit.distributed import keep_alike_only_trained, mean_over_processes, processes
 from hierfit.errors import UserError
-from hierfit.inference.head import Head
 from hierfit.losses.objective import Objective
-from hierfit.losses.whole_batch import keep_alike_only_trained, mean_over_processes, processes
+from hierfit.methods.head import Head
 from hierfit.metrics import hierarchy_metrics
 from hierfit.taxonomy import Taxonomy
 

@@ -17,12 +17,12 @@ from hierfit.errors import UserError
 from hierfit.geometry.embeddings import Embeddings
 from hierfit.report.analysis.breaks import Breaks
 from hierfit.report.analysis.reading import Reading, batch_size
-from hierfit.report.card import ResultCard
-from hierfit.report.collect import find_cards
-from hierfit.report.group import Group, agreement, summarise
-from hierfit.report.kept import KeptLogits
 from hierfit.report.pictures import Pictures
-from hierfit.report.variants import told_apart
+from hierfit.results.card import ResultCard
+from hierfit.results.collect import find_cards
+from hierfit.results.group import Group, agreement, summarise
+from hierfit.results.kept import KeptLogits
+from hierfit.results.variants import told_apart
 
 HEADLINE = ("decoded", "fpa")
 """Decoder and metric by which the row to look into is chosen where none is named."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hierfit.errors import UserError
 from hierfit.report.blocks import Thumbnail
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 
 if TYPE_CHECKING:
     from hierfit.data.table import Images

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from hierfit.atomic import whole_file
 from hierfit.errors import UserError
-from hierfit.report.card import ResultCard
-from hierfit.report.collect import read_cards
-from hierfit.report.columns import Column
 from hierfit.report.drawing.style import COLOURS, MARKERS
-from hierfit.report.group import Group, Row, summarise
-from hierfit.report.statistics import Estimate
+from hierfit.results.card import ResultCard
+from hierfit.results.collect import read_cards
+from hierfit.results.columns import Column
+from hierfit.results.group import Group, Row, summarise
+from hierfit.results.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,11 +96,11 @@ def panels(cards: Sequence[ResultCard], wanted: str) -> tuple[Panel, ...]:
 
     Args:
         cards: Of any runs.
-        wanted: One column, see `hierfit.report.columns.columns`.
+        wanted: One column, see `hierfit.results.columns.columns`.
 
     Raises:
         UserError: The column does not exist, is several, or no card has it; a panel would hold a row twice at the
-            same shots; or see `hierfit.report.group.summarise`.
+            same shots; or see `hierfit.results.group.summarise`.
     """
     apart: dict[tuple[str, str, str], list[ResultCard]] = {}
     for card in cards:

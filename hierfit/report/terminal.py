@@ -10,7 +10,7 @@ from rich.text import Text
 
 from hierfit.report.blocks import Findings, Omitted, Section, Table
 from hierfit.report.evidence import Evidence
-from hierfit.report.summary import print_groups
+from hierfit.results.summary import print_groups
 
 
 def print_sections(evidence: Evidence, sections: Sequence[Section | Omitted], console: Console | None = None) -> None:

@@ -25,9 +25,9 @@ from hierfit.decoding import Calibration, Decoder
 from hierfit.methods.base import Method, method_of
 from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.served import batches_of, score
-from hierfit.report.card import ResultCard
-from hierfit.report.kept import LOGITS
-from hierfit.report.true_tree import LeafScores
+from hierfit.results.card import ResultCard
+from hierfit.results.kept import LOGITS
+from hierfit.results.true_tree import LeafScores
 from hierfit.run.calibrating import CalibrateOnVal
 
 Figures = Mapping[str, Mapping[str, float | None]]

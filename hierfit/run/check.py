@@ -17,12 +17,12 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 from lightning import Trainer
 
 from hierfit import methods
+from hierfit.config.option import option_value, seed_problem
+from hierfit.config.schema import Place, nearest, read_yaml
 from hierfit.data.datamodule import HierarchicalDataModule
-from hierfit.data.schema import Place, nearest, read_yaml
 from hierfit.errors import UserError
 from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.expected import expectations
-from hierfit.run.option import option_value, seed_problem
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 

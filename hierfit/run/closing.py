@@ -10,7 +10,7 @@ from textwrap import wrap
 from rich.console import Console
 from rich.markup import escape
 
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 
 _INDENT = len("Run folder  ")
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from hierfit.errors import UserError
-from hierfit.report.card import FILE as RESULT
+from hierfit.results.card import FILE as RESULT
 from hierfit.run.digest import WITHOUT_EFFECT, without
 from hierfit.run.settings import FILE as SETTINGS
 

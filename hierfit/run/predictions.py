@@ -13,7 +13,7 @@ from hierfit.atomic import whole_file
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import datamodule_of
 from hierfit.decoding import Calibration, belief, leaf_rollup
-from hierfit.losses.whole_batch import of_all_processes
+from hierfit.distributed import of_all_processes
 from hierfit.methods.base import method_of
 from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.taxonomy import Taxonomy

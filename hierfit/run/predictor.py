@@ -8,9 +8,9 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from hierfit.data.datamodule import datamodule_of
-from hierfit.inference.kept import FOLDER, Kept, write_kept
-from hierfit.inference.towers import Towers
 from hierfit.methods.base import method_of
+from hierfit.predict.kept import FOLDER, Kept, write_kept
+from hierfit.predict.towers import Towers
 from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.run.cards import WriteResultCard
 

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from lightning import Callback, LightningModule, Trainer
 
-from hierfit.losses.whole_batch import of_all_processes
+from hierfit.distributed import of_all_processes
 from hierfit.run.curves import Curves
 from hierfit.run.progress import Run
 

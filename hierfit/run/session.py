@@ -16,11 +16,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import hierfit.methods
+from hierfit.config.option import slices_with_dots
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
-from hierfit.report.card import ResultCard
-from hierfit.report.table import print_results
+from hierfit.results.card import ResultCard
+from hierfit.results.table import print_results
 from hierfit.run.artifacts import WriteArtifacts
 from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.run.cards import WriteResultCard
@@ -34,7 +35,6 @@ from hierfit.run.folder import control_folder, discarded_unless_started
 from hierfit.run.keys import OWN_KEYS, add_keys
 from hierfit.run.loggers import loggers, wants_report
 from hierfit.run.logits import KeepTestLogits
-from hierfit.run.option import slices_with_dots
 from hierfit.run.predictions import WritePredictions
 from hierfit.run.predictor import KeepPredictor
 from hierfit.run.progress import Run, find_run

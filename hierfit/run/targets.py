@@ -16,10 +16,10 @@ from hierfit.data.batch import Batch
 from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
 from hierfit.data.transfer import Target
 from hierfit.decoding import Calibration
+from hierfit.distributed import keep_alike_only_trained
 from hierfit.errors import UserError
-from hierfit.losses.whole_batch import keep_alike_only_trained
 from hierfit.methods.base import Method, method_of
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 from hierfit.run.cards import kept_figures
 from hierfit.run.logits import KeepTestLogits
 

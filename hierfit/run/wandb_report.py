@@ -14,7 +14,7 @@ from PIL import Image
 
 from hierfit.errors import UserError
 from hierfit.report.blocks import Gallery, Picture, Section, Table
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 
 if TYPE_CHECKING:
     from wandb.sdk.wandb_run import Run

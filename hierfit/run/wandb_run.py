@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 from hierfit.run.closing import shown
 from hierfit.run.curves import Curves
 from hierfit.run.saving import Stopped

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from hierfit.backbone import node_prompts
 from hierfit.backbone.loading import load_text
+from hierfit.config.schema import nearest
 from hierfit.data.card import DataCard
-from hierfit.data.schema import nearest
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.lines import counted, print_hanging

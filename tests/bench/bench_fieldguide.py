@@ -6,7 +6,7 @@ import time
 
 from harness import Claim, report, spread
 
-from hierfit.data.fieldguide import Fieldguide
+from hierfit.fieldguide import Fieldguide
 
 
 def pictures_per_second(size: int, seconds: float = 3.0) -> float:

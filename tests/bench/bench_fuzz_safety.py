@@ -39,12 +39,12 @@ from hierfit.data.images import Files, decode, open_image
 from hierfit.data.pickles import load_pickle
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
-from hierfit.inference.answer import Question
-from hierfit.inference.predictor import load
 from hierfit.methods.hier_lora.adapter import LoraChoice, adapt, open_adapter, save_adapter
-from hierfit.protocols.grid_file import read_grid
-from hierfit.protocols.sweep_file import read_sweep
+from hierfit.predict.answer import Question
+from hierfit.predict.predictor import load
 from hierfit.run.checkpoints import read_checkpoint
+from hierfit.search.grid_file import read_grid
+from hierfit.search.sweep_file import read_sweep
 from hierfit.tools.extract.sources import table_samples
 from hierfit.tools.extract.tars import read_tar
 

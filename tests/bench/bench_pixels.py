@@ -23,10 +23,10 @@ from transformers import CLIPImageProcessorPil
 
 from hierfit.backbone import ImageTransform
 from hierfit.data.augment import TrainTransform, chance
-from hierfit.data.fieldguide import Fieldguide
 from hierfit.data.images import Files
 from hierfit.data.layouts.fieldguide import Drawn
 from hierfit.data.loader import AugmentedBatches, Loader, Rows
+from hierfit.fieldguide import Fieldguide
 
 AIM = 2.0
 ROUNDS = 5

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness import Claim, in_turns, report, spread
 
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 
 
 def seconds(command: list[str], folder: Path) -> Callable[[], float]:

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from hierfit.cli import main as hierfit
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = (

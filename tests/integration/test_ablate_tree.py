@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from hierfit.cli import main
-from hierfit.report.card import ResultCard
-from hierfit.report.true_tree import LeafScores
+from hierfit.results.card import ResultCard
+from hierfit.results.true_tree import LeafScores
 
 from .session.conftest import write_bundle, write_card
 

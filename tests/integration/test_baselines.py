@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from hierfit.cli import main
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 
 from .session.conftest import write_bundle, write_card
 

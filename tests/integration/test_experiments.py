@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from hierfit.cli import main
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(p.stem for p in (ROOT / "experiments").glob("*.yaml") if p.stem != "base")

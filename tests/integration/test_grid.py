@@ -18,11 +18,11 @@ import yaml
 from safetensors.torch import load_file
 
 from hierfit.cli import main
-from hierfit.protocols.cell import claimed
-from hierfit.protocols.grid_file import read_grid
-from hierfit.protocols.plan import Plan, plan
-from hierfit.protocols.pool import prepare_workers
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
+from hierfit.search.cell import claimed
+from hierfit.search.grid_file import read_grid
+from hierfit.search.plan import Plan, plan
+from hierfit.search.pool import prepare_workers
 
 from .session.conftest import write_bundle, write_card
 

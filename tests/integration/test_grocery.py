@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from hierfit.cli import main
 from hierfit.data.card import load_card
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 
 ROOT = Path(__file__).parents[2]
 GROCERY = Path(os.environ.get("HIERFIT_SHARED", ROOT.parent / "shared" / "data")) / "grocery_store"

@@ -25,12 +25,12 @@ from hierfit.backbone import Backbone, encode_nodes, node_texts
 from hierfit.backbone.text import Tokens
 from hierfit.cli import main
 from hierfit.data.batch import Batch, Task
+from hierfit.distributed import keep_alike_only_trained
 from hierfit.errors import UserError
 from hierfit.losses.objective import Objective
-from hierfit.losses.whole_batch import keep_alike_only_trained
 from hierfit.methods import HierLoRA
 from hierfit.methods.coop.prompts import PromptClassifier
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 from hierfit.run import saving
 from hierfit.run.session import fit_alone
 from hierfit.taxonomy import Taxonomy

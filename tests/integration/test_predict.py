@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 import hierfit
 from hierfit.cli import main
 from hierfit.data.bundle import Bundle, BundleSplit, write_bundle
-from hierfit.inference import hub
-from hierfit.report.card import ResultCard
+from hierfit.predict import hub
+from hierfit.results.card import ResultCard
 from hierfit.taxonomy import Taxonomy
 
 from .conftest import Shop, budget

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from hierfit.cli import main
-from hierfit.protocols.grid_file import read_grid
-from hierfit.protocols.plan import plan
-from hierfit.protocols.reproducible import own_cards
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
+from hierfit.search.grid_file import read_grid
+from hierfit.search.plan import plan
+from hierfit.search.reproducible import own_cards
 
 from .session.conftest import write_bundle, write_card
 

@@ -8,8 +8,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from hierfit.cli import main
-from hierfit.report.card import ResultCard
-from hierfit.report.kept import KeptLogits
+from hierfit.results.card import ResultCard
+from hierfit.results.kept import KeptLogits
 from hierfit.taxonomy import Taxonomy
 
 from .session.conftest import LEVELS, PATHS, Fit

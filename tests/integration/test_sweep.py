@@ -18,8 +18,8 @@ import yaml
 
 import hierfit
 from hierfit.cli import main
-from hierfit.protocols.cell import sole
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
+from hierfit.search.cell import sole
 
 from .session.conftest import write_bundle, write_card
 from .session.transaction_log import ending, records, summary

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from hierfit.cli import main
 from hierfit.methods.lathadapter.residuals import Residuals
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 from hierfit.taxonomy import Taxonomy
 
 Path_ = tuple[str, ...]

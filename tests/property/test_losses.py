@@ -20,8 +20,8 @@ from hierfit.losses.level_ce import leaf_cross_entropy, level_cross_entropy
 from hierfit.losses.levels import read_levels
 from hierfit.losses.soft_labels import soft_label_cross_entropy
 from hierfit.losses.tp_kl import tree_path_kl
-from hierfit.losses.upward import leaf_marginals, node_heights
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.upward import leaf_marginals, node_heights
 
 Case: TypeAlias = tuple[Taxonomy, Tensor, Tensor]
 Cost: TypeAlias = Callable[[Taxonomy, Sequence[float], Sequence[int]], float]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hierfit.run.option import option_value, slices_with_dots
+from hierfit.config.option import option_value, slices_with_dots
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pictures that are drawn, not stored: the procedural butterflies of `hierfit.data.fieldguide`."""
+"""Pictures that are drawn, not stored: the procedural butterflies of `hierfit.fieldguide`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from hierfit.data import fieldguide
-from hierfit.data.fieldguide import Fieldguide as Guide
+from hierfit import fieldguide
 from hierfit.data.table import Split, Table
+from hierfit.fieldguide import Fieldguide as Guide
 
 if TYPE_CHECKING:
     from hierfit.data.card import DataCard

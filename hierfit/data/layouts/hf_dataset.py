@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from hierfit.config.schema import nearest
 from hierfit.data.cache import cache_root
 from hierfit.data.drawn import Draw
 from hierfit.data.images import decode, leaves_root
 from hierfit.data.layouts import folder_of
-from hierfit.data.schema import nearest
 from hierfit.data.table import Split, Table, nodes_of
 from hierfit.errors import UserError
 

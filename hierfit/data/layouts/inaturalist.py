@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hierfit.config.schema import nearest
 from hierfit.data.layouts import home_of
 from hierfit.data.samples import Samples
-from hierfit.data.schema import nearest
 from hierfit.data.table import Table, several
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy

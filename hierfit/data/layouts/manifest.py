@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hierfit.config.schema import nearest
 from hierfit.data.drawn import Draw
 from hierfit.data.images import Files, is_file, leaves_root
 from hierfit.data.layouts import folder_of
 from hierfit.data.names import clean_name, respelled
-from hierfit.data.schema import nearest
 from hierfit.data.table import SPLITS, Split, Table, nodes_of, repeated, several
 from hierfit.errors import UserError
 

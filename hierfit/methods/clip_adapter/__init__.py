@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from hierfit.data.batch import Task
-from hierfit.inference.head import Growth, Head
 from hierfit.methods.adapters import Blend
 from hierfit.methods.baseline import Baseline
 from hierfit.methods.cosine import scaled_cosine
+from hierfit.methods.head import Growth, Head
 from hierfit.methods.values import check_values
 
 

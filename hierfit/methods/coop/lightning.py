@@ -12,9 +12,9 @@ from torch.optim import SGD, Optimizer
 from hierfit.backbone import Backbone, node_texts
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
-from hierfit.inference.head import Growth, Head
 from hierfit.methods.baseline import Baseline, trained_nodes
 from hierfit.methods.coop.prompts import PromptClassifier
+from hierfit.methods.head import Growth, Head
 from hierfit.methods.values import check_values
 
 

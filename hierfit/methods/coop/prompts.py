@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hierfit.backbone import Backbone
-from hierfit.losses.whole_batch import gather_work, share_of_work
+from hierfit.distributed import gather_work, share_of_work
 from hierfit.methods.cosine import scaled_cosine
 
 

@@ -16,9 +16,9 @@ from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
 from hierfit.errors import UserError
-from hierfit.inference.head import Growth, Head
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import scaled_cosine
+from hierfit.methods.head import Growth, Head
 from hierfit.methods.hier_lora.adapter import LoraChoice, Towers, adapt, adapted_towers, first_block, save_adapter
 from hierfit.methods.hier_lora.transfer import TextClassifier
 from hierfit.methods.objective import objective_for

@@ -14,17 +14,17 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
+from hierfit.distributed import gather_batch, of_all_processes
 from hierfit.errors import UserError
 from hierfit.geometry import GeometryName, Space
 from hierfit.geometry.embeddings import Embeddings
 from hierfit.geometry.manifold import audit_manifold_parameters
 from hierfit.geometry.optim import RiemannianAdamW
-from hierfit.inference.head import Growth, Head
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.losses.levels import deepest_label
-from hierfit.losses.whole_batch import gather_batch, of_all_processes
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import CosineClassifier
+from hierfit.methods.head import Growth, Head
 from hierfit.methods.lathadapter.attributes import SoftPrompts
 from hierfit.methods.lathadapter.model import AdaptedClassifier, LatentHierarchy
 from hierfit.methods.lathadapter.residuals import Residual, Residuals

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from hierfit.data.batch import Task
-from hierfit.inference.head import Head
 from hierfit.methods.baseline import Baseline, trained_nodes
 from hierfit.methods.cosine import scaled_cosine
+from hierfit.methods.head import Head
 from hierfit.methods.values import check_values
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from hierfit.data.batch import Batch, Task
-from hierfit.inference.head import Cache, Head
 from hierfit.methods.base import Method
 from hierfit.methods.baseline import Baseline
+from hierfit.methods.head import Cache, Head
 from hierfit.methods.tip_adapter.cache import CacheClassifier, InnerNodes
 from hierfit.methods.tip_adapter.search import SearchOnVal
 from hierfit.methods.values import check_values

@@ -11,8 +11,8 @@ from torch import Tensor
 from hierfit.closed.tree_gda import NOISE_SHARE, CovarianceKind, Labelled
 from hierfit.data.batch import Batch, Task
 from hierfit.errors import UserError
-from hierfit.inference.head import Head
 from hierfit.methods.base import Method
+from hierfit.methods.head import Head
 from hierfit.methods.on_val import ChooseOnVal
 from hierfit.methods.tree_gda.solver import Prior, Scores, Solver, places_of
 from hierfit.methods.values import check_values

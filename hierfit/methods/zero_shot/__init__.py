@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from hierfit.data.batch import Batch, Task
-from hierfit.inference.head import Growth, Head
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import CosineClassifier, scaled_cosine
+from hierfit.methods.head import Growth, Head
 
 
 class ZeroShot(Method):

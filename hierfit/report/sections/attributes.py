@@ -86,8 +86,8 @@ def _gallery(run: Run, order: Sequence[int], to_images: Tensor, indices: Tensor,
 def _known(run: Run, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Leaf of each image, and the true attributes of each leaf as numbers; empty where none are known."""
     from hierfit.data.card import load_card
-    from hierfit.data.fieldguide.captions import ATTRIBUTES
     from hierfit.data.layouts.fieldguide import Fieldguide
+    from hierfit.fieldguide.captions import ATTRIBUTES
 
     if run.pictures.missing:
         return indices, {}

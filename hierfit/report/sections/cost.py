@@ -7,8 +7,8 @@ from typing import Any
 
 from hierfit.report.blocks import Section, Table
 from hierfit.report.evidence import Evidence
-from hierfit.report.group import agreement, summarise
-from hierfit.report.sheet import sheets
+from hierfit.results.group import agreement, summarise
+from hierfit.results.sheet import sheets
 
 
 def section(evidence: Evidence) -> Section:

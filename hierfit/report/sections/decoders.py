@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hierfit.report.blocks import Section, Table
-from hierfit.report.card import ResultCard
-from hierfit.report.columns import columns
 from hierfit.report.evidence import Evidence
-from hierfit.report.sheet import DASH, figure_cell
-from hierfit.report.statistics import t_interval
+from hierfit.results.card import ResultCard
+from hierfit.results.columns import columns
+from hierfit.results.sheet import DASH, figure_cell
+from hierfit.results.statistics import t_interval
 
 NAMES = {
     "per_level": "per-level argmax",

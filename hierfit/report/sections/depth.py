@@ -9,8 +9,8 @@ from typing import Any
 from hierfit.report.blocks import Block, Omitted, Picture, Section, Table
 from hierfit.report.drawing.operating import operating_curves
 from hierfit.report.evidence import Evidence
-from hierfit.report.sheet import DASH
-from hierfit.report.table import percent
+from hierfit.results.sheet import DASH
+from hierfit.results.table import percent
 
 TITLE = "How deep an answer may go"
 

@@ -7,10 +7,10 @@ from functools import partial
 
 from hierfit.errors import UserError
 from hierfit.report.blocks import Omitted, Picture, Section
-from hierfit.report.card import ResultCard
 from hierfit.report.drawing.style import Drawn
 from hierfit.report.evidence import Evidence
 from hierfit.report.plot import Panel, draw, panels
+from hierfit.results.card import ResultCard
 
 TITLE = "Accuracy over shots"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
 from hierfit.report.blocks import Block, Findings, Section, Table, Tile, Tiles, Words
-from hierfit.report.compare import leaf_labelled, leaf_right
 from hierfit.report.evidence import Evidence
-from hierfit.report.group import Group, Row
-from hierfit.report.marks import verdicts
-from hierfit.report.sheet import (
+from hierfit.results.compare import leaf_labelled, leaf_right
+from hierfit.results.group import Group, Row
+from hierfit.results.marks import verdicts
+from hierfit.results.sheet import (
     DASH,
     READING,
     READING_DIFFERENCES,
@@ -18,7 +18,7 @@ from hierfit.report.sheet import (
     figure_cell,
     sheets,
 )
-from hierfit.report.statistics import Estimate, Interval, Verdict, mcnemar, paired_bootstrap
+from hierfit.results.statistics import Estimate, Interval, Verdict, mcnemar, paired_bootstrap
 
 _HEADLINES = 4
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from hierfit.backbone import Backbone
+from hierfit.config.schema import nearest
 from hierfit.data.bundle import Bundle, BundleSplit, read_bundle
 from hierfit.data.cache import cache_of
 from hierfit.data.card import load_card
 from hierfit.data.prepare import encoded, node_features
-from hierfit.data.schema import nearest
 from hierfit.data.table import Split, Table, names_of, read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hierfit.data.schema import nearest
+from hierfit.config.schema import nearest
 from hierfit.errors import UserError
 from hierfit.tools.new.exports import JOIN, list_cell
 from hierfit.tools.new.found import Label, Options

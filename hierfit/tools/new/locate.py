@@ -7,8 +7,8 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from hierfit.config.schema import nearest
 from hierfit.data.images import is_file
-from hierfit.data.schema import nearest
 from hierfit.errors import UserError
 from hierfit.tools.new.exports import names_picture
 from hierfit.tools.new.found import Options, split_in, split_word

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from hierfit.data.schema import nearest
+from hierfit.config.schema import nearest
 from hierfit.errors import UserError
 from hierfit.tools.new.found import TEST_ONLY, Options, split_of, split_word, tested
 from hierfit.tools.new.records import Columns, Records

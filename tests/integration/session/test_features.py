@@ -14,7 +14,7 @@ from lightning import LightningModule, Trainer
 from PIL import Image
 
 from hierfit.cli import main
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 from hierfit.run.selection import SelectOnVal
 
 from .conftest import LEVELS, PATHS, Fit

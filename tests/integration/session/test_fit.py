@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from hierfit.cli import main
 from hierfit.decoding import DECODERS
 from hierfit.metrics import hierarchy_metrics
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 from hierfit.run.keys import DEFAULTS
 from hierfit.taxonomy import Taxonomy
 

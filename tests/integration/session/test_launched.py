@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from hierfit.cli import main
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 from hierfit.run.progress import STATE
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hierfit.cli import main
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 
 from .conftest import Fit, write_card
 

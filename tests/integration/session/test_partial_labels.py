@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 from hierfit.taxonomy import Taxonomy
 
 Fit = Callable[..., Path]

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from hierfit.geometry.embeddings import Embeddings
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 
 from .conftest import Fit
 

@@ -10,9 +10,9 @@ import pytest
 
 from hierfit.geometry.embeddings import Embeddings
 from hierfit.report.blocks import Section
-from hierfit.report.card import ResultCard
 from hierfit.report.evidence import gather
 from hierfit.report.sections import sections
+from hierfit.results.card import ResultCard
 from hierfit.run import wandb_report
 from hierfit.run.loggers import wants_report
 

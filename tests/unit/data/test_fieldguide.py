@@ -7,8 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hierfit.data.fieldguide import PLATE, Fieldguide, Nuisance, Species, draw
-from hierfit.data.fieldguide.captions import (
+from hierfit.errors import UserError
+from hierfit.fieldguide import PLATE, Fieldguide, Nuisance, Species, draw
+from hierfit.fieldguide.captions import (
     ATTRIBUTES,
     FAMILY,
     GENUS,
@@ -17,8 +18,7 @@ from hierfit.data.fieldguide.captions import (
     lineage_caption,
     partial_caption,
 )
-from hierfit.data.fieldguide.species import ACCENTS, COLOURS, OUTLINES, PATTERNS, colour_pairs, species_of
-from hierfit.errors import UserError
+from hierfit.fieldguide.species import ACCENTS, COLOURS, OUTLINES, PATTERNS, colour_pairs, species_of
 
 MONARCH = Species("broadwing", "netted", "orange", "ebony", "pearled")
 

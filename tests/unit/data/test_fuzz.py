@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from hierfit.config.schema import read_yaml
 from hierfit.data.images import open_image
-from hierfit.data.schema import read_yaml
 from hierfit.errors import UserError
 
 

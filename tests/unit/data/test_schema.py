@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from hierfit.data.schema import build, read_yaml
+from hierfit.config.schema import build, read_yaml
 from hierfit.errors import UserError
 
 

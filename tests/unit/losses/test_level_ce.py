@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hierfit.losses.level_ce import leaf_cross_entropy, level_cross_entropy
-from hierfit.losses.upward import leaf_marginals
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.upward import leaf_marginals
 
 # Nodes: 0 bird, 1 fish | 2 gull, 3 tern (birds), 4 carp (fish) | 5 herring gull. Leaves 3, 4, 5: ragged.
 TREE = Taxonomy.from_paths([("bird", "gull", "herring gull"), ("bird", "tern"), ("fish", "carp")])

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from hierfit.closed import Statistics, fit_tree, fit_treeless
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
-from hierfit.inference.head import Head
 from hierfit.methods import KernelRidge, TreeGDA
+from hierfit.methods.head import Head
 from hierfit.taxonomy import Taxonomy
 
 D = 24

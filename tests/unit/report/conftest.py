@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hierfit.decoding import Calibration
 from hierfit.metrics.served import score
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 from hierfit.taxonomy import Taxonomy
 
 TREE = Taxonomy.from_paths([("bird", "hawk"), ("bird", "owl"), ("fish",)], levels=("class", "kind"))

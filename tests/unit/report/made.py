@@ -17,7 +17,7 @@ from hierfit.decoding import Calibration
 from hierfit.geometry import Space
 from hierfit.geometry.embeddings import Embeddings
 from hierfit.metrics.served import score
-from hierfit.report.card import ResultCard
+from hierfit.results.card import ResultCard
 from hierfit.taxonomy import Taxonomy
 
 GUIDE = {"families": 3, "genera": 2, "species": 2, "image_size": 32}

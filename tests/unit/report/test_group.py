@@ -7,11 +7,11 @@ import math
 import pytest
 
 from hierfit.errors import UserError
-from hierfit.report.card import ResultCard
-from hierfit.report.columns import columns
-from hierfit.report.group import summarise
-from hierfit.report.shots import shots_text
-from hierfit.report.statistics import Estimate
+from hierfit.results.card import ResultCard
+from hierfit.results.columns import columns
+from hierfit.results.group import summarise
+from hierfit.results.shots import shots_text
+from hierfit.results.statistics import Estimate
 
 from .conftest import card, data
 

@@ -17,10 +17,10 @@ from hierfit.cli import main
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics import LeafAccuracy
-from hierfit.report.card import ResultCard
-from hierfit.report.compare import compare, leaf_labelled, leaf_right
-from hierfit.report.kept import KeptLogits
-from hierfit.report.rescore import rescore
+from hierfit.results.card import ResultCard
+from hierfit.results.compare import compare, leaf_labelled, leaf_right
+from hierfit.results.kept import KeptLogits
+from hierfit.results.rescore import rescore
 from hierfit.taxonomy import Taxonomy
 
 from .conftest import TREE, write_run

@@ -13,8 +13,8 @@ from PIL import Image
 
 from hierfit.cli import main
 from hierfit.errors import UserError
-from hierfit.report.card import ResultCard
 from hierfit.report.plot import _by_line, draw, panels
+from hierfit.results.card import ResultCard
 
 from .conftest import card, data
 

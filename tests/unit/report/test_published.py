@@ -9,11 +9,11 @@ import pytest
 
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
-from hierfit.report.card import ResultCard
-from hierfit.report.formats import as_csv, as_markdown
-from hierfit.report.group import summarise
-from hierfit.report.published import FILE, published_for, read_published
-from hierfit.report.statistics import Estimate
+from hierfit.results.card import ResultCard
+from hierfit.results.formats import as_csv, as_markdown
+from hierfit.results.group import summarise
+from hierfit.results.published import FILE, published_for, read_published
+from hierfit.results.statistics import Estimate
 
 from .conftest import card, data
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hierfit.report.marks import verdicts
-from hierfit.report.statistics import (
+from hierfit.results.marks import verdicts
+from hierfit.results.statistics import (
     Estimate,
     Interval,
     holm,

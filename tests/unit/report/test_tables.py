@@ -9,10 +9,10 @@ import re
 import pytest
 from rich.console import Console
 
-from hierfit.report.formats import as_csv, as_latex, as_markdown
-from hierfit.report.group import summarise
-from hierfit.report.sheet import sheets
-from hierfit.report.summary import print_summary
+from hierfit.results.formats import as_csv, as_latex, as_markdown
+from hierfit.results.group import summarise
+from hierfit.results.sheet import sheets
+from hierfit.results.summary import print_summary
 
 from .conftest import card, data
 

@@ -1,0 +1,1 @@
+"""One configuration: YAML files and keys, read, checked and merged."""

@@ -1,0 +1,170 @@
+"""Pre-trains the bundled tiny CLIP on captioned butterflies: ``make pretrain``.
+
+Contrastive training (CLIP, Radford et al. 2021) on species that no guide holds (``Species.reserved_for_guides``), in
+which every caption that is true of a picture is a positive of it (as in UniCL, Yang et al. 2022). Pictures are drawn
+once and seen many times, half of the patches left out but for the last steps (FLIP, Li et al. 2023): so two CPU cores
+are enough. The first stage learns to see colours, which nearly always tell the pictures of a batch apart, so that
+outline and pattern are neglected. The other two take that shortcut away: their pictures share a few palettes, and
+families and genera are told in every batch. The last one sees whole pictures, as outlines are more than their parts.
+
+``pretrain_recipe`` holds all numbers, ``pretrain_batches`` what is seen, ``pretrain_model`` what learns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hierfit.fieldguide.pretrain_batches import Captions, Pool, batches, draw_pool
+from hierfit.fieldguide.pretrain_model import MEAN, STD, encode_patches, make_model, make_tokenizer, save
+from hierfit.fieldguide.pretrain_recipe import STAGES, Size, Stage
+from hierfit.fieldguide.tiny_card import FACTS, write_card
+
+
+def contrast(image: Tensor, text: Tensor, scale: Tensor, fits: Tensor) -> Tensor:
+    """Symmetric cross-entropy in which every caption that is true of a picture is a positive.
+
+    Args:
+        image: Normalised picture features ``[B, d]``.
+        text: Normalised caption features ``[T, d]``.
+        scale: Logit scale.
+        fits: Whether a caption is true of a picture ``[B, T]``; a picture that none is true of counts in no row, and
+            each caption must be true of some picture.
+
+    Returns:
+        Loss in nats: the mean over pictures and the mean over captions, halved.
+    """
+    logits, target = scale * image @ text.T, fits.to(image.dtype)
+    told = fits.any(1)
+    rows = target[told] / target[told].sum(1, keepdim=True)
+    columns = (target / target.sum(0)).T
+    return (F.cross_entropy(logits[told], rows) + F.cross_entropy(logits.T, columns)) / 2
+
+
+def train(
+    model: Any, stage: Stage, pool: Pool, tokenizer: Any, device: str, seed: int, number: int
+) -> tuple[Any, list[dict[str, float]]]:
+    """Trains a model for stage ``number``, from 1, and returns it with its loss curve."""
+    model = model.to(device).train()
+    half = stage.half or device != "cpu"
+    # In half precision, the fused kernel's backward pass takes as long on the CPU as all the rest.
+    model.set_attn_implementation("eager" if half and device == "cpu" else "sdpa")
+    mean, std = (torch.tensor(x, device=device).view(1, 3, 1, 1) for x in (MEAN, STD))
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=stage.learning_rate, betas=(0.9, 0.98),
+    )  # fmt: skip
+    steps = stage.steps
+    warmup = max(int(stage.warmup * steps), 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min((s + 1) / warmup, 0.5 * (1 + math.cos(math.pi * min(s / steps, 1.0))) + 1e-3)
+    )
+    curve: list[dict[str, float]] = []
+    start, recent = time.monotonic(), []
+    for step, (images, captions) in enumerate(batches(pool, stage, seed, number), 1):
+        texts = list(dict.fromkeys(text for kind in captions for text in kind.texts))
+        tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(device)
+        kept = stage.patches_kept if step <= (1.0 - stage.unmasked_tail) * steps else 1.0
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+            image = encode_patches(model, (images.to(device) - mean) / std, kept)
+            text = model.get_text_features(**tokens).pooler_output
+        losses = _losses(image, dict(zip(texts, text, strict=True)), model.logit_scale.exp().clamp(max=100.0), captions)
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack([kind.weight * loss for kind, loss in zip(captions, losses, strict=True)]).sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        recent.append([loss.item() for loss in losses])
+        if step % 50 == 0 or step == steps:
+            means = torch.tensor(recent).mean(0).tolist()
+            curve.append({"step": step, **dict(zip((kind.kind for kind in captions), means, strict=True))})
+            recent.clear()
+            _show(curve[-1], steps, time.monotonic() - start)
+    model.set_attn_implementation("sdpa")
+    return model.eval(), curve
+
+
+def _losses(image: Tensor, text: dict[str, Tensor], scale: Tensor, captions: list[Captions]) -> list[Tensor]:
+    image = F.normalize(image.float(), dim=-1)
+    return [
+        contrast(
+            image,
+            F.normalize(torch.stack([text[t] for t in kind.texts]).float(), dim=-1),
+            scale,
+            kind.fits.to(image.device),
+        )
+        for kind in captions
+    ]
+
+
+def _show(row: dict[str, float], steps: int, spent: float) -> None:
+    step = int(row["step"])
+    shown = "  ".join(f"{kind} {value:.3f}" for kind, value in row.items() if kind != "step")
+    print(f"step {step}/{steps}  {shown}  {spent / step * (steps - step) / 60:.1f} min left", flush=True)
+
+
+def processor_seconds() -> float:
+    """What this process and its finished workers have computed, over all cores."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def main() -> None:
+    """Entry point of ``make pretrain``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "backbone" / "tiny_clip")
+    parser.add_argument("--init", type=Path, help="take the stages that this folder has, and train the others")
+    parser.add_argument("--images", type=int, default=Size.images, help="pictures in the pool")
+    parser.add_argument("--seed", type=int, default=Size.seed, help="of the pool, the captions and the weights")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    size = Size(images=options.images, seed=options.seed)
+
+    used, started = processor_seconds(), time.monotonic()
+    print(f"drawing {size.images} pictures …", flush=True)
+    pool = draw_pool(size)
+    tokenizer = make_tokenizer(size)
+    model = make_model(size, tokenizer)
+    records: list[dict[str, Any]] = []
+    if options.init is not None:
+        from transformers import CLIPModel
+
+        model.load_state_dict(CLIPModel.from_pretrained(options.init, dtype=torch.float32).state_dict())
+        records = json.loads((options.init / FACTS).read_text())["stages"]
+    for number, stage in enumerate(STAGES[len(records) :], len(records) + 1):
+        print(f"stage {number} of {len(STAGES)}", flush=True)
+        if number > 1:  # so that the last stages leave out the same patches whether or not the first ran before them
+            torch.manual_seed(number - 1)
+        model, curve = train(model, stage, pool, tokenizer, options.device, size.seed, number)
+        records.append(
+            {
+                "recipe": asdict(stage),
+                "seconds": round(time.monotonic() - started),
+                "processor_seconds": round(processor_seconds() - used),
+                "device": options.device,
+                "torch": torch.__version__,
+                "curve": [{k: round(v, 4) for k, v in row.items()} for row in curve],
+            }
+        )
+        used, started = processor_seconds(), time.monotonic()
+    save(model, tokenizer, size, options.out)
+    facts = {"parameters": sum(p.numel() for p in model.parameters()), "size": asdict(size), "stages": records}
+    (options.out / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+    write_card(options.out)
+    print(f"saved to {options.out}; measured in {options.out / 'README.md'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The image side of a model in ONNX: pixels in, logits and features out; checked against PyTorch."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hierfit.errors import UserError
+from hierfit.predict.predictor import Predictor
+
+FILE = "image.onnx"
+_TOLERANCE = 1e-4  # of a feature's entries, and of logits over their scale
+_OPSET = 17
+
+
+class _ImageSide(nn.Module):
+    def __init__(self, model: Predictor) -> None:
+        super().__init__()
+        self.backbone, self.head = model.backbone, model.head
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.backbone.encode_image(pixels)
+        return self.head(features), features
+
+
+def write_onnx(model: Predictor, folder: Path) -> float:
+    """Writes ``image.onnx``: ``pixels [B, 3, S, S]``, preprocessed, to ``logits [B, N]`` and ``features [B, d]``.
+
+    Names of the nodes and the preprocessing are in its metadata, so that the file is enough.
+
+    Args:
+        model: On the CPU.
+        folder: Where to write.
+
+    Returns:
+        The largest difference of a feature to PyTorch's.
+
+    Raises:
+        UserError: onnx or onnxruntime is not installed, or the two do not agree.
+    """
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(f"ONNX needs {error.name}", hint='pip install "hierfit[onnx]"') from error
+    path, side, size = folder / FILE, _ImageSide(model).eval(), model.backbone.image_size
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(3, 3, size, size, generator=generator)
+    axes = {name: {0: "batch"} for name in ("pixels", "logits", "features")}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of tracing, and that another exporter is to be preferred
+        # By tracing: the newer exporter takes twenty times as long for the same graph, and another package.
+        torch.onnx.export(
+            side,
+            (pixels[:2],),
+            str(path),
+            input_names=["pixels"],
+            output_names=["logits", "features"],
+            dynamic_axes=axes,
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+        expected = side(pixels)
+    graph = onnx.load(str(path))
+    for key, value in _about(model).items():
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(value, ensure_ascii=False)
+    onnx.save(graph, str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = [torch.from_numpy(array) for array in session.run(None, {"pixels": pixels.numpy()})]
+    scales = max(model.head.scale, 1.0), 1.0
+    apart = [float((a - b).abs().max()) / s for a, b, s in zip(found, expected, scales, strict=True)]
+    if not max(apart) < _TOLERANCE:
+        raise UserError(f"ONNX and PyTorch do not agree: they are {max(apart):.1e} apart, {_TOLERANCE} is allowed")
+    return apart[1]
+
+
+def _about(model: Predictor) -> dict[str, Any]:
+    transform, tree = model.backbone.preprocess, model.taxonomy
+    return {
+        "levels": tree.levels,
+        "names": tree.names,
+        "parent": tree.parent.tolist(),
+        "size": transform.size,
+        "shortest_edge": transform.shortest_edge,
+        "mean": transform.mean,
+        "std": transform.std,
+    }

@@ -1,0 +1,226 @@
+"""`Predictor`: towers, head, tree and calibration; images in, paths out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from hierfit.backbone import Backbone
+from hierfit.data.decode import decoded, run_padded
+from hierfit.data.images import open_image, to_rgb
+from hierfit.decoding import Calibration
+from hierfit.errors import UserError
+from hierfit.methods.head import Head
+from hierfit.predict.answer import Answer, Question, answers
+from hierfit.predict.growth import grown
+from hierfit.predict.kept import Kept, read_kept
+from hierfit.predict.towers import Towers, load_towers
+from hierfit.taxonomy import Taxonomy
+
+Picture = str | PathLike[str] | Image.Image
+"""A file, or a picture that is open."""
+
+
+class Answered(NamedTuple):
+    """A batch of pictures that were asked about.
+
+    Attributes:
+        answers: For each picture its answers, best first; none for one that cannot be read.
+        problems: What is wrong with those, by place in the batch.
+    """
+
+    answers: list[list[Answer]]
+    problems: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model as it is used.
+
+    Attributes:
+        taxonomy: The tree of N nodes.
+        head: From features to logits ``[B, N]``.
+        calibration: Makes its logits a belief.
+        towers: Which towers it learnt on.
+        templates: Prompt templates by level, for new classes.
+        facts: What else is known of it, plain values.
+        device: Where the towers and the head are.
+
+    Example:
+        >>> import hierfit
+        >>> model = hierfit.load("gulls")  # doctest: +SKIP
+        >>> model.predict(["a.jpg"])[0].path  # doctest: +SKIP
+        ('Laridae', 'Larus', 'Herring gull')
+    """
+
+    taxonomy: Taxonomy
+    head: Head
+    calibration: Calibration
+    towers: Towers
+    templates: Mapping[str, Sequence[str]]
+    facts: Mapping[str, object]
+    device: torch.device | str = "cpu"
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The towers, loaded when they are first needed; in an exported model there is no peft about them.
+
+        Raises:
+            UserError: They are not there, or others than the model learnt on.
+        """
+        return load_towers(self.towers, int(self.head.nodes.shape[1])).to(self.device)
+
+    def predict(
+        self,
+        images: Sequence[Picture],
+        *,
+        decoder: str | None = None,
+        rank: str | None = None,
+        min_confidence: float | None = None,
+        max_error: float | None = None,
+        within: Sequence[str] = (),
+        num_workers: int = 0,
+    ) -> list[Answer]:
+        """One path for each image.
+
+        Args:
+            images: Files or open pictures, n of them.
+            decoder: Name in `hierfit.decoding.BELIEF_DECODERS`; None for the one that was chosen on val.
+            rank: Level to stop at.
+            min_confidence: Stop at the deepest node whose calibrated probability is at least this. No guarantee.
+            max_error: Stop so deep that at most this share of all answers is wrong, silence counting as right; holds
+                for pictures like those of the validation split, whatever the model (split conformal).
+            within: Only leaves at or below these nodes count.
+            num_workers: Processes that decode files.
+
+        Returns:
+            n answers.
+
+        Raises:
+            UserError: Something cannot be asked of this tree; or names all pictures that cannot be read.
+        """
+        question = Question(decoder, 1, rank, min_confidence, max_error, within)
+        found: list[Answer] = []
+        problems: list[str] = []
+        for batch in self.ask(images, question, num_workers):
+            found += [answer[0] for answer in batch.answers if answer]
+            problems += batch.problems.values()
+        if problems:
+            raise UserError(f"{len(problems)} of {len(images)} pictures cannot be read", problems)
+        return found
+
+    def ask(self, images: Sequence[Picture], question: Question, num_workers: int = 0) -> Iterator[Answered]:
+        """Answers batch by batch, in order; pictures that cannot be read are passed over and told.
+
+        Raises:
+            UserError: The question does not go with the tree, or the towers are not there.
+        """
+        question.check(self.taxonomy, self.calibration)
+        backbone = self.backbone
+        keys = [str(place) for place in range(len(images))]
+        for batch in decoded(keys, _Given(images), backbone.preprocess, num_workers):
+            found: list[list[Answer]] = [[] for _ in range(batch.size)]
+            if batch.rows:
+                # Padded up to the logits: what is said of a picture does not depend on those beside it.
+                logits = run_padded(self._image_logits, batch.pixels.to(self.device)).cpu()
+                told = answers(logits, self.taxonomy, self.calibration, question)
+                for row, answer in zip(batch.rows, told, strict=True):
+                    found[row] = answer
+            yield Answered(found, batch.problems)
+
+    def answers(self, features: Tensor, question: Question) -> list[list[Answer]]:
+        """Answers for L2-normalised image features ``[B, d]``; the question has been checked."""
+        return answers(self.logits(features).cpu(), self.taxonomy, self.calibration, question)
+
+    def _image_logits(self, pixels: Tensor) -> Tensor:
+        return self.logits(self.backbone.encode_image(pixels))
+
+    @torch.inference_mode()
+    def logits(self, features: Tensor) -> Tensor:
+        """One score a node ``[B, N]`` for L2-normalised image features ``[B, d]``."""
+        logits: Tensor = self.head(features.to(self.head.nodes))
+        return logits
+
+    def encode(self, images: Sequence[Picture], num_workers: int = 0) -> Tensor:
+        """L2-normalised features ``[n, d]`` of images.
+
+        Raises:
+            UserError: Names all pictures that cannot be read.
+        """
+        backbone, parts, problems = self.backbone, [], list[str]()
+        keys = [str(place) for place in range(len(images))]
+        for batch in decoded(keys, _Given(images), backbone.preprocess, num_workers):
+            problems += batch.problems.values()
+            if batch.rows:
+                parts.append(run_padded(backbone.encode_image, batch.pixels.to(self.device)))
+        if problems:
+            raise UserError(f"{len(problems)} of {len(images)} pictures cannot be read", problems)
+        return torch.cat(parts) if parts else torch.zeros(0, backbone.embed_dim)
+
+    def with_classes(self, classes: Sequence[str]) -> Predictor:
+        """The model with classes it was not trained on, each under a node it knows.
+
+        Args:
+            classes: ``name:parent``, such as ``Ivory gull:Laridae``; the parent by name or by path.
+
+        Raises:
+            UserError: The method cannot score new classes, there is no text tower, or names every class that has no
+                place in the tree.
+        """
+        if not classes:
+            return self
+        taxonomy, head = grown(self.taxonomy, self.head, classes, self.templates, lambda: self.backbone, self._method)
+        # With other classes as candidates nothing can be promised any more.
+        calibration = replace(self.calibration, conformal=None)
+        larger = replace(self, taxonomy=taxonomy, head=head.to(self.device), calibration=calibration)
+        larger.__dict__["backbone"] = self.backbone
+        return larger
+
+    def to(self, device: torch.device | str) -> Predictor:
+        """The model with towers and head on a device."""
+        return replace(self, head=self.head.to(device), device=device)
+
+    @property
+    def _method(self) -> str:
+        return str(self.facts.get("method", "this method"))
+
+
+def load(folder: str | PathLike[str], *, backbone: str | None = None, device: torch.device | str = "cpu") -> Predictor:
+    """Opens a model that ``hierfit export`` wrote, or a run's folder.
+
+    Args:
+        folder: The folder.
+        backbone: Towers instead of those the folder names: for a model that learnt from a feature bundle.
+        device: Where to compute.
+
+    Raises:
+        UserError: There is no model, or its files are damaged or do not belong together.
+    """
+    kept: Kept = read_kept(Path(folder))
+    towers = kept.towers if backbone is None else replace(kept.towers, source=backbone, folder=None, stated=False)
+    head = kept.head.to(device)
+    return Predictor(kept.taxonomy, head, kept.calibration, towers, kept.templates, kept.facts, device)
+
+
+class _Given:
+    """Pictures by their place in a list."""
+
+    def __init__(self, images: Sequence[Picture]) -> None:
+        self._images = images
+
+    def load(self, key: str) -> Image.Image:
+        image = self._images[int(key)]
+        if not isinstance(image, Image.Image):
+            return open_image(Path(image))
+        return to_rgb(ImageOps.exif_transpose(image))
+
+    def stamp(self, key: str) -> str:
+        return key

@@ -1,0 +1,1 @@
+"""What finished runs left, read, compared and set in tables."""

@@ -1,0 +1,152 @@
+"""One run of a grid: where it lies, when it counts as done, and who is at work on it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hierfit.atomic import whole_file
+from hierfit.results.card import FILE as RESULT
+from hierfit.results.card import ResultCard
+
+SEAL = "cell.json"
+"""Written last: a run without it has not finished."""
+LOG = "log.txt"
+
+FORMAT = "hierfit.cell/1"
+
+State = Literal["done", "running", "broken", "to do"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run: what ``hierfit fit`` does with ``arguments``.
+
+    Attributes:
+        card: Name of the data card in the grid.
+        row: Name of the row.
+        shots: Images a leaf; None for all.
+        seed: Of the run.
+        arguments: Command line after ``fit``, without the folder.
+        settings: The resolved configuration that decides the figures, as plain containers.
+        digest: sha256 (hex) of the settings, the data card's content and hierfit's version.
+        folder: Where it leaves its files.
+    """
+
+    card: str
+    row: str
+    shots: int | None
+    seed: int
+    arguments: tuple[str, ...] = field(repr=False)
+    settings: Mapping[str, Any] = field(repr=False, compare=False)
+    digest: str
+    folder: Path
+
+    @property
+    def draw(self) -> tuple[str, int | None, int]:
+        """What it shares its data with: cells of one draw read the same samples."""
+        return self.card, self.shots, self.seed
+
+    @property
+    def label(self) -> str:
+        """``fieldguide/LatHAdapter/16-s1``."""
+        return f"{self.card}/{self.row}/{_draw_name(self.shots, self.seed)}"
+
+
+def cell_folder(grid: Path, card: str, row: str, shots: int | None, seed: int, digest: str) -> Path:
+    """``<grid>/<card>/<row>/<shots>-s<seed>-<digest>``."""
+    return grid / _file_name(card) / _file_name(row) / f"{_draw_name(shots, seed)}-{digest[:8]}"
+
+
+def finished(cell: Cell) -> ResultCard | None:
+    """The result card of a cell that is done: its seal states these very settings, and its result can be read."""
+    try:
+        seal = json.loads((cell.folder / SEAL).read_text(encoding="utf-8"))
+        card = ResultCard.read(cell.folder / RESULT)
+    except (OSError, ValueError, TypeError):
+        return None
+    sealed = isinstance(seal, dict) and seal.get("format") == FORMAT and seal.get("digest") == cell.digest
+    return card if sealed and (card.row, card.seed) == (cell.row, cell.seed) else None
+
+
+def seal(cell: Cell) -> None:
+    """States that a cell is done."""
+    content = {"format": FORMAT, "digest": cell.digest, "arguments": cell.arguments, "settings": cell.settings}
+    with whole_file(cell.folder / SEAL) as draft:
+        draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def state(cell: Cell) -> State:
+    """How things stand; anything in the folder of a cell that is neither done nor running is broken."""
+    if finished(cell):
+        return "done"
+    if not cell.folder.exists():
+        return "to do"
+    with claimed(cell, wait=False) as mine:
+        return "broken" if mine else "running"
+
+
+def claimed(cell: Cell, wait: bool) -> AbstractContextManager[bool]:
+    """Keeps every other process off a cell while the block runs; see `sole`."""
+    return sole(cell.folder, wait)
+
+
+@contextmanager
+def sole(folder: Path, wait: bool) -> Iterator[bool]:
+    """Keeps every other process off a folder while the block runs; the kernel lets go of it when this process dies.
+
+    Args:
+        folder: Need not exist; the lock lies beside it.
+        wait: Wait until nobody else is at work on it.
+
+    Returns:
+        Whether it is ours; False only without ``wait``.
+    """
+    path = folder.with_name(f".{folder.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            yield False
+            return
+        if _is(path, descriptor):
+            break
+        os.close(descriptor)  # whoever held it has removed it since it was opened
+    try:
+        yield True
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def clear(cell: Cell) -> None:
+    """An empty folder for a cell."""
+    if cell.folder.exists():
+        shutil.rmtree(cell.folder)
+    cell.folder.mkdir(parents=True)
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.=-]+", "-", name).strip("-.") or "row"
+
+
+def _draw_name(shots: int | None, seed: int) -> str:
+    return f"{'all' if shots is None else shots}-s{seed}"

@@ -1,0 +1,240 @@
+"""The file of a sweep, in W&B's own format, so that an agent of W&B and this program read the same one."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from hierfit.config.schema import Place, nearest, read_document
+from hierfit.errors import UserError
+from hierfit.search.parameter import Parameter, read_parameter
+
+_ARGS = "${args}"
+_START = ("${env}", "${interpreter}", "-m", "${program}", "fit")
+_PREFIX = "val/"
+_IN_EDGES = ("tree_distance", "mistake_severity")
+_VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
+_FAILED = "a trial that fails counts for nothing here; leave it out"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a sweep is after: a metric of the validation split; the test split has no say.
+
+    Attributes:
+        name: Such as ``val/leaf_accuracy``.
+        goal: Whether more or less of it is better.
+        target: A sweep ends when a trial has reached it.
+    """
+
+    FOREIGN: ClassVar[Mapping[str, str]] = {"impute": _FAILED, "impute_while_running": _FAILED}
+    name: str
+    goal: Literal["maximize", "minimize"]
+    target: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name.startswith("test/"):
+            raise UserError(
+                f"{self.name}: is of the test split, which may not choose anything; "
+                f"take {_PREFIX}{self.name.split('/')[-1]}"
+            )
+        if not self.name.startswith(_PREFIX):
+            raise UserError(f"{self.name}: is no metric of the validation split; these begin with {_PREFIX}")
+
+    @property
+    def maximised(self) -> bool:
+        """Whether more is better."""
+        return self.goal == "maximize"
+
+    @property
+    def unit(self) -> str:
+        """Of `shown`: % for shares, nothing for what is counted in edges of the tree."""
+        return "" if self.name.endswith(_IN_EDGES) else "%"
+
+    def shown(self, value: float) -> str:
+        """A value as in tables."""
+        return f"{100 * value:.2f}" if self.unit else f"{value:.3f}"
+
+
+@dataclass(frozen=True)
+class EarlyTerminate:
+    """When trials stop early: W&B's hyperband, which is asynchronous successive halving (Li et al., MLSys 2020).
+
+    After ``min_iter``, ``eta·min_iter``, ``eta²·min_iter``, … validations a trial goes on if its metric is among the
+    best 1/eta of all trials that came as far.
+
+    Attributes:
+        min_iter: Validations before the first decision.
+        eta: Of that many trials one goes on.
+        max_iter: With ``s``, in place of ``min_iter``: the first decision comes after max_iter/eta^s validations.
+        s: Decisions.
+        strict: Judge a trial by its metric at the decision, as W&B does where the file says nothing; False: by its best
+            so far, which stops fewer.
+    """
+
+    type: Literal["hyperband"]
+    min_iter: int | None = None
+    eta: int = 3
+    max_iter: int | None = None
+    s: int | None = None
+    strict: bool = True
+
+    def __post_init__(self) -> None:
+        problems = []
+        if (self.min_iter is None) == (self.max_iter is None):
+            problems.append("give either min_iter, or max_iter with s")
+        elif self.max_iter is not None and self.s is None:
+            problems.append("max_iter needs s, the number of decisions")
+        problems += [
+            f"{name}: {value}, must be at least {least}"
+            for name, value, least in (("min_iter", self.min_iter, 1), ("eta", self.eta, 2), ("s", self.s, 1))
+            if value is not None and value < least
+        ]
+        if problems:
+            raise UserError("Trials cannot be stopped early so.", problems)
+
+    @property
+    def first(self) -> int:
+        """Validations before the first decision."""
+        if self.min_iter is not None:
+            return self.min_iter
+        assert self.max_iter is not None
+        assert self.s is not None
+        return max(1, int(self.max_iter / self.eta**self.s))
+
+
+def _parameters(value: object, place: Place, problems: list[str]) -> dict[str, Parameter]:
+    if not isinstance(value, Mapping) or not value:
+        problems.append(f"{place}: expected keys of hierfit fit, each with its values or its range")
+        return {}
+    found = {str(name): read_parameter(entry, place.at(str(name)), problems) for name, entry in value.items()}
+    return {name: parameter for name, parameter in found.items() if parameter is not None}
+
+
+def _command(value: object, place: Place, problems: list[str]) -> tuple[str, ...]:
+    """The command as W&B takes it, of which the words after ``fit`` are a command line of `hierfit fit`."""
+    words = tuple(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    if words[: len(_START)] != _START:
+        problems.append(f'{place}: must begin with {list(_START)}, which runs "python -m hierfit fit"'.replace("'", ""))
+        return words
+    problems += [
+        f"{place}: {variable} is not set in the environment"
+        for word in words
+        for variable in _VARIABLE.findall(word)
+        if variable not in os.environ
+    ]
+    rest = [_VARIABLE.sub("", word) for word in words[len(_START) :]]
+    macros = [word for word in rest if word.startswith("${") and word.endswith("}")]
+    if macros != [_ARGS]:
+        given = f", not {', '.join(macros)}" if macros else ""
+        problems.append(f"{place}: after fit must stand {_ARGS}, once{given}: options are written as --key=value")
+    return words
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """A sweep as written in its file; every attribute but `source` is a key of W&B's.
+
+    Attributes:
+        source: The file it was read from, and where its keys stand.
+        name: Of the sweep and its folder.
+        program: ``hierfit``.
+        method: ``grid``: every combination. ``random``: drawn one by one. ``bayes``: drawn where earlier trials did
+            well; W&B models the metric by a Gaussian process, this program by densities (TPE, Bergstra et al., 2011).
+        metric: What is sought.
+        parameters: Keys of ``hierfit fit``, each with values or a range.
+        command: What an agent runs; the words after ``fit`` are what each trial starts from.
+        early_terminate: When trials stop early; null for never.
+        run_cap: Trials at most.
+        description: For people.
+        project: Of W&B.
+        entity: Of W&B.
+    """
+
+    FOREIGN: ClassVar[Mapping[str, str]] = {
+        "apiVersion": "leave it out",
+        "kind": "leave it out",
+        "controller": "leave it out; without an account, or with --local, a sweep runs here",
+        "job": "W&B Launch runs no sweep of hierfit; its trials run the command",
+        "image_uri": "W&B Launch runs no sweep of hierfit; its trials run the command",
+        "scheduler": "leave it out; method and early_terminate say how to search",
+        "metrics": "a sweep has one metric; write metric",
+    }
+
+    source: Place = field(repr=False)
+    name: str
+    program: Literal["hierfit"]
+    method: Literal["grid", "random", "bayes"]
+    metric: Metric
+    parameters: Mapping[str, Parameter] = field(metadata={"parse": _parameters})
+    command: tuple[str, ...] = field(metadata={"parse": _command})
+    early_terminate: EarlyTerminate | None = None
+    run_cap: int | None = None
+    description: str | None = None
+    project: str | None = None
+    entity: str | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.run_cap is not None and self.run_cap < 1:
+            problems.append(f"run_cap: {self.run_cap}, must be at least 1")
+        if all(parameter.distribution == "constant" for parameter in self.parameters.values()):
+            problems.append("parameters: none of them varies")
+        if self.method == "grid":
+            problems += [
+                f"parameters.{name}: a grid needs values, not a range"
+                for name, parameter in self.parameters.items()
+                if parameter.choices is None
+            ]
+        if "/" in self.name or self.name.startswith(".") or not self.name:
+            problems.append(f"name: {self.name!r} cannot be a folder")
+        if problems:
+            raise UserError("This sweep cannot be run.", problems)
+
+    @property
+    def path(self) -> Path:
+        """The file it was read from."""
+        return self.source.file
+
+    @property
+    def combinations(self) -> int:
+        """Trials of a whole grid."""
+        return math.prod(len(parameter.choices or ()) for parameter in self.parameters.values())
+
+    @property
+    def start(self) -> list[str]:
+        """The words of a run that is not a trial: it has the test and the experiment's controls."""
+        return [word for word in self.arguments({}) if not word.startswith(("--test", "--controls"))]
+
+    def arguments(self, values: Mapping[str, Any]) -> list[str]:
+        """The words after ``fit`` of one trial, as an agent of W&B writes them."""
+        words: list[str] = []
+        for word in self.command[len(_START) :]:
+            if word == _ARGS:
+                words += [f"--{key}={value}" for key, value in values.items()]
+            else:
+                words.append(_VARIABLE.sub(lambda found: os.environ[found[1]], word))
+        return words
+
+
+def read_sweep(path: Path) -> SweepFile:
+    """Reads the file of a sweep.
+
+    Raises:
+        UserError: Everything that is wrong with its form: unknown or missing keys, wrong types, empty ranges, a metric
+            that is not of the validation split. What the keys of its trials mean is checked later, see
+            `hierfit.search.trials`.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.", hint="The sweeps of the repository are in experiments/sweeps.")
+    return read_document(SweepFile, path, "this sweep cannot be run")
+
+
+def metric_fault(metric: Metric, known: Sequence[str]) -> str:
+    """What is wrong with the name of a metric; empty when nothing is."""
+    return "" if metric.name in known else f"there is no metric {metric.name!r}{nearest(metric.name, known)}"

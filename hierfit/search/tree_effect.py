@@ -1,0 +1,129 @@
+"""What the true tree changes against another: paired over seeds, and over test samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hierfit.results.statistics import Estimate, Interval, paired_difference, verdict
+from hierfit.results.true_tree import LeafScores
+
+Effect = Literal["helps", "no evidence", "hurts", "no difference"]
+Shares = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one run says of each test sample, of leaves of the true tree.
+
+    Attributes:
+        predicted: The leaf it names ``[n]``; with classes held back, of the sample's own kind (base or novel).
+        labels: The right one ``[n]``.
+        base: Which samples are of base classes ``[n]`` bool; None where no class was held back.
+    """
+
+    predicted: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    base: NDArray[np.bool_] | None
+
+    @classmethod
+    def read(cls, folder: Path) -> Answers:
+        """From a run's folder; raises `UserError` when it keeps no logits."""
+        scores = LeafScores.read(folder)
+        labels = scores.labels.numpy()
+        if scores.seen.all():
+            return cls(scores.predicted().numpy(), labels, None)
+        base = scores.seen[scores.labels]
+        predicted = scores.predicted(scores.seen).where(base, scores.predicted(~scores.seen))
+        return cls(predicted.numpy(), labels, base.numpy())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The true tree against another, by one share of right answers: leaf accuracy, or H with classes held back.
+
+    Attributes:
+        over_seeds: true − other with its t-interval over seeds.
+        over_samples: The same with its bootstrap interval over test samples, the seeds taken as they are.
+        same: Every test sample was given the same leaf on both trees, with every seed.
+    """
+
+    over_seeds: Estimate
+    over_samples: Interval
+    same: bool
+
+    @property
+    def effect(self) -> Effect:
+        """Helps or hurts where both intervals say so: neither other seeds nor other samples would turn it round."""
+        if self.same:
+            return "no difference"
+        found = verdict(self.over_seeds)
+        return found if found == verdict(self.over_samples) else "no evidence"
+
+
+def compare_trees(true: Mapping[int, Answers], other: Mapping[int, Answers]) -> Comparison:
+    """Pairs the runs of both trees.
+
+    Args:
+        true: The answers on the true tree, by seed.
+        other: Those on another tree.
+
+    Raises:
+        ValueError: They share no seed, or not their test samples.
+    """
+    seeds = [seed for seed in true if seed in other]
+    pairs = [(true[seed], other[seed]) for seed in seeds]
+    first = pairs[0][0] if pairs else None
+    if first is None or any(not np.array_equal(first.labels, run.labels) for pair in pairs for run in pair):
+        raise ValueError("trees are compared on the same seeds and test samples")
+    right = np.stack([run.predicted == run.labels for side in zip(*pairs, strict=True) for run in side])  # [2S, n]
+    kinds = [first.base, ~first.base] if first.base is not None else [np.ones(len(first.labels), dtype=bool)]
+    parts = [right[:, kind].T for kind in kinds]
+    shares = _score([part.mean(axis=0) for part in parts])
+    over_seeds = paired_difference(shares[: len(seeds)].tolist(), shares[len(seeds) :].tolist())
+    return Comparison(
+        over_seeds,
+        Interval(over_seeds.mean, *_over_samples(parts), len(first.labels)),
+        all(np.array_equal(a.predicted, b.predicted) for a, b in pairs),
+    )
+
+
+def _score(shares: Sequence[Shares]) -> Shares:
+    """Of the share of right answers on all classes, that share; on base and on novel ones, their harmonic mean."""
+    if len(shares) == 1:
+        return shares[0]
+    base, novel = shares
+    return 2 * base * novel / np.maximum(base + novel, np.finfo(np.float64).tiny)
+
+
+def _over_samples(
+    parts: Sequence[NDArray[np.bool_]], draws: int = 10_000, seed: int = 0, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Ends of the percentile interval of the mean difference, over samples drawn again (Efron 1979).
+
+    The seeds share their test samples, so a sample is drawn with all its answers: pooling them as if they were new
+    samples would make the interval √S too narrow.
+
+    Args:
+        parts: Right answers ``[n, 2S]`` of each kind of sample: S runs on the true tree, then S on the other. Kinds are
+            drawn apart.
+        draws: Resamples.
+        seed: Of the resampling.
+        confidence: Share of the resampled differences between the ends.
+    """
+    rng = np.random.default_rng(seed)
+    # Samples answered alike are drawn together: how often each pattern comes is multinomial.
+    patterns = [(len(part), *np.unique(part.astype(float), axis=0, return_counts=True)) for part in parts]
+    differences = []
+    for size in [1000] * (draws // 1000):
+        counts = [(rng.multinomial(n, count / n, size=size), pattern) for n, pattern, count in patterns]
+        shares = _score([drawn @ pattern / drawn.sum(axis=1, keepdims=True) for drawn, pattern in counts])
+        half = shares.shape[1] // 2
+        differences.append((shares[:, :half] - shares[:, half:]).mean(axis=1))
+    low, high = np.quantile(np.concatenate(differences), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
