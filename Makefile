@@ -66,10 +66,11 @@ reproduce: $(VENV)/.installed ## run the cheap experiments again: inside or outs
 test: $(VENV)/.installed-dev ## run the whole test suite: ARGS="-k taxonomy"
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-lint: $(VENV)/.installed-dev ## style (ruff) and types (mypy)
+lint: $(VENV)/.installed-dev ## style (ruff), types (mypy) and which room may import which (import-linter)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.installed-dev ## put the code into the house's form
 	$(BIN)/ruff check --fix .

@@ -81,7 +81,7 @@ __version__ = "0.2.0.dev0"
 
 _HOMES = {
     "Calibration": "decoding",
-    "ClassList": "flat",
+    "ClassList": "taxonomy.class_list",
     "FullPathAccuracy": "metrics.whole_path",
     "HiSCE": "losses.modules",
     "HierarchicalF1": "metrics.overlap",
@@ -103,7 +103,7 @@ _HOMES = {
     "leaf_rollup": "decoding",
     "least_distance": "decoding",
     "level_log_softmax": "decoding",
-    "load": "inference.predictor",
+    "load": "predict.predictor",
     "per_level_argmax": "decoding",
     "top_down": "decoding",
 }

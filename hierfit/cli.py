@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from hierfit import __version__
+from hierfit.config.command import call
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.streams import tolerate_any_character
 
@@ -84,9 +86,44 @@ _LIGHT: dict[str, tuple[str, str]] = {
 }
 
 
-def _call(place: str, arguments: Sequence[str]) -> None:
+# Commands below a command: name → (place, help). A group's own place in _LIGHT is not called.
+_GROUPS: dict[str, dict[str, tuple[str, str]]] = {}
+
+
+def _call(name: str, place: str, arguments: Sequence[str]) -> None:
+    """Calls a typed function with the words of its command line; one that still parses them itself gets them whole."""
     module, _, function = place.partition(":")
-    getattr(import_module(module), function)(arguments)
+    found = getattr(import_module(module), function)
+    if list(inspect.signature(found).parameters) == ["arguments"]:
+        found(arguments)
+    else:
+        call(found, arguments, name)
+
+
+def _call_of(group: str, arguments: Sequence[str]) -> None:
+    """Calls one of a group's commands, such as ``taxonomy check``."""
+    commands = _GROUPS[group]
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if name in commands:
+        _call(f"{group} {name}", commands[name][0], rest)
+    elif name in ("-h", "--help"):
+        print(f"usage: hierfit {group} COMMAND [options]\n\n{_LIGHT[group][1]}\n\ncommands:")
+        print(_listed({name: text for name, (_, text) in commands.items()}))
+    else:
+        raise _no_command(f"{group} {name}", [f"{group} {known}" for known in commands], f"hierfit {group} --help")
+
+
+def _no_command(name: str, known: Sequence[str], help_command: str) -> UserError:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"`{help_command}` lists the commands."
+    return UserError(f"There is no command {name!r}.", hint=hint)
+
+
+def _listed(commands: Mapping[str, str]) -> str:
+    width = max(map(len, commands))
+    return "\n".join(f"  {name:<{width}}  {text}" for name, text in commands.items())
 
 
 def _is_lightnings(command: str, arguments: Sequence[str]) -> bool:
@@ -96,8 +133,6 @@ def _is_lightnings(command: str, arguments: Sequence[str]) -> bool:
 
 def _usage() -> str:
     commands = {**_TRAINING, **{name: text for name, (_, text) in _LIGHT.items()}}
-    width = max(map(len, commands))
-    lines = [f"  {name:<{width}}  {text}" for name, text in commands.items()]
     return "\n".join(
         [
             "usage: hierfit COMMAND [options]",
@@ -105,35 +140,41 @@ def _usage() -> str:
             "Hierarchy-aware fine-tuning of vision-language models.",
             "",
             "commands:",
-            *lines,
+            _listed(commands),
             "",
             "`hierfit COMMAND --help` lists a command's options; `make help` the everyday ones.",
         ]
     )
 
 
+def dispatch(arguments: Sequence[str]) -> None:
+    """Runs one command.
+
+    Raises:
+        UserError: There is none of this name, or what it was given is at fault.
+    """
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if command in ("-h", "--help"):
+        print(_usage())
+    elif command == "--version":
+        print(f"hierfit {__version__}")
+    elif command in _GROUPS:
+        _call_of(command, rest)
+    elif command in _LIGHT and not _is_lightnings(command, rest):
+        _call(command, _LIGHT[command][0], rest)
+    elif command in _TRAINING or command in _LIGHT:
+        _call(command, "hierfit.run.session:run", [command, *rest])
+    else:
+        raise _no_command(command, [*_TRAINING, *_LIGHT], "hierfit --help")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 when all went well, 2 on a user's mistake, 130 when interrupted."""
     tolerate_any_character()
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a user's own `model: my_file.MyMethod`; last, so that it hides nothing
-    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     try:
-        if command in ("-h", "--help"):
-            print(_usage())
-        elif command == "--version":
-            print(f"hierfit {__version__}")
-        elif command in _LIGHT and not _is_lightnings(command, rest):
-            _call(_LIGHT[command][0], rest)
-        elif command in _TRAINING or command in _LIGHT:
-            _call("hierfit.run.session:run", [command, *rest])
-        else:
-            from difflib import get_close_matches
-
-            close = get_close_matches(command, [*_TRAINING, *_LIGHT], n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else "`hierfit --help` lists the commands."
-            raise UserError(f"There is no command {command!r}.", hint=hint)
+        dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         number = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
         who = "" if number == "0" else f"process {number}: "

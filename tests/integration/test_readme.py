@@ -155,7 +155,7 @@ def check_hierfit(words: list[str], shop: Shop) -> None:
         return
     if name in cli._LIGHT and not cli._is_lightnings(name, rest):
         with pytest.raises(Parsed):
-            cli._call(cli._LIGHT[name][0], rest)
+            cli.dispatch(words)
     else:
         assert name in cli._TRAINING or name == "predict", f"there is no command {name}"
         settings = [word for word in rest if word != "--print_config"]

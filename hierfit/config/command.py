@@ -1,0 +1,111 @@
+"""A command is a typed function: its signature is its command line, its docstring its help."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import re
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+from hierfit.errors import UserError
+
+_SECTIONS = re.compile(r"^(Args|Returns|Raises):$", re.MULTILINE)  # of a docstring, for those who call it from Python
+
+
+@dataclass(frozen=True)
+class Say:
+    """What the help says of a parameter: ``Annotated[Path, Say("the card", "FILE")]``.
+
+    Args:
+        help: Said of it, with its unit and default where those are not plain.
+        metavar: What stands for its value; default: its name.
+        repeat: A list whose values are given one by one, ``--decoder a --decoder b``, rather than in a row.
+    """
+
+    help: str
+    metavar: str | None = None
+    repeat: bool = False
+
+
+def call(function: Callable[..., None], words: Sequence[str], name: str) -> None:
+    """Calls a function with the words of a command line.
+
+    Parameters are positional words in their order, keyword-only ones are options (``out_dir`` is ``--out-dir``); a
+    ``bool`` is a switch, a ``Literal`` a choice, a list takes several values, and a default makes a word optional.
+
+    Args:
+        function: Annotated with ``str``, ``int``, ``float``, ``bool``, ``Path``, a ``Literal``, lists or ``None``-able
+            ones of those, each within ``Annotated[…, Say(…)]``.
+        words: After the command's name.
+        name: Of the command, for the help.
+
+    Raises:
+        UserError: The words do not fit the signature.
+        SystemExit: With 0, after ``--help``.
+    """
+    parser = _Parser(
+        prog=f"hierfit {name}",
+        description=_SECTIONS.split(inspect.getdoc(function) or "")[0].strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    hints = get_type_hints(function, include_extras=True)
+    for parameter in inspect.signature(function).parameters.values():
+        _add(parser, parameter, hints[parameter.name])
+    given = vars(parser.parse_args(list(words)))
+    parameters = inspect.signature(function).parameters.values()
+    positional = [given.pop(p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    function(*positional, **given)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong as any other mistake of a user is said."""
+
+    def error(self, message: str) -> NoReturn:
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        unknown = re.findall(r"--[\w-]+", message) if message.startswith("unrecognized") else []
+        near = [n for word in unknown for n in difflib.get_close_matches(word, options, n=1)]
+        hint = f"Did you mean {near[0]}?" if near else f"`{self.prog} --help` lists what it takes."
+        raise UserError(f"{self.prog}: {message}", hint=hint)
+
+
+def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any) -> None:
+    kind, say = (get_args(hint)[0], get_args(hint)[1]) if get_origin(hint) is Annotated else (hint, Say(""))
+    option = parameter.kind is parameter.KEYWORD_ONLY
+    required = parameter.default is parameter.empty
+    told: dict[str, Any] = {"help": say.help.replace("%", "%%") or None}
+    if not required:
+        told["default"] = parameter.default
+    single = _without_none(kind)
+    if single is bool:
+        told["action"] = "store_true"
+    else:
+        many = get_origin(single) in (list, tuple, Sequence)
+        value = _without_none(get_args(single)[0]) if many else single
+        if get_origin(value) is Literal:
+            told["choices"] = get_args(value)
+        else:
+            told["type"] = value
+        if say.metavar or "choices" not in told:
+            told["metavar"] = say.metavar or parameter.name.upper()
+        if many and say.repeat:
+            told["action"] = "append"
+        elif many:
+            told["nargs"] = "+" if required or option else "*"
+        elif not required and not option:
+            told["nargs"] = "?"
+    if option:
+        parser.add_argument(f"--{parameter.name.replace('_', '-')}", dest=parameter.name, required=required, **told)
+    else:
+        parser.add_argument(parameter.name, **told)
+
+
+def _without_none(kind: Any) -> Any:
+    """``X`` of ``X | None``."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return next(option for option in get_args(kind) if option is not type(None))
+    return kind

@@ -1,0 +1,1 @@
+"""Finished runs as one page: what it shows, how it is drawn, and the figures alone."""
