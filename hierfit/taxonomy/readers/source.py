@@ -93,13 +93,13 @@ class Source:
     findings: tuple[Finding, ...] = ()
 
     @classmethod
-    def of(cls, path: Path, placed: bool = False, select: str | None = None) -> Source:
+    def of(cls, path: Path, placed: bool = False, select: str | int | None = None) -> Source:
         """Read a file.
 
         Args:
             path: The file.
             placed: Whether texts of a document shall know their line.
-            select: The sheet of a workbook.
+            select: The sheet of a workbook, by its name or number.
 
         Raises:
             UserError: It cannot be read, its encoding is not known, it is of a kind that is not read, or holds nothing.

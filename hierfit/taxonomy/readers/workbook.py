@@ -9,7 +9,7 @@ from hierfit.errors import UserError
 from hierfit.taxonomy.readers.table import Table
 
 
-def read_workbook(path: Path, source: str, select: str | None) -> Table:
+def read_workbook(path: Path, source: str, select: str | int | None) -> Table:
     """The cells of one sheet; merged ones all hold what is written over them.
 
     Raises:
@@ -34,7 +34,9 @@ def read_workbook(path: Path, source: str, select: str | None) -> Table:
     return table
 
 
-def _chosen(sheets: list[Any], source: str, select: str | None) -> Any:
+def _chosen(sheets: list[Any], source: str, select: str | int | None) -> Any:
+    if isinstance(select, int):
+        return sheets[select]
     titles = [sheet.title for sheet in sheets]
     if select is None and len(sheets) == 1:
         return sheets[0]
