@@ -134,7 +134,7 @@ class Taxonomy:
         return type(self)(shuffled_names(self, seed), self.levels, self.parent)
 
     def keeping(self, nodes: Tensor) -> tuple[Taxonomy, Tensor]:
-        """The part of the tree above some nodes [m], one at least: they and their ancestors, in the order they have here.
+        """The part of the tree above nodes [m], one at least: they and their ancestors, in the order they have here.
 
         Returns the smaller tree, without levels it no longer reaches, and the id here of each of its nodes [M]. A node
         of whose children none is kept is a leaf of it. Raises ValueError where `nodes` is empty or holds a −1.
@@ -233,7 +233,7 @@ class Taxonomy:
         return tuple(torch.bincount(self.level[self.leaves], minlength=self.num_levels).tolist())
 
     def cut(self, level: int) -> Tensor:
-        """Node ids of a level as a cut through the tree [m], ascending: the leaves that ended above it, and its own nodes.
+        """Node ids [m] of a level as a cut through the tree, ascending: leaves that ended above it, and its own nodes.
 
         Every leaf lies at or below exactly one of them. What is normalised or compared "within a level" is so over
         these: a leaf that ended above takes part in every deeper level. On an even tree simply the level's nodes.
@@ -268,7 +268,7 @@ class Taxonomy:
         return a
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """Edges between nodes [...], broadcast; the roots hang on a virtual root, which −1 stands for. O(L) per pair."""
+        """Edges between nodes [...], broadcast; roots hang on a virtual root, which −1 stands for. O(L) per pair."""
         return self._depth[a] + self._depth[b] - 2 * self._depth[self.lca(a, b)]
 
     def children(self, node: int) -> Tensor:

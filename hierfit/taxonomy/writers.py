@@ -97,7 +97,9 @@ def nested_json(plan: Plan) -> str:
             f"nested JSON holds {_DEEPEST_JSON} levels, and this tree has {len(plan.levels)}",
             hint="Use --to node-link, --to newick or --to paths.",
         )
-    below: list[dict[str, Any]] = [{} for _ in range(len(plan.names) + 1)]  # the last holds the roots, whose parent is −1
+    below: list[dict[str, Any]] = [
+        {} for _ in range(len(plan.names) + 1)
+    ]  # the last holds the roots, whose parent is −1
     for node, (name, parent) in enumerate(zip(plan.names, plan.parent.tolist(), strict=True)):
         below[parent][name] = below[node]
     return json.dumps(below[-1], ensure_ascii=False, indent=1) + "\n"

@@ -49,7 +49,7 @@ def mended(form: Form, accepted: Collection[str] = ()) -> Form:
     whole = None if "same-path" in accepted else form.whole
     first: dict[object, int] = {}
     for number, row in enumerate(rows):
-        first.setdefault((row, whole and tuple(whole[number])), number)
+        first.setdefault((row, tuple(whole[number]) if whole else None), number)
     kept = list(first.values())
     return replace(form.only(kept), rows=[rows[i] for i in kept], whole=whole and [whole[i] for i in kept])
 

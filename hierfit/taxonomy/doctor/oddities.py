@@ -1,4 +1,4 @@
-"""What is odd about a tree: names that two nodes share or a text tower would cut, and shapes that methods suffer from."""
+"""What is odd about a tree: names that nodes share or a text tower cuts, and shapes that methods suffer from."""
 
 from __future__ import annotations
 
@@ -159,7 +159,9 @@ def _depth(shape: Shape) -> Iterator[Finding]:
     counts = np.bincount(level[leaves])
     depths = np.flatnonzero(counts)
     if len(shape.sizes) == 1:
-        yield Finding("warning", "flat", "the tree has one level: losses and metrics of a hierarchy have nothing to go by")
+        yield Finding(
+            "warning", "flat", "the tree has one level: losses and metrics of a hierarchy have nothing to go by"
+        )
     elif len(depths) > 1:
         few = min(depths.tolist(), key=lambda depth: int(counts[depth]))
         examples = [shape.names[leaf] for leaf in leaves[level[leaves] == few][:5].tolist()]

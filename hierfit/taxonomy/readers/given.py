@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from hierfit.taxonomy import build
 from hierfit.taxonomy.build import Draft
-from hierfit.taxonomy.checks import Finding, Problems, Where, problem, remark  # noqa: F401
+from hierfit.taxonomy.checks import Finding, Problems, Where
+from hierfit.taxonomy.checks import problem as problem
+from hierfit.taxonomy.checks import remark as remark
 
 Format = Literal[
     "paths", "leaf-first", "child-parent", "parent-child", "super-sub", "ancestors", "nested", "node-link", "indices",
@@ -198,7 +200,7 @@ class Score(IntEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a reader takes a file for: its format, how well the file speaks for it and by what, and how to read it so."""
+    """What a reader takes a file for: a format, how well the file speaks for it and by what, and how to read it so."""
 
     format: Format
     score: Score
