@@ -94,6 +94,18 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "prompts": ("hierfit.tools.commands:prompts", "what each node becomes for a text tower"),
         "list": ("hierfit.tools.commands:list_cards", "all data cards: levels, images, licence"),
     },
+    "taxonomy": {
+        "check": (
+            "hierfit.taxonomy.commands:check",
+            "everything that is wrong with a tree, or odd about it, and how to mend it",
+        ),
+        "show": ("hierfit.taxonomy.commands:show", "draw a tree"),
+        "convert": ("hierfit.taxonomy.commands:convert", "write a tree in another format"),
+        "induce": (
+            "hierfit.taxonomy.commands:induce",
+            "grow a tree over classes from their features, by agglomerative clustering",
+        ),
+    },
 }
 
 
