@@ -17,8 +17,8 @@ from hierfit.data.batch import Batch, Task
 from hierfit.errors import UserError
 from hierfit.losses.levels import deepest_label
 from hierfit.methods import CLIPAdapter, CoOp, LinearProbe, TaskRes, TipAdapter, TipAdapterF
-from hierfit.methods.base import Method
 from hierfit.methods.adapters import Blend
+from hierfit.methods.base import Method
 from hierfit.methods.tasks import trained_nodes
 from hierfit.methods.tip_adapter import FACTORS
 from hierfit.taxonomy import Taxonomy
