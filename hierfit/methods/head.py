@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hierfit.geometry.island import at_least_fp32, fp32_island
 from hierfit.methods.adapters import ADAPTERS
 from hierfit.methods.nodes import Nodes
+from hierfit.tensors import at_least_float32, fp32_island
 
 
 @fp32_island
@@ -149,7 +149,7 @@ class Head(nn.Module):
         """What `load` takes: plain values for a JSON file, and tensors by name, on the CPU."""
         nodes, cache = self.nodes, self.cache
         adapter = nodes.adapter if self.grows else None
-        tensors = {"nodes": at_least_fp32(nodes())}
+        tensors = {"nodes": at_least_float32(nodes())}
         if self.bias is not None:
             tensors["bias"] = self.bias if isinstance(self.bias, Tensor) else self.bias()
         if cache is not None:

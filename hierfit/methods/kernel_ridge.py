@@ -9,11 +9,11 @@ from hierfit.closed import fit_kernel_ridge
 from hierfit.closed.kernel_ridge import kernel
 from hierfit.data.batch import Task
 from hierfit.decoding.belief import node_sums
-from hierfit.geometry.island import fp32_island
 from hierfit.methods.base import Method
 from hierfit.methods.head import scaled_cosine
 from hierfit.methods.keys import Positive
 from hierfit.methods.tasks import training_images
+from hierfit.tensors import fp32_island
 
 BETAS = (1.0, 3.0, 5.5, 10.0)
 RIDGES = (0.01, 0.1, 0.3, 1.0, 3.0)
