@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hierfit.losses.level_ce import leaf_cross_entropy, level_cross_entropy
+from hierfit.losses.cuts import level_cross_entropy
+from hierfit.losses.leaves import leaf_cross_entropy
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.upward import leaf_marginals
 

@@ -169,7 +169,7 @@ class TestFaultyConfiguration:
                 "hxe": {"weight": "high", "alpha": float("nan")},
             }
         ) == (
-            "there is no loss 'level-ce', did you mean 'level_ce'?",
+            "there is no loss 'level-ce' – did you mean 'level_ce'?",
             "hisce: weight is -1; it must be a number, at least 0",
             "hisce: epsilon names the level 'genus', which does not exist",
             "hisce: epsilon at species is 1.0; it must be a number, at least 0 and below 1",
@@ -194,7 +194,7 @@ class TestFaultyConfiguration:
             ({"hisce": {"epsilon": 1.0}}, "epsilon is 1.0"),
             ({"level_ce": {"over_levels": ["mean"]}}, "over_levels is ['mean']; it must be mean or sum"),
             ({"soft_labels": {"beta": -1}}, "beta is -1"),
-            ({3: 1.0}, "there is no loss 3"),
+            ({3: 1.0}, "there is no loss '3'"),
             (["level_ce"], "must map losses to weights"),
             ("level_ce", "must map losses to weights"),
         ],

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from hierfit.errors import UserError
-from hierfit.losses.consistency import level_consistency
-from hierfit.losses.hace import hierarchy_aware_cross_entropy
-from hierfit.losses.hisce import _places, describe_hisce, nodes_with_siblings, sibling_smoothed_cross_entropy
-from hierfit.losses.hxe import hierarchical_cross_entropy
-from hierfit.losses.level_ce import leaf_cross_entropy, level_cross_entropy
-from hierfit.losses.soft_labels import soft_label_cross_entropy
-from hierfit.losses.tp_kl import level_logit_spread, tree_path_kl
+from hierfit.losses.cuts import level_consistency, level_cross_entropy, level_logit_spread, tree_path_kl
+from hierfit.losses.hisce import _places, describe_hisce, sibling_smoothed_cross_entropy
+from hierfit.losses.leaves import (
+    hierarchical_cross_entropy,
+    hierarchy_aware_cross_entropy,
+    leaf_cross_entropy,
+    soft_label_cross_entropy,
+)
 from hierfit.taxonomy import Taxonomy
 
 # 0 bird, 1 fish | 2 gull, 3 tern, 4 wren (birds), 5 carp (fish): carp has no sibling.
@@ -43,7 +44,7 @@ class TestShuffledFamilies:
         generator = torch.Generator().manual_seed(4)
         z = torch.randn(9, self.TREE.num_nodes, dtype=torch.float64, generator=generator)
         paths = self.TREE.leaf_paths[torch.randint(18, (9,), generator=generator)]
-        place, occupant = _places(self.TREE, torch.device("cpu"), 3)
+        place, occupant = _places(self.TREE, 3)
         assert [sorted(occupant[nodes].tolist()) for nodes in self.TREE.level_slices] == [
             list(range(nodes.start, nodes.stop)) for nodes in self.TREE.level_slices
         ]
@@ -148,7 +149,6 @@ class TestHiSCE:
 
     def test_says_on_how_many_classes_it_acts(self) -> None:
         tree = Taxonomy(TREE.names, ("family", "species"), TREE.parent)
-        assert nodes_with_siblings(tree) == [2, 3]
         assert describe_hisce(tree, epsilon=0.1) == "HiSCE acts on 2 of 2 at family (ε 0.1), 3 of 4 at species (ε 0.1)"
         assert describe_hisce(tree, epsilon={"species": 0.3}) == "HiSCE acts on 3 of 4 at species (ε 0.3)"
         assert "smooths no level" in describe_hisce(tree, epsilon=0.0)

@@ -26,7 +26,7 @@ from hierfit.metrics import (
     functional,
     hierarchy_metrics,
 )
-from hierfit.metrics.base import PathMetric
+from hierfit.metrics.base import TreeMetric
 from hierfit.taxonomy import Taxonomy
 
 TREE = Taxonomy.from_paths(
@@ -98,19 +98,19 @@ EXPECTED = {
 
 
 @pytest.fixture(params=METRICS)
-def case(request: pytest.FixtureRequest) -> tuple[PathMetric, Tensor]:
+def case(request: pytest.FixtureRequest) -> tuple[TreeMetric, Tensor]:
     """A fresh metric, and its value on all samples."""
     return deepcopy(METRICS[request.param]), torch.tensor(EXPECTED[request.param])
 
 
-def test_value(case: tuple[PathMetric, Tensor]) -> None:
+def test_value(case: tuple[TreeMetric, Tensor]) -> None:
     metric, expected = case
     metric.update(PREDICTED, TARGET)
     torch.testing.assert_close(metric.compute(), expected)
 
 
 @pytest.mark.parametrize("sizes", [[1] * 11, [4, 0, 7], [10, 1], [0, 11]])
-def test_any_split_gives_the_same_bits(case: tuple[PathMetric, Tensor], sizes: list[int]) -> None:
+def test_any_split_gives_the_same_bits(case: tuple[TreeMetric, Tensor], sizes: list[int]) -> None:
     metric, _ = case
     whole = deepcopy(metric)(PREDICTED, TARGET)
     for predicted, target in zip(PREDICTED.split(sizes), TARGET.split(sizes), strict=True):
@@ -118,7 +118,7 @@ def test_any_split_gives_the_same_bits(case: tuple[PathMetric, Tensor], sizes: l
     assert torch.equal(metric.compute(), whole)
 
 
-def test_forward_gives_the_batch_and_compute_the_sum_until_reset(case: tuple[PathMetric, Tensor]) -> None:
+def test_forward_gives_the_batch_and_compute_the_sum_until_reset(case: tuple[TreeMetric, Tensor]) -> None:
     metric, expected = case
     first = metric(PREDICTED[:3], TARGET[:3])
     alone = deepcopy(metric)
@@ -133,7 +133,7 @@ def test_forward_gives_the_batch_and_compute_the_sum_until_reset(case: tuple[Pat
 
 
 @pytest.mark.parametrize("rows", [slice(0, 0), slice(10, 11)], ids=["no samples", "no labels"])
-def test_nothing_to_measure_is_nan(case: tuple[PathMetric, Tensor], rows: slice) -> None:
+def test_nothing_to_measure_is_nan(case: tuple[TreeMetric, Tensor], rows: slice) -> None:
     metric, _ = case
     metric.update(PREDICTED[rows], TARGET[rows])
     assert metric.compute().isnan().all()
@@ -234,7 +234,7 @@ def test_a_level_without_labels_is_nan_and_leaves_the_weights() -> None:
     assert LeafAccuracy(TREE)(predicted, coarse).isnan()
 
 
-def test_survives_pickle_and_state_dict(case: tuple[PathMetric, Tensor]) -> None:
+def test_survives_pickle_and_state_dict(case: tuple[TreeMetric, Tensor]) -> None:
     metric, expected = case
     fresh = deepcopy(metric)
     metric.update(PREDICTED, TARGET)
@@ -249,7 +249,7 @@ def test_survives_pickle_and_state_dict(case: tuple[PathMetric, Tensor]) -> None
 
 
 @pytest.mark.parametrize("cast", ["half", "bfloat16", "to"])
-def test_counts_stay_exact_when_the_model_is_cast(case: tuple[PathMetric, Tensor], cast: str) -> None:
+def test_counts_stay_exact_when_the_model_is_cast(case: tuple[TreeMetric, Tensor], cast: str) -> None:
     metric, expected = case
     metric = metric.to(torch.bfloat16) if cast == "to" else getattr(metric, cast)()
     metric.update(PREDICTED, TARGET)
@@ -257,7 +257,7 @@ def test_counts_stay_exact_when_the_model_is_cast(case: tuple[PathMetric, Tensor
     torch.testing.assert_close(metric.compute(), expected)
 
 
-def test_a_reset_in_inference_mode_does_not_lock_the_counts(case: tuple[PathMetric, Tensor]) -> None:
+def test_a_reset_in_inference_mode_does_not_lock_the_counts(case: tuple[TreeMetric, Tensor]) -> None:
     metric, expected = case
     with torch.inference_mode():
         metric.update(PREDICTED, TARGET)
