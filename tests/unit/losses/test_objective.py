@@ -326,3 +326,8 @@ class TestClassesHeldBack:
     def test_nodes_are_seen_with_their_parents(self) -> None:
         with pytest.raises(ValueError, match="without its parent"):
             Objective({"level_ce": 1.0}, TREE, TREE.level != 0)
+
+    def test_keeping_takes_nodes(self) -> None:
+        for wrong in (torch.tensor([-1]), torch.tensor([], dtype=torch.int64)):
+            with pytest.raises(ValueError, match="at least one node"):
+                TREE.keeping(wrong)

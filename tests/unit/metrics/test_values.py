@@ -6,7 +6,6 @@ import math
 import pickle
 from copy import deepcopy
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -24,7 +23,6 @@ from hierfit.metrics import (
     TreeInconsistency,
     WeightedAveragePrecision,
     functional,
-    hierarchy_metrics,
 )
 from hierfit.metrics.base import TreeMetric
 from hierfit.taxonomy import Taxonomy
@@ -179,49 +177,6 @@ def test_abstention_costs_recall_and_distance_not_precision_or_consistency() -> 
 )
 def test_what_counts_as_a_path(path: list[int], is_path: bool) -> None:
     assert functional.is_tree_path(torch.tensor([path]), TREE).tolist() == [is_path]
-
-
-def test_on_an_even_tree_nothing_has_changed() -> None:
-    # To the bit as before levels were cuts; hierarchical_*, which reads all levels since, only where they agree.
-    tree = Taxonomy.from_paths([(f"r{i % 3}", f"m{i % 7}", f"l{i}") for i in range(24)])
-    rng = np.random.default_rng(13)
-    anywhere = np.stack([rng.integers(nodes.start, nodes.stop, 97) for nodes in tree.level_slices], axis=1)
-    truth = tree.leaf_paths[torch.from_numpy(rng.integers(0, tree.num_leaves, 97))]
-    predicted = torch.where(torch.from_numpy(rng.random((97, 3)) < 0.6), truth, torch.from_numpy(anywhere))
-    target = truth.masked_fill(torch.from_numpy(rng.random((97, 3)) < 0.2), -1)
-    level_by_level, paths = hierarchy_metrics(tree), hierarchy_metrics(tree)
-    level_by_level.update(predicted, target)
-    paths.update(tree.paths(predicted[:, 2]), target)
-    values = {name: value.item() for name, value in level_by_level.compute().items()}
-    assert {name: value for name, value in values.items() if "hierarchical" not in name} == {
-        "accuracy/level0": 0.7792207598686218,
-        "accuracy/level1": 0.6202531456947327,
-        "accuracy/level2": 0.6753246784210205,
-        "fpa": 0.42268040776252747,
-        "leaf_accuracy": 0.6753246784210205,
-        "leaf_accuracy_macro": 0.649305522441864,
-        "mistake_severity": 2.375,
-        "tice": 0.6185566782951355,
-        "tree_distance": 1.5670102834701538,
-        "wap_accuracy": 0.6577243804931641,
-        "wap_precision": 0.6072233319282532,
-    }
-    assert {name: value.item() for name, value in paths.compute().items()} == {
-        "accuracy/level0": 0.8051947951316833,
-        "accuracy/level1": 0.6582278609275818,
-        "accuracy/level2": 0.6753246784210205,
-        "fpa": 0.6907216310501099,
-        "hierarchical_f1": 0.7222222089767456,
-        "hierarchical_precision": 0.7222222089767456,
-        "hierarchical_recall": 0.7222222089767456,
-        "leaf_accuracy": 0.6753246784210205,
-        "leaf_accuracy_macro": 0.649305522441864,
-        "mistake_severity": 2.5,
-        "tice": 0.0,
-        "tree_distance": 1.5463917255401611,
-        "wap_accuracy": 0.6759616732597351,
-        "wap_precision": 0.6578497290611267,
-    }
 
 
 def test_a_level_without_labels_is_nan_and_leaves_the_weights() -> None:
