@@ -63,7 +63,7 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "tables of finished runs: means with intervals over seeds, differences to a control",
     ),
     "report": (
-        "hierfit.report.report:report",
+        "hierfit.report.command:report",
         "finished runs as one web page: intervals, where paths break, confusion, the latent space",
     ),
     "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),

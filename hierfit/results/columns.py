@@ -88,7 +88,7 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
         raise UserError(
             "These columns do not exist." if unknown else "No column is named.",
             [f"{name!r}{nearest(name, found if '@' in name else plain)}" for name in unknown],
-            f"Presets: {', '.join(PRESETS)}; columns such as leaf_accuracy; a decoder follows an @, as in fpa@best_path.",
+            f"Presets: {', '.join(PRESETS)}; a metric's decoder follows an @, as in fpa@best_path.",
         )
     if holds_classes_back(cards):
         names = ["novel" if name == "default" else name for name in names]

@@ -132,7 +132,9 @@ def _title(card: ResultCard, body: Sequence[Sequence[Any]]) -> str:
     shown = [f"seed{'s' if len(common) > 1 else ''} {_list(common)}" for common in seeds if len(seeds) == 1]
     images = (card.data.get("images") or {}).get("test")
     tested = [] if images is None else [f"{images} test images"]
-    return " · ".join([str(card.data.get("card")), shots_text(card.data), *shown, *tested, str(card.backbone.get("source"))])
+    return " · ".join(
+        [str(card.data.get("card")), shots_text(card.data), *shown, *tested, str(card.backbone.get("source"))]
+    )
 
 
 def _row(name: str, row: BySeed, figures: Sequence[Column], base: BySeed | None) -> list[Any]:

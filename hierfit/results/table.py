@@ -1,6 +1,6 @@
 """One table: columns that know their unit, cells that know their interval and what their difference says.
 
-Whoever shows figures makes a `Table`; `hierfit.results.writers` shows it in a terminal, as Markdown, LaTeX, CSV or HTML.
+Whoever shows figures makes a `Table`; `hierfit.results.writers` writes it for a terminal, as Markdown, LaTeX, CSV, HTML.
 """
 
 from __future__ import annotations
@@ -54,11 +54,14 @@ class Column:
         named = self.unit in (WORDS, SEEDS, "%", "count", "")
         return self.header if named else f"{self.header} [{self.unit}]"
 
+    def scaled(self, value: float) -> float:
+        """A figure in its unit."""
+        return 100 * value if self.unit == "%" else value
+
     def number(self, value: float) -> str:
-        """A figure in its unit; minus signs are as wide as the plus."""
+        """A figure as text; minus signs are as wide as the plus."""
         decimals = _DECIMALS.get(self.unit, 3) if self.decimals is None else self.decimals
-        scaled = 100 * value if self.unit == "%" else value
-        return f"{scaled:{'+' if self.signed else ''},.{decimals}f}".replace("-", "−")
+        return f"{self.scaled(value):{'+' if self.signed else ''},.{decimals}f}".replace("-", "−")
 
 
 NAME = Column("", key="row")

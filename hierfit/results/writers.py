@@ -206,8 +206,9 @@ def _parts(mean: str, half_width: str, count: str, found: Estimate | Cell | None
     if isinstance(found, Estimate):
         width = "" if math.isnan(found.half_width) else repr(found.half_width)
         return {mean: repr(found.mean), half_width: width, count: found.n}
-    number = None if found is None else found.number
-    return {mean: "" if number is None else repr(number), half_width: "", count: 0 if number is None else found.of or 1}
+    if found is None or found.number is None:
+        return {mean: "", half_width: "", count: 0}
+    return {mean: repr(found.number), half_width: "", count: found.of or 1}
 
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from hierfit.config.schema import Place, build
+from hierfit.config.schema import Place, build, nearest
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.metrics.base_to_novel import base_to_novel
