@@ -44,7 +44,7 @@ def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequen
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
-        "figure": lambda picture: Markup(_svg(picture)),
+        "figure": lambda picture: Markup(svg(picture)),
         "table": table,
         "data_uri": lambda jpeg: f"data:image/jpeg;base64,{b64encode(jpeg).decode()}",
         "kind": lambda block: type(block).__name__,
@@ -61,7 +61,7 @@ def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequen
     )
 
 
-def _svg(picture: Picture) -> str:
+def svg(picture: Picture) -> str:
     """A figure as matplotlib writes it; the page's styles give it the page's font and colours."""
     drawing, texts = picture.drawn()
     from matplotlib import rc_context  # it is installed, or nothing had been drawn

@@ -1,6 +1,6 @@
 """One table: columns that know their unit, cells that know their interval and what their difference says.
 
-Whoever shows figures makes a `Table`; `hierfit.results.writers` writes it for a terminal, as Markdown, LaTeX, CSV, HTML.
+Whoever shows figures makes a `Table`; `results.writers` writes it for a terminal, as Markdown, LaTeX, CSV or HTML.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from textwrap import wrap
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -61,30 +62,33 @@ def print_table(table: Table, console: Console, most: int | None = None) -> None
         console: Its width decides how many columns stand side by side.
         most: Rows shown; all if None.
     """
-    texts = table.texts()[:most]
-    headers, widths = [], []
-    for index, title in enumerate(table.header):
-        cells = max((len(row[index]) for row in texts), default=1)
-        lines = wrap(title, max(cells, _HEADER), break_long_words=False, break_on_hyphens=False) or [""]
-        headers.append("\n".join(lines))
-        width = max(cells, *map(len, lines))
-        # Words are folded rather than let one column fill the screen.
-        fold = table.columns[index].unit == WORDS
-        widths.append(min(width, max(8, 3 * console.width // 10)) if fold else width)
+    texts, columns = table.texts()[:most], table.columns
+    cells = [max((len(row[i]) for row in texts), default=1) for i in range(len(columns))]
+    # Words are folded rather than let a table fall apart, but not to shreds.
+    least = [max(8, console.width // 5) if column.unit == WORDS else 0 for column in columns]
+    least[0] = max(8, 3 * console.width // 10)
+    headers = [
+        wrap(title, max(cells[i], least[i], _HEADER), break_long_words=False, break_on_hyphens=False)
+        for i, title in enumerate(table.header)
+    ]
+    widths = [max(cell, *map(len, header), 0) for cell, header in zip(cells, headers, strict=True)]
+    while sum(widths) + _GAP * (len(widths) - 1) > console.width:
+        widest = max(
+            (i for i, column in enumerate(columns) if column.unit == WORDS), key=lambda i: widths[i] - least[i]
+        )
+        if widths[widest] <= least[widest]:
+            break
+        widths[widest] -= 1
     console.print()
     console.print(Text(table.title, "dim"))
     for number, block in enumerate(_blocks(widths, console.width)):
         shown = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+        lines = max(len(headers[index]) for index in (0, *block))
         for index in (0, *block):
-            words = table.columns[index].unit == WORDS
-            shown.add_column(
-                Text(headers[index]),
-                justify="left" if words else "right",
-                overflow="fold",
-                no_wrap=not words,
-                width=widths[index],
-                vertical="bottom",
-            )
+            words = columns[index].unit == WORDS
+            header = Text("\n".join([*[""] * (lines - len(headers[index])), *headers[index]]))
+            justify: Literal["left", "right"] = "left" if words else "right"
+            shown.add_column(header, justify=justify, overflow="fold", no_wrap=not words, width=widths[index])
         for row in texts:
             shown.add_row(Text(row[0]), *(Text(row[i], _STYLES.get(row[i][-1:], "")) for i in block))
         if len(texts) < len(table.rows):
