@@ -205,14 +205,16 @@ def test_results_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "| ours | 3 | +75.00 ±0.00 ▲ |" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["t.md", "t.tex", "t.csv", "t.html", "t.txt"])
-def test_results_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    [("t.md", "|---|"), ("t.tex", "\\toprule"), ("t.csv", "half_width"), ("t.html", "<table>"), ("t.txt", "tuned on")],
+)
+def test_results_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, sign: str) -> None:
     write_run(tmp_path / "run", RIGHT, PATHS)
     out = tmp_path / "tables" / name
     main(["results", str(tmp_path / "run"), "--columns", "decoders,cost", "--out", str(out)])
     assert "Written to" in capsys.readouterr().out
     text = out.read_text(encoding="utf-8")
-    sign = {"t.md": "|---|", "t.tex": "\\toprule", "t.csv": "half_width", "t.html": "<table>", "t.txt": "selected on"}[name]
     assert sign in text
     if name == "t.csv":
         assert len(list(csv.reader(text.splitlines()))) == 1 + 7 + 4
