@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from hierfit.geometry import Space
 from hierfit.geometry.embeddings import Embeddings
-from hierfit.report.analysis.attributes import agreement, best_precision, distances, mutual_information, to_landmarks
-from hierfit.report.analysis.disk import on_disk, spearman, to_plane
+from hierfit.report.disk import on_disk, spearman, to_plane
+from hierfit.report.sections.attributes import agreement, best_precision, mutual_information, to_landmarks
 
 SPACES = [Space(name, 0.5) for name in ("poincare", "lorentz", "euclidean")]  # type: ignore[arg-type]
 
@@ -90,6 +90,12 @@ def _embeddings(attributes: torch.Tensor, leaf: torch.Tensor, centres: torch.Ten
     return Embeddings(SPACES[0], centres, images, torch.arange(len(leaf)), attributes)
 
 
+def _to_attributes(found: Embeddings) -> torch.Tensor:
+    assert found.attributes is not None
+    images, attributes = (found.space.from_normal(x) for x in (found.images, found.attributes))
+    return found.space.pairwise_distance(images, attributes)
+
+
 def test_attributes_that_are_the_known_ones_agree_and_random_ones_do_not() -> None:
     generator = torch.Generator().manual_seed(3)
     colour, shape = torch.arange(16) % 4, torch.arange(16) // 4
@@ -98,7 +104,7 @@ def test_attributes_that_are_the_known_ones_agree_and_random_ones_do_not() -> No
     leaf = torch.arange(16).repeat_interleave(6)
     known = {"colour": colour, "shape": shape}
     found = _embeddings(directions[:4], leaf, centres)
-    of_colour, of_shape = agreement(distances(found)[0], leaf, known, to_landmarks(found))
+    of_colour, of_shape = agreement(_to_attributes(found), leaf, known, to_landmarks(found))
     assert of_colour.values == 4
     assert of_colour.information == pytest.approx(1)
     assert of_colour.precision == pytest.approx(1)
@@ -107,7 +113,7 @@ def test_attributes_that_are_the_known_ones_agree_and_random_ones_do_not() -> No
     assert of_shape.information < 0.2
     assert of_shape.information_p > 0.05
     blind = _embeddings(0.01 * torch.randn(4, 8, generator=generator), leaf, centres)
-    nothing = agreement(distances(blind)[0], leaf, {"shape": shape}, to_landmarks(blind))
+    nothing = agreement(_to_attributes(blind), leaf, {"shape": shape}, to_landmarks(blind))
     assert nothing[0].information_p > 0.05
 
 

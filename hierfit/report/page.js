@@ -1,12 +1,15 @@
 "use strict";
-// What a mark is, beside the pointer at once; without this script browsers show it after a while.
+// What a mark is, beside the pointer.
 const tip = document.getElementById("tip");
 const texts = new Map();
-for (const mark of document.querySelectorAll(".mark")) {
-  const title = mark.querySelector("title");
-  texts.set(mark, title.textContent);
-  mark.setAttribute("aria-label", title.textContent);
-  title.remove();
+for (const svg of document.querySelectorAll("svg[data-marks]")) {
+  for (const [group, said] of Object.entries(JSON.parse(svg.dataset.marks))) {
+    svg.querySelectorAll(`#${group} :is(path, use):not(defs *)`).forEach((mark, number) => {
+      texts.set(mark, said[number]);
+      mark.classList.add("mark");
+      mark.setAttribute("aria-label", said[number]);
+    });
+  }
 }
 function show(event) {
   const text = texts.get(event.target);

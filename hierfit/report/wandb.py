@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,10 @@ import wandb
 from PIL import Image
 
 from hierfit.errors import UserError
-from hierfit.report.blocks import Gallery, Picture, Section, Table
+from hierfit.report.blocks import Gallery, Picture, Section, Sheet
+from hierfit.report.evidence import gather
+from hierfit.report.page import page
+from hierfit.report.sections import sections
 from hierfit.results.card import ResultCard
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 _FILES = ("result.json", "taxonomy.csv", "config.yaml", "metrics.csv")
 _DPI = 130
-_NUMBER = re.compile(r"[+−-]?\d[\d,]*(\.\d+)?")
 
 
 def log_report(run: Run, folder: Path, card: ResultCard) -> None:
@@ -58,35 +59,38 @@ def facts(card: ResultCard) -> dict[str, Any]:
 
 def figures(card: ResultCard) -> dict[str, float]:
     """What a run measured, as ``test/<decoder>/<metric>``, and what it cost; undefined figures are left out."""
-    found = {
+    found: dict[str, Any] = {
         f"test/{decoder}/{metric}": value for decoder, named in card.metrics.items() for metric, value in named.items()
     }
     for name in ("cost", "parameters"):
-        found |= {
-            f"{name}/{key}": value for key, value in getattr(card, name).items() if isinstance(value, int | float)
-        }
+        found |= {f"{name}/{key}": value for key, value in getattr(card, name).items()}
     found |= {f"selected/{name}": value for name, value in card.val.items()}
-    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+    return {name: value for name, value in found.items() if isinstance(value, int | float) and math.isfinite(value)}
 
 
 def _shown(folder: Path) -> dict[str, Any]:
-    from hierfit.report.evidence import gather
-    from hierfit.report.report import page_of
-    from hierfit.report.sections import sections
-
     evidence = gather([folder])
     found = sections(evidence)
-    logged: dict[str, Any] = {"report": wandb.Html(page_of(evidence, found, [folder]), inject=False)}
+    logged: dict[str, Any] = {"report": wandb.Html(page(evidence, found, [folder]), inject=False)}
     for block in (block for section in found if isinstance(section, Section) for block in section.blocks):
-        if isinstance(block, Table):
-            data = [[_value(cell) for cell in row] for row in block.rows]
-            columns: list[str | int] = [*_unique(block.header)]
-            logged[f"tables/{block.name}"] = wandb.Table(columns=columns, data=data, allow_mixed_types=True)
+        if isinstance(block, Sheet):
+            logged[f"tables/{block.name}"] = _table(block)
         elif isinstance(block, Picture):
             logged[f"figures/{block.name}"] = wandb.Image(_drawn(block), caption=block.caption)
         elif isinstance(block, Gallery):
             logged[f"pictures/{block.name}"] = _gallery(block)
     return logged
+
+
+def _table(sheet: Sheet) -> wandb.Table:
+    """As people read it, but for plain figures, by which W&B sorts."""
+    table = sheet.table
+    data = [
+        [c.scaled(cell.value) if isinstance(cell.value, int | float) else cell.text(c) for c, cell in cells]
+        for cells in (zip(table.columns, row, strict=True) for row in table.rows)
+    ]
+    columns: list[str | int] = [*_unique(table.header)]
+    return wandb.Table(columns=columns, data=data, allow_mixed_types=True)
 
 
 def _gallery(block: Gallery) -> wandb.Table:
@@ -103,11 +107,6 @@ def _drawn(block: Picture) -> Image.Image:
     file = io.BytesIO()
     drawing.savefig(file, format="png", dpi=_DPI, bbox_inches="tight")
     return Image.open(file)
-
-
-def _value(cell: str) -> str | float:
-    """A figure as a number, so that the table sorts by it."""
-    return float(cell.replace("−", "-").replace(",", "")) if _NUMBER.fullmatch(cell) else cell
 
 
 def _unique(header: Sequence[str]) -> Iterator[str]:

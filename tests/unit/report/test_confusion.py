@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierfit.decoding import best_path
-from hierfit.report.analysis.confusion import confusion, frontier, tree_order
+from hierfit.report.sections.confusion import confusion, frontier, tree_order
 from hierfit.taxonomy import Taxonomy
 
 from .trees import samples, trees
@@ -31,9 +31,14 @@ def test_by_hand() -> None:
     target = TREE.paths(torch.tensor([6, 6, 7, 2, 8, 0]))
     predicted = TREE.paths(torch.tensor([6, 7, 8, 2, 4, 6]))
     found = confusion(predicted, target, TREE)
-    cells = zip(found.rows.tolist(), found.columns.tolist(), found.counts.tolist(), strict=True)
-    assert set(cells) == {(0, 0, 1), (0, 1, 1), (1, 3, 1), (3, 2, 1), (4, 4, 1)}  # the sample known to be an a is out
-    assert found.row_totals.tolist() == [2, 1, 0, 1, 1]
+    assert set(found.cells) == {
+        (0, 0, 1),
+        (0, 1, 1),
+        (1, 3, 1),
+        (3, 2, 1),
+        (4, 4, 1),
+    }  # the sample known to be an a is out
+    assert found.totals == [2, 1, 0, 1, 1]
     assert found.blocks(0) == [(0, 3, 0), (3, 4, 1), (4, 5, 2)]
     assert found.blocks(1) == [(0, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 2)]
     coarse = confusion(predicted, target, TREE, limit=4)
@@ -49,8 +54,7 @@ def test_of_too_many_roots_those_with_most_mistakes_are_shown() -> None:
     found = confusion(predicted, target, tree, limit=3)
     assert found.nodes.tolist() == [1, 4, 5]
     assert found.left_out == 3
-    cells = zip(found.rows.tolist(), found.columns.tolist(), found.counts.tolist(), strict=True)
-    assert set(cells) == {(0, 1, 1), (1, 0, 1), (1, 1, 1), (1, 2, 1)}
+    assert set(found.cells) == {(0, 1, 1), (1, 0, 1), (1, 1, 1), (1, 2, 1)}
 
 
 @settings(max_examples=60, deadline=None)
@@ -77,8 +81,7 @@ def test_as_a_slow_walk_counts(tree: Taxonomy, seed: int, limit: int) -> None:
         if set(pair) <= shown:
             counts[pair] += 1
     names = found.nodes.tolist()
-    cells = zip(found.rows.tolist(), found.columns.tolist(), found.counts.tolist(), strict=True)
-    assert {(names[r], names[c]): n for r, c, n in cells} == counts
+    assert {(names[r], names[c]): n for r, c, n in found.cells} == counts
     for above in range(depth):
         for start, stop, node in found.blocks(above):
             assert all(node in tree.paths(found.nodes[i]).tolist() for i in range(start, stop))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Drawn: TypeAlias = "tuple[Figure, Mapping[str, Sequence[str]]]"
-"""A figure, and for the gid of each group of marks a text a mark."""
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without yellow. In grey, markers do it.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -25,11 +21,12 @@ COLUMN = 4.4  # inches: a column of a paper, and a phone held upright
 FULL = 7.2
 
 
-def new_figure(width: float = COLUMN, height: float = 3.0) -> Figure:
-    """An empty figure, in inches."""
+def new_axes(width: float = COLUMN, height: float = 3.0) -> tuple[Figure, Axes]:
+    """An empty figure, in inches, and its axes."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def furnish(axes: Axes, x: str = "", y: str = "", title: str = "", grid: Any = "y") -> None:

@@ -92,14 +92,9 @@ class Breaks:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two siblings taken for each other.
+    """Two siblings taken for each other: of a more samples are lost to b than of b to a.
 
-    Attributes:
-        a: The node with more samples lost to the other.
-        b: The other.
-        a_as_b: Samples of a that were taken for b.
-        b_as_a: Samples of b that were taken for a.
-        arrived: Samples of either whose predicted path came to the parent.
+    ``arrived`` counts samples of either whose predicted path came to the parent.
     """
 
     a: int

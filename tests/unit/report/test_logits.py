@@ -18,9 +18,9 @@ from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics import LeafAccuracy
 from hierfit.results.card import ResultCard
-from hierfit.results.compare import compare, leaf_labelled, leaf_right
-from hierfit.results.kept import KeptLogits
-from hierfit.results.rescore import rescore
+from hierfit.results.compare import comparisons, leaf_labelled, leaf_right
+from hierfit.results.logits import TestLogits
+from hierfit.results.rescore import rescored
 from hierfit.taxonomy import Taxonomy
 
 from .conftest import TREE, write_run
@@ -34,7 +34,7 @@ WRONG = torch.tensor([OWL, OWL, HAWK, FISH, FISH, HAWK])
 
 def test_a_run_scored_again_agrees_with_its_card(tmp_path: Path) -> None:
     write_run(tmp_path / "run", RIGHT, PATHS)
-    found = rescore(tmp_path / "run")
+    found = rescored(tmp_path / "run")
     assert found.changes == ()
     assert list(found.figures) == [*DECODERS, "belief", "bayes", "decoded"]
     assert found.figures["rollup"]["leaf_accuracy"] == 1.0
@@ -51,7 +51,7 @@ def test_what_a_card_lacks_or_has_otherwise_is_found_and_written(
     content["metrics"]["rollup"]["hand made"] = 0.25
     del content["metrics"]["top_down"]
     path.write_text(json.dumps(content))
-    found = rescore(tmp_path / "run")
+    found = rescored(tmp_path / "run")
     assert ("rollup", "fpa") in found.changes
     assert {m for d, m in found.changes if d == "top_down"} == before.metrics["rollup"].keys()
     main(["rescore", str(tmp_path / "run"), "--decoder", "rollup", "--metric", "fpa"])
@@ -64,12 +64,12 @@ def test_what_a_card_lacks_or_has_otherwise_is_found_and_written(
     assert "Written to 1 result card." in capsys.readouterr().out
     after = ResultCard.read(path)
     assert after.metrics == {**before.metrics, "rollup": {**before.metrics["rollup"], "hand made": 0.25}}
-    assert rescore(tmp_path / "run").changes == ()
+    assert rescored(tmp_path / "run").changes == ()
 
 
 def test_logits_are_read_in_parts(tmp_path: Path) -> None:
     write_run(tmp_path / "run", RIGHT, PATHS)
-    kept = KeptLogits.read(tmp_path / "run/result.json")
+    kept = TestLogits.read(tmp_path / "run/result.json")
     parts = list(kept.batches(4))
     assert [len(logits) for logits, _ in parts] == [4, 2]
     assert torch.equal(torch.cat([logits for logits, _ in parts]), RIGHT)
@@ -84,29 +84,29 @@ def test_runs_that_cannot_be_scored_again(tmp_path: Path) -> None:
         (("metrics", ["leaf_acuracy"]), "there is no metric 'leaf_acuracy' – did you mean 'leaf_accuracy'?"),
     ]:
         with pytest.raises(UserError) as error:
-            rescore(tmp_path / "run", **dict([names]))
+            rescored(tmp_path / "run", **dict([names]))
         assert part in str(error.value)
     other = tmp_path / "other.csv"
     Taxonomy.from_paths([("bird", "owl"), ("bird", "hawk"), ("fish",)], levels=TREE.levels).to_csv(other)
     with pytest.raises(UserError, match="another tree"):
-        rescore(tmp_path / "run", tree=other)
+        rescored(tmp_path / "run", tree=other)
     tree.rename(tmp_path / "tree.csv")
     with pytest.raises(UserError, match="--taxonomy FILE"):
-        rescore(tmp_path / "run")
-    assert rescore(tmp_path / "run", tree=tmp_path / "tree.csv").changes == ()
+        rescored(tmp_path / "run")
+    assert rescored(tmp_path / "run", tree=tmp_path / "tree.csv").changes == ()
     (tmp_path / "tree.csv").rename(tree)
     save_file({"logits": RIGHT[:, :3].contiguous(), "paths": PATHS, "indices": torch.arange(6)}, logits)
     with pytest.raises(UserError, match="does not fit"):
-        rescore(tmp_path / "run")
+        rescored(tmp_path / "run")
     save_file({"logits": RIGHT}, logits)
     with pytest.raises(UserError, match="it has no paths, indices"):
-        rescore(tmp_path / "run")
+        rescored(tmp_path / "run")
     logits.write_bytes(b"not logits")
     with pytest.raises(UserError, match="cannot be read"):
-        rescore(tmp_path / "run")
+        rescored(tmp_path / "run")
     logits.unlink()
     with pytest.raises(UserError, match="without training"):
-        rescore(tmp_path / "run")
+        rescored(tmp_path / "run")
 
 
 @given(st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 3)), min_size=1, max_size=12))
@@ -126,14 +126,14 @@ def test_leaves_counted_by_sample_are_the_metrics(nodes: list[tuple[int, int]]) 
 def test_two_runs_sample_by_sample(tmp_path: Path) -> None:
     write_run(tmp_path / "a", RIGHT, PATHS)
     write_run(tmp_path / "b", WRONG, PATHS)
-    found = compare(KeptLogits.read(tmp_path / "a"), KeptLogits.read(tmp_path / "b"), ["best_path"])
+    found = comparisons(TestLogits.read(tmp_path / "a"), TestLogits.read(tmp_path / "b"), ["best_path"])
     leaf, fpa = found
     # Four samples have a leaf, of which b has the fish; five have a label, and b takes a bird for a fish.
     assert (leaf.metric, leaf.a, leaf.b, leaf.difference.n) == ("leaf accuracy", 1.0, 0.25, 4)
     assert (leaf.difference.mean, leaf.test) == (0.75, (3, 0, 0.25))
     assert (fpa.metric, fpa.a, fpa.b, fpa.difference.n) == ("FPA", 1.0, pytest.approx(0.2), 5)
     assert fpa.test == (4, 0, 0.125)
-    assert len(compare(KeptLogits.read(tmp_path / "a"), KeptLogits.read(tmp_path / "a"))) == 1 + len(DECODERS)
+    assert len(comparisons(TestLogits.read(tmp_path / "a"), TestLogits.read(tmp_path / "a"))) == 1 + len(DECODERS)
 
 
 def test_a_comparison_is_printed_with_its_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,15 +152,15 @@ def test_scores_nobody_trained_are_not_compared(tmp_path: Path) -> None:
     write_run(tmp_path / "a", RIGHT, PATHS)
     card = write_run(tmp_path / "b", WRONG, PATHS, row="leaves")
     replace(card, metrics={"rollup": card.metrics["rollup"]}).write(tmp_path / "b")
-    a, b = (KeptLogits.read(tmp_path / name) for name in "ab")
-    assert [(c.metric, c.decoder) for c in compare(a, b)] == [("leaf accuracy", "best leaf"), ("FPA", "rollup")]
+    a, b = (TestLogits.read(tmp_path / name) for name in "ab")
+    assert [(c.metric, c.decoder) for c in comparisons(a, b)] == [("leaf accuracy", "best leaf"), ("FPA", "rollup")]
     with pytest.raises(UserError, match="best_path: leaves has trained leaves alone"):
-        compare(a, b, ["best_path"])
+        comparisons(a, b, ["best_path"])
 
 
 def test_runs_on_other_samples_are_not_compared(tmp_path: Path) -> None:
     write_run(tmp_path / "a", RIGHT, PATHS)
-    first = KeptLogits.read(tmp_path / "a")
+    first = TestLogits.read(tmp_path / "a")
     write_run(tmp_path / "fewer", RIGHT[:4], PATHS[:4])
     write_run(tmp_path / "labels", RIGHT, PATHS.flip(0))
     tree = Taxonomy.from_paths([("bird", "owl"), ("bird", "hawk"), ("fish",)], levels=TREE.levels)
@@ -171,9 +171,9 @@ def test_runs_on_other_samples_are_not_compared(tmp_path: Path) -> None:
         ("tree", "the trees differ"),
     ]:
         with pytest.raises(UserError, match=part):
-            compare(first, KeptLogits.read(tmp_path / folder))
+            comparisons(first, TestLogits.read(tmp_path / folder))
     with pytest.raises(UserError, match="did you mean 'rollup'"):
-        compare(first, first, ["roll_up"])
+        comparisons(first, first, ["roll_up"])
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -198,21 +198,23 @@ def test_results_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "100.00 ±0.00" in capsys.readouterr().out
     main(["results", runs, "--each"])
     said = capsys.readouterr().out
-    assert said.count("TICE (lower is better)") == 3
+    assert said.count("4 shots a leaf · seed") == 3
     assert [line.split()[0] for line in said.splitlines() if line.startswith(("base", "ours"))] == ["base", "ours"] * 3
     assert "±" not in said
     main(["results", runs, f"{runs}/s1", "--control", "base", "--columns", "leaf_accuracy", "--format", "markdown"])
     assert "| ours | 3 | +75.00 ±0.00 ▲ |" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["t.md", "t.tex", "t.csv", "t.txt"])
-def test_results_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    [("t.md", "|---|"), ("t.tex", "\\toprule"), ("t.csv", "half_width"), ("t.html", "<table>"), ("t.txt", "tuned on")],
+)
+def test_results_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, sign: str) -> None:
     write_run(tmp_path / "run", RIGHT, PATHS)
     out = tmp_path / "tables" / name
     main(["results", str(tmp_path / "run"), "--columns", "decoders,cost", "--out", str(out)])
     assert "Written to" in capsys.readouterr().out
     text = out.read_text(encoding="utf-8")
-    sign = {"t.md": "|---|", "t.tex": "\\toprule", "t.csv": "half_width", "t.txt": "FPA best path"}[name]
     assert sign in text
     if name == "t.csv":
         assert len(list(csv.reader(text.splitlines()))) == 1 + 7 + 4
@@ -226,5 +228,5 @@ def test_results_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert not out.exists()
     assert "Rows: ours." in refused(capsys, "results", run, "--control", "base")
     assert "does not go with --control" in refused(capsys, "results", run, "--each", "--control", "ours")
-    assert "invalid choice: 'html'" in refused(capsys, "results", run, "--format", "html")
+    assert "invalid choice: 'word'" in refused(capsys, "results", run, "--format", "word")
     assert "does not exist" in refused(capsys, "compare", run, str(tmp_path / "nowhere"))
