@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import torch
 
 from hierfit.atomic import whole_file
 from hierfit.data.card import DataCard, load_card
+from hierfit.data.home import Home
 from hierfit.data.names import readable
-from hierfit.data.table import SPLITS, names_of, only_namesakes
+from hierfit.data.samples import SPLITS, Label, names_of, nodes_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.readers import read_taxonomy
@@ -184,25 +185,21 @@ class _Draft:
 
 def _reads(card: DataCard, found: Found) -> bool:
     """Whether the layout gives just the samples that were found."""
-    problems: list[str] = []
-    try:
-        table = card.layout.read(found.root, card, problems)
-        nodes = only_namesakes(card.tree)[card.tree.resolve([label for _, label, _ in found.samples])].tolist()
-    except UserError:
-        return False
     base = found.layout.get("images", ".")  # keys start from there
     before = "" if base in (".", None) else f"{base}/"
-    read = [(f"{before}{key}", name, node) for name, split in table.splits.items()
-            for key, node in zip(split.keys, split.nodes.tolist(), strict=True)]  # fmt: skip
-    by_key = {key: (name, node) for key, name, node in read}
-    drawn = ("train", "val") if "draw" in found.layout else ()
+    home = Home(card, found.root, [])
+    try:
+        read = [(f"{before}{sample.key}", sample.split, sample.label)
+                for sample in card.layout.function(home, **card.layout.options)]  # fmt: skip
+    except UserError:
+        return False
+    meant = [(path, split or "train", label) for path, label, split in found.samples]
 
-    def fits(key: str, node: int, split: str) -> bool:
-        name, node_read = by_key.get(key, ("", -1))
-        return node == node_read and (split in ("", name) or (split == "train" and name in drawn))
+    def placed(samples: Sequence[tuple[str, str, Label]]) -> list[tuple[str, str, int]]:
+        nodes = nodes_of(card.tree, "", [label for *_, label in samples], home.problems).tolist()
+        return sorted((path, split, node) for (path, split, _), node in zip(samples, nodes, strict=True))
 
-    same = all(fits(key, node, split) for (key, _, split), node in zip(found.samples, nodes, strict=True))
-    return same and not problems and len(read) == len(found.samples)
+    return placed(read) == placed(meant) and not home.problems
 
 
 def _place(root: Path, out: Path | None) -> Path:

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from hierfit.config.schema import nearest
-from hierfit.data.layouts.manifest import read_csv
 from hierfit.data.names import respelled
+from hierfit.data.records import read_csv
 from hierfit.data.table import names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
