@@ -90,7 +90,7 @@ def _listed(path: Path) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: cannot be read: {error}") from error
         return [line.strip() for line in lines if line.strip()]
-    from hierfit.data.layouts.manifest import read_csv
+    from hierfit.data.records import read_csv
 
     (_, header), *rows = list(read_csv(path, _TABLES[path.suffix.lower()])) or [(0, [])]
     if _COLUMN not in header:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hierfit.predict.predictor import Predictor
 from hierfit.results.card import ResultCard
-from hierfit.results.formats import FORMATS
-from hierfit.results.group import summarise
+from hierfit.results.summary import tables
+from hierfit.results.writers import as_markdown
 
 _PAGE = """\
 ---
@@ -117,7 +117,7 @@ def _results(cards: Sequence[ResultCard]) -> str:
     selected = ", ".join(sorted({card.selected_on for card in cards if card.parameters.get("trainable")})) or "nothing"
     seeds = len({card.seed for card in cards})
     means = f"Means over {seeds} seeds with 95 % t-intervals" if seeds > 1 else "One seed: no interval can be given"
-    table = FORMATS["markdown"](summarise(cards)).strip().replace(" ±–", "")
+    table = as_markdown(tables(cards)).strip().replace(" ±–", "")
     return f"{table}\n\n{means}. The checkpoint was selected on: {selected}.\n"
 
 
