@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,8 +23,8 @@ from hierfit.methods.tasks import trained_nodes
 from hierfit.methods.tip_adapter import FACTORS
 from hierfit.taxonomy import Taxonomy
 
-D = 16
-TREE = Taxonomy.from_paths([(f"top{i // 4}", f"mid{i // 2}", f"leaf{i}") for i in range(8)])
+from .made import TREE, D, batch_of, built, made_task, train, zero_shot
+
 UNEVEN = Taxonomy.from_paths([("a", "a0"), ("b", "b0"), ("b", "b1"), ("b", "b2"), ("c",)])
 RAGGED = Taxonomy.from_paths([(f"top{i // 4}", f"mid{i // 2}", f"leaf{i}") for i in range(7)] + [("short",)])
 SMALL = {"hidden": 8, "dimension": 6, "num_attributes": 6, "neighbours": 4, "max_anchors": 16}
@@ -50,54 +49,6 @@ PARTLY: list[tuple[type[Method], dict[str, Any]]] = [
 
 def named(value: object) -> str:
     return getattr(value, "__name__", str(value)[:40])
-
-
-def made_task(tree: Taxonomy = TREE, shots: int = 4, unseen: tuple[str, ...] = ()) -> Task:
-    """Images around one direction a leaf, text a worse guess of it; without images of the ``unseen`` leaves."""
-    generator = torch.Generator().manual_seed(0)
-    means = torch.randn(tree.num_nodes, D, generator=generator)
-    held_back = [tree.find(name) for name in unseen]
-    leaves = torch.tensor([leaf for leaf in tree.leaves.tolist() if leaf not in held_back])
-    nodes = leaves.repeat_interleave(shots)
-    features = means[nodes] + 0.7 * torch.randn(len(nodes), D, generator=generator)
-    text = F.normalize(means + torch.randn(means.shape, generator=generator), dim=-1)
-    seen = torch.zeros(tree.num_nodes, dtype=torch.bool)
-    above = tree.paths(leaves)
-    seen[above[above >= 0]] = True
-    return Task(tree, text, "bundle", None, seen, 30.0, None, F.normalize(features, dim=-1), tree.paths(nodes))
-
-
-def built(kind: type[Method], task: Task, **keys: Any) -> Any:
-    torch.manual_seed(0)
-    method = kind(**keys)
-    method.build(task)
-    return method
-
-
-def batch_of(task: Task) -> Batch:
-    assert task.train_features is not None
-    return Batch(task.train_features, task.train_paths, torch.arange(len(task.train_paths)))
-
-
-def train(method: Any, batch: Batch, steps: int = 20) -> list[float]:
-    method._trainer = SimpleNamespace(estimated_stepping_batches=steps)
-    configured = method.configure_optimizers()
-    method._trainer = None
-    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
-    losses = []
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = method.loss(batch)["loss"]
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=2e-6)
-    return losses
-
-
-def zero_shot(task: Task, features: Tensor) -> Tensor:
-    return task.logit_scale * features @ task.text.T
 
 
 @pytest.mark.parametrize(("kind", "keys"), TRAINED, ids=named)
