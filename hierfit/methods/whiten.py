@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierfit.closed import Statistics
+from hierfit.closed.statistics import whitener
 from hierfit.closed.tree_gda import covariance, few
-from hierfit.closed.whitening import whitener
 from hierfit.data.batch import Task
 from hierfit.losses.levels import deepest_label
 from hierfit.methods.tasks import training_images
@@ -19,7 +19,7 @@ class Whitening(nn.Module):
     """``norm((x − c) W)``: images of one class then scatter alike in all directions, and cosines weigh them alike.
 
     W is the Cholesky factor of the inverse of the training draw's covariance within classes, with the ridge of
-    `hierfit.closed.whitening.ridge`; nothing is tuned. Text features go through the same map.
+    `hierfit.closed.statistics.ridge`; nothing is tuned. Text features go through the same map.
 
     Args:
         weight: W ``[d, d]``.
