@@ -163,7 +163,7 @@ def dispatch(arguments: Sequence[str]) -> None:
     elif command in _LIGHT and not _is_lightnings(command, rest):
         _call(command, _LIGHT[command][0], rest)
     elif command in _TRAINING or command in _LIGHT:
-        _call(command, "hierfit.run.session:run", [command, *rest])
+        import_module("hierfit.run.commands").run(command, rest)
     else:
         raise _no_command(command, [*_TRAINING, *_LIGHT], "hierfit --help")
 

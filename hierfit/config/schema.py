@@ -18,7 +18,7 @@ Key = tuple[str, ...]
 
 _MOST_VALUES = 1_000_000
 _DEEPEST = 100
-_SCALARS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_WORDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
         elif parse := spec.metadata.get("parse"):
             found[name] = parse(value[name], here, problems)
         else:
-            found[name] = _convert(hints[name], value[name], here, problems)
+            found[name] = convert(hints[name], value[name], here, problems)
     if len(problems) > before:
         return None
     try:
@@ -197,32 +197,71 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
         return None
 
 
-def _convert(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
+def convert(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
+    """A value as a type wants it: whole numbers become floats, plain containers are checked within.
+
+    Args:
+        hint: See `build`; also ``list[X]``, unions of several types, and ``Any`` or a class, which take all.
+        value: What the file holds.
+        place: Where it holds it.
+        problems: Every fault is added here.
+    """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, place, problems)
+        return _convert_union(hint, value, place, problems)
     if origin is Literal:
-        if value not in arguments:
+        if not any(value == option and type(value) is type(option) for option in arguments):
             problems.append(f"{place}: {_shown(value)} is none of {', '.join(map(str, arguments))}")
         return value
-    if origin is tuple:
-        entries = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        return tuple(_convert(arguments[0], v, place.at(str(i)), problems) for i, v in enumerate(entries))
     if is_dataclass(hint):
         return build(hint, value, place, problems)  # type: ignore[arg-type]
+    if origin is tuple or origin in (list, Sequence):
+        single = not isinstance(value, Sequence) or isinstance(value, str)
+        if single and origin is not tuple:
+            problems.append(f"{place}: expected a list, got {_shown(value)}")
+            return value
+        entries: Sequence[Any] = [value] if single else value  # type: ignore[assignment]
+        found = [convert(arguments[0], v, place.at(str(i)), problems) for i, v in enumerate(entries)]
+        return tuple(found) if origin is tuple else found
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             problems.append(f"{place}: expected keys and values, got {_shown(value)}")
             return {}
-        return {str(k): _convert(arguments[1], v, place.at(str(k)), problems) for k, v in value.items()}
+        return {str(k): convert(arguments[1], v, place.at(str(k)), problems) for k, v in value.items()}
     if hint is float and type(value) is int:
         return float(value)
-    if type(value) is not hint:
-        quotes = "; put it in quotes" if hint is str and isinstance(value, int | float) else ""
-        problems.append(f"{place}: expected {_SCALARS[hint]}, got {_shown(value)}{quotes}")
+    if hint in _WORDS and type(value) is not hint:
+        problems.append(f"{place}: expected {_WORDS[hint]}, got {_shown(value)}{_advice(hint, value)}")
     return value
+
+
+def _convert_union(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
+    options = get_args(hint)
+    if type(value) in options or Any in options:
+        return value
+    others = [option for option in options if option is not type(None)]
+    if len(others) == 1 and others[0] not in _WORDS:
+        return convert(others[0], value, place, problems)
+    for option in others:
+        within: list[str] = []
+        found = convert(option, value, place, within)
+        if not within:
+            return found
+    words = [_WORDS.get(option) or f"one of {', '.join(map(str, get_args(option)))}" for option in others]
+    words += ["null"] if len(others) < len(options) else []
+    advice = next(filter(None, (_advice(option, value) for option in others)), "")
+    problems.append(f"{place}: expected {' or '.join(words)}, got {_shown(value)}{advice}")
+    return value
+
+
+def _advice(hint: Any, value: object) -> str:
+    if hint is str and isinstance(value, int | float):
+        return "; put it in quotes"
+    try:
+        number = float(value) if hint is float and isinstance(value, str) else None
+    except ValueError:
+        number = None
+    return "" if number is None else f"; YAML reads that as text, write {number:.12f}".rstrip("0")
 
 
 def _shown(value: object) -> str:
