@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
+from annotated_types import Ge, Gt, Le, Lt
 
 from hierfit.errors import UserError
 
@@ -201,7 +202,7 @@ def convert(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     """A value as a type wants it: whole numbers become floats, plain containers are checked within.
 
     Args:
-        hint: See `build`; also ``list[X]``, unions of several types, and ``Any`` or a class, which take all.
+        hint: See `build`; also ``list[X]``, unions, ``Annotated`` with bounds (``Gt(0)``), and ``Any`` or a class, which take all.
         value: What the file holds.
         place: Where it holds it.
         problems: Every fault is added here.
@@ -209,6 +210,13 @@ def convert(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _convert_union(hint, value, place, problems)
+    if origin is Annotated:
+        within: list[str] = []
+        found = convert(arguments[0], value, place, within)
+        if not within and not all(_COMPARE[type(bound)](found, bound) for bound in arguments[1:]):
+            within = [f"{place}: {value}, must be {range_words(arguments[1:])}"]
+        problems += within
+        return found
     if origin is Literal:
         if not any(value == option and type(value) is type(option) for option in arguments):
             problems.append(f"{place}: {_shown(value)} is none of {', '.join(map(str, arguments))}")
@@ -252,6 +260,27 @@ def _convert_union(hint: Any, value: object, place: Place, problems: list[str]) 
     advice = next(filter(None, (_advice(option, value) for option in others)), "")
     problems.append(f"{place}: expected {' or '.join(words)}, got {_shown(value)}{advice}")
     return value
+
+
+_COMPARE: dict[type, Callable[[Any, Any], bool]] = {
+    Gt: lambda value, bound: value > bound.gt,
+    Ge: lambda value, bound: value >= bound.ge,
+    Lt: lambda value, bound: value < bound.lt,
+    Le: lambda value, bound: value <= bound.le,
+}
+
+
+def range_words(bounds: Sequence[Any]) -> str:
+    """What a number must be, from the bounds of its type: ``positive``, ``1 or more``, ``in [0, 1)``."""
+    match bounds:
+        case [Gt(0)]:
+            return "positive"
+        case [Ge(least)]:
+            return f"{least:g} or more"
+        case [Gt(least) | Ge(least), Lt(most) | Le(most)]:
+            first, last = "(" if isinstance(bounds[0], Gt) else "[", ")" if isinstance(bounds[1], Lt) else "]"
+            return f"in {first}{least:g}, {most:g}{last}"
+    return f"within {', '.join(map(str, bounds))}"
 
 
 def _advice(hint: Any, value: object) -> str:

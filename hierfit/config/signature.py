@@ -15,7 +15,9 @@ from functools import cache, reduce
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Optional, Union, get_type_hints
+from typing import Annotated, Any, Literal, Optional, TypeGuard, Union, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
 
 from hierfit.errors import UserError
 
@@ -23,6 +25,8 @@ _PLAIN = {"int": int, "float": float, "str": str, "bool": bool, "None": type(Non
 _GENERIC = {"dict": dict, "Mapping": Mapping, "list": list, "Sequence": list, "tuple": tuple}
 _GENERIC |= {name.capitalize(): kind for name, kind in _GENERIC.items()}
 
+
+_BOUNDS = {bound.__name__: bound for bound in (Gt, Ge, Lt, Le)}
 
 OTHERS = "**"
 """Stands among the arguments of a class that passes on keys it does not name to something that is not known here."""
@@ -233,6 +237,9 @@ class _Source:
         kind = node.value.id
         if kind == "Literal":
             return Literal[tuple(ast.literal_eval(value) for value in inner)]
+        if kind == "Annotated":
+            bounds = [_BOUNDS[v.func.id](ast.literal_eval(v.args[0])) for v in inner[1:] if _is_bound(v)]
+            return reduce(lambda one, bound: Annotated[one, bound], bounds, self.type_of(inner[0]))
         parts = [... if isinstance(v, ast.Constant) and v.value is ... else self.type_of(v) for v in inner]
         if kind == "Optional":
             return Optional[parts[0]]  # noqa: UP045
@@ -248,6 +255,10 @@ class _Source:
             return plain(ast.literal_eval(node))
         except ValueError as error:
             raise _NotInSource from error
+
+
+def _is_bound(node: ast.AST) -> TypeGuard[Any]:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _BOUNDS
 
 
 def plain(value: Any) -> Any:
@@ -282,7 +293,7 @@ def _texts(docstring: str | None) -> dict[str, str]:
 def _imported(owner: type) -> dict[str, Argument]:
     """The same of a class that is imported."""
     try:
-        hints = get_type_hints(owner.__init__)  # type: ignore[misc]
+        hints = get_type_hints(owner.__init__, include_extras=True)  # type: ignore[misc]
     except NameError:  # types that exist for type checkers only
         hints = {}
     texts = {**_texts(inspect.getdoc(owner)), **_texts(inspect.getdoc(owner.__init__))}  # type: ignore[misc]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
+from annotated_types import Ge, Gt, Le, Lt
 
 from hierfit.config.settings import Setting, as_options, option_value, read_settings
 
@@ -92,3 +93,19 @@ def test_settings_come_in_order_with_their_places(tmp_path: Path) -> None:
     ]
     again = list(read_settings(as_options({s.key: s.value for s in found}), GROUPS, problems))
     assert {s.key: s.value for s in again} == {s.key: s.value for s in found}
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "words"),
+    [
+        (0, Annotated[float, Gt(0)], "positive"),
+        (0, Annotated[int, Ge(1)] | None, "1 or more"),
+        (1.0, Annotated[float, Ge(0), Lt(1)], "in [0, 1)"),
+        (2, Annotated[float, Gt(0), Le(1)], "in (0, 1]"),
+    ],
+)
+def test_bounds_stand_at_the_type(value: float, hint: Any, words: str) -> None:
+    problems: list[str] = []
+    Setting("key", value, "file.yaml:3").converted(hint, problems)
+    Setting("key", 0.5 if "int" not in str(hint) else 3, "file.yaml:3").converted(hint, problems)
+    assert problems == [f"file.yaml:3: key: {value}, must be {words}"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import pytest
+from annotated_types import Gt, Le
 
 from hierfit import methods
 from hierfit.config.signature import OTHERS, Argument, _imported, arguments_of, attribute_of, class_at
@@ -41,6 +42,7 @@ SOURCE = '''
 from __future__ import annotations
 import enum
 from typing import Literal, Union
+from annotated_types import Gt, Le
 from other_names import Kind, Base as Parent
 
 WIDTH = 3
@@ -56,7 +58,8 @@ class Mine(Parent):
     needs = "pixels"
 
     def __init__(self, kind: Kind = "a", *, width: "int | None" = WIDTH, at: enum.Enum = None,
-                 sizes: tuple[int, ...] = (1, 2), **named):
+                 sizes: tuple[int, ...] = (1, 2),
+                 share: Annotated[float, Gt(0), Le(1)] | None = None, **named):
         pass
 
 class Heir(Mine):
@@ -87,11 +90,12 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("modules")
 def test_aliases_constants_bases_and_texts() -> None:
     found = arguments_of("my_names.Heir")
-    assert list(found) == [OTHERS, "depth", "kind", "width", "at", "sizes"]
+    assert list(found) == [OTHERS, "depth", "kind", "width", "at", "sizes", "share"]
     assert found["kind"] == Argument(Literal["a", "b"], "a", "Which, and why.")
     assert found["width"] == Argument(int | None, 3, "How wide.")
     assert found["at"].type is Any
     assert found["sizes"].default == [1, 2]
+    assert found["share"].type == Annotated[float, Gt(0), Le(1)] | None
     assert found["depth"].required
     assert attribute_of("my_names.Heir", "needs") == "pixels"
     assert "my_names" not in sys.modules
