@@ -87,7 +87,20 @@ _LIGHT: dict[str, tuple[str, str]] = {
 
 
 # Commands below a command: name → (place, help). A group's own place in _LIGHT is not called.
-_GROUPS: dict[str, dict[str, tuple[str, str]]] = {}
+_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "taxonomy": {
+        "check": (
+            "hierfit.taxonomy.commands:check",
+            "everything that is wrong with a tree, or odd about it, and how to mend it",
+        ),
+        "show": ("hierfit.taxonomy.commands:show", "draw a tree"),
+        "convert": ("hierfit.taxonomy.commands:convert", "write a tree in another format"),
+        "induce": (
+            "hierfit.taxonomy.commands:induce",
+            "grow a tree over classes from their features, by agglomerative clustering",
+        ),
+    },
+}
 
 
 def _call(name: str, place: str, arguments: Sequence[str]) -> None:

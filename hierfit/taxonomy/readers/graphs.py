@@ -113,8 +113,6 @@ def _links(
         for node in parents.pop(name, None) or [None]:
             names.append(name)
             above_of.append(node)
-    if names and not any(above_of):
-        above_of[0] = ""
     at = where or (lambda link: place_of(above_of[link], names[link]))
     return Links(names, above_of, at, labels, levels, findings)
 

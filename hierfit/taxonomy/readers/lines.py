@@ -191,7 +191,7 @@ def _by_depth(table: Table, depth: int, name: int) -> Iterator[Claim]:
         for node, at in enumerate(depths):
             parents.append(last.get(at - 1))
             last[at] = node
-        return Links(names, parents, table.where)
+        return Links(names, parents, table.where, by_name=False)
 
     why = f"{table.what} with a level and a name in each, in the order of the tree"
     yield Claim("outline", Score.CERTAIN, why, "a level that skips one", "nodes in order, with their depth", read)

@@ -253,8 +253,6 @@ def links_of(
                 names.append(above)
                 places.append(number)
         parents += [None] * (len(names) - len(parents))
-    if names and not any(parents):
-        parents[0] = "" if parents[0] is None else parents[0]  # by name, though no parent says so
     return Links(names, parents, lambda node: where(places[node]), labels or {}, findings=findings)
 
 

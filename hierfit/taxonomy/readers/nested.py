@@ -168,7 +168,7 @@ def read_nested(value: Any) -> Links:
         findings.append(
             remark("number", f"{numbers} numbers below names are taken for indices or counts, and left out")
         )
-    return Links(names, parents, lambda node: place_of(names[node]), findings=findings)
+    return Links(names, parents, lambda node: place_of(names[node]), findings=findings, by_name=False)
 
 
 def _is_number(value: Any) -> bool:
@@ -233,7 +233,7 @@ def _read_xml(root: ElementTree.Element, tag: str, lines: _Lines) -> Links:
             parents.append(parent)
             parent = len(names) - 1
         stack += [(child, parent) for child in reversed(element)]
-    return Links(names, parents, lambda node: lines.of(names[node]))
+    return Links(names, parents, lambda node: lines.of(names[node]), by_name=False)
 
 
 def _tag(element: ElementTree.Element) -> str:

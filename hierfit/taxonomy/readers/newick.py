@@ -122,7 +122,7 @@ def _named(
     if made_up:
         what = f"inner nodes without a name are called after the first leaf below them: {', '.join(made_up[:5])}"
         findings.append(remark("made-up", what + (", …" if len(made_up) > 5 else "")))
-    return Links(named, links, lambda node: _where(source, places[kept[node]]), findings=findings)
+    return Links(named, links, lambda node: _where(source, places[kept[node]]), findings=findings, by_name=False)
 
 
 def _where(source: Source, place: int) -> str:

@@ -124,4 +124,4 @@ def _read(lines: Sequence[Line], drawn: bool) -> Links:
         branch.append((len(lead), len(names) - 1))
     if not drawn and len({sign for line in lines for sign in line.lead}) > 1:
         findings.append(problem("indent", "some lines are indented by blanks, others by tabs"))
-    return Links(names, parents, lambda node: f"line {lines[node].number}", findings=findings)
+    return Links(names, parents, lambda node: f"line {lines[node].number}", findings=findings, by_name=False)

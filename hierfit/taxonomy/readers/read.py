@@ -6,20 +6,19 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
 from hierfit.taxonomy.checks import EDGE_HEADER
 from hierfit.taxonomy.readers import columns, documents, graphs, lines, links, nested, newick, outline, rows
-from hierfit.taxonomy.readers.given import Claim, Format, Given, Reading, Score
+from hierfit.taxonomy.readers.given import FORMATS, Claim, Format, Given, Reading, Score
 from hierfit.taxonomy.readers.indices import leaf_list
 from hierfit.taxonomy.readers.source import Source
 
 if TYPE_CHECKING:
     from hierfit.taxonomy.tree import Taxonomy
 
-FORMATS: tuple[str, ...] = get_args(Format)
 
 _OF_TABLES = ("paths", "leaf-first", "indices", "child-parent", "parent-child")
 _WITH_NAMES = ("child-parent", "parent-child", "node-link", "indices")
@@ -87,7 +86,7 @@ def given_of(source: Source, options: Reading) -> Given:
     if options.levels:
         form = replace(form, levels=options.levels)
     form = replace(form, findings=[*source.findings, *form.findings])
-    return Given(str(source.path), claim.format, claim.why, claim.against, form)
+    return Given(str(source.path), claim.format, claim.why, form)
 
 
 def _claims(source: Source, options: Reading) -> Iterator[Claim]:
@@ -151,7 +150,7 @@ def _best(claims: list[Claim], source: Source, options: Reading) -> Claim:
     choices = {claim.format: claim for claim in best_claims[::-1]}
     raise UserError(
         f"{source.path}: its format is not certain; it could be",
-        [f"--format {name}: {claim.meaning}; here {claim.why}" for name, claim in sorted(choices.items())],
+        [f"--format {name}: {FORMATS[name][0]}; here {claim.why}" for name, claim in sorted(choices.items())],
         _HINT,
     )
 

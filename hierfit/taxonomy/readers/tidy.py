@@ -123,7 +123,7 @@ def _filled_down(rows: Sequence[Sequence[str]], where: Where, found: list[Findin
         if "" in row[start:] or start > len(above) or (start == 0 and row[:1] == above[:1]):
             return rows
         filled.append([*above[:start], *row[start:]])
-        count += start
+        count += start if row else 0
         above = filled[-1]
     first = next(number for number, start in enumerate(starts) if start)
     text = f"{count} cells, empty on the left of their row, are filled from the row above, as of merged cells"
