@@ -75,7 +75,7 @@ def model_card(
     version = next((card.versions.get("hierfit", "") for card in cards), "")
     name = data.get("title") or data.get("card", "")
     faults = "".join(f"\n- Known fault: {fault}" for fault in data.get("known_faults", ()))
-    growth = model.head.growth is not None
+    growth = model.head.grows
     grows = '\n\nClasses it never saw can be added: `model.with_classes(["Ivory gull:Laridae"])`.' if growth else ""
     return _PAGE.format(
         title=f"{model.facts.get('method', 'Classifier')} for {name}",

@@ -10,9 +10,7 @@ from typing import Any, Literal
 
 from hierfit.taxonomy import build
 from hierfit.taxonomy.build import Draft
-from hierfit.taxonomy.checks import Finding, Problems, Where
-from hierfit.taxonomy.checks import problem as problem
-from hierfit.taxonomy.checks import remark as remark
+from hierfit.taxonomy.checks import Finding, Problems, Where, problem
 
 Format = Literal[
     "paths", "leaf-first", "child-parent", "parent-child", "super-sub", "ancestors", "nested", "node-link", "indices",
@@ -205,8 +203,6 @@ class Claim:
     format: Format
     score: Score
     why: str
-    against: str
-    meaning: str
     read: Callable[[], Form]
 
 

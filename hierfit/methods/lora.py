@@ -1,4 +1,4 @@
-"""LoRA on the towers of a backbone, through peft: where it sits, how large it is, how it is kept."""
+"""LoRA on the towers of a backbone, through peft: where it sits, how large it is, how it is saved and opened."""
 
 from __future__ import annotations
 
@@ -75,16 +75,8 @@ class LoraChoice:
     rslora: bool = False
 
     def problems(self) -> list[str]:
-        """Everything that no backbone could make right."""
+        """What no backbone could make right of targets and layers."""
         found = []
-        if self.rank is not None and self.rank < 1:
-            found.append(f"rank is {self.rank}; it must be 1 or more, or null for the largest within the budget")
-        if not 0 < self.budget <= 1:
-            found.append(f"budget is {self.budget}; it is a share of the parameters, above 0 and at most 1")
-        if self.alpha is not None and not self.alpha > 0:
-            found.append(f"alpha is {self.alpha}; it must be positive")
-        if not 0 <= self.dropout < 1:
-            found.append(f"dropout is {self.dropout}; it must be in [0, 1)")
         if not self.targets or isinstance(self.targets, str):
             found.append(f"targets is {self.targets!r}; it is a list of at least one of {', '.join(MATRICES)}")
         else:

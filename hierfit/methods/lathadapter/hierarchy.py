@@ -1,71 +1,56 @@
-"""LatHAdapter's maths: a cosine classifier over adapted features, and the hierarchy that regularises it."""
+"""LatHAdapter's latent hierarchy: images, categories and attributes in one space, and where attributes start."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hierfit.backbone import Backbone
 from hierfit.geometry.manifold import ManifoldPoints
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
-from hierfit.methods.adapters import ResidualAdapter
-from hierfit.methods.cosine import scaled_cosine
-from hierfit.methods.lathadapter.attributes import SoftPrompts, spread_points
-from hierfit.methods.lathadapter.residuals import Residuals
 
 START_NORM = 1.2
 """Mean norm of projected features at the start: inside the clip radius, so radii can grow and shrink."""
 
 
-class AdaptedClassifier(nn.Module):
-    """Cosine logits between adapted images and adapted nodes; zero-shot CLIP before the first step.
+def spread_points(points: Tensor, count: int, iterations: int = 20) -> Tensor:
+    """``count`` starting points spread over ``points [n, d]``: the centres of Lloyd's k-means.
+
+    With no more points than centres, k-means has nothing to do: all points are taken, and the rest are
+    midpoints of random pairs of them, as a common ancestor lies between its children. Random choices follow
+    torch's global seed.
+    """
+    n, device = len(points), points.device
+    if n <= count:
+        pairs = torch.randint(n, (2, count - n), device=device)
+        return torch.cat([points, points[pairs].mean(0)])
+    centres = points[torch.randperm(n, device=device)[:count]]
+    for _ in range(iterations):
+        nearest = torch.cdist(points, centres).argmin(1)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
+        sizes = nearest.bincount(minlength=count)[:, None]
+        centres = torch.where(sizes > 0, sums / sizes.clamp_min(1), centres)
+    return centres
+
+
+class SoftPrompts(nn.Module):
+    """M learnable contexts, class-agnostic, read by the frozen text tower.
 
     Args:
-        text: L2-normalised node features ``[N, d]``.
-        residuals: Gives what is added to each node's feature; None for nothing. Where nodes without images get none,
-            the text adapter alone carries to them.
-        logit_scale: s, frozen.
-        hidden: Width of the adapters' bottleneck.
-        image_ratio: Weight of the image adapter.
-        text_ratio: Weight of the text adapter.
-        residual_ratio: Weight of the residuals.
+        backbone: The towers; frozen.
+        count: M.
+        length: Context vectors a prompt.
     """
 
-    text: Tensor
-
-    def __init__(
-        self,
-        text: Tensor,
-        residuals: Residuals | None,
-        logit_scale: float,
-        *,
-        hidden: int = 128,
-        image_ratio: float = 0.2,
-        text_ratio: float = 0.5,
-        residual_ratio: float = 0.5,
-    ) -> None:
+    def __init__(self, backbone: Backbone, count: int, length: int) -> None:
         super().__init__()
-        self.register_buffer("text", text, persistent=False)
-        self.logit_scale = logit_scale
-        self.residual_ratio = residual_ratio
-        self.image_adapter = ResidualAdapter(text.shape[1], hidden, image_ratio)
-        self.text_adapter = ResidualAdapter(text.shape[1], hidden, text_ratio)
-        self.residuals = residuals
+        self.backbone = backbone
+        # CoOp's random start; the deviation is that of CLIP's own token embeddings.
+        self.context = nn.Parameter(0.02 * torch.randn(count, length, backbone.text_width))
 
-    def nodes(self) -> Tensor:
-        """Adapted node features ``t′ [N, d]``, L2-normalised."""
-        adapted: Tensor = self.text_adapter(self.text)
-        if self.residuals is None:
-            return adapted
-        return F.normalize(adapted + self.residual_ratio * self.residuals(), dim=-1)
-
-    def logits(self, images: Tensor, nodes: Tensor) -> Tensor:
-        """``s·cos`` of adapted images ``[B, d]`` and nodes ``[N, d]`` → ``[B, N]``."""
-        return scaled_cosine(images, nodes, self.logit_scale)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """L2-normalised image features ``[B, d]`` to logits ``[B, N]``."""
-        return self.logits(self.image_adapter(features), self.nodes())
+    def forward(self) -> Tensor:
+        """L2-normalised text features ``[M, d]``; gradients flow to the contexts. One text tower pass."""
+        return self.backbone.encode_context(self.context)
 
 
 class LatentHierarchy(nn.Module):
