@@ -59,20 +59,20 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "experiments again, and whether they find what their files say",
     ),
     "results": (
-        "hierfit.results.commands:results",
+        "hierfit.results.command:results",
         "tables of finished runs: means with intervals over seeds, differences to a control",
     ),
     "report": (
-        "hierfit.report.report:report",
+        "hierfit.report.command:report",
         "finished runs as one web page: intervals, where paths break, confusion, the latent space",
     ),
     "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
     "compare": (
-        "hierfit.results.commands:compare",
+        "hierfit.results.compare:compare",
         "two runs sample by sample: McNemar's test and bootstrap intervals",
     ),
     "rescore": (
-        "hierfit.results.commands:rescore",
+        "hierfit.results.rescore:rescore",
         "metrics of finished runs again from their test logits, without training",
     ),
     "taxonomy": (
@@ -80,7 +80,7 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "check, show, convert and induce class trees in files of any format",
     ),
     "merge": (
-        "hierfit.predict.merge:merge",
+        "hierfit.predict.export:merge",
         "a trained LoRA adapter and its backbone as one transformers folder",
     ),
 }

@@ -80,7 +80,8 @@ def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: An
     required = parameter.default is parameter.empty
     told: dict[str, Any] = {"help": say.help.replace("%", "%%") or None}
     if not required:
-        told["default"] = parameter.default
+        default = parameter.default
+        told["default"] = list(default) if isinstance(default, tuple) else default  # argparse appends to a copy
     single = _without_none(kind)
     if single is bool:
         told["action"] = "store_true" if kind is bool else argparse.BooleanOptionalAction

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import ResultCard
-from hierfit.results.table import print_results
+from hierfit.results.run_table import print_results
 
 _INDENT = len("Run folder  ")
 

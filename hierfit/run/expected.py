@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
-from hierfit.config.schema import Place, build
+from hierfit.config.schema import Place, build, nearest
 from hierfit.config.settings import Setting
 from hierfit.errors import UserError
-from hierfit.results.columns import nearest, with_decoder
+from hierfit.results.columns import with_decoder
 
 KEY = "expected"
 
@@ -169,7 +169,7 @@ def _figures() -> frozenset[str]:
     from hierfit.decoding import Calibration
     from hierfit.metrics.base_to_novel import base_to_novel
     from hierfit.metrics.served import score
-    from hierfit.results.true_tree import LeafScores
+    from hierfit.results.logits import LeafScores
     from hierfit.taxonomy import Taxonomy
 
     tree = Taxonomy.from_paths([("a",), ("b",)], levels=(_LEVEL,))

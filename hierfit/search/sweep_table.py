@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.atomic import whole_file
-from hierfit.results.sheet import Sheet
-from hierfit.results.summary import print_sheet, print_summary
+from hierfit.results.summary import print_summary
+from hierfit.results.table import Table
+from hierfit.results.writers import print_table
 from hierfit.run.closing import program
 from hierfit.search.cell import LOG, finished
 from hierfit.search.grid import run_cells
@@ -45,7 +46,7 @@ def print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Cons
     early = f", {stopped} of them stopped early (✂)" if stopped else ""
     title = f"{file.name} · {file.method} · {len(done)} trials{early} · {file.metric.goal} {file.metric.name}"
     reached = f"val [{file.metric.unit}]" if file.metric.unit else "val"
-    print_sheet(Sheet(title, ("trial", reached, *map(_short, names), "steps"), rows), console)
+    print_table(Table.of(title, ("trial", reached, *map(_short, names), "steps"), rows), console)
 
 
 def print_importances(importances: Mapping[str, float], console: Console) -> None:
