@@ -1,18 +1,51 @@
-"""Tensors on disk, as safetensors."""
+"""Tensors: never in half precision where sums are taken, and on disk as safetensors."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from hierfit.atomic import whole_file
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half precision as float32; float32 and float64 pass untouched."""
+    return tensor.float() if _is_half(tensor) else tensor
+
+
+def fp32_island(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Runs ``function`` with autocast off and its half-precision tensor arguments upcast.
+
+    Both are needed: autocast would cast a Gram matrix of fp32 points down to bf16, and bf16 points (8 bits of mantissa)
+    near the boundary of a ball round onto or over it.
+    """
+
+    @functools.wraps(function)
+    def on_island(*args: Any, **kwargs: Any) -> Tensor:
+        device = next(arg.device.type for arg in (*args, *kwargs.values()) if isinstance(arg, Tensor))
+        if not torch.is_autocast_enabled(device) and not any(map(_is_half, (*args, *kwargs.values()))):
+            return function(*args, **kwargs)  # there is no sea around it
+        with torch.autocast(device, enabled=False):
+            return function(
+                *(at_least_float32(arg) if isinstance(arg, Tensor) else arg for arg in args),
+                **{k: at_least_float32(arg) if isinstance(arg, Tensor) else arg for k, arg in kwargs.items()},
+            )
+
+    return on_island
+
+
+def _is_half(argument: object) -> bool:
+    return isinstance(argument, Tensor) and argument.dtype in (torch.float16, torch.bfloat16)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str] | None = None) -> None:

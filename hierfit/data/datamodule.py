@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Literal, NamedTuple, get_args
 
@@ -21,6 +22,7 @@ from hierfit.data.layouts.fieldguide import Fieldguide
 from hierfit.data.loader import AugmentedBatches, FeatureBatches, Loader, PixelBatches, Rows
 from hierfit.data.novel import Novel
 from hierfit.data.prepare import Choice, Prepared, prepare, summary
+from hierfit.data.shared import Shared, get_or_make, own_task
 from hierfit.data.transfer import Target, prepare_targets, target_cards
 from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError
@@ -85,9 +87,14 @@ class HierarchicalDataModule(LightningDataModule):
         num_workers: Processes that decode pictures; null takes one a core, at most 8.
         cache_dir: Where features are kept; null takes `$HIERFIT_CACHE` or `~/.cache/hierfit`.
 
+    Attributes:
+        shared: What the runs of this process share, set by who starts several; None for a run alone.
+
     Raises:
         UserError: The card or a value is faulty, all at once.
     """
+
+    shared: Shared | None = None
 
     def __init__(
         self,
@@ -182,16 +189,13 @@ class HierarchicalDataModule(LightningDataModule):
 
     def _prepare(self) -> Prepared:
         if self._prepared is None:
-            self._prepared = prepare(
-                self.card,
-                self.root,
-                self.backbone,
-                self.needs,
-                self.choice,
-                self.cache_dir,
-                self.num_workers,
-                self._device,
+            card, how = self.card, (self.root, self.backbone, self.needs, self.choice, self.cache_dir)
+            prepared = get_or_make(
+                self.shared,
+                ("task", str(card.path), card.fingerprint, *how, str(self._device)),
+                lambda: prepare(card, *how, self.num_workers, self._device, self.shared),
             )
+            self._prepared = replace(prepared, task=own_task(prepared.task)) if self.shared else prepared
         return self._prepared
 
     @property
@@ -211,6 +215,7 @@ class HierarchicalDataModule(LightningDataModule):
                 self.cache_dir,
                 self.num_workers,
                 self._device,
+                self.shared,
             )
         return self._targets
 

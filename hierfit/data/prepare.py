@@ -16,6 +16,7 @@ from hierfit.data.card import DataCard
 from hierfit.data.coarse import coarsened, depth_of
 from hierfit.data.encode import check, encode
 from hierfit.data.novel import Novel, novel_leaves, seen_nodes
+from hierfit.data.shared import Shared, get_or_make
 from hierfit.data.splits import ShotsPolicy, coarse_left_out, draw_fingerprint, training_split, validation_split
 from hierfit.data.table import Images, Split, Table, read_table
 from hierfit.data.text import class_means
@@ -77,6 +78,7 @@ def prepare(
     cache_dir: str | None = None,
     num_workers: int = 0,
     device: torch.device | str = "cpu",
+    shared: Shared | None = None,
 ) -> Prepared:
     """Read, draw, encode.
 
@@ -96,7 +98,7 @@ def prepare(
             "data.tree: induced: its inner nodes have no names for a text tower to read, and this method trains one",
             hint="Choose another tree, or a method that works on features.",
         )
-    table = read_table(card, root)
+    table = get_or_make(shared, ("table", str(card.path), card.fingerprint, root), lambda: read_table(card, root))
     seen = torch.ones(table.taxonomy.num_nodes, dtype=torch.bool)
     if choice.novel is not None:
         seen = seen_nodes(table.taxonomy, novel_leaves(table.taxonomy, choice.novel))
@@ -113,7 +115,7 @@ def prepare(
         return _from_features(card, table, splits, seen, needs, choice, left_out, per_leaf)
     if backbone is None:
         raise UserError(f"card {card.name!r} holds pictures: data.backbone must name what encodes them")
-    towers = Backbone.load(backbone).to(device)
+    towers = get_or_make(shared, ("towers", backbone), lambda: Backbone.load(backbone)).to(device)
     texts = card.texts(table.taxonomy)
     text = node_features(towers, texts, cache_of(card.name, cache_dir, "text", towers.fingerprint))
     if needs == "pixels":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from hierfit.data.cache import cache_of
 from hierfit.data.card import DataCard, load_card
 from hierfit.data.encode import check, encode
 from hierfit.data.prepare import Needs, Prepared, level_sizes, node_features
+from hierfit.data.shared import Shared, get_or_make
 from hierfit.data.splits import draw_fingerprint
 from hierfit.data.table import Images, Split, Table, read_table
 from hierfit.data.trees import StandIn, stand_in
@@ -110,6 +112,7 @@ def prepare_targets(
     cache_dir: str | None = None,
     num_workers: int = 0,
     device: torch.device | str = "cpu",
+    shared: Shared | None = None,
 ) -> tuple[Target, ...]:
     """Reads and encodes the test splits of targets as `prepare` does the source's.
 
@@ -120,7 +123,8 @@ def prepare_targets(
     targets, problems = [], []
     for card, root in cards:
         try:
-            table = read_table(card, root)
+            key = ("target's table", str(card.path), card.fingerprint, root)
+            table = get_or_make(shared, key, partial(read_table, card, root))
             columns = _columns(table.taxonomy, source.task.taxonomy)
             _check(card, table, columns, source, backbone, needs)
             if table.images is None:

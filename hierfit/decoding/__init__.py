@@ -1,10 +1,10 @@
 """From one score per node to answers.
 
 `logits` decodes the scores as they are. `belief` turns them into one distribution over the leaves, of which every
-printed probability is a sum; `calibration` fits it on the validation split; `selective` says how deep an answer may go.
+printed probability is a sum, and says how deep an answer may go; `calibration` fits it on the validation split.
 """
 
-from hierfit.decoding.belief import BELIEF_DECODERS, Belief, belief, leaf_scores, least_distance
+from hierfit.decoding.belief import BELIEF_DECODERS, Belief, belief, cut_to, deepest_sure, leaf_scores, least_distance
 from hierfit.decoding.calibration import Calibration, calibrate
 from hierfit.decoding.logits import (
     DECODERS,
@@ -17,7 +17,6 @@ from hierfit.decoding.logits import (
     per_level_argmax,
     top_down,
 )
-from hierfit.decoding.selective import cut_to, deepest_sure
 
 __all__ = [
     "BELIEF_DECODERS",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-import torch
 from torch import Tensor
 
 from hierfit.decoding.logits import Decoder, leaf_rollup, path_log_probabilities, path_sums, per_level_argmax, top_down
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.upward import leaf_sums
+from hierfit.tensors import at_least_float32
 
 if TYPE_CHECKING:
     from hierfit.decoding.calibration import Calibration
@@ -45,8 +45,7 @@ def leaf_scores(logits: Tensor, taxonomy: Taxonomy, scores: LeafScores) -> Tenso
     """
     if scores == "best_path":
         return path_log_probabilities(logits, taxonomy)
-    logits = logits.detach()
-    return logits.index_select(1, taxonomy.leaves).to(torch.promote_types(logits.dtype, torch.float32))
+    return at_least_float32(logits.detach().index_select(1, taxonomy.leaves))
 
 
 def belief(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration) -> Belief:
@@ -73,17 +72,10 @@ def node_sums(leaves: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 
 def least_distance(nodes: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """The leaf of least expected tree distance to the truth: the Bayes decision under that cost. O(B·N).
+    """The path ``[B, L]`` of the leaf of least expected tree distance to the truth, the Bayes decision. O(B·N).
 
     The distance to leaf y from leaf k counts the edges off their common path, so up to a constant its expectation is
-    Σ over the nodes a of k's path of 1 − 2·P(a).
-
-    Args:
-        nodes: Probability of each node ``[B, N]``, as `Belief.nodes`.
-        taxonomy: The tree.
-
-    Returns:
-        Paths ``[B, L]``, −1 past the leaf.
+    Σ over the nodes a of k's path of 1 − 2·P(a), P as in `Belief.nodes`.
     """
     taxonomy = taxonomy.to(nodes.device)
     total = path_sums(1 - 2 * nodes, taxonomy)
@@ -100,3 +92,20 @@ BELIEF_DECODERS: dict[str, Decoder] = {
 """What reads a path off the node probabilities ``[B, N]`` of a belief: the most probable leaf (of leaves scored by
 their paths, or by their own logits), the most probable child at every step, the most probable node of each cut, or the
 leaf of least expected tree distance."""
+
+
+def cut_to(paths: Tensor, nodes: Tensor, more_than: float) -> Tensor:
+    """Paths ``[B, L]`` with −1 for nodes whose probability in ``nodes [B, N]`` is not above a threshold. O(B·L).
+
+    Probabilities of a belief fall along a path, so what is left begins at the root; above ∞ nothing is left.
+    """
+    return paths.masked_fill(nodes.gather(1, paths.clamp_min(0)) <= more_than, -1)
+
+
+def deepest_sure(nodes: Tensor, taxonomy: Taxonomy, least: float) -> Tensor:
+    """The path ``[B, L]`` to the deepest node of at least some probability, −1 below; all −1 where no node has it.
+
+    The descent takes the most probable child at every step, which passes through every node of probability above ½.
+    """
+    paths = top_down(nodes, taxonomy)
+    return paths.masked_fill(nodes.gather(1, paths.clamp_min(0)) < least, -1)

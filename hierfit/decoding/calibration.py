@@ -1,10 +1,15 @@
-"""Fits the belief on the validation split: what scores the leaves, one temperature, and what conformal answers need."""
+"""How sure a model may be: the belief fitted on the validation split, its reliability, and what answers may promise.
+
+Three things are fitted: what scores the leaves, one temperature, and conformal scores, from which a threshold follows
+for every error rate that is asked for.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, get_args
 
 import torch
@@ -12,9 +17,6 @@ from torch import Tensor
 
 from hierfit.decoding.belief import LeafScores, belief, leaf_scores
 from hierfit.decoding.logits import top_down
-from hierfit.metrics.calibration import reliability
-from hierfit.metrics.functional import full_path_right
-from hierfit.metrics.selective import conformal_scores, conformal_threshold
 from hierfit.taxonomy import Taxonomy
 
 _HOTTEST, _STEPS = 20.0, 16  # log T to a ten-thousandth
@@ -31,7 +33,7 @@ class Calibration:
             leaves alone has no scores along paths.
         images: Of the validation split that it was fitted on; 0 when there was none, and then nothing is calibrated.
         fpa: Full-path accuracy on val of each way to score the leaves that could be chosen.
-        ece: Expected calibration error there of the served probabilities, at temperature 1 and at this one.
+        ece: Expected calibration error there of the probabilities along the descent, at temperature 1 and at this one.
         conformal: Sorted conformal scores of the validation images that have a leaf's label; None for none.
     """
 
@@ -94,13 +96,12 @@ def calibrate(
     if not len(logits):
         return Calibration(choices[0], dict.fromkeys(choices, 1.0))
     step = max(1, logits.numel() // _MOST)  # of very many, every step-th is looked at
-    possible = _possible(paths[::step], taxonomy)
+    possible = _possible(paths, taxonomy)
     fpa, temperatures = dict[str, float](), dict[str, float]()
     for choice in choices:
         scores = leaf_scores(logits, taxonomy, choice)
-        right = full_path_right(taxonomy.leaf_paths[scores.argmax(dim=1)], paths, taxonomy)
-        fpa[choice] = float(right.float().mean())
-        temperatures[choice] = fit_temperature(scores[::step], possible)
+        fpa[choice] = float(possible.gather(1, scores.argmax(dim=1, keepdim=True)).float().mean())
+        temperatures[choice] = fit_temperature(scores[::step], possible[::step])
     chosen = max(choices, key=lambda choice: fpa[choice])
     raw = belief(logits, taxonomy, Calibration(chosen, dict.fromkeys(choices, 1.0))).nodes
     nodes = belief(logits, taxonomy, Calibration(chosen, temperatures)).nodes
@@ -108,22 +109,8 @@ def calibrate(
     confidence = nodes.gather(1, answer.clamp_min(0))
     of_leaf = taxonomy.num_children[paths.amax(dim=1)] == 0
     conformal = conformal_scores(answer[of_leaf], confidence[of_leaf], paths[of_leaf]).sort().values
-    ece = (served_ece(raw, paths, taxonomy), served_ece(nodes, paths, taxonomy))
+    ece = (_descent_ece(raw, paths, taxonomy), _descent_ece(nodes, paths, taxonomy))
     return Calibration(chosen, temperatures, len(logits), fpa, ece, conformal)
-
-
-def served_ece(nodes: Tensor, paths: Tensor, taxonomy: Taxonomy) -> float:
-    """Expected calibration error of the probabilities along the belief's descent, wherever the label is known.
-
-    Args:
-        nodes: Probability of each node ``[n, N]``.
-        paths: Labels ``[n, L]``, −1 where unknown.
-        taxonomy: The tree.
-    """
-    answer = top_down(nodes, taxonomy)
-    known = (answer >= 0) & (taxonomy.padded(paths) >= 0)
-    chance = nodes.gather(1, answer.clamp_min(0))
-    return reliability(chance[known], (answer == paths)[known]).ece
 
 
 def fit_temperature(scores: Tensor, possible: Tensor) -> float:
@@ -144,8 +131,8 @@ def fit_temperature(scores: Tensor, possible: Tensor) -> float:
         middle = (low + high) / 2
         sharp = x * math.exp(middle)
         expected = (sharp.softmax(dim=1) * x).sum(dim=1).mean()
-        told = (sharp.masked_fill(~possible, -torch.inf).softmax(dim=1) * x).sum(dim=1).mean()
-        slope = math.exp(middle) * float(expected - told) + middle / len(x)
+        of_label = (sharp.masked_fill(~possible, -torch.inf).softmax(dim=1) * x).sum(dim=1).mean()
+        slope = math.exp(middle) * float(expected - of_label) + middle / len(x)
         low, high = (low, middle) if slope > 0 else (middle, high)
     return math.exp(-(low + high) / 2)
 
@@ -155,3 +142,104 @@ def _possible(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
     node = paths.amax(dim=1, keepdim=True)
     leaf_paths = taxonomy.padded(taxonomy.leaf_paths)
     return node == leaf_paths[:, taxonomy.level[node[:, 0]]].T
+
+
+def _descent_ece(nodes: Tensor, paths: Tensor, taxonomy: Taxonomy) -> float:
+    answer = top_down(nodes, taxonomy)
+    known = (answer >= 0) & (taxonomy.padded(paths) >= 0)
+    chance = nodes.gather(1, answer.clamp_min(0))
+    return reliability(chance[known], (answer == paths)[known]).ece
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Samples in bins of equal width by confidence; bin b holds (b/bins, (b + 1)/bins].
+
+    Attributes:
+        count: Samples in each bin ``[bins]``.
+        confidence: Their mean confidence ``[bins]``, NaN in an empty bin.
+        accuracy: The share of them that is right ``[bins]``, NaN in an empty bin.
+    """
+
+    count: Tensor
+    confidence: Tensor
+    accuracy: Tensor
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: Σ_b (n_b/n)·|accuracy_b − confidence_b|; NaN without samples.
+
+        Source: Naeini et al., AAAI 2015; Guo et al., ICML 2017.
+        """
+        gap = (self.accuracy - self.confidence).abs().nan_to_num(0.0)
+        return float((self.count * gap).sum() / self.count.sum())
+
+
+def reliability(confidence: Tensor, right: Tensor, bins: int = 15) -> Reliability:
+    """Bins predictions by their stated probability ``[n]``; ``right [n]`` bool says which came true.
+
+    Raises:
+        ValueError: The two differ in shape, or a confidence is no probability.
+    """
+    if confidence.ndim != 1 or confidence.shape != right.shape:
+        raise ValueError(f"expected two vectors of one length, got {list(confidence.shape)} and {list(right.shape)}")
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        raise ValueError("a confidence lies outside [0, 1]")
+    confidence = confidence.double()
+    bin_of = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    count = bin_of.bincount(minlength=bins)
+    sums = confidence.new_zeros(2, bins)
+    sums[0].index_add_(0, bin_of, confidence)
+    sums[1].index_add_(0, bin_of, right.double())
+    means = sums / count
+    return Reliability(count, means[0], means[1])
+
+
+def conformal_scores(paths: Tensor, confidence: Tensor, target: Tensor) -> Tensor:
+    """Belief of the first node of each predicted path that the label contradicts; 0 where it contradicts none.
+
+    The answer at threshold t is wrong exactly if the score exceeds t. A sample without any label scores 0: leave such
+    out of a calibration. With coarse labels among them a promise is one about the levels that they know.
+
+    Args:
+        paths: Predicted paths ``[n, L]``, −1 or repeated below the leaf.
+        confidence: Belief of their nodes ``[n, L]``.
+        target: ``[n, L]``, −1 where unknown or ended.
+
+    Returns:
+        ``[n]``.
+    """
+    wrong = (paths >= 0) & (target >= 0) & (paths != target)
+    wrong[:, 1:] &= paths[:, 1:] != paths[:, :-1]
+    first = wrong.long().argmax(dim=1, keepdim=True)
+    return confidence.gather(1, first)[:, 0].where(wrong.any(dim=1), confidence.new_zeros(()))
+
+
+def conformal_threshold(scores: Tensor, alpha: float) -> float:
+    """The threshold above which belief is answered, so that at most a share α of all answers is wrong.
+
+    Split conformal: the ⌈(n + 1)(1 − α)⌉-th smallest of n calibration scores, ∞ (always silent) if that exceeds n. Then
+    P(the answer is right) ≥ 1 − α for a further exchangeable sample and any model, over all samples: silence is right.
+    Among the samples that are answered the error can be higher.
+
+    Args:
+        scores: ``[n]``, see `conformal_scores`; of samples the model was not trained on.
+        alpha: Between 0 and 1; read as the decimal it prints as.
+
+    Raises:
+        ValueError: ``alpha`` is not between 0 and 1.
+    """
+    rank = math.ceil((len(scores) + 1) * (1 - _share(alpha)))
+    return float(scores.sort().values[rank - 1]) if rank <= len(scores) else math.inf
+
+
+def images_needed(alpha: float) -> int:
+    """The least number of calibration samples with a finite `conformal_threshold`: ⌈1/α − 1⌉; ValueError as there."""
+    return math.ceil(1 / _share(alpha) - 1)
+
+
+def _share(alpha: float) -> Fraction:
+    # As written: in floats (n + 1)·(1 − 0.05) can pass the whole number that it is, and the rank would be one too high.
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")
+    return Fraction(str(float(alpha)))

@@ -2,7 +2,10 @@
 
 Every decoder maps ``logits [B, N]`` to ``paths [B, L]``: node ids coarse to fine, int64; decoders that walk the tree
 have −1 below the leaf. They run on the logits' device and take half precision; float32 is used where sums are taken.
-Keep the taxonomy on that device too, or it is copied there at every call. A logit of −inf masks its node.
+Keep the taxonomy on that device too, or it is copied there at every call. A logit of −inf masks its node. All raise a
+`ValueError` for logits that are not ``[B, N]``, a `UserError` for NaN, +inf, or a row of −inf.
+
+A decoder of one's own is a function ``(logits, taxonomy) → paths``, named by its import path: ``my_file.my_decoder``.
 """
 
 from __future__ import annotations
@@ -14,36 +17,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hierfit.config.registry import Registry
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.tensors import at_least_float32
 
 Decoder: TypeAlias = Callable[[Tensor, Taxonomy], Tensor]
 
 
 def level_log_softmax(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """Log-probabilities of each node in the cut of its level: among its level and the leaves that ended above it.
+    """Log-probabilities ``[B, N]`` of each node in its level's cut: among the level and the leaves that ended above.
 
-    Differentiable; O(B·N).
-
-    Args:
-        logits: [B, N] scores, any floating dtype; −inf masks a node.
-        taxonomy: The tree.
-
-    Returns:
-        [B, N] in nats, at least float32; −inf throughout a cut whose nodes are all masked.
-
-    Raises:
-        ValueError: ``logits`` is not [B, N].
-        UserError: ``logits`` hold NaN or +inf, or a row of −inf.
+    In nats, at least float32; −inf throughout a cut whose nodes are all masked. Differentiable; O(B·N).
     """
     _check(logits, taxonomy)
-    dtype = torch.promote_types(logits.dtype, torch.float32)
+    logits = at_least_float32(logits)
     if taxonomy.is_even:
-        levels = [F.log_softmax(logits[:, nodes], dim=1, dtype=dtype) for nodes in taxonomy.level_slices]
-        log_p = torch.cat(levels, dim=1)
+        log_p = torch.cat([F.log_softmax(logits[:, nodes], dim=1) for nodes in taxonomy.level_slices], dim=1)
     else:
         taxonomy = taxonomy.to(logits.device)
-        log_p = logits.to(dtype) - cut_logsumexp(logits.to(dtype), taxonomy).index_select(1, taxonomy.level)
+        log_p = logits - cut_logsumexp(logits, taxonomy).index_select(1, taxonomy.level)
     # A mask can empty a cut; its logsumexp is −inf, and −inf − (−inf) the only NaN there is.
     return log_p.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
 
@@ -51,9 +44,7 @@ def level_log_softmax(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
 def cut_logsumexp(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     """Logsumexp over the cut of each level ``[B, L]``: its own nodes and the leaves that ended above. O(B·N).
 
-    Args:
-        logits: [B, N], at least float32.
-        taxonomy: The tree, on the logits' device.
+    Of logits in at least float32, with the tree on their device.
     """
     found, ended = [], None
     for nodes, leaves in zip(taxonomy.level_slices, taxonomy.leaves.split(taxonomy.leaf_counts), strict=True):
@@ -66,21 +57,10 @@ def cut_logsumexp(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 
 def per_level_argmax(scores: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """The best node of each level's cut on its own: one flat classifier a level.
+    """The best node of each level's cut on its own: one flat classifier a level. O(B·N).
 
     The only decoder whose prediction may be no path of the tree; TICE measures how often. Column l may hold a leaf
-    that ended above level l. O(B·N).
-
-    Args:
-        scores: [B, N] logits, or anything else of which more is better.
-        taxonomy: The tree.
-
-    Returns:
-        [B, L] node ids.
-
-    Raises:
-        ValueError: ``scores`` is not [B, N].
-        UserError: ``scores`` hold NaN or +inf, or a row of −inf.
+    that ended above level l.
     """
     _check(scores, taxonomy)
     if taxonomy.is_even:
@@ -99,19 +79,7 @@ def per_level_argmax(scores: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 
 def leaf_rollup(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """The path of the best leaf; scores of internal nodes are not read. O(B·C).
-
-    Args:
-        logits: [B, N] scores.
-        taxonomy: The tree.
-
-    Returns:
-        [B, L] node ids, −1 past the leaf.
-
-    Raises:
-        ValueError: ``logits`` is not [B, N].
-        UserError: ``logits`` hold NaN or +inf, or a row of −inf.
-    """
+    """The path of the best leaf; scores of internal nodes are not read. O(B·C)."""
     _check(logits, taxonomy)
     taxonomy = taxonomy.to(logits.device)
     leaf = _argmax(logits.index_select(1, taxonomy.leaves))
@@ -122,17 +90,6 @@ def top_down(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     """Greedy descent: the best root, then the best of its children, and so on down to a leaf.
 
     Reads only the children of the nodes it visits: O(B·Σ_l W_l), W_l the widest family on level l.
-
-    Args:
-        logits: [B, N] scores.
-        taxonomy: The tree.
-
-    Returns:
-        [B, L] node ids, −1 past the leaf.
-
-    Raises:
-        ValueError: ``logits`` is not [B, N].
-        UserError: ``logits`` hold NaN or +inf, or a row of −inf.
     """
     _check(logits, taxonomy)
     taxonomy = taxonomy.to(logits.device)
@@ -155,17 +112,6 @@ def best_path(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
 
     A leaf that ended above counts in every deeper cut as well, so that leaves of ragged trees compare fairly. Levels
     vote with equal weight, so their logits should share one scale. O(B·N).
-
-    Args:
-        logits: [B, N] scores.
-        taxonomy: The tree.
-
-    Returns:
-        [B, L] node ids, −1 past the leaf.
-
-    Raises:
-        ValueError: ``logits`` is not [B, N].
-        UserError: ``logits`` hold NaN or +inf, or a row of −inf.
     """
     taxonomy = taxonomy.to(logits.device)
     return taxonomy.paths(taxonomy.leaves[_argmax(path_log_probabilities(logits, taxonomy))])
@@ -174,12 +120,8 @@ def best_path(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
 def path_log_probabilities(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     """Sum over the L cuts of the log-probability of the node that a leaf's path crosses there; see `best_path`.
 
-    Args:
-        logits: [B, N] scores.
-        taxonomy: The tree, on the logits' device.
-
-    Returns:
-        [B, C] in nats, without gradient; −inf for a leaf with a masked node on its path.
+    With the tree on the logits' device. ``[B, C]`` in nats, without gradient; −inf for a leaf with a masked node on its
+    path.
     """
     logits = logits.detach()
     log_p = level_log_softmax(logits, taxonomy)
@@ -197,15 +139,7 @@ def path_log_probabilities(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 
 def path_sums(values: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """Sum of the nodes' values along each leaf's path, root to leaf: each child adds to its parent's. O(B·N).
-
-    Args:
-        values: Of each node ``[B, N]``.
-        taxonomy: The tree, on the values' device.
-
-    Returns:
-        [B, C].
-    """
+    """Sum ``[B, C]`` of the nodes' values ``[B, N]`` along each leaf's path; the tree is on their device. O(B·N)."""
     above, *deeper = taxonomy.level_slices
     sums = [values[:, above]]
     for nodes in deeper:
@@ -215,14 +149,11 @@ def path_sums(values: Tensor, taxonomy: Taxonomy) -> Tensor:
     return torch.cat(sums, dim=1).index_select(1, taxonomy.leaves)
 
 
-DECODERS: dict[str, Decoder] = {
-    "per_level": per_level_argmax,
-    "rollup": leaf_rollup,
-    "top_down": top_down,
-    "best_path": best_path,
-}
+DECODERS: Registry[Decoder] = Registry(
+    "decoder",
+    {"per_level": per_level_argmax, "rollup": leaf_rollup, "top_down": top_down, "best_path": best_path},
+)
 """Decoders of logits by the name that configuration files and result cards use."""
-
 
 _BLOCK = 128
 

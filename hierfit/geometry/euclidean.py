@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hierfit.geometry.island import fp32_island
 from hierfit.geometry.pairs import Pairs, pull, squared_gaps
 from hierfit.geometry.stable import clip_norm, norm, sqrt, squared_norm
+from hierfit.tensors import fp32_island
 
 ORIGIN_LENGTH = 1.0
 """Geodesic length of a unit tangent vector at the origin."""

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hierfit.geometry.island import at_least_fp32, fp32_island
 from hierfit.geometry.pairs import NEAR, Pairs
 from hierfit.geometry.stable import arcosh1p, arcosh1p_and_root, clip_norm, grad_arcosh1p, norm, squared_norm
+from hierfit.tensors import at_least_float32, fp32_island
 
 ORIGIN_LENGTH = 1.0
 """Geodesic length of a unit tangent vector at the origin."""
@@ -134,7 +134,7 @@ class _PairwiseDistance(torch.autograd.Function):
 
 def inverse_metric(x: Tensor, c: float) -> Tensor:
     """That of the point's image in the Poincaré ball, ``1/(1 + √c·x₀)²``: ``[..., 1 + m] → [..., 1]``."""
-    return (1 + math.sqrt(c) * _time(at_least_fp32(x)[..., 1:], c)).square().reciprocal()
+    return (1 + math.sqrt(c) * _time(at_least_float32(x)[..., 1:], c)).square().reciprocal()
 
 
 @fp32_island

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hierfit.geometry.island import at_least_fp32, fp32_island
 from hierfit.geometry.pairs import Pairs, pull, squared_gaps
 from hierfit.geometry.stable import (
     arcosh1p,
@@ -23,6 +22,7 @@ from hierfit.geometry.stable import (
     norm,
     squared_norm,
 )
+from hierfit.tensors import at_least_float32, fp32_island
 
 ORIGIN_LENGTH = 2.0
 """Geodesic length of a unit tangent vector at the origin."""
@@ -136,7 +136,7 @@ def radius(x: Tensor, c: float) -> Tensor:
 
 def inverse_metric(x: Tensor, c: float) -> Tensor:
     """``((1 − c‖x‖²)/2)²``, the inverse of the metric's factor at points: ``[..., m] → [..., 1]``."""
-    return (_room(at_least_fp32(x), c) / 2).square().unsqueeze(-1)
+    return (_room(at_least_float32(x), c) / 2).square().unsqueeze(-1)
 
 
 def _room(x: Tensor, c: float) -> Tensor:

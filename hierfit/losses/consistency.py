@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hierfit.losses.cuts import ended_leaves
-from hierfit.losses.levels import at_least_float32
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.upward import segment_logsumexp, steps_up
+from hierfit.tensors import at_least_float32
 
 
 def level_consistency(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Tensor:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.losses.cuts import sibling_families
-from hierfit.losses.levels import LevelReading, OverLevels, at_least_float32, mean_over_labels, read_levels
+from hierfit.losses.levels import LevelReading, OverLevels, mean_over_labels, read_levels
 from hierfit.losses.options import PerLevel, check_choice, per_level_and_leaves
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.shuffle import shuffled_places
+from hierfit.tensors import at_least_float32
 
 Roots: TypeAlias = Literal["siblings", "unsmoothed"]
 """Whether the roots of the tree are siblings of each other or have none."""

@@ -7,7 +7,6 @@ from torch import Tensor
 from hierfit.losses.levels import (
     LevelReading,
     OverLevels,
-    at_least_float32,
     deepest_label,
     mean_over_labels,
     mean_over_samples,
@@ -16,6 +15,7 @@ from hierfit.losses.levels import (
 from hierfit.losses.options import check_choice
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.upward import leaf_marginals
+from hierfit.tensors import at_least_float32
 
 
 def level_cross_entropy(

@@ -19,14 +19,10 @@ from torch.autograd.function import once_differentiable
 
 from hierfit.losses.cuts import Ended, ended_leaves
 from hierfit.taxonomy import Taxonomy
+from hierfit.tensors import at_least_float32
 
 OverLevels: TypeAlias = Literal["mean", "sum"]
 """Whether a sample's loss is the mean or the sum over its labelled levels."""
-
-
-def at_least_float32(logits: Tensor) -> Tensor:
-    """Half-precision logits as float32: exponentials are summed over thousands of nodes."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class LevelReading(NamedTuple):

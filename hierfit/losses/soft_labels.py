@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hierfit.losses.levels import at_least_float32, deepest_label, mean_over_samples
+from hierfit.losses.levels import deepest_label, mean_over_samples
 from hierfit.losses.options import check_number
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.upward import leaf_sums, node_heights
+from hierfit.tensors import at_least_float32
 
 
 def soft_label_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, *, beta: float = 10.0) -> Tensor:

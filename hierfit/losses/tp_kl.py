@@ -9,9 +9,10 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.losses.cuts import constant
-from hierfit.losses.levels import LevelReading, at_least_float32, mean_over_samples, read_levels
+from hierfit.losses.levels import LevelReading, mean_over_samples, read_levels
 from hierfit.losses.options import PerLevel, per_level
 from hierfit.taxonomy import Taxonomy
+from hierfit.tensors import at_least_float32
 
 
 def tree_path_kl(

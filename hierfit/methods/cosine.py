@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hierfit.geometry.island import fp32_island
+from hierfit.tensors import fp32_island
 
 
 @fp32_island

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierfit.geometry.island import at_least_fp32
 from hierfit.methods.adapters import Blend, ResidualAdapter
 from hierfit.methods.cosine import scaled_cosine
 from hierfit.methods.tip_adapter.cache import evidence
+from hierfit.tensors import at_least_float32
 
 _ADAPTERS: dict[str, type[Blend] | type[ResidualAdapter]] = {"blend": Blend, "residual": ResidualAdapter}
 
@@ -100,7 +100,7 @@ class Head(nn.Module):
         growth: Growth | None = None,
     ) -> None:
         super().__init__()
-        self.register_buffer("nodes", at_least_fp32(nodes.detach()))
+        self.register_buffer("nodes", at_least_float32(nodes.detach()))
         self.register_buffer("bias", None if bias is None else bias.detach())
         self.scale = float(scale)
         self.image = None if isinstance(image, nn.Identity) else image

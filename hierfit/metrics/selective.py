@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
 from torch import Tensor
 
+from hierfit.decoding.calibration import conformal_scores
 from hierfit.metrics.functional import labelled, stands_at_its_level
 from hierfit.taxonomy import Taxonomy
 
@@ -107,57 +107,3 @@ def operating_curve(paths: Tensor, confidence: Tensor, target: Tensor, taxonomy:
         depth=mean(belief[own], (once / own.sum(dim=1, keepdim=True))[own]),
         information=mean(belief[own], gains[own]),
     )
-
-
-def conformal_scores(paths: Tensor, confidence: Tensor, target: Tensor) -> Tensor:
-    """Belief of the first node of each predicted path that the label contradicts; 0 where it contradicts none.
-
-    The answer at threshold t is wrong exactly if the score exceeds t. A sample without any label scores 0: leave such
-    out of a calibration. With coarse labels among them a promise is one about the levels that they know.
-
-    Args:
-        paths: Predicted paths ``[n, L]``, −1 or repeated below the leaf.
-        confidence: Belief of their nodes ``[n, L]``.
-        target: ``[n, L]``, −1 where unknown or ended.
-
-    Returns:
-        ``[n]``.
-    """
-    wrong = (paths >= 0) & (target >= 0) & (paths != target)
-    wrong[:, 1:] &= paths[:, 1:] != paths[:, :-1]
-    first = wrong.long().argmax(dim=1, keepdim=True)
-    return confidence.gather(1, first)[:, 0].where(wrong.any(dim=1), confidence.new_zeros(()))
-
-
-def conformal_threshold(scores: Tensor, alpha: float) -> float:
-    """The threshold above which belief is answered, so that at most a share α of all answers is wrong.
-
-    Split conformal: the ⌈(n + 1)(1 − α)⌉-th smallest of n calibration scores, ∞ (always silent) if that exceeds n. Then
-    P(the answer is right) ≥ 1 − α for a further exchangeable sample and any model, over all samples: silence is right.
-    Among the samples that are answered the error can be higher.
-
-    Args:
-        scores: ``[n]``, see `conformal_scores`; of samples the model was not trained on.
-        alpha: Between 0 and 1; read as the decimal it prints as.
-
-    Raises:
-        ValueError: ``alpha`` is not between 0 and 1.
-    """
-    rank = math.ceil((len(scores) + 1) * (1 - _share(alpha)))
-    return float(scores.sort().values[rank - 1]) if rank <= len(scores) else math.inf
-
-
-def images_needed(alpha: float) -> int:
-    """The smallest number of calibration samples with a finite `conformal_threshold`: ⌈1/α − 1⌉.
-
-    Raises:
-        ValueError: ``alpha`` is not between 0 and 1.
-    """
-    return math.ceil(1 / _share(alpha) - 1)
-
-
-def _share(alpha: float) -> Fraction:
-    # As written: in floats (n + 1)·(1 − 0.05) can pass the whole number that it is, and the rank would be one too high.
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")
-    return Fraction(str(float(alpha)))

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from hierfit.decoding.belief import belief, least_distance
-from hierfit.decoding.calibration import Calibration
+from hierfit.decoding.calibration import Calibration, Reliability, reliability
 from hierfit.decoding.logits import DECODERS, Decoder, per_level_argmax, top_down
-from hierfit.metrics.calibration import Reliability, reliability
 from hierfit.metrics.selective import Curve, operating_curve
 from hierfit.taxonomy import Taxonomy
 

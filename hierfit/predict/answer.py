@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hierfit.decoding import BELIEF_DECODERS, Calibration, belief, cut_to, deepest_sure, top_down
 from hierfit.decoding.belief import LeafScores, node_sums
+from hierfit.decoding.calibration import images_needed
 from hierfit.errors import UserError
-from hierfit.metrics.selective import images_needed
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.spelling import Speller
 

@@ -36,7 +36,7 @@ class Setting:
     place: str
 
 
-def check_settings(arguments: Sequence[str], own_keys: Mapping[str, object]) -> None:
+def check_settings(arguments: Sequence[str | Setting], own_keys: Mapping[str, object]) -> None:
     """Checks the keys, and the values of simple types, of all configuration files and options.
 
     Args:
@@ -102,17 +102,22 @@ def faults(settings: Sequence[Setting], own_keys: Mapping[str, object], inherite
     return problems
 
 
-def given_settings(arguments: Sequence[str], problems: list[str]) -> Iterator[Setting]:
+def given_settings(arguments: Sequence[str | Setting], problems: list[str]) -> Iterator[Setting]:
     """All settings of the files and options of a command line, in order; what cannot be read is in ``problems``."""
     position = 0
     while position < len(arguments):
-        option, equals, value = arguments[position].partition("=")
+        word = arguments[position]
         position += 1
+        if isinstance(word, Setting):
+            yield from flat(word.key, word.value, word.place)
+            continue
+        option, equals, value = word.partition("=")
         if not option.startswith("-"):
             problems.append(f"command line: {option!r} is not an option; keys are set as --key=value")
             continue
-        if not equals and position < len(arguments) and not arguments[position].startswith("--"):
-            value = arguments[position]
+        following = arguments[position] if position < len(arguments) else "--"
+        if not equals and isinstance(following, str) and not following.startswith("--"):
+            value = following
             position += 1
         if option in ("-c", "--config"):
             yield from file_settings(Path(value), problems)

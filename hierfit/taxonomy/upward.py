@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hierfit.losses.levels import at_least_float32
 from hierfit.taxonomy import Taxonomy
+from hierfit.tensors import at_least_float32
 
 
 class Step(NamedTuple):

@@ -11,7 +11,7 @@ import torch
 
 from hierfit.data.bundle import read_bundle
 from hierfit.decoding import Calibration, belief, calibrate, cut_to, top_down
-from hierfit.metrics.selective import conformal_scores, conformal_threshold
+from hierfit.decoding.calibration import conformal_scores, conformal_threshold
 from hierfit.taxonomy import Taxonomy
 
 ROOT = Path(__file__).parents[2]

@@ -12,13 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hierfit.metrics.selective import (
-    Curve,
-    conformal_scores,
-    conformal_threshold,
-    images_needed,
-    operating_curve,
-)
+from hierfit.decoding.calibration import conformal_scores, conformal_threshold, images_needed
+from hierfit.metrics.selective import Curve, operating_curve
 from hierfit.taxonomy import Taxonomy
 
 quick = settings(max_examples=60, deadline=None)

@@ -13,11 +13,11 @@ from hierfit.closed.kernel_ridge import kernel
 from hierfit.data.batch import Batch, Task
 from hierfit.decoding.belief import node_sums
 from hierfit.errors import UserError
-from hierfit.geometry.island import fp32_island
 from hierfit.methods.base import Method
 from hierfit.methods.cosine import scaled_cosine
 from hierfit.methods.on_val import ChooseOnVal
 from hierfit.methods.values import check_values
+from hierfit.tensors import fp32_island
 
 BETAS = (1.0, 3.0, 5.5, 10.0)
 RIDGES = (0.01, 0.1, 0.3, 1.0, 3.0)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
-from hierfit.geometry.island import fp32_island
 from hierfit.losses.levels import deepest_label
 from hierfit.methods.cosine import scaled_cosine
+from hierfit.tensors import fp32_island
 
 InnerNodes = Literal["mean", "sum"]
 

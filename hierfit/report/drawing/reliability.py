@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hierfit.metrics.calibration import Reliability
+from hierfit.decoding.calibration import Reliability
 from hierfit.report.drawing.style import COLOURS, COLUMN, MARKERS, MUTED, SMALL, Drawn, furnish, new_figure
 
 _FIRM = 10  # samples from which on a bin's accuracy is worth a line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from hierfit.metrics.calibration import Reliability
+from hierfit.decoding.calibration import Reliability
 from hierfit.metrics.served import served_reliability
 from hierfit.report.analysis.reading import Reading
 from hierfit.report.blocks import Block, Omitted, Picture, Section, Table

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from hierfit.decoding.calibration import reliability
 from hierfit.metrics import HierarchicalConsistentAccuracy, MeanTreecutAccuracy, hierarchy_metrics
 from hierfit.metrics.base_to_novel import base_to_novel
-from hierfit.metrics.calibration import reliability
 from hierfit.metrics.selective import operating_curve
 from hierfit.taxonomy import Taxonomy
 

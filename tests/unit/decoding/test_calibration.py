@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hierfit.metrics.calibration import reliability
+from hierfit.decoding.calibration import reliability
 
 
 def test_by_hand() -> None:
