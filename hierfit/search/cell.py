@@ -18,6 +18,8 @@ from hierfit.results.card import ResultCard
 if TYPE_CHECKING:
     from lightning import Callback
 
+    from hierfit.run.check import Setting
+
 SEAL = "cell.json"
 """Written last: a run without it has not finished."""
 LOG = "log.txt"
@@ -54,7 +56,7 @@ class Cell:
         row: Name of the row.
         shots: Images a leaf; None for all.
         seed: Of the run.
-        arguments: Command line after ``fit``, without the folder.
+        arguments: Command line after ``fit``, without the folder; settings of a file with their places.
         settings: The resolved configuration, as plain containers.
         digest: sha256 (hex) of the settings that decide the figures, the data card's content and hierfit's version.
         folder: Where it leaves its files.
@@ -65,7 +67,7 @@ class Cell:
     row: str
     shots: int | None
     seed: int
-    arguments: tuple[str, ...] = field(repr=False)
+    arguments: tuple[str | Setting, ...] = field(repr=False, compare=False)
     settings: Mapping[str, Any] = field(repr=False, compare=False)
     digest: str
     folder: Path
@@ -105,7 +107,8 @@ def finished(cell: Cell) -> ResultCard | None:
 
 def seal(cell: Cell) -> None:
     """States that a cell is done."""
-    content = {"format": FORMAT, "digest": cell.digest, "arguments": cell.arguments, "settings": cell.settings}
+    words = [word if isinstance(word, str) else option(word.key, word.value) for word in cell.arguments]
+    content = {"format": FORMAT, "digest": cell.digest, "arguments": words, "settings": cell.settings}
     with whole_file(cell.folder / SEAL) as draft:
         draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

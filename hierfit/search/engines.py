@@ -8,7 +8,7 @@ import pickle
 import queue
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -23,11 +23,13 @@ _SLURM = "slurm"
 _TIMEOUT = 30  # seconds to meet a scheduler, and for its first worker
 
 
-def engine(like: Cell, jobs: int | None, most: int, cluster: str | None) -> AbstractContextManager[Engine]:
+def engine(
+    settings: Mapping[str, Any], jobs: int | None, most: int, cluster: str | None
+) -> AbstractContextManager[Engine]:
     """What runs cells.
 
     Args:
-        like: One of them.
+        settings: Of one of them.
         jobs: At once; default: one a GPU, else one a core; of a cluster, as many as it has.
         most: There are no more than so many.
         cluster: Address of its scheduler, or ``slurm``; None for this machine.
@@ -36,7 +38,7 @@ def engine(like: Cell, jobs: int | None, most: int, cluster: str | None) -> Abst
         return on_cluster(cluster, jobs)
     from hierfit.data.encode import available_cores
 
-    cores, accelerators = available_cores(), _accelerators(like)
+    cores, accelerators = available_cores(), _accelerators(settings)
     jobs = max(1, min(jobs or len(accelerators) or cores, most))
     return on_this_machine(jobs, _threads(cores // jobs), accelerators)
 
@@ -47,9 +49,9 @@ def _threads(share: int) -> int:
     return max(1, min(share, int(wanted)) if wanted.isdigit() else share)
 
 
-def _accelerators(cell: Cell) -> list[str]:
+def _accelerators(settings: Mapping[str, Any]) -> list[str]:
     """Names of the GPUs there are, unless cells run on the CPU."""
-    if cell.settings["trainer"]["accelerator"] == "cpu":
+    if settings["trainer"]["accelerator"] == "cpu":
         return []
     from torch import cuda
 
@@ -155,7 +157,8 @@ def _run_there(draw: Draw, waits: bool, place: Place, topic: str, number: str) -
     task = worker.get_current_task()
     # Dask's workers are daemons, which may have no processes of their own; one of ours ends when its parent does.
     multiprocessing.current_process().daemon = False
-    own = {key: value for key, value in os.environ.items() if key != "SLURM_NTASKS"}  # to Lightning: one process of many
+    environment = {**place.environment, **os.environ}
+    environment.pop("SLURM_NTASKS", None)  # by which Lightning would take the process for one of many
 
     def report(cell: Cell, outcome: Outcome) -> None:
         worker.log_event(topic, (number, draw.index(cell), pickle.dumps(outcome)))
@@ -164,8 +167,5 @@ def _run_there(draw: Draw, waits: bool, place: Place, topic: str, number: str) -
         """Whether who asked for the draw has cancelled it, or is gone."""
         return task not in worker.state.tasks or worker.state.tasks[task].state != "executing"
 
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    there = replace(
-        place, environment={**place.environment, **own}, threads=int(threads) if threads.isdigit() else place.threads
-    )
+    there = replace(place, environment=environment, threads=_threads(os.cpu_count() or 1))
     return run_draw(draw, waits, there, report, stopped)

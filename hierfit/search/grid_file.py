@@ -121,7 +121,7 @@ class GridFile:
             faults += [f"{place}: {'null' if v is None else repr(v)} is given twice" for v in twice]
         seeds, shots = self.source.at("seeds"), self.source.at("shots")
         faults += [f"{seeds}: {fault.partition(': ')[2]}" for s in self.seeds if (fault := seed_problem("seeds", s))]
-        faults += [f"{shots}: {number}, must be at least 1" for number in self.shots if number is not None and number < 1]
+        faults += [f"{shots}: {n}, must be at least 1" for n in self.shots if n is not None and n < 1]
         if self.control is not None and self.control not in self.methods:
             near = nearest(self.control, self.methods)
             faults.append(f"{self.source.at('control')}: there is no row {self.control!r}{near}")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hierfit.errors import UserError
+from hierfit.methods.base import Method
 from hierfit.run.check import Setting, flat
 from hierfit.run.train import Config, configure
 from hierfit.search.cell import DEFAULTS, Cell, cell_folder, option
@@ -59,7 +61,7 @@ def plan(grid: GridFile, runs: Path, skip_missing: bool = False) -> Plan:
     everywhere = _settings(grid, ("set",), grid.set, problems)
     cards = {name: _settings(grid, ("cards", name), keys, problems) for name, keys in grid.cards.items()}
     rows = {name: _settings(grid, ("methods", name), keys, problems) for name, keys in grid.methods.items()}
-    missing = {card: lack for card, keys in cards.items() if (lack := _missing_root(keys))}
+    missing = {card: lack for card, keys in cards.items() if (lack := missing_root(keys))}
     if not skip_missing:
         problems += [f"{grid.source.at('cards').at(card)}: {lack}" for card, lack in missing.items()]
 
@@ -70,17 +72,21 @@ def plan(grid: GridFile, runs: Path, skip_missing: bool = False) -> Plan:
         draw = {"name": grid.name, "row": row, "data.shots": shots, "seed_everything": seed}
         # The draw goes by the run's seed, unless the grid sets data.seed otherwise.
         first = {"data.seed": seed, **DEFAULTS}
-        return [*(option(*each) for each in first.items()), *configs, *own, *(option(*each) for each in draw.items())]
+        before, after = ([option(*each) for each in keys.items()] for keys in (first, draw))
+        return [*before, *configs, "--controls=null", *own, *after]
 
     firsts: dict[tuple[str, str], Config] = {}
-    if grid.seeds and grid.shots and (skip_missing or not missing):
+    if grid.seeds and grid.shots:
         for card, row in product(cards, rows):
             place = f"{grid.source.at('methods').at(row)}: on card {card}"
+            given = words(card, row, grid.shots[0], grid.seeds[0])
+            if card in missing:
+                given = [word for word in given if isinstance(word, str) or word.key != "data.root"]
             try:
-                config = configure(words(card, row, grid.shots[0], grid.seeds[0]))
+                config = configure(given)
                 config.digest  # noqa: B018 (reads the card)
             except UserError as error:
-                problems += error.problems or [f"{place}: {error}"]
+                problems += faults_of(error, place)
                 continue
             firsts[card, row] = config
             if fault := not_one_device(config):
@@ -94,9 +100,22 @@ def plan(grid: GridFile, runs: Path, skip_missing: bool = False) -> Plan:
             given = words(card, row, shots, seed)
             config = configure(given)
             folder = cell_folder(runs / grid.name, card, row, shots, seed, config.digest)
-            arguments = tuple(word if isinstance(word, str) else option(word.key, word.value) for word in given)
-            cells.append(Cell(card, row, shots, seed, arguments, config.settings, config.digest, folder))
+            cells.append(Cell(card, row, shots, seed, tuple(given), config.settings, config.digest, folder))
     return Plan(tuple(cells), missing)
+
+
+def faults_of(error: UserError, place: str) -> list[str]:
+    """What is wrong with a configuration, said of a place where it does not say so itself."""
+    if error.problems and error.summary.startswith("The configuration"):
+        return list(error.problems)
+    return [f"{place}: {error.summary}", *(f"{place}: {problem}" for problem in error.problems)]
+
+
+def method_of(settings: Mapping[str, Any]) -> type[Method]:
+    """The class of a resolved configuration's method."""
+    module, _, name = settings["model"]["class_path"].rpartition(".")
+    found: type[Method] = getattr(import_module(module), name)
+    return found
 
 
 def not_one_device(config: Config) -> str | None:
@@ -126,9 +145,9 @@ def _line(grid: GridFile, where: tuple[str, ...]) -> str:
     return f"{grid.path}:{line}" if line else str(grid.path)
 
 
-def _missing_root(settings: Iterable[Setting]) -> str | None:
-    """What there is not, where a card's keys name a root that does not exist."""
-    root = next((s.value for s in settings if s.key == "data.root"), None)
+def missing_root(settings: Iterable[Setting]) -> str | None:
+    """What there is not, where keys name a root that does not exist."""
+    root = next((s.value for s in reversed([*settings]) if s.key == "data.root"), None)
     if not isinstance(root, str):
         return None
     try:
