@@ -59,20 +59,20 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "experiments again, and whether they find what their files say",
     ),
     "results": (
-        "hierfit.results.commands:results",
+        "hierfit.results.command:results",
         "tables of finished runs: means with intervals over seeds, differences to a control",
     ),
     "report": (
-        "hierfit.report.report:report",
+        "hierfit.report.command:report",
         "finished runs as one web page: intervals, where paths break, confusion, the latent space",
     ),
     "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
     "compare": (
-        "hierfit.results.commands:compare",
+        "hierfit.results.compare:compare",
         "two runs sample by sample: McNemar's test and bootstrap intervals",
     ),
     "rescore": (
-        "hierfit.results.commands:rescore",
+        "hierfit.results.rescore:rescore",
         "metrics of finished runs again from their test logits, without training",
     ),
     "taxonomy": (
@@ -87,7 +87,20 @@ _LIGHT: dict[str, tuple[str, str]] = {
 
 
 # Commands below a command: name → (place, help). A group's own place in _LIGHT is not called.
-_GROUPS: dict[str, dict[str, tuple[str, str]]] = {}
+_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "taxonomy": {
+        "check": (
+            "hierfit.taxonomy.commands:check",
+            "everything that is wrong with a tree, or odd about it, and how to mend it",
+        ),
+        "show": ("hierfit.taxonomy.commands:show", "draw a tree"),
+        "convert": ("hierfit.taxonomy.commands:convert", "write a tree in another format"),
+        "induce": (
+            "hierfit.taxonomy.commands:induce",
+            "grow a tree over classes from their features, by agglomerative clustering",
+        ),
+    },
+}
 
 
 def _call(name: str, place: str, arguments: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from hierfit.backbone.open_clip import CONFIG, is_canonical, is_open_clip, load_model, preprocessing
 from hierfit.backbone.source import SUPPORTED, find_folder, read_json
 from hierfit.backbone.text import TextInput
 from hierfit.backbone.transform import ImageTransform
@@ -41,6 +42,8 @@ def load_parts(folder: Path, source: str) -> Parts:
     import transformers
 
     where = f"backbone {source!r} in {folder}"
+    if is_open_clip(folder):
+        return _load_open_clip(folder, where)
     kind = read_json(folder / "config.json")[0]["model_type"]
     local: dict[str, Any] = {"local_files_only": True}
     with _as_user_error(where, "weights or config.json"), quiet(transformers):
@@ -63,12 +66,26 @@ def load_parts(folder: Path, source: str) -> Parts:
     return Parts(model.eval().requires_grad_(False), text, preprocess)
 
 
+def _load_open_clip(folder: Path, where: str) -> Parts:
+    import transformers
+
+    settings = read_json(folder / CONFIG)[0]
+    with _as_user_error(where, "tokenizer"), quiet(transformers):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    with _as_user_error(where, "weights or settings"):
+        model = load_model(folder, settings, tokenizer, where)
+    text = TextInput(tokenizer, model.config, where, plain=is_canonical(settings))
+    return Parts(model.eval().requires_grad_(False), text, ImageTransform(**preprocessing(settings)))
+
+
 def load_text(source: str) -> TextInput:
     """The tokeniser of a backbone alone, without its weights; raises `UserError` as `load_parts` does."""
     import transformers
 
     folder = find_folder(source)
     where = f"backbone {source!r} in {folder}"
+    if is_open_clip(folder):
+        return _load_open_clip(folder, where).text
     with _as_user_error(where, "config.json"), quiet(transformers):
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     return _load_text(folder, config, where)
@@ -79,7 +96,9 @@ def _load_text(folder: Path, config: Any, where: str) -> TextInput:
 
     with _as_user_error(where, "tokenizer"), quiet(transformers):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        return TextInput(tokenizer, config, where)
+        # A folder of open_clip's whose towers were trained on and merged keeps its settings.
+        settings = read_json(folder / CONFIG)[0] if (folder / CONFIG).is_file() else {}
+        return TextInput(tokenizer, config, where, plain=is_canonical(settings))
 
 
 @contextmanager

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import shutil
 from pathlib import Path
+from typing import Any
 
 from hierfit.atomic import whole_folder
 from hierfit.backbone.loading import quiet
 from hierfit.backbone.model import Backbone
+from hierfit.backbone.open_clip import is_open_clip
 from hierfit.backbone.source import find_folder
+from hierfit.backbone.transform import ImageTransform
 from hierfit.errors import UserError
 from hierfit.tensors import as_os_error
 
@@ -46,3 +49,22 @@ def save_merged(backbone: Backbone, folder: Path) -> None:
             model = model.merge_and_unload(safe_merge=True)
         with quiet(transformers), as_os_error(folder):
             model.save_pretrained(draft, safe_serialization=True)
+            if is_open_clip(source):
+                _processor(backbone.preprocess, model.config.model_type).save_pretrained(draft)
+
+
+def _processor(transform: ImageTransform, kind: str) -> Any:
+    """What prepares pictures in transformers, of a model that open_clip wrote."""
+    import transformers
+
+    square = {"height": transform.size, "width": transform.size}
+    shared: dict[str, Any] = {
+        "image_mean": list(transform.mean), "image_std": list(transform.std), "resample": int(transform.resample)
+    }  # fmt: skip
+    if transform.shortest_edge is None:
+        crop: dict[str, Any] = {"do_center_crop": False} if kind == "clip" else {}
+        shared |= {"size": square, **crop}
+    else:
+        shared |= {"size": {"shortest_edge": transform.shortest_edge}, "crop_size": square}
+    name = {"clip": "CLIPImageProcessorPil", "siglip": "SiglipImageProcessorPil"}[kind]
+    return getattr(transformers, name)(**shared)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hierfit.backbone.aliases import REAL, hub_name, is_residual
+from hierfit.backbone.open_clip import CONFIG, config_problems, is_open_clip
+from hierfit.backbone.open_clip_weights import WEIGHTS, weights_of
 from hierfit.errors import UserError
 
 SUPPORTED = {"clip": "CLIPModel", "siglip": "SiglipModel"}
@@ -19,11 +21,11 @@ BUNDLED = {"tiny": Path(__file__).parent / "tiny_clip"}
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 _WEIGHTS, _SHARDS = "model.safetensors", "model.safetensors.index.json"
-_DOWNLOADED = (
-    "config.json", _WEIGHTS, _SHARDS, "model-*.safetensors", *_PREPROCESSING,
+_SHARED = (
     *(name for files in _TOKENIZERS for name in files),
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
+_DOWNLOADED = ("config.json", _WEIGHTS, _SHARDS, "model-*.safetensors", *_PREPROCESSING, *_SHARED)
 _MOST_LAYERS = 200
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _SECONDS_TO_ANSWER = 3.0
@@ -82,18 +84,28 @@ def _is_cache(folder: Path) -> bool:
 
 def folder_problems(folder: Path) -> list[str]:
     """Everything that keeps a folder from being loaded; empty if it is whole."""
+    if is_open_clip(folder):
+        config, fault = read_json(folder / CONFIG)
+        problems = [fault] if fault else config_problems(config)
+        if weights_of(folder) is None:
+            problems.append("no weights: " + ", or ".join(WEIGHTS))
+        return problems + _tokenizer_problems(folder)
     problems = []
     config, fault = read_json(folder / "config.json")
     if fault:
         problems.append(fault)
     elif (model_type := config.get("model_type")) not in SUPPORTED:
         problems.append(f"config.json: model_type {model_type!r} is not supported; these are: {', '.join(SUPPORTED)}")
-    problems += _layer_problems(config) + _weight_problems(folder)
-    if not any(all((folder / name).is_file() for name in files) for files in _TOKENIZERS):
-        problems.append("no tokenizer: " + ", or ".join(" with ".join(files) for files in _TOKENIZERS))
+    problems += _layer_problems(config) + _weight_problems(folder) + _tokenizer_problems(folder)
     if not any((folder / name).is_file() for name in _PREPROCESSING):
         problems.append("no image preprocessing: " + ", or ".join(_PREPROCESSING))
     return problems
+
+
+def _tokenizer_problems(folder: Path) -> list[str]:
+    if any(all((folder / name).is_file() for name in files) for files in _TOKENIZERS):
+        return []
+    return ["no tokenizer: " + ", or ".join(" with ".join(files) for files in _TOKENIZERS)]
 
 
 def read_json(path: Path) -> tuple[dict[str, Any], str]:
@@ -136,8 +148,11 @@ def _weight_problems(folder: Path) -> list[str]:
 
 
 def _hint(folder: Path) -> str:
-    if (folder / "open_clip_config.json").is_file() and not (folder / "config.json").is_file():
-        return "This is an open_clip folder; take the transformers conversion of the same model."
+    if is_open_clip(folder):
+        return (
+            "A folder of open_clip needs open_clip_config.json, its weights and its tokenizer; most of its CLIPs share "
+            f"the tokenizer.json of {REAL}."
+        )
     return "save_pretrained of a model, of its tokenizer and of its image processor together write all of it."
 
 
@@ -148,10 +163,10 @@ def _from_hub(source: str) -> Path:
     wanted: dict[str, Any] = {
         "repo_id": name,
         "revision": revision or None,
-        "allow_patterns": list(_DOWNLOADED),
     }
     try:
-        cached = Path(snapshot_download(**wanted, local_files_only=True))
+        patterns = [*_DOWNLOADED, CONFIG, *WEIGHTS]
+        cached = Path(snapshot_download(**wanted, allow_patterns=patterns, local_files_only=True))
         if not folder_problems(cached):
             return cached
     except (OSError, ValueError):
@@ -160,8 +175,9 @@ def _from_hub(source: str) -> Path:
     # library has changed between its versions; so every exception is caught, and shown.
     try:
         # One short question first: a download retries for minutes before it says that there is no network.
-        HfApi().model_info(name, revision=revision or None, timeout=_SECONDS_TO_ANSWER)
-        folder = Path(snapshot_download(**wanted))
+        about = HfApi().model_info(name, revision=revision or None, timeout=_SECONDS_TO_ANSWER)
+        files = {file.rfilename for file in about.siblings or ()}
+        folder = Path(snapshot_download(**wanted, allow_patterns=_needed(files)))
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or "no answer"
         to = name.rpartition("/")[2]
@@ -175,3 +191,10 @@ def _from_hub(source: str) -> Path:
         hint = f"If a pull request of the repository adds what is missing, name it: {name}@refs/pr/<number>."
         raise UserError(f"backbone {source!r} cannot be used", problems, hint)
     return folder
+
+
+def _needed(files: set[str]) -> list[str]:
+    """Which of a repository's files to download: one model, where it is there for transformers and for open_clip."""
+    if CONFIG not in files or ("config.json" in files and not files.isdisjoint((_WEIGHTS, _SHARDS))):
+        return list(_DOWNLOADED)
+    return [CONFIG, *[name for name in WEIGHTS if name in files][:1], *_SHARED]

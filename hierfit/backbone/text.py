@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from hierfit.errors import UserError
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class Tokens(NamedTuple):
@@ -31,13 +34,20 @@ class TextInput:
     much cheaper than to the whole context. SigLIP is bidirectional, reads the last position and saw no mask:
     it always gets the whole context, and lower case.
 
+    Args:
+        tokenizer: Of transformers.
+        config: Of the model.
+        where: Shown in errors.
+        plain: Whether punctuation goes first, as where open_clip's tokenizer `canonicalizes`.
+
     Attributes:
         context_length: Most tokens a text may have, special ones included.
         start: Position of the first token after the beginning-of-text token.
     """
 
-    def __init__(self, tokenizer: Any, config: Any, where: str) -> None:
+    def __init__(self, tokenizer: Any, config: Any, where: str, plain: bool = False) -> None:
         self._tokenizer = tokenizer
+        self._plain = plain
         self._is_clip = config.model_type == "clip"
         self._warned: set[str] = set()
         self.context_length: int = config.text_config.max_position_embeddings
@@ -92,7 +102,9 @@ class TextInput:
         return list(self._tokenizer([self._cased(text) for text in texts], verbose=False)["input_ids"])
 
     def _cased(self, text: str) -> str:
-        # SigLIP was trained on lower case; not every tokenizer published with it sees to that.
+        # SigLIP was trained on lower case without punctuation; not every tokenizer published with it sees to that.
+        if self._plain:
+            text = " ".join(text.replace("_", " ").translate(_NO_PUNCTUATION).split())
         return text if self._is_clip else text.lower()
 
     def _warn(self, texts: list[str], room: int) -> None:

@@ -37,8 +37,9 @@ def call(function: Callable[..., None], words: Sequence[str], name: str) -> None
     """Calls a function with the words of a command line.
 
     Parameters are positional words in their order, keyword-only ones are options (``out_dir`` is ``--out-dir``); a
-    ``bool`` is a switch, a ``Literal`` a choice, a list takes several values, and a default makes a word optional.
-    Where the function takes ``*words``, unknown options go there, each with its value.
+    ``bool`` is a switch, a ``bool | None`` one with its ``--no-…``, a ``Literal`` a choice, a list takes several
+    values, and a default makes a word optional. Where the function takes ``*words``, unknown options go there, each
+    with its value.
 
     Args:
         function: Annotated with ``str``, ``int``, ``float``, ``bool``, ``Path``, a ``Literal``, lists or ``None``-able
@@ -101,10 +102,11 @@ def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: An
     required = parameter.default is parameter.empty
     told: dict[str, Any] = {"help": say.help.replace("%", "%%") or None}
     if not required:
-        told["default"] = parameter.default
+        default = parameter.default
+        told["default"] = list(default) if isinstance(default, tuple) else default  # argparse appends to a copy
     single = _without_none(kind)
     if single is bool:
-        told["action"] = "store_true"
+        told["action"] = "store_true" if kind is bool else argparse.BooleanOptionalAction
     else:
         many = get_origin(single) in (list, tuple, Sequence)
         value = _without_none(get_args(single)[0]) if many else single

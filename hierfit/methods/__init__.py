@@ -1,4 +1,4 @@
-"""Methods, one folder each. Importing a method imports Lightning; this module alone does not."""
+"""Methods, a file or a folder each. Importing a method imports Lightning; this module alone does not."""
 
 from __future__ import annotations
 

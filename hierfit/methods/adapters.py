@@ -1,4 +1,4 @@
-"""Bottlenecks on frozen features, apart from the methods that train them: prediction needs nothing else of these."""
+"""Bottlenecks on frozen features."""
 
 from __future__ import annotations
 
@@ -35,11 +35,6 @@ class ResidualAdapter(nn.Module):
 
     Additive from zero, unlike `Blend`: that starts away from CLIP and, at ratios of 0.5 and more, forgets unseen
     classes.
-
-    Args:
-        width: d of the features.
-        hidden: Width of the bottleneck.
-        ratio: Share of the adapter's output that is added.
     """
 
     def __init__(self, width: int, hidden: int, ratio: float) -> None:
@@ -53,3 +48,7 @@ class ResidualAdapter(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """L2-normalised features ``[n, d]`` to adapted ones, L2-normalised again."""
         return F.normalize(features + self.ratio * self.up(F.relu(self.down(features))), dim=-1)
+
+
+ADAPTERS: dict[str, type[Blend] | type[ResidualAdapter]] = {"blend": Blend, "residual": ResidualAdapter}
+"""By the names that saved heads use."""

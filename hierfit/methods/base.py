@@ -1,9 +1,9 @@
-"""What every method shares: how it meets its task, how it is judged, and what a checkpoint holds of it."""
+"""What every method shares: how it meets its task, how it is trained and judged, and what a checkpoint holds of it."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from inspect import currentframe
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,68 +11,101 @@ import torch
 from lightning import LightningModule
 from lightning.fabric.utilities.seed import reset_seed
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
 from hierfit.decoding import DECODERS, Decoder
-from hierfit.distributed import keep_alike_only_trained, mean_over_processes, processes
-from hierfit.errors import UserError
+from hierfit.distributed import keep_alike_only_trained
+from hierfit.losses.levels import deepest_label
 from hierfit.losses.objective import Objective
 from hierfit.methods.head import Head
+from hierfit.methods.keys import check_keys
+from hierfit.methods.module import MethodModule
+from hierfit.methods.nodes import no_other_classes
+from hierfit.methods.tasks import kin_of, objective_for
 from hierfit.metrics import hierarchy_metrics
-from hierfit.taxonomy import Taxonomy
 
 
-class Method(LightningModule):
+class Method(MethodModule):
     """A way of scoring every node of a taxonomy: images in, ``logits [B, N]`` out.
 
-    A method says what it ``needs``: ``features`` (towers frozen, images encoded once) or ``pixels`` (towers train).
-    It learns its task when the trainer calls :meth:`configure_model`; hyper-parameters are plain containers, so a
-    checkpoint loads with ``weights_only=True``. Buffers are constants: processes do not exchange them.
+    A method is its keys, which are the arguments of its ``__init__`` with ranges in their types
+    (`hierfit.methods.keys`), its `head` for a task, and its `make_optimizer`. One that is no `Head` overrides `build`
+    and `forward` instead. It learns its task when the trainer calls `configure_model`; hyper-parameters are plain
+    containers, so a checkpoint loads with ``weights_only=True``. Buffers are constants: processes do not exchange them.
+
+    Args:
+        problems: What is wrong with the keys beside their ranges.
+
+    Raises:
+        UserError: Names every value out of range.
     """
 
     needs: ClassVar[Literal["features", "pixels"]] = "features"
+    """Image features (towers frozen, images encoded once), or pixels (towers train)."""
     trains: ClassVar[bool] = True
-    # What chose its hyper-parameters within a run; never the test split.
     tuned_on: Literal["defaults", "val"] = "defaults"
+    """What chose its hyper-parameters within a run; never the test split."""
 
-    taxonomy: Taxonomy
+    classifier: Head
+    objective: Objective
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """As any module, but for the name of the hook at hand: Lightning sets it some fifty times a step."""
-        if name == "_current_fx_name":  # neither module nor parameter nor buffer, of which torch would make sure
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
+    def __init__(self, problems: Sequence[str] = ()) -> None:
+        super().__init__()
+        frame = currentframe()
+        self.save_hyperparameters(frame=frame and frame.f_back)
+        check_keys(type(self), self.hparams, problems)
 
-    @abstractmethod
-    def build(self, task: Task) -> None:
-        """Creates the modules for a task. Called once, before training or testing."""
+    @property
+    def keys(self) -> Any:
+        """The hyper-parameters, as attributes."""
+        return self.hparams
 
-    @abstractmethod
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Scores every node.
+    # --- what a method says of itself ------------------------------------------------------------------------------
+
+    def head(self, task: Task) -> Head:
+        """The classifier of a task as training starts with it."""
+        raise NotImplementedError
+
+    @property
+    def default_objective(self) -> dict[str, float]:
+        """Where no ``objective`` is given: cross-entropy at every level, so that inner nodes are trained as well."""
+        return {"level_ce": 1.0}
+
+    def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
+        """The optimiser of the trained parameters at the peak learning rate; AdamW if not overridden."""
+        return AdamW(parameters, lr=self.keys.lr, weight_decay=self.keys.weight_decay)
+
+    def make_schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
+        """The rate over a run's steps: by a cosine to 0."""
+        return CosineAnnealingLR(optimizer, T_max=steps)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether `choose` is asked for."""
+        return False
+
+    def choose(self, features: Tensor, labels: Tensor) -> str | None:
+        """Chooses, before the test, by validation images what is not trained; again where it has chosen before.
 
         Args:
-            inputs: Features ``[B, d]`` or images ``[B, 3, S, S]``, as the method needs.
+            features: L2-normalised ``[m, d]``, on the CPU.
+            labels: Finest known node of each ``[m]``.
 
         Returns:
-            Logits ``[B, N]``.
+            What was chosen, for people; None for nothing.
         """
-
-    @abstractmethod
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Named loss terms; ``loss`` is minimised, the others are logged.
-
-        With several processes the batch is this one's share, and a term's mean over processes must be that of the
-        whole batch: `Objective` sees to that, `gather_batch` helps with what needs all samples at once.
-        """
+        return None
 
     def describe(self) -> list[str]:
         """Lines that say, before training, what is about to be trained and by which objective."""
         objective = getattr(self, "objective", None)
         return objective.describe() if isinstance(objective, Objective) else []
+
+    def audit(self, optimizers: Any) -> None:
+        """Checks the optimiser(s) before training; raises if a parameter would be updated wrongly."""
 
     def write_artifacts(self, folder: Path) -> None:
         """Writes what other programs can open (an adapter, say) into the run's folder, with the tested weights."""
@@ -88,48 +121,53 @@ class Method(LightningModule):
         """Decoders of its logits whose figures mean something: all, or the one that reads leaves alone."""
         return {"rollup": DECODERS["rollup"]} if self.reads_leaves_only else DECODERS
 
-    def head(self) -> Head | None:
-        """What predicts with what was learnt, without Lightning and without the data: `hierfit predict` and `export`
-        work with it. None where the method cannot be written as one; it then predicts through Lightning alone."""
-        return None
-
-    def transfer(self, task: Task) -> nn.Module:
-        """What scores other classes with what was learnt; the method itself stays as it is.
-
-        Args:
-            task: Of the other classes, on the backbone of this one; nothing in it is to be trained on.
-
-        Returns:
-            A module from inputs to logits ``[B, N']`` over the task's nodes.
-
-        Raises:
-            UserError: The method has nothing to score them by.
-        """
-        from hierfit import methods
-
-        able = [name for name in methods.__all__ if getattr(methods, name).transfer is not Method.transfer]
-        raise UserError(
-            f"{type(self).__name__} cannot score classes it was not trained on",
-            hint=f"{', '.join(able)} can. Other methods take data.targets with the source's classes only.",
-        )
-
     @property
     def shares_along_tree(self) -> bool:
         """Whether its settings share something along the tree, such as HiSCE's siblings, that ``data.tree: shuffled``
         shares among strangers instead; labels and scores of inner nodes are no such thing."""
-        return "hisce" in (self.hparams.get("objective") or {})
+        return "hisce" in (self.hparams.get("objective") or self.default_objective)
 
-    def audit(self, optimizers: Any) -> None:
-        """Checks the optimiser(s) before training; raises if a parameter would be updated wrongly."""
+    # --- its task --------------------------------------------------------------------------------------------------
 
-    @property
-    def strict_loading(self) -> bool:
-        """Frozen weights are not in the checkpoint; :meth:`on_load_checkpoint` checks the rest."""
-        return False
+    def build(self, task: Task) -> None:
+        """Creates head and objective. Called once, before training or testing."""
+        # Lightning makes new tensors on the accelerator here, while the task's are still on the CPU.
+        with task.text.device:
+            self.classifier = self.head(task)
+        if self.trains:
+            self.objective = objective_for(task, self.hparams.get("objective") or self.default_objective)
 
-    @strict_loading.setter
-    def strict_loading(self, value: bool) -> None:
-        raise AttributeError("strict_loading is fixed: checkpoints hold trained weights only")
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Inputs as the L2-normalised image features ``[B, d]`` that the head takes."""
+        return inputs
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits ``[B, N]`` of features ``[B, d]`` or images ``[B, 3, S, S]``, as the method needs."""
+        logits: Tensor = self.classifier(self.encode(inputs))
+        return logits
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The objective's terms.
+
+        Raises:
+            RuntimeError: Nothing is trained.
+        """
+        if not self.trains:
+            raise RuntimeError(f"{type(self).__name__} has nothing to train; use `hierfit test`")
+        terms: dict[str, Tensor] = self.objective(self(batch.inputs), batch.paths)
+        return terms
+
+    def over(self, task: Task) -> Head:
+        """The head that scores a task's classes with what was learnt; the method stays as it is.
+
+        Raises:
+            UserError: There is nothing to score classes by that were not trained on.
+        """
+        own = getattr(self, "classifier", None)
+        if own is None or not own.grows:
+            raise no_other_classes(type(self).__name__)
+        with torch.no_grad():
+            return own.over(own.nodes.over(task, kin_of(task.taxonomy, self.taxonomy, own.nodes.inherits)))
 
     def configure_model(self) -> None:
         """Builds the method from the data module's task, once."""
@@ -144,6 +182,16 @@ class Method(LightningModule):
         self.test_metrics = hierarchy_metrics(task.taxonomy, prefix="test/")
         keep_alike_only_trained(self)
 
+    # --- Lightning's hooks -----------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and its schedule; none where nothing is trained."""
+        if not self.trains:
+            return None
+        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        schedule = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
     def on_fit_start(self) -> None:
         """Audits the optimiser and says what is trained."""
         self.audit(self.optimizers(use_pl_optimizer=False))
@@ -156,86 +204,26 @@ class Method(LightningModule):
         self.taxonomy = self.taxonomy.to(self.device)
 
     def on_test_start(self) -> None:
-        """Moves the tree's index beside the logits."""
+        """Moves the tree's index beside the logits, and chooses."""
         self.taxonomy = self.taxonomy.to(self.device)
+        self.choose_on_val()
 
-    def logs_step(self, steps_before: int) -> bool:
-        """Whether the logger writes down a step; what is logged at others costs time and is forgotten."""
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return every > 0 and (steps_before + 1) % every == 0
+    def on_predict_start(self) -> None:
+        """Chooses."""
+        self.choose_on_val()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step of automatic optimisation."""
-        terms = self.loss(batch)
-        if not self.logs_step(self.trainer.global_step):
-            return terms["loss"]
-        shown = {name: value.detach() for name, value in terms.items()}
-        if processes() > 1:
-            means = mean_over_processes(torch.stack([value.float() for value in shown.values()]))
-            shown = dict(zip(shown, means, strict=True))
-        for name, value in shown.items():
-            self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=max(len(batch.paths), 1))
-        return terms["loss"]
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Metrics on the validation split, which alone may select: of per-level argmax, or of the best leaf's path
-        where inner nodes are not trained. Leaf accuracy is the best leaf's under both."""
-        self._count(self.val_metrics, self(batch.inputs), batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the scalars of the validation split."""
-        self._log_and_reset(self.val_metrics, prog_bar=("val/leaf_accuracy",))
-
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The same metrics on the test split. The logits ``[B, N]`` are returned for callbacks that keep them: result
-        cards are made from those, under every decoder."""
-        logits = self(batch.inputs).float()
-        self._count(self.test_metrics, logits, batch)
-        return logits
-
-    def on_test_epoch_end(self) -> None:
-        """Logs the scalars of the test split."""
-        self._log_and_reset(self.test_metrics)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Logits ``[B, N]``."""
-        return self(batch.inputs).float()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps what was trained, and the tree it was trained for."""
-        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
-        checkpoint["hierfit"] = {"method": type(self).__name__, "taxonomy": self.taxonomy.fingerprint}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of another method, another tree, or other sizes.
-
-        Raises:
-            UserError: The checkpoint does not fit; nothing has been loaded.
-        """
-        origin, weights = (checkpoint.get(name) for name in ("hierfit", "state_dict"))
-        origin = origin if isinstance(origin, dict) else {}
-        problems = []
-        if origin.get("method") != type(self).__name__:
-            problems.append(f"it was trained by {origin.get('method', 'another program')}, not {type(self).__name__}")
-        if origin.get("taxonomy") != self.taxonomy.fingerprint:
-            problems.append(
-                f"it was trained for another tree ({origin.get('taxonomy')}, not {self.taxonomy.fingerprint})"
-            )
-        mine = {n: tuple(p.shape) for n, p in self.named_parameters() if p.requires_grad}
-        theirs = {k: _shape(v) for k, v in weights.items()} if isinstance(weights, dict) else {}
-        problems += [f"{name} is missing" for name in mine.keys() - theirs.keys()]
-        problems += [
-            f"{name} is {theirs[name]}, here {shape}"
-            for name, shape in mine.items()
-            if theirs.get(name, shape) != shape
-        ]
-        if problems:
-            raise UserError(
-                "The checkpoint does not fit this configuration.",
-                sorted(problems),
-                "Use the config.yaml that lies in the checkpoint's run folder.",
-            )
+    def choose_on_val(self) -> None:
+        """Lets the method choose by all labelled images of the validation split; each process does, and so the same."""
+        val = datamodule_of(self.trainer).val if self.chooses else None
+        if val is None:
+            return
+        labels = deepest_label(val.paths).cpu()
+        known = labels >= 0
+        chosen = self.choose(val.features.cpu()[known], labels[known]) if known.any() else None
+        if chosen is not None:
+            self.tuned_on = "val"
+            if self.trainer.is_global_zero:
+                print(f"{chosen}: chosen on val")
 
     def parameter_counts(self) -> dict[str, int]:
         """Number of trainable parameters, and of all including the towers (a feature bundle's are unknown: 0)."""
@@ -246,22 +234,6 @@ class Method(LightningModule):
             "trainable": sum(p.numel() for p in self.parameters() if p.requires_grad),
             "total": sum({**towers, **own}.values()) if towers else 0,
         }
-
-    def _count(self, metrics: MetricCollection, logits: Tensor, batch: Batch) -> None:
-        first, *_ = self.decoders.values()
-        metrics.update(first(logits, self.taxonomy), batch.paths)
-
-    def _log_and_reset(self, metrics: MetricCollection, prog_bar: tuple[str, ...] = ()) -> None:
-        # compute() has gathered the ranks exactly; logging values, not metrics, keeps Lightning from averaging them.
-        for name, value in metrics.compute().items():
-            self.log(name, value, prog_bar=name in prog_bar)
-        metrics.reset()
-
-
-def _shape(weights: object) -> tuple[int, ...] | None:
-    """None for what is no plain tensor of numbers."""
-    plain = isinstance(weights, Tensor) and weights.layout == torch.strided and weights.dtype.is_floating_point
-    return tuple(weights.shape) if plain else None  # type: ignore[attr-defined]
 
 
 def method_of(module: LightningModule) -> Method:

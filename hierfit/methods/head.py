@@ -1,4 +1,4 @@
-"""`Head`: from image features to one score a node, without the method that learnt it."""
+"""`Head`, from image features to one score a node: what a method trains, tests, saves, exports and grows."""
 
 from __future__ import annotations
 
@@ -7,173 +7,207 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from hierfit.methods.adapters import Blend, ResidualAdapter
-from hierfit.methods.cosine import scaled_cosine
-from hierfit.methods.tip_adapter.cache import evidence
-from hierfit.tensors import at_least_float32
+from hierfit.methods.adapters import ADAPTERS
+from hierfit.methods.nodes import Nodes
+from hierfit.tensors import at_least_float32, fp32_island
 
-_ADAPTERS: dict[str, type[Blend] | type[ResidualAdapter]] = {"blend": Blend, "residual": ResidualAdapter}
+
+@fp32_island
+def scaled_cosine(images: Tensor, nodes: Tensor, scale: float | Tensor) -> Tensor:
+    """``s·⟨x, t⟩`` of images ``[B, d]`` and nodes ``[N, d]`` → ``[B, N]``, never below fp32.
+
+    In bf16 a cosine has 8 bits; times 100, that is an error of ±0.2 in every logit.
+    """
+    return scale * images @ nodes.T
+
+
+class Bias(nn.Module):
+    """``s·b_v`` of the trained nodes, 0 at the start; others get none ``[N]``."""
+
+    trained: Tensor
+    nothing: Tensor
+
+    def __init__(self, trained: Tensor, count: int, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("trained", trained, persistent=False)
+        self.register_buffer("nothing", torch.zeros(count), persistent=False)
+        self.own, self.scale = nn.Parameter(torch.zeros(len(trained))), scale
+
+    def forward(self) -> Tensor:
+        """``[N]``."""
+        return self.scale * self.nothing.index_copy(0, self.trained, self.own)
 
 
 class Cache(nn.Module):
-    """Evidence of kept images, weighted (Tip-Adapter).
+    """Evidence of kept images (Tip-Adapter): ``(α / m_v)·Σ_k exp(−β(1 − ⟨x, x_k⟩))`` over images k at or below node v.
+
+    Values are kept as paths: the cache takes O(n·(d + L)) memory and O(B·n·(d + L)) a batch, however many nodes.
 
     Args:
-        keys: Their features ``[n, d]``.
+        keys: L2-normalised features of the images ``[n, d]``.
         values: Node of each on each level ``[L, n]``; N where there is none.
-        classes_below: What a node's sum is divided by ``[N]``.
-        alpha: Weight beside the cosines.
-        beta: Sharpness.
+        below: m, what a node's sum is divided by ``[N]``.
+        alpha: α.
+        beta: β.
+        trained: Whether the keys are trained.
     """
 
-    keys: Tensor
     values: Tensor
-    classes_below: Tensor
+    below: Tensor
 
-    def __init__(self, keys: Tensor, values: Tensor, classes_below: Tensor, alpha: float, beta: float) -> None:
+    def __init__(
+        self, keys: Tensor, values: Tensor, below: Tensor, alpha: float, beta: float, trained: bool = False
+    ) -> None:
         super().__init__()
         self.alpha, self.beta = alpha, beta
-        for name, tensor in (("keys", keys), ("values", values), ("classes_below", classes_below)):
-            self.register_buffer(name, tensor.detach())
+        self.keys = nn.Parameter(keys, requires_grad=trained)
+        self.register_buffer("values", values, persistent=False)
+        self.register_buffer("below", below, persistent=False)
+
+    def evidence(self, features: Tensor, beta: float) -> Tensor:
+        """What the images say of each node ``[B, N]``, before weighting."""
+        affinity = _affinity(self.keys, features, beta)
+        # Rows are nodes, so that adding up runs along memory; the last one collects what has no node.
+        sums = affinity.new_zeros(len(self.below) + 1, len(features))
+        for nodes in self.values:
+            sums = sums.index_add(0, nodes, affinity)
+        return (sums[:-1] / self.below[:, None]).T
 
     def forward(self, features: Tensor) -> Tensor:
         """What is added to the logits ``[B, N]`` of features ``[B, d]``."""
-        return self.alpha * evidence(features, self.keys, self.values, self.classes_below, self.beta)
+        return self.alpha * self.evidence(features, self.beta)
 
 
-class Growth(nn.Module):
-    """How the text of a class that training never saw becomes a node.
-
-    Args:
-        adapter: Of text features; None leaves them as they are.
-        inherited: What a child of each node adds to its feature ``[N, d]``; None for nothing.
-        context: Learned vectors ``[1, n, w]`` before the class's name, in the place of templates.
-        name: What follows them.
-    """
-
-    inherited: Tensor | None
-    context: Tensor | None
-
-    def __init__(
-        self,
-        adapter: nn.Module | None = None,
-        inherited: Tensor | None = None,
-        context: Tensor | None = None,
-        name: str = "{name}.",
-    ) -> None:
-        super().__init__()
-        self.adapter = None if isinstance(adapter, nn.Identity) else adapter
-        self.name = name
-        self.register_buffer("inherited", None if inherited is None else inherited.detach())
-        self.register_buffer("context", None if context is None else context.detach())
-
-    def forward(self, text: Tensor, parents: Tensor) -> Tensor:
-        """Node features ``[m, d]`` of text features ``[m, d]`` under ``parents [m]``."""
-        nodes = text if self.adapter is None else self.adapter(text)
-        return nodes if self.inherited is None else F.normalize(nodes + self.inherited[parents], dim=-1)
+@fp32_island
+def _affinity(keys: Tensor, features: Tensor, beta: float) -> Tensor:
+    """``exp(−β(1 − ⟨key, x⟩))`` ``[n, B]``, never below fp32: the exponent is a difference of near-equal numbers."""
+    return torch.exp(beta * (keys @ features.T - 1))
 
 
 class Head(nn.Module):
-    """``logits = s·⟨adapter(x), t_v⟩ + b_v + cache(x)``: what every method here comes to once it is trained.
+    """``logits [B, N] = s·⟨image(x), nodes⟩ + bias + cache(x)`` of L2-normalised image features x ``[B, d]``.
 
     Args:
-        nodes: t, a feature for each node ``[N, d]``; of unit length for cosines.
-        scale: s.
+        nodes: A feature for each node.
+        scale: s; or its logarithm, a parameter.
         image: Adapter of image features; None leaves them as they are.
-        bias: b ``[N]``; None for none.
+        bias: ``[N]``, or what gives it; None for none.
         cache: Evidence of kept images; None for none.
-        growth: Makes nodes of new classes; None where the method cannot.
     """
 
-    nodes: Tensor
-    bias: Tensor | None
+    bias: Tensor | nn.Module | None
 
     def __init__(
         self,
-        nodes: Tensor,
-        scale: float,
+        nodes: Nodes,
+        scale: float | nn.Parameter,
         image: nn.Module | None = None,
-        bias: Tensor | None = None,
+        bias: Tensor | nn.Module | None = None,
         cache: Cache | None = None,
-        growth: Growth | None = None,
     ) -> None:
         super().__init__()
-        self.register_buffer("nodes", at_least_float32(nodes.detach()))
-        self.register_buffer("bias", None if bias is None else bias.detach())
-        self.scale = float(scale)
-        self.image = None if isinstance(image, nn.Identity) else image
-        self.cache, self.growth = cache, growth
+        self.image, self.nodes = image, nodes
+        self.log_scale = scale if isinstance(scale, nn.Parameter) else None
+        self._scale = 0.0 if isinstance(scale, nn.Parameter) else scale
+        if isinstance(bias, Tensor):
+            self.register_buffer("bias", bias, persistent=False)
+        else:
+            self.bias = bias
+        self.cache = cache
+
+    @property
+    def scale(self) -> float | Tensor:
+        """s."""
+        return self._scale if self.log_scale is None else self.log_scale.exp()
+
+    @property
+    def grows(self) -> bool:
+        """Whether other classes can be scored: not where something is learnt of each class alone."""
+        return self.nodes.grows and self.bias is None and self.cache is None
+
+    def adapted(self, features: Tensor) -> Tensor:
+        """Image features ``[B, d]`` as they are compared with the nodes."""
+        return features if self.image is None else self.image(features)
+
+    def cosines(self, images: Tensor, nodes: Tensor) -> Tensor:
+        """Scaled cosines ``[B, N]`` of adapted images and nodes."""
+        return scaled_cosine(images, nodes, self.scale)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits ``[B, N]`` of L2-normalised features ``[B, d]``."""
-        images = features if self.image is None else self.image(features)
-        logits = scaled_cosine(images, self.nodes, self.scale)
+        """Logits ``[B, N]``."""
+        logits = self.cosines(self.adapted(features), self.nodes())
         if self.bias is not None:
-            logits = logits + self.bias
+            logits = logits + (self.bias if isinstance(self.bias, Tensor) else self.bias())
         return logits if self.cache is None else logits + self.cache(features)
 
-    def plain(self) -> dict[str, Any]:
-        """What is no tensor, for a JSON file."""
-        cache, growth = self.cache, self.growth
-        return {
-            "scale": self.scale,
+    def over(self, nodes: Nodes) -> Head:
+        """The head with other nodes."""
+        return Head(nodes, self._scale if self.log_scale is None else self.log_scale, self.image)
+
+    def saved(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What `load` takes: plain values for a JSON file, and tensors by name, on the CPU."""
+        nodes, cache = self.nodes, self.cache
+        adapter = nodes.adapter if self.grows else None
+        tensors = {"nodes": at_least_float32(nodes())}
+        if self.bias is not None:
+            tensors["bias"] = self.bias if isinstance(self.bias, Tensor) else self.bias()
+        if cache is not None:
+            tensors |= {"cache.keys": cache.keys, "cache.values": cache.values, "cache.classes_below": cache.below}
+        if self.grows and nodes.inherits and (added := nodes.added()) is not None:
+            tensors["growth.inherited"] = added
+        if self.grows and nodes.context is not None:
+            tensors["growth.context"] = nodes.context
+        for prefix, module in (("image", self.image), ("growth.adapter", adapter)):
+            tensors |= {f"{prefix}.{key}": value for key, value in (module.state_dict() if module else {}).items()}
+        plain = {
+            "scale": float(self.scale),
             "image": _plain_adapter(self.image),
             "cache": None if cache is None else {"alpha": cache.alpha, "beta": cache.beta},
-            "growth": None if growth is None else {"adapter": _plain_adapter(growth.adapter), "name": growth.name},
+            "growth": {"adapter": _plain_adapter(adapter), "name": nodes.name} if self.grows else None,
         }
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name, on the CPU."""
-        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.state_dict().items()}
+        return plain, {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Head:
-        """The head that `plain` and `tensors` were taken from.
+    def load(cls, plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Head:
+        """The head that was `saved`; its nodes and bias no longer change.
 
         Raises:
-            KeyError, RuntimeError, TypeError, ValueError: They do not belong together.
+            KeyError, RuntimeError, TypeError, ValueError: Plain values and tensors do not belong together.
         """
-        cache = growth = None
+        growth, cache = plain["growth"] or {}, None
         if plain["cache"] is not None:
             keys, values, below = (tensors[f"cache.{name}"] for name in ("keys", "values", "classes_below"))
             cache = Cache(keys, values, below, **plain["cache"])
-        if plain["growth"] is not None:
-            growth = Growth(
-                _adapter(plain["growth"]["adapter"], tensors, "growth.adapter"),
-                tensors.get("growth.inherited"),
-                tensors.get("growth.context"),
-                plain["growth"]["name"],
-            )
-        image = _adapter(plain["image"], tensors, "image")
-        head = cls(tensors["nodes"], plain["scale"], image, tensors.get("bias"), cache, growth)
-        head.load_state_dict(dict(tensors))
+        nodes = Nodes(
+            tensors["nodes"],
+            grows=plain["growth"] is not None,
+            adapter=_adapter(growth.get("adapter"), tensors, "growth.adapter."),
+            inherited=tensors.get("growth.inherited"),
+            context=tensors.get("growth.context"),
+            **({"name": growth["name"]} if growth else {}),
+        )
+        image = _adapter(plain["image"], tensors, "image.")
+        head = cls(nodes, float(plain["scale"]), image, tensors.get("bias"), cache)
+        if head.saved()[1].keys() != tensors.keys():
+            raise KeyError("there are tensors without a place")
         return head.eval().requires_grad_(False)
-
-    def with_nodes(self, new: Tensor, origin: Tensor) -> Head:
-        """The head over more nodes.
-
-        Args:
-            new: Features of the new ones ``[m, d]``.
-            origin: For each node of the larger tree the one here, or N + i for the i-th new one ``[N + m]``.
-        """
-        nodes = torch.cat([self.nodes, new.to(self.nodes)])[origin]
-        bias = None if self.bias is None else torch.cat([self.bias, self.bias.new_zeros(len(new))])[origin]
-        return Head(nodes, self.scale, self.image, bias).eval().requires_grad_(False)
 
 
 def _plain_adapter(adapter: nn.Module | None) -> dict[str, Any] | None:
     if adapter is None:
         return None
-    kind = next((name for name, kind in _ADAPTERS.items() if type(adapter) is kind), None)
+    kind = next((name for name, kind in ADAPTERS.items() if type(adapter) is kind), None)
     if kind is None:
-        raise TypeError(f"a head takes adapters of {', '.join(k.__name__ for k in _ADAPTERS.values())}, not {adapter}")
+        raise TypeError(f"a head is saved with adapters of {', '.join(k.__name__ for k in ADAPTERS.values())} only")
     return {"kind": kind, "ratio": adapter.ratio}
 
 
 def _adapter(plain: Mapping[str, Any] | None, tensors: Mapping[str, Tensor], prefix: str) -> nn.Module | None:
     if plain is None:
         return None
-    hidden, width = tensors[f"{prefix}.down.weight"].shape
-    return _ADAPTERS[plain["kind"]](width, hidden, plain["ratio"])
+    state = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    hidden, width = state["down.weight"].shape
+    adapter = ADAPTERS[plain["kind"]](width, hidden, plain["ratio"])
+    adapter.load_state_dict(state)
+    return adapter

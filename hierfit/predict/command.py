@@ -63,7 +63,9 @@ def predict(arguments: Sequence[str]) -> None:
     model = model.with_classes(options.add_class)
     question.check(model.taxonomy, model.calibration)
     if only_bundle:
-        names, features, made_by = bundle_features(Path(options.inputs[0]), options.split, model.head.nodes.shape[1])
+        names, features, made_by = bundle_features(
+            Path(options.inputs[0]), options.split, model.head.nodes.text.shape[1]
+        )
         if made_by != model.towers.source:
             _say(f"warning: {made_by!r} made these features, the model learnt on those of {model.towers.source!r}")
         batches: Iterator[Answered] = _of_features(model, features, question)

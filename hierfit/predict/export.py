@@ -13,11 +13,10 @@ from hierfit.atomic import whole_folder
 from hierfit.backbone import Backbone
 from hierfit.backbone.saving import save_merged
 from hierfit.errors import UserError
+from hierfit.methods.saved import SavedModel, Towers
 from hierfit.predict.hub import check_login, push
-from hierfit.predict.kept import Kept, write_kept
 from hierfit.predict.model_card import model_card
 from hierfit.predict.predictor import Predictor, load
-from hierfit.predict.towers import Towers
 from hierfit.results.card import FILE as RESULT
 from hierfit.results.card import ResultCard
 from hierfit.results.collect import read_cards
@@ -79,7 +78,8 @@ def write_export(
         copy = Backbone.load(str(folder / "towers"))
         towers = Towers(model.towers.source, copy.fingerprint, folder / "towers")
         lines.append(f"checked: the copy's logits are {_apart(model, copy):.1e} from the model's, over random pictures")
-    write_kept(folder, Kept(model.taxonomy, model.head.cpu(), model.calibration, towers, model.templates, model.facts))
+    head, facts = model.head.cpu(), model.facts
+    SavedModel(model.taxonomy, head, model.calibration, towers, model.templates, facts).write(folder)
     if with_onnx:
         from hierfit.predict.onnx import write_onnx
 

@@ -1,4 +1,4 @@
-"""Classes that training never saw, each put under a node of the tree and scored by its text."""
+"""Classes that training never saw, each put under a node of the tree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from hierfit.backbone import Backbone, node_texts
 from hierfit.errors import UserError
-from hierfit.methods.head import Growth, Head
+from hierfit.methods.head import Head
+from hierfit.methods.nodes import Nodes, no_other_classes
 from hierfit.taxonomy import Taxonomy
 
 
@@ -35,22 +36,25 @@ def grown(
     Raises:
         UserError: The method cannot, or names every class that has no place.
     """
-    if head.growth is None:
-        raise UserError(
-            f"{method} cannot score classes it was not trained on: it learnt a weight for each class",
-            hint="ZeroShot, CLIPAdapter, CoOp, LatHAdapter and HierLoRA can: they score a class by its text.",
-        )
+    if not head.grows:
+        raise no_other_classes(method)
     names, parents = _placed(taxonomy, classes)
-    larger, origin = _with_leaves(taxonomy, names, parents)
-    new = [int(place) for place in (origin >= taxonomy.num_nodes).nonzero()[:, 0]]
-    order = sorted(new, key=lambda node: int(origin[node]))
-    text = _text(head.growth, larger, order, templates, backbone())
+    links = [*taxonomy.parent.tolist(), *parents]
+    # Numbers for names: read back from the finished tree, they say where each node went.
+    numbered = Taxonomy.from_parents([str(i) for i in range(len(links))], links, taxonomy.levels)
+    origin = [int(name) for name in numbered.names]
+    every = [*taxonomy.names, *names]
+    larger = Taxonomy(tuple(every[i] for i in origin), taxonomy.levels, numbered.parent)
+    new = [origin.index(taxonomy.num_nodes + i) for i in range(len(names))]
     with torch.no_grad():
-        features = head.growth(text, torch.tensor(parents))
-    return larger, head.with_nodes(features, origin)
+        text = _text(head.nodes, larger, new, templates, backbone())
+        nodes = head.nodes()
+        nodes = torch.cat([nodes, head.nodes.of(text.to(nodes), torch.tensor(parents, device=nodes.device))])[origin]
+    return larger, head.over(Nodes(nodes)).eval().requires_grad_(False)
 
 
 def _placed(taxonomy: Taxonomy, classes: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Names and parents of ``name:parent``."""
     names: list[str] = []
     parents: list[int] = []
     problems: list[str] = []
@@ -78,24 +82,13 @@ def _placed(taxonomy: Taxonomy, classes: Sequence[str]) -> tuple[list[str], list
     return names, parents
 
 
-def _with_leaves(taxonomy: Taxonomy, names: Sequence[str], parents: Sequence[int]) -> tuple[Taxonomy, Tensor]:
-    """The larger tree, and for each of its nodes the old one, or N + i for the i-th new one."""
-    links = [*taxonomy.parent.tolist(), *parents]
-    # Numbers for names: read back from the finished tree, they say where each node went.
-    numbered = Taxonomy.from_parents([str(i) for i in range(len(links))], links, taxonomy.levels)
-    origin = [int(name) for name in numbered.names]
-    every = [*taxonomy.names, *names]
-    return Taxonomy(tuple(every[i] for i in origin), taxonomy.levels, numbered.parent), torch.tensor(origin)
-
-
-@torch.no_grad()
 def _text(
-    growth: Growth, taxonomy: Taxonomy, nodes: Sequence[int], templates: Mapping[str, Sequence[str]], backbone: Backbone
+    nodes: Nodes, taxonomy: Taxonomy, new: Sequence[int], templates: Mapping[str, Sequence[str]], backbone: Backbone
 ) -> Tensor:
-    """Text features ``[m, d]`` of nodes of the larger tree."""
-    if growth.context is not None:
-        written = node_texts(taxonomy, {level: [growth.name] for level in taxonomy.levels})
-        return backbone.encode_context(growth.context, [written[node][0] for node in nodes]).cpu()
+    """Text features ``[m, d]`` of nodes of the larger tree: after the context that was learnt, or by the templates."""
+    if nodes.context is not None:
+        names = node_texts(taxonomy, {level: [nodes.name] for level in taxonomy.levels})
+        return backbone.encode_context(nodes.context.to(backbone.device), [names[node][0] for node in new])
     prompts = node_texts(taxonomy, templates)
-    features = [backbone.encode_text(prompts[node]).sum(dim=0) for node in nodes]
-    return F.normalize(torch.stack(features), dim=-1).cpu()
+    features = [backbone.encode_text(prompts[node]).sum(dim=0) for node in new]
+    return F.normalize(torch.stack(features), dim=-1)

@@ -41,7 +41,7 @@ def merge(arguments: Sequence[str]) -> None:
 
     from hierfit.backbone import Backbone
     from hierfit.backbone.saving import save_merged
-    from hierfit.methods.hier_lora.adapter import open_adapter
+    from hierfit.methods.lora import open_adapter
     from hierfit.run.quiet import quieten
 
     quieten()

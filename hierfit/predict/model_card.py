@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from hierfit.predict.predictor import Predictor
 from hierfit.results.card import ResultCard
-from hierfit.results.formats import FORMATS
-from hierfit.results.group import summarise
+from hierfit.results.summary import tables
+from hierfit.results.writers import as_markdown
 
 _PAGE = """\
 ---
@@ -75,7 +75,7 @@ def model_card(
     version = next((card.versions.get("hierfit", "") for card in cards), "")
     name = data.get("title") or data.get("card", "")
     faults = "".join(f"\n- Known fault: {fault}" for fault in data.get("known_faults", ()))
-    growth = model.head.growth is not None
+    growth = model.head.grows
     grows = '\n\nClasses it never saw can be added: `model.with_classes(["Ivory gull:Laridae"])`.' if growth else ""
     return _PAGE.format(
         title=f"{model.facts.get('method', 'Classifier')} for {name}",
@@ -124,7 +124,7 @@ def _results(cards: Sequence[ResultCard]) -> str:
     selected = ", ".join(sorted({card.selected_on for card in cards if card.parameters.get("trainable")})) or "nothing"
     seeds = len({card.seed for card in cards})
     means = f"Means over {seeds} seeds with 95 % t-intervals" if seeds > 1 else "One seed: no interval can be given"
-    table = FORMATS["markdown"](summarise(cards)).strip().replace(" ±–", "")
+    table = as_markdown(tables(cards)).strip().replace(" ±–", "")
     return f"{table}\n\n{means}. The checkpoint was selected on: {selected}.\n"
 
 

@@ -73,7 +73,7 @@ def write_onnx(model: Predictor, folder: Path) -> float:
     onnx.save(graph, str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     found = [torch.from_numpy(array) for array in session.run(None, {"pixels": pixels.numpy()})]
-    scales = max(model.head.scale, 1.0), 1.0
+    scales = max(float(model.head.scale), 1.0), 1.0
     apart = [float((a - b).abs().max()) / s for a, b, s in zip(found, expected, scales, strict=True)]
     if not max(apart) < _TOLERANCE:
         raise UserError(f"ONNX and PyTorch do not agree: they are {max(apart):.1e} apart, {_TOLERANCE} is allowed")

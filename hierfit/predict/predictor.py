@@ -19,10 +19,9 @@ from hierfit.data.images import open_image, to_rgb
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
+from hierfit.methods.saved import SavedModel, Towers
 from hierfit.predict.answer import Answer, Question, answers
 from hierfit.predict.growth import grown
-from hierfit.predict.kept import Kept, read_kept
-from hierfit.predict.towers import Towers, load_towers
 from hierfit.taxonomy import Taxonomy
 
 Picture = str | PathLike[str] | Image.Image
@@ -76,7 +75,7 @@ class Predictor:
         Raises:
             UserError: They are not there, or others than the model learnt on.
         """
-        return load_towers(self.towers, int(self.head.nodes.shape[1])).to(self.device)
+        return self.towers.load(self.head.nodes.text.shape[1]).to(self.device)
 
     def predict(
         self,
@@ -146,7 +145,7 @@ class Predictor:
     @torch.inference_mode()
     def logits(self, features: Tensor) -> Tensor:
         """One score a node ``[B, N]`` for L2-normalised image features ``[B, d]``."""
-        logits: Tensor = self.head(features.to(self.head.nodes))
+        logits: Tensor = self.head(features.to(self.head.nodes.text))
         return logits
 
     def encode(self, images: Sequence[Picture], num_workers: int = 0) -> Tensor:
@@ -177,7 +176,8 @@ class Predictor:
         """
         if not classes:
             return self
-        taxonomy, head = grown(self.taxonomy, self.head, classes, self.templates, lambda: self.backbone, self._method)
+        method = str(self.facts.get("method", "this method"))
+        taxonomy, head = grown(self.taxonomy, self.head, classes, self.templates, lambda: self.backbone, method)
         # With other classes as candidates nothing can be promised any more.
         calibration = replace(self.calibration, conformal=None)
         larger = replace(self, taxonomy=taxonomy, head=head.to(self.device), calibration=calibration)
@@ -187,10 +187,6 @@ class Predictor:
     def to(self, device: torch.device | str) -> Predictor:
         """The model with towers and head on a device."""
         return replace(self, head=self.head.to(device), device=device)
-
-    @property
-    def _method(self) -> str:
-        return str(self.facts.get("method", "this method"))
 
 
 def load(folder: str | PathLike[str], *, backbone: str | None = None, device: torch.device | str = "cpu") -> Predictor:
@@ -204,10 +200,10 @@ def load(folder: str | PathLike[str], *, backbone: str | None = None, device: to
     Raises:
         UserError: There is no model, or its files are damaged or do not belong together.
     """
-    kept: Kept = read_kept(Path(folder))
-    towers = kept.towers if backbone is None else replace(kept.towers, source=backbone, folder=None, stated=False)
-    head = kept.head.to(device)
-    return Predictor(kept.taxonomy, head, kept.calibration, towers, kept.templates, kept.facts, device)
+    saved = SavedModel.read(Path(folder))
+    towers = saved.towers if backbone is None else replace(saved.towers, source=backbone, folder=None, stated=False)
+    head = saved.head.to(device)
+    return Predictor(saved.taxonomy, head, saved.calibration, towers, saved.templates, saved.facts, device)
 
 
 class _Given:

@@ -95,6 +95,22 @@ class ResultCard:
         return cls(**content)
 
 
+def shots_text(data: Mapping[str, Any]) -> str:
+    """``16 shots a leaf``, ``≤ 16 shots a leaf (median 3)`` where some leaves have fewer, or ``all training images``.
+
+    Args:
+        data: Of a result card.
+    """
+    shots, counts = data.get("shots"), data.get("train_per_leaf")
+    if shots is None:
+        return "all training images"
+    if isinstance(counts, Mapping):
+        least, median = counts.get("min"), counts.get("median")
+        if isinstance(least, int | float) and isinstance(median, int | float) and least < shots:
+            return f"≤ {shots} shots a leaf (median {median:g})"
+    return f"{shots} shots a leaf"
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from rich.console import Console
 from rich.text import Text
 from torch import Tensor
 
+from hierfit.config.command import Say
+from hierfit.config.schema import nearest
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
-from hierfit.results.columns import nearest
-from hierfit.results.kept import KeptLogits
-from hierfit.results.marks import verdicts
-from hierfit.results.sheet import HELPS, HURTS, Sheet, mark
-from hierfit.results.statistics import Interval, McNemar, Verdict, mcnemar, paired_bootstrap
-from hierfit.results.summary import print_sheet
+from hierfit.results.logits import TestLogits
+from hierfit.results.statistics import Interval, McNemar, Verdict, mcnemar, paired_bootstrap, verdicts
+from hierfit.results.table import HELPS, HURTS, NAME, Cell, Column, Table
+from hierfit.results.writers import print_tables
 from hierfit.taxonomy import Taxonomy
 
 _READING = (
@@ -27,6 +28,8 @@ _READING = (
     f"p: exact McNemar test. {HELPS} helps, {HURTS} hurts: p, corrected for all lines here (Holm), is 5 % or less, and "
     "the difference 0.2 points or more. One pair of runs says nothing of other seeds: see results."
 )
+_DIFFERENCE = Column("A − B", "%", 1, signed=True)
+_COLUMNS = (NAME, Column("A", "%"), Column("B", "%"), _DIFFERENCE, *(Column(f"only {x}", "count") for x in "AB"))
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,46 @@ class Comparison:
     test: McNemar
     verdict: Verdict = "no evidence"
 
+    @property
+    def cells(self) -> list[object]:
+        """Its row in a table."""
+        p = "<0.001" if self.test.p < 0.001 else f"{self.test.p:.3f}"
+        shares = (self.a, self.b, Cell(self.difference, mark=self.verdict))
+        return [_spoken(self.decoder), *shares, self.test.only_a, self.test.only_b, p]
 
-def compare(a: KeptLogits, b: KeptLogits, decoders: Sequence[str] = ()) -> list[Comparison]:
+
+def compare(
+    a: Annotated[Path, Say("folder of a finished run", "RUN_A")],
+    b: Annotated[Path, Say("folder of the one it is held against, say a control's", "RUN_B")],
+    *,
+    decoder: Annotated[Sequence[str], Say("only this one; repeatable", "NAME", repeat=True)] = (),
+) -> None:
+    """Hold a run against another, sample by sample, on the test samples of both.
+
+    Prints what the first one changes against the second, and a verdict in one line.
+    """
+    runs = TestLogits.read(a), TestLogits.read(b)
+    found = comparisons(*runs, decoder)
+    names = [f"{run.card.row} (seed {run.card.seed})" for run in runs]
+    console = Console()
+    console.print(Text(f"\nA  {names[0]}\nB  {names[1]}"))
+    tables = []
+    for metric in dict.fromkeys(c.metric for c in found):
+        of_it = [c for c in found if c.metric == metric]
+        title = f"{metric} · {runs[0].card.data.get('card')} · {of_it[0].difference.n} test samples"
+        columns = (*_COLUMNS, Column("p", ""))
+        tables.append(Table.of(title, columns, (c.cells for c in of_it), _READING))
+    print_tables(tables, console)
+    # The last decoder is the one that reads all levels together, or the last one asked for.
+    said = [
+        f"{c.metric}{'' if c is found[0] else f' {_spoken(c.decoder)}'}: {c.verdict} "
+        f"({_DIFFERENCE.number(c.difference.mean)} points)"
+        for c in (found[0], found[-1])
+    ]
+    console.print(Text(f"{names[0]} against {names[1]}: {'; '.join(said)}.", "bold"))
+
+
+def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> list[Comparison]:
     """Pairs two runs over test samples: accuracy of the best leaf, and FPA under each decoder.
 
     Raises:
@@ -87,41 +128,6 @@ def leaf_right(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Tensor:
     return leaf_labelled(target, taxonomy) & (at_its_level == leaf)
 
 
-def print_comparison(a: Path, b: Path, decoders: Sequence[str] = (), console: Console | None = None) -> None:
-    """Prints what the first run changes against the second, sample by sample, and a one-line verdict.
-
-    Args:
-        a: Folder of a finished run.
-        b: Folder of the run it is held against.
-        decoders: Only these; all if empty.
-        console: Where to print.
-    """
-    console = console or Console()
-    first, second = KeptLogits.read(a), KeptLogits.read(b)
-    found = compare(first, second, decoders)
-    names = [f"{run.card.row} (seed {run.card.seed})" for run in (first, second)]
-    console.print()
-    console.print(Text(f"A  {names[0]}\nB  {names[1]}"))
-    for metric in dict.fromkeys(c.metric for c in found):
-        of_it = [c for c in found if c.metric == metric]
-        title = f"{metric} · {first.card.data.get('card')} · {of_it[0].difference.n} test samples"
-        rows = tuple(map(_cells, of_it))
-        print_sheet(Sheet(title, ("", "A", "B", "A − B", "only A", "only B", "p"), rows), console)
-    console.print()
-    console.print(Text(_READING, "dim"))
-    # The last decoder is the one that reads all levels together, or the last one asked for.
-    last = (found[0], found[-1])
-    said = "; ".join(f"{_called(c)}: {c.verdict} ({_signed(c.difference.mean)} points)" for c in last)
-    console.print(Text(f"{names[0]} against {names[1]}: {said}.", "bold"))
-
-
-def _cells(c: Comparison) -> tuple[str, ...]:
-    interval = f"{_signed(c.difference.mean)} [{_signed(c.difference.low)}, {_signed(c.difference.high)}]"
-    p = "<0.001" if c.test.p < 0.001 else f"{c.test.p:.3f}"
-    shares = (f"{100 * c.a:.2f}", f"{100 * c.b:.2f}")
-    return _spoken(c.decoder), *shares, interval + mark(c.verdict), str(c.test.only_a), str(c.test.only_b), p
-
-
 def _comparison(metric: str, decoder: str, right: Sequence[Tensor], counted: Tensor) -> Comparison:
     if not counted.any():
         raise UserError(f"No test sample has a label that {metric} could count.")
@@ -129,7 +135,7 @@ def _comparison(metric: str, decoder: str, right: Sequence[Tensor], counted: Ten
     return Comparison(metric, decoder, float(a.mean()), float(b.mean()), paired_bootstrap(a, b), mcnemar(a, b))
 
 
-def _check_same_samples(a: KeptLogits, b: KeptLogits) -> None:
+def _check_same_samples(a: TestLogits, b: TestLogits) -> None:
     problems = []
     if a.taxonomy != b.taxonomy:
         problems.append(f"the trees differ: {a.taxonomy.fingerprint} and {b.taxonomy.fingerprint}")
@@ -145,14 +151,6 @@ def _check_same_samples(a: KeptLogits, b: KeptLogits) -> None:
         problems.append("the labels differ")
     if problems:
         raise UserError(f"{a.folder} and {b.folder} cannot be compared sample by sample.", problems)
-
-
-def _signed(fraction: float) -> str:
-    return f"{100 * fraction:+.1f}".replace("-", "−")
-
-
-def _called(c: Comparison) -> str:
-    return c.metric if c.metric == "leaf accuracy" else f"{c.metric} {_spoken(c.decoder)}"
 
 
 def _spoken(decoder: str) -> str:

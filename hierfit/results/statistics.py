@@ -16,6 +16,10 @@ from scipy.special import bdtr, stdtr, stdtrit
 
 Verdict = Literal["helps", "no evidence", "hurts"]
 
+LEVEL = 0.05
+LEAST = 0.002
+"""Share of the test samples: nothing below 0.2 points is called a help or harm, however sure it is."""
+
 _CHUNK = 1 << 22  # counts held at once by the bootstrap: 32 MiB
 
 
@@ -120,6 +124,23 @@ def holm(ps: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(ps) - rank) * ps[index]))
         corrected[index] = largest
     return corrected
+
+
+def verdicts(tests: Sequence[tuple[float, float, bool]], least: Sequence[float] | None = None) -> list[Verdict]:
+    """What each difference says when all of a table are looked at together: its p is corrected over all (Holm).
+
+    Args:
+        tests: Difference, p and whether higher is better.
+        least: Smallest difference that is called one; `LEAST` for all if None.
+    """
+    corrected = holm([p for _, p, _ in tests])
+    found: list[Verdict] = []
+    for i, ((mean, _, higher_is_better), p) in enumerate(zip(tests, corrected, strict=True)):
+        if p > LEVEL or round(abs(mean), 9) < (LEAST if least is None else least[i]):
+            found.append("no evidence")
+        else:
+            found.append("helps" if (mean > 0) == higher_is_better else "hurts")
+    return found
 
 
 def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> McNemar:

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from hierfit.config.schema import Place, build
+from hierfit.config.schema import Place, build, nearest
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.served import score
-from hierfit.results.columns import nearest, with_decoder
-from hierfit.results.true_tree import LeafScores
+from hierfit.results.columns import with_decoder
+from hierfit.results.logits import LeafScores
 from hierfit.taxonomy import Taxonomy
 
 KEY = "expected"

@@ -9,8 +9,8 @@ from lightning import Callback, LightningModule, Trainer
 
 from hierfit.data.datamodule import datamodule_of
 from hierfit.methods.base import method_of
-from hierfit.predict.kept import FOLDER, Kept, write_kept
-from hierfit.predict.towers import Towers
+from hierfit.methods.head import Head
+from hierfit.methods.saved import FOLDER, SavedModel, Towers
 from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.run.cards import WriteResultCard
 
@@ -30,11 +30,14 @@ class KeepPredictor(Callback):
         self.writer = writer
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes on the first rank; all make the head, for weights may be spread over them."""
+        """Writes on the first rank; all read the nodes, for weights may be spread over them."""
         method, data = method_of(pl_module), datamodule_of(trainer)
+        head = getattr(method, "classifier", None)
+        if not isinstance(head, Head):
+            return
         with torch.inference_mode():
-            head = method.head()
-        if head is None or not trainer.is_global_zero:
+            head = Head.load(*head.saved())
+        if not trainer.is_global_zero:
             return
         tree, facts = method.taxonomy.to("cpu"), data.summary()
         from_file = data.task.backbone is None
@@ -53,4 +56,4 @@ class KeepPredictor(Callback):
                 **{key: getattr(card, key) for key in ("title", "citation", "licence", "known_faults")},
             },
         }
-        write_kept(self.folder / FOLDER, Kept(tree, head, self.calibrating.calibration, towers, templates, about))
+        SavedModel(tree, head, self.calibrating.calibration, towers, templates, about).write(self.folder / FOLDER)

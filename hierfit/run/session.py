@@ -21,7 +21,7 @@ from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
-from hierfit.results.table import print_results
+from hierfit.results.run_table import print_results
 from hierfit.run.artifacts import WriteArtifacts
 from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.run.cards import WriteResultCard

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import Tensor, nn
+from torch import Tensor
 
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
@@ -26,9 +25,33 @@ from hierfit.run.logits import KeepTestLogits
 TARGETS = "targets"
 
 
-def target_folder(folder: Path, target: Target) -> Path:
-    """Folder of a target inside a run's."""
-    return folder / TARGETS / target.card.name
+class OnTarget(LightningModule):
+    """The test of a method on a target: gives the logits ``[B, N']`` over the target's nodes to those who keep them.
+
+    Args:
+        method: Stays as it is.
+        target: Where its classes are the source's, in whatever order, the method itself scores them; others are scored
+            by the method's head over them.
+
+    Raises:
+        UserError: The method cannot score the target's classes.
+    """
+
+    columns: Tensor | None
+
+    def __init__(self, method: Method, target: Target) -> None:
+        super().__init__()
+        self.method = method
+        self.register_buffer("columns", target.columns, persistent=False)
+        self.head = method.over(target.task) if target.columns is None else None
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The logits."""
+        if self.columns is not None:
+            return self.method(batch.inputs).index_select(1, self.columns).float()
+        assert self.head is not None
+        logits: Tensor = self.head(self.method.encode(batch.inputs))
+        return logits.float()
 
 
 def test_on_targets(
@@ -54,8 +77,7 @@ def test_on_targets(
     """
     callbacks, cards = trainer.callbacks, []  # type: ignore[attr-defined]
     for target in data.targets:
-        on_target = OnTarget(scorer(method, target))
-        inside = target_folder(folder, target)
+        on_target, inside = OnTarget(method, target), folder / TARGETS / target.card.name
         keep_alike_only_trained(on_target)
         # The run's own would write its card, curves and weights again.
         shown = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
@@ -86,78 +108,26 @@ def test_on_targets(
     return cards
 
 
-def scorer(method: Method, target: Target) -> nn.Module:
-    """What gives logits over a target's nodes: the method itself, or what it makes of other classes.
-
-    Raises:
-        UserError: The method cannot score the target's classes.
-    """
-    return method.transfer(target.task) if target.columns is None else Reordered(method, target.columns)
-
-
-class Reordered(nn.Module):
-    """A method's logits ``[B, N]``, with a target's order of nodes.
-
-    Args:
-        method: The method.
-        columns: For each node of the target the method's ``[N]``.
-    """
-
-    columns: Tensor
-
-    def __init__(self, method: nn.Module, columns: Tensor) -> None:
-        super().__init__()
-        self.method = method
-        self.register_buffer("columns", columns, persistent=False)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Logits ``[B, N]``."""
-        logits: Tensor = self.method(inputs)
-        return logits.index_select(1, self.columns)
-
-
-class OnTarget(LightningModule):
-    """The test of a method on a target: gives the logits ``[B, N]`` to those who keep them.
-
-    Args:
-        scorer: From inputs to logits ``[B, N]``.
-    """
-
-    def __init__(self, scorer: nn.Module) -> None:
-        super().__init__()
-        self.scorer = scorer
-
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The logits."""
-        logits: Tensor = self.scorer(batch.inputs).float()
-        return logits
-
-
 class CheckTargets(Callback):
     """Refuses a method that cannot score a target's classes before it is trained or tested, and changes nothing."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tries."""
-        check_targets(method_of(pl_module), datamodule_of(trainer).targets)
+        """Tries whether the method can score all targets.
+
+        Raises:
+            UserError: Names those that it cannot score.
+        """
+        method, problems, hint = method_of(pl_module), [], ""
+        for target in datamodule_of(trainer).targets:
+            try:
+                with isolate_rng():  # what is drawn to try it must not reach the training
+                    OnTarget(method, target)
+            except UserError as error:
+                problems.append(f"{target.card.name} has other classes: {error.summary}")
+                hint = error.hint
+        if problems:
+            raise UserError("data.targets cannot be tested", problems, hint)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tries, where nothing is trained."""
-        check_targets(method_of(pl_module), datamodule_of(trainer).targets)
-
-
-def check_targets(method: Method, targets: Sequence[Target]) -> None:
-    """Tries whether a method can score all targets.
-
-    Raises:
-        UserError: Names those that it cannot score.
-    """
-    problems, hint = [], ""
-    for target in targets:
-        try:
-            with isolate_rng():  # what a classifier draws at its start must not reach the training
-                scorer(method, target)
-        except UserError as error:
-            problems.append(f"{target.card.name} has other classes: {error.summary}")
-            hint = error.hint
-    if problems:
-        raise UserError("data.targets cannot be tested", problems, hint)
+        self.on_fit_start(trainer, pl_module)

@@ -12,7 +12,6 @@ from rich.table import Column
 from rich.text import Text
 
 from hierfit.data.progress import clock
-from hierfit.results.table import percent
 from hierfit.search.cell import Cell
 from hierfit.search.runner import Outcome, Report
 
@@ -74,7 +73,7 @@ class _Moving(ProgressColumn):
 def leaf_accuracy(cell: Cell, outcome: Outcome) -> str:
     """What a cell has reached, for its line."""
     accuracy = outcome.card.metrics.get("rollup", {}).get("leaf_accuracy") if outcome.card else None
-    return f"{cell.label}: leaf acc {percent(accuracy)} %"
+    return f"{cell.label}: leaf acc {'–' if accuracy is None else f'{100 * accuracy:.2f}'} %"
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from hierfit.config.schema import nearest, read_yaml
 from hierfit.data.card import load_card
-from hierfit.data.layouts.fieldguide import Fieldguide
 from hierfit.errors import UserError
 from hierfit.results.columns import with_decoder
 from hierfit.run.check import Setting, file_settings
@@ -137,7 +136,7 @@ def _experiment(file: Path, roots: Mapping[str, str]) -> Reproducible:
         given.append(Setting("data.root", roots[card.name], "command line"))
         words.append(given[-1])
     lack = missing_root(given)
-    if not any(setting.key == "data.root" for setting in given) and not isinstance(card.layout, Fieldguide):
+    if not any(setting.key == "data.root" for setting in given) and not card.is_drawn:
         lack = f"needs the data of {card.name}"
     stated = expectations(*read_yaml(file, []), [])
     return Reproducible(

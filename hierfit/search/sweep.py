@@ -131,8 +131,8 @@ def _run_agent(file: SweepFile, count: int, console: Console) -> None:
 
 def print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Console) -> None:
     """The best trials, a row each, the best first; at most so many."""
-    from hierfit.results.sheet import Sheet
-    from hierfit.results.summary import print_sheet
+    from hierfit.results.table import Table
+    from hierfit.results.writers import print_table
 
     names = [name for name, parameter in file.parameters.items() if parameter.distribution != "constant"]
     rows = tuple(
@@ -148,7 +148,7 @@ def print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Cons
     early = f", {stopped} of them stopped early (✂)" if stopped else ""
     title = f"{file.name} · {file.method} · {len(done)} trials{early} · {file.metric.goal} {file.metric.name}"
     reached = f"val [{file.metric.unit}]" if file.metric.unit else "val"
-    print_sheet(Sheet(title, ("trial", reached, *map(_short, names), "steps"), rows), console)
+    print_table(Table.of(title, ("trial", reached, *map(_short, names), "steps"), rows), console)
 
 
 def print_importances(search: Search, console: Console) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hierfit.taxonomy.readers import read_taxonomy
-
 if TYPE_CHECKING:
+    from hierfit.taxonomy.readers import read_taxonomy
     from hierfit.taxonomy.tree import Taxonomy
 
 __all__ = ["Taxonomy", "read_taxonomy"]
 
+# On first use: `Taxonomy` brings torch, which the commands that read, check and draw trees can do without.
+_HOMES = {"Taxonomy": "tree", "read_taxonomy": "readers"}
+
 
 def __getattr__(name: str) -> Any:
-    # `Taxonomy` brings torch, which the commands that only read, check and draw trees can do without.
-    if name == "Taxonomy":
-        from hierfit.taxonomy.tree import Taxonomy
-
-        return Taxonomy
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,16 +1,17 @@
-"""From leaf rows or parent links, in any order, to names and links in canonical order."""
+"""From leaf rows or parent links, in any order, to names and links in canonical order, or to all that is wrong."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from hierfit.taxonomy import checks
-from hierfit.taxonomy.checks import Problems, Where
+from hierfit.taxonomy.checks import Finding, Problems, Where, path_to, some
 from hierfit.taxonomy.index import Ints, level_bounds
-from hierfit.taxonomy.spelling import Speller
+
+_LISTED = 12  # nodes of a cycle
 
 
 class Plan(NamedTuple):
@@ -45,105 +46,8 @@ def from_links(names: Sequence[str], parents: Sequence[Any], levels: Sequence[st
     if len(names) != len(parents):
         problems.add("row", f"{len(names)} names, but {len(parents)} parents")
         problems.raise_if_any()
-    return finish(draft_links(names, parents, problems), levels, problems)
-
-
-def draft_rows(
-    rows: Iterable[Sequence[str]],
-    problems: Problems,
-    whole: Sequence[Sequence[object]] | None = None,
-    inner_rows: bool = False,
-) -> Draft:
-    """The nodes of leaf rows, each told apart by its whole path; a faulty row brings none. O(names in all rows).
-
-    Args:
-        rows: Names from root to leaf.
-        problems: Knows the place of each row, and gains what is wrong.
-        whole: All cells of each row, where not all are names.
-        inner_rows: Whether a row may end at a node that others pass through.
-    """
-    names: list[str] = []
-    parents: list[int] = []
-    first_row: list[int] = []
-    ends: list[int] = []
-    roots: dict[str, int] = {}
-    children: list[dict[str, int]] = []
-
-    for number, row in enumerate(rows):
-        depth = len(row)
-        while depth and row[depth - 1] == "":
-            depth -= 1
-        path = row[:depth]
-        if not path or "" in path or isinstance(path, str):
-            checks.check_row(path, number, problems)
-            ends.append(-1)
-            continue
-        node, below = -1, roots
-        for name in path:
-            known = below.get(name)
-            if known is None:
-                problems.check_name(number, name)
-                known = below[name] = len(names)
-                names.append(name)
-                parents.append(node)
-                first_row.append(number)
-                children.append({})
-            node, below = known, children[known]
-        ends.append(node)
-    if len(set(ends)) < len(ends) or not set(parents).isdisjoint(ends):
-        checks.check_leaves(ends, names, parents, first_row, problems, whole, inner_rows)
-    return Draft(names, parents, lambda node: problems.where(first_row[node]))
-
-
-def draft_links(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> Draft:
-    """The nodes of links by name or by position.
-
-    Args:
-        names: [M] node names.
-        parents: [M] names or positions of the parents.
-        problems: Knows the place of each link, and gains what is wrong.
-    """
-    for link, name in enumerate(names):
-        problems.check_name(link, name)
-    if any(isinstance(parent, str) for parent in parents):
-        return _by_name(names, parents, problems)
-    return _by_position(names, parents, problems)
-
-
-def _by_name(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> Draft:
-    place: dict[str, int] = {}
-    first: list[int] = []
-    for link, name in enumerate(names):
-        if name not in place:
-            place[name] = len(place)
-            first.append(link)
-    if len(first) < len(names):
-        checks.check_repeated_links(names, parents, problems)
-    nodes = list(place)
-    place |= {"": -1}
-    above = [-1 if parent is None else place.get(parent, -2) for parent in parents]
-    unknown = [link for link, node in enumerate(above) if node == -2]
-    if unknown:
-        speller = Speller(place)
-        for link in unknown:
-            above[link] = -1
-            parent = parents[link]
-            guess = speller.did_you_mean(parent) if isinstance(parent, str) else ""
-            kind = "misspelt-parent" if guess else "unknown-parent"
-            problems.at(link, kind, f"the parent {parent!r} of {names[link]!r} is not among the names{guess}")
-    return Draft(nodes, [above[link] for link in first], lambda node: problems.where(first[node]))
-
-
-def _by_position(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> Draft:
-    links = [-1 if parent is None else parent for parent in parents]
-    for node, parent in enumerate(links):
-        if not isinstance(parent, int | np.integer) or not -1 <= parent < len(names):
-            links[node] = -1
-            text = f"the parent of {names[node]!r} is {parent!r}, not a position among {len(names)} names"
-            problems.at(node, "unknown-parent", text)
-    if len(set(names)) < len(names):
-        checks.check_siblings(names, links, problems)
-    return Draft(names, links, problems.where)
+    by_name = any(isinstance(parent, str) for parent in parents)
+    return finish(draft_links(names, parents, by_name, problems), levels, problems)
 
 
 def finish(draft: Draft, levels: Sequence[str] | None, problems: Problems) -> Plan:
@@ -165,15 +69,15 @@ def finish(draft: Draft, levels: Sequence[str] | None, problems: Problems) -> Pl
 def ordered(draft: Draft, problems: Problems) -> tuple[tuple[str, ...], Ints, Ints]:
     """Names and parents in canonical order, and the draft's node of each; cycles become problems and are left out."""
     links = np.array(draft.parents, dtype=np.int64)
-    order = breadth_first(links)
+    order = _breadth_first(links)
     if len(order) < len(links):
-        checks.check_cycles(draft.names, links.tolist(), draft.where, problems)
+        _check_cycles(draft, problems)
     place = np.full(len(links) + 1, -1)  # the last entry is where a root's −1 leads
     place[order] = np.arange(len(order))
-    return tuple(draft.names[node] for node in order.tolist()), place[links[order]], order
+    return tuple(map(draft.names.__getitem__, order.tolist())), place[links[order]], order
 
 
-def breadth_first(links: Ints) -> Ints:
+def _breadth_first(links: Ints) -> Ints:
     """Nodes coarse to fine, children of one parent together and in given order; none on or under a cycle."""
     by_parent = np.argsort(links, kind="stable")
     starts = np.searchsorted(links[by_parent], np.arange(-1, len(links) + 1)).tolist()
@@ -182,3 +86,201 @@ def breadth_first(links: Ints) -> Ints:
     for node in queue:
         queue.extend(nodes[starts[node + 1] : starts[node + 2]])
     return np.array(queue, dtype=np.int64)
+
+
+def _check_cycles(draft: Draft, problems: Problems) -> None:
+    """Adds every cycle of the parent links, with the nodes along it. O(N)."""
+    walk_of = [-1] * len(draft.parents)
+    for start in range(len(walk_of)):
+        node, walk = start, []
+        while node >= 0 and walk_of[node] < 0:
+            walk_of[node] = start
+            walk.append(node)
+            node = draft.parents[node]
+        if node >= 0 and walk_of[node] == start:
+            cycle = walk[walk.index(node) :]
+            links = [f"{draft.names[v]!r} ({draft.where(v)})" for v in cycle[:_LISTED]]
+            if len(cycle) > _LISTED:
+                links.append(f"… {len(cycle) - _LISTED} more")
+            problems.add("cycle", f"cycle, each the child of the next: {' → '.join(links)} → {draft.names[node]!r}")
+
+
+# Rows ----------------------------------------------------------------------------------------------------------------
+
+
+def draft_rows(
+    rows: Iterable[Sequence[str]],
+    problems: Problems,
+    whole: Sequence[Sequence[object]] | None = None,
+    inner_rows: bool = False,
+) -> Draft:
+    """The nodes of leaf rows, each told apart by its whole path; a faulty row brings none. O(names in all rows).
+
+    Args:
+        rows: Names from root to leaf.
+        problems: Knows the place of each row, and gains what is wrong.
+        whole: All cells of each row, where not all are names: rows of one path that differ in others are not the same.
+        inner_rows: Whether a row may end at a node that others pass through, and stands for it.
+    """
+    names: list[str] = []
+    parents: list[int] = []
+    first_row: list[int] = []
+    ends: list[int] = []
+    children: dict[int, dict[str, int]] = {-1: {}}
+
+    for number, row in enumerate(rows):
+        path = without_end(row)
+        if not path or "" in path or isinstance(path, str):
+            problems.add(*_fault_of_row(path), number)
+            ends.append(-1)
+            continue
+        node = -1
+        for name in path:
+            below = children.get(node)
+            if below is None:
+                below = children[node] = {}
+            known = below.get(name)
+            if known is None:
+                problems.check_name(number, name)
+                known = below[name] = len(names)
+                names.append(name)
+                parents.append(node)
+                first_row.append(number)
+            node = known
+        ends.append(node)
+    if len(set(ends)) < len(ends) or not children.keys().isdisjoint(ends):
+        _check_leaves(ends, Draft(names, parents, lambda node: problems.where(first_row[node])), problems, whole,
+                      inner_rows)  # fmt: skip
+    return Draft(names, parents, lambda node: problems.where(first_row[node]))
+
+
+def without_end(row: Sequence[str]) -> Sequence[str]:
+    """The row, empty cells at its end cut off."""
+    stop = len(row)
+    while stop and row[stop - 1] == "":
+        stop -= 1
+    return row if stop == len(row) else row[:stop]
+
+
+def _fault_of_row(row: Sequence[str]) -> tuple[str, str]:
+    if isinstance(row, str):
+        return "row", f"a row must be a list of names, not the text {row!r}"
+    if not row:
+        return "row", "the row holds no name"
+    return "gap", f"gap before {row[list(row).index('') + 1]!r}: only cells at the end of a row may be empty"
+
+
+def _check_leaves(
+    ends: Sequence[int], draft: Draft, problems: Problems, whole: Sequence[Sequence[object]] | None, inner_rows: bool
+) -> None:
+    """Adds rows that repeat another row, and rows that end at a node which other rows pass through."""
+    where = problems.where
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for row, node in enumerate(ends):
+        if node >= 0:
+            rows_of[node].append(row)
+    first_child: dict[int, int] = {}
+    for node, parent in enumerate(draft.parents):
+        first_child.setdefault(parent, node)
+    inner: list[str] = []
+    for node, rows in rows_of.items():
+        if node in first_child and inner_rows:
+            inner.append(f"{draft.names[node]!r} ({where(rows[0])})")
+            continue
+        if len(rows) == 1 and node not in first_child:
+            continue
+        path = " / ".join(map(str, path_to(node, draft.names, draft.parents)))
+        if len(rows) > 1:
+            kind = "repeated" if whole is None or len({tuple(whole[row]) for row in rows}) == 1 else "same-path"
+            problems.add(kind, f"{path}: the same leaf is given {len(rows)} times: {some(map(where, rows))}")
+        if node in first_child:
+            below = draft.where(first_child[node])
+            problems.add("leaf-and-inner", f"{path}: a leaf in {where(rows[0])}, but it has children ({below})")
+    if inner:
+        total = len(first_child.keys() - {-1})
+        what = f"{len(inner)} of {total} inner nodes have a row of their own, which is no leaf"
+        severity = "note" if len(inner) * 2 >= total else "warning"
+        problems.append(Finding(severity, "inner-rows", what, details=(some(inner[:4]),)))  # type: ignore[arg-type]
+
+
+# Links ---------------------------------------------------------------------------------------------------------------
+
+
+def draft_links(names: Sequence[str], parents: Sequence[Any], by_name: bool, problems: Problems) -> Draft:
+    """The nodes of links.
+
+    Args:
+        names: [M] node names.
+        parents: [M] names or positions of the parents.
+        by_name: Which of the two they are.
+        problems: Knows the place of each link, and gains what is wrong.
+    """
+    for link, name in enumerate(names):
+        problems.check_name(link, name)
+    return (_by_name if by_name else _by_position)(names, parents, problems)
+
+
+def _by_name(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> Draft:
+    first: dict[str, int] = {}
+    for link, name in enumerate(names):
+        first.setdefault(name, link)
+    if len(first) < len(names):
+        _check_repeated(names, parents, problems)
+    place = dict(zip(first, range(len(first)), strict=True)) | {"": -1}
+    above = [-1 if parent is None else place.get(parent, -2) for parent in parents]
+    if unknown := [link for link, node in enumerate(above) if node == -2]:
+        from hierfit.taxonomy.spelling import Speller
+
+        speller = Speller(place)
+        for link in unknown:
+            above[link], parent = -1, parents[link]
+            guess = speller.did_you_mean(parent) if isinstance(parent, str) else ""
+            text = f"the parent {parent!r} of {names[link]!r} is not among the names{guess}"
+            problems.add("misspelt-parent" if guess else "unknown-parent", text, link)
+    links = list(first.values())
+    return Draft(list(first), [above[link] for link in links], lambda node: problems.where(links[node]))
+
+
+def _by_position(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> Draft:
+    links = [-1 if parent is None else parent for parent in parents]
+    for node, parent in enumerate(links):
+        if not isinstance(parent, int | np.integer) or not -1 <= parent < len(names):
+            links[node] = -1
+            text = f"the parent of {names[node]!r} is {parent!r}, not a position among {len(names)} names"
+            problems.add("unknown-parent", text, node)
+    if len(set(names)) < len(names):
+        _check_siblings(names, links, problems)
+    return Draft(names, links, problems.where)
+
+
+def _check_siblings(names: Sequence[str], parents: Sequence[int], problems: Problems) -> None:
+    """Adds nodes that share both name and parent: the same leaf again, or several inner nodes of one name."""
+    nodes_of = defaultdict(list)
+    for node, key in enumerate(zip(parents, names, strict=True)):
+        nodes_of[key].append(node)
+    inner = set(parents)
+    for (parent, name), nodes in nodes_of.items():
+        if len(nodes) > 1:
+            what = "roots" if parent < 0 else f"children of {names[parent]!r}"
+            kind = "repeated" if inner.isdisjoint(nodes) else "same-name"
+            problems.add(kind, f"{len(nodes)} {what} are named {name!r}: " + some(map(problems.where, nodes)))
+
+
+def _check_repeated(names: Sequence[str], parents: Sequence[str | None], problems: Problems) -> None:
+    """Adds nodes listed more than once in links by name: with several parents, or with the same one."""
+    where = problems.where
+    links_of = defaultdict(list)
+    for link, name in enumerate(names):
+        links_of[name].append(link)
+    repeated = {name: links for name, links in links_of.items() if len(links) > 1}
+    children = defaultdict(list)
+    for name, parent in zip(names, parents, strict=True):
+        if parent in repeated:
+            children[parent].append(name)
+    for name, links in repeated.items():
+        listed = some(f"{parents[v]!r} ({where(v)})" if parents[v] else f"none ({where(v)})" for v in links)
+        if len({parents[v] or None for v in links}) == 1:
+            problems.add("repeated", f"{name!r} is listed {len(links)} times, with the parent {listed}")
+        else:
+            below = f"; its children: {some(map(repr, children[name]))}" if children[name] else ""
+            problems.add("several-parents", f"{name!r} has several parents: {listed}{below}")

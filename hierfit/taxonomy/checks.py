@@ -1,9 +1,9 @@
-"""What can be wrong with a tree, as findings with their place in the author's file."""
+"""Findings: what is wrong with a tree, or odd about it, with its place in the author's file; and what a name may be."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -53,6 +53,16 @@ class Finding:
         return {**vars(self), "details": list(self.details), "text": str(self), "mended": self.mend == "safe"}
 
 
+def problem(kind: str, text: str, where: str = "") -> Finding:
+    """Something that keeps a file from being a tree."""
+    return Finding("problem", kind, text, where)
+
+
+def remark(kind: str, text: str, details: Iterable[str] = (), advice: str = "") -> Finding:
+    """Something a reader has decided or added of its own."""
+    return Finding("warning", kind, text, details=tuple(details), advice=advice)
+
+
 class Problems(list[Finding]):
     """Everything found wrong so far, raised together.
 
@@ -60,33 +70,25 @@ class Problems(list[Finding]):
         source: What the tree is read from, for the first line of the message.
         where: Place of the i-th row or node.
         hint: How the tree should be given.
-        levels_at: Place of the level names.
     """
 
-    def __init__(self, source: str, where: Where, hint: str, levels_at: str = "") -> None:
+    def __init__(self, source: str, where: Where, hint: str) -> None:
         super().__init__()
-        self.source = source
-        self.where = where
-        self.hint = hint
-        self.levels_at = levels_at
+        self.source, self.where, self.hint = source, where, hint
 
-    def add(self, kind: str, text: str, where: str = "") -> None:
-        """Add a problem."""
-        self.append(Finding("problem", kind, text, where))
-
-    def at(self, number: int, kind: str, text: str) -> None:
-        """Add a problem of the i-th row or node."""
-        self.add(kind, text, self.where(number))
+    def add(self, kind: str, text: str, number: int | None = None) -> None:
+        """Add a problem, of the i-th row or node if it is one's own."""
+        self.append(problem(kind, text, "" if number is None else self.where(number)))
 
     def check_name(self, number: int, name: object) -> None:
         """Add what is wrong with the name of the i-th row or node."""
         if text := name_problem(name):
-            self.at(number, "blank" if isinstance(name, str) and visible(name) else "name", text)
+            self.add("blank" if isinstance(name, str) and visible(name) else "name", text, number)
 
     def check_levels(self, levels: Sequence[str], depth: int | None) -> None:
-        """Add what is wrong with the level names."""
-        for text in level_problems(levels, depth):
-            self.add("levels", text, self.levels_at)
+        """Add what is wrong with the level names of a tree `depth` levels deep (None: not known)."""
+        for text in _level_problems(levels, depth):
+            self.add("levels", text)
 
     @property
     def faulty(self) -> bool:
@@ -96,8 +98,7 @@ class Problems(list[Finding]):
     def raise_if_any(self) -> None:
         """Raise one `UserError` that lists all problems, if there are any."""
         if faults := [str(finding) for finding in self if finding.severity == "problem"]:
-            count = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
-            raise UserError(f"{self.source}: {count} in the tree", faults, self.hint)
+            raise UserError(f"{self.source}: {counted(len(faults), 'problem')} in the tree", faults, self.hint)
 
 
 def name_problem(name: object) -> str | None:
@@ -121,8 +122,7 @@ def visible(name: str) -> str:
     return "".join(c for c in seen if unicodedata.category(c) != "Cs").strip()
 
 
-def level_problems(levels: Sequence[str], depth: int | None) -> list[str]:
-    """What is wrong with the level names of a tree `depth` levels deep (None: not known)."""
+def _level_problems(levels: Sequence[str], depth: int | None) -> list[str]:
     if isinstance(levels, str):
         return [f"level names must be a list of names, not the text {levels!r}"]
     found = [f"level {i + 1}: {problem}" for i, name in enumerate(levels) if (problem := name_problem(name))]
@@ -142,114 +142,16 @@ def level_problems(levels: Sequence[str], depth: int | None) -> list[str]:
     return found
 
 
-def check_row(row: Sequence[str], number: int, problems: Problems) -> None:
-    """Adds what is wrong with a leaf row that is empty (cells at its end cut off), has a gap, or is a text."""
-    if isinstance(row, str):
-        problems.at(number, "row", f"a row must be a list of names, not the text {row!r}")
-    elif not row:
-        problems.at(number, "row", "the row holds no name")
-    else:
-        gap = f"gap before {row[list(row).index('') + 1]!r}: only cells at the end of a row may be empty"
-        problems.at(number, "gap", gap)
+def some(items: Iterable[str], most: int = _LISTED) -> str:
+    """The first items, and how many more there are."""
+    listed = list(items)
+    more = [f"… {len(listed) - most} more"] if len(listed) > most else []
+    return ", ".join(listed[:most] + more)
 
 
-def check_leaves(
-    ends: Sequence[int],
-    names: Sequence[str],
-    parents: Sequence[int],
-    first_row: Sequence[int],
-    problems: Problems,
-    whole: Sequence[Sequence[object]] | None = None,
-    inner_rows: bool = False,
-) -> None:
-    """Adds rows that repeat another row, and rows that end at a node which other rows pass through.
-
-    Args:
-        ends: Node in which each row ends, −1 for a row already rejected.
-        names: Name of each node.
-        parents: Parent of each node, −1 for roots.
-        first_row: The row that brought each node first.
-        problems: Knows the place of a row.
-        whole: All cells of each row: rows of one path that differ in others are not the same.
-        inner_rows: Whether a row may end at an inner node, and stands for it.
-    """
-    where = problems.where
-    rows_of = defaultdict(list)
-    for row, node in enumerate(ends):
-        if node >= 0:
-            rows_of[node].append(row)
-    child_row: dict[int, int] = {}
-    for node, parent in enumerate(parents):
-        child_row.setdefault(parent, first_row[node])
-    inner: list[str] = []
-    for node, rows in rows_of.items():
-        if node in child_row and inner_rows:
-            inner.append(f"{names[node]!r} ({where(rows[0])})")
-            continue
-        if len(rows) == 1 and node not in child_row:
-            continue
-        path = " / ".join(map(str, path_to(node, names, parents)))
-        if len(rows) > 1:
-            kind = "repeated" if whole is None or len({tuple(whole[row]) for row in rows}) == 1 else "same-path"
-            problems.add(kind, f"{path}: the same leaf is given {len(rows)} times: {_some(map(where, rows))}")
-        if node in child_row:
-            place, below = where(rows[0]), where(child_row[node])
-            problems.add("leaf-and-inner", f"{path}: a leaf in {place}, but it has children ({below})")
-    if inner:
-        total = len(child_row.keys() - {-1})
-        what = f"{len(inner)} of {total} inner nodes have a row of their own, which is no leaf"
-        severity: Severity = "note" if len(inner) * 2 >= total else "warning"
-        problems.append(Finding(severity, "inner-rows", what, details=(_some(inner[:4]),)))
-
-
-def check_siblings(names: Sequence[str], parents: Sequence[int], problems: Problems) -> None:
-    """Adds nodes that share both name and parent: the same leaf again, or several inner nodes of one name."""
-    nodes_of = defaultdict(list)
-    for node, key in enumerate(zip(parents, names, strict=True)):
-        nodes_of[key].append(node)
-    inner = set(parents)
-    for (parent, name), nodes in nodes_of.items():
-        if len(nodes) > 1:
-            what = "roots" if parent < 0 else f"children of {names[parent]!r}"
-            kind = "repeated" if inner.isdisjoint(nodes) else "same-name"
-            problems.add(kind, f"{len(nodes)} {what} are named {name!r}: " + _some(map(problems.where, nodes)))
-
-
-def check_cycles(names: Sequence[str], parents: Sequence[int], where: Where, problems: Problems) -> None:
-    """Adds every cycle of the parent links, with the nodes along it. O(N)."""
-    walk_of = [-1] * len(parents)
-    for start in range(len(parents)):
-        node, walk = start, []
-        while node >= 0 and walk_of[node] < 0:
-            walk_of[node] = start
-            walk.append(node)
-            node = parents[node]
-        if node >= 0 and walk_of[node] == start:
-            cycle = walk[walk.index(node) :]
-            links = [f"{names[v]!r} ({where(v)})" for v in cycle[:_LISTED]]
-            if len(cycle) > _LISTED:
-                links.append(f"… {len(cycle) - _LISTED} more")
-            problems.add("cycle", f"cycle, each the child of the next: {' → '.join(links)} → {names[node]!r}")
-
-
-def check_repeated_links(names: Sequence[str], parents: Sequence[str | None], problems: Problems) -> None:
-    """Adds nodes listed more than once in links by name: with several parents, or with the same one."""
-    where = problems.where
-    links_of = defaultdict(list)
-    for link, name in enumerate(names):
-        links_of[name].append(link)
-    repeated = {name: links for name, links in links_of.items() if len(links) > 1}
-    children = defaultdict(list)
-    for name, parent in zip(names, parents, strict=True):
-        if parent in repeated:
-            children[parent].append(name)
-    for name, links in repeated.items():
-        listed = _some(f"{parents[v]!r} ({where(v)})" if parents[v] else f"none ({where(v)})" for v in links)
-        if len({parents[v] or None for v in links}) == 1:
-            problems.add("repeated", f"{name!r} is listed {len(links)} times, with the parent {listed}")
-        else:
-            below = f"; its children: {_some(map(repr, children[name]))}" if children[name] else ""
-            problems.add("several-parents", f"{name!r} has several parents: {listed}{below}")
+def counted(number: int, noun: str) -> str:
+    """``1 leaf name``, ``2 leaf names``."""
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def path_to(node: int, names: Sequence[str], parents: Sequence[int]) -> list[str]:
@@ -259,9 +161,3 @@ def path_to(node: int, names: Sequence[str], parents: Sequence[int]) -> list[str
         path.append(names[node])
         node = parents[node]
     return path[::-1]
-
-
-def _some(items: Iterable[str]) -> str:
-    listed = list(items)
-    more = [f"… {len(listed) - _LISTED} more"] if len(listed) > _LISTED else []
-    return ", ".join(listed[:_LISTED] + more)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import escape
 from itertools import accumulate
 from pathlib import Path
@@ -16,123 +15,77 @@ from rich.tree import Tree
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
-from hierfit.taxonomy.index import level_bounds, tree_index
+from hierfit.taxonomy.checks import counted
+from hierfit.taxonomy.index import tree_index
 from hierfit.taxonomy.lookup import Lookup
-from hierfit.taxonomy.writers import write_text
+from hierfit.taxonomy.writers import depth_first, write_text
 
 _MOST_LINES = 200
 
 
-@dataclass(frozen=True)
 class View:
-    """What is drawn of a tree; node ids are those of the whole tree.
+    """A tree down to a depth; node ids are those of the whole tree.
 
-    Attributes:
-        plan: The whole tree.
-        depth: Levels that are drawn.
-        first_child: [N] the children of v are the ids from first_child[v] on.
-        num_children: [N] number of children.
-        num_leaves_below: [N] leaves in the subtree of each node.
-        level: [N] depth of each node, 0 for roots.
+    Args:
+        plan: The tree.
+        depth: Levels to draw; None for as many as have ``most`` nodes together, one at least.
+        most: Nodes.
     """
 
-    plan: Plan
-    depth: int
-    first_child: list[int]
-    num_children: list[int]
-    num_leaves_below: list[int]
-    level: list[int]
-
-    @classmethod
-    def of(cls, plan: Plan, depth: int | None, most: int) -> View:
-        """The tree down to a depth.
-
-        Args:
-            plan: The tree.
-            depth: Levels to draw; None for as many as have ``most`` nodes together, one at least.
-            most: Nodes.
-        """
+    def __init__(self, plan: Plan, depth: int | None, most: int) -> None:
         bounds, arrays = tree_index(plan.parent)
-        if depth is None:
-            depth = max([1, *(d for d, stop in enumerate(level_bounds(plan.parent)) if stop <= most)])
-        depth = max(1, min(depth, len(bounds) - 1))
-        names = ("first_child", "num_children", "num_leaves_below", "level")
-        return cls(plan, depth, *(arrays[name].tolist() for name in names))
+        self.plan, self.sizes = plan, np.diff(bounds).tolist()
+        wanted = max(1, sum(stop <= most for stop in bounds[1:])) if depth is None else depth
+        self.depth = max(1, min(wanted, len(self.sizes)))
+        self.order = [(node, level) for node, level in depth_first(plan) if level < self.depth]
+        self._first, self._count, self.num_leaves_below = (
+            arrays[name].tolist() for name in ("first_child", "num_children", "num_leaves_below")
+        )
+        self._end = bounds[self.depth]
 
-    @property
-    def roots(self) -> range:
-        """Ids of the roots."""
-        return range(int((self.plan.parent < 0).sum()))
+    def is_inner(self, node: int) -> bool:
+        """Whether a node has children, drawn or not."""
+        return bool(self._count[node])
 
     def children(self, node: int) -> range:
         """Ids of the children that are drawn."""
-        first = self.first_child[node]
-        return range(first, first + (self.num_children[node] if self.level[node] + 1 < self.depth else 0))
-
-    def hidden(self, node: int) -> int:
-        """Leaves below a node whose children are not drawn."""
-        return self.num_leaves_below[node] if self.num_children[node] and not self.children(node) else 0
+        first = self._first[node]
+        return range(first, first + self._count[node] if first < self._end else first)
 
 
 def print_tree(plan: Plan, depth: int | None, console: Console) -> None:
-    """Prints a tree with the number of leaves below each inner node.
-
-    Args:
-        plan: The tree.
-        depth: Levels to draw; None for as many as fit 200 lines.
-        console: Where to.
-    """
-    view = View.of(plan, depth, _MOST_LINES)
-    sizes = np.bincount(np.array(view.level)).tolist()
-    console.print(Text(" · ".join(f"{n} {name}" for n, name in zip(sizes, plan.levels, strict=True)), "bold"))
-    top = Tree("", hide_root=True, guide_style="dim")
-    grown: dict[int, Tree] = {}
-    stack = [*reversed(view.roots)]
-    while stack:
-        node = stack.pop()
-        parent = int(plan.parent[node])
-        grown[node] = (top if parent < 0 else grown[parent]).add(_line(view, node))
-        stack += reversed(view.children(node))
-    console.print(top)
-    if view.depth < len(sizes):
-        rest = f"{len(sizes) - view.depth} more levels below" if len(sizes) - view.depth > 1 else "1 more level below"
-        console.print(Text(f"{rest}: --depth {view.depth + 1} draws more, --below NODE one branch", "dim"))
-
-
-def _line(view: View, node: int) -> Text:
-    line = Text(view.plan.names[node])
-    if view.num_children[node]:
-        leaves = view.num_leaves_below[node]
-        line.append(f"  {leaves} {'leaf' if leaves == 1 else 'leaves'}", "dim")
-    return line
+    """Prints a tree with the number of leaves below each inner node, down to a depth, or as far as fits 200 lines."""
+    view = View(plan, depth, _MOST_LINES)
+    console.print(Text(" · ".join(f"{n} {name}" for n, name in zip(view.sizes, plan.levels, strict=True)), "bold"))
+    grown = {-1: Tree("", hide_root=True, guide_style="dim")}
+    for node, _ in view.order:
+        line = Text(plan.names[node])
+        if view.is_inner(node):
+            leaves = view.num_leaves_below[node]
+            line.append(f"  {leaves} {'leaf' if leaves == 1 else 'leaves'}", "dim")
+        grown[node] = grown[int(plan.parent[node])].add(line)
+    console.print(grown[-1])
+    if hidden := len(view.sizes) - view.depth:
+        rest = counted(hidden, "more level")
+        console.print(Text(f"{rest} below: --depth {view.depth + 1} draws more, --below NODE one branch", "dim"))
 
 
 def branch(plan: Plan, label: str) -> Plan:
-    """A node and everything below it.
-
-    Args:
-        plan: The tree.
-        label: Name of the node, or its path joined by "/".
-
-    Raises:
-        UserError: No node is called so (with the nearest names), or several are.
-    """
+    """A node, given by name or by path joined by "/", and everything below it; raises `UserError`."""
     _, arrays = tree_index(plan.parent)
     parents = plan.parent.tolist()
     try:
         node = Lookup(plan.names, parents, (arrays["num_children"] == 0).tolist()).nodes([label])[0]
     except UserError as error:
         raise UserError(f"--below: {error.summary}", error.problems, error.hint) from None
-    kept = [node]
     place = {node: 0}
     for child in range(node + 1, len(parents)):
         if parents[child] in place:
-            place[child] = len(kept)
-            kept.append(child)
-    links = np.array([-1, *(place[parents[v]] for v in kept[1:])], dtype=np.int64)
-    level = arrays["level"]
-    levels = plan.levels[int(level[node]) : int(level[kept].max()) + 1]
-    return Plan(tuple(plan.names[v] for v in kept), levels, links)
+            place[child] = len(place)
+    links = np.array([-1, *(place[parents[v]] for v in [*place][1:])], dtype=np.int64)
+    level = arrays["level"][[*place]]
+    levels = plan.levels[int(level.min()) : int(level.max()) + 1]
+    return Plan(tuple(plan.names[v] for v in place), levels, links)
 
 
 # Pictures ------------------------------------------------------------------------------------------------------------
@@ -145,32 +98,20 @@ _LONGEST = 60  # letters of a name
 
 
 def write_svg(plan: Plan, path: Path, depth: int | None) -> None:
-    """Write the picture.
-
-    Args:
-        plan: The tree.
-        path: The file.
-        depth: Levels to draw; None for as many as have 3000 nodes together.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    picture = "\n".join(draw(View.of(plan, depth, _MOST)))
-    try:
-        write_text(path, picture)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    """Write the picture down to a depth, or of as many levels as have 3000 nodes together; raises `UserError`."""
+    write_text(path, "\n".join(_draw(View(plan, depth, _MOST))))
 
 
-def draw(view: View) -> Iterator[str]:
+def _draw(view: View) -> Iterator[str]:
     """The lines of the picture."""
-    row, order = _rows(view)
-    labels = {node: _label(view, node) for node in order}
-    widths = [0.0] * view.depth
-    for node, (name, count) in labels.items():
-        level = view.level[node]
-        widths[level] = max(widths[level], _width(name) + _width(count) + 8)
+    names = view.plan.names
+    level = dict(view.order)
+    label = {node: names[node] if len(names[node]) <= _LONGEST else f"{names[node][: _LONGEST - 1]}…" for node in level}
+    count = {node: f" {view.num_leaves_below[node]}" if view.is_inner(node) else "" for node in level}
+    ends = {node: _width(label[node]) + _width(count[node]) for node in level}
+    widths = [max(ends[node] for node in level if level[node] == depth) + 8 for depth in range(view.depth)]
     lefts = list(accumulate([float(_MARGIN), *(width + _GAP for width in widths)]))
+    row = _rows(view)
     height = _TOP + _ROW * (max(row.values()) + 1) + _MARGIN
     width = lefts[-1] - _GAP + _MARGIN
     yield (
@@ -178,44 +119,41 @@ def draw(view: View) -> Iterator[str]:
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="Helvetica, Arial, sans-serif" font-size="{_SIZE}">'
     )
     yield f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>'
-    counts = [view.level.count(level) for level in range(view.depth)]
-    for left, name, total in zip(lefts, view.plan.levels, counts, strict=False):
-        heading = f"{escape(name)} ({total})"
+    for left, name, size in zip(lefts, view.plan.levels, view.sizes[: view.depth], strict=False):
+        heading = f"{escape(name)} ({size})"
         yield f'<text x="{left:.1f}" y="{_MARGIN + 6}" fill="#555555" font-weight="bold">{heading}</text>'
-    coloured = next((level for level, count in enumerate(counts) if count > 3), 0)
+    coloured = next((depth for depth, size in enumerate(view.sizes[: view.depth]) if size > 3), 0)
     hue: dict[int, int] = {}
-    for node in order:
+    for node, depth in view.order:
         # Branches of the first level wide enough have a colour each; what is above them is grey.
-        hue[node] = node if view.level[node] == coloured else hue.get(int(view.plan.parent[node]), -1)
+        hue[node] = node if depth == coloured else hue.get(int(view.plan.parent[node]), -1)
         colour = _COLOURS[hue[node] % len(_COLOURS)] if hue[node] >= 0 else "#444444"
-        yield from _node(view, node, labels[node], row, lefts, colour)
+        left, y, children = lefts[depth], _TOP + _ROW * (row[node] + 0.5), view.children(node)
+        more = "" if children else " below"
+        number = f'<tspan fill="#777777" font-size="9">{count[node]}{more}</tspan>' if count[node] else ""
+        yield (
+            f'<text x="{left:.1f}" y="{y + 4:.1f}" fill="{colour if children or depth == 0 else "#222222"}">'
+            f"<title>{escape(names[node])}</title>{escape(label[node])}{number}</text>"
+        )
+        if children:
+            spine = lefts[depth + 1] - _GAP / 2
+            ys = [_TOP + _ROW * (row[child] + 0.5) for child in children]
+            path = f"M{min(left + ends[node] + 3, spine):.1f},{y:.1f}H{spine:.1f}"
+            path += f"M{spine:.1f},{ys[0]:.1f}V{ys[-1]:.1f}" if len(ys) > 1 else ""
+            path += "".join(f"M{spine:.1f},{child:.1f}H{lefts[depth + 1] - 4:.1f}" for child in ys)
+            yield f'<path d="{path}" fill="none" stroke="{colour}" stroke-opacity="0.55"/>'
     yield "</svg>"
 
 
-def _rows(view: View) -> tuple[dict[int, float], list[int]]:
-    """The line of each node, in units of lines, and nodes so that parents come first."""
-    order: list[int] = []
-    stack = [*reversed(view.roots)]
-    while stack:
-        node = stack.pop()
-        order.append(node)
-        stack += reversed(view.children(node))
-    row: dict[int, float] = {}
-    ends = iter(range(len(order)))
-    for node in order:
-        if not view.children(node):
-            row[node] = next(ends)
-    for node in reversed(order):
+def _rows(view: View) -> dict[int, float]:
+    """The line of each node, in units of lines; a parent is in the middle of its children."""
+    drawn = [node for node, _ in view.order]
+    ends = [node for node in drawn if not view.children(node)]
+    row = {node: float(line) for line, node in enumerate(ends)}
+    for node in reversed(drawn):
         if children := view.children(node):
             row[node] = (row[children[0]] + row[children[-1]]) / 2
-    return row, order
-
-
-def _label(view: View, node: int) -> tuple[str, str]:
-    name = view.plan.names[node]
-    name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-    leaves = view.num_leaves_below[node]
-    return name, f" {leaves}" if view.num_children[node] else ""
+    return row
 
 
 def _width(text: str) -> float:
@@ -230,30 +168,3 @@ def _em(letter: str) -> float:
     if letter in "ijlft.,:;'|!()[] ":
         return 0.38
     return 0.9 if letter in "mwMW@%" else 0.74 if letter.isupper() else 0.6
-
-
-def _node(
-    view: View, node: int, label: tuple[str, str], row: dict[int, float], lefts: list[float], colour: str
-) -> Iterator[str]:
-    """The name, and the lines to the children."""
-    name, count = label
-    level = view.level[node]
-    left, y = lefts[level], _TOP + _ROW * (row[node] + 0.5)
-    children = view.children(node)
-    more = " below" if view.hidden(node) else ""
-    number = f'<tspan fill="#777777" font-size="9">{count}{more}</tspan>' if count else ""
-    title = escape(view.plan.names[node])
-    yield (
-        f'<text x="{left:.1f}" y="{y + 4:.1f}" fill="{colour if children or level == 0 else "#222222"}">'
-        f"<title>{title}</title>{escape(name)}{number}</text>"
-    )
-    if not children:
-        return
-    spine = lefts[level + 1] - _GAP / 2
-    start = left + _width(name) + _width(count) + 3
-    path = [f"M{min(start, spine):.1f},{y:.1f}H{spine:.1f}"]
-    ys = [_TOP + _ROW * (row[child] + 0.5) for child in children]
-    if len(ys) > 1:
-        path.append(f"M{spine:.1f},{ys[0]:.1f}V{ys[-1]:.1f}")
-    path += [f"M{spine:.1f},{child:.1f}H{lefts[level + 1] - 4:.1f}" for child in ys]
-    yield f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-opacity="0.55"/>'

@@ -27,17 +27,18 @@ def tree_index(parent: Ints) -> tuple[list[int], dict[str, Ints]]:
     nodes = np.arange(len(parent))
     if not len(parent) or parent[0] != -1 or (parent >= nodes).any() or (np.diff(parent) < 0).any():
         raise ValueError("parent links are not in breadth-first order: build with Taxonomy.from_parents")
-
     first_child = np.searchsorted(parent, nodes)
-    after_children = np.searchsorted(parent, nodes, side="right")
-    num_children = after_children - first_child
-
+    num_children = np.searchsorted(parent, nodes, side="right") - first_child
     bounds = level_bounds(parent)
-
     leaves = np.flatnonzero(num_children == 0)
     leaf_index = np.full(len(parent), -1)
     leaf_index[leaves] = np.arange(len(leaves))
 
+    below = (num_children == 0).astype(np.int64).tolist()
+    # A plain loop: a vectorised one goes level by level, and a chain has as many levels as nodes.
+    for node, above in zip(range(len(below) - 1, -1, -1), parent[::-1].tolist(), strict=True):
+        if above >= 0:
+            below[above] += below[node]
     return bounds, {
         "level": np.repeat(np.arange(len(bounds) - 1), np.diff(bounds)),
         "leaves": leaves,
@@ -45,7 +46,7 @@ def tree_index(parent: Ints) -> tuple[list[int], dict[str, Ints]]:
         "first_child": first_child,
         "num_children": num_children,
         "group": np.cumsum(np.diff(parent, prepend=-1) > 0),
-        "num_leaves_below": _sum_up_the_tree(parent, num_children == 0),
+        "num_leaves_below": np.array(below, dtype=np.int64),
     }
 
 
@@ -56,13 +57,3 @@ def level_bounds(parent: Ints) -> list[int]:
     while (end := after_children[bounds[-1] - 1]) > bounds[-1]:
         bounds.append(end)
     return bounds
-
-
-def _sum_up_the_tree(parent: Ints, values: NDArray[np.bool_]) -> Ints:
-    """[N] sum of `values` over each subtree."""
-    # A plain loop: a vectorised one goes level by level, and a chain has as many levels as nodes.
-    total = values.astype(np.int64).tolist()
-    for node, above in zip(range(len(total) - 1, -1, -1), parent[::-1].tolist(), strict=True):
-        if above >= 0:
-            total[above] += total[node]
-    return np.array(total, dtype=np.int64)

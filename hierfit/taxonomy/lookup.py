@@ -28,9 +28,7 @@ class Lookup:
     """
 
     def __init__(self, names: Sequence[str], parents: Sequence[int], is_leaf: Sequence[bool]) -> None:
-        self._names = names
-        self._parents = parents
-        self._is_leaf = is_leaf
+        self._names, self._parents, self._is_leaf = names, parents, is_leaf
         self._by_name: dict[Key, int] = {}
         for leaf in (False, True):  # the leaves last: a leaf wins over internal nodes of its name
             named: dict[str, int] = {}
@@ -46,31 +44,24 @@ class Lookup:
             UserError: Lists every label that names no node, or several.
         """
         keys = [label if isinstance(label, str) else _path_key(label) for label in labels]
-        nodes = [self._by_name.get(key, _UNKNOWN) for key in keys]
-        paths: dict[Key, int] = {}
-        for i, node in enumerate(nodes):
-            if node == _UNKNOWN:
-                key = keys[i]
-                if key not in paths:
-                    paths[key] = self._by_path(key)
-                nodes[i] = paths[key]
-        if min(nodes, default=0) < 0:
-            failed = Counter((key, node) for key, node in zip(keys, nodes, strict=True) if node < 0)
-            raise UserError(
-                f"{len(failed)} of {len(set(keys))} distinct labels cannot be placed in the tree"
-                if len(keys) > 1
-                else "the label cannot be placed in the tree",
-                self._problems(failed),
-                _HINT if any(node == _AMBIGUOUS for _, node in failed) else "",
-            )
-        return nodes
+        found = {key: self._by_name.get(key, _UNKNOWN) for key in dict.fromkeys(keys)}
+        found |= {key: self._by_path(key) for key, node in found.items() if node == _UNKNOWN}
+        if failed := {key: node for key, node in found.items() if node < 0}:
+            count = Counter(keys)
+            problems = [
+                problem if count[key] == 1 else f"{problem} ({count[key]} times)"
+                for key, problem in zip(failed, self._problems(failed), strict=True)
+            ]
+            what = f"{len(failed)} of {len(found)} distinct labels" if len(keys) > 1 else "the label"
+            hint = _HINT if _AMBIGUOUS in failed.values() else ""
+            raise UserError(f"{what} cannot be placed in the tree", problems, hint)
+        return [found[key] for key in keys]
 
     def _by_path(self, key: Key) -> int:
-        parts = key.split("/") if isinstance(key, str) else key
-        if isinstance(key, tuple) or not self._most_slashes:
-            node, steps = self._descend(parts)
-            return node if steps == len(parts) else _UNKNOWN
-        spelled = list(self._spelled(parts))
+        if isinstance(key, tuple):
+            node, steps = self._descend(key)
+            return node if steps == len(key) else _UNKNOWN
+        spelled = list(self._spelled(key.split("/")))
         return _UNKNOWN if not spelled else spelled[0] if len(spelled) == 1 else _AMBIGUOUS
 
     @cached_property
@@ -103,32 +94,32 @@ class Lookup:
                 if child is not None:
                     stack.append((child, stop))
 
-    def _problems(self, failed: Counter[tuple[Key, int]]) -> list[str]:
-        """One line for each label and `_UNKNOWN` or `_AMBIGUOUS`."""
+    def _problems(self, failed: dict[Key, int]) -> Iterator[str]:
+        """What is wrong with each label that is `_UNKNOWN` or `_AMBIGUOUS`."""
         speller = Speller(self._names)
-        bearers: dict[Key, list[int]] = {key: [] for key, node in failed if node == _AMBIGUOUS}
-        for node, name in enumerate(self._names):
-            if name in bearers:
-                bearers[name].append(node)
-        problems = []
-        for (key, reason), count in failed.items():
+        for key, reason in failed.items():
             path = key.split("/") if isinstance(key, str) else key
             parent, steps = self._descend(path)
             if reason == _AMBIGUOUS:
-                leaves = [node for node in bearers[key] if self._is_leaf[node]]
-                nodes = leaves or bearers[key] or list(self._spelled(path))
-                problem = f"{key!r} is ambiguous: {self._list(nodes)}"
+                bearers = self._bearers.get(key, [])
+                leaves = [node for node in bearers if self._is_leaf[node]]
+                yield f"{key!r} is ambiguous: {self._list(leaves or bearers or list(self._spelled(path)))}"
             elif not key:
-                problem = "an empty label"
+                yield "an empty label"
             elif isinstance(key, str) and parent < 0:
-                problem = f"{key!r} is no name in the tree{speller.did_you_mean(key)}"
+                yield f"{key!r} is no name in the tree{speller.did_you_mean(key)}"
             else:
                 above = f"below {' / '.join(path[:steps])!r}" if steps else "among the roots"
-                elsewhere = [node for node, name in enumerate(self._names) if name == path[steps]]
+                elsewhere = self._bearers.get(path[steps], [])
                 guess = f"; it is {self._list(elsewhere)}" if elsewhere else speller.did_you_mean(path[steps])
-                problem = f"{' / '.join(path)!r}: there is no {path[steps]!r} {above}{guess}"
-            problems.append(problem if count == 1 else f"{problem} ({count} times)")
-        return problems
+                yield f"{' / '.join(path)!r}: there is no {path[steps]!r} {above}{guess}"
+
+    @cached_property
+    def _bearers(self) -> dict[Key, list[int]]:
+        bearers: dict[Key, list[int]] = {}
+        for node, name in enumerate(self._names):
+            bearers.setdefault(name, []).append(node)
+        return bearers
 
     def _list(self, nodes: Sequence[int]) -> str:
         paths = [repr(" / ".join(path_to(node, self._names, self._parents))) for node in nodes[:_LISTED]]

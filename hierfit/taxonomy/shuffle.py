@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hierfit.taxonomy.index import Ints
@@ -38,22 +36,18 @@ def shuffled_places(taxonomy: Taxonomy, seed: int) -> Tensor:
     return torch.from_numpy(place).to(taxonomy.parent.device)
 
 
-def shuffled_names(
-    names: Sequence[str], parent: Ints, is_leaf: NDArray[np.bool_], levels: Sequence[slice], seed: int
-) -> tuple[str, ...]:
-    """Permute leaf names over the leaf slots of each level so that siblings keep distinct names.
+def shuffled_names(taxonomy: Taxonomy, seed: int) -> tuple[str, ...]:
+    """Names with those of leaves permuted over the leaves of each level, so that siblings keep distinct names ``[N]``.
 
     Args:
-        names: [N] node names.
-        parent: [N] parent of each node.
-        is_leaf: [N] whether a node is a leaf.
-        levels: Slice of each level.
+        taxonomy: The tree of N nodes.
         seed: The same seed gives the same names.
     """
     rng = np.random.default_rng(seed)
+    parent, is_leaf = taxonomy.parent.cpu().numpy(), taxonomy.num_children.cpu().numpy() == 0
     codes: dict[str, int] = {}
-    name_of = np.array([codes.setdefault(name, len(codes)) for name in names])
-    for level in levels:
+    name_of = np.array([codes.setdefault(name, len(codes)) for name in taxonomy.names])
+    for level in taxonomy.level_slices:
         slots = level.start + np.flatnonzero(is_leaf[level])
         before = name_of[slots]
         name_of[slots] = rng.permutation(before)

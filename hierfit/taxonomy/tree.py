@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hierfit.taxonomy import build, writers
+from hierfit.taxonomy import build
 from hierfit.taxonomy.index import tree_index
-from hierfit.taxonomy.lookup import Lookup
-from hierfit.taxonomy.readers.read import read_csv
-from hierfit.taxonomy.shuffle import shuffled_names
+
+if TYPE_CHECKING:
+    from hierfit.taxonomy.lookup import Lookup
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,68 +30,60 @@ class Taxonomy:
     are neighbours in the order in which they were given. A branch may end above the last level. Build one by
     `from_paths`, `from_parents` or `from_csv`; the constructor takes only links already in this order.
     Equality and hash go by content. Index tensors are int64, O(N) together, on one device (see `to`).
+
+    Attributes:
+        names: [N] node names; unique among siblings, not necessarily in the whole tree.
+        levels: [L] level names, coarse to fine.
+        parent: [N] parent of each node, −1 for roots.
+        level: [N] depth of each node, 0 for roots.
+        leaves: [C] node ids of the leaves, ascending.
+        leaf_index: [N] position of a leaf in `leaves`, −1 for internal nodes.
+        first_child: [N] the children of v are the ids first_child[v] … first_child[v] + num_children[v] − 1.
+        num_children: [N] number of children, 0 for leaves.
+        group: [N] sibling group: equal for nodes of the same parent; the roots are group 0.
+        num_leaves_below: [N] leaves in the subtree of each node, itself included.
+        level_sizes: [L] number of nodes in each level.
+        level_slices: [L] where each level lies on the node axis.
     """
 
     names: tuple[str, ...]
-    """[N] node names; unique among siblings, not necessarily in the whole tree."""
     levels: tuple[str, ...]
-    """[L] level names, coarse to fine."""
     parent: Tensor
-    """[N] parent of each node, −1 for roots."""
     level: Tensor = field(init=False)
-    """[N] depth of each node, 0 for roots."""
     leaves: Tensor = field(init=False)
-    """[C] node ids of the leaves, ascending."""
     leaf_index: Tensor = field(init=False)
-    """[N] position of a leaf in `leaves`, −1 for internal nodes."""
     first_child: Tensor = field(init=False)
-    """[N] the children of v are the ids first_child[v] … first_child[v] + num_children[v] − 1."""
     num_children: Tensor = field(init=False)
-    """[N] number of children, 0 for leaves."""
     group: Tensor = field(init=False)
-    """[N] sibling group: equal for nodes of the same parent; the roots are group 0."""
     num_leaves_below: Tensor = field(init=False)
-    """[N] leaves in the subtree of each node, itself included."""
     level_sizes: tuple[int, ...] = field(init=False)
-    """[L] number of nodes in each level."""
     level_slices: tuple[slice, ...] = field(init=False)
-    """[L] where each level lies on the node axis."""
 
     # Index tensors are saved for backward; one made in inference mode (say, in a validation loop) cannot be.
     @torch.inference_mode(False)
     def __post_init__(self) -> None:
         parent = self.parent.cpu().numpy()
         bounds, arrays = tree_index(parent)
-        arrays["parent"] = parent
-        derived: dict[str, object] = {
-            name: torch.from_numpy(array).to(self.parent.device) for name, array in arrays.items()
-        }
-        derived["level_slices"] = tuple(map(slice, bounds, bounds[1:]))
-        derived["level_sizes"] = tuple(stop - start for start, stop in pairwise(bounds))
-        for name, value in derived.items():
-            object.__setattr__(self, name, value)
+        for name, array in (arrays | {"parent": parent}).items():
+            object.__setattr__(self, name, torch.from_numpy(array).to(self.parent.device))
+        object.__setattr__(self, "level_slices", tuple(map(slice, bounds, bounds[1:])))
+        object.__setattr__(self, "level_sizes", tuple(stop - start for start, stop in pairwise(bounds)))
 
     @classmethod
     def from_paths(cls, rows: Iterable[Sequence[str]], levels: Sequence[str] | None = None) -> Taxonomy:
         """Build from one row of names per leaf, coarse to fine; a node is identified by its whole path.
 
-        Args:
-            rows: Names from root to leaf. Rows may differ in length; empty cells at the end are dropped.
-            levels: Level names, coarse to fine; `level0`, `level1`, … if None.
-
-        Raises:
-            UserError: Names every faulty row: empty, with a gap, repeated, or ending at another row's parent;
-                every bad name; and level names that do not fit.
+        Rows may differ in length; empty cells at the end are dropped. Levels are called `level0`, `level1`, … unless
+        they have names, coarse to fine. The `UserError` names every faulty row (empty, with a gap, repeated, or ending
+        at another row's parent), every bad name, and level names that do not fit.
         """
         return cls.of_plan(build.from_rows(rows, levels))
 
     @classmethod
     def from_parents(
-        cls,
-        names: Sequence[str],
-        parents: Sequence[int | None] | Sequence[str | None],
+        cls, names: Sequence[str], parents: Sequence[int | None] | Sequence[str | None],
         levels: Sequence[str] | None = None,
-    ) -> Taxonomy:
+    ) -> Taxonomy:  # fmt: skip
         """Build from parent links, in any order.
 
         Args:
@@ -99,9 +92,8 @@ class Taxonomy:
                 parent's name (None or "" for a root; then names must be unique in the whole tree).
             levels: Level names, coarse to fine; `level0`, `level1`, … if None.
 
-        Raises:
-            UserError: Names every cycle with the nodes along it, every node with two parents, every unknown
-                parent, duplicate siblings, bad names; and level names that do not fit.
+        The `UserError` names every cycle with the nodes along it, every node with two parents, every unknown parent,
+        duplicate siblings, bad names, and level names that do not fit.
         """
         if isinstance(parents, np.ndarray | Tensor):
             parents = parents.tolist()
@@ -113,39 +105,39 @@ class Taxonomy:
 
         The header decides the form. Under `name,parent` comes one row for each node, with an empty parent for
         a root. Any other header names the levels, coarse to fine, and each row is the path of one leaf; cells
-        after a leaf above the last level are empty or missing.
-
-        Raises:
-            UserError: As `from_paths` and `from_parents`, with the lines; or the file cannot be read.
+        after a leaf above the last level are empty or missing. Raises as `from_paths` and `from_parents`, with the
+        lines.
         """
+        from hierfit.taxonomy.readers import read_csv
+
         return cls.of_plan(read_csv(path))
+
+    @classmethod
+    def of_plan(cls, plan: build.Plan) -> Taxonomy:
+        """The tree of names and links that are in order already."""
+        return cls(plan.names, plan.levels, torch.from_numpy(plan.parent))
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write one row for each leaf under the level names; `from_csv` reads an equal tree from it."""
+        from hierfit.taxonomy.writers import leaf_rows, write_csv
+
         plan = build.Plan(self.names, self.levels, self.parent.cpu().numpy())
-        writers.write_csv(path, plan.levels, writers.leaf_rows(plan))
+        write_csv(path, plan.levels, leaf_rows(plan))
 
     def shuffled(self, seed: int) -> Taxonomy:
         """A control tree of the same shape: leaf names change places at random, within their level.
 
         Names that differ between siblings still do, so that labels find their leaf by name as before.
         """
-        is_leaf = self.leaf_index.cpu().numpy() >= 0
-        names = shuffled_names(self.names, self.parent.cpu().numpy(), is_leaf, self.level_slices, seed)
-        return type(self)(names, self.levels, self.parent)
+        from hierfit.taxonomy.shuffle import shuffled_names
+
+        return type(self)(shuffled_names(self, seed), self.levels, self.parent)
 
     def keeping(self, nodes: Tensor) -> tuple[Taxonomy, Tensor]:
-        """The part of the tree above some nodes: they and their ancestors, in the order they have here.
+        """The part of the tree above nodes [m], one at least: they and their ancestors, in the order they have here.
 
-        Args:
-            nodes: [m] at least one node id, in any order. A node of whose children none is kept is a leaf of the
-                smaller tree.
-
-        Returns:
-            The smaller tree, without levels it no longer reaches; and the id here of each of its nodes [M].
-
-        Raises:
-            ValueError: `nodes` is empty or holds a −1.
+        Returns the smaller tree, without levels it no longer reaches, and the id here of each of its nodes [M]. A node
+        of whose children none is kept is a leaf of it. Raises ValueError where `nodes` is empty or holds a −1.
         """
         if not len(nodes) or (nodes < 0).any():
             raise ValueError("keeping() takes at least one node id, and no −1")
@@ -157,10 +149,10 @@ class Taxonomy:
         names = tuple(self.names[node] for node in kept.tolist())
         return type(self)(names, levels, position[self.parent[kept]]), kept
 
-    @classmethod
-    def of_plan(cls, plan: build.Plan) -> Taxonomy:
-        """The tree of names and links that are in order already."""
-        return cls(plan.names, plan.levels, torch.from_numpy(plan.parent))
+    def to(self, device: torch.device | str) -> Taxonomy:
+        """The same tree with its tensors on `device`; itself when it is already there."""
+        parent = self.parent.to(device)
+        return self if parent is self.parent else type(self)(self.names, self.levels, parent)
 
     @property
     def num_nodes(self) -> int:
@@ -187,29 +179,20 @@ class Taxonomy:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Taxonomy):
             return NotImplemented
-        return self is other or (
-            self.levels == other.levels
-            and self.names == other.names
-            and torch.equal(self.parent.cpu(), other.parent.cpu())
-        )
+        same = self.levels == other.levels and self.names == other.names
+        return self is other or (same and torch.equal(self.parent.cpu(), other.parent.cpu()))
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 
     def __repr__(self) -> str:
-        sizes, levels = "/".join(map(str, self.level_sizes)), "/".join(self.levels)
-        return f"Taxonomy({sizes} nodes, levels {levels})"
+        return f"Taxonomy({'/'.join(map(str, self.level_sizes))} nodes, levels {'/'.join(self.levels)})"
 
     def __reduce__(self) -> tuple[type[Taxonomy], tuple[tuple[str, ...], tuple[str, ...], Tensor]]:
         return type(self), (self.names, self.levels, self.parent)
 
     def __deepcopy__(self, memo: dict[int, object]) -> Taxonomy:
         return self
-
-    def to(self, device: torch.device | str) -> Taxonomy:
-        """The same tree with its tensors on `device`; itself when it is already there."""
-        parent = self.parent.to(device)
-        return self if parent is self.parent else type(self)(self.names, self.levels, parent)
 
     @cached_property
     @torch.inference_mode(False)
@@ -228,13 +211,9 @@ class Taxonomy:
         return torch.cat([self.level, self.level.new_tensor([-1])])
 
     def paths(self, nodes: Tensor) -> Tensor:
-        """Ancestors-or-self of each node, by level.
+        """Ancestors-or-self of nodes [...] by level: [..., L] ids, −1 below the node.
 
-        Args:
-            nodes: [...] node ids; −1 for unknown.
-
-        Returns:
-            [..., L] node ids, −1 below the node and everywhere for an unknown node. O(L) per node.
+        An unknown node, −1, has −1 everywhere. O(L) per node.
         """
         columns = []
         for depth in reversed(range(self.num_levels)):
@@ -254,32 +233,20 @@ class Taxonomy:
         return tuple(torch.bincount(self.level[self.leaves], minlength=self.num_levels).tolist())
 
     def cut(self, level: int) -> Tensor:
-        """Node ids of a level as a cut through the tree, ascending: the leaves that ended above it, and its own nodes.
+        """Node ids [m] of a level as a cut through the tree, ascending: leaves that ended above it, and its own nodes.
 
         Every leaf lies at or below exactly one of them. What is normalised or compared "within a level" is so over
-        these: a leaf that ended above takes part in every deeper level.
-
-        Args:
-            level: Depth, 0 for the roots.
-
-        Returns:
-            ``[m]``; on an even tree simply the level's nodes.
+        these: a leaf that ended above takes part in every deeper level. On an even tree simply the level's nodes.
         """
         nodes = self.level_slices[level]
         ended = self.leaves[self.leaves < nodes.start]
         return torch.cat([ended, torch.arange(nodes.start, nodes.stop, device=ended.device)])
 
     def padded(self, paths: Tensor) -> Tensor:
-        """Paths that go on with their leaf below it, down to the last level; nothing that is named is changed.
+        """Paths [..., L] that go on with their leaf below it, down to the last level; nothing that is named is changed.
 
         A path whose last node is a leaf has ended: it stands for that leaf on all deeper levels. One whose last node is
-        an inner node is unknown below, and stays so.
-
-        Args:
-            paths: ``[..., L]`` node ids coarse to fine, −1 where ended or unknown.
-
-        Returns:
-            ``[..., L]``; the same on an even tree. O(L) per path.
+        an inner node is unknown below, and stays so. On an even tree the same. O(L) per path.
         """
         if self.is_even:
             return paths
@@ -290,40 +257,24 @@ class Taxonomy:
         return torch.where(ended & (column > last), node, paths)
 
     def lca(self, a: Tensor, b: Tensor) -> Tensor:
-        """Lowest common ancestor (a node is its own ancestor).
+        """Lowest common ancestor of nodes [...], broadcast against each other; a node is its own ancestor.
 
-        Args:
-            a, b: [...] node ids, broadcast against each other.
-
-        Returns:
-            [...] node ids; −1 where the two share no ancestor or one is −1. O(L) per pair.
+        −1 where the two share no ancestor or one is −1. O(L) per pair.
         """
         a, b = torch.broadcast_tensors(a, b)
         for depth in reversed(range(self.num_levels)):
             differ = a != b
-            a, b = (
-                torch.where(differ & (self._depth[a] == depth), self._up[a], a),
-                torch.where(differ & (self._depth[b] == depth), self._up[b], b),
-            )
+            a, b = (torch.where(differ & (self._depth[v] == depth), self._up[v], v) for v in (a, b))
         return a
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """Tree distance in edges; the roots of a forest hang on a virtual root, which −1 stands for.
-
-        Args:
-            a, b: [...] node ids, broadcast against each other.
-
-        Returns:
-            [...] int64 number of edges between `a` and `b`. O(L) per pair.
-        """
+        """Edges between nodes [...], broadcast; roots hang on a virtual root, which −1 stands for. O(L) per pair."""
         return self._depth[a] + self._depth[b] - 2 * self._depth[self.lca(a, b)]
 
     def children(self, node: int) -> Tensor:
         """Ids of the node's children, empty for a leaf; −1 stands for the virtual root above the roots."""
-        if node < 0:
-            return torch.arange(self.level_sizes[0], device=self.parent.device)
-        first = int(self.first_child[node])
-        return torch.arange(first, first + int(self.num_children[node]), device=self.parent.device)
+        first, count = (0, self.level_sizes[0]) if node < 0 else (self.first_child[node], self.num_children[node])
+        return torch.arange(int(first), int(first + count), device=self.parent.device)
 
     def siblings(self, node: int) -> Tensor:
         """Ids of the other nodes with the same parent; the roots are siblings of each other."""
@@ -351,13 +302,11 @@ class Taxonomy:
         return self._lookup.nodes([label])[0]
 
     def resolve(self, labels: Sequence[str | Sequence[str]]) -> Tensor:
-        """[n] node ids: `find` for n labels at once.
-
-        Raises:
-            UserError: Lists all labels that match no node, or several.
-        """
+        """[n] node ids: `find` for n labels at once; the `UserError` lists all that match no node, or several."""
         return torch.tensor(self._lookup.nodes(labels), dtype=torch.int64, device=self.parent.device)
 
     @cached_property
     def _lookup(self) -> Lookup:
+        from hierfit.taxonomy.lookup import Lookup
+
         return Lookup(self.names, self.parent.tolist(), (self.num_children == 0).tolist())

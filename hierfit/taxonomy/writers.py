@@ -18,39 +18,32 @@ from hierfit.atomic import whole_file
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
 from hierfit.taxonomy.index import tree_index
-from hierfit.taxonomy.readers.given import Format, Reading
-from hierfit.taxonomy.readers.read import given_of
+from hierfit.taxonomy.readers import Format, Reading, given_of
 from hierfit.taxonomy.readers.source import Source
 
 _DEEPEST_JSON = 400  # json of the standard library gives up near 1000 nested values, two for each node
 
 
-def paths_csv(plan: Plan) -> str:
-    """A row for each leaf under the level names: the form of data cards, which keeps everything."""
-    return csv_text(plan.levels, leaf_rows(plan))
+def depth_first(plan: Plan) -> Iterator[tuple[int, int]]:
+    """Nodes with their depth, each before what is below it."""
+    _, arrays = tree_index(plan.parent)
+    first, count = arrays["first_child"].tolist(), arrays["num_children"].tolist()
+    stack = [(node, 0) for node in reversed(range(int((plan.parent < 0).sum())))]
+    while stack:
+        node, depth = stack.pop()
+        yield node, depth
+        stack += [(child, depth + 1) for child in reversed(range(first[node], first[node] + count[node]))]
 
 
 def leaf_rows(plan: Plan) -> Iterator[list[str]]:
     """Names from root to leaf, depth first: such rows are numbered as before when they are read."""
-    _, arrays = tree_index(plan.parent)
-    level, first, count = (arrays[key].tolist() for key in ("level", "first_child", "num_children"))
-    stack = list(reversed(range(int((plan.parent < 0).sum()))))
+    inner = set(plan.parent.tolist())
     path: list[str] = []
-    while stack:
-        node = stack.pop()
-        del path[level[node] :]
+    for node, depth in depth_first(plan):
+        del path[depth:]
         path.append(plan.names[node])
-        if count[node]:
-            stack.extend(reversed(range(first[node], first[node] + count[node])))
-        else:
+        if node not in inner:
             yield path
-
-
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, short rows filled up with empty cells."""
-    text = io.StringIO()
-    _write_rows(text, header, rows)
-    return text.getvalue()
 
 
 def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -65,93 +58,87 @@ def _write_rows(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[str
     writer.writerows([*row, *[""] * (len(header) - len(row))] for row in rows)
 
 
+def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO()
+    _write_rows(text, header, rows)
+    return text.getvalue()
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with whole_file(path) as draft:
-        draft.write_text(text, encoding="utf-8", newline="")
+    """Write a file whole or not at all; raises `UserError`."""
+    try:
+        with whole_file(path) as draft:
+            draft.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def paths_csv(plan: Plan) -> str:
+    """A row for each leaf under the level names: the form of data cards, which keeps everything."""
+    return _csv(plan.levels, leaf_rows(plan))
 
 
 def parents_csv(plan: Plan) -> str:
     """A row for each node under ``name,parent``; all names must differ."""
-    twice = [name for name, count in Counter(plan.names).items() if count > 1]
-    if twice:
+    if twice := [name for name, count in Counter(plan.names).items() if count > 1]:
         raise UserError(
             "a table of name,parent needs a name of its own for each node",
             [f"{name!r} names several nodes" for name in twice],
             "Use --to paths or --to node-link.",
         )
     parents = ["" if parent < 0 else plan.names[parent] for parent in plan.parent.tolist()]
-    return csv_text(("name", "parent"), zip(plan.names, parents, strict=True))
+    return _csv(("name", "parent"), zip(plan.names, parents, strict=True))
 
 
 def nested_json(plan: Plan) -> str:
     """Mappings in mappings, a leaf an empty one. Level names are lost."""
-    _check_depth(plan)
-    tree: dict[str, Any] = {}
-    below: list[dict[str, Any]] = [{} for _ in plan.names]
+    if len(plan.levels) > _DEEPEST_JSON:
+        raise UserError(
+            f"nested JSON holds {_DEEPEST_JSON} levels, and this tree has {len(plan.levels)}",
+            hint="Use --to node-link, --to newick or --to paths.",
+        )
+    below: list[dict[str, Any]] = [
+        {} for _ in range(len(plan.names) + 1)
+    ]  # the last holds the roots, whose parent is −1
     for node, (name, parent) in enumerate(zip(plan.names, plan.parent.tolist(), strict=True)):
-        (tree if parent < 0 else below[parent])[name] = below[node]
-    return json.dumps(tree, ensure_ascii=False, indent=1) + "\n"
+        below[parent][name] = below[node]
+    return json.dumps(below[-1], ensure_ascii=False, indent=1) + "\n"
 
 
 def node_link_json(plan: Plan) -> str:
     """networkx's node-link JSON: ids count the nodes, `label` is the name, ``graph.levels`` the levels' names."""
-    links = [{"source": parent, "target": node} for node, parent in enumerate(plan.parent.tolist()) if parent >= 0]
     graph = {
         "directed": True,
         "multigraph": False,
         "graph": {"levels": list(plan.levels)},
         "nodes": [{"id": node, "label": name} for node, name in enumerate(plan.names)],
-        "edges": links,
+        "edges": [{"source": p, "target": node} for node, p in enumerate(plan.parent.tolist()) if p >= 0],
     }
     return json.dumps(graph, ensure_ascii=False) + "\n"
 
 
 def newick(plan: Plan) -> str:
     """Newick, names in quotes where they need them; several roots stand below one without a name."""
-    roots = int((plan.parent < 0).sum())
-    text = "".join(_brackets(plan))
-    return f"({text});\n" if roots > 1 else f"{text};\n"
-
-
-def _brackets(plan: Plan) -> Iterator[str]:
-    _, arrays = tree_index(plan.parent)
-    first, count = arrays["first_child"].tolist(), arrays["num_children"].tolist()
-    stack: list[tuple[int, bool, bool]] = []  # node, whether it closes, whether a comma goes before
-
-    def push(nodes: range, comma: bool = False) -> None:
-        stack.extend((node, False, comma or node > nodes.start) for node in reversed(nodes))
-
-    push(range(int((plan.parent < 0).sum())))
-    while stack:
-        node, closes, comma = stack.pop()
-        if closes:
-            yield ")"
-        elif comma:
-            yield ","
-        if closes or not count[node]:
-            yield _quoted(plan.names[node])
-        else:
-            yield "("
-            stack.append((node, True, False))
-            push(range(first[node], first[node] + count[node]))
-
-
-def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[\w.-]*[^\W\d][\w.-]*", name) else "'" + name.replace("'", "''") + "'"
+    inner = set(plan.parent.tolist())
+    parts: list[str] = []
+    open_names: list[str] = []
+    for node, depth in depth_first(plan):
+        while len(open_names) > depth:
+            parts.append(f"){open_names.pop()}")
+        if parts and parts[-1] != "(":
+            parts.append(",")
+        name = plan.names[node]
+        name = name if re.fullmatch(r"[\w.-]*[^\W\d][\w.-]*", name) else "'" + name.replace("'", "''") + "'"
+        if node in inner:
+            open_names.append(name)
+        parts.append("(" if node in inner else name)
+    text = "".join(parts) + "".join(f"){name}" for name in reversed(open_names))
+    return f"({text});\n" if (plan.parent < 0).sum() > 1 else f"{text};\n"
 
 
 def outline(plan: Plan) -> str:
     """A line a node, two blanks further in for each level. Level names are lost."""
-    _, arrays = tree_index(plan.parent)
-    level, first, count = (arrays[key].tolist() for key in ("level", "first_child", "num_children"))
-    stack = list(reversed(range(int((plan.parent < 0).sum()))))
-    lines = []
-    while stack:
-        node = stack.pop()
-        lines.append(f"{'  ' * level[node]}{plan.names[node]}\n")
-        stack += reversed(range(first[node], first[node] + count[node]))
-    return "".join(lines)
+    return "".join(f"{'  ' * depth}{plan.names[node]}\n" for node, depth in depth_first(plan))
 
 
 WRITERS: Mapping[Format, Callable[[Plan], str]] = {
@@ -191,47 +178,26 @@ def write(plan: Plan, path: Path, form: Format) -> str:
         UserError: The format cannot hold this tree.
     """
     text = WRITERS[form](plan)
-    options = _reading_back(plan, Source(path, text), form)
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    return options
-
-
-def _reading_back(plan: Plan, source: Source, form: Format) -> str:
-    """The options by which the text reads as the same tree; raises `UserError` where none do."""
+    source = Source(path, text)
     header = True if form in ("paths", "child-parent") else None
     for shown, options in (("", Reading("")), (f"--format {form}", Reading("", form, header=header))):
         try:
-            if same(given_of(source, options).plan(), plan, form in KEEP_LEVELS):
-                return shown + (" --header" if shown and header else "")
+            found = given_of(source, options).plan()
         except UserError:
             continue
+        if same(found, plan, form in KEEP_LEVELS):
+            write_text(path, text)
+            return shown + (" --header" if shown and header else "")
     raise UserError(
-        f"{source.path}: not written: as {form} this tree would read back as another",
+        f"{path}: not written: as {form} this tree would read back as another",
         hint="Use --to node-link or --to paths.",
     )
 
 
 def same(one: Plan, other: Plan, levels: bool) -> bool:
-    """Whether two trees are the same, nodes, order and all.
-
-    Args:
-        one: A tree.
-        other: The other.
-        levels: Whether the names of levels count.
-    """
+    """Whether two trees are the same, nodes, order and, if asked for, the names of levels."""
     return (
         one.names == other.names
         and np.array_equal(one.parent, other.parent)
         and (not levels or one.levels == other.levels)
     )
-
-
-def _check_depth(plan: Plan) -> None:
-    if len(plan.levels) > _DEEPEST_JSON:
-        raise UserError(
-            f"nested JSON holds {_DEEPEST_JSON} levels, and this tree has {len(plan.levels)}",
-            hint="Use --to node-link, --to newick or --to paths.",
-        )

@@ -39,7 +39,7 @@ from hierfit.data.images import Files, decode, open_image
 from hierfit.data.pickles import load_pickle
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
-from hierfit.methods.hier_lora.adapter import LoraChoice, adapt, open_adapter, save_adapter
+from hierfit.methods.lora import LoraChoice, adapt, open_adapter, save_adapter
 from hierfit.predict.answer import Question
 from hierfit.predict.predictor import load
 from hierfit.run.checkpoints import read_checkpoint

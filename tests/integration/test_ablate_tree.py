@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
-from hierfit.results.true_tree import LeafScores
+from hierfit.results.logits import LeafScores
 
 from .session.conftest import write_bundle, write_card
 

@@ -77,7 +77,7 @@ def test_tip_adapter_needs_no_training(folder: Path) -> None:
 @pytest.mark.parametrize("method", ["TipAdapter", "TipAdapterF"])
 def test_a_search_reads_val_and_says_so(method: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["fit", *command(folder, f"--folder={folder / 'run'}", "--model.search=true", method=method)])
-    assert "were chosen on val" in capsys.readouterr().out
+    assert ": chosen on val" in capsys.readouterr().out
     assert ResultCard.read(folder / "run").tuned_on == "val"
     write_bundle(folder / "bundle.safetensors", val=False)
     with pytest.raises(SystemExit) as stop:

@@ -29,7 +29,8 @@ from hierfit.distributed import keep_alike_only_trained
 from hierfit.errors import UserError
 from hierfit.losses.objective import Objective
 from hierfit.methods import HierLoRA
-from hierfit.methods.coop.prompts import PromptClassifier
+from hierfit.methods.coop import PromptNodes
+from hierfit.methods.head import Head
 from hierfit.results.card import ResultCard
 from hierfit.run import saving
 from hierfit.run.session import fit_alone
@@ -136,12 +137,13 @@ def context_gradients(rank: int, world: int) -> dict[str, Tensor]:
         features = torch.nn.functional.normalize(torch.randn(5, backbone.embed_dim, generator=generator), dim=-1)
         nodes, names = torch.arange(TREE.num_nodes), [f"butterfly {i}." for i in range(TREE.num_nodes)]
         blank = torch.zeros(TREE.num_nodes, backbone.embed_dim)
-        classifier = PromptClassifier(backbone.requires_grad_(False), blank, nodes, names, context, 20.0, chunk=3)
+        own_context = nn.Parameter(context)
+        classifier = Head(PromptNodes(backbone.requires_grad_(False), blank, nodes, names, own_context, chunk=3), 20.0)
         model = DistributedDataParallel(classifier) if world > 1 else classifier
         own = slice(rank, None, world)
         Objective({"level_ce": 1}, TREE)(model(features[own]), TREE.leaf_paths[:5][own])["loss"].backward()
-        assert classifier.context.grad is not None
-        found[f"{count} contexts"] = classifier.context.grad
+        assert own_context.grad is not None
+        found[f"{count} contexts"] = own_context.grad
     return found
 
 

@@ -6,8 +6,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from hierfit.data.transfer import counterparts
+from hierfit.methods.nodes import Nodes
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.shuffle import shuffled_places
 
@@ -84,19 +85,36 @@ class Residuals(nn.Module):
         sums = torch.cat(levels)
         return sums if self.place is None else sums.index_select(0, self.place)
 
-    def carried(self, taxonomy: Taxonomy) -> Tensor:
-        """What is added to the features of another tree's nodes ``[N', d]``.
 
-        A node at a path of this tree takes what it takes here, a new one nothing; but under ``tree``, what its nearest
-        ancestor from this tree takes.
-        """
-        origin = counterparts(taxonomy, self.taxonomy)
-        if self.kind == "tree":
-            paths = taxonomy.paths(torch.arange(taxonomy.num_nodes))
-            origin = torch.cat([origin, origin.new_tensor([-1])])[paths].amax(dim=1)  # ids grow with depth
-        origin = origin.to(self.vectors.device)
-        added: Tensor = self()
-        return added[origin].masked_fill(origin[:, None] < 0, 0.0)
+class ResidualNodes(Nodes):
+    """Text through an adapter, and residuals on it: zero-shot before the first step.
+
+    Args:
+        text: L2-normalised node features ``[N, d]``.
+        adapter: Carries to nodes that get no residual, too.
+        residuals: None for none.
+        ratio: Their weight.
+    """
+
+    def __init__(self, text: Tensor, adapter: nn.Module, residuals: Residuals | None, ratio: float) -> None:
+        super().__init__(text, adapter=adapter)
+        self.residuals, self.ratio = residuals, ratio
+
+    @property
+    def inherits(self) -> bool:
+        """Along the tree."""
+        return self.residuals is not None and self.residuals.kind == "tree"
+
+    def added(self) -> Tensor | None:
+        """The weighted residuals ``[N, d]``."""
+        return None if self.residuals is None else self.ratio * self.residuals()
+
+    def forward(self) -> Tensor:
+        """Adapted node features ``t′ [N, d]``, L2-normalised."""
+        assert self.adapter is not None
+        adapted: Tensor = self.adapter(self.text)
+        added = self.added()
+        return adapted if added is None else F.normalize(adapted + added, dim=-1)
 
 
 def _with_ancestors(nodes: Tensor, taxonomy: Taxonomy) -> Tensor:

@@ -1,7 +1,100 @@
-"""TreeGDA: Gaussian classes whose means are tied along the tree; closed form, no training."""
+"""TreeGDA: Gaussian classes whose means are tied along the tree; closed form, no training. See README.md."""
 
 from __future__ import annotations
 
-from hierfit.methods.tree_gda.lightning import TreeGDA
+from typing import Literal
 
-__all__ = ["TreeGDA"]
+import torch
+from torch import Tensor
+
+from hierfit.closed import shuffled_places
+from hierfit.closed.tree_gda import NOISE_SHARE, CovarianceKind, Labelled
+from hierfit.data.batch import Task
+from hierfit.errors import UserError
+from hierfit.methods.base import Method
+from hierfit.methods.head import Head
+from hierfit.methods.keys import OpenShare
+from hierfit.methods.tasks import training_images
+from hierfit.methods.tree_gda.solver import Prior, Solver
+
+
+class TreeGDA(Method):
+    """Gaussian classes of one covariance whose means are tied along the tree: a closed form, nothing is trained.
+
+    Images that are labelled no finer than an inner node are used as well: they are shared out among its classes.
+
+    Args:
+        prior: What ties the means: the ``tree``; the same tree ``shuffled``, each class among the relatives of another
+            (labels and scoring stay true); one ``common`` prior for all classes; or nothing (``flat``).
+        covariance: Of the images ``within`` their classes, in ``total``, or none (``identity``; with ``prior: flat``
+            this is nearest mean). Not read beside text, where it is that of the images about their class's text.
+        text: ``auto`` adds the images to what the text tower says, where there is one. ``none``: images alone.
+        noise_share: At one shot, where noise and a class's own variance cannot be told apart, the share of noise.
+        use_val: Let validation images say that share, and whether and how much to trust the text.
+        shuffle_seed: Of ``prior: shuffled``; null takes the run's.
+    """
+
+    trains = False
+
+    def __init__(
+        self,
+        prior: Prior = "tree",
+        covariance: CovarianceKind = "within",
+        text: Literal["auto", "none"] = "auto",
+        noise_share: OpenShare = NOISE_SHARE,
+        use_val: bool = True,
+        shuffle_seed: int | None = None,
+    ) -> None:
+        super().__init__()
+
+    def head(self, task: Task) -> Head:
+        """The affine scores of the fit to the training images.
+
+        Raises:
+            UserError: There are none, or not as features.
+        """
+        keys = self.keys
+        features, paths = training_images(task, "TreeGDA")
+        nodes = paths.amax(dim=1).cpu()
+        if not (nodes >= 0).any():
+            raise UserError("TreeGDA is fitted to training images, and there are none with a label")
+        tree = task.taxonomy.to("cpu")
+        has_text = keys.text == "auto" and task.text_source != "class means"
+        seed = torch.initial_seed() % 2**31 if keys.shuffle_seed is None else keys.shuffle_seed
+        self.solver = Solver(
+            features.float().cpu(),
+            nodes,
+            tree,
+            task.text.float().cpu() if has_text else None,
+            task.logit_scale,
+            keys.prior,
+            keys.covariance,
+            keys.noise_share,
+            shuffled_places(tree, seed),
+        )
+        return self.solver.default().head().to(task.text.device)
+
+    @property
+    def chooses(self) -> bool:
+        """If asked to."""
+        return bool(self.keys.use_val)
+
+    def choose(self, features: Tensor, labels: Tensor) -> str | None:
+        """Fits anew with what validation images tell."""
+        leaves = self.solver.taxonomy.leaf_index[labels]
+        val = Labelled(features[leaves >= 0].float(), leaves[leaves >= 0])
+        if not len(val.labels):
+            return None
+        if self.solver.text is not None:
+            chosen, scores = self.solver.best(val)
+        elif self.solver.one_shot and self.keys.prior != "flat":
+            chosen, scores = "the share of noise at one shot", self.solver.by_images(val)
+        else:
+            return None
+        self.classifier = scores.head().to(self.classifier.nodes.text.device)
+        return chosen
+
+    @property
+    def reads_leaves_only(self) -> bool:
+        """Always: a wide node is no Gaussian about its mean. What is said of it sums up what is said of its leaves."""
+        return True

@@ -19,12 +19,13 @@ from hierfit.closed import (
     fit_tree,
     fit_with_text,
     leave_one_out_temperature,
-    shuffled_places,
 )
 from hierfit.closed.temperature import TOO_SURE
 from hierfit.closed.text import RIDGE, WEIGHT
 from hierfit.closed.tree_gda import CovarianceKind, Labelled
 from hierfit.closed.treeless import without_tree
+from hierfit.methods.head import Head
+from hierfit.methods.nodes import Nodes
 from hierfit.taxonomy import Taxonomy
 
 Prior = Literal["tree", "shuffled", "common", "flat"]
@@ -42,6 +43,10 @@ class Scores(NamedTuple):
     def of(self, features: Tensor) -> Tensor:
         """``[B, N]``."""
         return features.to(self.weights) @ self.weights.T + self.bias
+
+    def head(self) -> Head:
+        """As any other classifier."""
+        return Head(Nodes(self.weights.float(), grows=False), 1.0, bias=self.bias.float())
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,10 @@ class Solver:
         temperature = temperature or 2 * TOO_SURE * found.noise
         weights, bias = found.affine()
         return Scores(weights / temperature, bias / temperature)
+
+    def default(self) -> Scores:
+        """What is fitted without validation images: beside text where there is some."""
+        return self.by_images() if self.text is None else self.with_text()
 
     def beside_text(self, ridge: float = RIDGE) -> tuple[Scores, Scores]:
         """Zero-shot's scores, and those of what the images add, to be weighted."""
@@ -149,8 +158,3 @@ class Solver:
 
 def _sum(zero_shot: Scores, images: Scores, weight: float) -> Scores:
     return Scores(zero_shot.weights + weight * images.weights, zero_shot.bias + weight * images.bias)
-
-
-def places_of(taxonomy: Taxonomy, seed: int | None) -> Tensor:
-    """`shuffled_places`, of the run's own seed where none is given."""
-    return shuffled_places(taxonomy, torch.initial_seed() % 2**31 if seed is None else seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,17 +13,14 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.taxonomy import build
-from hierfit.taxonomy.checks import SEVERITIES, Finding, Severity
+from hierfit.taxonomy.checks import SEVERITIES, Finding, Severity, counted, problem
 from hierfit.taxonomy.doctor.mend import misplaced
-from hierfit.taxonomy.doctor.names import CountTokens, id_findings, name_findings
-from hierfit.taxonomy.doctor.shape import Shape, shape_findings
+from hierfit.taxonomy.doctor.oddities import CountTokens, Shape, odd_names, odd_shape, twin_labels
 from hierfit.taxonomy.readers.columns import order_of_columns
-from hierfit.taxonomy.readers.given import Given, Rows
-
-Mend = Literal["safe", "asked", "no"]
+from hierfit.taxonomy.readers.given import FORMATS, Given, Rows
 
 _FIX = "--fix OUT mends it."
-_REMEDIES: Mapping[str, tuple[str, Mend]] = {
+_REMEDIES: Mapping[str, tuple[str, Literal["safe", "asked", "no"]]] = {
     "cycle": ("Take one of these links out.", "no"),
     "several-parents": ("A tree has room for one: --first-parent keeps the first; or take the others out.", "no"),
     "repeated": (_FIX, "safe"),
@@ -56,9 +54,9 @@ class Report:
     findings: tuple[Finding, ...]
 
     @property
-    def has_problems(self) -> bool:
-        """Whether anything is wrong."""
-        return any(finding.severity == "problem" for finding in self.findings)
+    def problems(self) -> list[Finding]:
+        """Those of the findings."""
+        return [finding for finding in self.findings if finding.severity == "problem"]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -66,11 +64,11 @@ class Report:
             "file": self.given.source,
             "format": self.given.format,
             "why": self.given.why,
-            "against": self.given.against,
+            "against": FORMATS[self.given.format][1],
             "levels": list(self.levels),
             "level_sizes": list(self.sizes),
             "leaves": self.num_leaves,
-            "problems": sum(finding.severity == "problem" for finding in self.findings),
+            "problems": len(self.problems),
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
@@ -88,24 +86,24 @@ def examine(given: Given, count_tokens: CountTokens) -> Report:
     shape = Shape(tuple(map(str, names)), parent, lambda node: draft.where(int(order[node])))
     levels = tuple(map(str, form.levels or ()))
     if form.levels is not None:
-        problems.check_levels(form.levels, len(shape.sizes) if not problems.faulty else None)
+        problems.check_levels(form.levels, None if problems.faulty else len(shape.sizes))
     if not names and not problems.faulty:
         problems.add("empty", "there is no node")
-    found = [_with_remedy(finding) for finding in problems]
-    found += [finding for finding in form.findings if finding.severity != "problem"]
-    found += _levels_out_of_order(levels)
     moves = misplaced(form) if isinstance(form, Rows) else {}
-    found += moves.values()
-    found += id_findings(form)
-    found += name_findings(shape, count_tokens, moves)
-    found += shape_findings(shape)
-    return Report(
-        given,
-        shape.sizes,
-        levels if len(levels) == len(shape.sizes) else (),
-        shape.num_leaves,
-        tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))),
-    )
+    twins = () if isinstance(form, Rows) or not form.labels else twin_labels(
+        form.names, form.parents, [form.label(name) for name in form.names])  # fmt: skip
+    found = [
+        *map(_with_remedy, problems),
+        *(finding for finding in form.findings if finding.severity != "problem"),
+        *_levels_out_of_order(levels),
+        *moves.values(),
+        *twins,
+        *odd_names(shape, count_tokens, moves),
+        *odd_shape(shape),
+    ]
+    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    levels = levels if len(levels) == len(shape.sizes) else ()
+    return Report(given, shape.sizes, levels, len(shape.index["leaves"]), tuple(found))
 
 
 def _with_remedy(finding: Finding) -> Finding:
@@ -118,15 +116,15 @@ def _levels_out_of_order(levels: Sequence[str]) -> list[Finding]:
     known = order_of_columns(levels)
     if all(a <= b for (_, a), (_, b) in pairwise(known)):
         return []
-    shown = ", ".join(levels[column] for column, _ in known)
+    shown, usual = (", ".join(levels[column] for column, _ in order)
+                    for order in (known, sorted(known, key=lambda place: place[1])))  # fmt: skip
     text = f"the levels run {shown}: coarse to fine that is not the usual order"
-    usually = ", ".join(levels[column] for column, _ in sorted(known, key=lambda place: place[1]))
-    return [Finding("problem", "level-order", text, advice=f"Usual is {usually}: --columns picks the order.")]
+    return [replace(problem("level-order", text), advice=f"Usual is {usual}: --columns picks the order.")]
 
 
 # In the terminal ------------------------------------------------------------------------------------------------------
 
-_MARKS: dict[Severity, tuple[str, str]] = {"problem": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
+_MARKS: dict[Severity, tuple[str, str]] = {"problem": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "")}
 _MOST = 12  # of a kind; a file that is no tree at all can have thousands
 _SHAPES = 6  # levels whose sizes are listed
 _DIFF_LINES = 40
@@ -135,33 +133,31 @@ _DIFF_LINES = 40
 def print_report(report: Report, console: Console) -> None:
     """Prints the file, its size, and what was found, gravest first."""
     given = report.given
-    against = f" Against it would speak {given.against}." if given.against else ""
-    console.print(Text(f"{given.source}: {given.format} ({given.why}).{against}"))
+    against = FORMATS[given.format][1]
+    console.print(Text(f"{given.source}: {given.format} ({given.why}). Against it would speak {against}."))
     console.print(Text(_size(report), "bold"))
     for severity in SEVERITIES:
         found = [finding for finding in report.findings if finding.severity == severity]
-        if not found:
-            continue
-        console.print()
-        console.print(Text(_heading(severity, len(found)), "bold"))
+        if found:
+            console.print(Text(f"\n{counted(len(found), severity)}", "bold"))
         mark, style = _MARKS[severity]
-        counts: dict[str, int] = {}
+        counts: Counter[str] = Counter()
         for finding in found:
-            counts[finding.kind] = counts.get(finding.kind, 0) + 1
+            counts[finding.kind] += 1
             if counts[finding.kind] > _MOST:
                 continue
             kind = "" if finding.text.startswith(finding.kind) else f"{finding.kind}: "
-            _indented(console, f"{mark} {kind}{finding}", 2, style if severity != "note" else "")
+            _print_indented(console, f"{mark} {kind}{finding}", 2, style)
             for detail in finding.details:
-                _indented(console, detail, 6, "")
+                _print_indented(console, detail, 6)
             if finding.advice:
-                _indented(console, f"→ {finding.advice}", 4, "cyan")
+                _print_indented(console, f"→ {finding.advice}", 4, "cyan")
         for kind, count in counts.items():
             if count > _MOST:
-                _indented(console, f"{mark} {kind}: {count - _MOST} more of this kind (--json lists all)", 2, style)
-    if not report.has_problems:
-        console.print()
-        console.print(Text("No problems.", "green"))
+                more = f"{mark} {kind}: {count - _MOST} more of this kind (--json lists all)"
+                _print_indented(console, more, 2, style)
+    if not report.problems:
+        console.print(Text("\nNo problems.", "green"))
 
 
 def print_diff(lines: list[str], console: Console) -> None:
@@ -184,14 +180,10 @@ def _size(report: Report) -> str:
     return f"{sum(sizes)} nodes, {report.num_leaves} leaves: {' · '.join(shown)}{more}"
 
 
-def _heading(severity: Severity, count: int) -> str:
-    return f"{count} {severity}" if count == 1 else f"{count} {severity}s"
-
-
-def _indented(console: Console, text: str, by: int, style: str) -> None:
+def _print_indented(console: Console, text: str, by: int, style: str = "") -> None:
     """A paragraph whose further lines stand below its first word, or below the words after its mark."""
-    hang = by + (2 if text[1:2] == " " else 0)
     lines = textwrap.wrap(
-        text, console.width, initial_indent=" " * by, subsequent_indent=" " * hang, break_on_hyphens=False
-    )
+        text, console.width, initial_indent=" " * by, break_on_hyphens=False,
+        subsequent_indent=" " * (by + 2 * (text[1:2] == " ")),
+    )  # fmt: skip
     console.print(Text("\n".join(lines), style))

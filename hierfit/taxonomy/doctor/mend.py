@@ -12,15 +12,13 @@ import io
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, get_args
 
-from hierfit.taxonomy.build import draft_links
+from hierfit.taxonomy.build import draft_links, without_end
 from hierfit.taxonomy.checks import Finding, Problems, path_to, visible
+from hierfit.taxonomy.doctor.oddities import folded
 from hierfit.taxonomy.readers.given import Form, Links, Rows
 
-Judgement = Literal["several-parents", "level-order", "alike-names", "same-path"]
-JUDGEMENTS: tuple[str, ...] = get_args(Judgement)
-
+JUDGEMENTS = ("several-parents", "level-order", "alike-names", "same-path")
 MAJORITY = 0.75
 """Share of its leaves from which one of a name's several places is taken for the true one."""
 
@@ -42,31 +40,22 @@ def mended(form: Form, accepted: Collection[str] = ()) -> Form:
             spelling. ``same-path``: rows of one path are one, though other cells of them differ.
     """
     if isinstance(form, Links):
-        return _links(form) if not form.by_position else _positions(form)
-    rows = [tuple(map(visible, row)) for row in full_rows(form)]
+        return _links(form) if form.by_name else _positions(form)
+    rows = [tuple(map(visible, row)) for row in _full_rows(form)]
     if "alike-names" in accepted:
         rows = _one_spelling(rows)
-    rows = _under_the_usual_parent(rows, accepted)
-    whole = None if form.whole is None or "same-path" in accepted else form.whole
-    seen: set[object] = set()
-    kept = []
+    if accepted:
+        rows = _under_the_usual_parent(rows, accepted)
+    whole = None if "same-path" in accepted else form.whole
+    first: dict[object, int] = {}
     for number, row in enumerate(rows):
-        key = (row, None if whole is None else tuple(whole[number]))
-        if key not in seen:
-            kept.append(number)
-            seen.add(key)
-    return replace(form.only(kept), rows=[rows[number] for number in kept], whole=whole and [whole[i] for i in kept])
+        first.setdefault((row, tuple(whole[number]) if whole else None), number)
+    kept = list(first.values())
+    return replace(form.only(kept), rows=[rows[i] for i in kept], whole=whole and [whole[i] for i in kept])
 
 
-def full_rows(form: Rows) -> list[Row]:
-    """The rows, empty cells at their ends cut off."""
-    rows = []
-    for row in form.rows:
-        stop = len(row)
-        while stop and row[stop - 1] == "":
-            stop -= 1
-        rows.append(tuple(row[:stop]))
-    return rows
+def _full_rows(form: Rows) -> list[Row]:
+    return [tuple(without_end(row)) for row in form.rows]
 
 
 # Judgements on rows --------------------------------------------------------------------------------------------------
@@ -74,8 +63,8 @@ def full_rows(form: Rows) -> list[Row]:
 
 def misplaced(form: Rows) -> dict[str, Finding]:
     """Inner names that nearly all rows put in one place, and a few in another; by name."""
-    rows = full_rows(form)
     found = {}
+    rows = form.rows
     for name, where in _places(rows).items():
         right = _usual(name, where)
         if right is None:
@@ -85,29 +74,37 @@ def misplaced(form: Rows) -> dict[str, Finding]:
         for (depth, above), numbers in sorted(where.items(), key=lambda item: -len(item[1])):
             detail = f"under {' / '.join(above) or 'nothing'}: {len(numbers)} of {total} rows"
             if (depth, above) != right:
-                detail += ": " + ", ".join(f"{rows[i][-1]} ({form.where(i)})" for i in numbers[:_LISTED])
-                detail += ", …" if len(numbers) > _LISTED else ""
+                strays = (f"{without_end(rows[i])[-1]} ({form.where(i)})" for i in numbers[:_LISTED])
+                detail += ": " + ", ".join(strays) + (", …" if len(numbers) > _LISTED else "")
             details.append(detail)
-        levels = len({depth for depth, _ in where})
-        kind = "level-order" if levels > 1 else "several-parents"
-        text = f"{name!r} stands on {levels} levels" if levels > 1 else f"{name!r} has several parents"
+        kind = _kind(where)
+        several = "has several parents" if kind == "several-parents" else f"stands on {len(_depths(where))} levels"
         advice = f"--fix OUT --accept {kind} puts it under {' / '.join(right[1]) or 'nothing'} everywhere."
-        found[name] = Finding("problem", kind, text, "", tuple(details), advice, "asked")
+        found[name] = Finding("problem", kind, f"{name!r} {several}", "", tuple(details), advice, "asked")
     return found
 
 
-def _places(rows: Sequence[Row]) -> dict[str, dict[Place, list[int]]]:
+def _depths(where: Mapping[Place, list[int]]) -> set[int]:
+    return {depth for depth, _ in where}
+
+
+def _kind(where: Mapping[Place, list[int]]) -> str:
+    return "level-order" if len(_depths(where)) > 1 else "several-parents"
+
+
+def _places(rows: Sequence[Sequence[str]]) -> dict[str, dict[Place, list[int]]]:
     """For each inner name of several places these places, as depth and names above, with the rows that pass there."""
     places_of: dict[str, set[Place]] = defaultdict(set)
-    for row in set(row[:-1] for row in rows):
-        for depth, name in enumerate(row):
-            places_of[name].add((depth, row[:depth]))
+    for above in {tuple(without_end(row)[:-1]) for row in rows}:
+        for depth, name in enumerate(above):
+            places_of[name].add((depth, above[:depth]))
     several = {name for name, places in places_of.items() if len(places) > 1}
     found: dict[str, dict[Place, list[int]]] = defaultdict(lambda: defaultdict(list))
     for number, row in enumerate(rows if several else ()):
-        for depth, name in enumerate(row[:-1]):
+        above = tuple(without_end(row)[:-1])
+        for depth, name in enumerate(above):
             if name in several:
-                found[name][depth, row[:depth]].append(number)
+                found[name][depth, above[:depth]].append(number)
     return found
 
 
@@ -124,10 +121,9 @@ def _usual(name: str, where: Mapping[Place, list[int]]) -> Place | None:
 def _under_the_usual_parent(rows: list[Row], accepted: Collection[str]) -> list[Row]:
     right: dict[str, Place] = {}
     touched: set[int] = set()
-    for name, where in _places(rows).items() if accepted else ():
-        kind = "level-order" if len({depth for depth, _ in where}) > 1 else "several-parents"
+    for name, where in _places(rows).items():
         place = _usual(name, where)
-        if place is not None and kind in accepted:
+        if place is not None and _kind(where) in accepted:
             right[name] = place
             touched |= {number for other, numbers in where.items() if other != place for number in numbers}
     return [_in_place(row, right) if number in touched else row for number, row in enumerate(rows)]
@@ -150,61 +146,45 @@ def _one_spelling(rows: list[Row]) -> list[Row]:
     """Inner siblings that differ in case, blanks or punctuation alone, under their most frequent spelling."""
     for depth in range(max(map(len, rows), default=0)):
         counts: dict[tuple[Row, str], Counter[str]] = defaultdict(Counter)
-        for row in rows:
-            if len(row) > depth + 1:
-                counts[row[:depth], _folded(row[depth])][row[depth]] += 1
-        best = {key: spelled.most_common(1)[0][0] for key, spelled in counts.items() if len(spelled) > 1}
-        if best:
-            rows = [
-                (*row[:depth], best.get((row[:depth], _folded(row[depth])), row[depth]), *row[depth + 1 :])
-                if len(row) > depth + 1
-                else row
-                for row in rows
-            ]
+        keys = [(row[:depth], folded(row[depth]) or row[depth]) if len(row) > depth + 1 else None for row in rows]
+        for key, row in zip(keys, rows, strict=True):
+            if key:
+                counts[key][row[depth]] += 1
+        usual = {key: spelled.most_common(1)[0][0] for key, spelled in counts.items()}
+        rows = [(*row[:depth], usual[key], *row[depth + 1 :]) if key else row
+                for key, row in zip(keys, rows, strict=True)]  # fmt: skip
     return rows
-
-
-def _folded(name: str) -> str:
-    return "".join(filter(str.isalnum, name.casefold())) or name
 
 
 # Links ---------------------------------------------------------------------------------------------------------------
 
 
 def _links(form: Links) -> Links:
-    names = [visible(str(name)) for name in form.names]
-    parents = [visible(str(parent)) if parent else None for parent in form.parents]
-    kept = [
-        *{(name, parent): i for i, (name, parent) in reversed([*enumerate(zip(names, parents, strict=True))])}.values()
-    ]
-    kept.sort()
-    out_names, out_parents, links = [names[i] for i in kept], [parents[i] for i in kept], list(kept)
+    first: dict[tuple[str, str | None], int] = {}
+    for i, (name, parent) in enumerate(zip(form.names, form.parents, strict=True)):
+        first.setdefault((visible(str(name)), visible(str(parent)) if parent else None), i)
+    names, parents, links = [name for name, _ in first], [parent for _, parent in first], list(first.values())
     problems = Problems("", str, "")
-    draft_links(out_names, [parent or "" for parent in out_parents], problems)
-    unknown = {int(finding.where) for finding in problems if finding.kind == "unknown-parent"}
-    for i in sorted(unknown):
-        parent = out_parents[i]
-        if parent is not None and parent not in out_names[len(kept) :]:
-            out_names.append(parent)
-            out_parents.append(None)
-            links.append(kept[i])
+    draft_links(names, [parent or "" for parent in parents], True, problems)
+    unknown = {parents[int(found.where)]: int(found.where) for found in reversed(problems)
+               if found.kind == "unknown-parent"}  # fmt: skip
+    for parent, link in sorted(unknown.items(), key=lambda item: item[1]):
+        names.append(parent or "")
+        parents.append(None)
+        links.append(links[link])
     labels = {visible(key): visible(label) for key, label in form.labels.items()}
     where = form.where
-    return replace(form, names=out_names, parents=out_parents, where=lambda i: where(links[i]), labels=labels)
+    return replace(form, names=names, parents=parents, where=lambda i: where(links[i]), labels=labels)
 
 
 def _positions(form: Links) -> Links:
     """Names cleaned, and leaves of one name below one parent kept once."""
     names = [visible(str(name)) for name in form.names]
-    inner = {parent for parent in form.parents if isinstance(parent, int) and parent >= 0}
-    seen: set[tuple[object, str]] = set()
-    kept = []
+    inner = {*form.parents}
+    first: dict[object, int] = {}
     for node, key in enumerate(zip(form.parents, names, strict=True)):
-        if node in inner or key not in seen:
-            kept.append(node)
-        if node not in inner:
-            seen.add(key)
-    return replace(form, names=names).only(kept)
+        first.setdefault(node if node in inner else key, node)
+    return replace(form, names=names).only(list(first.values()))
 
 
 # The diff ------------------------------------------------------------------------------------------------------------
@@ -216,18 +196,19 @@ def diff(before: Form, after: Form, source: str, out: str) -> list[str]:
 
 
 def _lines(form: Form) -> list[str]:
+    cells: list[Sequence[str]]
     if isinstance(form, Rows):
         depth = max(map(len, form.rows), default=0)
         header = list(form.levels) if form.levels else [f"level{i}" for i in range(depth)]
         cells = [header, *([*row, *[""] * (len(header) - len(row))] for row in form.rows)]
-    elif form.by_position:
+    elif form.by_name:
+        links = zip(form.names, form.parents, strict=True)
+        cells = [["name", "parent"], *([str(name), str(parent or "")] for name, parent in links)]
+    else:
         draft = form.draft(Problems("", form.where, ""))
         inner = set(draft.parents)
         leaves = [node for node in range(len(draft.names)) if node not in inner]
         cells = [path_to(node, draft.names, draft.parents) for node in leaves]
-    else:
-        cells = [["name", "parent"]]
-        cells += [[str(n), str(p or "")] for n, p in zip(form.names, form.parents, strict=True)]
     lines = []
     for row in cells:
         text = io.StringIO()

@@ -66,9 +66,9 @@ def word(cell: object) -> str:
     return re.sub(r"[\W_]", "", str(cell).strip().casefold().rpartition("dwc:")[2])
 
 
-def find(words: Sequence[str], known: Iterable[str], but: int | None = None) -> int | None:
+def find(words: Sequence[str], known: Iterable[str]) -> int | None:
     """The column of the first known word that is there."""
-    return next((words.index(name) for name in known if name in words and words.index(name) != but), None)
+    return next((words.index(name) for name in known if name in words), None)
 
 
 def speaks_of_columns(row: Sequence[object]) -> bool:

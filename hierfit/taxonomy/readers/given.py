@@ -1,4 +1,4 @@
-"""What a reader is told, what it takes a file for, and what the file says of a tree, sound or not."""
+"""What a reader is asked for, what it takes a file for, and what the file says of a tree, sound or not."""
 
 from __future__ import annotations
 
@@ -6,37 +6,38 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal
 
 from hierfit.taxonomy import build
 from hierfit.taxonomy.build import Draft
-from hierfit.taxonomy.checks import Finding, Problems, Where
+from hierfit.taxonomy.checks import Finding, Problems, Where, problem
 
 Format = Literal[
-    "paths",
-    "leaf-first",
-    "child-parent",
-    "parent-child",
-    "super-sub",
-    "ancestors",
-    "nested",
-    "node-link",
-    "indices",
-    "ranks",
-    "codes",
-    "newick",
-    "outline",
-    "xml",
-    "dot",
-    "obo",
-    "list",
-]
-"""``paths``: a row for each leaf, root first. ``leaf-first``: the same, leaf first. ``child-parent``, ``parent-child``:
-a link in each row, or records with parents or children. ``super-sub``: {super: [sub, …]}. ``ancestors``: {leaf:
-[parent, …]}. ``nested``: mappings in mappings, or {name:, children:}. ``node-link``: networkx JSON. ``indices``: whole
-numbers, a column for each level. ``ranks``: kingdom … species. ``codes``: codes that begin with their parent's, with
-titles. ``newick``. ``outline``: indented text, with or without lines drawn. ``xml``: elements in elements. ``dot``:
-Graphviz. ``obo``: an ontology. ``list``: a name a line, a tree of one level."""
+    "paths", "leaf-first", "child-parent", "parent-child", "super-sub", "ancestors", "nested", "node-link", "indices",
+    "ranks", "codes", "newick", "outline", "xml", "dot", "obo", "list",
+]  # fmt: skip
+FORMATS: Mapping[str, tuple[str, str]] = {
+    "paths": ("rows from the root", "a name that stands under several others"),
+    "leaf-first": ("rows from the leaf", "a name that stands under several others"),
+    "child-parent": ("the child on the left, or records with parents or children", "a parent that no row is about"),
+    "parent-child": ("the parent on the left", "a parent that no row is about"),
+    "super-sub": ("{super: [sub, …]}", "items that come again below other names"),
+    "ancestors": ("{leaf: [parent, …]}", "a first parent that stands under several others"),
+    "nested": ("nodes where they stand, nested", "keys that name parts of a record"),
+    "node-link": ("networkx's nodes and links", "links that do not run between the nodes"),
+    "indices": ("whole numbers, a column for each level", "a column that is not counted through from 0 or 1"),
+    "ranks": ("kingdom … species, a column each", "a name of one rank that stands under several of the rank above"),
+    "codes": ("codes that begin with their parent's, with titles", "codes that only count"),
+    "newick": ("a tree in brackets", "text behind the ';'"),
+    "outline": ("indented text, a node in each line", "an indent that none above has"),
+    "xml": ("elements in elements", "names in other elements"),
+    "dot": ("a Graphviz graph", "edges without a direction"),
+    "obo": ("an ontology in OBO", "terms without is_a"),
+    "list": ("a name in each line, a tree of one level", "a sign that divides levels"),
+}
+"""Of each format what ``--format`` means by it, and what would contradict it."""
+
+_HINT = "`hierfit taxonomy check FILE` reports everything about a tree, and mends some faults."
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Reading:
 
     Attributes:
         file: The file.
-        format: See `Format`.
+        format: See `FORMATS`.
         select: Which of several data sets, variables, sheets or lists of records in the file.
         header: Whether the first line of a table names its columns.
         columns: Columns of a table to read, coarse to fine, counted from 1.
@@ -64,19 +65,6 @@ class Reading:
     names: tuple[str, ...] = ()
     leaves: str | None = None
     parents: Literal["one", "first"] = "one"
-
-
-HINT = "`hierfit taxonomy check FILE` reports everything about a tree, and mends some faults."
-
-
-def problem(kind: str, text: str, where: str = "") -> Finding:
-    """Something in a file that could not be understood."""
-    return Finding("problem", kind, text, where)
-
-
-def remark(kind: str, text: str, details: Sequence[str] = (), advice: str = "") -> Finding:
-    """Something a reader has decided or added of its own."""
-    return Finding("warning", kind, text, details=tuple(details), advice=advice)
 
 
 @dataclass(frozen=True)
@@ -103,13 +91,8 @@ class Rows:
 
     def only(self, kept: Sequence[int]) -> Rows:
         """Some of the rows."""
-        where = self.where
-        return replace(
-            self,
-            rows=[self.rows[i] for i in kept],
-            where=lambda row: where(kept[row]),
-            whole=self.whole and [self.whole[i] for i in kept],
-        )
+        where, whole = self.where, self.whole and [self.whole[i] for i in kept]
+        return replace(self, rows=[self.rows[i] for i in kept], where=lambda row: where(kept[row]), whole=whole)
 
     def above(self, leaves: Collection[str]) -> Rows:
         """The rows that end in one of `leaves`; those that no row ends in become faults."""
@@ -124,47 +107,39 @@ class Rows:
 
 @dataclass(frozen=True)
 class Links:
-    """A parent for each node; nodes are told apart by their name, or, with positions for parents, by their place.
+    """A parent for each node.
 
     Attributes:
-        names: [M] node names, or ids; one listed several times has several parents, and is no tree.
+        names: [M] node names, or ids; where parents are names, one listed several times has several, and is no tree.
         parents: [M] names or positions of the parents; None or "" for a root.
         where: Place of a link in the file.
         labels: What a node is called, where its name is only an id; siblings of one label get the id behind it.
         levels: Level names, coarse to fine; None where the file has none.
         findings: What could not be understood, with its place, and what the reader decided.
+        by_name: Whether parents are names; if not, they are positions.
     """
 
     names: Sequence[str]
-    parents: Sequence[str | int | None]
+    parents: Sequence[Any]
     where: Where
     labels: Mapping[str, str] = field(default_factory=dict)
     levels: Sequence[str] | None = None
     findings: Sequence[Finding] = ()
-
-    @property
-    def by_position(self) -> bool:
-        """Whether parents are positions."""
-        return not any(isinstance(parent, str) for parent in self.parents)
+    by_name: bool = True
 
     def draft(self, problems: Problems) -> Draft:
         """The nodes, whatever is wrong with them; labels in the place of ids."""
-        draft = build.draft_links(self.names, self.parents, problems)
+        draft = build.draft_links(self.names, self.parents, self.by_name, problems)
         if not self.labels:
             return draft
         for link, name in enumerate(self.names):
             if name in self.labels:
                 problems.check_name(link, self.labels[name])
-        return draft._replace(names=self._told_apart(draft.names, draft.parents))
-
-    def _told_apart(self, names: Sequence[str], parents: Sequence[int]) -> list[str]:
-        """The labels of nodes; siblings of one label (WordNet knows two kinds of "food") get their id behind it."""
-        labels = [self.label(name) for name in names]
-        count = Counter(zip(parents, labels, strict=True))
-        return [
-            label if count[parent, label] == 1 else f"{label} ({name})"
-            for parent, label, name in zip(parents, labels, names, strict=True)
-        ]
+        # Siblings of one label (WordNet knows two kinds of "food") get their id behind it.
+        labels = [self.label(name) for name in draft.names]
+        count = Counter(zip(draft.parents, labels, strict=True))
+        keys = zip(draft.parents, labels, draft.names, strict=True)
+        return draft._replace(names=[a if count[p, a] == 1 else f"{a} ({name})" for p, a, name in keys])
 
     def label(self, name: str) -> str:
         """What a node is called."""
@@ -172,44 +147,42 @@ class Links:
 
     def above(self, leaves: Collection[str]) -> Links:
         """The links of `leaves` and of everything above them; leaves that are not there become faults."""
-        by_position = self.by_position
         links: dict[str | int, list[int]] = {}
         for link, name in enumerate(self.names):
-            links.setdefault(link if by_position else name, []).append(link)
-        kept: set[int] = set()
+            links.setdefault(name if self.by_name else link, []).append(link)
         known = {self.label(name): name for name in self.names} | {name: name for name in self.names}
-        missing = {leaf for leaf in leaves if leaf not in known}
         wanted = {known[leaf] for leaf in leaves if leaf in known}
+        kept: set[int] = set()
         queue = [link for link, name in enumerate(self.names) if name in wanted]
         while queue:
             link = queue.pop()
             if link not in kept:
                 kept.add(link)
-                parent = self.parents[link]
-                queue += links.get(parent, ()) if parent is not None else ()
-        return replace(self.only(sorted(kept)), findings=[*self.findings, *_not_found(missing)])
+                queue += links.get(self.parents[link], ())
+        return replace(self.only(sorted(kept)), findings=[*self.findings, *_not_found(set(leaves) - known.keys())])
 
     def with_first_parents(self) -> Links:
         """Of a node listed several times, the first link only."""
         first: dict[str, int] = {}
         for link, name in enumerate(self.names):
             first.setdefault(name, link)
-        return self if self.by_position else self.only(list(first.values()))
+        return self.only(list(first.values())) if self.by_name else self
 
     def only(self, kept: Sequence[int]) -> Links:
         """Some of the links."""
-        place = {link: i for i, link in enumerate(kept)}
-        where = self.where
-        parents = [self.parents[i] for i in kept]
-        return replace(
-            self,
-            names=[self.names[i] for i in kept],
-            parents=[place.get(p) if isinstance(p, int) and p >= 0 else p for p in parents],
-            where=lambda number: where(kept[number]),
-        )
+        where, parents = self.where, [self.parents[i] for i in kept]
+        if not self.by_name:
+            place = {link: i for i, link in enumerate(kept)}
+            parents = [place.get(parent) for parent in parents]
+        names = [self.names[i] for i in kept]
+        return replace(self, names=names, parents=parents, where=lambda number: where(kept[number]))
 
 
 Form = Rows | Links
+
+
+def _not_found(names: Collection[str]) -> list[Finding]:
+    return [problem("missing-leaf", f"the leaf {name!r} is not in the file") for name in sorted(names)]
 
 
 class Score(IntEnum):
@@ -225,22 +198,11 @@ class Score(IntEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a reader takes a file for.
-
-    Attributes:
-        format: See `Format`.
-        score: How well the file speaks for it.
-        why: By what it is recognised.
-        against: What would contradict it.
-        meaning: What ``--format`` would say by it, for the question when nothing is certain.
-        read: Reads it.
-    """
+    """What a reader takes a file for: a format, how well the file speaks for it and by what, and how to read it so."""
 
     format: Format
     score: Score
     why: str
-    against: str
-    meaning: str
     read: Callable[[], Form]
 
 
@@ -250,21 +212,19 @@ class Given:
 
     Attributes:
         source: The file, as shown in messages.
-        format: Name of the reader, see `hierfit.taxonomy.readers.FORMATS`.
+        format: See `FORMATS`.
         why: What was recognised, and by what.
-        against: What would contradict it.
         form: What it says.
     """
 
     source: str
     format: str
     why: str
-    against: str
     form: Form
 
     def draft(self) -> tuple[Draft, Problems]:
         """Its nodes, with everything that keeps them from being a tree (cycles and level names aside)."""
-        problems = Problems(self.source, self.form.where, HINT)
+        problems = Problems(self.source, self.form.where, _HINT)
         problems += [finding for finding in self.form.findings if finding.severity == "problem"]
         return self.form.draft(problems), problems
 
@@ -273,7 +233,3 @@ class Given:
         draft, problems = self.draft()
         plan = build.finish(draft, self.form.levels, problems)
         return plan._replace(names=tuple(map(str, plan.names)), levels=tuple(map(str, plan.levels)))
-
-
-def _not_found(names: Collection[str]) -> list[Finding]:
-    return [problem("missing-leaf", f"the leaf {name!r} is not in the file") for name in sorted(names)]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from hierfit.errors import UserError
-from hierfit.taxonomy.checks import Finding
+from hierfit.taxonomy.checks import Finding, problem
 from hierfit.taxonomy.readers.document import Pairs, is_list, place_of
-from hierfit.taxonomy.readers.given import Claim, Links, Reading, Score, problem
+from hierfit.taxonomy.readers.given import Claim, Links, Reading, Score
 from hierfit.taxonomy.readers.indices import id_names
 from hierfit.taxonomy.readers.nested import as_name
 from hierfit.taxonomy.readers.source import Source
@@ -20,21 +20,18 @@ LINK_KEYS = ("links", "edges")  # networkx wrote the first until 3.3, and writes
 _ID_KEYS = ("id", "key", "name")
 _LABEL_KEYS = ("label", "lbl", "name", "title")
 _ENDS = (("source", "target"), ("from", "to"), ("parent", "child"), ("obj", "sub"), ("start", "end"))
-_AGAINST = "links that do not run between the nodes"
 Ends = list[tuple[str, str]]
 
 
 def claims(value: Pairs, source: Source, options: Reading) -> Iterator[Claim]:
     """Node-link JSON, and cytoscape's and OBO's graphs."""
-    graph = value.get("graphs")
+    graph, elements = value.get("graphs"), value.get("elements")
     value = graph[0] if is_list(graph) and len(graph) == 1 and isinstance(graph[0], Pairs) else value
-    elements = value.get("elements")
     value = elements if isinstance(elements, Pairs) else value
     link = next((key for key in LINK_KEYS if isinstance(value.get(key), list)), None)
     if link and isinstance(value.get("nodes"), list):
         why = f"{source.language} graph, by its keys 'nodes' and {link!r}"
-        yield Claim("node-link", Score.CERTAIN, why, _AGAINST, "networkx's nodes and links",
-                    lambda: _read(value, link, source, options))  # fmt: skip
+        yield Claim("node-link", Score.CERTAIN, why, lambda: _read(value, link, source, options))
 
 
 def _read(value: Pairs, key: str, source: Source, options: Reading) -> Links:
@@ -47,19 +44,21 @@ def _read(value: Pairs, key: str, source: Source, options: Reading) -> Links:
     ids: list[str] = []
     for number, node in enumerate(value.get("nodes")):
         attributes = _attributes(node) if isinstance(node, Pairs) else {"id": node}
-        name = _first(attributes, _ID_KEYS)
+        name, label = _first(attributes, _ID_KEYS), _first(attributes, _LABEL_KEYS)
         if name is None or isinstance(name, list):
             findings.append(problem("node", "a node needs an 'id'", f"nodes[{number}]"))
             continue
         ids.append(as_name(name, findings))
-        label = _first(attributes, _LABEL_KEYS)
         if label is not None and not isinstance(label, list) and label != ids[-1]:
             labels[ids[-1]] = as_name(label, findings)
     pairs: Ends = []
     known = set(ids)
     for number, link in enumerate(value.get(key)):
         at = f"{key}[{number}]"
-        ends = _ends(_attributes(link)) if isinstance(link, Pairs) else link
+        ends = link
+        if isinstance(link, Pairs):
+            attributes = _attributes(link)
+            ends = next(([attributes[a], attributes[b]] for a, b in _ENDS if a in attributes and b in attributes), [])
         if not is_list(ends) or len(ends) != 2 or any(end is None or isinstance(end, list) for end in ends):
             findings.append(problem("link", "a link needs a 'source' and a 'target'", at))
             continue
@@ -70,7 +69,10 @@ def _read(value: Pairs, key: str, source: Source, options: Reading) -> Links:
         else:
             pairs.append((above, below))
     names = id_names(options, source, ids, findings) if options.names else {}
-    return _links(ids, pairs, labels | names, findings, levels=_levels(value))
+    # Level names, where hierfit wrote them into the graph's own attributes.
+    levels = value.get("graph").get("levels") if isinstance(value.get("graph"), Pairs) else None
+    named = is_list(levels) and levels and all(isinstance(level, str) for level in levels)
+    return _links(ids, pairs, place_of, labels | names, findings, levels if named else None)
 
 
 def _attributes(entry: Pairs) -> Mapping[str, Any]:
@@ -80,49 +82,31 @@ def _attributes(entry: Pairs) -> Mapping[str, Any]:
     return dict(data) if isinstance(data, Pairs) and len(entry) < 4 and "id" not in attributes else attributes
 
 
-def _ends(link: Mapping[str, Any]) -> list[Any]:
-    return next(([link[a], link[b]] for a, b in _ENDS if a in link and b in link), [])
-
-
-def _levels(value: Pairs) -> list[str] | None:
-    """Level names, where hierfit wrote them into the graph's own attributes."""
-    graph = value.get("graph")
-    levels = graph.get("levels") if isinstance(graph, Pairs) else None
-    return levels if is_list(levels) and levels and all(isinstance(level, str) for level in levels) else None
-
-
 def _first(attributes: Mapping[str, Any], keys: Sequence[str]) -> Any:
     return next((value for key in keys if (value := attributes.get(key)) is not None), None)
 
 
 def _links(
-    ids: Sequence[str], pairs: Ends, labels: dict[str, str], findings: Sequence[Finding], where: Any = None,
-    levels: Sequence[str] | None = None,
+    ids: Sequence[str], pairs: Ends, place: Callable[[str | None, str], str], labels: dict[str, str],
+    findings: Sequence[Finding] = (), levels: Sequence[str] | None = None,
 ) -> Links:  # fmt: skip
-    above = [parent for parent, _ in pairs]
-    below = [child for _, child in pairs]
+    above, below = ([pair[side] for pair in pairs] for side in (0, 1))
     if len(set(above)) == len(above) and len(set(below)) < len(below):  # only child to parent makes a tree
         pairs = [(parent, child) for child, parent in pairs]
     parents: dict[str, list[str | None]] = {}
     for parent, child in pairs:
         if parent != child:
             parents.setdefault(child, []).append(parent)
-    names: list[str] = []
-    above_of: list[str | None] = []
-    for name in ids:
-        for node in parents.pop(name, None) or [None]:
-            names.append(name)
-            above_of.append(node)
-    if names and not any(above_of):
-        above_of[0] = ""
-    at = where or (lambda link: place_of(above_of[link], names[link]))
-    return Links(names, above_of, at, labels, levels, findings)
+    links = [(name, parent) for name in ids for parent in parents.pop(name, [None])]
+    names, parents_of = [name for name, _ in links], [parent for _, parent in links]
+    return Links(names, parents_of, lambda link: place(parents_of[link], names[link]), labels, levels, findings)
 
 
 # Graphviz ------------------------------------------------------------------------------------------------------------
 
 _DOT = re.compile(
-    r'\s+|//[^\n]*|^\#[^\n]*|/\*.*?\*/|(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>->|--|[{}\[\];,=:])|(?P<word>[^\s"{}\[\];,=:>-]+(?:-(?![->])[^\s"{}\[\];,=:>-]*)*)',
+    r'\s+|//[^\n]*|^\#[^\n]*|/\*.*?\*/|(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>->|--|[{}\[\];,=:])'
+    r'|(?P<word>[^\s"{}\[\];,=:>-]+(?:-(?![->])[^\s"{}\[\];,=:>-]*)*)',
     re.DOTALL | re.MULTILINE,
 )
 
@@ -137,8 +121,7 @@ class Token(NamedTuple):
 
 def dot_claim(source: Source) -> Claim:
     """A directed graph of Graphviz."""
-    return Claim("dot", Score.CERTAIN, "a Graphviz graph", "edges without a direction", "a Graphviz graph",
-                 lambda: _read_dot(source))  # fmt: skip
+    return Claim("dot", Score.CERTAIN, "a Graphviz graph", lambda: _read_dot(source))
 
 
 def _read_dot(source: Source) -> Links:
@@ -156,14 +139,16 @@ def _read_dot(source: Source) -> Links:
     at = next((i for i, token in enumerate(tokens) if token.sign == "{"), len(tokens)) + 1
     while at < len(tokens):
         text, sign, line = tokens[at]
-        after = tokens[at + 1].sign if at + 1 < len(tokens) else ""
         if sign == "--":
             raise UserError(f"{source.path}: line {line}: an edge without a direction: which end is the parent?",
                             hint="Write a digraph, with -> from parent to child.")  # fmt: skip
         if sign == "[":
-            label, at = _dot_label(tokens, at)
-            if label and len(chain) == 1 and chain[0]:
-                labels[chain[0][-1]] = label
+            end = next((i for i in range(at, len(tokens)) if tokens[i].sign == "]"), len(tokens))
+            label = [tokens[i + 2].text for i in range(at, min(end, len(tokens) - 2))
+                     if tokens[i].text == "label" and tokens[i + 1].sign == "="]  # fmt: skip
+            if label and label[-1] and len(chain) == 1 and chain[0]:
+                labels[chain[0][-1]] = label[-1]
+            at = end
         elif sign == "->":
             chain.append([])
         elif sign == "{" and len(chain) > 1 and not chain[-1]:
@@ -174,7 +159,7 @@ def _read_dot(source: Source) -> Links:
             close()
         elif sign == ":" or text.casefold() == "subgraph":
             at += 1  # a port, or the name of a cluster
-        elif after == "=":
+        elif at + 1 < len(tokens) and tokens[at + 1].sign == "=":
             at += 2
         elif not sign and text.casefold() not in ("node", "edge", "graph"):
             if chain[-1] and not group and tokens[at - 1].sign != ",":
@@ -183,9 +168,7 @@ def _read_dot(source: Source) -> Links:
             lines.setdefault(text, line)
         at += 1
     close()
-    where = [*lines.values()]
-    form = _links([*lines], pairs, labels, [])
-    return Links(form.names, form.parents, lambda link: f"line {lines.get(form.names[link], where[0])}", labels)
+    return _links([*lines], pairs, lambda _, name: f"line {lines[name]}", labels)
 
 
 def _dot_tokens(source: Source) -> list[Token]:
@@ -195,25 +178,13 @@ def _dot_tokens(source: Source) -> list[Token]:
         if match is None:
             hint = "This is not sound Graphviz."
             raise UserError(f"{source.path}: line {line}: unexpected {source.text[end : end + 10]!r}", hint=hint)
-        if match["text"] is not None:
+        if match["text"]:
             tokens.append(Token(re.sub(r"\\(.)", r"\1", match[0][1:-1]), "", line))
-        elif match["sign"]:
-            tokens.append(Token("", match[0], line))
-        elif match["word"]:
-            tokens.append(Token(match[0], "", line))
+        elif match["sign"] or match["word"]:
+            tokens.append(Token(match["word"] or "", match["sign"] or "", line))
         line += match[0].count("\n")
         end = match.end()
     return tokens
-
-
-def _dot_label(tokens: Sequence[Token], at: int) -> tuple[str, int]:
-    """The label in a list of attributes, and where the list ends."""
-    label = ""
-    while at < len(tokens) and tokens[at].sign != "]":
-        if tokens[at].text == "label" and at + 2 < len(tokens) and tokens[at + 1].sign == "=":
-            label = tokens[at + 2].text
-        at += 1
-    return label, at
 
 
 # OBO -----------------------------------------------------------------------------------------------------------------
@@ -221,34 +192,25 @@ def _dot_label(tokens: Sequence[Token], at: int) -> tuple[str, int]:
 
 def obo_claim(source: Source) -> Claim:
     """An ontology in OBO: terms and what they are."""
-    return Claim("obo", Score.CERTAIN, "an ontology in OBO, by its [Term]", "terms without is_a", "an ontology in OBO",
-                 lambda: _read_obo(source))  # fmt: skip
+    return Claim("obo", Score.CERTAIN, "an ontology in OBO, by its [Term]", lambda: _read_obo(source))
 
 
 def _read_obo(source: Source) -> Links:
     names: list[str] = []
-    parents: list[str | None] = []
-    lines: list[int] = []
+    parents: list[str] = []
+    places: list[int] = []
     labels: dict[str, str] = {}
-    term: dict[str, list[str]] = {}
-    start = 0
-
-    def close() -> None:
-        if term.get("id") and term.get("is_obsolete") != ["true"]:
+    lines = lines_of(source.text)
+    starts = [number for number, line in enumerate(lines) if line.startswith("[")]
+    for start, stop in pairwise([*starts, len(lines)]):
+        term: dict[str, list[str]] = {}
+        for key, _, value in (line.partition(":") for line in lines[start + 1 : stop] if ":" in line):
+            term.setdefault(key.strip(), []).append(value.strip())
+        if lines[start].strip() == "[Term]" and term.get("id") and term.get("is_obsolete") != ["true"]:
             name = term["id"][0]
             labels[name] = term.get("name", [name])[0]
             for parent in term.get("is_a", [""]):
                 names.append(name)
-                parents.append(parent.partition("!")[0].partition("{")[0].strip())
-                lines.append(start)
-
-    inside = False
-    for number, line in enumerate([*lines_of(source.text), "[End]"], 1):
-        if line.startswith("["):
-            if inside:
-                close()
-            inside, term, start = line.strip() == "[Term]", {}, number
-        elif inside and ":" in line:
-            key, _, value = line.partition(":")
-            term.setdefault(key.strip(), []).append(value.strip())
-    return Links(names, parents, lambda link: f"line {lines[link]}", labels)
+                parents.append(re.split("[!{]", parent)[0].strip())
+                places.append(start + 1)
+    return Links(names, parents, lambda link: f"line {places[link]}", labels)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
 from hierfit.errors import UserError
-from hierfit.taxonomy.checks import Finding
+from hierfit.taxonomy.checks import Finding, problem, remark
 from hierfit.taxonomy.readers.columns import CHILDREN, SCHEMA, word
 from hierfit.taxonomy.readers.document import Pairs, is_list, place_of
-from hierfit.taxonomy.readers.given import Claim, Links, Score, problem, remark
+from hierfit.taxonomy.readers.given import Claim, Links, Score
 from hierfit.taxonomy.readers.source import Source
 
 _NAME_KEYS = ("name", "label", "labelname", "title", "text", "value", "id", "key", "topic", "term")
@@ -42,14 +41,11 @@ def _describes(value: Pairs, but: str) -> bool:
     return bool(others) and plain and all(word(key) in SCHEMA for key, _ in others)
 
 
-def _plain(key: object) -> str:
-    """`word`, but fast enough for a million names."""
-    return str(key).casefold().replace("_", "").replace(" ", "").lstrip("@")
-
-
 def node_keys(pairs: Pairs) -> tuple[str, str | None] | None:
     """The keys for the name and the children of a node written as an object; None for a plain mapping."""
-    keys = {found: key for key, _ in reversed(pairs) if (found := _plain(key)) in _NODE_WORDS}
+    # As `word`, but fast enough for a million names.
+    folded = ((str(key).casefold().replace("_", "").replace(" ", "").lstrip("@"), key) for key, _ in reversed(pairs))
+    keys = {found: key for found, key in folded if found in _NODE_WORDS}
     if not keys:
         return None
     by_key: dict[str, Any] = dict(reversed(pairs))
@@ -64,46 +60,33 @@ def node_keys(pairs: Pairs) -> tuple[str, str | None] | None:
     return (name, child) if child is not None or pairs[0][0] == name else None
 
 
-def claim(value: Any, source: Source, verbatim: bool) -> Claim:
-    """What speaks for nodes where they stand; anything can be read so, few things are meant so.
-
-    Args:
-        value: The document.
-        source: For messages.
-        verbatim: Whether keys around the tree are roots, as they are where the user names the format.
-    """
-    tree = value if verbatim else unwrapped(value)
-    what = source.language
-    fault = contradiction(tree)
-    first = tree if isinstance(tree, Pairs) else tree[0] if isinstance(tree, list) and tree else None
+def claim(tree: Any, language: str) -> Claim:
+    """What speaks for nodes where they stand; anything can be read so, few things are meant so."""
+    first = tree if isinstance(tree, Pairs) or not tree else tree[0]
     keys = node_keys(first) if isinstance(first, Pairs) else None
     if keys and keys[1] is not None:
         nodes = tree if is_list(tree) else [tree]
         deep = any(isinstance(e, Pairs) for node in nodes if isinstance(node, Pairs) for e in node.get(keys[1]) or ())
         # Texts for children may be names of leaves, or the ids of other records: then the links are certain.
-        score, why = Score.CERTAIN if deep else Score.LIKELY, f"{what} objects with {keys[0]!r} and {keys[1]!r}"
+        score, why = Score.CERTAIN if deep else Score.LIKELY, f"objects with {keys[0]!r} and {keys[1]!r}"
     elif keys:
-        score, why = Score.POSSIBLE, f"{what} objects with a {keys[0]!r} and no children"
+        score, why = Score.POSSIBLE, f"objects with a {keys[0]!r} and no children"
     else:
-        holds = _depth(tree) > 2
-        score = Score.POSSIBLE if fault or not holds else Score.LIKELY
-        why = f"{what} with mappings in mappings" if isinstance(tree, Pairs) else f"{what} lists in lists"
+        fault = contradiction(tree)
+        score = Score.POSSIBLE if fault or not _is_deep(tree) else Score.LIKELY
+        why = "with mappings in mappings" if isinstance(tree, Pairs) else "lists in lists"
         why += f"; but {fault}" if fault else ""
-    against = "keys that name parts of a record"
-    return Claim("nested", score, why, against, "nodes where they stand, nested", lambda: read_nested(tree))
+    return Claim("nested", score, f"{language} {why}", lambda: read_nested(tree))
 
 
-def _depth(value: Any) -> int:
-    """Lists and mappings in one another, three at most."""
-    if not isinstance(value, list):
-        return 0
-    below = [entry for _, entry in value] if isinstance(value, Pairs) else value
-    depth = 0
-    for entry in below:
-        if isinstance(entry, list) and depth < 2:
-            inner = [e for _, e in entry] if isinstance(entry, Pairs) else entry
-            depth = max(depth, 2 if isinstance(entry, Pairs) or any(isinstance(e, list) for e in inner) else 1)
-    return depth + 1 if below else 0
+def _below(value: Any) -> list[Any]:
+    return [entry for _, entry in value] if isinstance(value, Pairs) else value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether there are lists or mappings in mappings or lists in it."""
+    inner = [entry for entry in _below(value) if isinstance(entry, list)]
+    return any(isinstance(entry, Pairs) or any(isinstance(e, list) for e in entry) for entry in inner)
 
 
 def contradiction(tree: Any) -> str:
@@ -115,17 +98,15 @@ def contradiction(tree: Any) -> str:
         here = stack.pop()
         seen += 1
         if isinstance(here, Pairs):
-            words = {word(key) for key in here.names()} & SCHEMA
+            words = dict.fromkeys(known for key in here.names() if (known := word(key)) in SCHEMA)
             if len(words) > 1 and node_keys(here) is None:
-                schema.update(words)
+                schema.update(words.keys())
                 shared[tuple(sorted(map(str, here.names())))] += 1
-            stack += [entry for _, entry in here if isinstance(entry, list)]
-        elif isinstance(here, list):
-            stack += [entry for entry in here if isinstance(entry, list)]
+        stack += [entry for entry in _below(here) if isinstance(entry, list)]
     if schema:
         listed = ", ".join(repr(name) for name, _ in schema.most_common(4))
-        again = f" in {shared.most_common(1)[0][1]} places" if shared.most_common(1)[0][1] > 1 else ""
-        return f"keys such as {listed}{again} are parts of records, not classes"
+        most = shared.most_common(1)[0][1]
+        return f"keys such as {listed}{f' in {most} places' if most > 1 else ''} are parts of records, not classes"
     if isinstance(tree, Pairs) and tree and all(str(key).isdigit() for key in tree.names()):
         return "the keys are numbers: an index of classes"
     if isinstance(tree, Pairs) and sum(word(key) in ("train", "val", "test", "nc") for key in tree.names()) > 1:
@@ -145,30 +126,28 @@ def read_nested(value: Any) -> Links:
     stack: list[tuple[Any, int | None]] = [(value, None)]
 
     def add(name: Any, parent: int | None) -> int:
-        names.append(name if isinstance(name, str) else as_name(name, findings))
+        names.append(as_name(name, findings))
         parents.append(parent)
         return len(names) - 1
 
     while stack:
         here, parent = stack.pop()
         if isinstance(here, Pairs) and (keys := node_keys(here)):
-            node = add(next(entry for key, entry in here if key == keys[0]), parent)
+            node = add(here.get(keys[0]), parent)
             if keys[1] is not None:
-                stack.append((next(entry for key, entry in here if key == keys[1]), node))
+                stack.append((here.get(keys[1]), node))
         elif isinstance(here, Pairs):
-            if len(here) > 1 and all(_is_number(below) for _, below in here):
-                numbers += len(here)
-                here = Pairs((key, None) for key, _ in here)
-            stack += [(below, add(name, parent)) for name, below in here][::-1]
+            counted = len(here) > 1 and all(_is_number(below) for _, below in here)
+            numbers += len(here) if counted else 0
+            stack += [(None if counted else below, add(name, parent)) for name, below in here][::-1]
         elif isinstance(here, list):
             stack += [(as_name(entry, findings) if entry is None else entry, parent) for entry in here][::-1]
         elif here is not None and here != "":
             add(here, parent)
     if numbers:
-        findings.append(
-            remark("number", f"{numbers} numbers below names are taken for indices or counts, and left out")
-        )
-    return Links(names, parents, lambda node: place_of(names[node]), findings=findings)
+        text = f"{numbers} numbers below names are taken for indices or counts, and left out"
+        findings.append(remark("number", text))
+    return Links(names, parents, lambda node: place_of(names[node]), findings=findings, by_name=False)
 
 
 def _is_number(value: Any) -> bool:
@@ -188,11 +167,11 @@ def as_name(value: Any, findings: list[Finding]) -> str:
 # XML -----------------------------------------------------------------------------------------------------------------
 
 
-def xml_claims(source: Source) -> Iterator[Claim]:
+def xml_claim(source: Source) -> Claim:
     """Elements that stand in elements of the same tag and have a name, as Label Studio, OPML and others write them."""
+    if "<!ENTITY" in source.text:
+        raise UserError(f"{source.path}: XML with entities of its own is not read")
     try:
-        if "<!ENTITY" in source.text:
-            raise UserError(f"{source.path}: XML with entities of its own is not read")
         root = ElementTree.fromstring(source.text)
     except ElementTree.ParseError as error:
         line, column = error.position
@@ -206,23 +185,11 @@ def xml_claims(source: Source) -> Iterator[Claim]:
             f"{source.path}: this is XML, and no elements of one tag with a name stand in one another",
             hint="Write the tree as a table, JSON or indented text.",
         )
-    why = f"XML, {tags[tag]} <{tag}> in one another"
-    yield Claim("xml", Score.LIKELY, why, "names in other elements", "elements in elements",
-                lambda: _read_xml(root, tag, _Lines(source.text)))  # fmt: skip
+    what = f"XML, {tags[tag]} <{tag}> in one another"
+    return Claim("xml", Score.LIKELY, what, lambda: _read_xml(root, tag, source.text))
 
 
-class _Lines:
-    """Where names stand in a text; the standard library's parser keeps no places."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def of(self, name: str) -> str:
-        at = self.text.find(name)
-        return f"line {self.text.count(chr(10), 0, at) + 1}" if at >= 0 else repr(name)
-
-
-def _read_xml(root: ElementTree.Element, tag: str, lines: _Lines) -> Links:
+def _read_xml(root: ElementTree.Element, tag: str, text: str) -> Links:
     names: list[str] = []
     parents: list[int | None] = []
     stack: list[tuple[ElementTree.Element, int | None]] = [(root, None)]
@@ -233,18 +200,25 @@ def _read_xml(root: ElementTree.Element, tag: str, lines: _Lines) -> Links:
             parents.append(parent)
             parent = len(names) - 1
         stack += [(child, parent) for child in reversed(element)]
-    return Links(names, parents, lambda node: lines.of(names[node]))
+
+    def where(node: int) -> str:  # of the name's first appearance: the standard library's parser keeps no places
+        at = text.find(names[node])
+        return f"line {text.count(chr(10), 0, at) + 1}" if at >= 0 else repr(names[node])
+
+    return Links(names, parents, where, by_name=False)
+
+
+def _plain(tag: object) -> str:
+    return re.sub(r"\{.*\}", "", str(tag))
 
 
 def _tag(element: ElementTree.Element) -> str:
-    return re.sub(r"\{.*\}", "", str(element.tag))
+    return _plain(element.tag)
 
 
 def _name_of(element: ElementTree.Element) -> str:
     """The attribute, or the child without children, that names an element; else the text it begins with."""
-    attributes = {re.sub(r"\{.*\}", "", key).casefold(): value for key, value in element.attrib.items()}
-    children = {_tag(child).casefold(): (child.text or "").strip() for child in reversed(element) if not len(child)}
-    for known in _XML_NAMES:
-        if name := (attributes.get(known) or children.get(known) or "").strip():
-            return name
-    return (element.text or "").strip() if not element.attrib else ""
+    named = {_tag(child).casefold(): (child.text or "").strip() for child in reversed(element) if not len(child)}
+    named |= {_plain(key).casefold(): value.strip() for key, value in element.attrib.items() if value}
+    name = next((named[known] for known in _XML_NAMES if named.get(known)), "")
+    return name or ("" if element.attrib else (element.text or "").strip())

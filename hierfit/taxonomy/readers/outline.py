@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from hierfit.taxonomy.readers.given import Claim, Links, Score, problem
+from hierfit.taxonomy.checks import problem
+from hierfit.taxonomy.readers.given import Claim, Links, Score
 from hierfit.taxonomy.readers.lines import is_code
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import lines_of
 
-_CORNERS = frozenset("├└┣┗╠╚")
+_DRAWN = re.compile(r".*[├└┣┗╠╚]|[ \t|]*(?:\+--|`--|\\--)|[ \t|]*\|--", re.DOTALL)
 _LEAD = re.compile(r"[\s│┃║|]*[├└┣┗╠╚+`|\\][─━═\-_]+\s?|[\s│┃║]*")
 _NODE = re.compile(r"""\w*Node\((['"])(?:.*/)?(.*?)\1.*\)""")
 _BULLET = re.compile(r"(\s*)(?:[-*+•‣◦o]|\d+[.)])\s+(\S.*)")
@@ -27,65 +28,43 @@ class Line(NamedTuple):
     name: str
 
 
-def claims(source: Source) -> Iterator[Claim]:
-    """Whether lines are indented, or drawn."""
-    lines = [Line(i, "", line) for i, line in enumerate(lines_of(source.text), 1) if line.strip()]
-    lines = [line for line in lines if not _COUNTED.fullmatch(line.name)]
-    if all(line.name.strip()[:1] == line.name.strip()[-1:] == "|" for line in lines):
+def claims(source: Source, forced: bool = False) -> Iterator[Claim]:
+    """Whether lines are indented, or drawn; where the user says so, they are."""
+    texts = [(i, line) for i, line in enumerate(lines_of(source.text), 1) if line.strip()]
+    texts = [(i, line) for i, line in texts if forced or not _COUNTED.fullmatch(line)]
+    drawn = any(_DRAWN.match(line) for _, line in texts)
+    lines = _drawn(texts) if drawn else (not forced and _marked(texts)) or [
+        Line(i, text[: len(text) - len(text.lstrip())], text.strip()) for i, text in texts]  # fmt: skip
+    if forced:
+        why, score = "as asked for", Score.CERTAIN
+    elif all(line.strip()[:1] == line.strip()[-1:] == "|" for _, line in texts):
         return  # a table in Markdown
-    drawn = _is_drawn(lines)
-    found = _drawn(lines) if drawn else _marked(lines) or _indented(lines)
-    if drawn:
+    elif drawn:
         why, score = "a drawn tree, by its ├── or |--", Score.CERTAIN
-    elif any(line.lead for line in found) and not is_code([line.name for line in found]):
-        why, score = "indented text", Score.LIKELY
-    elif any(line.lead for line in found):
+    elif not any(line.lead for line in lines):
+        return
+    elif is_code([line.name for line in lines]):
         why, score = "indented text; but its lines look like markup or code", Score.POSSIBLE
     else:
-        return
-    yield Claim("outline", score, why, "an indent that none above has", "indented text, a node in each line",
-                lambda: _read(found, drawn))  # fmt: skip
+        why, score = "indented text", Score.LIKELY
+    yield Claim("outline", score, why, lambda: _read(lines, drawn))
 
 
-def forced(source: Source) -> Claim:
-    """The same where the user says so."""
-    lines = [Line(i, "", line) for i, line in enumerate(lines_of(source.text), 1) if line.strip()]
-    drawn = _is_drawn(lines)
-    found = _drawn(lines) if drawn else _indented(lines)
-    return Claim("outline", Score.CERTAIN, "as asked for", "", "", lambda: _read(found, drawn))
-
-
-def _is_drawn(lines: Sequence[Line]) -> bool:
-    """Whether lines hold what only a drawn tree does: ``├``, ``|--``, ``+--``."""
-    for _, _, line in lines:
-        rest = line.lstrip(" \t|")
-        if rest[:3] in ("+--", "`--", "\\--") or (rest[:2] == "--" and line[: len(line) - len(rest)].endswith("|")):
-            return True
-        if not _CORNERS.isdisjoint(line):
-            return True
-    return False
-
-
-def _drawn(lines: Sequence[Line]) -> list[Line]:
+def _drawn(texts: Sequence[tuple[int, str]]) -> list[Line]:
     found = []
-    for number, _, text in lines:
+    for number, text in texts:
         lead = _LEAD.match(text)[0]  # type: ignore[index]
-        name = text[len(lead) :].rstrip()
-        if name:
+        if name := text[len(lead) :].rstrip():
             node = _NODE.fullmatch(name)
             found.append(Line(number, lead, node[2] if node else name))
     return found
 
 
-def _indented(lines: Sequence[Line]) -> list[Line]:
-    return [Line(i, text[: len(text) - len(text.lstrip())], text.strip()) for i, _, text in lines]
-
-
-def _marked(lines: Sequence[Line]) -> list[Line]:
+def _marked(texts: Sequence[tuple[int, str]]) -> list[Line]:
     """Markdown's bullets and headings, where all lines have them; else nothing."""
     found: list[Line] = []
     depth = 0
-    for number, _, text in lines:
+    for number, text in texts:
         if heading := _HEADING.fullmatch(text.strip()):
             depth = len(heading[1])
             found.append(Line(number, " " * (depth - 1), heading[2]))
@@ -102,11 +81,10 @@ def _read(lines: Sequence[Line], drawn: bool) -> Links:
     anytree's ``Node('/root/sub', …)`` gives its last part. A line whose indent is none of those above it is a fault:
     nothing says whose child it is.
     """
-    names: list[str] = []
     parents: list[int | None] = []
     findings = []
     branch: list[tuple[int, int]] = []  # indent and node, root to here
-    for number, lead, name in lines:
+    for node, (number, lead, name) in enumerate(lines):
         if drawn and lead and lead.isspace():
             text = f"{name!r} is indented by blanks alone, in a tree with lines drawn"
             findings.append(problem("indent", text, f"line {number}"))
@@ -120,8 +98,8 @@ def _read(lines: Sequence[Line], drawn: bool) -> Links:
         if branch and branch[-1][0] == len(lead):
             branch.pop()
         parents.append(branch[-1][1] if branch else None)
-        names.append(name)
-        branch.append((len(lead), len(names) - 1))
+        branch.append((len(lead), node))
     if not drawn and len({sign for line in lines for sign in line.lead}) > 1:
         findings.append(problem("indent", "some lines are indented by blanks, others by tabs"))
-    return Links(names, parents, lambda node: f"line {lines[node].number}", findings=findings)
+    names = [line.name for line in lines]
+    return Links(names, parents, lambda node: f"line {lines[node].number}", findings=findings, by_name=False)

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
 from hierfit.taxonomy.checks import EDGE_HEADER
-from hierfit.taxonomy.readers import columns, documents, graphs, lines, links, nested, newick, outline, rows
-from hierfit.taxonomy.readers.given import Claim, Format, Given, Reading, Score
+from hierfit.taxonomy.readers import documents, graphs, lines, links, nested, newick, outline, rows
+from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
+from hierfit.taxonomy.readers.given import FORMATS, Claim, Format, Given, Reading, Score
 from hierfit.taxonomy.readers.indices import leaf_list
 from hierfit.taxonomy.readers.source import Source
 
 if TYPE_CHECKING:
     from hierfit.taxonomy.tree import Taxonomy
 
-FORMATS: tuple[str, ...] = get_args(Format)
+_NEWICK_NAMES = (".nwk", ".newick", ".tree", ".nw", ".tre")
+_DOT = re.compile(r"(?:(?://|#)[^\n]*\s+)*(?:strict\s+)?(?:di)?graph\b[^{;\n]*\{", re.IGNORECASE)
+_OBO = re.compile(r"^\[Term\]\s*$", re.MULTILINE)
+
+_KINDS: tuple[tuple[str, Callable[[Source], object], Callable[[Source, Reading], Iterable[Claim]]], ...] = (
+    ("xml", lambda s: s.head.startswith("<"), lambda s, _: [nested.xml_claim(s)]),
+    ("newick", lambda s: s.suffix in _NEWICK_NAMES or re.match(r"(?:\[&[RU]\]\s*)?\(", s.head),
+     lambda s, _: [newick.claim(s)]),
+    ("dot", lambda s: _DOT.match(s.head), lambda s, _: [graphs.dot_claim(s)]),
+    ("obo", lambda s: _OBO.search(s.text), lambda s, _: [graphs.obo_claim(s)]),
+    ("document", lambda s: s.language, documents.claims),
+    ("lines", lambda s: True, lambda s, options: _of_lines(s, options)),
+)  # fmt: skip
+"""What a text can be, by how it opens: the first whose evidence holds is asked what it makes of it."""
 
 _OF_TABLES = ("paths", "leaf-first", "indices", "child-parent", "parent-child")
 _WITH_NAMES = ("child-parent", "parent-child", "node-link", "indices")
+_HINT = (
+    "Give one of these formats (in a data card, `taxonomy: {file: …, format: …}`), or the columns to read, coarse to "
+    "fine: --columns 2,1."
+)
 
 
 def read_taxonomy(path: str | os.PathLike[str], format: Format | None = None, **options: Any) -> Taxonomy:
@@ -30,7 +49,7 @@ def read_taxonomy(path: str | os.PathLike[str], format: Format | None = None, **
 
     Args:
         path: The file.
-        format: See `hierfit.taxonomy.readers.given.Format`; None to find it out from the content.
+        format: See `hierfit.taxonomy.readers.given.FORMATS`; None to find it out from the content.
         options: The other attributes of `hierfit.taxonomy.readers.given.Reading`: select, header, columns, levels,
             names, leaves, parents.
 
@@ -46,8 +65,7 @@ def read_taxonomy(path: str | os.PathLike[str], format: Format | None = None, **
 def read_csv(path: str | os.PathLike[str]) -> Plan:
     """The CSV that `Taxonomy.to_csv` writes, every cell as it stands; `Taxonomy.from_csv` describes it."""
     source = Source.of(Path(path))
-    header = {columns.word(cell) for cell in source.table.rows[0]}
-    form: Format = "child-parent" if header.issuperset(EDGE_HEADER) else "paths"
+    form: Format = "child-parent" if {*map(word, source.table.rows[0])}.issuperset(EDGE_HEADER) else "paths"
     return given_of(source, Reading(os.fspath(path), form, header=True)).plan()
 
 
@@ -55,11 +73,10 @@ def read_plan(options: Reading) -> Plan:
     """What a `Taxonomy` is made of, without importing torch; raises as `read_taxonomy`."""
     try:
         return read_given(options).plan()
-    except UserError as error:
-        if Path(options.file).suffix.lower() in (".csv", ".tsv"):
-            raise
-        read_given(options, placed=True).plan()  # again, slower, so that texts know their lines
-        raise error
+    except UserError:
+        if Path(options.file).suffix.lower() not in (".csv", ".tsv"):
+            read_given(options, placed=True).plan()  # again, slower, so that texts know their lines
+        raise
 
 
 def read_given(options: Reading, placed: bool = False) -> Given:
@@ -77,52 +94,51 @@ def read_given(options: Reading, placed: bool = False) -> Given:
 
 def given_of(source: Source, options: Reading) -> Given:
     """What a text says, see `read_given`."""
-    claim = _best([*_claims(source, options)], source, options)
-    _refuse_idle_options(claim.format, source, options)
+    kind, claims = _claims(source, options)
+    claim = _best(list(claims), source, options)
+    # What is asked for and would change nothing was meant for another file.
+    idle = {
+        "select": options.select is not None and kind != "document" and source.sheet is None,
+        "columns": bool(options.columns) and (kind == "document" or claim.format not in _OF_TABLES),
+        "names": bool(options.names) and claim.format not in _WITH_NAMES,
+    }
+    if useless := ", ".join(name for name, is_idle in idle.items() if is_idle):
+        raise UserError(f"{source.path}: {useless} cannot be used with the format {claim.format}")
     form = claim.read()
     if options.parents == "first":
         form = form.with_first_parents()
     if options.leaves:
         form = form.above(dict.fromkeys(leaf_list(options.leaves)))
-    if options.levels:
-        form = replace(form, levels=options.levels)
-    form = replace(form, findings=[*source.findings, *form.findings])
-    return Given(str(source.path), claim.format, claim.why, claim.against, form)
+    form = replace(form, levels=options.levels or form.levels, findings=[*source.findings, *form.findings])
+    return Given(str(source.path), claim.format, claim.why, form)
 
 
-def _claims(source: Source, options: Reading) -> Iterator[Claim]:
-    """Whatever readers take the file for."""
-    wanted, kind = options.format, source.kind
-    if wanted == "outline" and source.sheet is None:
-        yield outline.forced(source)
-    elif kind == "newick" or wanted == "newick":
-        yield newick.claim(source)
-    elif kind == "xml":
-        yield from nested.xml_claims(source)
-    elif kind == "dot" or wanted == "dot":
-        yield graphs.dot_claim(source)
-    elif kind == "obo":
-        yield graphs.obo_claim(source)
-    elif kind == "document":
-        yield from documents.claims(source, options)
-    else:
-        if source.sheet is None and source.path.suffix.lower() not in (".csv", ".tsv"):
-            found = [*outline.claims(source)]
-            yield from found
-            if found and not options.columns and wanted is None:
-                return
-        yield from _of_table(source, options)
+def _claims(source: Source, options: Reading) -> tuple[str, Iterable[Claim]]:
+    """What the text is, and what its reader takes it for."""
+    kinds = _KINDS[-1:] if source.is_table else _KINDS
+    kind, read = next((kind, read) for kind, evidence, read in kinds if evidence(source))
+    if options.format == "outline" and source.sheet is None:
+        return kind, outline.claims(source, forced=True)
+    asked = [read for name, _, read in _KINDS if name == options.format and name in ("newick", "dot")]
+    return kind, (asked[0] if asked else read)(source, options)
 
 
-def _of_table(source: Source, options: Reading) -> Iterator[Claim]:
-    table = source.table
-    named = columns.speaks_of_columns(table.rows[0]) or columns.word(table.rows[0][0]) in columns.PATH
-    if options.header is None and not named and not options.columns and options.format in (None, "paths", "leaf-first"):
+def _of_lines(source: Source, options: Reading) -> Iterator[Claim]:
+    """Lines: indented, paths or codes without a header, links, rows of levels, names."""
+    if not source.is_table:
+        found = [*outline.claims(source)]
+        yield from found
+        if found and not options.columns and options.format is None:
+            return
+    table, header = source.table, options.header
+    named = speaks_of_columns(table.rows[0]) or word(table.rows[0][0]) in PATH
+    if header is None and not named and not options.columns and options.format in (None, "paths", "leaf-first"):
         whole = [claim for claim in lines.claims(table) if claim.score == Score.CERTAIN]
         if whole:
             yield from whole  # paths or codes in each line, which have no header
             return
-    header = False if options.header is None and options.format == "list" and not table.is_csv else options.header
+    if header is None and options.format == "list" and not table.is_csv:
+        header = False
     table = table.headed(header, str(source.path))
     if not table.rows:
         raise UserError(f"{source.path}: there is nothing below its header")
@@ -142,33 +158,14 @@ def _best(claims: list[Claim], source: Source, options: Reading) -> Claim:
             raise UserError(f"{source.path}: it cannot be read as {options.format}; it could be: {found}")
         best = max(asked, key=lambda claim: claim.score)
         return replace(best, why=f"as asked for: {best.why}" if best.why != "as asked for" else best.why)
-    top = max((claim.score for claim in claims), default=None)
-    best_claims = [claim for claim in claims if claim.score == top]
-    if top is not None and top > Score.POSSIBLE and len({claim.format for claim in best_claims}) == 1:
-        return best_claims[0]
     if not claims:
         raise UserError(f"{source.path}: no taxonomy is recognised in it", hint=_HINT)
-    choices = {claim.format: claim for claim in best_claims[::-1]}
+    top = max(claim.score for claim in claims)
+    choices = {claim.format: claim for claim in reversed(claims) if claim.score == top}
+    if top > Score.POSSIBLE and len(choices) == 1:
+        return next(iter(choices.values()))
     raise UserError(
         f"{source.path}: its format is not certain; it could be",
-        [f"--format {name}: {claim.meaning}; here {claim.why}" for name, claim in sorted(choices.items())],
+        [f"--format {name}: {FORMATS[name][0]}; here {claim.why}" for name, claim in sorted(choices.items())],
         _HINT,
     )
-
-
-_HINT = (
-    "Give one of these formats (in a data card, `taxonomy: {file: …, format: …}`), or the columns to read, coarse to "
-    "fine: --columns 2,1."
-)
-
-
-def _refuse_idle_options(form: str, source: Source, options: Reading) -> None:
-    """What is told and would change nothing was meant for another file."""
-    is_document = source.kind == "document"
-    idle = {
-        "select": options.select is not None and not (is_document or source.sheet is not None),
-        "columns": bool(options.columns) and (is_document or form not in _OF_TABLES),
-        "names": bool(options.names) and form not in _WITH_NAMES,
-    }
-    if told := [name for name, is_idle in idle.items() if is_idle]:
-        raise UserError(f"{source.path}: {', '.join(told)} cannot be used with the format {form}")

@@ -7,50 +7,42 @@ import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hierfit.errors import UserError
-from hierfit.taxonomy.checks import Finding
+from hierfit.taxonomy.checks import Finding, remark
 from hierfit.taxonomy.readers import document
-from hierfit.taxonomy.readers.given import remark
 from hierfit.taxonomy.readers.table import Table, lines_of, split
 from hierfit.taxonomy.readers.workbook import read_workbook
-
-Kind = Literal["document", "xml", "newick", "dot", "obo", "lines"]
 
 _YAML = (".yaml", ".yml")
 _YAML_LINE = re.compile(r"\s*(?:- +\S|[^:]+:(?:\s|$))")
 _OPENS = re.compile(r":\s*$|: *\[.*\]$")  # a key with what it holds below it, or beside it in brackets
-_NEWICK_NAMES = (".nwk", ".newick", ".tree", ".nw", ".tre")
 _TABLES = (".csv", ".tsv")
 
 _AS_CSV = "Save the table as CSV (UTF-8), and give that file."
 _UNPACK = "Unpack it, and give the file inside."
-_BYTES: tuple[tuple[bytes, str, str], ...] = (
-    (b"%PDF", "a PDF document", "Copy its table into a spreadsheet, and save that as CSV (UTF-8)."),
-    (b"\xd0\xcf\x11\xe0", "an Excel or Word file of the old kind (.xls, .doc)", _AS_CSV),
-    (b"\x1f\x8b", "a gzip archive", _UNPACK),
-    (b"BZh", "a bzip2 archive", _UNPACK),
-    (b"\xfd7zXZ", "an xz archive", _UNPACK),
-    (b"7z\xbc\xaf", "a 7-Zip archive", _UNPACK),
-    (b"Rar!", "a RAR archive", _UNPACK),
-    (b"\x28\xb5\x2f\xfd", "a Zstandard archive", _UNPACK),
-    (b"PAR1", "a Parquet table", "Write it as CSV: pandas.read_parquet(…).to_csv(…, index=False)."),
-    (b"ARROW1", "an Arrow table", "Write it as CSV: pandas.read_feather(…).to_csv(…, index=False)."),
-    (b"SQLite format 3", "an SQLite data base", "Export its table as CSV."),
-    (b"\x93NUMPY", "a NumPy array", "Write its numbers as CSV, a column for each level."),
-    (b"\x89HDF", "an HDF5 file", "Export its table as CSV."),
-    (b"MATLAB 5.0", "a MATLAB file", "Export its table as CSV."),
-    (b"\x80\x02", "a Python pickle, which can run code", "Write what it holds as JSON."),
-    (b"\x80\x03", "a Python pickle, which can run code", "Write what it holds as JSON."),
-    (b"\x80\x04", "a Python pickle, which can run code", "Write what it holds as JSON."),
-    (b"\x80\x05", "a Python pickle, which can run code", "Write what it holds as JSON."),
-    (b"{\\rtf", "a rich text document", "Save it as plain text (UTF-8)."),
-    (b"\x89PNG", "a picture", "A drawn tree has to be written down."),
-    (b"\xff\xd8\xff", "a picture", "A drawn tree has to be written down."),
-    (b"GIF8", "a picture", "A drawn tree has to be written down."),
-    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself", "Run `git lfs pull` where it lies."),
-)
+_BYTES: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
+    ((b"%PDF",), "a PDF document", "Copy its table into a spreadsheet, and save that as CSV (UTF-8)."),
+    ((b"\xd0\xcf\x11\xe0",), "an Excel or Word file of the old kind (.xls, .doc)", _AS_CSV),
+    ((b"\x1f\x8b",), "a gzip archive", _UNPACK),
+    ((b"BZh",), "a bzip2 archive", _UNPACK),
+    ((b"\xfd7zXZ",), "an xz archive", _UNPACK),
+    ((b"7z\xbc\xaf",), "a 7-Zip archive", _UNPACK),
+    ((b"Rar!",), "a RAR archive", _UNPACK),
+    ((b"\x28\xb5\x2f\xfd",), "a Zstandard archive", _UNPACK),
+    ((b"PAR1",), "a Parquet table", "Write it as CSV: pandas.read_parquet(…).to_csv(…, index=False)."),
+    ((b"ARROW1",), "an Arrow table", "Write it as CSV: pandas.read_feather(…).to_csv(…, index=False)."),
+    ((b"SQLite format 3",), "an SQLite data base", "Export its table as CSV."),
+    ((b"\x93NUMPY",), "a NumPy array", "Write its numbers as CSV, a column for each level."),
+    ((b"\x89HDF",), "an HDF5 file", "Export its table as CSV."),
+    ((b"MATLAB 5.0",), "a MATLAB file", "Export its table as CSV."),
+    ((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), "a Python pickle, which can run code",
+     "Write what it holds as JSON."),
+    ((b"{\\rtf",), "a rich text document", "Save it as plain text (UTF-8)."),
+    ((b"\x89PNG", b"\xff\xd8\xff", b"GIF8"), "a picture", "A drawn tree has to be written down."),
+    ((b"version https://git-lfs",), "a pointer of Git LFS, not the file itself", "Run `git lfs pull` where it lies."),
+)  # fmt: skip
 _TEXTS: tuple[tuple[str, str, str], ...] = (
     (r"#NEXUS\b", "a NEXUS file", "Export its tree as Newick."),
     (r"(?i)(?:<\?xml.*?\?>|<!--.*?-->|\s)*<(?:!doctype html|html)\b", "a web page", _AS_CSV),
@@ -94,79 +86,68 @@ class Source:
 
     @classmethod
     def of(cls, path: Path, placed: bool = False, select: str | None = None) -> Source:
-        """Read a file.
-
-        Args:
-            path: The file.
-            placed: Whether texts of a document shall know their line.
-            select: The sheet of a workbook.
+        """Read a file, or a sheet of a workbook.
 
         Raises:
             UserError: It cannot be read, its encoding is not known, it is of a kind that is not read, or holds nothing.
         """
         content = _bytes(path)
         if content[:4] == b"PK\x03\x04":
-            return cls(path, "", sheet=read_workbook(path, _packed(path), select))
+            _refuse_archives(path)
+            return cls(path, "", sheet=read_workbook(path, select))
         text, findings = _decoded(path, content)
         if not text.strip():
             raise UserError(f"{path}: the file is empty")
-        for pattern, what, way_out in _TEXTS:
-            if path.suffix.lower() not in _TABLES and re.match(pattern, text, re.MULTILINE):
+        source = cls(path, text, placed, None, findings)
+        for pattern, what, way_out in () if source.suffix in _TABLES else _TEXTS:
+            if re.match(pattern, text, re.MULTILINE):
                 raise _refusal(path, what, way_out)
-        return cls(path, text, placed, None, findings)
+        return source
+
+    @property
+    def suffix(self) -> str:
+        """Of the file's name, in small letters."""
+        return self.path.suffix.lower()
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table by its name, or a sheet."""
+        return self.sheet is not None or self.suffix in _TABLES
 
     @cached_property
-    def kind(self) -> Kind:
-        """What the text is, by how it opens."""
-        head, suffix = self.text.lstrip()[:2000], self.path.suffix.lower()
-        if self.sheet is not None or suffix in _TABLES:
-            return "lines"
-        if head[:1] == "<":
-            return "xml"
-        if suffix in _NEWICK_NAMES or re.match(r"(?:\[&[RU]\]\s*)?\(", head):
-            return "newick"
-        if re.match(r"(?:(?://|#)[^\n]*\s+)*(?:strict\s+)?(?:di)?graph\b[^{;\n]*\{", head, re.IGNORECASE):
-            return "dot"
-        if re.search(r"^\[Term\]\s*$", self.text, re.MULTILINE):
-            return "obo"
-        return "document" if self.looks_like_json or self.is_python or self.is_yaml else "lines"
+    def head(self) -> str:
+        """How the text opens."""
+        return self.text[:10_000].lstrip()[:2000]
 
     @cached_property
     def document(self) -> Any:
         """The value of a JSON, YAML or Python file; raises `UserError` with the line of a fault."""
-        if self.looks_like_json:
+        if self.language == "JSON":
             return document.read_json(self.text, str(self.path), self.placed)
-        if self.is_python:
-            return document.read_python(self.text, str(self.path))
-        return document.read_yaml(self.text, str(self.path))
+        read = document.read_python if self.is_python else document.read_yaml
+        return read(self.text, str(self.path))
 
     @cached_property
     def table(self) -> Table:
         """The cells of its lines, or of the sheet; the header is not known yet."""
-        return self.sheet or split(self.text, str(self.path), self.path.suffix.lower())
-
-    @property
-    def language(self) -> str:
-        """Of a document, for messages."""
-        return "JSON" if self.looks_like_json else "Python" if self.is_python else "YAML"
-
-    @property
-    def looks_like_json(self) -> bool:
-        """Whether it opens like a JSON object or list."""
-        return self.text.lstrip()[:1] in ("{", "[") and self.path.suffix.lower() not in _YAML
+        return self.sheet or split(self.text, str(self.path), self.suffix)
 
     @cached_property
+    def language(self) -> str:
+        """Of a document; nothing where it is none."""
+        if self.head[:1] in ("{", "[") and self.suffix not in _YAML:
+            return "JSON"
+        if self.suffix == ".py" or document.ASSIGNED.search(self.text):
+            return "Python"
+        # Its name says YAML, or its lines can hardly be anything else.
+        lines = [line for line in lines_of(self.text) if line.strip() and not line.lstrip().startswith("#")]
+        yaml = len(lines) > 1 and any(map(_OPENS.search, lines)) and all(map(_YAML_LINE.match, lines))
+        return "YAML" if yaml or self.suffix in _YAML else ""
+
+    @property
     def is_python(self) -> bool:
         """Whether it is a Python file, or assigns a list or mapping as Python does."""
-        return self.path.suffix.lower() == ".py" or document.ASSIGNED.search(self.text) is not None
-
-    @cached_property
-    def is_yaml(self) -> bool:
-        """Whether its name says YAML, or its lines can hardly be anything else."""
-        if self.path.suffix.lower() in _YAML:
-            return True
-        lines = [line for line in lines_of(self.text) if line.strip() and not line.lstrip().startswith("#")]
-        return len(lines) > 1 and any(map(_OPENS.search, lines)) and all(map(_YAML_LINE.match, lines))
+        return self.language == "Python"
 
 
 def read_text(path: Path) -> str:
@@ -185,14 +166,14 @@ def _refusal(path: Path, what: str, way_out: str) -> UserError:
     return UserError(f"{path}: this is {what}, which is not read here", hint=way_out)
 
 
-def _packed(path: Path) -> str:
-    """The file's name for a ZIP that is a workbook; raises for any other, by what it is."""
+def _refuse_archives(path: Path) -> None:
+    """Raises for any ZIP that is no workbook, by what it is."""
     try:
         names = zipfile.ZipFile(path).namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         raise UserError(f"{path}: a damaged ZIP archive", hint="Fetch or save it again.") from None
     if "xl/workbook.xml" in names:
-        return str(path)
+        return
     if any(name.startswith("word/") for name in names):
         raise _refusal(path, "a Word document", _AS_CSV)
     if "mimetype" in names:
@@ -202,19 +183,19 @@ def _packed(path: Path) -> str:
 
 
 def _decoded(path: Path, content: bytes) -> tuple[str, tuple[Finding, ...]]:
-    for start, what, way_out in _BYTES:
-        if content.startswith(start):
+    for starts, what, way_out in _BYTES:
+        if content.startswith(starts):
             raise _refusal(path, what, way_out)
+    findings: tuple[Finding, ...] = ()
     try:
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-        findings: tuple[Finding, ...] = ()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        if not _is_windows_1252(content):
+        text = _windows_1252(content)
+        if not text:
             hint = "Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."
             raise UserError(f"{path}: line {line} is neither UTF-8 nor Windows-1252", hint=hint) from None
-        text = content.decode("cp1252")
-        shown = lines_of(text)[line - 1].strip()[:60] if line <= len(lines_of(text)) else ""
+        shown = [*lines_of(text), *[""] * line][line - 1].strip()[:60]
         what = f"the text is not UTF-8 and is read as Windows-1252; line {line} becomes {shown!r}"
         findings = (remark("encoding", what, advice="If that is not what it says, save it as UTF-8."),)
     if "\0" in text:
@@ -223,11 +204,10 @@ def _decoded(path: Path, content: bytes) -> tuple[str, tuple[Finding, ...]]:
     return text, findings
 
 
-def _is_windows_1252(content: bytes) -> bool:
-    """Whether high bytes stand alone among letters, as accents do; two-byte encodings have runs of them."""
-    try:
-        content.decode("cp1252")
-    except UnicodeDecodeError:
-        return False
+def _windows_1252(content: bytes) -> str:
+    """The text where high bytes stand alone among letters, as accents do; two-byte encodings have runs of them."""
     runs = re.findall(rb"[\x80-\xff]+", content)
-    return sum(len(run) > 1 for run in runs) * 10 <= len(runs)
+    try:
+        return content.decode("cp1252") if sum(len(run) > 1 for run in runs) * 10 <= len(runs) else ""
+    except UnicodeDecodeError:
+        return ""

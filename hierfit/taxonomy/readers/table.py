@@ -1,24 +1,21 @@
-"""Lines and records as tables of cells: how they are divided, and whether the first line names the columns."""
+"""Lines as tables of cells: how they are divided, and whether the first line names the columns."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
-from hierfit.taxonomy.readers.document import Pairs, Placed
+from hierfit.taxonomy.readers.document import Placed
 
 _SIGNS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 SAMPLE = 3000
-_DEEPEST = 6  # wrappings around records
 _WHOLE_FLOAT = re.compile(r"-?\d+\.0+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 JOINTS = (" > ", " -> ", " → ", " » ", " › ", "::", " >> ")
@@ -42,7 +39,7 @@ class Table:
     rows: Sequence[Sequence[Any]]
     numbers: Sequence[int]
     what: str
-    is_csv: bool
+    is_csv: bool = False
     unit: str = "line"
     header: tuple[str, ...] | None = None
     texts: Sequence[str] = ()
@@ -52,21 +49,43 @@ class Table:
         """Cells of the widest row."""
         return max(map(len, self.rows), default=0)
 
+    @cached_property
+    def words(self) -> list[str]:
+        """The header, as `columns` knows words; empty without one."""
+        return [word(cell) for cell in self.header or ()]
+
+    @property
+    def of_records(self) -> bool:
+        """Whether rows are records of a document."""
+        return self.unit == "record"
+
+    def name(self, column: int) -> str:
+        """What a column is called, perhaps nothing."""
+        return self.header[column] if self.header and column < len(self.header) else ""
+
     def where(self, row: int) -> str:
         """Place of a row."""
         place = f"{self.unit} {self.numbers[row]}"
-        if self.unit == "record":
-            line = next((cell.line for cell in self.rows[row] if isinstance(cell, Placed)), None)
-            return f"line {line} ({place})" if line else place
-        return place
+        line = (
+            next((cell.line for cell in self.rows[row] if isinstance(cell, Placed)), None) if self.of_records else None
+        )
+        return f"line {line} ({place})" if line else place
 
     def sample(self) -> Table:
         """The first rows, which are enough to see what columns are."""
-        return replace(self, rows=self.rows[:SAMPLE], numbers=self.numbers[:SAMPLE], texts=self.texts[:SAMPLE])
+        return self.part(slice(SAMPLE))
+
+    def part(self, rows: slice) -> Table:
+        """Some of the rows."""
+        return replace(self, rows=self.rows[rows], numbers=self.numbers[rows], texts=self.texts[rows])
 
     def column(self, number: int) -> list[Any]:
         """The cells of a column, empty ones for short rows."""
         return [row[number] if number < len(row) else "" for row in self.rows]
+
+    def paths(self, columns: Sequence[int]) -> list[list[Any]]:
+        """The cells of some columns, row by row, empty ones for short rows."""
+        return [[row[c] if c < len(row) else "" for c in columns] for row in self.rows]
 
     def headed(self, wanted: bool | None, source: str) -> Table:
         """The same with its header known, and without lines above it.
@@ -82,21 +101,12 @@ class Table:
             return self
         top = self._header_line(wanted, source)
         if top is None:
-            return _without_floats(self)
-        header = tuple(str(cell).strip() for cell in self.rows[top])
+            return self.without_floats()
+        header = [str(cell).strip() for cell in self.rows[top]]
         while header and header[-1] == "":
-            header = header[:-1]
+            header.pop()
         what = f"{self.what} below {self.unit} {self.numbers[top] - 1}" if top else self.what
-        return _without_floats(
-            replace(
-                self,
-                what=what,
-                rows=self.rows[top + 1 :],
-                numbers=self.numbers[top + 1 :],
-                header=header,
-                texts=self.texts[top + 1 :],
-            )
-        )
+        return replace(self.part(slice(top + 1, None)), what=what, header=tuple(header)).without_floats()
 
     def _header_line(self, wanted: bool | None, source: str) -> int | None:
         if wanted is not None:
@@ -107,14 +117,14 @@ class Table:
         first = [str(cell).strip() for cell in self.rows[0]]
         if self.width == 1:
             return 0 if self.is_csv or word(first[0]) in PATH else None
-        below = [{row[i] for row in self.rows[1:] if i < len(row) and row[i]} for i in range(len(first))]
+        below = [set(filter(None, self.part(slice(1, None)).column(c))) for c in range(len(first))]
+        pairs = list(zip(first, below, strict=True))
         if any(
-            cells and not cell[:1].isdigit() and cell and all(map(_NUMBER.fullmatch, cells))
-            for cell, cells in zip(first, below, strict=True)
+            cells and cell and not cell[0].isdigit() and all(map(_NUMBER.fullmatch, cells)) for cell, cells in pairs
         ):
             return 0  # a word above numbers
         if self.is_csv:
-            if not any(cell and cell in cells for cell, cells in zip(first, below, strict=True)):
+            if not any(cell and cell in cells for cell, cells in pairs):
                 return 0
         elif not set(first).isdisjoint(cell for row in self.rows[1:] for cell in row):
             return None
@@ -123,23 +133,26 @@ class Table:
             hint="Say which: --header or --no-header (in a data card, `header: true` or `header: false`).",
         )
 
+    def without_floats(self) -> Table:
+        """Ids that became decimal numbers, as pandas makes them where one is missing: 3.0 is 3."""
+        floats = [c for c in range(self.width) if self._is_float(c)]
+        if not floats:
+            return self
+        rows = [list(row) for row in self.rows]
+        for row in rows:
+            for column in floats:
+                if column < len(row):
+                    row[column] = row[column].partition(".")[0]
+        return replace(self, rows=rows)
 
-def _without_floats(table: Table) -> Table:
-    """Ids that became decimal numbers, as pandas makes them where one is missing: 3.0 is 3."""
-    floats = []
-    for column in range(table.width):
-        cells = (row[column] for row in table.rows if column < len(row) and row[column])
-        first = next(cells, None)
-        if first is not None and all(isinstance(c, str) and _WHOLE_FLOAT.fullmatch(c) for c in chain([first], cells)):
-            floats.append(column)
-    if not floats:
-        return table
-    rows = [list(row) for row in table.rows]
-    for row in rows:
-        for column in floats:
-            if column < len(row):
-                row[column] = row[column].partition(".")[0]
-    return replace(table, rows=rows)
+    def _is_float(self, column: int) -> bool:
+        filled = False
+        for row in self.rows:
+            if column < len(row) and row[column]:
+                if not isinstance(row[column], str) or not _WHOLE_FLOAT.fullmatch(row[column]):
+                    return False
+                filled = True
+        return filled
 
 
 def lines_of(text: str) -> list[str]:
@@ -158,50 +171,48 @@ def split(text: str, source: str, suffix: str) -> Table:
     Raises:
         UserError: A quotation mark is not closed, or there is nothing but comments.
     """
-    table = _split(text, source, suffix)
+    if suffix in (".csv", ".tsv"):
+        table = _quoted(text, source, _sign_of_csv(text) if suffix == ".csv" else "\t", is_csv=True)
+    else:
+        table = _split_lines(text, source)
     if not table.rows:
         raise UserError(f"{source}: there are only comments and blank lines")
     return table
 
 
-def _split(text: str, source: str, suffix: str) -> Table:
-    if suffix in (".csv", ".tsv"):
-        return quoted(text, source, _sign_of_csv(text) if suffix == ".csv" else "\t", is_csv=True)
-    numbered = [(i, line) for i, line in enumerate(lines_of(text), 1) if line.strip()]
-    numbered = [(i, line) for i, line in numbered if not line.lstrip().startswith("#")]
+def _split_lines(text: str, source: str) -> Table:
+    numbered = [(i, line) for i, line in enumerate(lines_of(text), 1) if line.strip() and line.lstrip()[0] != "#"]
     if len(numbered) > 2 and numbered[0][1].strip() in (str(len(numbered) - 1), str(len(numbered) - 2)):
         del numbered[0]  # how many lines follow, as lists of data sets begin
     lines, places = [line for _, line in numbered], [i for i, _ in numbered]
-    most = len(lines) / 2
-    if sum("\t|" in line for line in lines) > most:
-        return Table(
-            [_barred(line) for line in lines], places, "lines divided by tabs and bars, as NCBI's dumps", False
-        )
-    if sum("\t" in line.strip() for line in lines) > most:
-        return quoted(text, source, "\t", is_csv=False)
+
+    def in_most(sign: str) -> bool:
+        return sum(sign in line.strip() for line in lines) > len(lines) / 2
+
+    if sum("\t|" in line for line in lines) > len(lines) / 2:
+        rows = [[cell.strip() for cell in re.sub(r"\t?\|\s*$", "", line).split("\t|")] for line in lines]
+        return Table(rows, places, "lines divided by tabs and bars, as NCBI's dumps")
+    if in_most("\t"):
+        return _quoted(text, source, "\t", is_csv=False)
     if lines and all(line.strip()[:1] == line.strip()[-1:] == "|" for line in lines):
         rows = [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in lines]
         kept = [i for i, row in enumerate(rows) if not all(re.fullmatch(r":?-+:?", cell) for cell in row)]
-        return Table([rows[i] for i in kept], [places[i] for i in kept], "a table with bars, as in Markdown", True)
-    if not any(sum(joint in line for line in lines) > most for joint in JOINTS):
-        for sign in (",", ";"):
-            if sum(sign in line for line in lines) > most:
-                return quoted(text, source, sign, is_csv=False)
+        what = "a table with bars, as in Markdown"
+        return Table([rows[i] for i in kept], [places[i] for i in kept], what, is_csv=True)
+    if not any(sum(joint in line for line in lines) > len(lines) / 2 for joint in JOINTS):
+        for sign in ",;":
+            if in_most(sign):
+                return _quoted(text, source, sign, is_csv=False)
     aligned = [re.split(r"[ \t]{2,}|\t", line.strip()) for line in lines]
-    widths = Counter(map(len, aligned))
-    if widths and widths.most_common(1)[0][0] > 1 and len(widths) == 1:
-        for sign in (":", "-", "|"):
+    if lines and len(aligned[0]) > 1 and len({*map(len, aligned)}) == 1:
+        for sign in ":-|":
             if all(row[-1].startswith(f"{sign} ") for row in aligned):
                 aligned = [[*row[:-1], row[-1][2:].strip()] for row in aligned]
-        return Table(aligned, places, "columns set with runs of blanks", False, texts=lines)
+        return Table(aligned, places, "columns set with runs of blanks", texts=lines)
     pairs = [line.split() for line in lines]
     if pairs and all(len(pair) == 2 for pair in pairs):
-        return Table(pairs, places, "two words in each line", False, texts=lines)
-    return Table([[line.strip()] for line in lines], places, "lines", False)
-
-
-def _barred(line: str) -> list[str]:
-    return [cell.strip() for cell in re.sub(r"\t?\|\s*$", "", line).split("\t|")]
+        return Table(pairs, places, "two words in each line", texts=lines)
+    return Table([[line.strip()] for line in lines], places, "lines")
 
 
 def _sign_of_csv(text: str) -> str:
@@ -210,124 +221,28 @@ def _sign_of_csv(text: str) -> str:
     first = lines[0]
     if match := re.fullmatch(r"sep=(.)", first.strip().strip('"')):
         return match[1]
-    for sign in (";", "\t", "|"):
-        if first.count(sign) > first.count(",") and all(sign in line for line in lines):
-            return sign
-    return ","
+    fits = (s for s in ";\t|" if first.count(s) > first.count(",") and all(s in line for line in lines))
+    return next(fits, ",")
 
 
-def quoted(text: str, source: str, sign: str, is_csv: bool, loose: bool = True) -> Table:
-    """Rows as CSV has them, with their first lines; blank ones are left out.
-
-    Args:
-        text: The table.
-        source: For messages.
-        sign: What divides cells.
-        is_csv: Whether it is certain to be a table.
-        loose: Whether a blank behind every sign may belong to the sign.
-
-    Raises:
-        UserError: A quotation mark is not closed.
-    """
+def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
+    """Rows as CSV has them, with their first lines; blank ones are left out."""
     # "leaf, mid, top": the blank behind each comma belongs to it. In a table without them it is a fault of a name.
-    loose = loose and sign != "\t" and not re.search(rf"{re.escape(sign)}(?![ \t])[^\n]", text)
-    rows, lines = [], []
+    loose = sign != "\t" and not re.search(rf"{re.escape(sign)}(?![ \t])[^\n]", text)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    same: dict[str, str] = {}
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=sign, skipinitialspace=loose)
-    while True:
-        first_line = reader.line_num + 1
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            raise UserError(f"{source}: line {first_line}: {error}", hint="Check its quotation marks.") from None
-        if row is None:
-            break
-        if any(map(str.strip, row)) and (is_csv or not row[0].startswith("#")):
-            rows.append([cell.strip() for cell in row] if loose else row)
-            lines.append(first_line)
-    while rows and (rows[0][0].startswith("#") or rows[0][0].startswith("sep=")) and len(rows[0]) < max(map(len, rows)):
-        del rows[0], lines[0]  # a comment above the header
+    line = 1
+    try:
+        for row in reader:
+            if any(map(str.strip, row)) and (is_csv or not row[0].startswith("#")):
+                rows.append([same.setdefault(cell, cell) for cell in (map(str.strip, row) if loose else row)])
+                lines.append(line)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{source}: line {line}: {error}", hint="Check its quotation marks.") from None
+    width = max(map(len, rows), default=0)
+    top = next((i for i, row in enumerate(rows) if len(row) == width or not row[0].startswith(("#", "sep="))), 0)
     what = "CSV" if sign == "," and is_csv else f"{'CSV' if is_csv else 'lines'} divided by {_SIGNS.get(sign, sign)}"
-    return Table(rows, lines, what, is_csv)
-
-
-# Records -------------------------------------------------------------------------------------------------------------
-
-
-def record_tables(value: Any, language: str) -> dict[str, Table]:
-    """Tables of the records in a document, by the keys that lead to them; lists along the way are gone through.
-
-    Records are mappings in a list; mappings below different names that have their keys in common (then their name is
-    their ``key``); or a list of cells below each column's name, as pandas and plotly write tables.
-    """
-    found: dict[str, list[Pairs]] = {}
-    stack: list[tuple[str, Any, int]] = [("", value, 0)]
-    while stack:
-        at, here, depth = stack.pop()
-        if depth > _DEEPEST:
-            continue
-        if isinstance(here, Pairs):
-            if columns := _columns(here):
-                found.setdefault(at, []).extend(columns)
-            elif _are_alike([entry for _, entry in here]):
-                found.setdefault(at, []).extend(Pairs([("key", key), *entry]) for key, entry in here)
-            stack += [(f"{at}.{key}".strip("."), entry, depth + 1) for key, entry in here if isinstance(entry, list)][
-                ::-1
-            ]
-        elif isinstance(here, list):
-            if here and all(isinstance(entry, Pairs) for entry in here):
-                found.setdefault(at, []).extend(here)
-            stack += [(at, entry, depth + 1) for entry in here if isinstance(entry, list)][::-1]
-    return {at: _table_of(records, f"{language} records") for at, records in found.items()}
-
-
-def _are_alike(entries: Sequence[Any]) -> bool:
-    """Whether mappings have most of their keys in common, two at least."""
-    if len(entries) < 2 or not all(isinstance(entry, Pairs) and entry for entry in entries):
-        return False
-    counts = Counter(key for entry in entries for key in dict.fromkeys(entry.names()))
-    return sum(2 * count > len(entries) for count in counts.values()) >= 2 and 2 * len(counts) <= sum(counts.values())
-
-
-def _columns(value: Pairs) -> list[Pairs]:
-    """Records out of {column: [cell, …]} or {columns: […], data: [[…], …]}; none where it is no such thing."""
-    by_key: Mapping[str, Any] = dict(value)
-    names, rows = by_key.get("columns"), by_key.get("data")
-    if not (isinstance(names, list) and isinstance(rows, list)):
-        lists = [*by_key.values()]
-        if not 1 < len(lists) < 40 or not all(isinstance(cells, list) for cells in lists):
-            return []
-        singular = [re.sub(r"s$", "", str(key)) for key in by_key]
-        if not speaks_of_columns(singular):
-            return []
-        lists = [[cell for _, cell in cells] if isinstance(cells, Pairs) else cells for cells in lists]
-        names, rows = singular, [*zip(*lists, strict=False)] if len({*map(len, lists)}) == 1 else []
-    if isinstance(names, Pairs) or any(isinstance(row, Pairs) or not isinstance(row, list | tuple) for row in rows):
-        return []
-    return [Pairs(zip(map(str, names), row, strict=False)) for row in rows]
-
-
-def _table_of(records: Sequence[Pairs], what: str) -> Table:
-    header: dict[str, int] = {}
-    rows: list[list[Any]] = []
-    for record in records:
-        row: list[Any] = [""] * len(header)
-        for key, value in record:
-            column = header.setdefault(str(key), len(header))
-            row += [""] * (column + 1 - len(row))
-            row[column] = cell_of(value)
-        rows.append(row)
-    table = Table(rows, range(1, len(rows) + 1), what, True, "record", tuple(header))
-    return _without_floats(table)
-
-
-def cell_of(value: Any) -> Any:
-    """A value as a cell: text, or a tuple of texts for a list; mappings in it stand for their id or name."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Pairs):
-        return str(next((entry for key, entry in value if key in ("id", "@id", "name")), ""))
-    if isinstance(value, list):
-        return tuple(str(cell_of(entry)) for entry in value)
-    if value is None or value != value:
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return Table(rows[top:], lines[top:], what, is_csv)  # without comments above the header

@@ -9,7 +9,7 @@ from hierfit.errors import UserError
 from hierfit.taxonomy.readers.table import Table
 
 
-def read_workbook(path: Path, source: str, select: str | None) -> Table:
+def read_workbook(path: Path, select: str | None) -> Table:
     """The cells of one sheet; merged ones all hold what is written over them.
 
     Raises:
@@ -19,29 +19,21 @@ def read_workbook(path: Path, source: str, select: str | None) -> Table:
         from openpyxl import load_workbook
     except ImportError:
         hint = "Save the sheet as CSV (UTF-8), or `pip install 'hierfit[xlsx]'` to read it as it is."
-        raise UserError(f"{source}: this is an Excel workbook, and openpyxl is not installed", hint=hint) from None
+        raise UserError(f"{path}: this is an Excel workbook, and openpyxl is not installed", hint=hint) from None
     try:
         book = load_workbook(path, data_only=True)
-        sheets = [sheet for sheet in book.worksheets if sheet.max_row > 1 or sheet.max_column > 1]
-        table = _table(_chosen(sheets, source, select))
-    except UserError:
-        raise
+        sheets = {sheet.title: sheet for sheet in book.worksheets if sheet.max_row > 1 or sheet.max_column > 1}
+        chosen = sheets.get(select) if select is not None else next(iter(sheets.values())) if len(sheets) == 1 else None
+        table = None if chosen is None else _table(chosen)
     except Exception as error:  # openpyxl raises whatever a damaged part brings up
         hint = "Save the sheet as CSV (UTF-8)."
-        raise UserError(f"{source}: the Excel workbook cannot be read: {error}", hint=hint) from None
-    if not table.rows:
-        raise UserError(f"{source}: the sheet is empty")
-    return table
-
-
-def _chosen(sheets: list[Any], source: str, select: str | None) -> Any:
-    titles = [sheet.title for sheet in sheets]
-    if select is None and len(sheets) == 1:
-        return sheets[0]
-    if select not in titles:
+        raise UserError(f"{path}: the Excel workbook cannot be read: {error}", hint=hint) from None
+    if table is None:
         what = f"there is no sheet {select!r}" if select else f"the workbook has {len(sheets)} sheets with cells"
-        raise UserError(f"{source}: {what}: choose one of {', '.join(titles)}", hint="Name it by --select.")
-    return sheets[titles.index(select)]
+        raise UserError(f"{path}: {what}: choose one of {', '.join(sheets)}", hint="Name it by --select.")
+    if not table.rows:
+        raise UserError(f"{path}: the sheet is empty")
+    return table
 
 
 def _table(sheet: Any) -> Table:
@@ -51,9 +43,8 @@ def _table(sheet: Any) -> Table:
         for row in range(top - 1, min(bottom, len(cells))):
             cells[row][left - 1 : right] = [cells[top - 1][left - 1]] * (right - left + 1)
     kept = [number for number, row in enumerate(cells) if any(row)]
-    return Table(
-        [cells[i] for i in kept], tuple(i + 1 for i in kept), f"sheet {sheet.title!r} of an Excel workbook", True, "row"
-    )
+    what = f"sheet {sheet.title!r} of an Excel workbook"
+    return Table([cells[i] for i in kept], [i + 1 for i in kept], what, True, "row")
 
 
 def _text(value: object) -> str:

@@ -57,11 +57,6 @@ def test_other_models_are_refused_with_a_list_of_what_works(clip_copy: Path) -> 
     assert "model_type 'siglip2' is not supported; these are: clip, siglip" in error_of(clip_copy)
 
 
-def test_open_clip_folders_are_recognised(tmp_path: Path) -> None:
-    (tmp_path / "open_clip_config.json").write_text("{}")
-    assert "transformers conversion" in error_of(tmp_path)
-
-
 def test_missing_shards_are_named(clip_copy: Path) -> None:
     (clip_copy / "model.safetensors").rename(clip_copy / "model-00001-of-00002.safetensors")
     parts = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}

@@ -17,17 +17,16 @@ from hierfit.data.batch import Batch, Task
 from hierfit.errors import UserError
 from hierfit.losses.levels import deepest_label
 from hierfit.methods import CLIPAdapter, CoOp, LinearProbe, TaskRes, TipAdapter, TipAdapterF
+from hierfit.methods.adapters import Blend
 from hierfit.methods.base import Method
-from hierfit.methods.baseline import Baseline, trained_nodes
-from hierfit.methods.clip_adapter import Blend
-from hierfit.methods.tip_adapter import search
-from hierfit.methods.tip_adapter.search import FACTORS, SearchOnVal
+from hierfit.methods.tasks import trained_nodes
+from hierfit.methods.tip_adapter import FACTORS
 from hierfit.taxonomy import Taxonomy
 
 D = 16
 TREE = Taxonomy.from_paths([(f"top{i // 4}", f"mid{i // 2}", f"leaf{i}") for i in range(8)])
 UNEVEN = Taxonomy.from_paths([("a", "a0"), ("b", "b0"), ("b", "b1"), ("b", "b2"), ("c",)])
-TRAINED: list[tuple[type[Baseline], dict[str, Any]]] = [
+TRAINED: list[tuple[type[Method], dict[str, Any]]] = [
     (LinearProbe, {}),
     (LinearProbe, {"bias": True}),
     (LinearProbe, {"init": "zero"}),
@@ -229,7 +228,7 @@ def test_images_of_unseen_classes_are_not_cached() -> None:
     seen = torch.ones(UNEVEN.num_nodes, dtype=torch.bool)
     seen[[UNEVEN.find("c"), UNEVEN.find("b2")]] = False
     method = built(TipAdapter, dataclasses.replace(task, seen=seen))
-    assert len(method.classifier.keys) == 8  # those of c are gone; those of b2 still speak for b
+    assert len(method.classifier.cache.keys) == 8  # those of c are gone; those of b2 still speak for b
 
 
 def test_tip_adapter_trains_nothing_and_its_f_variant_the_keys() -> None:
@@ -242,8 +241,8 @@ def test_tip_adapter_trains_nothing_and_its_f_variant_the_keys() -> None:
     assert free.configure_optimizers() is None
     with pytest.raises(RuntimeError, match="nothing to train"):
         free.loss(batch_of(task))
-    assert [name for name, p in trained.named_parameters() if p.requires_grad] == ["classifier.keys"]
-    assert task.train_features is not trained.classifier.keys
+    assert [name for name, p in trained.named_parameters() if p.requires_grad] == ["classifier.cache.keys"]
+    assert task.train_features is not trained.classifier.cache.keys
     kept = task.train_features.clone()
     train(trained, batch_of(task))
     assert torch.equal(task.train_features, kept), "the task's features are not the keys"
@@ -264,19 +263,12 @@ def test_half_precision_keeps_the_exponent_exact() -> None:
 
 
 @pytest.mark.parametrize("unseen", [(), ("leaf7",)])
-def test_the_search_finds_what_a_full_search_finds(
-    unseen: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_search_finds_what_a_full_search_finds(unseen: tuple[str, ...]) -> None:
     task = made_task(unseen=unseen)
     generator = torch.Generator().manual_seed(5)
     features = F.normalize(torch.randn(40, D, generator=generator) + task.text[TREE.leaves].repeat(5, 1), dim=-1)
     paths = TREE.leaf_paths.repeat(5, 1)
     paths[0, 2] = -1  # no leaf known
-    parts = [Batch(features[i], paths[i], i) for i in torch.arange(40).split(16)]
-    monkeypatch.setattr(search, "datamodule_of", lambda trainer: trainer.datamodule)
-    strategy = SimpleNamespace(reduce=lambda x, reduce_op: x)
-    data = SimpleNamespace(task=task, val_dataloader=lambda: parts)
-    trainer: Any = SimpleNamespace(datamodule=data, strategy=strategy, is_global_zero=True)
     method = built(TipAdapter, task, alpha=0.5, beta=3.0)
 
     leaves = TREE.leaves[task.seen[TREE.leaves]]
@@ -287,11 +279,10 @@ def test_the_search_finds_what_a_full_search_finds(
             hits = int((leaves[logits.argmax(1)] == paths[:, 2]).sum())
             if hits > best:
                 best, pair = hits, (0.5 * a, 3.0 * b)
-    for hook in (SearchOnVal().on_test_start, SearchOnVal().on_predict_start):  # a second search changes nothing
-        hook(trainer, method)
-        assert (method.classifier.alpha, method.classifier.beta) == pytest.approx(pair)
-    assert (method.tuned_on, TipAdapter.tuned_on) == ("val", "defaults")
-    assert f"leaf accuracy {100 * best / (39 - 5 * len(unseen)):.2f} %" in capsys.readouterr().out
+    for _ in range(2):  # a second search changes nothing
+        told = method.choose(features, deepest_label(paths))
+        assert (method.classifier.cache.alpha, method.classifier.cache.beta) == pytest.approx(pair)
+    assert f"leaf accuracy {100 * best / (39 - 5 * len(unseen)):.2f} %" in told
     assert FACTORS[0] == 1
     assert (min(FACTORS), max(FACTORS)) == (1 / 8, 16)
 
@@ -330,9 +321,9 @@ def test_coop_reads_context_and_name(clip: Backbone) -> None:
 def test_coop_trains_the_context_alone(clip: Backbone, keys: dict[str, Any]) -> None:
     task = words_task(clip)
     method = built(CoOp, task, **{"context_length": 5, "lr": 0.02, **keys})
-    assert [name for name, p in method.named_parameters() if p.requires_grad] == ["classifier.context"]
+    assert [name for name, p in method.named_parameters() if p.requires_grad] == ["classifier.nodes.context"]
     shape = (WORDS.num_nodes if "class_specific" in keys else 1, keys.get("context_length", 5), clip.text_width)
-    assert method.classifier.context.shape == shape
+    assert method.classifier.nodes.context.shape == shape
     fingerprint = clip.fingerprint
     losses = train(method, batch_of(task), steps=8)
     assert losses[-1] < losses[0]
@@ -346,9 +337,9 @@ def test_chunks_change_memory_only(clip: Backbone, class_specific: bool) -> None
     for chunk in (1, 2, 100):
         method = built(CoOp, task, context_length=3, class_specific=class_specific, text_chunk=chunk)
         with torch.no_grad():  # contexts that differ
-            method.classifier.context += torch.randn(method.classifier.context.shape)
+            method.classifier.nodes.context += torch.randn(method.classifier.nodes.context.shape)
         method.loss(batch_of(task))["loss"].backward()
-        found.append((method.classifier.nodes().detach(), method.classifier.context.grad))
+        found.append((method.classifier.nodes().detach(), method.classifier.nodes.context.grad))
     for nodes, gradient in found[:2]:
         torch.testing.assert_close(nodes, found[2][0], atol=1e-5, rtol=0)
         torch.testing.assert_close(gradient, found[2][1], atol=1e-4, rtol=1e-3)
@@ -360,7 +351,7 @@ def test_without_a_context_of_their_own_nodes_keep_their_text(clip: Backbone) ->
     own = built(CoOp, task, context_length=2, class_specific=True)
     train(own, batch_of(task), steps=2)
     assert torch.equal(own.classifier.nodes()[unseen], task.text[unseen])
-    assert len(own.classifier.context) == 3
+    assert len(own.classifier.nodes.context) == 3
     shared = built(CoOp, task, context_init="a photo")
     with torch.no_grad():
         torch.testing.assert_close(shared.classifier.nodes()[1], clip.encode_text(["a photo dog."])[0])
@@ -399,7 +390,12 @@ def test_coop_says_what_it_needs(clip: Backbone) -> None:
         (
             CLIPAdapter,
             {"image_ratio": 1.5, "text_ratio": -1.0, "reduction": 0, "lr": float("nan")},
-            ["image_ratio is 1.5; it is a share", "text_ratio is -1", "reduction is 0; it must be 1", "lr is nan"],
+            [
+                "image_ratio is 1.5; it must be in [0, 1]",
+                "text_ratio is -1",
+                "reduction is 0; it must be 1",
+                "lr is nan",
+            ],
         ),
         (CLIPAdapter, {"image_ratio": 0.0, "lr": 0.0}, ["nothing would be trained", "lr is 0"]),
         (TipAdapter, {"alpha": 0.0, "beta": -5.5}, ["alpha is 0", "beta is -5.5; it must be positive"]),

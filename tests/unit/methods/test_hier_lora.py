@@ -20,7 +20,7 @@ from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
 from hierfit.methods import HierLoRA
-from hierfit.methods.hier_lora.adapter import LoraChoice, _names, _rank_within, adapt, save_adapter
+from hierfit.methods.lora import LoraChoice, _names, _rank_within, adapt, save_adapter
 from hierfit.taxonomy import Taxonomy
 
 TREE = Taxonomy.from_paths([(f"cat {i // 2}", f"photo {i}") for i in range(6)])

@@ -20,7 +20,7 @@ from hierfit.errors import UserError
 from hierfit.geometry.manifold import geoopt
 from hierfit.losses.levels import deepest_label
 from hierfit.methods import LatHAdapter
-from hierfit.methods.lathadapter.attributes import SoftPrompts, spread_points
+from hierfit.methods.lathadapter.hierarchy import SoftPrompts, spread_points
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.shuffle import shuffled_places
 
@@ -159,13 +159,13 @@ def test_each_control_is_one_key_and_trains(keys: dict[str, Any]) -> None:
 def test_nodes_without_images_keep_no_residual_and_start_no_attribute() -> None:
     method, task, batch = built(made_task(leaves=6))
     trained(method, batch)
-    residual = method.classifier.residuals.vectors
+    residual = method.classifier.nodes.residuals.vectors
     assert residual is not None
     seen = torch.zeros(TREE.num_nodes, dtype=torch.bool)
     seen[task.train_paths.flatten()] = True
     assert (residual[~seen] == 0).all()
     assert (residual[seen].abs().sum(1) > 0).all()
-    torch.testing.assert_close(method.classifier.nodes()[~seen], method.classifier.text_adapter(task.text)[~seen])
+    torch.testing.assert_close(method.classifier.nodes()[~seen], method.classifier.nodes.adapter(task.text)[~seen])
 
 
 def test_coarse_and_missing_labels_train() -> None:
@@ -299,10 +299,10 @@ def test_residuals_along_the_tree_learn_leaves_alone_and_are_what_a_shuffle_shuf
         assert list(method.objective.weights) == [expected]
     assert (own.shares_along_tree, tied.shares_along_tree) == (False, True)
     assert not LatHAdapter(**SMALL, residual="tree", residual_ratio=0).shares_along_tree
-    assert own.classifier.residuals is not None
-    assert tied.classifier.residuals is not None
-    assert own.classifier.residuals.place is None
-    assert torch.equal(tied.classifier.residuals.place, shuffled_places(task.taxonomy, 3))  # type: ignore[arg-type]
+    assert own.classifier.nodes.residuals is not None
+    assert tied.classifier.nodes.residuals is not None
+    assert own.classifier.nodes.residuals.place is None
+    assert torch.equal(tied.classifier.nodes.residuals.place, shuffled_places(task.taxonomy, 3))  # type: ignore[arg-type]
 
     siblings = LatHAdapter(**SMALL, objective={"hisce": 0.5, "tp_kl": 1})
     assert siblings.shares_along_tree
@@ -355,6 +355,9 @@ def test_lightning_steps_schedule_clipping_and_checkpoint(tmp_path: Any) -> None
     assert saved["hyper_parameters"]["hierarchy_weight"] == 1.0
     restored = LatHAdapter(**SMALL)
     restored.build(InMemory.task)
+    restored.taxonomy = TREE
+    assert "classifier.image_adapter.down.weight" in saved["state_dict"], "names in checkpoints stay"
+    restored.on_load_checkpoint(saved)
     restored.load_state_dict(saved["state_dict"], strict=False)
     inputs = InMemory.task.train_features
     torch.testing.assert_close(restored(inputs), method(inputs))

@@ -105,7 +105,7 @@ def test_a_cache_of_coarse_images_speaks_for_the_nodes_above_alone() -> None:
     method: Any = TipAdapter(alpha=2.0)
     method.build(dataclasses.replace(task, train_paths=coarse))
     assert task.train_features is not None
-    evidence = method(task.train_features) - method.classifier.zero_shot(task.train_features)
+    evidence = method(task.train_features) - 30 * task.train_features @ task.text.T
     below = TREE.level > 0
     assert not evidence[:, below].any()
     assert (evidence[:, ~below] > 0).all()

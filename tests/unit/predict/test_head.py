@@ -24,7 +24,8 @@ from hierfit.methods import (
     ZeroShot,
 )
 from hierfit.methods.base import Method
-from hierfit.methods.head import Growth, Head
+from hierfit.methods.head import Head
+from hierfit.methods.nodes import Nodes
 from hierfit.predict.growth import grown
 from hierfit.taxonomy import Taxonomy
 
@@ -90,10 +91,8 @@ def test_a_head_says_what_its_method_says(kind: type[Method], keys: dict[str, An
     task = task_on(TREE, towers)
     method = learnt(kind, keys, task)
     features = F.normalize(torch.randn(7, task.text.shape[1]), dim=-1)
-    head = method.head()
-    torch.testing.assert_close(head(features), method(features), rtol=1e-5, atol=1e-5)
-    again = Head.of(head.plain(), head.tensors())
-    assert torch.equal(again(features), head(features))
+    again = Head.load(*method.classifier.saved())
+    assert torch.equal(again(features), method(features))
     assert not [p for p in again.parameters() if p.requires_grad]
 
 
@@ -101,24 +100,24 @@ def test_a_head_says_what_its_method_says(kind: type[Method], keys: dict[str, An
 @torch.no_grad()
 def test_a_new_class_scores_as_the_method_transfers(kind: type[Method], keys: dict[str, Any], towers: Backbone) -> None:
     method = learnt(kind, keys, task_on(TREE, towers))
-    expected = method.transfer(dataclasses.replace(task_on(LARGER, towers), train_features=None))
-    tree, head = grown(
-        TREE, Head.of(method.head().plain(), method.head().tensors()), NEW, TEMPLATES, lambda: towers, "it"
-    )
+    method.taxonomy = TREE
+    expected = method.over(dataclasses.replace(task_on(LARGER, towers), train_features=None))
+    head = Head.load(*method.classifier.saved())
+    tree, head = grown(TREE, head, NEW, TEMPLATES, lambda: towers, "it")
     assert tree == LARGER
-    features = F.normalize(torch.randn(5, head.nodes.shape[1]), dim=-1)
+    features = F.normalize(torch.randn(5, towers.embed_dim), dim=-1)
     torch.testing.assert_close(head(features), expected(features), rtol=1e-4, atol=1e-4)
 
 
 def test_what_has_a_weight_for_each_class_cannot_grow(towers: Backbone) -> None:
     for kind in (LinearProbe, TaskRes, TipAdapter, TreeGDA):
-        head = learnt(kind, {}, task_on(TREE, towers)).head()
+        head = learnt(kind, {}, task_on(TREE, towers)).classifier
         with pytest.raises(UserError, match="cannot score classes it was not trained on"):
             grown(TREE, head, NEW, TEMPLATES, lambda: towers, kind.__name__)
 
 
 def test_every_class_without_a_place_is_named() -> None:
-    head = Head(torch.zeros(TREE.num_nodes, 3), 1.0, growth=Growth())
+    head = Head(Nodes(torch.zeros(TREE.num_nodes, 3)), 1.0)
     wrong = ["gull", ":gulls", "x:gull", "x:puffin", "ivory gull:gulls", "new:gulls", "new:gulls"]
     with pytest.raises(UserError) as error:
         grown(TREE, head, wrong, TEMPLATES, lambda: pytest.fail("not needed"), "it")
@@ -136,4 +135,4 @@ def test_every_class_without_a_place_is_named() -> None:
 
 def test_an_adapter_without_a_name_is_refused() -> None:
     with pytest.raises(TypeError, match="Blend, ResidualAdapter"):
-        Head(torch.zeros(2, 3), 1.0, image=torch.nn.Linear(3, 3)).plain()
+        Head(Nodes(torch.zeros(2, 3)), 1.0, image=torch.nn.Linear(3, 3)).saved()

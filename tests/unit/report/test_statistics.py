@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hierfit.results.marks import verdicts
 from hierfit.results.statistics import (
     Estimate,
     Interval,
@@ -21,6 +20,7 @@ from hierfit.results.statistics import (
     paired_difference,
     t_interval,
     verdict,
+    verdicts,
 )
 
 

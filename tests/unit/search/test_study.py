@@ -89,7 +89,7 @@ def test_what_failed_or_was_cut_off_runs_again_under_its_number(tmp_path: Path) 
     with sole(tmp_path / "first", wait=False):
         first = search(tmp_path, file, call="first")
         for fate in ("done", "failed", "cut off", "unmeasured"):
-            judge, number, values = first.propose()  # type: ignore[misc]
+            judge, number, _ = first.propose()  # type: ignore[misc]
             if fate in ("done", "unmeasured"):
                 reach(judge, 0.5 if fate == "done" else None)
             assert first.fail(judge.number) == (fate != "done") if fate != "cut off" else number == 2

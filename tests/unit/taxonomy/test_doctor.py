@@ -43,7 +43,7 @@ BIRDS = "order,family,species\nwaders,gulls,kittiwake\nwaders,gulls,herring gull
 
 def test_a_sound_tree_has_no_problem(tmp_path: Path) -> None:
     report = examine(tmp_path, BIRDS)
-    assert not report.has_problems
+    assert not report.problems
     assert (report.sizes, report.levels, report.num_leaves) == ((1, 2, 3), ("order", "family", "species"), 3)
     assert text_of(report, "siblings") == "HiSCE acts on 2 of 3 leaves; the others have no sibling"
     assert text_of(report, "single-child").startswith("1 of 3 inner nodes have a single child\n'auks'")

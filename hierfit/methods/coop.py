@@ -1,0 +1,173 @@
+"""CoOp: learned context vectors before each node's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+from torch.utils.checkpoint import checkpoint
+
+from hierfit.backbone import Backbone, node_texts
+from hierfit.data.batch import Task
+from hierfit.distributed import gather_work, share_of_work
+from hierfit.errors import UserError
+from hierfit.methods.base import Method
+from hierfit.methods.head import Head
+from hierfit.methods.keys import Count, NotNegative, PartialShare, Positive
+from hierfit.methods.nodes import Nodes, ReadNodes
+from hierfit.methods.tasks import trained_nodes
+
+
+class PromptNodes(ReadNodes):
+    """ "context, name" of each node, read by the frozen text tower.
+
+    Of several processes each reads its share of the prompts, and has the others' from them.
+
+    Args:
+        backbone: The towers; frozen.
+        text: L2-normalised node features ``[N, d]`` of nodes that get no context.
+        prompted: Ids of the nodes that do ``[M]``.
+        names: What follows the context, for each of those M nodes.
+        context: Vectors ``[1, n, w]``, shared, or ``[M, n, w]``, one context a node.
+        chunk: Prompts that go through the text tower at once. With more than one chunk, training keeps the
+            activations of one at a time and computes the others again on the way back.
+        name: The template that names were made by.
+    """
+
+    prompted: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        text: Tensor,
+        prompted: Tensor,
+        names: Sequence[str],
+        context: nn.Parameter,
+        chunk: int,
+        name: str = "{name}.",
+    ) -> None:
+        super().__init__(text, grows=len(context) == 1, name=name)
+        self.backbone, self.names, self.chunk = backbone, names, chunk
+        self.register_buffer("prompted", prompted, persistent=False)
+        self.context: nn.Parameter = context
+        own = share_of_work(len(names))
+        self._chunks = [own[start : start + chunk] for start in range(0, len(own), chunk)]
+
+    @classmethod
+    def of_task(cls, task: Task, context: nn.Parameter, prompted: Tensor, chunk: int, name: str) -> PromptNodes:
+        """The nodes of a task; ``prompted`` are those that get the context, or one each.
+
+        Raises:
+            UserError: There is no text tower, nodes have no names, or the context leaves no room for them.
+        """
+        tree, backbone = task.taxonomy, task.backbone
+        if task.prompts is None or backbone is None:
+            raise UserError(
+                "CoOp writes prompts from names, and an induced tree's nodes have none", hint="Set data.tree."
+            )
+        names = [group[0] for group in node_texts(tree, {level: [name] for level in tree.levels})]
+        # Prompts of like length share a chunk, which is padded to its longest.
+        prompted = torch.tensor(sorted(prompted.tolist(), key=lambda node: len(names[node])))
+        names = [names[node] for node in prompted.tolist()]
+        with torch.no_grad():
+            backbone.encode_context(context[:1], names[-1:])  # refuses a context that does not fit
+        return cls(backbone, task.text, prompted, names, context, chunk, name)
+
+    def over(self, task: Task, kin: Tensor) -> Nodes:
+        """The shared context before the names of the other classes."""
+        with self.context.device:
+            return PromptNodes.of_task(task, self.context, torch.arange(task.taxonomy.num_nodes), self.chunk, self.name)
+
+    def weights(self) -> list[nn.Parameter]:
+        """The context: the tower is frozen."""
+        return [self.context]
+
+    def read(self) -> Tensor:
+        """L2-normalised text features ``[N, d]``."""
+        shared = len(self.context) == 1
+        parts = []
+        for rows in self._chunks:
+            context, names = self.context if shared else self.context[rows], [self.names[row] for row in rows]
+            if len(self._chunks) > 1 and torch.is_grad_enabled():
+                parts.append(checkpoint(self.backbone.encode_context, context, names, use_reentrant=False))
+            else:
+                parts.append(self.backbone.encode_context(context, names))
+        return self.text.index_copy(0, self.prompted, gather_work(torch.cat(parts), len(self.names)))
+
+
+class CoOp(Method):
+    """CoOp (Zhou et al., arXiv 2109.01134, IJCV 2022): learned context vectors before each node's name.
+
+    Needs a backbone: images are encoded once, but the prompts of all nodes go through the text tower at every step.
+
+    Args:
+        objective: Losses and their weights or options (see ``hierfit.losses.objective``); cross-entropy at every
+            level, ``{level_ce: 1}``, if None. Published is ``{leaf_ce: 1}``; a shared context is then learned from
+            leaves, and inner nodes use it.
+        context_length: Context vectors, drawn from a normal distribution of deviation 0.02.
+        context_init: Words to start from instead, such as ``a photo of a``; they then set the length.
+        class_specific: A context for each node that has training images, instead of one for all. The other nodes are
+            scored by the text of the data card.
+        name: What follows the context: ``{name}``, or ``{parent}`` and ``{path}`` as in a card's templates. Names
+            that several nodes share get their ancestry added.
+        text_chunk: Prompts that go through the text tower at once; more than this many are computed twice in
+            training instead of being kept.
+        lr: Peak learning rate of SGD; cosine to 0 over the run.
+        momentum: Of SGD.
+        weight_decay: L2 penalty.
+    """
+
+    checkpoint_names: ClassVar = {"classifier.nodes.context": "classifier.context"}
+
+    def __init__(
+        self,
+        objective: dict[str, Any] | None = None,
+        context_length: Count = 16,
+        context_init: str | None = None,
+        class_specific: bool = False,
+        name: str = "{name}.",
+        text_chunk: Count = 256,
+        lr: Positive = 2e-3,
+        momentum: PartialShare = 0.9,
+        weight_decay: NotNegative = 5e-4,
+    ) -> None:
+        empty = context_init is not None and not context_init.strip()
+        super().__init__(["context_init is empty; it takes words, or null"] if empty else [])
+
+    def head(self, task: Task) -> Head:
+        """Contexts and the names they stand before.
+
+        Raises:
+            UserError: There is no text tower, or the context leaves no room in it.
+        """
+        keys, backbone = self.keys, task.backbone
+        if backbone is None:
+            raise UserError(
+                "CoOp needs a text tower, and a feature bundle has none",
+                hint="Use TaskRes, or a data card with images and a backbone.",
+            )
+        if keys.context_init:
+            start = backbone.embed_tokens(keys.context_init)
+        else:
+            start = 0.02 * torch.randn(keys.context_length, backbone.text_width)
+        prompted = trained_nodes(task) if keys.class_specific else torch.arange(task.taxonomy.num_nodes)
+        context = nn.Parameter(start.repeat(len(prompted) if keys.class_specific else 1, 1, 1))
+        nodes = PromptNodes.of_task(task, context, prompted, keys.text_chunk, keys.name)
+        return Head(nodes, task.logit_scale)
+
+    def over(self, task: Task) -> Head:
+        """See `Method.over`; a context of its own is of no use to another class."""
+        if self.keys.class_specific:
+            raise UserError(
+                "CoOp has no context for classes it was not trained on where each class has its own",
+                hint="Set model.class_specific to false.",
+            )
+        return super().over(task)
+
+    def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
+        """SGD."""
+        keys = self.keys
+        return SGD(parameters, lr=keys.lr, momentum=keys.momentum, weight_decay=keys.weight_decay)

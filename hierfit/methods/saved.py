@@ -1,0 +1,203 @@
+"""A trained model on disk, in one folder: ``predictor.json``, ``head.safetensors``, ``taxonomy.csv``, and the conformal
+scores of the validation split in ``calibration.safetensors``. Format ``hierfit.predictor/1``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from hierfit.atomic import whole_file
+from hierfit.backbone import Backbone
+from hierfit.decoding import Calibration, belief
+from hierfit.errors import UserError
+from hierfit.methods.head import Head
+from hierfit.taxonomy import Taxonomy
+from hierfit.tensors import write_tensors
+
+FORMAT = "hierfit.predictor/1"
+FOLDER = "predictor"
+"""Where a run keeps it."""
+
+FILE, _HEAD, _TREE, _SCORES = "predictor.json", "head.safetensors", "taxonomy.csv", "calibration.safetensors"
+
+
+@dataclass(frozen=True)
+class Towers:
+    """The towers that a model learnt on.
+
+    Attributes:
+        source: Name or folder they were loaded from.
+        fingerprint: Hash of their weights and preprocessing before any adapter; None where features came from a file,
+            which tells the name alone.
+        folder: Folder of an exported model that holds them, with what was trained merged in; None for none.
+        adapter: Folder of a LoRA adapter that belongs on them.
+        stated: Whether they are those of training; False where the user names others.
+    """
+
+    source: str
+    fingerprint: str | None
+    folder: Path | None = None
+    adapter: Path | None = None
+    stated: bool = True
+
+    def load(self, width: int) -> Backbone:
+        """The towers, with their LoRA adapter merged into them.
+
+        Args:
+            width: d of the features that the model takes.
+
+        Raises:
+            UserError: They cannot be had, or are others than the model learnt on.
+        """
+        if self.stated and self.folder is None and self.fingerprint is None:
+            raise UserError(
+                f"this model learnt from a file of features ({self.source}); which towers made them, it cannot know",
+                hint="Name them (--backbone, or load(…, backbone=…)), or predict from a feature bundle.",
+            )
+        backbone, problem = Backbone.load(str(self.folder or self.source)), ""
+        if backbone.embed_dim != width:
+            problem = f"their features are {backbone.embed_dim} wide, the model takes {width}"
+        elif self.stated and self.fingerprint is not None and backbone.fingerprint != self.fingerprint:
+            problem = "their weights or preprocessing are not those the model learnt on"
+        if problem:
+            raise UserError(f"the towers {backbone.source!r} do not go with this model", [problem])
+        if self.adapter is not None:
+            from hierfit.methods.lora import open_adapter  # imports peft
+
+            open_adapter(backbone, self.adapter)
+            backbone.model = backbone.model.merge_and_unload(safe_merge=True)
+        return backbone
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What the folder of a trained model holds.
+
+    Attributes:
+        taxonomy: The tree.
+        head: What was learnt.
+        calibration: Makes its logits a belief.
+        towers: What it was learnt on.
+        templates: Prompt templates by level.
+        facts: What else is known, plain values: method, data, licence.
+    """
+
+    taxonomy: Taxonomy
+    head: Head
+    calibration: Calibration
+    towers: Towers
+    templates: Mapping[str, Sequence[str]]
+    facts: Mapping[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Writes the files; ``predictor.json`` comes last, so that a folder without it is none."""
+        towers, (head, tensors) = self.towers, self.head.saved()
+        plain = {
+            "format": FORMAT,
+            **self.facts,
+            "head": head,
+            "calibration": self.calibration.plain(),
+            "towers": {
+                "source": towers.source,
+                "fingerprint": towers.fingerprint,
+                "folder": _relative(towers.folder, folder),
+                "adapter": _relative(towers.adapter, folder),
+            },
+            "templates": {level: list(group) for level, group in self.templates.items()},
+            "taxonomy": self.taxonomy.fingerprint,
+        }
+        write_tensors(folder / _HEAD, tensors)
+        if self.calibration.conformal is not None:
+            write_tensors(folder / _SCORES, {"conformal": self.calibration.conformal})
+        self.taxonomy.to_csv(folder / _TREE)
+        with whole_file(folder / FILE) as draft:
+            draft.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> SavedModel:
+        """Reads what `write` wrote, from its folder or from that of the run it lies in.
+
+        Raises:
+            UserError: There is none, or its files are damaged or do not belong together.
+        """
+        inside = folder if (folder / FILE).is_file() else folder / FOLDER
+        if not (inside / FILE).is_file():
+            raise _absent(folder)
+        with _damage_named(inside):
+            plain = json.loads((inside / FILE).read_text(encoding="utf-8"))
+            if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
+                raise UserError(f"{inside / FILE} is not of format {FORMAT}: another version of hierfit wrote it")
+            head = Head.load(plain.pop("head"), load_file(inside / _HEAD))
+            calibration, towers = _calibration(plain.pop("calibration"), inside / _SCORES), plain.pop("towers")
+            here, adapter = (inside / towers[key] if towers[key] else None for key in ("folder", "adapter"))
+            towers = Towers(towers["source"], towers["fingerprint"], here, adapter)
+            templates, fingerprint = plain.pop("templates"), plain.pop("taxonomy")
+            if not all(isinstance(text, str) for level in templates for text in (level, *templates[level])):
+                raise TypeError("templates are texts")
+        taxonomy = Taxonomy.from_csv(inside / _TREE)
+        if taxonomy.fingerprint != fingerprint or len(head.nodes.text) != taxonomy.num_nodes:
+            raise UserError(f"the model in {inside} is damaged: {_TREE} is not the tree it was trained on")
+        with _damage_named(inside), torch.inference_mode():
+            _try(head, calibration, taxonomy)
+        return cls(taxonomy, head, calibration, towers, templates, plain)
+
+
+def _try(head: Head, calibration: Calibration, taxonomy: Taxonomy) -> None:
+    """Asks once: what does not fit together fails here, and not when the first picture comes."""
+    width = head.nodes.text.shape[1]
+    feature = torch.ones(1, width).div(width**0.5)
+    logits = head(feature)
+    if logits.shape != (1, taxonomy.num_nodes) or not logits.isfinite().all():
+        raise ValueError("its scores are no numbers")
+    belief(logits, taxonomy, calibration)
+    if head.grows:
+        head.nodes.of(feature, torch.zeros(1, dtype=torch.long))
+
+
+def _calibration(plain: Mapping[str, Any], scores: Path) -> Calibration:
+    if "scores" not in plain:  # version 0.1: a temperature for each decoder and level, which make no one belief
+        return Calibration()
+    conformal = load_file(scores)["conformal"] if scores.is_file() else None
+    if conformal is not None and (conformal.ndim != 1 or not conformal.isfinite().all()):
+        raise ValueError("its conformal scores are no vector of numbers")
+    return Calibration.of(plain, conformal)
+
+
+@contextmanager
+def _damage_named(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines() or [""]
+        raise UserError(f"the model in {folder} is damaged", [f"{type(error).__name__}: {reason[0]}"]) from error
+
+
+def _relative(place: Path | None, folder: Path) -> str | None:
+    """As seen from the folder, so that both can be moved together."""
+    return None if place is None else Path(os.path.relpath(place, folder)).as_posix()
+
+
+def _absent(folder: Path) -> UserError:
+    if not folder.is_dir():
+        return UserError(f"there is no folder {folder}", hint="Name a run (runs/…), or what `hierfit export` wrote.")
+    if (folder / "result.json").is_file():
+        return UserError(
+            f"the run {folder} keeps no {FOLDER}/: its method has no head, or it is older than these are",
+            hint=f"`hierfit test --config {folder}/config.yaml --ckpt_path {folder}/checkpoints/selected.ckpt` makes a "
+            "new run with one. Without a head: `hierfit predict --config … --ckpt_path …`, on the test split.",
+        )
+    return UserError(
+        f"{folder} is no run and no exported model: it has no {FILE}",
+        hint="A run that has not finished its test has none yet.",
+    )

@@ -1,0 +1,227 @@
+"""What is odd about a tree: names that nodes share or a text tower cuts, and shapes that methods suffer from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hierfit.taxonomy.checks import Finding, Where, counted, path_to
+from hierfit.taxonomy.index import Ints, tree_index
+
+CONTEXT = 77
+"""Tokens of CLIP's text tower, the two special ones included."""
+
+CountTokens = Callable[[list[str]], list[int]]
+
+_LISTED = 6
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sound part of what a file gives, in canonical order.
+
+    Attributes:
+        names: [N] what each node is called; siblings may share a name.
+        parent: [N] parents, −1 for roots.
+        where: Place of a node in the file.
+    """
+
+    names: Sequence[str]
+    parent: Ints
+    where: Where
+
+    @cached_property
+    def index(self) -> dict[str, Ints]:
+        """Index arrays, see `tree_index`; empty ones of no tree."""
+        if len(self.parent):
+            return tree_index(self.parent)[1]
+        return dict.fromkeys(("level", "leaves", "first_child", "num_children", "num_leaves_below"), self.parent)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """[L] nodes of each level."""
+        return tuple(np.bincount(self.index["level"]).tolist())
+
+    def path(self, node: int) -> str:
+        """Names from the root to a node."""
+        return " / ".join(path_to(node, self.names, self._parents))
+
+    @cached_property
+    def _parents(self) -> list[int]:
+        parents: list[int] = self.parent.tolist()
+        return parents
+
+
+def odd_names(shape: Shape, count_tokens: CountTokens, known: Collection[str] = ()) -> Iterator[Finding]:
+    """Ambiguous, look-alike and overlong names.
+
+    Args:
+        shape: The tree.
+        count_tokens: Tokens of each text, special ones included; called for names that may be too long only.
+        known: Names that have a finding of their own already.
+    """
+    yield from _ambiguous(shape, known)
+    yield from _alike(shape)
+    yield from _long(shape, count_tokens)
+
+
+def _ambiguous(shape: Shape, known: Collection[str]) -> Iterator[Finding]:
+    """A bare name means a leaf before an inner node: several leaves, or several inner nodes alone, leave it open."""
+    if len(set(shape.names)) == len(shape.names):
+        return
+    count = shape.index["num_children"].tolist()
+    bearers: dict[str, list[int]] = defaultdict(list)
+    for node, name in enumerate(shape.names):
+        bearers[name].append(node)
+    unclear: list[tuple[str, list[int]]] = []
+    resolved: list[str] = []
+    for name, nodes in bearers.items():
+        if len(nodes) > 1 and name not in known:
+            leaves = [node for node in nodes if not count[node]]
+            if len(leaves) == 1:
+                resolved.append(name)
+            else:
+                unclear.append((name, leaves or nodes))
+    if unclear:
+        details = [
+            f"{name!r}: {', '.join(map(shape.path, nodes[:3]))}" + (", …" if len(nodes) > 3 else "")
+            for name, nodes in unclear[:_LISTED]
+        ]
+        details += [f"… {len(unclear) - _LISTED} more"] if len(unclear) > _LISTED else []
+        text = f"{counted(len(unclear), 'name')} of several nodes, that a label by name alone leaves open"
+        advice = "Labels have to give the path; prompts get the ancestry added."
+        yield Finding("warning", "ambiguous-name", text, "", tuple(details), advice)
+    if resolved:
+        text = f"{counted(len(resolved), 'leaf name')} also borne by an inner node; a label means the leaf"
+        yield Finding("note", "shared-name", text, "", (_listed(resolved, _LISTED),))
+
+
+def _alike(shape: Shape) -> Iterator[Finding]:
+    """Different spellings of what may be one thing, on one level."""
+    spellings: dict[str, list[int]] = defaultdict(list)
+    for node, name in enumerate(shape.names):
+        spellings[folded(name)].append(node)
+    level, count = shape.index["level"], shape.index["num_children"]
+    groups: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+    for key, nodes in spellings.items():
+        if key and len(nodes) > 1 and len({shape.names[node] for node in nodes}) > 1:
+            for node in nodes:
+                groups[key, int(level[node])].setdefault(shape.names[node], node)
+    for group in sorted(groups.values(), key=lambda group: min(group.values())):
+        if len(group) < 2:
+            continue
+        nodes = list(group.values())
+        inner = len({int(shape.parent[node]) for node in nodes}) < len(nodes) and all(count[node] for node in nodes)
+        text = f"{' and '.join(map(repr, group))} differ in case, blanks or punctuation alone"
+        details = tuple(f"{shape.path(node)} ({shape.where(node)})" for node in nodes[:3])
+        more = " --fix OUT --accept alike-names takes the more frequent spelling." if inner else ""
+        yield Finding("warning", "alike-names", text, "", details, "Are they one and the same?" + more,
+                      "asked" if inner else "no")  # fmt: skip
+
+
+def folded(name: str) -> str:
+    """Without case, blanks and punctuation."""
+    name = name.casefold()
+    return name if name.isalnum() else "".join(filter(str.isalnum, name))
+
+
+def _long(shape: Shape, count_tokens: CountTokens) -> Iterator[Finding]:
+    # A token is a byte at least, so that short names need no tokeniser; no letter has more than 4.
+    suspects = [node for node, name in enumerate(shape.names)
+                if len(name) * 4 + 2 > CONTEXT and len(name.encode()) + 2 > CONTEXT]  # fmt: skip
+    lengths = count_tokens([shape.names[node].replace("_", " ") for node in suspects]) if suspects else []
+    long = [(node, length) for node, length in zip(suspects, lengths, strict=True) if length > CONTEXT]
+    if long:
+        details = [f"{shape.names[v][:60]!r}… ({shape.where(v)}): {length} tokens" for v, length in long[:_LISTED]]
+        text = f"{counted(len(long), 'name')} longer than a text tower's {CONTEXT} tokens, before any prompt"
+        yield Finding("warning", "long-name", text, "", tuple(details), "They would be cut: shorten them.")
+
+
+def odd_shape(shape: Shape) -> Iterator[Finding]:
+    """Depths, chains, siblings and balance."""
+    if shape.sizes:
+        yield from _depth(shape)
+        yield from _chains(shape)
+        yield _siblings(shape)
+        yield _balance(shape)
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(map(repr, names[:most])) + (", …" if len(names) > most else "")
+
+
+def _depth(shape: Shape) -> Iterator[Finding]:
+    level, leaves = shape.index["level"], shape.index["leaves"]
+    counts = np.bincount(level[leaves])
+    depths = np.flatnonzero(counts)
+    if len(shape.sizes) == 1:
+        yield Finding(
+            "warning", "flat", "the tree has one level: losses and metrics of a hierarchy have nothing to go by"
+        )
+    elif len(depths) > 1:
+        few = min(depths.tolist(), key=lambda depth: int(counts[depth]))
+        examples = [shape.names[leaf] for leaf in leaves[level[leaves] == few][:5].tolist()]
+        details = (
+            ", ".join(f"{counts[depth]} at level {depth + 1}" for depth in depths),
+            f"such as {_listed(examples)} at level {few + 1}",
+        )
+        advice = "Nothing has to be done: short branches are allowed."
+        yield Finding("note", "uneven-depth", f"leaves end at {len(depths)} different levels", "", details, advice)
+
+
+def _chains(shape: Shape) -> Iterator[Finding]:
+    counts = shape.index["num_children"]
+    lonely = np.flatnonzero(counts == 1)
+    if not len(lonely):
+        return
+    above = [shape.names[node] for node in lonely.tolist()]
+    below = [shape.names[node] for node in shape.index["first_child"][lonely].tolist()]
+    same = sum(a == b for a, b in zip(above, below, strict=True))
+    details = [_listed(above), *([f"{same} of the children have their parent's name"] if same else [])]
+    inner = int((counts > 0).sum())
+    everywhere = len(lonely) == inner
+    text = f"{len(lonely)} of {inner} inner nodes have a single child"
+    advice = "A level that only repeats the one below teaches nothing: leave it out." if everywhere else ""
+    yield Finding("warning" if everywhere else "note", "single-child", text, "", tuple(details), advice)
+
+
+def _siblings(shape: Shape) -> Finding:
+    above = shape.parent[shape.index["leaves"]]
+    family = np.where(above >= 0, shape.index["num_children"][above], shape.sizes[0])
+    total, acted = len(above), int((family > 1).sum())
+    text = f"HiSCE acts on {acted} of {total} leaves" + ("; the others have no sibling" if acted < total else "")
+    return Finding("warning" if acted < total / 2 else "note", "siblings", text)
+
+
+def _balance(shape: Shape) -> Finding:
+    counts, roots = shape.index["num_children"], shape.index["num_leaves_below"][: shape.sizes[0]]
+    inner = counts[counts > 0]
+    details = []
+    if len(inner):
+        spread = f"{inner.min()} to {inner.max()} ({shape.names[int(counts.argmax())]!r}), median {np.median(inner):g}"
+        details.append(f"children of an inner node: {spread}")
+    if len(roots) == 1:
+        return Finding("note", "balance", "one root", "", tuple(details))
+    largest, smallest = int(roots.argmax()), len(roots) - 1 - int(roots[::-1].argmin())
+    ends = " to ".join(f"{roots[node]} ({shape.names[node]!r})" for node in (smallest, largest))
+    share = roots[largest] / roots.sum()
+    lopsided = share > 0.5 and len(roots) > 2
+    text = f"{len(roots)} roots; the largest holds {share:.0%} of the leaves"
+    advice = "Report balanced accuracy beside the plain one on the coarsest level." if lopsided else ""
+    details.append(f"leaves of a root: {ends}")
+    return Finding("warning" if lopsided else "note", "balance", text, "", tuple(details), advice)
+
+
+def twin_labels(names: Sequence[str], parents: Sequence[object], labels: Sequence[str]) -> Iterator[Finding]:
+    """Siblings whose label is told apart by their id."""
+    seen: dict[tuple[object, str], set[str]] = defaultdict(set)
+    for name, parent, label in zip(names, parents, labels, strict=True):
+        seen[parent, label].add(name)
+    if twins := {key: sorted(ids) for key, ids in seen.items() if len(ids) > 1}:
+        details = tuple(f"{label!r}: {', '.join(ids)}" for (_, label), ids in list(twins.items())[:_LISTED])
+        text = f"{counted(len(twins), 'label')} of several siblings; their ids are added to tell them apart"
+        yield Finding("warning", "ambiguous-name", text, "", details)

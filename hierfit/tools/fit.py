@@ -1,0 +1,181 @@
+"""``hierfit taxonomy fit``: does this tree fit these features, as a whole and group by group?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from hierfit.atomic import whole_file
+from hierfit.closed import Kinship, Statistics, fit_tree, kinship_test
+from hierfit.closed.tree_gda import few
+from hierfit.config.command import Say
+from hierfit.data.bundle import Bundle, read_bundle
+from hierfit.errors import UserError
+from hierfit.taxonomy import Taxonomy
+
+_CHANCE = 0.05
+_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class ClassMeans:
+    """What stands for the classes of a tree.
+
+    Attributes:
+        means: Of each leaf ``[C, d]``; 0 where it has none.
+        seen: Leaves that have one ``[C]`` bool.
+        noise: Variance of a mean about its class's true one, a dimension.
+        origin: Where they come from, in words.
+    """
+
+    means: Tensor
+    seen: Tensor
+    noise: float
+    origin: str
+
+
+def fit(
+    tree: Annotated[Path, Say("the tree, in any format that `taxonomy check` reads", "TREE")],
+    features: Annotated[Path, Say("a feature bundle, as `features extract` writes it", "FEATURES")],
+    *,
+    text: Annotated[bool, Say("judge by the classes' text features instead of their images")] = False,
+    split: Annotated[str | None, Say("whose images to average; default: the largest one to train on")] = None,
+    permutations: Annotated[int, Say("how many random trees the test draws; default 1000", "N")] = 1000,
+    seed: Annotated[int, Say("of them; default 0")] = 0,
+    json_file: Annotated[Path | None, Say("write every node's figures", "FILE")] = None,
+) -> None:
+    """Does this tree fit these features?
+
+    Kinship says how much more alike a class is to its next of kin than to any other class: 0 for a tree that has
+    nothing to do with the features. p is the share of random trees (the same shape, the classes at other places) with
+    as much. For a group it says whether its classes are more alike than as many taken at random; those that are not
+    are no family to these features. It says that the tree fits, not how much it helps: `hierfit ablate-tree` does.
+
+    Raises:
+        UserError: The classes of the two do not match, or there is nothing to test.
+    """
+    from hierfit.taxonomy.readers import read_taxonomy
+
+    taxonomy = read_taxonomy(tree)
+    bundle = read_bundle(features)
+    if permutations < 1:
+        raise UserError("--permutations must be at least 1")
+    classes = of_texts(bundle, taxonomy, features) if text else of_images(bundle, taxonomy, features, split)
+    found = kinship_test(classes.means, classes.seen, taxonomy, classes.noise, permutations, seed)
+    print_fit(found, taxonomy, classes, permutations)
+    if json_file is not None:
+        with whole_file(json_file) as draft:
+            draft.write_text(json.dumps(facts(found, taxonomy), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(f"Written to {json_file}")
+
+
+def of_texts(bundle: Bundle, taxonomy: Taxonomy, file: Path) -> ClassMeans:
+    """The text features of the bundle's classes, at the tree's leaves.
+
+    Raises:
+        UserError: A class is no leaf of the tree, or there are no text features.
+    """
+    vectors = bundle.text
+    if vectors is None and bundle.node_text is not None:
+        vectors = bundle.node_text[bundle.taxonomy.resolve(bundle.paths)]
+    if vectors is None:
+        raise UserError(f"{file} holds no text features", hint="Without --text its images are judged.")
+    leaf = _leaves(bundle, taxonomy)
+    means = torch.zeros(taxonomy.num_leaves, vectors.shape[1], dtype=torch.float64)
+    means[leaf] = normalize(vectors.double(), dim=1)
+    seen = torch.zeros(taxonomy.num_leaves, dtype=torch.bool).index_fill_(0, leaf, True)
+    return ClassMeans(means, seen, 0.0, f"text features of {bundle.backbone}")
+
+
+def of_images(bundle: Bundle, taxonomy: Taxonomy, file: Path, split: str | None) -> ClassMeans:
+    """Means of the bundle's images, at the tree's leaves, whitened within the classes as `TreeGDA` sees them.
+
+    At one shot nothing lies within a class; the scatter about the mean of all stands in, for what `TreeGDA` takes there
+    knows the tree that is to be tested.
+
+    Args:
+        bundle: Of the features.
+        taxonomy: The tree that is tested; leaves without an image have no mean.
+        file: Of the bundle, for messages.
+        split: Whose images; None: the training split with the most.
+
+    Raises:
+        UserError: A class is no leaf of the tree, or there is no such split.
+    """
+    training = sorted((s for s in bundle.splits if s.startswith("train")), key=lambda s: len(bundle.splits[s].labels))
+    name = split or (training[-1] if training else "train")
+    if name not in bundle.splits:
+        raise UserError(f"{file} has no split {name!r}", hint=f"--split takes one of {', '.join(bundle.splits)}.")
+    chosen = bundle.splits[name]
+    known = chosen.labels >= 0
+    labels = _leaves(bundle, taxonomy)[chosen.labels[known].long()]
+    statistics = Statistics.of(normalize(chosen.features[known].double(), dim=1), labels, taxonomy.num_leaves)
+    fitted = fit_tree(statistics, taxonomy, kind="total" if few(statistics) else "within")
+    noise = fitted.noise * float(statistics.counts[statistics.seen].reciprocal().mean())
+    origin = f"{int(known.sum())} images of {name}, features of {bundle.backbone}"
+    return ClassMeans(fitted.whiten(statistics.means), statistics.seen, noise, origin)
+
+
+def _leaves(bundle: Bundle, taxonomy: Taxonomy) -> Tensor:
+    """Position of each class of the bundle among the tree's leaves ``[C]``."""
+    leaf = taxonomy.leaf_index[_nodes(bundle, taxonomy)]
+    inner = ["/".join(bundle.paths[i]) for i in (leaf < 0).nonzero()[:, 0].tolist()]
+    if inner:
+        raise UserError("classes of the features have classes below them in the tree", inner)
+    return leaf
+
+
+def _nodes(bundle: Bundle, taxonomy: Taxonomy) -> Tensor:
+    """Node of each class: by its path, or by its name alone where the tree has other groups."""
+    try:
+        return taxonomy.resolve(bundle.paths)
+    except UserError:
+        return taxonomy.resolve([path[-1] for path in bundle.paths])
+
+
+def facts(found: Kinship, taxonomy: Taxonomy) -> dict[str, Any]:
+    """Everything found, as plain values."""
+    tested = found.node_p.isfinite().nonzero()[:, 0].tolist()
+    return {
+        "kinship": found.value,
+        "z": found.z,
+        "p": found.p,
+        "groups": [
+            {
+                "node": taxonomy.full_name(node),
+                "kinship": float(found.node_values[node]),
+                "p": float(found.node_p[node]),
+            }
+            for node in tested
+        ],
+    }
+
+
+def print_fit(
+    found: Kinship, taxonomy: Taxonomy, classes: ClassMeans, permutations: int, console: Console | None = None
+) -> None:
+    """Prints the verdict, and the groups that are no family, the least alike first."""
+    console = console or Console()
+    groups = facts(found, taxonomy)["groups"]
+    no_family = sorted((group for group in groups if group["p"] > _CHANCE), key=lambda group: -group["p"])
+    lines = [
+        f"{'The tree fits' if found.p <= _CHANCE else 'No evidence that the tree fits'}: kinship {found.value:.3f}, "
+        f"z = {found.z:.1f}, p = {found.p:.2g} ({permutations} random trees)",
+        f"{int(classes.seen.sum())} classes by {classes.origin}",
+        f"{len(groups) - len(no_family)} of {len(groups)} groups hold together (p ≤ {_CHANCE}); "
+        f"by chance about {_CHANCE * len(groups):.0f}",
+    ]
+    if no_family:
+        lines += ["", "No family to these features:", f"{'kinship':>9} {'p':>6}  group"]
+        lines += [f"{g['kinship']:9.3f} {g['p']:6.2f}  {g['node']}" for g in no_family[:_SHOWN]]
+    if len(no_family) > _SHOWN:
+        lines.append(f"… and {len(no_family) - _SHOWN} more: --json-file has all")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
