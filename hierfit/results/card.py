@@ -96,11 +96,7 @@ class ResultCard:
 
 
 def shots_text(data: Mapping[str, Any]) -> str:
-    """``16 shots a leaf``, ``≤ 16 shots a leaf (median 3)`` where some leaves have fewer, or ``all training images``.
-
-    Args:
-        data: Of a result card.
-    """
+    """From a card's data: ``16 shots a leaf``, ``≤ 16 shots a leaf (median 3)`` where some leaves have fewer."""
     shots, counts = data.get("shots"), data.get("train_per_leaf")
     if shots is None:
         return "all training images"
@@ -128,7 +124,6 @@ def _is_figure(value: object) -> bool:
 
 
 def _all(kind: Callable[[object], bool]) -> Callable[[object], bool]:
-    """Of a dictionary's values."""
     return lambda value: isinstance(value, dict) and all(map(kind, value.values()))
 
 

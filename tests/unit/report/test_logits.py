@@ -39,6 +39,9 @@ def test_a_run_scored_again_agrees_with_its_card(tmp_path: Path) -> None:
     assert list(found.figures) == [*DECODERS, "belief", "bayes", "decoded"]
     assert found.figures["rollup"]["leaf_accuracy"] == 1.0
     assert found.figures["per_level"]["mistake_severity"] is None  # nothing is wrong
+    parts = list(TestLogits.read(tmp_path / "run/result.json").batches(4))
+    assert [len(logits) for logits, _ in parts] == [4, 2]
+    assert torch.equal(torch.cat([logits for logits, _ in parts]), RIGHT)
 
 
 def test_what_a_card_lacks_or_has_otherwise_is_found_and_written(
@@ -65,15 +68,6 @@ def test_what_a_card_lacks_or_has_otherwise_is_found_and_written(
     after = ResultCard.read(path)
     assert after.metrics == {**before.metrics, "rollup": {**before.metrics["rollup"], "hand made": 0.25}}
     assert rescored(tmp_path / "run").changes == ()
-
-
-def test_logits_are_read_in_parts(tmp_path: Path) -> None:
-    write_run(tmp_path / "run", RIGHT, PATHS)
-    kept = TestLogits.read(tmp_path / "run/result.json")
-    parts = list(kept.batches(4))
-    assert [len(logits) for logits, _ in parts] == [4, 2]
-    assert torch.equal(torch.cat([logits for logits, _ in parts]), RIGHT)
-    assert torch.equal(torch.cat([paths for _, paths in parts]), PATHS)
 
 
 def test_runs_that_cannot_be_scored_again(tmp_path: Path) -> None:
