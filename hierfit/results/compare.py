@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import torch
 from rich.console import Console
 from rich.text import Text
 from torch import Tensor
 
-from hierfit.config.command import Say
 from hierfit.config.schema import nearest
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
@@ -62,18 +60,10 @@ class Comparison:
         return [_spoken(self.decoder), *shares, self.test.only_a, self.test.only_b, p]
 
 
-def compare(
-    a: Annotated[Path, Say("folder of a finished run", "RUN_A")],
-    b: Annotated[Path, Say("folder of the one it is held against, say a control's", "RUN_B")],
-    *,
-    decoder: Annotated[Sequence[str], Say("only this one; repeatable", "NAME", repeat=True)] = (),
-) -> None:
-    """Hold a run against another, sample by sample, on the test samples of both.
-
-    Prints what the first one changes against the second, and a verdict in one line.
-    """
+def print_comparison(a: Path, b: Path, decoders: Sequence[str] = ()) -> None:
+    """Prints what the first run changes against the second, and a verdict in one line."""
     runs = TestLogits.read(a), TestLogits.read(b)
-    found = comparisons(*runs, decoder)
+    found = comparisons(*runs, decoders)
     names = [f"{run.card.row} (seed {run.card.seed})" for run in runs]
     console = Console()
     console.print(Text(f"\nA  {names[0]}\nB  {names[1]}"))

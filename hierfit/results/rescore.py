@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from hierfit.config.command import Say
 from hierfit.config.schema import nearest
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
@@ -67,23 +66,17 @@ class Rescored:
         return Table.of(f"{self.card.row} · {self.folder}: {count} figures, {changed}", _COLUMNS, rows)
 
 
-def rescore(
-    runs: Annotated[list[Path], Say("run folders (controls inside are found) or result.json", "RUN")],
-    *,
-    decoder: Annotated[Sequence[str], Say("only this one; repeatable", "NAME", repeat=True)] = (),
-    metric: Annotated[Sequence[str], Say("only this one; repeatable", "NAME", repeat=True)] = (),
-    taxonomy: Annotated[Path | None, Say("the tree as CSV, where a run did not keep it", "FILE")] = None,
-    write: Annotated[bool, Say("put the figures into the result cards")] = False,
+def print_rescored(
+    runs: Sequence[Path], decoders: Sequence[str], metrics: Sequence[str], tree: Path | None, write: bool
 ) -> None:
-    """Compute metrics of finished runs again from their test logits, without training.
+    """Prints what the cards do not say, or every figure of the decoders and metrics that are named.
 
-    Prints what the cards do not say, or every figure of the decoders and metrics that are named. Cards are written
-    once all runs have been scored.
+    Cards are written, if they are to be, once all runs have been scored.
     """
     console = Console()
-    found = [rescored(card.parent, decoder, metric, taxonomy) for run in runs for card in find_cards(run)]
+    found = [rescored(card.parent, decoders, metrics, tree) for run in runs for card in find_cards(run)]
     for run in found:
-        table = run.table(every=bool(decoder or metric))
+        table = run.table(every=bool(decoders or metrics))
         if table.rows:
             print_table(table, console)
         else:
