@@ -80,7 +80,7 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "check, show, convert and induce class trees in files of any format",
     ),
     "merge": (
-        "hierfit.predict.merge:merge",
+        "hierfit.predict.export:merge",
         "a trained LoRA adapter and its backbone as one transformers folder",
     ),
 }

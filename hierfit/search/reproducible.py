@@ -14,7 +14,6 @@ from rich.console import Console
 from hierfit.config.schema import nearest, read_yaml
 from hierfit.data.card import load_card
 from hierfit.data.datamodule import HierarchicalDataModule
-from hierfit.data.layouts.fieldguide import Fieldguide
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
 from hierfit.results.columns import with_decoder
@@ -145,7 +144,7 @@ class Experiment(Reproducible):
         if root is not None:
             there = Path(str(root)).expanduser().exists()
             return {} if there else {name: f"needs data.root, and there is no {root}"}
-        if isinstance(load_card(self._card).layout, Fieldguide):
+        if load_card(self._card).is_drawn:
             return {}
         return {name: f"needs the data of {name}: --data-root {name}=PATH says where they lie"}
 

@@ -71,18 +71,17 @@ def _gallery(run: Run, near: Mapping[int, str], found: Embeddings, to_images: Te
 def _known(run: Run, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Leaf of each image, and the true attributes of each leaf as numbers; empty where none are known."""
     from hierfit.data.card import load_card
-    from hierfit.data.layouts.fieldguide import Fieldguide
     from hierfit.fieldguide.captions import ATTRIBUTES
 
     if run.pictures.missing:
         return indices, {}
     layout = load_card(run.settings["data"]["card"]).layout
-    if not isinstance(layout, Fieldguide):
+    if layout.name != "fieldguide":
         return indices, {}
     leaf = torch.tensor([int(run.pictures.keys[index].split("/")[1]) for index in indices.tolist()])
     known = {}
     for name in ATTRIBUTES:
-        words = [getattr(species, name) for species in layout.guide.leaves]
+        words = [getattr(species, name) for species in layout.options["guide"].leaves]
         numbers = {word: i for i, word in enumerate(sorted(set(words)))}
         known[name] = torch.tensor([numbers[word] for word in words])
     return leaf, known

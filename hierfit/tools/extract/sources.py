@@ -13,9 +13,8 @@ from pathlib import Path
 from hierfit.backbone import node_texts
 from hierfit.data.card import load_card
 from hierfit.data.images import EXTENSIONS, Files, leaves_root, passed_over, passed_over_text
-from hierfit.data.layouts.fieldguide import Fieldguide
-from hierfit.data.layouts.manifest import read_csv
 from hierfit.data.names import clean_name
+from hierfit.data.records import read_csv
 from hierfit.data.table import SPLITS, Images, Table, names_of, read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -74,7 +73,7 @@ def open_source(name: str, root: str | None, split: str, outside: bool, size: in
     table = read_table(card, root)
     if table.images is None:
         raise UserError(f"card {card.name!r} holds features already", hint=f"See `hierfit features export {name}`.")
-    drawn = isinstance(card.layout, Fieldguide)
+    drawn = card.is_drawn
     return Source(parts_of(card_samples(table), size), table.images, table.taxonomy, card.texts, drawn=drawn)
 
 

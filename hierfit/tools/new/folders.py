@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hierfit.data.images import passed_over, passed_over_text
-from hierfit.data.layouts.image_folder import pictures_below
+from hierfit.data.layouts.folders import pictures_below
 from hierfit.data.names import respelled
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy

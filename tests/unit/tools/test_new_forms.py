@@ -100,7 +100,7 @@ def test_one_class_in_several_spellings(pics: Callable[..., Path], tmp_path: Pat
     root = pics(*many("test/beef tomato/{}.png", 2), *many("test/Pão_de_queijo/{}.png", 2), "test/Leek/0.png")
     written, card, table = made(root, tmp_path)
     assert set(card.tree.names) == {"beef tomato", "Pão_de_queijo", "Leek"}
-    assert card.layout.names == {"Beef_Tomato": "beef tomato"}  # type: ignore[attr-defined]
+    assert card.layout.options["names"] == {"Beef_Tomato": "beef tomato"}
     assert any("'Beef_Tomato' = " in line or "Beef_Tomato = beef tomato" in line for line in written.found.remarks)
     assert sizes(table) == {"train": 12, "test": 5}
     found = audit(card, None)
@@ -145,7 +145,7 @@ def test_kinds_that_are_not_read_are_counted(
         (root / path).write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
     (root / "newt/bare").write_bytes((root / "newt/0.png").read_bytes())
     if not readable:
-        for module in ("images", "layouts.image_folder"):
+        for module in ("images", "layouts.folders"):
             extensions = frozenset({".png", ".jpg"})
             monkeypatch.setattr(f"hierfit.data.{module}.EXTENSIONS", extensions)
         monkeypatch.setattr("hierfit.data.images.UNREAD", frozenset({".heic", ".cr2"}))

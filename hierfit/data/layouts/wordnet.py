@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hierfit.data.records import read_fields
-from hierfit.data.table import several
+from hierfit.data.samples import several
 from hierfit.errors import UserError
 
 Parents = Mapping[str, Sequence[str]]
