@@ -18,7 +18,7 @@ from hierfit.results.summary import tables
 from hierfit.results.writers import FORMATS, print_tables
 
 Runs = Annotated[list[Path], Say("run folders (controls inside are found) or result.json", "RUN")]
-Names = Annotated[Sequence[str], Say("only this one; repeatable", "NAME", repeat=True)]
+Names = Annotated[Sequence[str], Say("only this one, or my_file.mine; repeatable", "NAME", repeat=True)]
 
 _SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".html": "html"}
 _WIDTH = 120  # of a table written to a file
