@@ -68,11 +68,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
     ),
     "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
     "compare": (
-        "hierfit.results.compare:compare",
+        "hierfit.results.command:compare",
         "two runs sample by sample: McNemar's test and bootstrap intervals",
     ),
     "rescore": (
-        "hierfit.results.rescore:rescore",
+        "hierfit.results.command:rescore",
         "metrics of finished runs again from their test logits, without training",
     ),
     "taxonomy": (
@@ -187,7 +187,7 @@ def dispatch(arguments: Sequence[str]) -> None:
     elif command in _LIGHT and not _is_lightnings(command, rest):
         _call(command, _LIGHT[command][0], rest)
     elif command in _TRAINING or command in _LIGHT:
-        _call(command, "hierfit.run.session:run", [command, *rest])
+        import_module("hierfit.run.commands").run(command, rest)
     else:
         raise _no_command(command, [*_TRAINING, *_LIGHT], "hierfit --help")
 
