@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hierfit.data.batch import Task
-from hierfit.data.transfer import counterparts
+from hierfit.data.trees import counterparts
 from hierfit.errors import UserError
 from hierfit.losses.objective import Objective
 from hierfit.taxonomy import Taxonomy

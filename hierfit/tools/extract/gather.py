@@ -15,7 +15,7 @@ from hierfit.config.schema import nearest
 from hierfit.data.bundle import Bundle, BundleSplit, read_bundle
 from hierfit.data.cache import cache_of
 from hierfit.data.card import load_card
-from hierfit.data.prepare import encoded, node_features
+from hierfit.data.encode import encoded, node_features
 from hierfit.data.table import Split, Table, names_of, read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -66,7 +66,7 @@ def features_of_card(
     text_cache = cache_of(card.name, cache_dir, "text", towers.fingerprint)
     text = node_features(towers, card.texts(table.taxonomy), text_cache)
     cache = cache_of(card.name, cache_dir, "images", towers.fingerprint)
-    table = replace(table, splits=encoded(dict(table.splits), table.images, towers, cache, workers))
+    table = replace(table, splits=encoded(table.splits, table.images, towers, cache, workers))
     return Features(_bundle(table, text, backbone, towers.logit_scale, card.name), keys)
 
 
