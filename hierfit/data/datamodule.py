@@ -29,9 +29,7 @@ from hierfit.errors import UserError
 
 Augment = Literal["none", "crop", "crop_flip"]
 
-
-_print_once = cache(print)
-"""A run's controls read the same data in the same process: what is to be known of them is said once."""
+_print_once = cache(print)  # a run's controls read the same data in the same process
 
 
 class HierarchicalDataModule(LightningDataModule):
@@ -151,8 +149,7 @@ class HierarchicalDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Reads the data; does nothing the second time."""
         prepared = self._prepared
-        # Now, not after training: who waited for that should not learn then that a target's root is wrong.
-        _ = self.targets
+        _ = self.targets  # now: who waited for the training should not learn after it that a root is wrong
         if self.trainer is None or not self.trainer.is_global_zero:
             return
         if self.backbone == "tiny" and not self.card.is_drawn and prepared.table.images is not None:

@@ -74,9 +74,10 @@ def test_bad_input_leaves_nothing_behind(root: Path, write_card: WriteCard, fake
 
 
 def test_pictures_need_a_backbone(root: Path, write_card: WriteCard) -> None:
+    card = load_card(write_card())
+    table = read_table(card, root)
     with pytest.raises(UserError, match=r"card 'animals' holds pictures: data.backbone must name"):
-        card = load_card(write_card())
-        prepare(card, read_table(card, root), Choice(), Towers(None))
+        prepare(card, table, Choice(), Towers(None))
 
 
 def test_the_summary_is_plain_and_complete(root: Path, write_card: WriteCard, fake_backbone: Any) -> None:
