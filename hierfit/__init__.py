@@ -69,10 +69,16 @@ if TYPE_CHECKING:
     from hierfit.errors import UserError
     from hierfit.losses.modules import HiSCE, LeafCrossEntropy, LevelCrossEntropy, TreePathKL
     from hierfit.losses.objective import Objective
-    from hierfit.metrics.collection import hierarchy_metrics
-    from hierfit.metrics.nodes import LeafAccuracy, LevelAccuracy
-    from hierfit.metrics.overlap import HierarchicalF1, MistakeSeverity, TreeDistance
-    from hierfit.metrics.whole_path import FullPathAccuracy, TreeInconsistency
+    from hierfit.metrics import (
+        FullPathAccuracy,
+        HierarchicalF1,
+        LeafAccuracy,
+        LevelAccuracy,
+        MistakeSeverity,
+        TreeDistance,
+        TreeInconsistency,
+        hierarchy_metrics,
+    )
     from hierfit.predict.predictor import load
     from hierfit.taxonomy.class_list import ClassList
     from hierfit.taxonomy.tree import Taxonomy
@@ -82,24 +88,24 @@ __version__ = "0.2.0.dev0"
 _HOMES = {
     "Calibration": "decoding",
     "ClassList": "taxonomy.class_list",
-    "FullPathAccuracy": "metrics.whole_path",
+    "FullPathAccuracy": "metrics",
     "HiSCE": "losses.modules",
-    "HierarchicalF1": "metrics.overlap",
-    "LeafAccuracy": "metrics.nodes",
+    "HierarchicalF1": "metrics",
+    "LeafAccuracy": "metrics",
     "LeafCrossEntropy": "losses.modules",
-    "LevelAccuracy": "metrics.nodes",
+    "LevelAccuracy": "metrics",
     "LevelCrossEntropy": "losses.modules",
-    "MistakeSeverity": "metrics.overlap",
+    "MistakeSeverity": "metrics",
     "Objective": "losses.objective",
     "Taxonomy": "taxonomy.tree",
-    "TreeDistance": "metrics.overlap",
-    "TreeInconsistency": "metrics.whole_path",
+    "TreeDistance": "metrics",
+    "TreeInconsistency": "metrics",
     "TreePathKL": "losses.modules",
     "UserError": "errors",
     "belief": "decoding",
     "best_path": "decoding",
     "calibrate": "decoding",
-    "hierarchy_metrics": "metrics.collection",
+    "hierarchy_metrics": "metrics",
     "leaf_rollup": "decoding",
     "least_distance": "decoding",
     "level_log_softmax": "decoding",

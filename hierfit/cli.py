@@ -35,11 +35,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "a run as one folder that loads without Lightning, with its model card; ONNX; the hub",
     ),
     "data": (
-        "hierfit.tools.commands:data",
+        "hierfit.tools.commands:check",
         "data sets and their cards: list, check, prompts, and a new card for your own folder",
     ),
     "features": (
-        "hierfit.tools.extract.commands:features",
+        "hierfit.tools.commands:extract",
         "encode any number of pictures into one file, over processes, resumable; look into such files",
     ),
     "grid": (
@@ -59,20 +59,20 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "experiments again, and whether they find what their files say",
     ),
     "results": (
-        "hierfit.results.commands:results",
+        "hierfit.results.command:results",
         "tables of finished runs: means with intervals over seeds, differences to a control",
     ),
     "report": (
-        "hierfit.report.report:report",
+        "hierfit.report.command:report",
         "finished runs as one web page: intervals, where paths break, confusion, the latent space",
     ),
     "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
     "compare": (
-        "hierfit.results.commands:compare",
+        "hierfit.results.command:compare",
         "two runs sample by sample: McNemar's test and bootstrap intervals",
     ),
     "rescore": (
-        "hierfit.results.commands:rescore",
+        "hierfit.results.command:rescore",
         "metrics of finished runs again from their test logits, without training",
     ),
     "taxonomy": (
@@ -80,7 +80,7 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "check, show, convert and induce class trees in files of any format",
     ),
     "merge": (
-        "hierfit.predict.merge:merge",
+        "hierfit.predict.export:merge",
         "a trained LoRA adapter and its backbone as one transformers folder",
     ),
 }
@@ -88,6 +88,17 @@ _LIGHT: dict[str, tuple[str, str]] = {
 
 # Commands below a command: name → (place, help). A group's own place in _LIGHT is not called.
 _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "data": {
+        "new": ("hierfit.tools.commands:new", "a card for pictures of your own"),
+        "check": ("hierfit.tools.commands:check", "is everything there, sound, and nothing twice?"),
+        "prompts": ("hierfit.tools.commands:prompts", "what each node becomes for a text tower"),
+        "list": ("hierfit.tools.commands:list_cards", "all data cards: levels, images, licence"),
+    },
+    "features": {
+        "extract": ("hierfit.tools.commands:extract", "encode pictures; killed, the same command goes on"),
+        "inspect": ("hierfit.tools.commands:inspect", "what a bundle holds"),
+        "export": ("hierfit.tools.commands:export", "for other programs: NumPy, CSV"),
+    },
     "taxonomy": {
         "check": (
             "hierfit.taxonomy.commands:check",
@@ -176,7 +187,7 @@ def dispatch(arguments: Sequence[str]) -> None:
     elif command in _LIGHT and not _is_lightnings(command, rest):
         _call(command, _LIGHT[command][0], rest)
     elif command in _TRAINING or command in _LIGHT:
-        _call(command, "hierfit.run.session:run", [command, *rest])
+        import_module("hierfit.run.commands").run(command, rest)
     else:
         raise _no_command(command, [*_TRAINING, *_LIGHT], "hierfit --help")
 

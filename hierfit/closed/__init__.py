@@ -12,7 +12,7 @@ from hierfit.closed.statistics import Statistics
 from hierfit.closed.temperature import leave_one_out_temperature
 from hierfit.closed.text import fit_with_text
 from hierfit.closed.tree_gda import GaussianClasses, fit_tree
-from hierfit.closed.treeless import fit_elsewhere, fit_shuffled, fit_treeless, shuffled_places
+from hierfit.closed.treeless import fit_elsewhere, shuffled_places
 
 __all__ = [
     "GaussianClasses",
@@ -22,9 +22,7 @@ __all__ = [
     "fit_coarse",
     "fit_elsewhere",
     "fit_kernel_ridge",
-    "fit_shuffled",
     "fit_tree",
-    "fit_treeless",
     "fit_with_text",
     "kinship_test",
     "leave_one_out_temperature",

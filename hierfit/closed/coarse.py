@@ -87,4 +87,4 @@ def _shared_out(
         shares = shares / shares.sum(dim=1, keepdim=True)
         counts[leaves] += shares.sum(dim=0)
         sums[leaves] += shares.T @ rows
-    return Statistics(counts, sums, base.second, base.spare)
+    return Statistics(counts, sums, base.second)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hierfit.closed.relatives import nearest_with_company, sums_below
+from hierfit.closed.prior import nearest_with_company, sums_below
 from hierfit.taxonomy import Taxonomy
 
 

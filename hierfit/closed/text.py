@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hierfit.closed.posterior import posterior
-from hierfit.closed.statistics import Statistics
+from hierfit.closed.prior import posterior, variances
+from hierfit.closed.statistics import Statistics, whitener
 from hierfit.closed.tree_gda import NOISE_SHARE, GaussianClasses, averages, few, within_noise
-from hierfit.closed.variances import variances
-from hierfit.closed.whitening import whitener
 from hierfit.taxonomy import Taxonomy
 
 RIDGE = 0.3

@@ -8,11 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from hierfit.closed.posterior import posterior
-from hierfit.closed.relatives import mean_of_kin, sums_below
-from hierfit.closed.statistics import Statistics
-from hierfit.closed.variances import Variances, variances
-from hierfit.closed.whitening import ridge, whitener
+from hierfit.closed.prior import Variances, mean_of_kin, posterior, sums_below, variances
+from hierfit.closed.statistics import Statistics, ridge, whitener
 from hierfit.taxonomy import Taxonomy
 
 CovarianceKind = Literal["within", "total", "identity"]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from hierfit.closed.statistics import Statistics
-from hierfit.closed.tree_gda import NOISE_SHARE, CovarianceKind, GaussianClasses, Labelled, averages, fit_tree
+from hierfit.closed.tree_gda import GaussianClasses, averages
 from hierfit.taxonomy import Taxonomy
 
 
@@ -42,40 +41,6 @@ def fit_elsewhere(
     if variance is not None:  # that of inner nodes is not known, and not asked for
         variance = variance.new_zeros(len(nodes)).index_copy_(0, taxonomy.leaves, variance[rows])
     return replace(found, nodes=nodes, variance=variance)
-
-
-def fit_treeless(
-    statistics: Statistics,
-    taxonomy: Taxonomy,
-    *,
-    kind: CovarianceKind = "within",
-    shrink: bool = False,
-    noise_share: float = NOISE_SHARE,
-    val: Labelled | None = None,
-) -> GaussianClasses:
-    """The rows that know of no tree.
-
-    ``identity`` without shrinking: nearest mean. ``total``: GDA with the covariance of all images. ``within``: flat GDA
-    (at one shot there is nothing within, and it is nearest mean). Shrunk: one common prior for all classes.
-    """
-    flat, places = without_tree(taxonomy.num_leaves), torch.arange(taxonomy.num_leaves)
-    fit = partial(fit_tree, kind=kind, shrink=shrink, noise_share=noise_share, val=val)
-    return fit_elsewhere(statistics, taxonomy, flat, places, fit)
-
-
-def fit_shuffled(
-    statistics: Statistics,
-    taxonomy: Taxonomy,
-    places: Tensor,
-    *,
-    kind: CovarianceKind = "within",
-    noise_share: float = NOISE_SHARE,
-    val: Labelled | None = None,
-) -> GaussianClasses:
-    """The tree as it is, with class k tied to the relatives of leaf ``places[k]``."""
-    moved = None if val is None else Labelled(val.features, places[val.labels])
-    fit = partial(fit_tree, kind=kind, noise_share=noise_share, val=moved)
-    return fit_elsewhere(statistics, taxonomy, taxonomy, places, fit)
 
 
 def shuffled_places(taxonomy: Taxonomy, seed: int) -> Tensor:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hierfit.config.schema import nearest
-from hierfit.data.table import READY_DRAW, SPLITS
+from hierfit.data.samples import READY_DRAW, SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tensors import write_tensors

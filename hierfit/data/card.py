@@ -12,9 +12,9 @@ from hierfit.backbone import node_texts
 from hierfit.backbone.descriptions import Descriptions
 from hierfit.backbone.source import read_json
 from hierfit.config.schema import Place, build, nearest, read_yaml
-from hierfit.data.layouts import Layout, layout_class, layout_names
+from hierfit.data.layouts import Layout, read_layout
 from hierfit.data.names import renamed
-from hierfit.data.table import READY_DRAW, SPLITS, check_levels
+from hierfit.data.samples import READY_DRAW, SPLITS, check_levels
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.readers import Reading, read_plan
@@ -81,15 +81,6 @@ def _read_root(value: object, place: Place, problems: list[str]) -> Path | None:
     return place.file.parent / Path(value).expanduser()
 
 
-def _read_layout(value: object, place: Place, problems: list[str]) -> Layout | None:
-    options = dict(value) if isinstance(value, Mapping) else {"name": value}
-    name = options.pop("name", None)
-    if name not in layout_names():
-        problems.append(f"{place.at('name')}: unknown layout {name!r}{nearest(str(name), layout_names())}")
-        return None
-    return build(layout_class(str(name)), options, place, problems)
-
-
 @dataclass(frozen=True)
 class DataCard:
     """A data card as written in ``data_cards/<name>.yaml``; every attribute but `path` is a key of that file.
@@ -127,7 +118,7 @@ class DataCard:
     licence: str
     obtain: str
     levels: Mapping[str, int | None]
-    layout: Layout = field(metadata={"parse": _read_layout})
+    layout: Layout = field(metadata={"parse": read_layout})
     taxonomy: Taxonomy | None = field(default=None, metadata={"parse": _read_taxonomy})
     splits: Mapping[str, Expected] = field(default_factory=dict)
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -144,6 +135,11 @@ class DataCard:
         if self.taxonomy is None:
             raise UserError(f"{self.path}: this layout needs the key 'taxonomy', a file beside the card")
         return self.taxonomy
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its pictures are drawn, as those that the bundled towers know."""
+        return self.layout.name == "fieldguide"
 
     def texts(self, taxonomy: Taxonomy) -> list[list[str]]:
         """The prompts of each node of the card's tree, or of the data's own where it has none."""

@@ -15,12 +15,10 @@ from hierfit.backbone.aliases import TINY_NOTE
 from hierfit.data.augment import TrainTransform
 from hierfit.data.batch import Batch, Task
 from hierfit.data.card import load_card
-from hierfit.data.coarse import depth_of
 from hierfit.data.encode import available_cores
 from hierfit.data.images import Files
-from hierfit.data.layouts.fieldguide import Fieldguide
 from hierfit.data.loader import AugmentedBatches, FeatureBatches, Loader, PixelBatches, Rows
-from hierfit.data.novel import Novel
+from hierfit.data.novel import Novel, depth_of
 from hierfit.data.prepare import Choice, Prepared, prepare, summary
 from hierfit.data.shared import Shared, get_or_make, own_task
 from hierfit.data.transfer import Target, prepare_targets, target_cards
@@ -185,7 +183,7 @@ class HierarchicalDataModule(LightningDataModule):
     @property
     def _is_drawn(self) -> bool:
         """Whether the bundled towers know such pictures, or pictures do not matter."""
-        return isinstance(self.card.layout, Fieldguide) or self._prepare().table.images is None
+        return self.card.is_drawn or self._prepare().table.images is None
 
     def _prepare(self) -> Prepared:
         if self._prepared is None:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hierfit.data.table import Images
+from hierfit.data.samples import Images
 from hierfit.errors import UserError
 
 BATCH = 32

@@ -12,7 +12,7 @@ from torch import Tensor
 from hierfit.data.cache import VectorCache, digest
 from hierfit.data.decode import BATCH, Transform, decoded, run_padded
 from hierfit.data.progress import with_progress
-from hierfit.data.table import Images
+from hierfit.data.samples import Images
 from hierfit.errors import UserError
 
 SHARD = 16 * BATCH

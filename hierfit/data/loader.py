@@ -16,7 +16,7 @@ from hierfit.backbone import ImageTransform
 from hierfit.data.augment import TrainTransform, chance
 from hierfit.data.batch import Batch
 from hierfit.data.kept import Kept
-from hierfit.data.table import Images
+from hierfit.data.samples import Images
 
 
 class Step(NamedTuple):

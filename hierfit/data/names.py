@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hierfit.config.schema import nearest
+from hierfit.data.samples import Label
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.checks import name_problem
@@ -82,3 +83,29 @@ def readable(name: str) -> str:
         bare = bare.replace("-", " ")
     words = " ".join(_HUMP.sub(" ", bare.replace("_", " ")).split())
     return words or name
+
+
+def worded(labels: Iterable[Label], taxonomy: Taxonomy, names: Mapping[str, str]) -> dict[Label, Label]:
+    """How the tree spells each label.
+
+    A text that is no leaf's name is first looked up in ``names``. Else it is a leaf's name in another spelling, where
+    it holds the same words as one leaf does: case, punctuation and order do not count, since a data set's own files and
+    its users write ``british_shorthair`` and ``2012 Tesla Model S Sedan`` as they please. Other labels stay as they
+    are.
+    """
+    leaves = {taxonomy.names[leaf] for leaf in taxonomy.leaves.tolist()}
+    by_words: dict[str, str | None] = {}
+    for leaf in sorted(leaves):
+        by_words[words(leaf)] = None if words(leaf) in by_words else leaf
+    spelled: dict[Label, Label] = {}
+    for label in labels:
+        if isinstance(label, str) and label not in leaves:
+            spelled[label] = names.get(label) or by_words.get(words(label)) or label
+        else:
+            spelled[label] = label
+    return spelled
+
+
+def words(name: str) -> str:
+    """The words of a name, in lower case and alphabetical order: ``Tesla_Model-S`` is ``model s tesla``."""
+    return " ".join(sorted(re.findall(r"[^\W_]+", name.casefold())))

@@ -1,12 +1,14 @@
-"""Classes held back from training, to ask what a method knows of classes it has never seen."""
+"""What training is not shown: classes held back, to ask what a method knows of them, and labels below some level."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from hierfit.config.schema import nearest
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -52,6 +54,23 @@ def seen_nodes(taxonomy: Taxonomy, novel: Tensor) -> Tensor:
     paths = taxonomy.leaf_paths[~novel]
     seen[paths[paths >= 0]] = True
     return seen
+
+
+def depth_of(levels: Iterable[str], level: str) -> int:
+    """Depth of the level that ``data.train_level`` names.
+
+    Raises:
+        UserError: There is no such level; names the nearest.
+    """
+    levels = list(levels)
+    if level not in levels:
+        raise UserError(f"data.train_level: there is no level {level!r}{nearest(level, levels)}")
+    return levels.index(level)
+
+
+def coarsened(nodes: Tensor, taxonomy: Taxonomy, depth: int) -> Tensor:
+    """Each node's ancestor at ``depth``, or itself where it lies above that ``[...]``; −1 stays −1."""
+    return taxonomy.paths(nodes)[..., : depth + 1].amax(dim=-1)  # ids grow with depth
 
 
 def _families(taxonomy: Taxonomy, nodes: list[int]) -> list[list[int]]:

@@ -13,9 +13,8 @@ from hierfit.backbone import Backbone, encode_texts
 from hierfit.data.batch import Task
 from hierfit.data.cache import VectorCache, cache_of, digest
 from hierfit.data.card import DataCard
-from hierfit.data.coarse import coarsened, depth_of
 from hierfit.data.encode import check, encode
-from hierfit.data.novel import Novel, novel_leaves, seen_nodes
+from hierfit.data.novel import Novel, coarsened, depth_of, novel_leaves, seen_nodes
 from hierfit.data.shared import Shared, get_or_make
 from hierfit.data.splits import ShotsPolicy, coarse_left_out, draw_fingerprint, training_split, validation_split
 from hierfit.data.table import Images, Split, Table, read_table

@@ -1,9 +1,12 @@
-"""Text files of one record a line, as data sets come with them."""
+"""Files of records as data sets come with them: lines, tables, JSON."""
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hierfit.errors import UserError
 
@@ -19,38 +22,84 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
-def read_fields(
-    path: Path, count: int, problems: list[str], separator: str | None = None
-) -> Iterator[tuple[str, list[str]]]:
+def read_fields(path: Path, count: int, problems: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Place (``images.txt:3``) and fields of each line; the last field takes the rest of the line.
 
     Args:
         path: The file.
         count: Fields a line must have; others become problems.
         problems: Faults are added here.
-        separator: Between fields; None for spaces and tabs, however many.
 
     Raises:
         UserError: The file cannot be read.
     """
     for number, text in read_lines(path):
-        where = f"{path.name}:{number}"
-        fields = [field.strip() for field in text.split(separator, count - 1)]
+        fields = text.split(None, count - 1)
         if len(fields) == count:
-            yield where, fields
+            yield f"{path.name}:{number}", fields
         else:
-            problems.append(f"{where}: {len(fields)} fields, expected {count}")
+            problems.append(f"{path.name}:{number}: {len(fields)} fields, expected {count}")
 
 
-def read_table_of(path: Path, problems: list[str]) -> dict[str, str]:
-    """A file of ``id value`` lines, such as a list of classes; ids given twice become problems.
-
-    Raises:
-        UserError: The file cannot be read.
-    """
-    table: dict[str, str] = {}
+def read_pairs(path: Path, problems: list[str]) -> dict[str, str]:
+    """A file of ``id value`` lines, such as a list of classes; ids given twice become problems."""
+    pairs: dict[str, str] = {}
     for where, (key, value) in read_fields(path, 2, problems):
-        if key in table:
+        if key in pairs:
             problems.append(f"{where}: {key!r} is given twice")
-        table[key] = value
-    return table
+        pairs[key] = value
+    return pairs
+
+
+def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Line number and stripped cells of each row that is not blank; raises `UserError` naming the file."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            for row in rows:
+                if row:
+                    yield rows.line_num, [cell.strip() for cell in row]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read: it is not UTF-8: {error}", hint="Save it as UTF-8.") from error
+    except (OSError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+
+
+def read_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """As `read_csv`; a file of JSON lines gives a header of all its keys, and a row for each object."""
+    if path.suffix.lower() not in (".jsonl", ".ndjson"):
+        yield from read_csv(path, delimiter)
+        return
+    rows = list(_objects(path))
+    header = list(dict.fromkeys(key for _, row in rows for key in row))
+    yield 0, header
+    for line, row in rows:
+        yield line, [_cell(row.get(key)) for key in header]
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; raises `UserError` naming it."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from error
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    for number, line in read_lines(path):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: cannot be read: line {number}: {error}") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}: line {number} is no JSON object")
+        yield number, row
+
+
+def _cell(value: object) -> str:
+    """A value as the cell of a table: nothing is empty, a list of names is a path."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return "/".join(map(_cell, value))
+    return str(value).strip()

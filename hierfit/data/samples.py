@@ -1,126 +1,163 @@
-"""What a reader of somebody's files finds, sample by sample, on the way to a `Table`."""
+"""Samples, splits and tables of them: what a layout finds, and what everything above the data reads."""
 
 from __future__ import annotations
 
-import os
-import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import torch
+from PIL import Image
+from torch import Tensor
 
-from hierfit.data.images import EXTENSIONS, Files, leaves_root
-from hierfit.data.table import Images, Split, Table, nodes_of, several
+from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
-Label = str | tuple[str, ...]
+SPLITS = ("train", "val", "test")
+READY_DRAW = re.compile(r"train([1-9]\d*)")
+"""A split ``train<K>`` is a ready K-shot draw."""
 
-_UNUSUAL = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")  # a part that is empty, . or ..
+_LISTED = 5
+
+Label = str | tuple[str, ...] | None
+"""The name of a node; or the names from the root down to it; None where nothing is known."""
 
 
-class Samples:
-    """Keys and labels, split by split, in the order they are added.
+class Sample(NamedTuple):
+    """One picture, or one row of features.
 
-    Args:
-        base: The folder that keys start from.
-        problems: Faults are added here.
+    Attributes:
+        split: ``train``, ``val``, ``test`` or a ready draw ``train<K>``.
+        key: Its name, unique in the data set and the same on every machine (a path relative to the root, with ``/``):
+            the few-shot draw goes by it.
+        label: Its class.
     """
 
-    def __init__(self, base: Path, problems: list[str]) -> None:
-        self.base, self.problems = base, problems
-        self._keys: dict[str, list[str]] = {}
-        self._rows: dict[str, list[int]] = {}
-        self._labels: dict[Label, int] = {}  # each once, numbered
-
-    def add(self, split: str, key: str, label: Label) -> None:
-        """One more picture; ``label`` is the name of a class, or its path in the tree."""
-        if _UNUSUAL.search(key):
-            key = posixpath.normpath(key)
-        self._keys.setdefault(split, []).append(key)
-        self._rows.setdefault(split, []).append(self._labels.setdefault(label, len(self._labels)))
-
-    def table(self, taxonomy: Taxonomy, names: Mapping[str, str] | None = None, images: Images | None = None) -> Table:
-        """The data set; O(n), and each folder is listed once, however many pictures lie in it.
-
-        Args:
-            taxonomy: Its tree.
-            names: What the tree calls a class that the files call by a name of its own; see `named`.
-            images: Gives the pictures; None for files below `base`, which must then be there.
-        """
-        for split, keys in self._keys.items():
-            outside = [key for key in keys if key.startswith(("/", "..")) and leaves_root(key)]
-            self.problems += several(f"{split}: path leaves the folder {self.base}:", outside)
-            if images is None:
-                inside = [key for key in keys if not key.startswith(("/", "../"))]
-                self.problems += several(f"{split}: no such file:", absent(self.base, inside))
-        spelled = list(named(self._labels, taxonomy, names or {}).values())
-        splits = {split: self._split(split, taxonomy, spelled) for split in self._keys}
-        return Table(taxonomy, splits, images or Files(self.base))
-
-    def _split(self, split: str, taxonomy: Taxonomy, spelled: Sequence[Label]) -> Split:
-        classes, rows = torch.tensor(self._rows[split]).unique(return_inverse=True)
-        nodes = nodes_of(taxonomy, split, [spelled[i] for i in classes.tolist()], self.problems)
-        return Split(tuple(self._keys[split]), nodes[rows])
+    split: str
+    key: str
+    label: Label
 
 
-def named(labels: Iterable[Label], taxonomy: Taxonomy, names: Mapping[str, str]) -> dict[Label, Label]:
-    """How the tree spells each label.
+@dataclass(frozen=True)
+class Split:
+    """Samples in a fixed order.
 
-    A text that is no leaf's name is first looked up in ``names``. Else it is a leaf's name in another spelling, where
-    it holds the same words as one leaf does: case, punctuation and order do not count, since a data set's own files and
-    its users write ``british_shorthair`` and ``2012 Tesla Model S Sedan`` as they please. Other labels stay as they
-    are.
+    Attributes:
+        keys: See `Sample`.
+        nodes: Deepest known node of each sample ``[n]``; −1 where the label is not in the taxonomy.
+        features: Image features ``[n, d]``, L2-normalised; None when the samples are images.
     """
-    leaves = {taxonomy.names[leaf] for leaf in taxonomy.leaves.tolist()}
-    by_words: dict[str, str | None] = {}
-    for leaf in sorted(leaves):
-        by_words[words(leaf)] = None if words(leaf) in by_words else leaf
-    spelled: dict[Label, Label] = {}
-    for label in labels:
-        if isinstance(label, str) and label not in leaves:
-            spelled[label] = names.get(label) or by_words.get(words(label)) or label
-        else:
-            spelled[label] = label
-    return spelled
+
+    keys: tuple[str, ...]
+    nodes: Tensor
+    features: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def select(self, rows: Tensor) -> Split:
+        """The samples at ``rows [m]``, in that order."""
+        features = None if self.features is None else self.features[rows]
+        return Split(tuple(self.keys[i] for i in rows.tolist()), self.nodes[rows], features)
 
 
-def words(name: str) -> str:
-    """The words of a name, in lower case and alphabetical order: ``Tesla_Model-S`` is ``model s tesla``."""
-    return " ".join(sorted(re.findall(r"[^\W_]+", name.casefold())))
+class Images(Protocol):
+    """Where pictures come from: files, or a drawing procedure. Must pickle: loader workers hold it."""
+
+    def load(self, key: str) -> Image.Image:
+        """The picture of a sample in RGB; raises `UserError` naming it when it cannot be had."""
+
+    def stamp(self, key: str) -> str:
+        """A text that changes whenever the picture may have changed; cached features are kept under it."""
 
 
-def absent(base: Path, keys: Iterable[str]) -> list[str]:
-    """Keys without a file below ``base``; one listing a folder instead of one look a file."""
-    there: dict[str, frozenset[str]] = {}
-    missing = []
-    for key in keys:
-        folder, name = posixpath.split(key)
-        if folder not in there:
-            there[folder] = _listed(base / folder)
-        if name not in there[folder]:
-            missing.append(key)
-    return missing
+@dataclass(frozen=True)
+class Encoded:
+    """What a data set that comes as features knows of the model that made them.
+
+    Attributes:
+        text: L2-normalised text feature of each node ``[N, d]``; None when there is none.
+        logit_scale: Multiplier of cosine similarities.
+        backbone: Name of the model.
+        fingerprint: Hash of the file.
+    """
+
+    text: Tensor | None
+    logit_scale: float
+    backbone: str
+    fingerprint: str
 
 
-def classes_in(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, hidden ones left out; none where there is no such folder."""
+@dataclass(frozen=True)
+class Table:
+    """A whole data set.
+
+    Attributes:
+        taxonomy: The card's tree, or the data's own where the card has none.
+        splits: By name: ``train``, ``val``, ``test``, and ready draws ``train<K>``.
+        images: Gives the picture of a key; None when the splits hold features.
+        encoded: For a data set of features.
+    """
+
+    taxonomy: Taxonomy
+    splits: Mapping[str, Split]
+    images: Images | None = None
+    encoded: Encoded | None = None
+
+
+def nodes_of(taxonomy: Taxonomy, split: str, labels: Sequence[Label], problems: list[str]) -> Tensor:
+    """Node ids ``[n]`` of labels; −1 for None, and for those that name no node, or several, which become problems."""
+    known = torch.tensor([label is not None for label in labels], dtype=torch.bool)
+    nodes = torch.full((len(labels),), -1)
     try:
-        with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-    except (OSError, ValueError):
+        found = taxonomy.resolve([label for label in labels if label is not None])
+    except UserError as error:
+        problems += [f"{split}: {problem}" for problem in error.problems]
+    else:
+        nodes[known] = only_namesakes(taxonomy)[found]
+    return nodes
+
+
+def only_namesakes(taxonomy: Taxonomy) -> Tensor:
+    """For each node ``[N]`` the leaf that is its only child and has its name (*Lemon > Lemon*), else itself."""
+    found = torch.arange(taxonomy.num_nodes)
+    for node in reversed(range(taxonomy.num_nodes)):
+        above = int(taxonomy.parent[node])
+        if above >= 0 and taxonomy.num_children[above] == 1 and taxonomy.names[above] == taxonomy.names[node]:
+            found[above] = found[node]
+    inner = taxonomy.num_children > 0
+    return torch.where(inner[found], torch.arange(taxonomy.num_nodes), found)
+
+
+def names_of(tree: Taxonomy, nodes: Tensor) -> Iterator[tuple[str, ...]]:
+    """Names from the root down to each of the nodes ``[n]``, some at a time."""
+    for block in nodes.split(1 << 12):
+        for path in tree.paths(block).tolist():
+            yield tuple(tree.names[v] for v in path if v >= 0)
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Those that come more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def several(what: str, items: Sequence[str]) -> list[str]:
+    """One problem line an item, or one line for all when they are many."""
+    if len(items) <= _LISTED:
+        return [f"{what} {item}" for item in items]
+    return [f"{what} {', '.join(items[:_LISTED])} and {len(items) - _LISTED} more"]
+
+
+def check_levels(taxonomy: Taxonomy, levels: Mapping[str, int | None]) -> list[str]:
+    """Level names and node counts of a card against those of the tree; a count of None is any."""
+    actual = dict(zip(taxonomy.levels, taxonomy.level_sizes, strict=True))
+    if list(actual) == list(levels) and all(levels[name] in (None, size) for name, size in actual.items()):
         return []
+    return [f"the card says levels {level_text(levels)}, the taxonomy has {level_text(actual)}"]
 
 
-def pictures_in(folder: Path) -> Iterator[str]:
-    """Names of the pictures in a folder, sorted; none where there is no such folder."""
-    for name in sorted(_listed(folder)):
-        if not name.startswith(".") and posixpath.splitext(name)[1].lower() in EXTENSIONS:
-            yield name
-
-
-def _listed(folder: Path) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(folder))
-    except (OSError, ValueError):  # ValueError: a name that no file can have
-        return frozenset()
+def level_text(levels: Mapping[str, int | None]) -> str:
+    """``genus 18, species 72``."""
+    return ", ".join(f"{name} {'any' if size is None else size}" for name, size in levels.items())

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from hierfit.config.registry import Registry
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.cuts import sibling_families
 from hierfit.tensors import at_least_float32
 
 Decoder: TypeAlias = Callable[[Tensor, Taxonomy], Tensor]
@@ -94,12 +95,12 @@ def top_down(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     _check(logits, taxonomy)
     taxonomy = taxonomy.to(logits.device)
     path = [logits[:, taxonomy.level_slices[0]].argmax(dim=1)]
-    for nodes in taxonomy.level_slices[:-1]:
+    for widest in sibling_families(taxonomy).widest[1:]:
         above = path[-1]
         first = taxonomy.first_child[above]
         count = taxonomy.num_children[above].masked_fill(above < 0, 0)
         # Siblings are neighbours: a family is a window of the node axis, padded to the widest of this level.
-        offset = torch.arange(int(taxonomy.num_children[nodes].max()), device=logits.device)
+        offset = torch.arange(widest, device=logits.device)
         window = (first[:, None] + offset).clamp(max=taxonomy.num_nodes - 1)
         outside = offset >= count[:, None]
         best = logits.gather(1, window).masked_fill(outside, -torch.inf).argmax(dim=1)

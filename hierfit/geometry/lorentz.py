@@ -1,7 +1,7 @@
 """The hyperboloid (Lorentz model) of curvature −c.
 
-Points are ``x [..., 1 + m]``, time first, with ``−x₀² + ‖x₁…‖² = −1/c``. Time is a function of space, so
-only the m space coordinates are ever read and time is made anew.
+A `space.Geometry`. Points are ``x [..., 1 + m]``, time first, with ``−x₀² + ‖x₁…‖² = −1/c``. Time is a function of
+space, so only the m space coordinates are ever read and time is made anew.
 
 Formulae: Nickel & Kiela, "Learning Continuous Hierarchies in the Lorentz Model", ICML 2018; Desai et al.,
 "Hyperbolic Image-Text Representations" (MERU), ICML 2023.
@@ -16,41 +16,41 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hierfit.geometry.pairs import NEAR, Pairs
-from hierfit.geometry.stable import arcosh1p, arcosh1p_and_root, clip_norm, grad_arcosh1p, norm, squared_norm
+from hierfit.geometry.stable import (
+    NEAR,
+    Pairs,
+    arcosh1p,
+    arcosh1p_and_root,
+    clip_norm,
+    grad_arcosh1p,
+    norm,
+    squared_norm,
+)
 from hierfit.tensors import at_least_float32, fp32_island
 
 ORIGIN_LENGTH = 1.0
-"""Geodesic length of a unit tangent vector at the origin."""
 
 CAP = 16.0
 """Largest distance from the origin in units of 1/√c: sinh(16)⁴ is still finite in float32."""
 
 
 def max_radius(c: float) -> float:
-    """Distance from the origin at which :func:`project` caps points."""
     return CAP / math.sqrt(c)
 
 
 @fp32_island
 def project(x: Tensor, c: float) -> Tensor:
-    """Put ``[..., 1 + m]`` back on the hyperboloid: space is kept (capped), time is made anew."""
     return _with_time(clip_norm(x[..., 1:], math.sinh(CAP) / math.sqrt(c)), c)
 
 
 @fp32_island
 def expmap0(u: Tensor, c: float, clip: float = math.inf) -> Tensor:
-    """Tangent vectors at the origin ``[..., m]`` (space part; time is 0) to points ``[..., 1 + m]``.
-
-    Vectors longer than ``clip``, or than :func:`max_radius`, are shortened to it first.
-    """
     scaled = math.sqrt(c) * norm(u)
     return _with_time(torch.sinh(scaled.clamp_max(min(math.sqrt(c) * clip, CAP))) / scaled * u, c)
 
 
 @fp32_island
 def logmap0(x: Tensor, c: float) -> Tensor:
-    """Inverse of :func:`expmap0`: points ``[..., 1 + m]`` to the space part of tangent vectors."""
     space = x[..., 1:]
     scaled = math.sqrt(c) * norm(space)
     return torch.asinh(scaled) / scaled * space
@@ -58,7 +58,7 @@ def logmap0(x: Tensor, c: float) -> Tensor:
 
 @fp32_island
 def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
-    """Geodesic distance of matching points, ``[..., 1 + m], [..., 1 + m] → [...]``: arcosh(1 + t)/√c.
+    """arcosh(1 + t)/√c.
 
     t splits into what differs along the radius and in direction, ``cosh(r − s) − 1 + sinh r·sinh s·(1 − cos θ)`` for
     points at r/√c and s/√c from the origin: neither term is negative, so that nothing cancels, near the origin or far.
@@ -68,10 +68,7 @@ def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
 
 @fp32_island
 def pairwise_distance(x: Tensor, y: Tensor, c: float) -> Tensor:
-    """Geodesic distance of all pairs, ``[n, 1 + m], [k, 1 + m] → [n, k]``, in O(n·k) memory.
-
-    As :func:`distance`, the angles through a Gram matrix.
-    """
+    """As :func:`distance`, the angles through a Gram matrix."""
     result: Tensor = _PairwiseDistance.apply(x[..., 1:], y[..., 1:], c)
     return result
 
@@ -133,13 +130,12 @@ class _PairwiseDistance(torch.autograd.Function):
 
 
 def inverse_metric(x: Tensor, c: float) -> Tensor:
-    """That of the point's image in the Poincaré ball, ``1/(1 + √c·x₀)²``: ``[..., 1 + m] → [..., 1]``."""
+    """That of the point's image in the Poincaré ball: ``1/(1 + √c·x₀)²``."""
     return (1 + math.sqrt(c) * _time(at_least_float32(x)[..., 1:], c)).square().reciprocal()
 
 
 @fp32_island
 def radius(x: Tensor, c: float) -> Tensor:
-    """Geodesic distance from the origin, ``[..., 1 + m] → [...]``."""
     return torch.asinh(math.sqrt(c) * norm(x[..., 1:]).squeeze(-1)) / math.sqrt(c)
 
 

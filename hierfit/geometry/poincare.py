@@ -1,6 +1,6 @@
 """The Poincaré ball of curvature −c: points ``x [..., m]``, ``√c·‖x‖ < 1``, metric ``(2/(1 − c‖x‖²))²·I``.
 
-Formulae: Ganea et al., "Hyperbolic Neural Networks", NeurIPS 2018 (maps); Nickel & Kiela, "Poincaré
+A `space.Geometry`. Formulae: Ganea et al., "Hyperbolic Neural Networks", NeurIPS 2018 (maps); Nickel & Kiela, "Poincaré
 Embeddings", NeurIPS 2017 (the arcosh form of the distance: squared norms only, so a Gram matrix does).
 """
 
@@ -13,41 +13,37 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hierfit.geometry.pairs import Pairs, pull, squared_gaps
 from hierfit.geometry.stable import (
+    Pairs,
     arcosh1p,
     arcosh1p_and_root,
     clip_norm,
     grad_arcosh1p,
     norm,
+    pull,
+    squared_gaps,
     squared_norm,
 )
 from hierfit.tensors import at_least_float32, fp32_island
 
 ORIGIN_LENGTH = 2.0
-"""Geodesic length of a unit tangent vector at the origin."""
 
 CAP = 1e-3
 """Points keep this relative distance from the boundary (HIER's value)."""
 
 
 def max_radius(c: float) -> float:
-    """Distance from the origin at which :func:`project` caps points: 2·artanh(1 − CAP)/√c, 7.6 at c = 1."""
-    return 2 * math.atanh(1 - CAP) / math.sqrt(c)
+    return 2 * math.atanh(1 - CAP) / math.sqrt(c)  # 7.6 at c = 1
 
 
 @fp32_island
 def project(x: Tensor, c: float) -> Tensor:
-    """Pull points ``[..., m]`` that left the ball, or came too near its boundary, back to the cap."""
     return clip_norm(x, (1 - CAP) / math.sqrt(c))
 
 
 @fp32_island
 def expmap0(u: Tensor, c: float, clip: float = math.inf) -> Tensor:
-    """Tangent vectors at the origin ``[..., m]`` to points: ``tanh(√c‖u‖)·u/(√c‖u‖)``.
-
-    Vectors longer than ``clip`` are shortened to it first, and all to where :func:`project` would cap the point.
-    """
+    """``tanh(√c‖u‖)·u/(√c‖u‖)``."""
     result: Tensor = _Expmap0.apply(u, math.sqrt(c), min(math.sqrt(c) * clip, math.atanh(1 - CAP)))
     return result
 
@@ -75,7 +71,6 @@ class _Expmap0(torch.autograd.Function):
 
 @fp32_island
 def logmap0(x: Tensor, c: float) -> Tensor:
-    """Inverse of :func:`expmap0`: points ``[..., m]`` to tangent vectors at the origin."""
     x = project(x, c)
     scaled = math.sqrt(c) * norm(x)
     return torch.atanh(scaled) / scaled * x
@@ -83,14 +78,12 @@ def logmap0(x: Tensor, c: float) -> Tensor:
 
 @fp32_island
 def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
-    """Geodesic distance of matching points, ``[..., m], [..., m] → [...]``."""
     room = _room(x, c) * _room(y, c)
     return arcosh1p(2 * c * squared_norm(x - y) / room) / math.sqrt(c)
 
 
 @fp32_island
 def pairwise_distance(x: Tensor, y: Tensor, c: float) -> Tensor:
-    """Geodesic distance of all pairs, ``[n, m], [k, m] → [n, k]``, in O(n·k) memory."""
     result: Tensor = _PairwiseDistance.apply(x, y, c)
     return result
 
@@ -130,12 +123,11 @@ def _widening(room: Tensor, c: float) -> Tensor:
 
 @fp32_island
 def radius(x: Tensor, c: float) -> Tensor:
-    """Geodesic distance from the origin, ``[..., m] → [...]``."""
     return 2 / math.sqrt(c) * torch.atanh(math.sqrt(c) * norm(project(x, c)).squeeze(-1))
 
 
 def inverse_metric(x: Tensor, c: float) -> Tensor:
-    """``((1 − c‖x‖²)/2)²``, the inverse of the metric's factor at points: ``[..., m] → [..., 1]``."""
+    """``((1 − c‖x‖²)/2)²``."""
     return (_room(at_least_float32(x), c) / 2).square().unsqueeze(-1)
 
 

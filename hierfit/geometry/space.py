@@ -15,7 +15,21 @@ GeometryName = Literal["poincare", "lorentz", "euclidean"]
 
 
 class Geometry(Protocol):
-    """What a geometry module offers; ``c`` > 0 is the curvature's magnitude."""
+    """What a geometry module offers; ``c`` > 0 is the curvature's magnitude.
+
+    Tangent vectors u at the origin are ``[..., m]``; points are ``[..., m]``, for Lorentz ``[..., 1 + m]``.
+
+    Attributes:
+        ORIGIN_LENGTH: Geodesic length of a unit tangent vector at the origin.
+        max_radius: Distance from the origin at which `project` caps points.
+        project: Points that left the space, or came too near its boundary, back to the cap.
+        expmap0: u to points. Those longer than ``clip``, or leading beyond `max_radius`, are shortened to it first.
+        logmap0: Its inverse.
+        distance: Geodesic, of matching points → ``[...]``.
+        pairwise_distance: Of all pairs of n and k points → ``[n, k]``, in O(n·k) memory.
+        radius: Distance from the origin → ``[...]``.
+        inverse_metric: One over the factor of the ball's metric at points → ``[..., 1]``.
+    """
 
     ORIGIN_LENGTH: float
 

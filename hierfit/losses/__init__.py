@@ -1,16 +1,16 @@
-"""Losses on the node axis: functions of ``logits [B, N]``, ``paths [B, L]`` and the taxonomy.
+"""Losses on the node axis: functions ``(logits [B, N], paths [B, L], taxonomy, *, options) → scalar``.
+
+``logits`` are scores of the tree's N nodes; ``paths`` node ids coarse to fine, −1 where unknown or where a branch has
+ended; a leaf may lie at any level. The scalar is in nats, the mean over samples with a label (see `levels`); 0, still
+attached to the graph, if there is none. O(B·N). A `UserError` where an option is outside its range.
 
 | file | loss, by its name in configuration files |
 |---|---|
-| `level_ce` | `level_ce`, `leaf_ce`: cross-entropy within every level, or over the leaves |
-| `tp_kl` | `tp_kl`: divergence from the label's path to one softmax over all levels |
+| `cuts` | a softmax over each level's cut: `level_ce`, `tp_kl`, `js` |
 | `hisce` | `hisce`: level cross-entropy, the label smoothed among its siblings |
-| `hxe`, `soft_labels`, `hace` | by the same names: leaf losses by which a mistake nearby costs less |
-| `consistency` | `js`: each level against what the level below adds up to |
+| `leaves` | one softmax over the leaves: `leaf_ce`, `hxe`, `soft_labels`, `hace` |
 | `latent_hierarchy` | HIER's regulariser on points in hyperbolic space, part of LatHAdapter |
 
-`objective.Objective` is their module: any weighted sum of the named ones, from plain configuration. `modules` holds
-some of them alone, for a training loop of one's own (README.md).
-Levels are cuts through the tree, `cuts` and `upward` what that takes; `levels` states what a label of −1 means and how
-losses are reduced.
+`objective.Objective` is their module: any weighted sum of the named ones, and of one's own by import path, from plain
+configuration. `modules` holds some of them alone, for a training loop of one's own (README.md).
 """

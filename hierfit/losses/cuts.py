@@ -1,86 +1,160 @@
-"""What the losses know of a tree whose levels are cuts, worked out once a tree.
-
-Level l as a cut is the nodes at depth l and the leaves that ended above (`Taxonomy.cut`). The cuts of a deep ragged
-tree repeat its leaves again and again, so no loss here lists them: each leaf is read once, and what it adds to the
-deeper cuts goes by depth. That keeps every loss at O(B·N).
-"""
+"""Losses with a softmax over the cut of each level: cross-entropy, TP-KL, consistency of neighbouring levels."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from itertools import accumulate
-from typing import NamedTuple
+import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from hierfit.errors import UserError
+from hierfit.losses.levels import (
+    LevelReading,
+    OverLevels,
+    constant,
+    mean_over_labels,
+    mean_over_samples,
+    read_levels,
+)
+from hierfit.losses.options import PerLevel, check_choice, per_level
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.cuts import ended_leaves, once_a_tree
+from hierfit.taxonomy.upward import segment_logsumexp, steps_up
+from hierfit.tensors import at_least_float32
 
 
-class Ended(NamedTuple):
-    """The leaves above the last level, which take part in every deeper one; none on an even tree.
+def level_cross_entropy(
+    logits: Tensor,
+    paths: Tensor,
+    taxonomy: Taxonomy,
+    *,
+    over_levels: OverLevels = "mean",
+    reading: LevelReading | None = None,
+) -> Tensor:
+    """Cross-entropy within each level. A label that is a leaf counts at its own level and, as itself, at deeper ones.
 
-    Attributes:
-        leaves: Their ids, ascending and so by depth ``[E]``.
-        level: Their depths ``[E]``.
-        counts: How many end at each level ``[L]``; 0 at the last, whose leaves have nothing below them.
+    Args:
+        over_levels: ``mean`` or ``sum`` over the labelled levels of a sample.
     """
-
-    leaves: Tensor
-    level: Tensor
-    counts: tuple[int, ...]
-
-    @property
-    def above(self) -> tuple[int, ...]:
-        """How many ended above each level ``[L]``."""
-        return (0, *accumulate(self.counts[:-1]))
+    check_choice("over_levels", over_levels, ("mean", "sum"))
+    padded, lse, label = reading or read_levels(logits, paths, taxonomy)
+    return mean_over_labels(lse - label, padded, over_levels)
 
 
-class Families(NamedTuple):
-    """Windows of siblings, who are neighbours on the node axis.
+def tree_path_kl(
+    logits: Tensor,
+    paths: Tensor,
+    taxonomy: Taxonomy,
+    *,
+    level_weights: PerLevel = 1.0,
+    reading: LevelReading | None = None,
+) -> Tensor:
+    """Tree-path KL divergence KL(q‖P): q puts 1/L on each node of the path, P is the softmax over all levels.
 
-    Attributes:
-        first: First node of each sibling group ``[G]``, see `Taxonomy.group`.
-        size: Nodes of each group ``[G]``.
-        widest: Size of the largest group of each level ``[L]``.
+    Source: H-CAST (Park et al., ICLR 2025) and Li et al., arXiv 2512.21529. It equals the mean cross-entropy
+    within the levels plus KL(uniform‖M), where M_l is the mass of level l under P: beyond level cross-entropy
+    it reads no edge of the tree, and only evens out the levels' logsumexp. So levels should share one logit
+    scale (see `level_logit_spread`).
+
+    Levels are cuts, side by side: a leaf that ended above stands in P once for each level from its own on, and a label
+    that is a leaf has its share of q at each of them. A sample's unlabelled levels take part in neither q nor P, as if
+    the tree had its labelled levels only: they would otherwise be pushed towards no mass at all.
+
+    Args:
+        level_weights: q of each level, before it is made to sum to 1 over a sample's labelled levels: one number
+            (uniform, as published), a list of one a level, or numbers by level name (others: 0). A level of weight 0
+            stays in P, and is pushed towards no mass. One at least must be positive.
     """
-
-    first: Tensor
-    size: Tensor
-    widest: tuple[int, ...]
-
-
-def ended_leaves(taxonomy: Taxonomy) -> Ended:
-    """Of a tree, on its device; without a wait for the device after the first call."""
-    return _ended(taxonomy, taxonomy.parent.device)
-
-
-def sibling_families(taxonomy: Taxonomy) -> Families:
-    """Of a tree, on its device; without a wait for the device after the first call."""
-    return _families(taxonomy, taxonomy.parent.device)
-
-
-# The device is part of the key, for equal trees may lie on several. A tensor made in inference mode could not be saved
-# for a backward pass later.
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)
-def _ended(taxonomy: Taxonomy, device: torch.device) -> Ended:
-    level = taxonomy.level[taxonomy.leaves]
-    above = level < taxonomy.num_levels - 1
-    leaves, level = taxonomy.leaves[above], level[above]
-    return Ended(leaves, level, tuple(level.bincount(minlength=taxonomy.num_levels).tolist()))
+    weights = tuple(per_level("level_weights", level_weights, taxonomy)[0])
+    if not any(weights):
+        raise UserError("level_weights are all 0; at least one must be positive")
+    padded, lse, label = reading or read_levels(logits, paths, taxonomy)
+    known = padded >= 0
+    # A sample without labels keeps all levels: the logsumexp of nothing has no gradient.
+    left_out = ~known & known.any(dim=1, keepdim=True)
+    log_normaliser = lse.masked_fill(left_out, -torch.inf).logsumexp(dim=1)
+    weight = constant(weights, label)
+    total = (known * weight).sum(dim=1)
+    has_share = total > 0
+    total = total.where(has_share, 1.0)
+    mean_logit = (label * weight).masked_fill(~known, 0).sum(dim=1) / total
+    # Σ q·log q of q = w/Σw.
+    scatter = known * constant(tuple(w * math.log(w) if w > 0 else 0.0 for w in weights), label)
+    negative_entropy = scatter.sum(dim=1) / total - total.log()
+    divergence = log_normaliser - mean_logit + negative_entropy
+    return mean_over_samples(divergence.masked_fill(~has_share, 0), paths)
 
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)
-def _families(taxonomy: Taxonomy, device: torch.device) -> Families:
-    size = taxonomy.group.bincount()
-    widest = tuple(int(size[taxonomy.group[nodes]].max()) for nodes in taxonomy.level_slices)
-    return Families(size.cumsum(0) - size, size, widest)
+@torch.no_grad()
+def level_logit_spread(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Scale of each level's logits ``[L]``: their standard deviation over the nodes at its depth, averaged over the
+    batch of at least one; NaN for a level of one node, which has no scale. O(B·N)."""
+    levels = at_least_float32(logits).split(taxonomy.level_sizes, dim=1)
+    return torch.stack(
+        [level.std(dim=1).mean() if level.shape[1] > 1 else level.new_tensor(torch.nan) for level in levels]
+    )
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
-def constant(values: tuple[float, ...], like: tuple[torch.dtype, torch.device]) -> Tensor:
-    """Numbers as a tensor of a dtype on a device, copied there once."""
-    return torch.tensor(values, dtype=like[0], device=like[1])
+def level_consistency(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Jensen–Shannon divergence between each level's softmax and the level below summed into it.
+
+    At most log 2; the mean over pairs of neighbouring levels and over samples. Levels are cuts, so every node has its
+    counterpart: an inner node the sum of its children, a leaf that has ended itself. It reads no labels, so every
+    sample counts. 0 for a tree of one level.
+
+    Near HAF (Garg et al., "Learning Hierarchy Aware Features for Reducing Mistake Severity", ECCV 2022), where
+    the sums of the leaves' softmax teach each coarser level.
+    """
+    taxonomy = taxonomy.to(logits.device)
+    levels = at_least_float32(logits).split(taxonomy.level_sizes, dim=1)
+    pairs = _counterparts(taxonomy)
+    ended = _ended_above(levels, pairs)
+    total = logits.new_zeros(())
+    for upper, (leaves, counterpart) in zip(reversed(range(taxonomy.num_levels - 1)), pairs, strict=True):
+        # What ended above both cuts is the same in both but for one factor, so its divergence is that of its sum.
+        here = None if leaves is None else levels[upper].index_select(1, leaves)
+        own = _side_by_side(ended[upper], levels[upper])
+        below = _side_by_side(ended[upper], here, levels[upper + 1])
+        nothing = torch.full_like(own, -torch.inf)
+        added = segment_logsumexp(nothing, below.log_softmax(dim=1), counterpart)
+        total = total + _jensen_shannon(own.log_softmax(dim=1), added).sum()
+    return total / max(1, len(logits) * (taxonomy.num_levels - 1))
+
+
+@once_a_tree
+def _counterparts(taxonomy: Taxonomy) -> list[tuple[Tensor | None, Tensor]]:
+    """For each pair of levels, the finest first: where the leaves of the upper one are in it, and which column of the
+    upper cut each column of the lower one adds to (the leaves that ended above both are one column, the first)."""
+    above, pairs = ended_leaves(taxonomy).above, []
+    for upper, parent in steps_up(taxonomy):
+        leaves = (taxonomy.num_children[taxonomy.level_slices[upper]] == 0).nonzero()[:, 0]
+        shift = int(above[upper] > 0)
+        columns = torch.cat([torch.arange(shift, device=parent.device), leaves + shift, parent + shift])
+        pairs.append((leaves if len(leaves) else None, columns))
+    return pairs
+
+
+def _ended_above(levels: tuple[Tensor, ...], pairs: list[tuple[Tensor | None, Tensor]]) -> list[Tensor | None]:
+    """Logsumexp of the leaves that ended above each level ``[B, 1]``, None where there are none ``[L]``."""
+    found: list[Tensor | None] = [None]
+    for level, (leaves, _) in zip(levels, reversed(pairs), strict=False):
+        before = found[-1]
+        if leaves is None:
+            found.append(before)
+            continue
+        here = level.index_select(1, leaves).logsumexp(dim=1, keepdim=True)
+        found.append(here if before is None else torch.logaddexp(before, here))
+    return found
+
+
+def _side_by_side(*parts: Tensor | None) -> Tensor:
+    columns = [part for part in parts if part is not None]
+    return columns[0] if len(columns) == 1 else torch.cat(columns, dim=1)
+
+
+def _jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """``[B]`` from log-probabilities ``[B, n]``."""
+    log_middle = torch.logaddexp(log_p, log_q) - math.log(2)
+    halves = [F.kl_div(log_middle, x, reduction="none", log_target=True) for x in (log_p, log_q)]
+    return (halves[0] + halves[1]).sum(dim=1) / 2

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from hierfit.errors import UserError
-from hierfit.losses.cuts import sibling_families
 from hierfit.losses.levels import LevelReading, OverLevels, mean_over_labels, read_levels
-from hierfit.losses.options import PerLevel, check_choice, per_level_and_leaves
+from hierfit.losses.options import PerLevel, check_choice, per_level
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.cuts import once_a_tree, sibling_families
 from hierfit.taxonomy.shuffle import shuffled_places
 from hierfit.tensors import at_least_float32
 
@@ -34,7 +33,7 @@ def sibling_smoothed_cross_entropy(
     over_levels: OverLevels = "mean",
     reading: LevelReading | None = None,
 ) -> Tensor:
-    """Hierarchy-sibling smoothed cross-entropy, in nats: a label gives ε to its siblings, in equal parts.
+    """Hierarchy-sibling smoothed cross-entropy: a label gives ε to its siblings, in equal parts.
 
     Source: Li et al., arXiv 2512.21529, 2025; a reconstruction from its published formula, which is the sum
     over levels (``over_levels="sum"``). A label without siblings keeps all its mass. Smoothing adds to
@@ -44,24 +43,14 @@ def sibling_smoothed_cross_entropy(
     level it is its own only child, and so is not smoothed: a chain of only children costs what its end alone does.
 
     Args:
-        logits: Scores ``[B, N]``.
-        paths: Node ids ``[B, L]`` coarse to fine, −1 where unknown or where a branch has ended.
-        taxonomy: The tree; a leaf may lie at any level.
         epsilon: ε in [0, 1): one number, a list of one a level, or numbers by level name (others: 0). Under the name
             ``leaf``, ε of the leaves at whatever depth, while the level names hold for inner nodes only; but where a
             level is called ``leaf``, that is what the name means.
         roots: ``siblings``: the roots smooth among each other; ``unsmoothed``: their ε is 0.
         families: ``tree``, or the seed of a shuffle: families of the same sizes, but of nodes that have changed places
             (see `shuffled_places`). Labels stay as they are. `data.tree: shuffled` sets it to the run's seed.
-        over_levels: ``mean`` or ``sum`` over the labelled levels of a sample; then the mean over samples with
-            a label. The mean is `level_cross_entropy` at ε = 0.
-        reading: ``read_levels(logits, paths, taxonomy)`` where it is at hand.
-
-    Returns:
-        A scalar; 0, still attached to the graph, if nothing is labelled. O(B·N).
-
-    Raises:
-        UserError: An option is outside its range, or ``epsilon`` does not fit the levels.
+        over_levels: ``mean`` or ``sum`` over the labelled levels of a sample. The mean is `level_cross_entropy` at
+            ε = 0.
     """
     check_choice("over_levels", over_levels, ("mean", "sum"))
     if families != "tree" and (type(families) is not int or families < 0):
@@ -95,14 +84,14 @@ def describe_hisce(
     """One line on how many classes the loss acts on with these options: those with siblings where ε is positive."""
     inner, leaf = _rates(taxonomy, epsilon, roots)
     is_leaf = taxonomy.num_children == 0
-    siblings = _has_siblings(taxonomy)
+    has_siblings = sibling_families(taxonomy).size[taxonomy.group] > 1
     shares = []
     for level, nodes in enumerate(taxonomy.level_slices):
         kinds = [("", torch.ones_like(is_leaf[nodes]), inner[level])]
         if leaf[level] != inner[level]:
             kinds = [(" inner nodes", ~is_leaf[nodes], inner[level]), (" leaves", is_leaf[nodes], leaf[level])]
         for what, chosen, rate in kinds:
-            acted_on = siblings[nodes][chosen]
+            acted_on = has_siblings[nodes][chosen]
             if rate > 0 and len(acted_on):
                 level_name = taxonomy.levels[level]
                 shares.append(f"{int(acted_on.sum())} of {len(acted_on)}{what} at {level_name} (ε {rate:g})")
@@ -110,20 +99,10 @@ def describe_hisce(
     return f"HiSCE acts on {', '.join(shares)}{which}" if shares else "HiSCE smooths no level: it is level_ce"
 
 
-def nodes_with_siblings(taxonomy: Taxonomy) -> list[int]:
-    """The number of nodes of each level that have a sibling ``[L]``; roots are siblings of each other."""
-    siblings = _has_siblings(taxonomy)
-    return [int(siblings[nodes].sum()) for nodes in taxonomy.level_slices]
-
-
-def _has_siblings(taxonomy: Taxonomy) -> Tensor:
-    return sibling_families(taxonomy).size[taxonomy.group] > 1
-
-
 def _rates(taxonomy: Taxonomy, epsilon: PerLevel, roots: Roots) -> tuple[list[float], list[float]]:
     """ε by level ``[L]`` of inner nodes, and of leaves."""
     check_choice("roots", roots, ("siblings", "unsmoothed"))
-    inner, of_leaves = per_level_and_leaves("epsilon", epsilon, taxonomy, below=1.0)
+    inner, of_leaves = per_level("epsilon", epsilon, taxonomy, below=1.0, leaves=True)
     leaf = inner if of_leaves is None else [of_leaves] * taxonomy.num_levels
     return (inner, leaf) if roots == "siblings" else ([0.0, *inner[1:]], [0.0, *leaf[1:]])
 
@@ -139,7 +118,7 @@ def _leads(
     if not levels:
         return {}
     known = sibling_families(taxonomy)
-    place, occupant = (None, None) if families == "tree" else _places(taxonomy, taxonomy.parent.device, families)
+    place, occupant = (None, None) if families == "tree" else _places(taxonomy, families)
     windows, sizes, outside = [], [], []
     for level in levels:
         node = padded[:, level].clamp_min(taxonomy.level_slices[level].start)
@@ -158,9 +137,8 @@ def _leads(
     }
 
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)
-def _places(taxonomy: Taxonomy, device: torch.device, seed: int) -> tuple[Tensor, Tensor]:
+@once_a_tree
+def _places(taxonomy: Taxonomy, seed: int) -> tuple[Tensor, Tensor]:
     """Where each node stands ``[N]``, and who stands there ``[N]``."""
-    place = shuffled_places(taxonomy, seed).to(device)
+    place = shuffled_places(taxonomy, seed)
     return place, place.argsort()

@@ -11,14 +11,15 @@ what else is in it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hierfit.losses.cuts import Ended, ended_leaves
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.cuts import Ended, ended_leaves
 from hierfit.tensors import at_least_float32
 
 OverLevels: TypeAlias = Literal["mean", "sum"]
@@ -105,3 +106,14 @@ def mean_over_samples(per_sample: Tensor, paths: Tensor) -> Tensor:
 def deepest_label(paths: Tensor) -> Tensor:
     """The finest known node of each sample ``[B]``, −1 for none: ids grow with the level."""
     return paths.amax(dim=1)
+
+
+def constant(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """Numbers as a tensor of the dtype and on the device of another, copied there once."""
+    return _constant(values, like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device)

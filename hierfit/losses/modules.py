@@ -1,20 +1,26 @@
-"""The losses as modules, for a training loop of one's own; the functions beside this file are their maths."""
+"""The losses as modules, for a training loop of one's own: thin classes around the functions beside this file."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from hierfit.losses.cuts import level_cross_entropy, tree_path_kl
 from hierfit.losses.hisce import Roots, sibling_smoothed_cross_entropy
-from hierfit.losses.level_ce import leaf_cross_entropy, level_cross_entropy
+from hierfit.losses.leaves import leaf_cross_entropy
 from hierfit.losses.levels import OverLevels
 from hierfit.losses.options import PerLevel
-from hierfit.losses.tp_kl import tree_path_kl
 from hierfit.taxonomy import Taxonomy
+
+Loss: TypeAlias = Callable[..., Tensor]
+"""``(logits [B, N], paths [B, L], taxonomy, *, options) → scalar``; may take a shared ``reading``."""
 
 
 class TreeLoss(nn.Module):
-    """A loss on one score a node; `of` is the loss.
+    """A loss on one score a node.
 
     ``forward(logits [B, N], paths [B, L])`` gives a scalar in nats: the mean over samples with a label, 0 (still on the
     graph) where there is none. A −1 in ``paths`` is an unknown level, or one below the end of a branch. What is unknown
@@ -23,46 +29,51 @@ class TreeLoss(nn.Module):
 
     Args:
         taxonomy: The tree of N nodes on L levels.
+        **options: Of the function.
+
+    Raises:
+        UserError: An option is outside its range, or does not fit the levels; said at once and not in the first step.
     """
 
-    def __init__(self, taxonomy: Taxonomy) -> None:
-        super().__init__()
-        self.taxonomy = taxonomy
+    function: ClassVar[Loss]
 
-    def of(self, logits: Tensor, paths: Tensor) -> Tensor:
-        """The loss of a checked batch."""
-        raise NotImplementedError
+    def __init__(self, taxonomy: Taxonomy, **options: Any) -> None:
+        super().__init__()
+        self.taxonomy, self.options = taxonomy, options
+        self(*empty_batch(taxonomy))
 
     def forward(self, logits: Tensor, paths: Tensor) -> Tensor:
-        """The loss of a batch.
-
-        Raises:
-            ValueError: A shape or type does not fit the tree.
-        """
+        """The loss of a batch; a ValueError where a shape or type does not fit the tree."""
         tree = self.taxonomy = self.taxonomy.to(logits.device)
-        wanted = (len(logits), tree.num_nodes), (len(logits), tree.num_levels)
-        if (tuple(logits.shape), tuple(paths.shape)) != wanted or paths.dtype != torch.int64:
-            raise ValueError(
-                f"logits are {list(logits.shape)} and paths {list(paths.shape)} {paths.dtype}; they must be "
-                f"[B, {tree.num_nodes}] and [B, {tree.num_levels}] torch.int64, on the nodes of {tree}. Labels of a "
-                "flat classifier become paths, and its scores node logits, by hierfit.ClassList."
-            )
-        return self.of(logits, paths)
+        check_batch(logits, paths, tree.num_nodes, tree.num_levels)
+        return type(self).function(logits, paths, tree, **self.options)
 
-    def _try_options(self) -> None:
-        """Faults of the options, at once and not in the first step."""
-        tree = self.taxonomy
-        self(torch.empty(0, tree.num_nodes, device=tree.parent.device), tree.parent.new_empty(0, tree.num_levels))
+
+def check_batch(logits: Tensor, paths: Tensor, nodes: int, levels: int) -> None:
+    """Refuses tensors that are not of the node axis and levels of a tree.
+
+    Raises:
+        ValueError: What they are, and what they must be.
+    """
+    fits = logits.shape == (len(logits), nodes) and paths.shape == (len(logits), levels)
+    if not fits or paths.dtype != torch.int64:
+        raise ValueError(
+            f"logits are {list(logits.shape)} and paths {list(paths.shape)} {paths.dtype}; they must be "
+            f"[B, {nodes}] and [B, {levels}] torch.int64, one score for each node of the tree and one node id for each "
+            "level. Labels of a flat classifier become paths, and its scores node logits, by hierfit.ClassList."
+        )
+
+
+def empty_batch(taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
+    """Logits ``[0, N]`` and paths ``[0, L]``: what a loss's options are tried on."""
+    parent = taxonomy.parent
+    return torch.empty(0, taxonomy.num_nodes, device=parent.device), parent.new_empty(0, taxonomy.num_levels)
 
 
 class LevelCrossEntropy(TreeLoss):
     """Cross-entropy within each level, one softmax over its nodes and the leaves that ended above.
 
-    See `level_cross_entropy`.
-
-    Args:
-        taxonomy: The tree.
-        over_levels: ``mean`` or ``sum`` over the labelled levels of a sample.
+    See `level_cross_entropy` for the options.
 
     Example:
         >>> import torch
@@ -72,21 +83,14 @@ class LevelCrossEntropy(TreeLoss):
         tensor(0.7945)
     """
 
-    def __init__(self, taxonomy: Taxonomy, over_levels: OverLevels = "mean") -> None:
-        super().__init__(taxonomy)
-        self.over_levels: OverLevels = over_levels
-        self._try_options()
+    function = level_cross_entropy
 
-    def of(self, logits: Tensor, paths: Tensor) -> Tensor:
-        """The loss of a checked batch."""
-        return level_cross_entropy(logits, paths, self.taxonomy, over_levels=self.over_levels)
+    def __init__(self, taxonomy: Taxonomy, over_levels: OverLevels = "mean") -> None:
+        super().__init__(taxonomy, over_levels=over_levels)
 
 
 class LeafCrossEntropy(TreeLoss):
     """Cross-entropy over the leaves; a coarse label asks for the sum of the leaves below it. See `leaf_cross_entropy`.
-
-    Args:
-        taxonomy: The tree.
 
     Example:
         >>> import torch
@@ -95,25 +99,16 @@ class LeafCrossEntropy(TreeLoss):
         tensor(0.4055)
     """
 
-    def of(self, logits: Tensor, paths: Tensor) -> Tensor:
-        """The loss of a checked batch."""
-        return leaf_cross_entropy(logits, paths, self.taxonomy)
+    function = leaf_cross_entropy
+
+    def __init__(self, taxonomy: Taxonomy) -> None:
+        super().__init__(taxonomy)
 
 
 class HiSCE(TreeLoss):
     """Hierarchy-sibling smoothed cross-entropy: a label gives ε to its siblings (Li et al., arXiv 2512.21529).
 
-    See `sibling_smoothed_cross_entropy`; ε = 0 is `LevelCrossEntropy`.
-
-    Args:
-        taxonomy: The tree.
-        epsilon: ε in [0, 1): one number, a list of one a level, or numbers by level name (others: 0); under ``leaf``
-            that of the leaves, whatever their depth.
-        roots: ``siblings``: the roots smooth among each other; ``unsmoothed``: their ε is 0.
-        over_levels: ``mean`` or ``sum`` over the labelled levels of a sample.
-
-    Raises:
-        UserError: An option is outside its range, or ``epsilon`` does not fit the levels.
+    See `sibling_smoothed_cross_entropy` for the options; ε = 0 is `LevelCrossEntropy`.
 
     Example:
         >>> import torch
@@ -126,6 +121,8 @@ class HiSCE(TreeLoss):
         0.3
     """
 
+    function = sibling_smoothed_cross_entropy
+
     def __init__(
         self,
         taxonomy: Taxonomy,
@@ -133,31 +130,13 @@ class HiSCE(TreeLoss):
         roots: Roots = "siblings",
         over_levels: OverLevels = "mean",
     ) -> None:
-        super().__init__(taxonomy)
-        self.epsilon: PerLevel = epsilon
-        self.roots: Roots = roots
-        self.over_levels: OverLevels = over_levels
-        self._try_options()
-
-    def of(self, logits: Tensor, paths: Tensor) -> Tensor:
-        """The loss of a checked batch."""
-        return sibling_smoothed_cross_entropy(
-            logits, paths, self.taxonomy, epsilon=self.epsilon, roots=self.roots, over_levels=self.over_levels
-        )
+        super().__init__(taxonomy, epsilon=epsilon, roots=roots, over_levels=over_levels)
 
 
 class TreePathKL(TreeLoss):
     """Tree-path KL divergence: from a sample's path to one softmax over all levels (H-CAST; arXiv 2512.21529).
 
-    See `tree_path_kl`. Levels must share one logit scale.
-
-    Args:
-        taxonomy: The tree.
-        level_weights: What of the path each level has, before it is made to sum to 1: one number (uniform, as
-            published), a list of one a level, or numbers by level name (others: 0).
-
-    Raises:
-        UserError: ``level_weights`` does not fit the levels, or none is positive.
+    See `tree_path_kl` for the options. Levels must share one logit scale.
 
     Example:
         >>> import torch
@@ -166,11 +145,7 @@ class TreePathKL(TreeLoss):
         tensor(0.9163)
     """
 
-    def __init__(self, taxonomy: Taxonomy, level_weights: PerLevel = 1.0) -> None:
-        super().__init__(taxonomy)
-        self.level_weights: PerLevel = level_weights
-        self._try_options()
+    function = tree_path_kl
 
-    def of(self, logits: Tensor, paths: Tensor) -> Tensor:
-        """The loss of a checked batch."""
-        return tree_path_kl(logits, paths, self.taxonomy, level_weights=self.level_weights)
+    def __init__(self, taxonomy: Taxonomy, level_weights: PerLevel = 1.0) -> None:
+        super().__init__(taxonomy, level_weights=level_weights)

@@ -1,43 +1,46 @@
-"""The objective: any weighted sum of the room's losses, from plain configuration."""
+"""The objective: any weighted sum of losses, from plain configuration."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from inspect import signature
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from hierfit.config.registry import Registry
 from hierfit.distributed import processes, share_of_batch
 from hierfit.errors import UserError
-from hierfit.losses.consistency import level_consistency
-from hierfit.losses.hace import hierarchy_aware_cross_entropy
+from hierfit.losses.cuts import level_consistency, level_cross_entropy, level_logit_spread, tree_path_kl
 from hierfit.losses.hisce import describe_hisce, sibling_smoothed_cross_entropy
-from hierfit.losses.hxe import hierarchical_cross_entropy
-from hierfit.losses.level_ce import leaf_cross_entropy, level_cross_entropy
+from hierfit.losses.leaves import (
+    hierarchical_cross_entropy,
+    hierarchy_aware_cross_entropy,
+    leaf_cross_entropy,
+    soft_label_cross_entropy,
+)
 from hierfit.losses.levels import read_levels
+from hierfit.losses.modules import Loss, check_batch, empty_batch
 from hierfit.losses.options import check_number
-from hierfit.losses.soft_labels import soft_label_cross_entropy
-from hierfit.losses.tp_kl import level_logit_spread, tree_path_kl
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.spelling import Speller
 
-Loss: TypeAlias = Callable[..., Tensor]
-"""``(logits [B, N], paths [B, L], taxonomy, *, options) → scalar``; may take a shared ``reading``."""
-
-LOSSES: dict[str, Loss] = {
-    "level_ce": level_cross_entropy,
-    "leaf_ce": leaf_cross_entropy,
-    "tp_kl": tree_path_kl,
-    "hisce": sibling_smoothed_cross_entropy,
-    "hxe": hierarchical_cross_entropy,
-    "soft_labels": soft_label_cross_entropy,
-    "js": level_consistency,
-    "hace": hierarchy_aware_cross_entropy,
-}
+LOSSES: Registry[Loss] = Registry(
+    "loss",
+    {
+        "level_ce": level_cross_entropy,
+        "leaf_ce": leaf_cross_entropy,
+        "tp_kl": tree_path_kl,
+        "hisce": sibling_smoothed_cross_entropy,
+        "hxe": hierarchical_cross_entropy,
+        "soft_labels": soft_label_cross_entropy,
+        "js": level_consistency,
+        "hace": hierarchy_aware_cross_entropy,
+    },
+)
 """Losses by the name that configuration files use; keyword-only parameters are their options."""
 
 _COMPARE_LEVELS = frozenset({"tp_kl", "js"})
@@ -46,6 +49,10 @@ _READ_LEAVES_ONLY = frozenset({"leaf_ce", "hxe", "hace", "soft_labels"})
 _LOOKED_AT = 16
 # Under one scale, levels stay within 1.2 of each other (CLIP on Aircraft and Caltech-101); scales 10 and 2 do harm.
 _UNEQUAL_FACTOR, _UNEQUAL_NATS = 3.0, 1.0
+
+Spec: TypeAlias = Mapping[str, float | Mapping[str, Any]]
+Weights: TypeAlias = dict[str, float]
+Options: TypeAlias = dict[str, dict[str, Any]]
 
 
 class Objective(nn.Module):
@@ -60,7 +67,7 @@ class Objective(nn.Module):
     Args:
         spec: For each loss its weight, or a mapping of ``weight`` (1 if absent) and the loss's options:
             ``{"hisce": {"weight": 1.0, "epsilon": [0.0, 0.3]}, "js": 20}``. A loss of weight 0 is computed and
-            reported, without gradient.
+            reported, without gradient. A loss of one's own goes by its import path: ``{"my_file.my_loss": 1}``.
         taxonomy: The tree.
         seen: Nodes that may be candidates ``[N]`` bool, each with its ancestors; None for all. Logits of the others
             are not read, and their labels count as unknown: classes that training must not see are not pushed away
@@ -75,9 +82,7 @@ class Objective(nn.Module):
     seen: Tensor | None
     position: Tensor | None
 
-    def __init__(
-        self, spec: Mapping[str, float | Mapping[str, Any]], taxonomy: Taxonomy, seen: Tensor | None = None
-    ) -> None:
+    def __init__(self, spec: Spec, taxonomy: Taxonomy, seen: Tensor | None = None) -> None:
         super().__init__()
         self._shape = taxonomy.num_nodes, taxonomy.num_levels
         position = None
@@ -87,15 +92,21 @@ class Objective(nn.Module):
         self.register_buffer("position", position, persistent=False)
         self.taxonomy = taxonomy
         self.weights, self.options = _read(spec, taxonomy)
-        self._sharing = {name for name in self.weights if "reading" in signature(LOSSES[name]).parameters}
+        self.losses = {name: LOSSES.find(name) for name in self.weights}
+        self._sharing = {name for name, loss in self.losses.items() if "reading" in signature(loss).parameters}
         self._watch_scales = any(self.weights.get(name, 0) > 0 for name in _COMPARE_LEVELS)
         self._calls = 0
+        self._sum, self._spread = _Later(), _Later()
 
     @property
     def reads_leaves_only(self) -> bool:
         """Whether no loss with a positive weight reads logits of inner nodes: these are then not trained, and mean
-        nothing (`hierfit.taxonomy.upward.leaf_marginals` reads inner nodes from the leaves)."""
-        return all(name in _READ_LEAVES_ONLY for name, weight in self.weights.items() if weight > 0)
+        nothing (`hierfit.taxonomy.upward.leaf_marginals` reads inner nodes from the leaves). A loss of one's own says
+        so by an attribute of this name."""
+        trained = [name for name, weight in self.weights.items() if weight > 0]
+        return all(
+            name in _READ_LEAVES_ONLY or getattr(self.losses[name], "reads_leaves_only", False) for name in trained
+        )
 
     def forward(self, logits: Tensor, paths: Tensor) -> dict[str, Tensor]:
         """The terms and their sum.
@@ -108,28 +119,24 @@ class Objective(nn.Module):
             Each loss, before weighting, under its name; the weighted sum under ``loss``. Scalars, in nats.
 
         Raises:
-            ValueError: A shape does not fit the tree.
-            UserError: ``logits`` hold NaN or infinite values. On an accelerator, where to look costs a wait for all
-                work under way, training looks at every 16th batch only; what has diverged stays so.
+            ValueError: A shape or type does not fit the tree.
+            UserError: ``logits`` hold NaN or infinite values. Training on an accelerator looks at every 16th batch
+                only, a step or two later, so that it never waits; what has diverged stays so.
         """
-        self._check_shapes(logits, paths)
-        if logits.device.type == "cpu" or not torch.is_grad_enabled() or self._calls % _LOOKED_AT == 0:
-            self._check_finite(logits)
-        self._calls += 1
+        check_batch(logits, paths, *self._shape)
+        self._check_finite(logits)
         self.taxonomy = self.taxonomy.to(logits.device)
         if self.seen is not None:
             assert self.position is not None
             logits = logits.index_select(1, self.seen)
             paths = self.position[paths[:, : self.taxonomy.num_levels]]
-        # Batches 1, 2, 4, 8, …: a scale that drifts apart later is seen as well, at no cost to speak of.
-        if self._watch_scales and len(logits) and not self._calls & (self._calls - 1):
-            self._compare_scales(logits)
+        self._compare_scales(logits)
         shared = {"reading": read_levels(logits, paths, self.taxonomy)} if self._sharing else {}
         terms = {}
         for name, weight in self.weights.items():
             with torch.set_grad_enabled(weight > 0 and torch.is_grad_enabled()):
                 given = shared if name in self._sharing else {}
-                terms[name] = LOSSES[name](logits, paths, self.taxonomy, **self.options[name], **given)
+                terms[name] = self.losses[name](logits, paths, self.taxonomy, **self.options[name], **given)
         if processes() > 1:
             counts = (paths >= 0).any(dim=1).sum(), paths.new_full((), len(paths))
             labelled, every = share_of_batch(torch.stack(counts))
@@ -159,23 +166,21 @@ class Objective(nn.Module):
             lines.append(describe_hisce(self.taxonomy, **self.options["hisce"]))
         return lines
 
-    def _check_shapes(self, logits: Tensor, paths: Tensor) -> None:
-        nodes, levels = self._shape
-        if (tuple(logits.shape), tuple(paths.shape)) != ((len(logits), nodes), (len(logits), levels)):
-            raise ValueError(
-                f"logits are {list(logits.shape)} and paths {list(paths.shape)}; they must be "
-                f"[B, {nodes}] and [B, {levels}]"
-            )
-
     def _check_finite(self, logits: Tensor) -> None:
         # One sum is the cheapest pass that no NaN or infinity survives; only then are they looked for.
-        if not logits.detach().sum(dtype=torch.float32).isfinite() and not (finite := logits.isfinite()).all():
-            row, node = (~finite).nonzero()[0].tolist()
-            raise UserError(
-                f"logits hold NaN or infinite values in {int((~finite).any(dim=1).sum())} of {len(logits)} "
-                f"samples (first: row {row}, node {self._name(node)})",
-                hint="Has training diverged? Lower the learning rate, clip gradients, or train in float32 or bf16.",
-            )
+        training = logits.device.type != "cpu" and torch.is_grad_enabled()
+        if not training or self._calls % _LOOKED_AT == 0:
+            self._sum.ask(logits.detach().sum(dtype=torch.float32), wait=not training)
+        self._calls += 1
+        total = self._sum.answer()
+        if total is None or total.isfinite() or (finite := logits.isfinite()).all():
+            return
+        row, node = (~finite).nonzero()[0].tolist()
+        raise UserError(
+            f"logits hold NaN or infinite values in {int((~finite).any(dim=1).sum())} of {len(logits)} "
+            f"samples (first: row {row}, node {self._name(node)})",
+            hint="Has training diverged? Lower the learning rate, clip gradients, or train in float32 or bf16.",
+        )
 
     def _name(self, node: int) -> str:
         if self.position is not None:
@@ -183,20 +188,44 @@ class Objective(nn.Module):
         return repr(self.taxonomy.full_name(node)) if node >= 0 else "held back from training"
 
     def _compare_scales(self, logits: Tensor) -> None:
-        spread = level_logit_spread(logits, self.taxonomy).tolist()
-        measured = [value for value in spread if not math.isnan(value)]
+        # Batches 1, 2, 4, 8, …: a scale that drifts apart later is seen as well, at no cost to speak of.
+        if self._watch_scales and len(logits) and not self._calls & (self._calls - 1):
+            self._spread.ask(level_logit_spread(logits, self.taxonomy))
+        if (spread := self._spread.answer()) is None:
+            return
+        measured = [value for value in spread.tolist() if not math.isnan(value)]
         if max(measured, default=0.0) > max(_UNEQUAL_NATS, _UNEQUAL_FACTOR * min(measured, default=0.0)):
             self._watch_scales = False
-            scales = ", ".join(f"{name} {value:.3g}" for name, value in zip(self.taxonomy.levels, spread, strict=True))
+            scales = ", ".join(
+                f"{name} {value:.3g}" for name, value in zip(self.taxonomy.levels, spread.tolist(), strict=True)
+            )
             warnings.warn(
                 f"the levels' logits differ in scale (standard deviation: {scales}); tp_kl and js compare levels "
                 "and will work on the scales instead of the classes. Use one logit scale for all levels.",
-                stacklevel=2,
+                stacklevel=3,
             )
 
 
-Weights: TypeAlias = dict[str, float]
-Options: TypeAlias = dict[str, dict[str, Any]]
+class _Later:
+    """A small result of an accelerator, on its way to the host; nothing waits for it."""
+
+    def __init__(self) -> None:
+        self._sent: tuple[Tensor, torch.cuda.Event | None] | None = None
+
+    def ask(self, value: Tensor, wait: bool = False) -> None:
+        if wait or value.device.type != "cuda":
+            self._sent = value.cpu(), None
+            return
+        copy, arrived = value.to("cpu", non_blocking=True), torch.cuda.Event()
+        arrived.record()
+        self._sent = copy, arrived
+
+    def answer(self) -> Tensor | None:
+        """The value, once; None while it is on its way."""
+        if self._sent is None or not (self._sent[1] is None or self._sent[1].query()):
+            return None
+        value, self._sent = self._sent[0], None
+        return value
 
 
 def _restrict(taxonomy: Taxonomy, seen: Tensor) -> tuple[Taxonomy, Tensor | None, Tensor | None]:
@@ -211,23 +240,24 @@ def _restrict(taxonomy: Taxonomy, seen: Tensor) -> tuple[Taxonomy, Tensor | None
     return small, kept, position
 
 
-def _read(spec: Mapping[str, float | Mapping[str, Any]], taxonomy: Taxonomy) -> tuple[Weights, Options]:
+def _read(spec: Spec, taxonomy: Taxonomy) -> tuple[Weights, Options]:
     if not isinstance(spec, Mapping):
         raise UserError(f"objective is {spec!r}; it must map losses to weights, such as {{level_ce: 1.0}}")
     weights: Weights = {}
     options: Options = {}
     problems = []
-    speller = Speller(LOSSES)
     for name, entry in spec.items():
-        if name not in LOSSES:
-            problems.append(f"there is no loss {name!r}{speller.did_you_mean(str(name))}")
+        try:
+            loss = LOSSES.find(str(name))
+        except UserError as error:
+            problems.append(error.summary)
             continue
         options[name] = dict(entry) if isinstance(entry, Mapping) else {"weight": entry}
         try:
             weights[name] = check_number("weight", options[name].pop("weight", 1.0))
         except UserError as error:
-            problems.append(f"{name}: {error}")
-        problems += [f"{name}: {problem}" for problem in _option_problems(name, options[name], taxonomy)]
+            problems.append(f"{name}: {error.summary}")
+        problems += [f"{name}: {problem}" for problem in _option_problems(loss, options[name], taxonomy)]
     if not problems and not any(weights.values()):
         problems.append("no loss has a positive weight")
     if problems:
@@ -235,20 +265,18 @@ def _read(spec: Mapping[str, float | Mapping[str, Any]], taxonomy: Taxonomy) -> 
     return weights, options
 
 
-def _option_problems(name: str, options: Mapping[str, Any], taxonomy: Taxonomy) -> list[str]:
+def _option_problems(loss: Loss, options: Mapping[str, Any], taxonomy: Taxonomy) -> list[str]:
     """Faults of a loss's options, each tried alone on an empty batch: the loss itself knows what it takes."""
-    taken = [p.name for p in signature(LOSSES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    taken = [option for option in taken if option != "reading"]
-    logits = torch.empty(0, taxonomy.num_nodes, device=taxonomy.parent.device)
-    paths = torch.empty(0, taxonomy.num_levels, dtype=torch.int64, device=taxonomy.parent.device)
+    taken = [p.name for p in signature(loss).parameters.values() if p.kind is p.KEYWORD_ONLY and p.name != "reading"]
+    speller = Speller(taken)
     problems: list[str] = []
     for option, value in options.items():
         if option not in taken:
-            guess = Speller(taken).did_you_mean(str(option))
-            problems.append(f"there is no option {option!r}{guess}" + ("" if taken else "; it takes none"))
+            guess = speller.did_you_mean(str(option)) or ("" if taken else "; it takes none")
+            problems.append(f"there is no option {option!r}{guess}")
             continue
         try:
-            LOSSES[name](logits, paths, taxonomy, **{option: value})
+            loss(*empty_batch(taxonomy), taxonomy, **{option: value})
         except UserError as error:
             problems += error.problems or [error.summary]
     return problems

@@ -1,4 +1,4 @@
-"""Checks of the options that losses take from configuration files."""
+"""Options that losses take from configuration files: read where they are used, so that every caller is checked."""
 
 from __future__ import annotations
 
@@ -24,76 +24,46 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def check_number(name: str, value: object, low: float = 0.0, below: float = math.inf) -> float:
-    """``value`` as a float.
-
-    Raises:
-        UserError: It is no number in [low, below).
-    """
+    """``value`` as a float; a UserError if it is no number in [low, below)."""
     if isinstance(value, Real) and not isinstance(value, bool) and low <= (number := float(value)) < below:
         return number
     allowed = f"at least {low:g}" + (f" and below {below:g}" if below < math.inf else "")
     raise UserError(f"{name} is {value!r}; it must be a number, {allowed}")
 
 
-def per_level(name: str, value: object, taxonomy: Taxonomy, below: float = math.inf) -> list[float]:
-    """One number in [0, below) for each level.
+def per_level(
+    name: str, value: object, taxonomy: Taxonomy, below: float = math.inf, leaves: bool = False
+) -> tuple[list[float], float | None]:
+    """One number in [0, below) for each level; and, where asked for, that under ``leaf``: of leaves at any depth.
+
+    Returns:
+        ``[L]`` numbers, and that of the leaves; None where it is not given, or where ``leaf`` is the name of a level.
 
     Raises:
         UserError: Its problems name every wrong number, every level that does not exist, or the wrong length.
     """
     levels = taxonomy.levels
-    problems: list[str] = []
-    given: dict[str, object]
     if isinstance(value, Mapping):
+        named = (*levels, _LEAVES) if leaves and _LEAVES in value and _LEAVES not in levels else levels
         speller = Speller(levels)
-        problems += [
+        problems = [
             f"{name} names the level {level!r}, which does not exist{speller.did_you_mean(str(level))}"
             for level in value
-            if level not in levels
+            if level not in named
         ]
-        given = {level: value.get(level, 0.0) for level in levels}
+        given = {level: value.get(level, 0.0) for level in named}
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        if len(value) != len(levels):
-            problems.append(f"{name} lists {len(value)} numbers; there are {len(levels)} levels")
+        fits = len(value) == len(levels)
+        problems = [] if fits else [f"{name} lists {len(value)} numbers; there are {len(levels)} levels"]
         given = dict(zip(levels, value, strict=False))
     else:
-        return [check_number(name, value, below=below)] * len(levels)
-
-    numbers = []
+        return [check_number(name, value, below=below)] * len(levels), None
+    numbers = {}
     for level, entry in given.items():
         try:
-            numbers.append(check_number(f"{name} at {level}", entry, below=below))
+            numbers[level] = check_number(f"{name} at {level}", entry, below=below)
         except UserError as error:
             problems.append(error.summary)
     if problems:
         raise UserError(f"{name} does not fit the levels {', '.join(levels)}", problems)
-    return numbers
-
-
-def per_level_and_leaves(
-    name: str, value: object, taxonomy: Taxonomy, below: float = math.inf
-) -> tuple[list[float], float | None]:
-    """`per_level`, and the number under ``leaf``: that of the leaves, at whatever depth.
-
-    Returns:
-        One number for each level, and that of the leaves; None where it is not given, or where ``leaf`` is the name of
-        a level.
-
-    Raises:
-        UserError: As `per_level`.
-    """
-    if not isinstance(value, Mapping) or _LEAVES not in value or _LEAVES in taxonomy.levels:
-        return per_level(name, value, taxonomy, below), None
-    problems: list[str] = []
-    numbers, of_leaves = [], 0.0
-    try:
-        numbers = per_level(name, {key: x for key, x in value.items() if key != _LEAVES}, taxonomy, below)
-    except UserError as error:
-        problems += error.problems
-    try:
-        of_leaves = check_number(f"{name} at {_LEAVES}", value[_LEAVES], below=below)
-    except UserError as error:
-        problems.append(error.summary)
-    if problems:
-        raise UserError(f"{name} does not fit the levels {', '.join(taxonomy.levels)}", problems)
-    return numbers, of_leaves
+    return [numbers[level] for level in levels], numbers.get(_LEAVES) if _LEAVES not in levels else None

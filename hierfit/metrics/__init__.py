@@ -9,17 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hierfit.metrics.collection import hierarchy_metrics
-    from hierfit.metrics.consistency import HierarchicalConsistentAccuracy, MeanTreecutAccuracy
-    from hierfit.metrics.nodes import LeafAccuracy, LevelAccuracy, WeightedAveragePrecision
-    from hierfit.metrics.overlap import (
+    from hierfit.metrics.base import TreeMetric
+    from hierfit.metrics.classes import (
+        FullPathAccuracy,
+        HierarchicalConsistentAccuracy,
         HierarchicalF1,
         HierarchicalPrecision,
         HierarchicalRecall,
+        LeafAccuracy,
+        LevelAccuracy,
+        MeanTreecutAccuracy,
         MistakeSeverity,
         TreeDistance,
+        TreeInconsistency,
+        WeightedAveragePrecision,
     )
-    from hierfit.metrics.whole_path import FullPathAccuracy, TreeInconsistency
+    from hierfit.metrics.collection import hierarchy_metrics, own_metrics, score_metrics
 
 __all__ = [
     "FullPathAccuracy",
@@ -33,8 +38,11 @@ __all__ = [
     "MistakeSeverity",
     "TreeDistance",
     "TreeInconsistency",
+    "TreeMetric",
     "WeightedAveragePrecision",
     "hierarchy_metrics",
+    "own_metrics",
+    "score_metrics",
 ]
 
 

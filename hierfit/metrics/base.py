@@ -1,24 +1,27 @@
-"""What all path metrics share: the tree, the check of their inputs, and exact integer counts."""
+"""What all metrics share: the tree, the check of their inputs, exact integer counts, and what tables call them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from hierfit.metrics.describe import Description
 from hierfit.taxonomy import Taxonomy
 
 
 class TreeMetric(Metric):
-    """A metric of predictions of some kind against target paths [B, L].
+    """A metric of predicted paths [B, L], or of logits [B, N], against target paths [B, L].
 
+    ``update(predicted, target)`` counts a batch, ``compute()`` gives a scalar; NaN where nothing was counted. Below a
+    leaf that ended above the last level, a path of either kind may hold −1 or that leaf; in targets −1 is also unknown.
     States are int64 counts that add up, so that any split of the samples over batches and processes gives
-    exactly the same value. A subclass counts a batch in `tally` and reads the sums in `compute`.
+    exactly the same value.
 
-    Subclasses share the name of a count only if they share `tally`: a `MetricCollection` takes metrics whose
-    states agree on the first batch for the same, and from then on updates one for all.
+    A metric of one's own counts a batch in `tally`, reads the sums in `compute`, says by ``reads`` what it takes, and
+    describes itself for tables. It goes by its import path, ``my_file.MyMetric``.
 
     Args:
         taxonomy: The tree.
@@ -27,25 +30,24 @@ class TreeMetric(Metric):
 
     is_differentiable = False
     full_state_update = False
+    higher_is_better = True
+    reads: ClassVar[Literal["paths", "logits"]] = "paths"
+    name: ClassVar[str] = ""
+    header: ClassVar[str] = ""
+    unit: ClassVar[str] = "%"
 
     def __init__(self, taxonomy: Taxonomy, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.taxonomy = taxonomy
-        no_paths = torch.empty(0, taxonomy.num_levels, dtype=torch.int64, device=taxonomy.parent.device)
-        for name, zeros in self.tally(self.no_predictions(), no_paths).items():
+        no_paths = taxonomy.parent.new_empty(0, taxonomy.num_levels)
+        no_logits = torch.empty(0, taxonomy.num_nodes, device=taxonomy.parent.device)
+        for name, zeros in self.tally(no_paths if self.reads == "paths" else no_logits, no_paths).items():
             self.add_state(name, zeros.cpu(), dist_reduce_fx="sum")
 
-    def no_predictions(self) -> Tensor:
-        """Predictions for a batch of no samples."""
-        raise NotImplementedError
-
-    def check(self, predicted: Tensor, target: Tensor) -> None:
-        """Refuse what cannot be counted.
-
-        Raises:
-            ValueError: Names what is wrong.
-        """
-        raise NotImplementedError
+    @classmethod
+    def description(cls) -> Description:
+        """How tables show it."""
+        return Description(cls.header or cls.name, cls.unit, cls.higher_is_better)
 
     def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The counts of one checked batch, by state name; zeros for a batch of no samples."""
@@ -54,34 +56,19 @@ class TreeMetric(Metric):
     def update(self, predicted: Tensor, target: Tensor) -> None:
         """Count a batch.
 
-        Args:
-            predicted: [B, L] node ids, −1 where the prediction has ended; or [B, N] logits.
-            target: [B, L] node ids; −1 where unknown or ended.
-
         Raises:
-            ValueError: Wrong shape or dtype, or an id that cannot stand in its column.
+            ValueError: Wrong shape or dtype, an id that cannot stand in its column, or logits that are NaN.
         """
         self.taxonomy = self.taxonomy.to(target.device)
-        self.check(predicted, target)
+        check_paths(predicted if self.reads == "paths" else target, target, self.taxonomy)
+        if self.reads == "logits":
+            if predicted.shape != (expected := (len(target), self.taxonomy.num_nodes)):
+                raise ValueError(f"logits are {list(predicted.shape)}; expected {list(expected)}, one for each node")
+            if predicted.isnan().any():
+                raise ValueError("logits hold NaN")
         for name, count in self.tally(predicted, target).items():
             # Not in place: a state reset inside inference mode could not be written outside it.
             setattr(self, name, getattr(self, name) + count)
-
-
-class PathMetric(TreeMetric):
-    """A metric of predicted paths [B, L] against target paths [B, L].
-
-    Below a leaf that ended above the last level, a path of either kind may hold −1 or that leaf.
-    """
-
-    def no_predictions(self) -> Tensor:
-        """[0, L]."""
-        device = self.taxonomy.parent.device
-        return torch.empty(0, self.taxonomy.num_levels, dtype=torch.int64, device=device)
-
-    def check(self, predicted: Tensor, target: Tensor) -> None:
-        """See `check_paths`."""
-        check_paths(predicted, target, self.taxonomy)
 
 
 def check_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> None:

@@ -1,42 +1,82 @@
-"""Every metric of a hierarchy at once."""
+"""All metrics at once: of decoded paths, and of the scores themselves; one's own among them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
-from hierfit.metrics.consistency import HierarchicalConsistentAccuracy, MeanTreecutAccuracy
-from hierfit.metrics.nodes import LeafAccuracy, LevelAccuracy, WeightedAveragePrecision
-from hierfit.metrics.overlap import (
+from hierfit.config.registry import imported
+from hierfit.errors import UserError
+from hierfit.metrics.base import TreeMetric
+from hierfit.metrics.classes import (
+    FullPathAccuracy,
+    HierarchicalConsistentAccuracy,
     HierarchicalF1,
     HierarchicalPrecision,
     HierarchicalRecall,
+    LeafAccuracy,
+    LevelAccuracy,
+    MeanTreecutAccuracy,
     MistakeSeverity,
     TreeDistance,
+    TreeInconsistency,
+    WeightedAveragePrecision,
 )
-from hierfit.metrics.whole_path import FullPathAccuracy, TreeInconsistency
 from hierfit.taxonomy import Taxonomy
 
-__all__ = [
-    "FullPathAccuracy",
-    "HierarchicalConsistentAccuracy",
-    "HierarchicalF1",
-    "HierarchicalPrecision",
-    "HierarchicalRecall",
-    "LeafAccuracy",
-    "LevelAccuracy",
-    "MeanTreecutAccuracy",
-    "MistakeSeverity",
-    "TreeDistance",
-    "TreeInconsistency",
-    "WeightedAveragePrecision",
-    "hierarchy_metrics",
-]
+_OF_PATHS: dict[str, Callable[..., TreeMetric]] = {
+    "fpa": FullPathAccuracy,
+    "tice": TreeInconsistency,
+    "leaf_accuracy": LeafAccuracy,
+    "leaf_accuracy_macro": partial(LeafAccuracy, average="macro"),
+    "wap_accuracy": WeightedAveragePrecision,
+    "wap_precision": partial(WeightedAveragePrecision, convention="precision"),
+    "tree_distance": TreeDistance,
+    "mistake_severity": MistakeSeverity,
+    "hierarchical_precision": HierarchicalPrecision,
+    "hierarchical_recall": HierarchicalRecall,
+    "hierarchical_f1": HierarchicalF1,
+}
+_OF_SCORES: dict[str, Callable[..., TreeMetric]] = {
+    "hca": HierarchicalConsistentAccuracy,
+    "mta": MeanTreecutAccuracy,
+}
+
+Own = Sequence[type[TreeMetric]]
 
 
-def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", **options: Any) -> MetricCollection:
-    """All path metrics, each a scalar under its own name, from four counts a batch.
+def own_metrics(paths: Sequence[str]) -> Own:
+    """Metrics of one's own, by the import paths of their classes.
+
+    Raises:
+        UserError: Names every path that cannot be imported, is no `TreeMetric`, has no name, or has that of another.
+    """
+    found: list[type[TreeMetric]] = []
+    problems: list[str] = []
+    taken = {*_OF_PATHS, *_OF_SCORES}
+    for path in paths:
+        try:
+            metric = imported(path, "metric")
+        except UserError as error:
+            problems.append(error.summary)
+            continue
+        if not (isinstance(metric, type) and issubclass(metric, TreeMetric) and metric.name):
+            problems.append(f"metric {path!r} is no class with a name that derives from hierfit.metrics.TreeMetric")
+        elif metric.name in taken:
+            problems.append(f"metric {path!r}: there is one called {metric.name!r} already")
+        else:
+            taken.add(metric.name)
+            found.append(metric)
+    if problems:
+        raise UserError("These metrics cannot be used.", problems)
+    return found
+
+
+def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", own: Own = (), **options: Any) -> MetricCollection:
+    """All metrics of paths, each a scalar under its own name, from four counts a batch.
 
     Call ``update(predicted [B, L], target [B, L])`` for each batch and ``compute()`` at the end of the epoch;
     ``forward`` works too but counts once for every metric.
@@ -44,12 +84,8 @@ def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", **options: Any) -> M
     Args:
         taxonomy: The tree.
         prefix: Put before every name, for example ``val/``.
+        own: Of one's own; those that read paths.
         **options: Of every `torchmetrics.Metric`: ``sync_on_compute=False`` counts this process's samples alone.
-
-    Returns:
-        Metrics named ``fpa``, ``tice``, ``accuracy/<level>``, ``leaf_accuracy``, ``leaf_accuracy_macro``,
-        ``wap_accuracy``, ``wap_precision``, ``tree_distance``, ``mistake_severity``,
-        ``hierarchical_precision``, ``hierarchical_recall``, ``hierarchical_f1``.
 
     Example:
         >>> import torch
@@ -75,25 +111,27 @@ def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", **options: Any) -> M
         val/wap_precision          0.700
     """
     # Module names cannot hold dots; level names can.
-    level_names = {level: level.replace(".", "_") for level in taxonomy.levels}
-    nodes: dict[str, Metric] = {
-        **{f"accuracy/{name}": LevelAccuracy(taxonomy, level, **options) for level, name in level_names.items()},
-        "leaf_accuracy": LeafAccuracy(taxonomy, **options),
-        "leaf_accuracy_macro": LeafAccuracy(taxonomy, average="macro", **options),
-        "wap_accuracy": WeightedAveragePrecision(taxonomy, convention="accuracy", **options),
-        "wap_precision": WeightedAveragePrecision(taxonomy, convention="precision", **options),
+    of_levels = {
+        f"accuracy/{level.replace('.', '_')}": partial(LevelAccuracy, level=level) for level in taxonomy.levels
     }
-    overlap: dict[str, Metric] = {
-        "tree_distance": TreeDistance(taxonomy, **options),
-        "mistake_severity": MistakeSeverity(taxonomy, **options),
-        "hierarchical_precision": HierarchicalPrecision(taxonomy, **options),
-        "hierarchical_recall": HierarchicalRecall(taxonomy, **options),
-        "hierarchical_f1": HierarchicalF1(taxonomy, **options),
-    }
-    whole = {"fpa": FullPathAccuracy(taxonomy, **options), "tice": TreeInconsistency(taxonomy, **options)}
-    return MetricCollection(
-        {**whole, **nodes, **overlap},
-        prefix=prefix,
-        # Stated, not found by comparing values: no rank and no unlucky first batch can group otherwise.
-        compute_groups=[["fpa"], ["tice"], list(nodes), list(overlap)],
-    )
+    return _collected({**_OF_PATHS, **of_levels, **_named(own, "paths")}, taxonomy, prefix, options)
+
+
+def score_metrics(taxonomy: Taxonomy, own: Own = (), **options: Any) -> MetricCollection:
+    """``hca`` and ``mta``, and those of one's own that read logits: ``update(logits [B, N], target [B, L])``."""
+    return _collected({**_OF_SCORES, **_named(own, "logits")}, taxonomy, "", options)
+
+
+def _named(own: Own, reads: str) -> dict[str, Callable[..., TreeMetric]]:
+    return {metric.name: metric for metric in own if metric.reads == reads}
+
+
+def _collected(
+    makers: dict[str, Callable[..., TreeMetric]], taxonomy: Taxonomy, prefix: str, options: dict[str, Any]
+) -> MetricCollection:
+    metrics = {name: make(taxonomy, **options) for name, make in makers.items()}
+    groups: dict[object, list[str]] = {}
+    for name, metric in metrics.items():
+        groups.setdefault(type(metric).tally, []).append(name)
+    # Stated, not found by comparing values: no rank and no unlucky first batch can group otherwise.
+    return MetricCollection(dict(metrics), prefix=prefix, compute_groups=list(groups.values()))

@@ -6,12 +6,9 @@ levels. They read the scores of inner nodes as they are, so they mean something 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from hierfit.metrics.base import TreeMetric, check_paths
 from hierfit.taxonomy import Taxonomy
 
 _CLOSED = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -53,17 +50,10 @@ def random_cuts(taxonomy: Taxonomy, count: int = 25, seed: int = 0) -> Tensor:
 
 
 def treecut_right(logits: Tensor, target: Tensor, taxonomy: Taxonomy, cuts: Tensor) -> tuple[Tensor, Tensor]:
-    """How often the best node of each cut is the true one.
+    """How often the best node of each cut ``[K, N]`` bool is the true one: ``[K]`` right, of ``[K]`` counted samples.
 
-    Args:
-        logits: ``[B, N]``.
-        target: ``[B, L]``, −1 where unknown or ended. Counted at a cut are the samples of which a labelled node stands
-            in it: a coarse label has none in cuts that run below it.
-        taxonomy: The tree.
-        cuts: ``[K, N]`` bool, see `random_cuts`.
-
-    Returns:
-        ``[K]`` right and ``[K]`` counted samples, int64. O(B·K·N).
+    Counted at a cut are the samples of which a labelled node stands in it: a coarse label has none in cuts that run
+    below it. O(B·K·N).
     """
     right, counted = [], []
     for cut in cuts:
@@ -73,92 +63,3 @@ def treecut_right(logits: Tensor, target: Tensor, taxonomy: Taxonomy, cuts: Tens
         right.append((labels & (target == best[:, None])).any(dim=1).sum())
         counted.append(labels.any(dim=1).sum())
     return torch.stack(right), torch.stack(counted)
-
-
-class LogitMetric(TreeMetric):
-    """A metric of logits [B, N] against target paths [B, L]."""
-
-    higher_is_better = True
-
-    def no_predictions(self) -> Tensor:
-        """[0, N]."""
-        return torch.empty(0, self.taxonomy.num_nodes, device=self.taxonomy.parent.device)
-
-    def check(self, predicted: Tensor, target: Tensor) -> None:
-        """Refuse logits that are not ``[B, N]`` numbers, and targets that are no paths."""
-        check_paths(target, target, self.taxonomy)
-        if predicted.shape != (len(target), self.taxonomy.num_nodes):
-            expected = [len(target), self.taxonomy.num_nodes]
-            raise ValueError(f"logits are {list(predicted.shape)}; expected {expected}, one for each node")
-        if predicted.isnan().any():
-            raise ValueError("logits hold NaN")
-
-
-class HierarchicalConsistentAccuracy(LogitMetric):
-    """HCA: share of samples with the leaf right among all leaves, and every ancestor-or-self right among its siblings.
-
-    At most the leaf accuracy, and at most the accuracy of greedy descent.
-
-    Source: ProTeCt (Wu et al., CVPR 2024).
-
-    Shapes: ``update([B, N], [B, L])``; ``compute()`` is a scalar in [0, 1] over the samples labelled with a leaf, NaN
-    without any.
-
-    Example:
-        >>> import torch
-        >>> from hierfit.taxonomy import Taxonomy
-        >>> tree = Taxonomy.from_paths([("bird", "hawk"), ("bird", "owl"), ("fish", "eel")])
-        >>> logits = torch.tensor([[2.0, 1.0, 9.0, 0.0, 0.0], [1.0, 2.0, 9.0, 0.0, 0.0]])  # the second says fish
-        >>> HierarchicalConsistentAccuracy(tree)(logits, torch.tensor([[0, 2], [0, 2]]))
-        tensor(0.5000)
-    """
-
-    hca_right: Tensor
-    hca_samples: Tensor
-
-    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        right = consistent_right(predicted, target, self.taxonomy)
-        return {"hca_right": right.sum(), "hca_samples": (self.taxonomy.padded(target)[:, -1] >= 0).sum()}
-
-    def compute(self) -> Tensor:
-        return self.hca_right / self.hca_samples
-
-
-class MeanTreecutAccuracy(LogitMetric):
-    """MTA: top-1 accuracy among the nodes of a random cut through the tree, mean over cuts.
-
-    Source: ProTeCt (Wu et al., CVPR 2024), which takes 25 cuts.
-
-    Shapes: ``update([B, N], [B, L])``; ``compute()`` is a scalar in [0, 1], over the cuts that hold labelled nodes,
-    NaN without any.
-
-    Args:
-        taxonomy: The tree.
-        cuts: How many, see `random_cuts`.
-        seed: Of the cuts.
-        **kwargs: Of `torchmetrics.Metric`.
-
-    Example:
-        >>> import torch
-        >>> from hierfit.taxonomy import Taxonomy
-        >>> tree = Taxonomy.from_paths([("bird", "hawk"), ("bird", "owl"), ("fish", "eel")])
-        >>> logits = torch.tensor([[5.0, 1.0, 4.0, 0.0, 2.0], [1.0, 2.0, 0.0, 3.0, 0.0]])
-        >>> accuracy = MeanTreecutAccuracy(tree)(logits, torch.tensor([[0, 2], [0, 3]]))  # the second: owl, but fish
-        >>> bool(0.5 < accuracy < 1)
-        True
-    """
-
-    mta_right: Tensor
-    mta_samples: Tensor
-
-    def __init__(self, taxonomy: Taxonomy, cuts: int = 25, seed: int = 0, **kwargs: Any) -> None:
-        self._drawn = random_cuts(taxonomy, cuts, seed)
-        super().__init__(taxonomy, **kwargs)
-
-    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        self._drawn = self._drawn.to(target.device)
-        right, samples = treecut_right(predicted, target, self.taxonomy, self._drawn)
-        return {"mta_right": right, "mta_samples": samples}
-
-    def compute(self) -> Tensor:
-        return (self.mta_right / self.mta_samples).nanmean()

@@ -3,18 +3,20 @@
 ``predicted [B, L]`` and ``target [B, L]`` hold node ids, coarse to fine; −1 is "ended" in a prediction and
 "unknown or ended" in a target. Levels are cuts: where a branch has ended, its leaf stands on all deeper levels. Column
 l may name that leaf or leave it out: `Taxonomy.padded` brings both forms to one. Two kinds of count carry nearly
-everything: what happened to each node of each cut (`hierfit.metrics.cuts`, O(M + B·L)), and how far down each pair of
-paths agrees (`path_overlap`, O(B·L); `set_overlap`, O(B·L²)).
+everything: what happened to each node of each cut (`cut_tally`, O(M + B·L)), and how far down each pair of paths agrees
+(`path_overlap`, O(B·L); `set_overlap`, O(B·L²)).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from itertools import accumulate
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.cuts import ended_leaves, once_a_tree
 
 
 def labelled(target: Tensor) -> Tensor:
@@ -71,8 +73,8 @@ def compared_nodes(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tup
     The deepest is the last one named: where levels disagree, the finest answer is the one that is judged. A label
     that stops above a leaf says nothing of what lies below: there a prediction is read down to the label's level.
     """
-    read, true_node = _read(predicted, target, taxonomy)
-    return _last_named(read)[1], true_node
+    judged, true_node = _judged(predicted, target, taxonomy)
+    return _last_named(judged), true_node
 
 
 def path_overlap(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Overlap:
@@ -97,10 +99,10 @@ def set_overlap(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Overla
     Where the levels agree on a path, this is `path_overlap`; where they do not, every branch that is named counts.
     Predictions are read down to the label's level, see `compared_nodes`.
     """
-    read, true_node = _read(predicted, target, taxonomy)
+    judged, true_node = _judged(predicted, target, taxonomy)
     true_path = taxonomy.paths(true_node)
     # [B, L named, L levels]: at each level, what the named nodes have for ancestors there; each counts once.
-    named = taxonomy.paths(read).sort(dim=1).values
+    named = taxonomy.paths(judged).sort(dim=1).values
     distinct = named >= 0
     distinct[:, 1:] &= named[:, 1:] != named[:, :-1]
     on_true_path = true_path >= 0
@@ -111,17 +113,128 @@ def set_overlap(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Overla
     )
 
 
-def _read(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
+def _judged(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
     """[B, L] the predicted nodes that the label can judge, −1 elsewhere; and [B] its deepest node."""
-    true_node = _last_named(target)[1]
+    true_node = _last_named(target)
     column = torch.arange(taxonomy.num_levels, device=target.device)
     open_below = (taxonomy.num_children[true_node] > 0)[:, None]
     unknown = open_below & (column > taxonomy.level[true_node][:, None]) | (true_node < 0)[:, None]
     return predicted.masked_fill(unknown, -1), true_node
 
 
-def _last_named(paths: Tensor) -> tuple[Tensor, Tensor]:
-    """[B] the last column that is not −1, and [B] its node; −1 and −1 where there is none."""
+def _last_named(paths: Tensor) -> Tensor:
+    """[B] the node in the last column that is not −1; −1 where there is none."""
     column = torch.arange(paths.shape[1], device=paths.device)
-    last = torch.where(paths >= 0, column, -1).amax(dim=1)
-    return last, paths.gather(1, last.clamp(min=0)[:, None])[:, 0]
+    last = torch.where(paths >= 0, column, -1).amax(dim=1, keepdim=True)
+    return paths.gather(1, last.clamp(min=0))[:, 0]
+
+
+class CutTally(NamedTuple):
+    """What happened at each place of the cuts over the samples whose label is known there; int64 [M] each.
+
+    The cuts of a tree, one after another, are one axis of M places: on level l first the leaves that ended above it,
+    then its own nodes (`Taxonomy.cut`). On even trees that is the node axis; the last cut always holds all leaves.
+
+    Attributes:
+        right: Times the node was predicted and true.
+        predicted: Times it was predicted.
+        labelled: Times it was true.
+    """
+
+    right: Tensor
+    predicted: Tensor
+    labelled: Tensor
+
+
+class _Axis(NamedTuple):
+    """Where the cuts lie on their axis.
+
+    Attributes:
+        cuts: Places of each cut.
+        own: Of these, the places of the level's own nodes.
+        ended: First place of each cut ``[L]``; the leaves that ended above are the first of all leaves, in their order.
+        shift: What takes a node of a level to its place in the level's cut ``[L]``.
+    """
+
+    cuts: tuple[slice, ...]
+    own: tuple[slice, ...]
+    ended: Tensor
+    shift: Tensor
+
+
+@once_a_tree
+def _axis(taxonomy: Taxonomy) -> _Axis:
+    above, levels, device = ended_leaves(taxonomy).above, taxonomy.level_slices, taxonomy.parent.device
+    ends = list(accumulate(a + n for a, n in zip(above, taxonomy.level_sizes, strict=True)))
+    starts = [0, *ends[:-1]]
+    own = [start + a for start, a in zip(starts, above, strict=True)]
+    shift = [place - level.start for place, level in zip(own, levels, strict=True)]
+    return _Axis(
+        tuple(map(slice, starts, ends)),
+        tuple(map(slice, own, ends)),
+        torch.tensor(starts, device=device),
+        torch.tensor(shift, device=device),
+    )
+
+
+def cut_tally(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> CutTally:
+    """Count hits, predictions and labels at each place, where ``target`` [B, L] is known once padded."""
+    predicted, target = taxonomy.padded(predicted), taxonomy.padded(target)
+    known, axis = target >= 0, _axis(taxonomy)
+
+    def count(nodes: Tensor, mask: Tensor) -> Tensor:
+        places = nodes = nodes.clamp(min=0)
+        if not taxonomy.is_even:
+            ended = axis.ended + taxonomy.leaf_index[nodes].clamp(min=0)
+            places = torch.where(stands_at_its_level(nodes, taxonomy), nodes + axis.shift, ended)
+        zeros = torch.zeros(axis.cuts[-1].stop, dtype=torch.int64, device=nodes.device)
+        return zeros.scatter_add_(0, places.flatten(), mask.flatten().long())
+
+    return CutTally(
+        count(target, known & (predicted == target)),
+        count(predicted, known & (predicted >= 0)),
+        count(target, known),
+    )
+
+
+def level_accuracy(tally: CutTally, taxonomy: Taxonomy) -> Tensor:
+    """[L] share right of the samples whose own path reaches a level and is labelled there; NaN if there are none."""
+    own = _axis(taxonomy).own
+    return _sums(tally.right, own) / _sums(tally.labelled, own)
+
+
+def cut_accuracy(tally: CutTally, taxonomy: Taxonomy) -> Tensor:
+    """[L] share right of the samples known in a level's cut, also those whose path ended above; NaN if none are."""
+    cuts = _axis(taxonomy).cuts
+    return _sums(tally.right, cuts) / _sums(tally.labelled, cuts)
+
+
+def cut_macro_precision(tally: CutTally, taxonomy: Taxonomy) -> Tensor:
+    """[L] mean over the nodes of a cut of right/predicted; NaN for a level without labels.
+
+    As in torchmetrics and scikit-learn, a node that is true but never predicted counts 0, and a node that is
+    neither is left out.
+    """
+    cuts = _axis(taxonomy).cuts
+    precision = tally.right / tally.predicted.clamp(min=1)
+    return _sums(precision, cuts) / _sums((tally.predicted + tally.labelled) > 0, cuts)
+
+
+def size_weighted_mean(values: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Mean of [L] values weighted by the number of nodes of each level's cut; levels of NaN are left out."""
+    sizes = values.new_tensor([cut.stop - cut.start for cut in _axis(taxonomy).cuts])
+    measured = ~values.isnan()
+    return (sizes * values)[measured].sum() / sizes[measured].sum()
+
+
+def leaf_accuracy(tally: CutTally, taxonomy: Taxonomy, average: Literal["micro", "macro"]) -> Tensor:
+    """Share right of the samples labelled with a leaf: of all (micro), or the mean of each leaf's (macro)."""
+    all_leaves = _axis(taxonomy).cuts[-1]
+    right, total = tally.right[all_leaves], tally.labelled[all_leaves]
+    if average == "micro":
+        return right.sum() / total.sum()
+    return (right / total.clamp(min=1)).sum() / (total > 0).sum()
+
+
+def _sums(per_place: Tensor, parts: tuple[slice, ...]) -> Tensor:
+    return torch.stack([per_place[part].sum() for part in parts])

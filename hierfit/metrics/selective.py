@@ -42,6 +42,11 @@ class Curve:
         """[K] share wrong of the samples that are answered; NaN where none is."""
         return self.error / self.coverage
 
+    def figures(self) -> dict[str, Tensor]:
+        """All of it by name, as result cards hold it."""
+        names = ("threshold", "error", "coverage", "answered_error", "depth", "information")
+        return {name: getattr(self, name) for name in names}
+
     @property
     def haurc(self) -> float:
         """Area under ``error`` over ``information``, by trapezoids, from silence to the whole paths; less is better.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,11 @@ from hierfit.decoding.calibration import Calibration, Reliability, reliability
 from hierfit.decoding.logits import DECODERS, Decoder, per_level_argmax, top_down
 from hierfit.metrics.selective import Curve, operating_curve
 from hierfit.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+    from hierfit.metrics.collection import Own
 
 MAX_ERRORS = (0.2, 0.1, 0.05)
 """Wanted error rates whose conformal answers every result card holds."""
@@ -29,8 +34,8 @@ class Served(NamedTuple):
 
     Attributes:
         metrics: By decoder (``belief``: the most probable node of each cut; ``bayes``) and metric. Under ``belief``
-            also ``hca`` and ``mta`` of the node probabilities.
-        raw: ``hca`` and ``mta`` of the scores as they are.
+            also those of the node probabilities (``hca``, ``mta``).
+        raw: The same of the scores as they are.
         answer: The belief's descent ``[n, L]``, −1 past the leaf.
         confidence: Its probabilities ``[n, L]``, never rising; 0 past the leaf.
         target: Labels ``[n, L]``, −1 where unknown or ended.
@@ -49,39 +54,30 @@ def batches_of(logits: Tensor, paths: Tensor) -> Iterator[tuple[Tensor, Tensor]]
     return zip(logits.split(size), paths.split(size), strict=True)
 
 
-def serve(batches: Iterable[tuple[Tensor, Tensor]], taxonomy: Taxonomy, calibration: Calibration) -> Served:
+def serve(
+    batches: Iterable[tuple[Tensor, Tensor]], taxonomy: Taxonomy, calibration: Calibration, own: Own = ()
+) -> Served:
     """Reads batches of logits ``[B, N]`` and labels ``[B, L]``; memory O(B·N + n·L)."""
     # torchmetrics takes seconds to import.
-    from hierfit.metrics import HierarchicalConsistentAccuracy, MeanTreecutAccuracy, hierarchy_metrics
+    from hierfit.metrics.collection import hierarchy_metrics, score_metrics
 
     decoders = {"belief": per_level_argmax, "bayes": least_distance}
-    of_paths = {name: hierarchy_metrics(taxonomy, **_ALONE) for name in decoders}
-    of_belief, of_logits = (
-        {
-            "hca": HierarchicalConsistentAccuracy(taxonomy, **_ALONE),
-            "mta": MeanTreecutAccuracy(taxonomy, **_ALONE),
-        }
-        for _ in range(2)
-    )
+    of_paths = {name: hierarchy_metrics(taxonomy, own=own, **_ALONE) for name in decoders}
+    of_belief, of_logits = (score_metrics(taxonomy, own, **_ALONE) for _ in range(2))
     none = torch.zeros(0, taxonomy.num_levels, dtype=torch.long)
     answers, confidences, targets = [none], [none.float()], [none]
     for logits, paths in batches:
         nodes = belief(logits, taxonomy, calibration).nodes
         for name, decode in decoders.items():
             of_paths[name].update(decode(nodes, taxonomy), paths)
-        for metrics, scores in ((of_belief, nodes), (of_logits, logits)):
-            for metric in metrics.values():
-                metric.update(scores, paths)
+        of_belief.update(nodes, paths)
+        of_logits.update(logits, paths)
         answers.append(top_down(nodes, taxonomy))
         confidences.append(nodes.gather(1, answers[-1].clamp_min(0)).masked_fill(answers[-1] < 0, 0))
         targets.append(paths)
-    found = {
-        name: {metric: float(value) for metric, value in collection.compute().items()}
-        for name, collection in of_paths.items()
-    }
-    found["belief"] |= {name: float(metric.compute()) for name, metric in of_belief.items()}
-    raw = {name: float(metric.compute()) for name, metric in of_logits.items()}
-    return Served(found, raw, torch.cat(answers), torch.cat(confidences), torch.cat(targets))
+    found = {name: _values(metrics) for name, metrics in of_paths.items()}
+    found["belief"] |= _values(of_belief)
+    return Served(found, _values(of_logits), torch.cat(answers), torch.cat(confidences), torch.cat(targets))
 
 
 def score(
@@ -89,6 +85,7 @@ def score(
     taxonomy: Taxonomy,
     calibration: Calibration,
     decoders: Mapping[str, Decoder] = DECODERS,
+    own: Own = (),
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """Everything a result card says of logits: see `hierarchy_metrics`, `serve` and `served_facts`.
 
@@ -97,13 +94,14 @@ def score(
         taxonomy: The tree.
         calibration: Makes logits a belief.
         decoders: Of the logits, whose figures mean something; the chosen one among them.
+        own: Metrics of one's own.
 
     Returns:
         Figures by decoder and metric, ``decoded`` being the decoder that val chose; and what is said of the belief.
     """
-    from hierfit.metrics import hierarchy_metrics
+    from hierfit.metrics.collection import hierarchy_metrics
 
-    collections = {name: hierarchy_metrics(taxonomy, **_ALONE) for name in decoders}
+    collections = {name: hierarchy_metrics(taxonomy, own=own, **_ALONE) for name in decoders}
 
     def counted() -> Iterator[tuple[Tensor, Tensor]]:
         for logits, paths in batches:
@@ -111,25 +109,24 @@ def score(
                 collections[name].update(decode(logits, taxonomy), paths)
             yield logits, paths
 
-    served = serve(counted(), taxonomy, calibration)
+    served = serve(counted(), taxonomy, calibration, own)
     facts = served_facts(served, taxonomy, calibration)
-    found = {
-        name: {metric: float(value) for metric, value in collection.compute().items()}
-        for name, collection in collections.items()
-    }
+    found = {name: _values(metrics) for name, metrics in collections.items()}
     if "per_level" in found:
         found["per_level"] |= served.raw
     return {**found, **served.metrics, "decoded": found[calibration.scores]}, facts
 
 
+def _values(metrics: MetricCollection) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.compute().items()}
+
+
 def served_reliability(served: Served, taxonomy: Taxonomy, level: int | None = None) -> Reliability:
     """Reliability of the probabilities along the descent, wherever the label is known: of all levels, or of one."""
-    known = (served.answer >= 0) & (taxonomy.padded(served.target) >= 0)
-    right = served.answer == served.target
-    if level is not None:
-        known, right = known[:, level : level + 1], right[:, level : level + 1]
-        return reliability(served.confidence[:, level : level + 1][known], right[known])
-    return reliability(served.confidence[known], right[known])
+    columns = slice(None) if level is None else slice(level, level + 1)
+    known = ((served.answer >= 0) & (taxonomy.padded(served.target) >= 0))[:, columns]
+    right = (served.answer == served.target)[:, columns]
+    return reliability(served.confidence[:, columns][known], right[known])
 
 
 def served_facts(served: Served, taxonomy: Taxonomy, calibration: Calibration) -> dict[str, Any]:
@@ -161,15 +158,10 @@ def served_facts(served: Served, taxonomy: Taxonomy, calibration: Calibration) -
             "confidence": _rounded(bins.confidence[filled]),
             "accuracy": _rounded(bins.accuracy[filled]),
         },
-        "curve": {name: _rounded(values) for name, values in _figures(curve.sampled(_POINTS)).items()},
+        "curve": {name: _rounded(values) for name, values in curve.sampled(_POINTS).figures().items()},
         "max_error": {f"{alpha:g}": _at(curve, calibration.threshold(alpha)) for alpha in MAX_ERRORS},
     }
     return facts
-
-
-def _figures(curve: Curve) -> dict[str, Tensor]:
-    names = ("threshold", "error", "coverage", "answered_error", "depth", "information")
-    return {name: getattr(curve, name) for name in names}
 
 
 def _at(curve: Curve, threshold: float) -> dict[str, float | None]:
@@ -177,7 +169,7 @@ def _at(curve: Curve, threshold: float) -> dict[str, float | None]:
     if not math.isfinite(threshold):
         return {"threshold": None}
     place = int(torch.searchsorted(curve.threshold, threshold, right=True)) - 1
-    return {**{name: _number(values[place]) for name, values in _figures(curve).items()}, "threshold": threshold}
+    return {**{name: _number(values[place]) for name, values in curve.figures().items()}, "threshold": threshold}
 
 
 def _number(value: Tensor) -> float | None:

@@ -1,55 +1,64 @@
-"""``hierfit export``: a run as a folder that needs neither the run, nor its data, nor Lightning."""
+"""``hierfit export``: a run as a folder that needs neither the run, nor its data, nor Lightning; ``hierfit merge``."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-
-from hierfit.atomic import whole_folder
-from hierfit.backbone import Backbone
-from hierfit.backbone.saving import save_merged
+from hierfit.config.command import Say
 from hierfit.errors import UserError
-from hierfit.methods.saved import SavedModel, Towers
-from hierfit.predict.hub import check_login, push
-from hierfit.predict.model_card import model_card
-from hierfit.predict.predictor import Predictor, load
-from hierfit.results.card import FILE as RESULT
-from hierfit.results.card import ResultCard
-from hierfit.results.collect import read_cards
 
-_FILES = ("predictor.json", "head.safetensors", "taxonomy.csv", "calibration.safetensors", "towers", "image.onnx")
+if TYPE_CHECKING:
+    from hierfit.backbone import Backbone
+    from hierfit.predict.predictor import Predictor
+    from hierfit.results.card import ResultCard
 
 
-def export(arguments: Sequence[str]) -> None:
-    """Writes the folder and says how to use it.
+def export(
+    run: Annotated[Path, Say("a run's folder, or a control's inside it", "RUN")],
+    out: Annotated[Path, Say("folder to write; must not exist", "OUT")],
+    *,
+    seeds: Annotated[list[Path], Say("the same with other seeds: intervals", "RUN")] = [],  # noqa: B006
+    no_towers: Annotated[bool, Say("name frozen towers instead of writing them")] = False,
+    backbone: Annotated[str | None, Say("towers for a model that learnt from a feature bundle", "NAME")] = None,
+    onnx: Annotated[bool, Say('also write the image side in ONNX (pip install "hierfit[onnx]")')] = False,
+    push: Annotated[str | None, Say("push the folder to the Hugging Face hub", "OWNER/NAME")] = None,
+    private: Annotated[bool, Say("of --push: make the repository private")] = False,
+) -> None:
+    """Write what a run has learnt as one folder: safetensors, tree, calibration, prompts, towers and a model card.
+
+    It loads without Lightning: hierfit.load(folder).predict(images).
 
     Raises:
         UserError: There is no model, the folder exists, or an option cannot be had.
     """
-    options = _parser().parse_args(arguments)
-    if options.out.exists():
-        raise UserError(f"{options.out} exists already", hint="Name a new folder.")
-    if options.push:
-        check_login()
-    model = load(options.run, backbone=options.backbone)
-    cards = _cards(options.run, options.seeds)
-    with_towers = options.towers and (model.towers.fingerprint is not None or options.backbone is not None)
-    if not options.towers and model.towers.adapter is not None:
+    from hierfit.atomic import whole_folder
+    from hierfit.predict import hub
+    from hierfit.predict.predictor import load
+    from hierfit.results.card import FILE
+    from hierfit.results.collect import read_cards
+
+    _check_new(out)
+    if push:
+        hub.check_login()
+    model = load(run, backbone=backbone)
+    found = [*([run] if (run / FILE).is_file() else []), *seeds]
+    cards = read_cards(found) if found else []
+    with_towers = not no_towers and (model.towers.fingerprint is not None or backbone is not None)
+    if no_towers and model.towers.adapter is not None:
         raise UserError("--no-towers: what this run has learnt lies in the towers")
-    if options.onnx and not (with_towers or model.towers.fingerprint):
+    if onnx and not (with_towers or model.towers.fingerprint):
         raise UserError("--onnx: this model learnt from a file of features", hint="Name the towers: --backbone NAME.")
-    with whole_folder(options.out) as draft:
-        lines = write_export(model, draft, cards, with_towers, options.onnx)
+    with whole_folder(out) as draft:
+        lines = write_export(model, draft, cards, with_towers, onnx)
     for line in lines:
         print(line)
-    print(f"Written to {options.out}; README.md in it is the model card. To use it:")
-    print(f"  python -c \"import hierfit; print(hierfit.load({str(options.out)!r}).predict(['image.jpg']))\"")
-    if options.push:
-        print(f"Pushed to {push(options.out, options.push, options.private)}")
+    print(f"Written to {out}; README.md in it is the model card. To use it:")
+    print(f"  python -c \"import hierfit; print(hierfit.load({str(out)!r}).predict(['image.jpg']))\"")
+    if push:
+        print(f"Pushed to {hub.push(out, push, private)}")
 
 
 def write_export(
@@ -70,6 +79,11 @@ def write_export(
     Raises:
         UserError: The towers cannot be had, or ONNX cannot be written.
     """
+    from hierfit.backbone import Backbone
+    from hierfit.backbone.saving import save_merged
+    from hierfit.methods.saved import Towers
+    from hierfit.predict.model_card import model_card
+
     lines = []
     folder.mkdir(parents=True)
     towers = replace(model.towers, stated=True)
@@ -78,50 +92,72 @@ def write_export(
         copy = Backbone.load(str(folder / "towers"))
         towers = Towers(model.towers.source, copy.fingerprint, folder / "towers")
         lines.append(f"checked: the copy's logits are {_apart(model, copy):.1e} from the model's, over random pictures")
-    head, facts = model.head.cpu(), model.facts
-    SavedModel(model.taxonomy, head, model.calibration, towers, model.templates, facts).write(folder)
+    replace(model, head=model.head.cpu(), towers=towers).write(folder)
     if with_onnx:
         from hierfit.predict.onnx import write_onnx
 
-        apart = write_onnx(model, folder)
-        lines.append(f"checked: features of image.onnx are {apart:.1e} from PyTorch's")
+        lines.append(f"checked: features of image.onnx are {write_onnx(model, folder):.1e} from PyTorch's")
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors writes files that only their owner can read
-    files = [name for name in _FILES if (folder / name).exists()]
-    (folder / "README.md").write_text(model_card(model, folder.name, cards, files, with_towers), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(model, folder, cards), encoding="utf-8")
     return lines
 
 
-@torch.inference_mode()
 def _apart(model: Predictor, copy: Backbone) -> float:
+    import torch
+
     size = copy.image_size
     pixels = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
-    first, second = (model.head(towers.encode_image(pixels)) for towers in (model.backbone, copy))
+    with torch.inference_mode():
+        first, second = (model.head(towers.encode_image(pixels)) for towers in (model.backbone, copy))
     apart = float((first - second).abs().max())
     if not apart <= 1e-4:
         raise UserError(f"what was written is not the model: their logits are {apart:.1e} apart")
     return apart
 
 
-def _cards(run: Path, seeds: Sequence[Path]) -> list[ResultCard]:
-    found = [run] if (run / RESULT).is_file() else []
-    return read_cards([*found, *seeds]) if found or seeds else []
+def merge(
+    adapter: Annotated[Path, Say("a run's adapter folder, or the run", "RUN")],
+    out: Annotated[Path, Say("folder to write", "OUT")],
+    *,
+    backbone: Annotated[
+        str | None, Say("what the adapter was trained on; default: as the adapter says", "NAME")
+    ] = None,
+) -> None:
+    """Merge a LoRA adapter into its backbone: one transformers folder, no peft.
+
+    Raises:
+        UserError: There is no adapter, it does not fit the backbone, or the output exists.
+    """
+    from hierfit.backbone.source import read_json
+
+    folder = adapter / "adapter" if (adapter / "adapter").is_dir() else adapter
+    config = folder / "adapter_config.json"
+    if not config.is_file():
+        raise UserError(
+            f"{folder} is no adapter: it has no {config.name}", hint="A HierLoRA run keeps one in adapter/."
+        )
+    _check_new(out)
+    facts, fault = read_json(config)
+    source = backbone or facts.get("base_model_name_or_path")
+    if not isinstance(source, str):
+        raise UserError(f"{config}: {fault or 'it names no backbone'}", hint="Name it: --backbone NAME.")
+
+    import transformers
+
+    from hierfit.backbone import Backbone
+    from hierfit.backbone.saving import save_merged
+    from hierfit.methods.lora import open_adapter
+    from hierfit.run.quiet import quieten
+
+    quieten()
+    transformers.utils.logging.disable_progress_bar()
+    towers = Backbone.load(source)
+    open_adapter(towers, folder)
+    save_merged(towers, out)
+    print(f"Written to {out}: use it as data.backbone, or with transformers.")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hierfit export",
-        description="Write what a run has learnt as one folder: safetensors, tree, calibration, prompts, towers and a "
-        "model card. It loads without Lightning: hierfit.load(folder).predict(images).",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="a run's folder, or a control's inside it")
-    add("out", type=Path, metavar="OUT", help="folder to write; must not exist")
-    add("--seeds", nargs="+", type=Path, default=[], metavar="RUN", help="the same with other seeds: intervals")
-    add("--no-towers", dest="towers", action="store_false", help="name frozen towers instead of writing them")
-    add("--backbone", metavar="NAME", help="towers for a model that learnt from a feature bundle")
-    add("--onnx", action="store_true", help='also write the image side in ONNX (pip install "hierfit[onnx]")')
-    add("--push", metavar="OWNER/NAME", help="push the folder to the Hugging Face hub")
-    add("--private", action="store_true", help="of --push: make the repository private")
-    return parser
+def _check_new(out: Path) -> None:
+    if out.exists():
+        raise UserError(f"{out} exists already", hint="Name a new folder.")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from hierfit.config.schema import nearest
 from hierfit.data.images import EXTENSIONS
@@ -62,8 +63,6 @@ def bundle_features(path: Path, split: str, width: int) -> tuple[list[str], Tens
     Raises:
         UserError: The file is not sound, has no such split, or features of another width.
     """
-    from torch.nn.functional import normalize
-
     from hierfit.data.bundle import read_bundle
 
     bundle = read_bundle(path)
@@ -91,14 +90,13 @@ def _listed(path: Path) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: cannot be read: {error}") from error
         return [line.strip() for line in lines if line.strip()]
-    from hierfit.data.layouts.manifest import read_csv
+    from hierfit.data.records import read_csv
 
-    rows = read_csv(path, _TABLES[path.suffix.lower()])
-    _, header = next(rows, (0, []))
+    (_, header), *rows = list(read_csv(path, _TABLES[path.suffix.lower()])) or [(0, [])]
     if _COLUMN not in header:
         raise UserError(f"{path}: there is no column {_COLUMN!r}{nearest(_COLUMN, header)}")
     column = header.index(_COLUMN)
-    short = [line for line, cells in rows if len(cells) <= column]
-    if short:
-        raise UserError(f"{path}: line {short[0]} has no cell in column {_COLUMN!r}")
-    return [cells[column] for _, cells in list(read_csv(path, _TABLES[path.suffix.lower()]))[1:]]
+    for line, cells in rows:
+        if len(cells) <= column:
+            raise UserError(f"{path}: line {line} has no cell in column {_COLUMN!r}")
+    return [cells[column] for _, cells in rows]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from hierfit.predict.predictor import Predictor
 from hierfit.results.card import ResultCard
-from hierfit.results.formats import FORMATS
-from hierfit.results.group import summarise
+from hierfit.results.summary import tables
+from hierfit.results.writers import as_markdown
 
 _PAGE = """\
 ---
@@ -56,49 +57,6 @@ on.
 
 {files}
 """
-
-
-def model_card(
-    model: Predictor, folder: str, cards: Sequence[ResultCard], files: Sequence[str], with_towers: bool
-) -> str:
-    """The text of README.md.
-
-    Args:
-        model: What is exported.
-        folder: Name of the folder.
-        cards: Results of the run, its controls, and of other seeds; intervals need several seeds.
-        files: Names of what lies beside it.
-        with_towers: Whether the towers are among them.
-    """
-    tree, data = model.taxonomy, dict(model.facts.get("data") or {})  # type: ignore[call-overload]
-    sizes = zip(tree.level_sizes, tree.levels, strict=True)
-    version = next((card.versions.get("hierfit", "") for card in cards), "")
-    name = data.get("title") or data.get("card", "")
-    faults = "".join(f"\n- Known fault: {fault}" for fault in data.get("known_faults", ()))
-    growth = model.head.grows
-    grows = '\n\nClasses it never saw can be added: `model.with_classes(["Ivory gull:Laridae"])`.' if growth else ""
-    return _PAGE.format(
-        title=f"{model.facts.get('method', 'Classifier')} for {name}",
-        method=model.facts.get("method", "A classifier"),
-        backbone=model.towers.source,
-        version=version,
-        nodes=tree.num_nodes,
-        levels=", ".join(f"{size} of level {level}" for size, level in sizes),
-        folder=folder,
-        towers="" if with_towers else _without_towers(model),
-        grows=grows,
-        data=data.get("card", "its data set"),
-        results=_results(cards),
-        calibration=_calibration(model),
-        data_title=name,
-        card_version=data.get("card_version", "?"),
-        citation=data.get("citation", "not known"),
-        licence=data.get("licence", "not known"),
-        faults=faults,
-        files="\n".join(f"- `{file}`: {_FILES[file]}" for file in files),
-    )
-
-
 _FILES = {
     "predictor.json": "format, method, adapters, calibration, prompts, and which towers",
     "head.safetensors": "node features, adapters and what else was learnt",
@@ -107,6 +65,41 @@ _FILES = {
     "towers": "image and text tower with tokenizer and preprocessing, as transformers writes them",
     "image.onnx": "pixels to logits and features, checked against PyTorch",
 }
+
+
+def model_card(model: Predictor, folder: Path, cards: Sequence[ResultCard]) -> str:
+    """The text of README.md.
+
+    Args:
+        model: What is exported.
+        folder: What else is exported lies there already.
+        cards: Results of the run, its controls, and of other seeds; intervals need several seeds.
+    """
+    tree, data = model.taxonomy, dict(model.facts.get("data") or {})
+    sizes = zip(tree.level_sizes, tree.levels, strict=True)
+    name = data.get("title") or data.get("card", "")
+    return _PAGE.format(
+        title=f"{model.facts.get('method', 'Classifier')} for {name}",
+        method=model.facts.get("method", "A classifier"),
+        backbone=model.towers.source,
+        version=next((card.versions.get("hierfit", "") for card in cards), ""),
+        nodes=tree.num_nodes,
+        levels=", ".join(f"{size} of level {level}" for size, level in sizes),
+        folder=folder.name,
+        towers="" if (folder / "towers").exists() else _without_towers(model),
+        grows='\n\nClasses it never saw can be added: `model.with_classes(["Ivory gull:Laridae"])`.'
+        if model.head.grows
+        else "",
+        data=data.get("card", "its data set"),
+        results=_results(cards),
+        calibration=_calibration(model),
+        data_title=name,
+        card_version=data.get("card_version", "?"),
+        citation=data.get("citation", "not known"),
+        licence=data.get("licence", "not known"),
+        faults="".join(f"\n- Known fault: {fault}" for fault in data.get("known_faults", ())),
+        files="\n".join(f"- `{file}`: {what}" for file, what in _FILES.items() if (folder / file).exists()),
+    )
 
 
 def _without_towers(model: Predictor) -> str:
@@ -124,7 +117,7 @@ def _results(cards: Sequence[ResultCard]) -> str:
     selected = ", ".join(sorted({card.selected_on for card in cards if card.parameters.get("trainable")})) or "nothing"
     seeds = len({card.seed for card in cards})
     means = f"Means over {seeds} seeds with 95 % t-intervals" if seeds > 1 else "One seed: no interval can be given"
-    table = FORMATS["markdown"](summarise(cards)).strip().replace(" ±–", "")
+    table = as_markdown(tables(cards)).strip().replace(" ±–", "")
     return f"{table}\n\n{means}. The checkpoint was selected on: {selected}.\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -14,15 +14,12 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from hierfit.backbone import Backbone
-from hierfit.data.decode import decoded, run_padded
+from hierfit.data.decode import Decoded, decoded, run_padded
 from hierfit.data.images import open_image, to_rgb
-from hierfit.decoding import Calibration
 from hierfit.errors import UserError
-from hierfit.methods.head import Head
-from hierfit.methods.saved import SavedModel, Towers
+from hierfit.methods.saved import SavedModel
 from hierfit.predict.answer import Answer, Question, answers
 from hierfit.predict.growth import grown
-from hierfit.taxonomy import Taxonomy
 
 Picture = str | PathLike[str] | Image.Image
 """A file, or a picture that is open."""
@@ -41,16 +38,10 @@ class Answered(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Predictor:
+class Predictor(SavedModel):
     """A trained model as it is used.
 
     Attributes:
-        taxonomy: The tree of N nodes.
-        head: From features to logits ``[B, N]``.
-        calibration: Makes its logits a belief.
-        towers: Which towers it learnt on.
-        templates: Prompt templates by level, for new classes.
-        facts: What else is known of it, plain values.
         device: Where the towers and the head are.
 
     Example:
@@ -60,12 +51,6 @@ class Predictor:
         ('Laridae', 'Larus', 'Herring gull')
     """
 
-    taxonomy: Taxonomy
-    head: Head
-    calibration: Calibration
-    towers: Towers
-    templates: Mapping[str, Sequence[str]]
-    facts: Mapping[str, object]
     device: torch.device | str = "cpu"
 
     @cached_property
@@ -107,40 +92,33 @@ class Predictor:
             UserError: Something cannot be asked of this tree; or names all pictures that cannot be read.
         """
         question = Question(decoder, 1, rank, min_confidence, max_error, within)
-        found: list[Answer] = []
-        problems: list[str] = []
+        found, problems = list[Answer](), list[str]()
         for batch in self.ask(images, question, num_workers):
-            found += [answer[0] for answer in batch.answers if answer]
+            found += [answer[0] if answer else Answer((), ()) for answer in batch.answers]
             problems += batch.problems.values()
-        if problems:
-            raise UserError(f"{len(problems)} of {len(images)} pictures cannot be read", problems)
+        _refuse(problems, len(images))
         return found
 
     def ask(self, images: Sequence[Picture], question: Question, num_workers: int = 0) -> Iterator[Answered]:
-        """Answers batch by batch, in order; pictures that cannot be read are passed over and told.
+        """Answers batch by batch, in order; pictures that cannot be read are passed over and named.
 
         Raises:
             UserError: The question does not go with the tree, or the towers are not there.
         """
         question.check(self.taxonomy, self.calibration)
-        backbone = self.backbone
-        keys = [str(place) for place in range(len(images))]
-        for batch in decoded(keys, _Given(images), backbone.preprocess, num_workers):
+        encode = self.backbone.encode_image
+        # Padded up to the logits: what is said of a picture does not depend on those beside it.
+        for batch, logits in self._run(images, lambda pixels: self.logits(encode(pixels)), num_workers):
             found: list[list[Answer]] = [[] for _ in range(batch.size)]
-            if batch.rows:
-                # Padded up to the logits: what is said of a picture does not depend on those beside it.
-                logits = run_padded(self._image_logits, batch.pixels.to(self.device)).cpu()
-                told = answers(logits, self.taxonomy, self.calibration, question)
-                for row, answer in zip(batch.rows, told, strict=True):
+            if logits is not None:
+                made = answers(logits.cpu(), self.taxonomy, self.calibration, question)
+                for row, answer in zip(batch.rows, made, strict=True):
                     found[row] = answer
             yield Answered(found, batch.problems)
 
     def answers(self, features: Tensor, question: Question) -> list[list[Answer]]:
         """Answers for L2-normalised image features ``[B, d]``; the question has been checked."""
         return answers(self.logits(features).cpu(), self.taxonomy, self.calibration, question)
-
-    def _image_logits(self, pixels: Tensor) -> Tensor:
-        return self.logits(self.backbone.encode_image(pixels))
 
     @torch.inference_mode()
     def logits(self, features: Tensor) -> Tensor:
@@ -154,15 +132,20 @@ class Predictor:
         Raises:
             UserError: Names all pictures that cannot be read.
         """
-        backbone, parts, problems = self.backbone, [], list[str]()
-        keys = [str(place) for place in range(len(images))]
-        for batch in decoded(keys, _Given(images), backbone.preprocess, num_workers):
+        parts, problems = list[Tensor](), list[str]()
+        for batch, features in self._run(images, self.backbone.encode_image, num_workers):
+            parts += [] if features is None else [features]
             problems += batch.problems.values()
-            if batch.rows:
-                parts.append(run_padded(backbone.encode_image, batch.pixels.to(self.device)))
-        if problems:
-            raise UserError(f"{len(problems)} of {len(images)} pictures cannot be read", problems)
-        return torch.cat(parts) if parts else torch.zeros(0, backbone.embed_dim)
+        _refuse(problems, len(images))
+        return torch.cat(parts) if parts else torch.zeros(0, self.backbone.embed_dim)
+
+    def _run(
+        self, images: Sequence[Picture], tower: Callable[[Tensor], Tensor], num_workers: int
+    ) -> Iterator[tuple[Decoded, Tensor | None]]:
+        """Batches, and what a tower makes of those of their pictures that can be read; None where none can."""
+        keys = [str(place) for place in range(len(images))]
+        for batch in decoded(keys, _Given(images), self.backbone.preprocess, num_workers):
+            yield batch, run_padded(tower, batch.pixels.to(self.device)) if batch.rows else None
 
     def with_classes(self, classes: Sequence[str]) -> Predictor:
         """The model with classes it was not trained on, each under a node it knows.
@@ -200,10 +183,15 @@ def load(folder: str | PathLike[str], *, backbone: str | None = None, device: to
     Raises:
         UserError: There is no model, or its files are damaged or do not belong together.
     """
-    saved = SavedModel.read(Path(folder))
-    towers = saved.towers if backbone is None else replace(saved.towers, source=backbone, folder=None, stated=False)
-    head = saved.head.to(device)
-    return Predictor(saved.taxonomy, head, saved.calibration, towers, saved.templates, saved.facts, device)
+    model = Predictor.read(Path(folder))
+    if backbone is not None:
+        model = replace(model, towers=replace(model.towers, source=backbone, folder=None, stated=False))
+    return model.to(device)
+
+
+def _refuse(problems: Sequence[str], count: int) -> None:
+    if problems:
+        raise UserError(f"{len(problems)} of {count} pictures cannot be read", problems)
 
 
 class _Given:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from hierfit.errors import UserError
+from hierfit.results.table import Table
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
+    from matplotlib.figure import Figure
+
+Drawn: TypeAlias = "tuple[Figure, Mapping[str, Sequence[str]]]"
+"""A figure, and for the gid of each group of marks what each mark says when it is pointed at, in drawing order."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Words:
     """A paragraph, or a note that qualifies what stands above it."""
 
     text: str
-    kind: Literal["plain", "note"] = "plain"
+    is_note: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Tile:
-    """One headline figure.
-
-    Attributes:
-        label: What it is.
-        value: With its unit.
-        interval: ``± 0.5``, or why there is none.
-        against: Difference to the control, with its interval and mark; empty without.
-    """
+    """A headline figure, its interval (or why there is none), and its difference to the control; empty without."""
 
     label: str
     value: str
@@ -55,28 +52,27 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Text cells under a header.
+class Sheet:
+    """A table and how it is laid out.
 
     Attributes:
         name: Of the file or W&B table, such as ``sibling_pairs``.
-        caption: What it shows, and how to read it.
-        header: Names of the columns.
-        rows: As long as the header each.
-        labels: The first so many columns are words and stand to the left, the others are figures.
+        table: Its title and how to read it are the caption.
         folded: Closed at first on a page: a table few will want.
         narrow: Fits beside a figure.
         brief: Rows that a terminal shows; None for all, 0 for none.
     """
 
     name: str
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    labels: int = 1
+    table: Table
     folded: bool = False
     narrow: bool = False
     brief: int | None = None
+
+    @property
+    def caption(self) -> str:
+        """What it shows, and how to read it."""
+        return f"{self.table.title}. {self.table.reading}".strip()
 
 
 @dataclass(frozen=True)
@@ -87,8 +83,7 @@ class Picture:
         name: Of its file, such as ``confusion``.
         caption: Below it.
         alt: What those who cannot see it are told.
-        draw: Makes the drawing (see `drawn`) and what to say when marks are pointed at: for the gid of each group of
-            marks a text a mark, in the order in which they are drawn.
+        draw: Makes the drawing; see `drawn`.
         wide: Takes the whole width of a page.
         finder: Its marks can be searched for by their texts.
     """
@@ -96,11 +91,11 @@ class Picture:
     name: str
     caption: str
     alt: str
-    draw: Callable[[], tuple[Drawing, Mapping[str, Sequence[str]]]]
+    draw: Callable[[], Drawn]
     wide: bool = False
     finder: bool = False
 
-    def drawn(self) -> tuple[Drawing, Mapping[str, Sequence[str]]]:
+    def drawn(self) -> Drawn:
         """The drawing, with names as they are: a ``$`` in one starts no formula.
 
         Raises:
@@ -141,19 +136,12 @@ class Gallery:
     strips: tuple[Strip, ...]
 
 
-Block: TypeAlias = Words | Findings | Tiles | Table | Picture | Gallery
+Block: TypeAlias = Words | Findings | Tiles | Sheet | Picture | Gallery
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report.
-
-    Attributes:
-        slug: Its place in the page, such as ``where-paths-break``.
-        title: Of a few words.
-        lead: The finding, or the question, in a sentence or two.
-        blocks: What shows it.
-    """
+    """A part of a report: its place in the page, a title, the finding in a sentence or two, and what shows it."""
 
     slug: str
     title: str

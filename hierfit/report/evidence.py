@@ -4,28 +4,76 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
 import yaml
+from torch import Tensor
 
+from hierfit.decoding import belief, leaf_rollup
 from hierfit.errors import UserError
 from hierfit.geometry.embeddings import Embeddings
-from hierfit.report.analysis.breaks import Breaks
-from hierfit.report.analysis.reading import Reading, batch_size
+from hierfit.metrics.served import Served, serve
+from hierfit.report.breaks import Breaks
 from hierfit.report.pictures import Pictures
 from hierfit.results.card import ResultCard
 from hierfit.results.collect import find_cards
-from hierfit.results.group import Group, agreement, summarise
-from hierfit.results.kept import KeptLogits
+from hierfit.results.logits import TestLogits
+from hierfit.results.summary import agreement, tables
+from hierfit.results.table import Table
 from hierfit.results.variants import told_apart
+from hierfit.taxonomy import Taxonomy
 
 HEADLINE = ("decoded", "fpa")
 """Decoder and metric by which the row to look into is chosen where none is named."""
+
+_VALUES_AT_ONCE = 1 << 22  # logits read at once: 16 MiB
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What remains of test logits once they are read: O(n·L) numbers, however many nodes there are.
+
+    Attributes:
+        taxonomy: The run's tree.
+        target: True node ids ``[n, L]``, −1 where unknown or ended.
+        best_leaf: Path of the leaf with the best logit ``[n, L]``.
+        decoded: Path of the most probable leaf by the belief ``[n, L]``.
+        served: The belief's descent and its probabilities.
+        indices: Row of each sample in the test split.
+    """
+
+    taxonomy: Taxonomy
+    target: Tensor
+    best_leaf: Tensor
+    decoded: Tensor
+    served: Served
+    indices: list[int]
+
+    @classmethod
+    def of(cls, logits: TestLogits) -> Reading:
+        """In one pass: O(n·N) time, memory of one batch.
+
+        Raises:
+            UserError: Logits hold NaN or +inf.
+        """
+        tree, calibration = logits.taxonomy, logits.calibration
+        none = torch.zeros(0, tree.num_levels, dtype=torch.long)
+        best, decoded = [none], [none]
+
+        def batches() -> Iterable[tuple[Tensor, Tensor]]:
+            for batch, target in logits.batches(max(1, _VALUES_AT_ONCE // tree.num_nodes)):
+                best.append(leaf_rollup(batch, tree))
+                decoded.append(leaf_rollup(belief(batch, tree, calibration).nodes, tree))
+                yield batch, target
+
+        served = serve(batches(), tree, calibration)
+        return cls(tree, served.target, torch.cat(best), torch.cat(decoded), served, logits.indices.tolist())
 
 
 @dataclass(frozen=True)
@@ -37,14 +85,8 @@ class Run:
 
     @cached_property
     def reading(self) -> Reading:
-        """What its test logits say; raises `UserError` where it kept none."""
-        kept = KeptLogits.read(self.folder)
-        return Reading.of(kept.batches(batch_size(kept.taxonomy.num_nodes)), kept.taxonomy, kept.calibration)
-
-    @cached_property
-    def indices(self) -> list[int]:
-        """Row in the test split of each sample of the reading."""
-        return KeptLogits.read(self.folder).indices.tolist()
+        """What its test logits say; raises `UserError` where it saved none."""
+        return Reading.of(TestLogits.read(self.folder))
 
     @cached_property
     def breaks(self) -> Breaks:
@@ -84,6 +126,14 @@ class Run:
         """Its test images, where they can still be found."""
         return Pictures.of(self.settings, self.card)
 
+    @cached_property
+    def is_readable(self) -> bool:
+        """Whether its test logits can be read, and are of some image."""
+        try:
+            return bool(len(self.reading.target))
+        except UserError:
+            return False
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -91,33 +141,34 @@ class Evidence:
 
     Attributes:
         cards: Of every run.
-        groups: Means over seeds, with differences to the control: a table for each set of runs that may be compared.
-        group: The one that the focus is part of.
+        tables: Means over seeds, with differences to the control: one for each set of runs that may be compared.
+        table: The one that the focus is part of.
         control: Name of the row that others are held against; None without.
         focus: The run that is looked into.
         beside: Runs on the same data, draw and seed, the focus among them: the control first, the focus last.
     """
 
     cards: tuple[ResultCard, ...]
-    groups: tuple[Group, ...]
-    group: Group
+    tables: tuple[Table, ...]
+    table: Table
     control: str | None
     focus: Run
     beside: tuple[Run, ...]
 
-    def read(self, most: int) -> list[Run]:
+    def read(self, most: int | None = None) -> list[Run]:
         """The runs beside the focus whose test logits can be read on its levels, and it itself: the last ``most``.
 
         Raises:
             UserError: Those of the focus cannot be read.
         """
         _ = self.focus.reading
-        return [run for run in self.beside if run.card.levels == self.focus.card.levels and _readable(run)][-most:]
+        found = [run for run in self.beside if run.card.levels == self.focus.card.levels and run.is_readable]
+        return found[-most:] if most else found
 
-    def of_row(self, row: str) -> list[ResultCard]:
-        """Cards of a row over all seeds, on the focus's data and shots."""
-        place = agreement(self.focus.card)
-        return [card for card in self.cards if card.row == row and agreement(card) == place]
+    @property
+    def of_table(self) -> list[ResultCard]:
+        """Cards of the table that the focus is part of."""
+        return [card for card in self.cards if agreement(card) == agreement(self.focus.card)]
 
 
 def gather(paths: Sequence[Path], row: str | None = None, control: str | None = None) -> Evidence:
@@ -131,7 +182,7 @@ def gather(paths: Sequence[Path], row: str | None = None, control: str | None = 
             method, else one without training, zero-shot first.
 
     Raises:
-        UserError: Nothing has finished there, or there is no such row; see also `summarise`.
+        UserError: Nothing has finished there, or there is no such row; see also `tables`.
     """
     files = list({file.resolve(): file for path in paths for file in find_cards(path)}.values())
     runs = [run for run in (Run(file.parent, ResultCard.read(file)) for file in files) if run.card.metrics]
@@ -147,38 +198,31 @@ def gather(paths: Sequence[Path], row: str | None = None, control: str | None = 
     beside = {run.card.row: run for run in reversed(own) if _same_draw(run.card, focus.card)} | {focus.card.row: focus}
     given = control is not None
     control = control or _control(focus.card, [beside[name].card for name in names if name in beside])
-    order = dict.fromkeys([*([control] if control in beside else []), *(n for n in names if n != focus.card.row)])
-    shown = [*(beside[name] for name in order if name in beside and name != focus.card.row), focus]
+    order = sorted(
+        (name for name in names if name in beside), key=lambda name: (name == focus.card.row, name != control)
+    )
     cards = [run.card for run in runs]
     place = agreement(focus.card)
-    (group,) = summarise([card for card in cards if agreement(card) == place], control if control in beside else None)
+    (table,) = tables([card for card in cards if agreement(card) == place], control if control in beside else None)
     try:
-        groups = summarise(cards, control)
+        every = tables(cards, control)
     except UserError:
         if given:
             raise
-        groups = summarise(cards)
-    return Evidence(tuple(cards), groups, group, control, focus, tuple(shown))
+        every = tables(cards)
+    return Evidence(tuple(cards), tuple(every), table, control, focus, tuple(beside[name] for name in order))
 
 
 def _told_apart(runs: Sequence[Run]) -> list[Run]:
     """Runs with names that say what differs between rows of one table."""
-    tables: dict[Any, list[Run]] = {}
+    groups: dict[str, list[Run]] = {}
     for run in runs:
-        tables.setdefault(repr(agreement(run.card)), []).append(run)
-    cards = {
-        run.folder: card
-        for table in tables.values()
-        for run, card in zip(table, told_apart([run.card for run in table])[0], strict=True)
-    }
+        groups.setdefault(repr(agreement(run.card)), []).append(run)
+    cards: dict[Path, ResultCard] = {}
+    for group in groups.values():
+        named, _ = told_apart([run.card for run in group])
+        cards |= {run.folder: card for run, card in zip(group, named, strict=True)}
     return [Run(run.folder, cards[run.folder]) for run in runs]
-
-
-def _readable(run: Run) -> bool:
-    try:
-        return bool(len(run.reading.target))
-    except UserError:
-        return False
 
 
 def _same_draw(a: ResultCard, b: ResultCard) -> bool:
@@ -190,10 +234,10 @@ def _focus(runs: Sequence[Run], row: str | None) -> Run:
     if row is None:
         chosen = [run for run in chosen if run.folder.parent.name != "controls"] or chosen
     most = max(_shots(run.card) for run in chosen)
-    chosen = [run for run in chosen if _shots(run.card) == most]
     rows: dict[str, list[Run]] = {}
     for run in chosen:
-        rows.setdefault(run.card.row, []).append(run)
+        if _shots(run.card) == most:
+            rows.setdefault(run.card.row, []).append(run)
     best = max(rows.values(), key=lambda found: fmean(_headline(run.card) for run in found))
     return min(best, key=lambda run: run.card.seed)
 

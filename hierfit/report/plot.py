@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from hierfit.atomic import whole_file
+from hierfit.config.command import Say
 from hierfit.errors import UserError
-from hierfit.report.drawing.style import COLOURS, MARKERS
+from hierfit.report.style import COLOURS, MARKERS
 from hierfit.results.card import ResultCard
 from hierfit.results.collect import read_cards
-from hierfit.results.columns import Column
-from hierfit.results.group import Group, Row, summarise
 from hierfit.results.statistics import Estimate
+from hierfit.results.summary import tables
+from hierfit.results.table import Cell, Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,35 +60,30 @@ class Panel:
     notes: tuple[str, ...] = ()
 
 
-def plot(arguments: Sequence[str]) -> None:
-    """Runs the command.
+def plot(
+    runs: Annotated[list[Path], Say("run folders (controls inside are found)", "RUN")],
+    *,
+    out: Annotated[Path, Say(", ".join(_SUFFIXES), "FILE")],
+    column: Annotated[str, Say("such as fpa@best_path (leaf_accuracy)")] = "leaf_accuracy",
+) -> None:
+    """Draw a metric of finished runs over shots: a panel a data card, a line a row, with 95 % t-intervals over seeds.
 
     Raises:
         UserError: matplotlib is missing, the file cannot have this suffix, or see `panels`.
     """
-    parser = argparse.ArgumentParser(
-        prog="hierfit plot",
-        description="Draw a metric of finished runs over shots: a panel a data card, a line a row, with 95 % "
-        "t-intervals over seeds.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders (controls inside are found)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=", ".join(_SUFFIXES))
-    parser.add_argument("--column", default="leaf_accuracy", help="such as fpa@best_path (leaf_accuracy)")
-    options = parser.parse_args(arguments)
-    if options.out.suffix not in _SUFFIXES:
-        raise UserError(f"{options.out}: a plot is written as {', '.join(_SUFFIXES)}.")
-    drawn = panels(read_cards(options.runs), options.column)
+    if out.suffix not in _SUFFIXES:
+        raise UserError(f"{out}: a plot is written as {', '.join(_SUFFIXES)}.")
+    drawn = panels(read_cards(runs), column)
     figure = draw(drawn)
     from matplotlib import rc_context
 
     # The same cards give the same file.
-    with whole_file(options.out) as draft, rc_context({"svg.hashsalt": "hierfit"}):
-        stamp = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(options.out.suffix)
-        figure.savefig(draft, format=options.out.suffix[1:], dpi=200, metadata=stamp)
+    with whole_file(out) as draft, rc_context({"svg.hashsalt": "hierfit"}):
+        stamp = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(out.suffix)
+        figure.savefig(draft, format=out.suffix[1:], dpi=200, metadata=stamp)
     for note in dict.fromkeys(note for panel in drawn for note in panel.notes):
         print(f"Note: {note}")
-    print(f"Written to {options.out}")
+    print(f"Written to {out}")
 
 
 def panels(cards: Sequence[ResultCard], wanted: str) -> tuple[Panel, ...]:
@@ -100,7 +95,7 @@ def panels(cards: Sequence[ResultCard], wanted: str) -> tuple[Panel, ...]:
 
     Raises:
         UserError: The column does not exist, is several, or no card has it; a panel would hold a row twice at the
-            same shots; or see `hierfit.results.group.summarise`.
+            same shots; or see `hierfit.results.summary.tables`.
     """
     apart: dict[tuple[str, str, str], list[ResultCard]] = {}
     for card in cards:
@@ -108,39 +103,50 @@ def panels(cards: Sequence[ResultCard], wanted: str) -> tuple[Panel, ...]:
         apart.setdefault((str(card.data.get("card")), protocol, str(card.backbone.get("source"))), []).append(card)
     keys = sorted(apart)
     # A part of the name that all panels share says nothing.
-    told = [i for i in range(3) if i == 0 or len({key[i] for key in keys}) > 1]
-    found = [_panel(" · ".join(key[i] for i in told), summarise(apart[key], wanted=wanted)) for key in keys]
+    differing = [i for i in range(3) if i == 0 or len({key[i] for key in keys}) > 1]
+    found = [_panel(" · ".join(key[i] for i in differing), tables(apart[key], wanted=wanted)) for key in keys]
     if not any(panel.curves for panel in found):
         raise UserError(f"No run has a figure for {wanted!r}.")
     return tuple(panel for panel in found if panel.curves)
 
 
-def _panel(title: str, groups: Sequence[Group]) -> Panel:
-    column, *others = groups[0].columns
+def _panel(title: str, made: Sequence[Table]) -> Panel:
+    column, *others = (column for column in made[0].columns if column.is_figure)
     if others:
-        names = ", ".join(shown.key for shown in groups[0].columns)
+        names = ", ".join(shown.key for shown in (column, *others))
         raise UserError("A plot shows one column.", hint=f"Choose one of {names}.")
-    rows: dict[str, dict[int | None, Row]] = {}
-    for group in groups:
-        for row in group.rows:
-            if group.shots in rows.setdefault(row.name, {}):
-                shots = "all images" if group.shots is None else f"{group.shots} shots"
+    rows: dict[str, dict[int | None, Mapping[str, Cell]]] = {}
+    notes = []
+    for table in made:
+        shots = table.facts["shots"]
+        notes += [f"{title}, {_tick(shots)}: {note}" for note in table.notes]
+        for first, *_ in table.rows:
+            name = str(first.value)
+            if shots in rows.setdefault(name, {}):
+                said = "all images" if shots is None else f"{shots} shots"
                 raise UserError(
-                    f"{title}: {row.name!r} was run twice at {shots}, on other data or towers.",
+                    f"{title}: {name!r} was run twice at {said}, on other data or towers.",
                     hint="Name only the runs that belong together, or tell them apart with --row.",
                 )
-            rows[row.name][group.shots] = row
-    curves = [_curve(name, by_shots) for name, by_shots in rows.items()]
-    notes = [f"{title}, {_tick(group.shots)}: {note}" for group in groups for note in group.notes]
+            rows[name][shots] = table.row(name)
+    curves = [_curve(name, by_shots, column.key) for name, by_shots in rows.items()]
     return Panel(title, column, tuple(curve for curve in curves if curve.points), tuple(notes))
 
 
-def _curve(name: str, by_shots: dict[int | None, Row]) -> Curve:
-    points = [(shots, row.values[0]) for shots, row in by_shots.items()]
+def _curve(name: str, by_shots: Mapping[int | None, Mapping[str, Cell]], key: str) -> Curve:
+    points = [(shots, _estimate(row[key])) for shots, row in by_shots.items()]
     there = sorted(((s, e) for s, e in points if e is not None), key=lambda point: (point[0] is None, point[0] or 0))
     means = [estimate.mean for _, estimate in there]
     still = bool(means) and max(means) - min(means) < _SAME and not any(e.half_width > _SAME for _, e in there)
-    return Curve(name, tuple(there), still and all(row.selected_on == "nothing" for row in by_shots.values()))
+    untrained = all(row["selected_on"].value == "nothing" for row in by_shots.values())
+    return Curve(name, tuple(there), still and untrained)
+
+
+def _estimate(cell: Cell) -> Estimate | None:
+    """With an interval, or without one where a paper printed none."""
+    if isinstance(cell.value, Estimate):
+        return cell.value
+    return None if cell.number is None else Estimate(cell.number, math.nan, cell.of or 1)
 
 
 def _tick(shots: int | None) -> str:

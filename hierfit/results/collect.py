@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 from hierfit.errors import UserError
 from hierfit.results.card import FILE, ResultCard
-from hierfit.results.table import print_results
-from hierfit.results.variants import told_apart
-
-_CONTROLS, _TARGETS = "controls", "targets"
 
 
 def find_cards(path: Path) -> list[Path]:
@@ -22,7 +17,7 @@ def find_cards(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    found = sorted(path.rglob(FILE), key=lambda file: (_run(file), _target(file), _owner(file) == _run(file), file))
+    found = sorted(path.rglob(FILE), key=_place)
     if not found:
         raise UserError(
             f"No finished run ({FILE}) below {path}.", hint="A run writes its card when its test has ended."
@@ -30,20 +25,13 @@ def find_cards(path: Path) -> list[Path]:
     return found
 
 
-def _run(file: Path) -> Path:
-    """Folder of the run that a card, or the control it belongs to, is part of."""
-    folder = _owner(file)
-    return folder.parent.parent if folder.parent.name == _CONTROLS else folder
-
-
-def _owner(file: Path) -> Path:
-    """Folder of the run or control that left a card."""
-    return file.parent.parent.parent if _target(file) else file.parent
-
-
-def _target(file: Path) -> str:
-    """Name of the target that a card is of, empty for a run's own."""
-    return file.parent.name if file.parent.parent.name == _TARGETS else ""
+def _place(file: Path) -> tuple[Path, str, bool, Path]:
+    """Run, target (empty for the run's own card), whether it is the run's or a control's, file."""
+    owner, target = file.parent, ""
+    if owner.parent.name == "targets":
+        owner, target = owner.parent.parent, owner.name
+    run = owner.parent.parent if owner.parent.name == "controls" else owner
+    return run, target, owner == run, file
 
 
 def read_cards(paths: Sequence[Path]) -> list[ResultCard]:
@@ -54,12 +42,3 @@ def read_cards(paths: Sequence[Path]) -> list[ResultCard]:
     """
     files = {file.resolve(): file for path in paths for file in find_cards(path)}
     return [ResultCard.read(file) for file in files.values()]
-
-
-def print_runs(cards: Sequence[ResultCard]) -> None:
-    """Prints a table for each experiment, seed and data set, in the order of the cards; rows of one name told apart."""
-    for _, group in groupby(cards, key=lambda c: (c.experiment, c.seed, c.data["card"], c.data.get("draw"), c.levels)):
-        rows, notes = told_apart(list(group))
-        print_results(rows)
-        for note in notes:
-            print(f"Note: {note}")

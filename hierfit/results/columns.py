@@ -2,104 +2,45 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
+from hierfit.config.schema import nearest
 from hierfit.errors import UserError
+from hierfit.metrics.describe import Description, describe
 from hierfit.results.card import ResultCard
+from hierfit.results.table import Column
 
-Unit = Literal["%", "edges", "levels", "count", "s", "MiB"]
-
-# Header, unit, whether higher is better: neither of severity, which looks at each row's own mistakes.
-_METRICS: dict[str, tuple[str, Unit, bool | None]] = {
-    "fpa": ("FPA", "%", True),
-    "tice": ("TICE", "%", False),
-    "leaf_accuracy": ("leaf acc", "%", True),
-    "leaf_accuracy_macro": ("leaf acc macro", "%", True),
-    "wap_accuracy": ("wAP acc", "%", True),
-    "wap_precision": ("wAP prec", "%", True),
-    "tree_distance": ("distance", "edges", False),
-    "mistake_severity": ("severity", "levels", None),
-    "hierarchical_precision": ("hP", "%", True),
-    "hierarchical_recall": ("hR", "%", True),
-    "hierarchical_f1": ("hF", "%", True),
-    "hca": ("HCA", "%", True),
-    "mta": ("MTA", "%", True),
-    "ece": ("ECE", "%", False),
-    "haurc": ("hAURC", "%", False),
-    "base": ("base", "%", True),
-    "novel": ("novel", "%", True),
-    "h": ("H", "%", True),
-    "generalised_base": ("base/all", "%", True),
-    "generalised_novel": ("novel/all", "%", True),
-    "generalised_h": ("H/all", "%", True),
-    "ausuc": ("AUSUC", "%", True),
+_COSTS = {
+    "params": Column("trained", "count", key="params", is_fact=True),
+    "share": Column("share", "%", key="share", is_fact=True),
+    "time": Column("train", "s", key="time"),
+    "memory": Column("memory", "MiB", key="memory"),
 }
-_COSTS: dict[str, tuple[str, Unit]] = {
-    "params": ("trained", "count"),
-    "share": ("share", "%"),
-    "time": ("train", "s"),
-    "memory": ("memory", "MiB"),
-}
+_NOVEL = ("base", "novel", "h", "generalised_base", "generalised_novel", "generalised_h", "ausuc")
 PRESETS: dict[str, tuple[str, ...]] = {
     "default": ("leaf_accuracy", "fpa", "tice", "fpa@decoded", "levels"),
     "decoders": (
-        "fpa@per_level",
-        "fpa@rollup",
-        "fpa@top_down",
-        "fpa@best_path",
-        "fpa@bayes",
+        *(f"fpa@{decoder}" for decoder in ("per_level", "rollup", "top_down", "best_path", "bayes")),
         "tice@per_level",
         "leaf_accuracy",
     ),
-    "novel": (
-        "base@base_to_novel",
-        "novel@base_to_novel",
-        "h@base_to_novel",
-        "generalised_base@base_to_novel",
-        "generalised_novel@base_to_novel",
-        "generalised_h@base_to_novel",
-        "ausuc@base_to_novel",
-    ),
-    "cost": ("leaf_accuracy", "params", "share", "time", "memory"),
+    "novel": tuple(f"{metric}@base_to_novel" for metric in _NOVEL),
+    "cost": ("leaf_accuracy", *_COSTS),
 }
 """Columns by the name of a set of them; ``levels`` stands for the accuracy of every level by the belief."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """One figure of a card.
-
-    Attributes:
-        key: ``metric@decoder``, ``params``, ``share``, ``time`` or ``memory``.
-        header: Above it in a table.
-        unit: ``%`` is a fraction in the card and shown times 100.
-        higher_is_better: None where more is neither better nor worse.
-    """
-
-    key: str
-    header: str
-    unit: Unit
-    higher_is_better: bool | None = None
-
-    @property
-    def is_fact(self) -> bool:
-        """Whether it follows from the settings and needs no interval when all seeds agree."""
-        return self.key in ("params", "share")
-
-    def value(self, card: ResultCard) -> float | None:
-        """The figure, None where the card has none."""
-        metric, _, decoder = self.key.partition("@")
-        if decoder:
-            return card.metrics.get(decoder, {}).get(metric)
-        trained, total = card.parameters.get("trainable"), card.parameters.get("total")
-        if self.key == "params":
-            return trained
-        if self.key == "share":
-            return trained / total if trained is not None and total else None
-        return card.cost.get({"time": "train_seconds", "memory": "peak_memory_mib"}[self.key])
+def figure(card: ResultCard, key: str) -> float | None:
+    """What a card has in a column, such as ``fpa@decoded`` or ``time``; None where it has nothing."""
+    metric, _, decoder = key.partition("@")
+    if decoder:
+        return card.metrics.get(decoder, {}).get(metric)
+    trained, total = card.parameters.get("trainable"), card.parameters.get("total")
+    if key == "params":
+        return trained
+    if key == "share":
+        return trained / total if trained is not None and total else None
+    return card.cost.get({"time": "train_seconds", "memory": "peak_memory_mib"}[key])
 
 
 def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> tuple[Column, ...]:
@@ -116,21 +57,21 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
     """
     found = {f"{metric}@{decoder}" for card in cards for decoder in card.metrics for metric in card.metrics[decoder]}
     short = {metric for metric, _, decoder in (key.partition("@") for key in found) if decoder == usual_decoder(metric)}
-    known = found | short | _COSTS.keys() | PRESETS.keys() | {"levels"}
+    plain = short | _COSTS.keys() | PRESETS.keys() | {"levels"}
     names = [name.strip() for name in wanted.split(",") if name.strip()]
-    unknown = list(dict.fromkeys(name for name in names if name not in known))
+    unknown = list(dict.fromkeys(name for name in names if name not in plain | found))
     if unknown or not names:
         raise UserError(
             "These columns do not exist." if unknown else "No column is named.",
-            [f"{name!r}{nearest(name, known)}" for name in unknown],
-            f"Presets: {', '.join(PRESETS)}. Columns: {', '.join(sorted(short | _COSTS.keys() | {'levels'}))}; "
-            "a decoder follows an @, as in fpa@best_path.",
+            [f"{name!r}{nearest(name, found if '@' in name else plain)}" for name in unknown],
+            f"Presets: {', '.join(PRESETS)}; a metric's decoder follows an @, as in fpa@best_path.",
         )
     if holds_classes_back(cards):
         names = ["novel" if name == "default" else name for name in names]
     keys = [part for name in names for part in PRESETS.get(name, (name,))]
-    full = [key for name in keys for key in (_level_keys(levels) if name == "levels" else [name])]
-    return tuple(_column(key) for key in dict.fromkeys(map(with_decoder, full)))
+    full = [key for name in keys for key in (map(accuracy_of, levels) if name == "levels" else [name])]
+    own = {name: Description(**found) for card in cards for name, found in card.own_metrics.items()}
+    return tuple(_column(key, own) for key in dict.fromkeys(map(with_decoder, full)))
 
 
 def holds_classes_back(cards: Sequence[ResultCard]) -> bool:
@@ -138,8 +79,9 @@ def holds_classes_back(cards: Sequence[ResultCard]) -> bool:
     return all("base_to_novel" in card.metrics for card in cards)
 
 
-def _level_keys(levels: Iterable[str]) -> list[str]:
-    return [f"accuracy/{level.replace('.', '_')}" for level in levels]
+def accuracy_of(level: str) -> str:
+    """The metric of a level's accuracy; names of metrics hold no dots."""
+    return f"accuracy/{level.replace('.', '_')}"
 
 
 def usual_decoder(metric: str) -> str:
@@ -154,20 +96,10 @@ def with_decoder(key: str) -> str:
     return key if "@" in key or key in _COSTS else f"{key}@{usual_decoder(key)}"
 
 
-def _column(key: str) -> Column:
+def _column(key: str, own: Mapping[str, Description]) -> Column:
     if key in _COSTS:
-        return Column(key, *_COSTS[key])
+        return _COSTS[key]
     metric, _, decoder = key.partition("@")
     suffix = "" if decoder in (usual_decoder(metric), "base_to_novel") else f" {decoder.replace('_', ' ')}"
-    if metric in _METRICS:
-        header, unit, better = _METRICS[metric]
-        return Column(key, header + suffix, unit, better)
-    of_level = metric.startswith(("accuracy/", "h/"))
-    shown = f"H {metric.removeprefix('h/')}" if metric.startswith("h/") else metric.removeprefix("accuracy/")
-    return Column(key, shown + suffix, "%", True if of_level else None)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`` – did you mean 'x'?`` for the most similar known word, nothing when none is near."""
-    close = difflib.get_close_matches(word, sorted(known), n=1)
-    return f" – did you mean {close[0]!r}?" if close else ""
+    header, unit, better = own.get(metric) or describe(metric)
+    return Column(header + suffix, unit, higher_is_better=better, key=key)

@@ -14,12 +14,10 @@ from torch import Tensor
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
-from hierfit.results.columns import nearest
-from hierfit.results.kept import KeptLogits
-from hierfit.results.marks import verdicts
-from hierfit.results.sheet import HELPS, HURTS, Sheet, mark
-from hierfit.results.statistics import Interval, McNemar, Verdict, mcnemar, paired_bootstrap
-from hierfit.results.summary import print_sheet
+from hierfit.results.logits import TestLogits
+from hierfit.results.statistics import Interval, McNemar, Verdict, mcnemar, paired_bootstrap, verdicts
+from hierfit.results.table import HELPS, HURTS, NAME, Cell, Column, Table
+from hierfit.results.writers import print_tables
 from hierfit.taxonomy import Taxonomy
 
 _READING = (
@@ -27,6 +25,8 @@ _READING = (
     f"p: exact McNemar test. {HELPS} helps, {HURTS} hurts: p, corrected for all lines here (Holm), is 5 % or less, and "
     "the difference 0.2 points or more. One pair of runs says nothing of other seeds: see results."
 )
+_DIFFERENCE = Column("A − B", "%", 1, signed=True)
+_COLUMNS = (NAME, Column("A", "%"), Column("B", "%"), _DIFFERENCE, *(Column(f"only {x}", "count") for x in "AB"))
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,52 @@ class Comparison:
     test: McNemar
     verdict: Verdict = "no evidence"
 
+    @property
+    def cells(self) -> list[object]:
+        """Its row in a table."""
+        p = "<0.001" if self.test.p < 0.001 else f"{self.test.p:.3f}"
+        shares = (self.a, self.b, Cell(self.difference, mark=self.verdict))
+        return [_spoken(self.decoder), *shares, self.test.only_a, self.test.only_b, p]
 
-def compare(a: KeptLogits, b: KeptLogits, decoders: Sequence[str] = ()) -> list[Comparison]:
+
+def print_comparison(a: Path, b: Path, decoders: Sequence[str] = ()) -> None:
+    """Prints what the first run changes against the second, and a verdict in one line."""
+    runs = TestLogits.read(a), TestLogits.read(b)
+    found = comparisons(*runs, decoders)
+    names = [f"{run.card.row} (seed {run.card.seed})" for run in runs]
+    console = Console()
+    console.print(Text(f"\nA  {names[0]}\nB  {names[1]}"))
+    tables = []
+    for metric in dict.fromkeys(c.metric for c in found):
+        of_it = [c for c in found if c.metric == metric]
+        title = f"{metric} · {runs[0].card.data.get('card')} · {of_it[0].difference.n} test samples"
+        columns = (*_COLUMNS, Column("p", ""))
+        tables.append(Table.of(title, columns, (c.cells for c in of_it), _READING))
+    print_tables(tables, console)
+    # The last decoder is the one that reads all levels together, or the last one asked for.
+    said = [
+        f"{c.metric}{'' if c is found[0] else f' {_spoken(c.decoder)}'}: {c.verdict} "
+        f"({_DIFFERENCE.number(c.difference.mean)} points)"
+        for c in (found[0], found[-1])
+    ]
+    console.print(Text(f"{names[0]} against {names[1]}: {'; '.join(said)}.", "bold"))
+
+
+def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> list[Comparison]:
     """Pairs two runs over test samples: accuracy of the best leaf, and FPA under each decoder.
 
     Raises:
         UserError: The runs were not tested on the same samples, labels and tree; a decoder is unknown, or reads scores
             of inner nodes that one of the runs has not trained.
     """
-    unknown = [f"there is no decoder {d!r}{nearest(d, DECODERS)}" for d in decoders if d not in DECODERS]
-    if unknown:
-        raise UserError("These names are unknown.", unknown, f"Decoders: {', '.join(DECODERS)}.")
+    problems = []
+    for name in decoders:
+        try:
+            DECODERS.find(name)
+        except UserError as error:
+            problems.append(error.summary)
+    if problems:
+        raise UserError("These names are unknown.", problems, f"Decoders: {', '.join(DECODERS)}.")
     _check_same_samples(a, b)
     untrained = {d: run.card.row for run in (a, b) for d in DECODERS if d not in run.card.metrics}
     if problems := [f"{d}: {untrained[d]} has trained leaves alone" for d in decoders if d in untrained]:
@@ -69,7 +104,7 @@ def compare(a: KeptLogits, b: KeptLogits, decoders: Sequence[str] = ()) -> list[
     best = [leaf_right(run.predicted(DECODERS["rollup"]), a.paths, a.taxonomy) for run in (a, b)]
     found = [_comparison("leaf accuracy", "best leaf", best, leaf_labelled(a.paths, a.taxonomy))]
     for decoder in decoders or [d for d in DECODERS if d not in untrained]:
-        paths = [full_path_right(run.predicted(DECODERS[decoder]), a.paths, a.taxonomy) for run in (a, b)]
+        paths = [full_path_right(run.predicted(DECODERS.find(decoder)), a.paths, a.taxonomy) for run in (a, b)]
         found.append(_comparison("FPA", decoder, paths, labelled(a.paths)))
     said = verdicts([(c.difference.mean, c.test.p, True) for c in found])
     return [replace(c, verdict=verdict) for c, verdict in zip(found, said, strict=True)]
@@ -87,41 +122,6 @@ def leaf_right(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Tensor:
     return leaf_labelled(target, taxonomy) & (at_its_level == leaf)
 
 
-def print_comparison(a: Path, b: Path, decoders: Sequence[str] = (), console: Console | None = None) -> None:
-    """Prints what the first run changes against the second, sample by sample, and a one-line verdict.
-
-    Args:
-        a: Folder of a finished run.
-        b: Folder of the run it is held against.
-        decoders: Only these; all if empty.
-        console: Where to print.
-    """
-    console = console or Console()
-    first, second = KeptLogits.read(a), KeptLogits.read(b)
-    found = compare(first, second, decoders)
-    names = [f"{run.card.row} (seed {run.card.seed})" for run in (first, second)]
-    console.print()
-    console.print(Text(f"A  {names[0]}\nB  {names[1]}"))
-    for metric in dict.fromkeys(c.metric for c in found):
-        of_it = [c for c in found if c.metric == metric]
-        title = f"{metric} · {first.card.data.get('card')} · {of_it[0].difference.n} test samples"
-        rows = tuple(map(_cells, of_it))
-        print_sheet(Sheet(title, ("", "A", "B", "A − B", "only A", "only B", "p"), rows), console)
-    console.print()
-    console.print(Text(_READING, "dim"))
-    # The last decoder is the one that reads all levels together, or the last one asked for.
-    last = (found[0], found[-1])
-    said = "; ".join(f"{_called(c)}: {c.verdict} ({_signed(c.difference.mean)} points)" for c in last)
-    console.print(Text(f"{names[0]} against {names[1]}: {said}.", "bold"))
-
-
-def _cells(c: Comparison) -> tuple[str, ...]:
-    interval = f"{_signed(c.difference.mean)} [{_signed(c.difference.low)}, {_signed(c.difference.high)}]"
-    p = "<0.001" if c.test.p < 0.001 else f"{c.test.p:.3f}"
-    shares = (f"{100 * c.a:.2f}", f"{100 * c.b:.2f}")
-    return _spoken(c.decoder), *shares, interval + mark(c.verdict), str(c.test.only_a), str(c.test.only_b), p
-
-
 def _comparison(metric: str, decoder: str, right: Sequence[Tensor], counted: Tensor) -> Comparison:
     if not counted.any():
         raise UserError(f"No test sample has a label that {metric} could count.")
@@ -129,7 +129,7 @@ def _comparison(metric: str, decoder: str, right: Sequence[Tensor], counted: Ten
     return Comparison(metric, decoder, float(a.mean()), float(b.mean()), paired_bootstrap(a, b), mcnemar(a, b))
 
 
-def _check_same_samples(a: KeptLogits, b: KeptLogits) -> None:
+def _check_same_samples(a: TestLogits, b: TestLogits) -> None:
     problems = []
     if a.taxonomy != b.taxonomy:
         problems.append(f"the trees differ: {a.taxonomy.fingerprint} and {b.taxonomy.fingerprint}")
@@ -145,14 +145,6 @@ def _check_same_samples(a: KeptLogits, b: KeptLogits) -> None:
         problems.append("the labels differ")
     if problems:
         raise UserError(f"{a.folder} and {b.folder} cannot be compared sample by sample.", problems)
-
-
-def _signed(fraction: float) -> str:
-    return f"{100 * fraction:+.1f}".replace("-", "−")
-
-
-def _called(c: Comparison) -> str:
-    return c.metric if c.metric == "leaf accuracy" else f"{c.metric} {_spoken(c.decoder)}"
 
 
 def _spoken(decoder: str) -> str:

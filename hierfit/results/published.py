@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from hierfit.config.schema import build, read_yaml
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
+from hierfit.results.table import Cell, Column
 
 FILE = Path(__file__).with_name("published.yaml")
 
@@ -47,6 +48,11 @@ class Published:
             and card.data.get("tree", "true") == "true"
             and str(card.backbone.get("source")).rstrip("/").rpartition("/")[2] == self.backbone
         )
+
+    def cells(self, data: str, columns: Sequence[Column]) -> list[Cell]:
+        """Its figures on a data card, a cell a column."""
+        printed = [self.figures[data].get(column.key) for column in columns]
+        return [Cell(None if value is None else value / 100, of=len(self.seeds)) for value in printed]
 
 
 def published_for(card: ResultCard) -> list[Published]:

@@ -1,19 +1,36 @@
-"""Several seeds as one table in the terminal, however wide it is."""
+"""Result cards as tables: one run's figures, or means over seeds with intervals and differences to a control."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from hierfit.results.card import ResultCard
-from hierfit.results.group import Group, summarise
-from hierfit.results.sheet import HELPS, HURTS, READING, READING_DIFFERENCES, Sheet, sheets
-from hierfit.results.table import GAP, side_by_side
+from hierfit.errors import UserError
+from hierfit.results.card import ResultCard, shots_text
+from hierfit.results.columns import columns, figure
+from hierfit.results.published import published_for
+from hierfit.results.statistics import LEAST, Estimate, p_value, paired_difference, t_interval, verdicts
+from hierfit.results.table import HELPS, HURTS, NAME, SEEDS, Cell, Column, Table
+from hierfit.results.variants import told_apart
+from hierfit.results.writers import print_tables
 
-_STYLES = {HELPS: "green", HURTS: "red"}
+BySeed = Mapping[int, ResultCard]
+
+_READING = (
+    "% on the test split, mean ± 95 % t-interval over seeds; – where one seed gives no interval, or where inner nodes "
+    "were not trained. leaf acc: the best leaf. FPA and TICE: each level's own argmax. decoded: by the decoder that "
+    "val chose. Levels: the most probable node."
+)
+_READING_DIFFERENCES = (
+    f" {HELPS} helps, {HURTS} hurts: by a paired t-test over seeds at 5 %, corrected for all differences of the table "
+    "(Holm), and by 0.2 points or more. No mark: no evidence, also where an interval excludes 0."
+)
+_SEEDS = Column("seeds", SEEDS, key="seeds")
+_ORIGIN = (Column("selected on", key="selected_on"), Column("tuned on", key="tuned_on"))
 
 
 def print_summary(
@@ -23,58 +40,209 @@ def print_summary(
     columns: str = "default",
     console: Console | None = None,
 ) -> None:
-    """Prints a table for each data set, number of shots and backbone; rows are methods, figures means over seeds.
+    """Prints `tables` of cards."""
+    print_tables(tables(cards, control, columns), console)
+
+
+def agreement(card: ResultCard) -> tuple[Any, ...]:
+    """What two cards must have in common for their figures to stand in one table."""
+    data, backbone = card.data, card.backbone
+    # The tree may differ, so that a shuffled tree can stand beside the true one: a note says so.
+    named = ("card", "card_version", "card_fingerprint", "protocol", "shots")
+    test = (data.get("draw") or {}).get("test")
+    return (*(data.get(key) for key in named), test, backbone.get("source"), backbone.get("fingerprint"), card.levels)
+
+
+def tables(cards: Sequence[ResultCard], control: str | None = None, wanted: str = "default") -> list[Table]:
+    """A table for each data set, number of shots and backbone; rows are methods, figures means over seeds.
 
     Args:
-        cards: Of any runs.
-        control: Row to which paired differences are printed.
-        columns: Presets and column names, parted by commas.
-        console: Where to; its width decides how many columns stand side by side.
+        cards: In any order. Rows of one name that were set otherwise are told apart, see `told_apart`.
+        control: Row to which paired differences are added; tables without it go without.
+        wanted: Columns; see `hierfit.results.columns.columns`.
 
     Raises:
-        UserError: See `hierfit.results.group.summarise`.
+        UserError: No card is the control's; a row shares no seed with the control, or was trained on another draw than
+            it; or a column does not exist.
     """
-    print_groups(summarise(cards, control, columns), console)
+    if not cards:
+        raise UserError("There is no result card to make a table of.")
+    groups = [told_apart(list(found)) for _, found in groupby(sorted(cards, key=_order), key=agreement)]
+    names = list(dict.fromkeys(card.row for group, _ in groups for card in group))
+    if control is not None and control not in names:
+        raise UserError(f"No run has the row {control!r}.", hint=f"Rows: {', '.join(names)}.")
+    return [table(group, control, wanted, cards, notes) for group, notes in groups]
 
 
-def print_groups(groups: Sequence[Group], console: Console | None = None) -> None:
-    """Prints groups that are made already; see `print_summary`."""
-    console = console or Console()
-    for group in groups:
-        for sheet in sheets(group):
-            print_sheet(sheet, console)
-        for note in group.notes:
-            console.print(Text(f"Note: {note}", "yellow"))
-    console.print()
-    compared = any(group.control for group in groups)
-    console.print(Text(f"{READING} {READING_DIFFERENCES}" if compared else READING, "dim"))
+def _order(card: ResultCard) -> tuple[Any, ...]:
+    shots = card.data.get("shots")
+    place = (shots is None, shots or 0, repr(agreement(card)))
+    return (str(card.data.get("card")), str(card.backbone.get("source")), *place)
 
 
-def print_sheet(sheet: Sheet, console: Console) -> None:
-    """Prints a sheet; columns that do not fit beside the others follow below, under the rows' names again."""
-    console.print()
-    console.print(Text(sheet.title, "dim"))
-    for number, block in enumerate(_blocks(sheet, console.width)):
-        if number:
-            console.print()
-        console.print(_table(sheet, block, console.width))
+def table(
+    cards: Sequence[ResultCard],
+    control: str | None = None,
+    wanted: str = "default",
+    known: Sequence[ResultCard] = (),
+    notes: Iterable[str] = (),
+) -> Table:
+    """One table of cards that may stand in one, the control first; see `tables`.
+
+    Args:
+        cards: Named as they are to be shown.
+        control: Row to which paired differences are added, if it is there.
+        wanted: Columns.
+        known: Cards that say which columns there are; ``cards`` if empty.
+        notes: That stand before its own.
+    """
+    said = list(notes)
+    rows = {name: _by_seed(name, cards, said) for name in dict.fromkeys(card.row for card in cards)}
+    figures = columns(wanted, known or cards, cards[0].levels)
+    base = rows.get(control) if control is not None else None
+    if control is not None and base is not None:
+        _check_pairs(rows, control)
+        rows = {control: base, **rows}
+    elif control is not None:
+        said.append(f"No run of {control} here, so no differences.")
+    body = [_row(name, row, figures, None if row is base else base) for name, row in rows.items()]
+    data = cards[0].data
+    for found in published_for(cards[0]):
+        cells = found.cells(data["card"], figures)
+        body.append([f"{found.row} (published)", found.seeds, *cells, found.selected_on, "unknown"])
+        its = "its prompts and transforms are its own, its interval unknown"
+        said.append(f"{found.row} (published): {found.source}; {its}.")
+    made = Table.of(_title(cards[0], body), [NAME, _SEEDS, *figures, *_ORIGIN], body)
+    return replace(
+        made,
+        rows=_marked(made),
+        reading=_READING if base is None else _READING + _READING_DIFFERENCES,
+        notes=(*said, *_seed_notes(rows, base), *_draw_notes(rows), *_belief_notes(rows), *_tree_notes(rows)),
+        control=None if base is None else control,
+        facts={
+            **{"data": data.get("card"), "shots": data.get("shots"), "backbone": cards[0].backbone.get("source")},
+            "test_images": (data.get("images") or {}).get("test"),
+        },
+    )
 
 
-def _table(sheet: Sheet, block: Sequence[int], width: int) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
-    table.add_column(Text(sheet.header[0]), overflow="fold", width=_name_width(sheet, width))
-    for index in block:
-        table.add_column(Text(sheet.header[index]), justify="right", no_wrap=True)
-    for row in sheet.rows:
-        table.add_row(Text(row[0]), *(Text(row[i], _STYLES.get(row[i][-1:], "")) for i in block))
-    return table
+def _title(card: ResultCard, body: Sequence[Sequence[Any]]) -> str:
+    """One line that says on what the figures stand; seeds, where all rows have the same."""
+    seeds = {row[1] for row in body}
+    shown = [f"seed{'s' if len(common) > 1 else ''} {_list(common)}" for common in seeds if len(seeds) == 1]
+    images = (card.data.get("images") or {}).get("test")
+    tested = [] if images is None else [f"{images} test images"]
+    return " · ".join(
+        [str(card.data.get("card")), shots_text(card.data), *shown, *tested, str(card.backbone.get("source"))]
+    )
 
 
-def _blocks(sheet: Sheet, width: int) -> list[list[int]]:
-    """Columns that fit side by side beside the rows' names; at least one each."""
-    widths = [max(len(cells[index]) for cells in (sheet.header, *sheet.rows)) for index in range(1, len(sheet.header))]
-    return [[index + 1 for index in block] for block in side_by_side(widths, width - _name_width(sheet, width))]
+def _row(name: str, row: BySeed, figures: Sequence[Column], base: BySeed | None) -> list[Any]:
+    cells = [
+        Cell(_estimate(column, row), None if base is None else _difference(column, row, base), of=len(row))
+        for column in figures
+    ]
+    origin = [", ".join(dict.fromkeys(getattr(c, name) for c in row.values())) for name in ("selected_on", "tuned_on")]
+    return [name, tuple(row), *cells, *origin]
 
 
-def _name_width(sheet: Sheet, width: int) -> int:
-    return min(max(len(row[0]) for row in (sheet.header, *sheet.rows)), max(8, 3 * width // 10))
+def _estimate(column: Column, row: BySeed) -> Estimate | None:
+    values = [value for card in row.values() if (value := figure(card, column.key)) is not None]
+    return t_interval(values) if values else None
+
+
+def _difference(column: Column, row: BySeed, base: BySeed) -> Estimate | None:
+    pairs = [(figure(card, column.key), figure(base[seed], column.key)) for seed, card in row.items() if seed in base]
+    both = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return paired_difference([a for a, _ in both], [b for _, b in both]) if both else None
+
+
+def _marked(made: Table) -> tuple[tuple[Cell, ...], ...]:
+    """The rows with what each difference says, corrected over all of the table (Holm).
+
+    None where there is no difference or no side of the figure is better. A figure that stands in two columns (leaf
+    accuracy and accuracy of the finest level) is one test.
+    """
+    tests: dict[Any, tuple[float, float, bool]] = {}
+    for name, *cells in made.rows:
+        for column, cell in zip(made.columns[1:], cells, strict=True):
+            if cell.difference is not None and column.higher_is_better is not None:
+                # Better upwards and better downwards are not one test, though their figures agree.
+                test = (name.value, cell.difference, column.unit, column.higher_is_better)
+                tests[test] = (cell.difference.mean, p_value(cell.difference), column.higher_is_better)
+    least = [LEAST if unit == "%" else 0.0 for _, _, unit, _ in tests]
+    said = dict(zip(tests, verdicts(list(tests.values()), least), strict=True))
+    return tuple(
+        tuple(
+            replace(cell, mark=said.get((row[0].value, cell.difference, column.unit, column.higher_is_better)))
+            for column, cell in zip(made.columns, row, strict=True)
+        )
+        for row in made.rows
+    )
+
+
+def _by_seed(name: str, cards: Sequence[ResultCard], notes: list[str]) -> dict[int, ResultCard]:
+    """Cards of a row by seed, ascending. A run made twice counts once."""
+    found: dict[int, ResultCard] = {}
+    again: list[int] = []
+    for card in sorted((card for card in cards if card.row == name), key=lambda c: c.seed):
+        if card.seed in found:
+            again.append(card.seed)
+        else:
+            found[card.seed] = card
+    if again:
+        notes.append(f"{name} was run more than once with seed {_list(dict.fromkeys(again))}; the first counts.")
+    return found
+
+
+def _check_pairs(rows: Mapping[str, BySeed], control: str) -> None:
+    base = rows[control]
+    problems = []
+    for name, row in rows.items():
+        shared = [seed for seed in row if seed in base]
+        other = [seed for seed in shared if row[seed].data.get("draw") != base[seed].data.get("draw")]
+        if not shared:
+            problems.append(f"{name} has seeds {_list(row)}, {control} has {_list(base)}")
+        if other:
+            problems.append(f"{name} was trained on another draw with seed {_list(other)}")
+    if problems:
+        raise UserError(
+            f"Differences to {control!r} cannot be paired.", problems, "Run both with the same seeds, data and shots."
+        )
+
+
+def _seed_notes(rows: Mapping[str, BySeed], base: BySeed | None) -> list[str]:
+    if len({tuple(row) for row in rows.values()}) == 1:
+        return []
+    listed = "; ".join(f"{name}: {_list(row)}" for name, row in rows.items())
+    paired = " Differences use the seeds both have." if base is not None else ""
+    return [f"Rows have different seeds, so their means are not of the same draws ({listed}).{paired}"]
+
+
+def _draw_notes(rows: Mapping[str, BySeed]) -> list[str]:
+    draws: dict[int, set[str]] = {}
+    for row in rows.values():
+        for seed, card in row.items():
+            draws.setdefault(seed, set()).add(repr(card.data.get("draw")))
+    mixed = sorted(seed for seed, found in draws.items() if len(found) > 1)
+    return [f"Rows were trained on different draws with seed {_list(mixed)}."] if mixed else []
+
+
+def _belief_notes(rows: Mapping[str, BySeed]) -> list[str]:
+    old = [name for name, row in rows.items() if any(card.metrics and not card.belief for card in row.values())]
+    if not old:
+        return []
+    return [f"{_list(old)}: made by hierfit 0.1; `hierfit rescore --write RUN` fills in what it did not measure."]
+
+
+def _tree_notes(rows: Mapping[str, BySeed]) -> list[str]:
+    trees = {name: {card.data.get("taxonomy_fingerprint") for card in row.values()} for name, row in rows.items()}
+    first_name, usual = next(iter(trees.items()))
+    others = [name for name, tree in trees.items() if tree != usual]
+    if others:
+        return [f"Scored on another tree than {first_name}: {_list(others)}. Compare leaf accuracy only."]
+    return []
+
+
+def _list(items: Iterable[Any]) -> str:
+    return ", ".join(map(str, items))

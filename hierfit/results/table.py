@@ -1,114 +1,179 @@
-"""The table a run ends with: one row a card, read from result cards only."""
+"""One table: columns that know their unit, cells that know their interval and what their difference says.
+
+Whoever shows figures makes a `Table`; `results.writers` writes it for a terminal, as Markdown, LaTeX, CSV or HTML.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from textwrap import wrap
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from hierfit.results.statistics import Estimate, Interval, Verdict
 
-from hierfit.results.card import ResultCard
-from hierfit.results.columns import Column, columns, holds_classes_back
-from hierfit.results.shots import shots_text
+DASH = "–"
+HELPS, HURTS = "▲", "▼"
+MARKS: Mapping[Verdict | None, str] = {"helps": f" {HELPS}", "hurts": f" {HURTS}", "no evidence": "", None: ""}
 
-GAP = 2
-
-_NOVEL_LEGEND = (
-    "% leaf accuracy on the test split: base classes among base, novel among novel, their harmonic mean H, and H of "
-    "each level by the best leaf's path; /all: with all classes as candidates; AUSUC: area under the seen-unseen curve."
-)
+WORDS, SEEDS = "words", "seeds"
+_DECIMALS = {"%": 2, "edges": 3, "levels": 3, "count": 0, "s": 1, "MiB": 0, "": 3}
 
 
-def print_results(cards: Sequence[ResultCard], console: Console | None = None) -> None:
-    """Prints what was measured on what, the table, and how to read it."""
-    console = console or Console()
-    console.print()
-    console.print(describe(cards[-1]), style="dim", highlight=False, soft_wrap=True)
-    for table in result_tables(cards, console.width):
-        console.print(table)
-    console.print(_NOVEL_LEGEND if holds_classes_back(cards) else legend(cards), style="dim", highlight=False)
+@dataclass(frozen=True)
+class Column:
+    """One column.
 
-
-def result_tables(cards: Sequence[ResultCard], width: int) -> Iterator[Table]:
-    """A table of cards that share their levels; all figures in %. Columns that do not fit follow below, under the
-    rows' names again.
-
-    Args:
-        cards: One a row, in the order shown.
-        width: Of the console.
+    Attributes:
+        header: Above it.
+        unit: ``words``; ``seeds``, whose cells list them and show their number; ``%``, a fraction shown times 100;
+            ``count``, ``edges``, ``levels``, ``s``, ``MiB``, or empty for a figure without one.
+        decimals: Of a figure; by its unit if None.
+        higher_is_better: None where more is neither better nor worse.
+        key: For programs, such as ``fpa@decoded``; the header if empty.
+        is_fact: It follows from the settings, and needs no interval where all seeds agree.
+        signed: Shown with its sign, as differences are.
     """
-    levels = cards[0].levels
-    shown: tuple[Column, ...] = columns("default", cards, levels)
-    if holds_classes_back(cards) and len(levels) > 1:
-        shown = (*shown, *columns(",".join(f"h/{level}@base_to_novel" for level in levels[:-1]), cards, levels))
-    headers = [_broken(column.header) for column in shown]
-    cells = [[percent(column.value(card)) for column in shown] for card in cards]
-    widths = [
-        max(map(len, [*header, *column])) for header, column in zip(headers, zip(*cells, strict=True), strict=True)
-    ]
-    names = min(max(len(card.row) for card in cards), max(8, 3 * width // 10))
-    for block in side_by_side(widths, width - names - 1):
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
-        table.add_column("", overflow="fold", width=names)
-        for index in block:
-            table.add_column(Text("\n".join(headers[index])), justify="right", no_wrap=True, vertical="bottom")
-        for card, row in zip(cards, cells, strict=True):
-            table.add_row(Text(card.row), *(row[index] for index in block))
-        yield table
+
+    header: str
+    unit: str = WORDS
+    decimals: int | None = None
+    higher_is_better: bool | None = None
+    key: str = ""
+    is_fact: bool = False
+    signed: bool = False
+
+    @property
+    def is_figure(self) -> bool:
+        """Whether it holds what was measured, rather than names and facts of the rows."""
+        return self.unit not in (WORDS, SEEDS)
+
+    @property
+    def title(self) -> str:
+        """The header, with units other than %."""
+        named = self.unit in (WORDS, SEEDS, "%", "count", "")
+        return self.header if named else f"{self.header} [{self.unit}]"
+
+    def scaled(self, value: float) -> float:
+        """A figure in its unit."""
+        return 100 * value if self.unit == "%" else value
+
+    def number(self, value: float) -> str:
+        """A figure as text; minus signs are as wide as the plus."""
+        decimals = _DECIMALS.get(self.unit, 3) if self.decimals is None else self.decimals
+        return f"{self.scaled(value):{'+' if self.signed else ''},.{decimals}f}".replace("-", "−")
 
 
-def side_by_side(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Columns that fit beside each other, by number; at least one a block."""
-    blocks: list[list[int]] = []
-    left = 0
-    for index, width in enumerate(widths):
-        if not blocks or left < width + GAP:
-            blocks.append([])
-            left = room
-        blocks[-1].append(index)
-        left -= width + GAP
-    return blocks
+NAME = Column("", key="row")
+"""The first column of most tables: names of rows."""
 
 
-def _broken(header: str) -> list[str]:
-    """The lines of a header: a word each where it has several."""
-    return wrap(header, 9, break_long_words=False, break_on_hyphens=False) if " " in header else [header]
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        value: Words, seeds, a figure, or one with its interval; None is shown as a dash.
+        difference: To the control's, paired over seeds.
+        mark: What the difference says among all of its table; of a cell without one, what its value says.
+        of: How many values its row has: an estimate over fewer says over how many.
+    """
+
+    value: str | float | Estimate | Interval | tuple[int, ...] | None
+    difference: Estimate | None = None
+    mark: Verdict | None = None
+    of: int | None = None
+
+    @property
+    def number(self) -> float | None:
+        """The figure alone; None where there is none."""
+        value = self.value.mean if isinstance(self.value, Estimate | Interval) else self.value
+        return value if isinstance(value, int | float) else None
+
+    def text(self, column: Column) -> str:
+        """As people read it: ``93.20 ±0.41``, ``+1.30 [0.20, 2.40] ▲``."""
+        said = "" if self.difference is not None else MARKS[self.mark]
+        match self.value:
+            case None:
+                return DASH
+            case str(words):
+                return words
+            case Interval(mean, low, high, _):
+                return f"{column.number(mean)} [{column.number(low)}, {column.number(high)}]{said}"
+            case Estimate(mean, width, n):
+                return f"{column.number(mean)}{self._half_width(width, n, column)}{said}"
+            case tuple(seeds):
+                return str(len(seeds))
+            case figure:
+                return f"{column.number(figure)}{said}"
+
+    def _half_width(self, width: float, n: int, column: Column) -> str:
+        if column.is_fact and (n == 1 or width == 0):
+            return ""
+        said = DASH if math.isnan(width) else replace(column, signed=False).number(width)
+        return f" ±{said}" if self.of in (None, n) else f" ±{said} (n={n})"
 
 
-def percent(value: float | None) -> str:
-    """``96.93`` for 0.9693, a dash for what is not there."""
-    return "–" if value is None else f"{100.0 * value:.2f}"
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under columns; the first column names the rows.
 
+    Attributes:
+        title: On what it stands, in a line.
+        columns: From left to right.
+        rows: As long as the columns each.
+        reading: How to read it.
+        notes: What a reader must know before comparing rows.
+        control: Name of the row that differences are to.
+        facts: What all rows share, for programs.
+    """
 
-def describe(card: ResultCard) -> str:
-    """One line that says on what the figures of a card stand."""
-    data = card.data
-    protocol = data.get("protocol", "all classes")
-    held = "" if protocol == "all classes" else f"{protocol} · "
-    return (
-        f"{data['card']} · {held}{shots_text(data)} · seed {card.seed} · {data['images']['test']} test images · "
-        f"{card.backbone['source']} · selected on {card.selected_on}"
-    )
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    reading: str = ""
+    notes: tuple[str, ...] = ()
+    control: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, title: str, columns: Sequence[Column | str], rows: Iterable[Sequence[Any]], reading: str = "") -> Table:
+        """From plain values and `Cell`; a column that is only a header holds words."""
+        made = tuple(tuple(value if isinstance(value, Cell) else Cell(value) for value in row) for row in rows)
+        named = tuple(column if isinstance(column, Column) else Column(column) for column in columns)
+        return cls(title, named, made, reading)
 
-def legend(cards: Sequence[ResultCard]) -> str:
-    """How to read the columns, and by which decoder each row's paths were decoded."""
-    words = {"best_path": "best path", "rollup": "roll-up"}
-    rows: dict[str, list[str]] = {}
-    for card in cards:
-        if not card.belief:
-            decoder = "– made by hierfit 0.1, `hierfit rescore --write RUN` fills it in"
-        else:
-            decoder = words[str(card.belief["scores"])] + (
-                "" if card.belief["val_images"] else ", without val to choose"
-            )
-        rows.setdefault(decoder, []).append(card.row)
-    said = "; ".join(decoder if len(rows) == 1 else f"{decoder}: {', '.join(of)}" for decoder, of in rows.items())
-    dashes = " –: inner nodes were not trained." if any("per_level" not in card.metrics for card in cards) else ""
-    return (
-        "% on the test split. leaf acc: the best leaf. FPA and TICE (lower is better): each level's own argmax."
-        f"{dashes} FPA decoded: by the decoder that val chose ({said}). Levels: the most probable node, a node's "
-        "probability being the sum of its leaves'."
-    )
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Titles of the columns."""
+        return tuple(column.title for column in self.columns)
+
+    def texts(self) -> list[tuple[str, ...]]:
+        """The rows as people read them."""
+        return [tuple(c.text(column) for c, column in zip(row, self.columns, strict=True)) for row in self.rows]
+
+    def row(self, name: str) -> dict[str, Cell]:
+        """Cells of a row by the keys of their columns."""
+        found = next(row for row in self.rows if row[0].value == name)
+        return {column.key: cell for column, cell in zip(self.columns, found, strict=True)}
+
+    def without(self, *keys: str) -> Table:
+        """The same without some columns."""
+        kept = [i for i, column in enumerate(self.columns) if column.key not in keys]
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[i] for i in kept), rows=rows)
+
+    def parts(self) -> list[Table]:
+        """The figures, and below them, where there is a control, the differences to it."""
+        shown = [row for row in self.rows if any(cell.difference for cell in row)]
+        if not shown:
+            return [self]
+        figures = [i for i, column in enumerate(self.columns) if column.is_figure]
+        signed = [replace(self.columns[i], signed=True) for i in figures]
+        title = f"Difference to {self.control}, paired over seeds"
+        rows = []
+        for row in shown:
+            pairs = max(cell.difference.n for cell in row if cell.difference)
+            cells = [Cell(row[i].difference, mark=row[i].mark, of=pairs) for i in figures]
+            rows.append((row[0], Cell(pairs), *cells))
+        return [self, Table(title, (self.columns[0], Column("pairs", "count"), *signed), tuple(rows))]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 from hierfit.results.card import ResultCard
@@ -30,8 +31,8 @@ def told_apart(cards: Sequence[ResultCard]) -> tuple[list[ResultCard], list[str]
         own = [card for card in cards if card.row == name]
         for label, alike in _parted(own, settings_of).items():
             for suffix, runs in _clashing(" ".join(filter(None, (name, label))), alike, notes).items():
-                said = ", ".join(filter(None, (label, suffix)))
-                renamed |= {id(card): replace(card, row=f"{name} ({said})" if said else name) for card in runs}
+                differs = ", ".join(filter(None, (label, suffix)))
+                renamed |= {id(card): replace(card, row=f"{name} ({differs})" if differs else name) for card in runs}
     return [renamed[id(card)] for card in cards], notes
 
 
@@ -52,28 +53,27 @@ def same_figures(a: ResultCard, b: ResultCard) -> bool:
     return all(x == y if x is None or y is None else abs(x - y) < 0.005 for x, y in pairs)
 
 
+def _clashes(cards: Sequence[ResultCard]) -> list[tuple[ResultCard, ResultCard]]:
+    """Runs of one seed whose figures differ."""
+    return [(a, b) for a, b in combinations(cards, 2) if a.seed == b.seed and not same_figures(a, b)]
+
+
 def _clashing(name: str, cards: list[ResultCard], notes: list[str]) -> dict[str, list[ResultCard]]:
     """Runs of the same settings by what else tells them apart; all under "" where their figures agree."""
-    pairs = [
-        (first, card)
-        for i, card in enumerate(cards)
-        for first in cards[:i]
-        if first.seed == card.seed and not same_figures(first, card)
-    ]
+    pairs = _clashes(cards)
     if not pairs:
         return {"": cards}
-    facts = [key for key in _facts(cards[0]) if any(_facts(a).get(key) != _facts(b).get(key) for a, b in pairs)]
-    facts = facts[:_AT_MOST]
-    parted = _parted(cards, lambda card: {key: _facts(card).get(key) for key in facts})
-    if any(a.seed == b.seed and not same_figures(a, b) for runs in parted.values() for a in runs for b in runs):
+    facts = [key for key in _facts(cards[0]) if any(_facts(a)[key] != _facts(b)[key] for a, b in pairs)][:_AT_MOST]
+    parted = _parted(cards, lambda card: {key: _facts(card)[key] for key in facts})
+    if any(map(_clashes, parted.values())):
         parted = _parted(cards, lambda card: {"run": _number(card, cards)})
-    seeds = ", ".join(map(str, dict.fromkeys(card.seed for _, card in pairs)))
+    seeds = ", ".join(map(str, dict.fromkeys(card.seed for card, _ in pairs)))
     but = f"; they differ in {', '.join(facts)}" if facts else ", nor do versions, device or steps differ"
     notes.append(f"{name}: with seed {seeds}, runs of the same settings have different figures{but}. Each has a row.")
     return parted
 
 
-def _number(card: ResultCard, cards: Iterable[ResultCard]) -> int:
+def _number(card: ResultCard, cards: Sequence[ResultCard]) -> int:
     same = [other for other in cards if other.seed == card.seed]
     return 1 + next(i for i, other in enumerate(same) if other is card)
 
@@ -95,24 +95,21 @@ def _parted(
     cards: Sequence[ResultCard], facts: Callable[[ResultCard], Mapping[str, object]]
 ) -> dict[str, list[ResultCard]]:
     """Cards by the facts in which they differ, in words; all under "" where they agree."""
-    found = [{key: _comparable(value) for key, value in facts(card).items()} for card in cards]
-    keys = list(dict.fromkeys(key for each in found for key in each))
-    differing = [key for key in keys if len({each.get(key) for each in found}) > 1]
+    found = [facts(card) for card in cards]
+    keys = dict.fromkeys(key for each in found for key in each)
+    differing = [key for key in keys if len({json.dumps(each.get(key), sort_keys=True) for each in found}) > 1]
     groups: dict[str, list[ResultCard]] = {}
-    for card in cards:
-        given = facts(card)
-        groups.setdefault(", ".join(_said(key, given.get(key)) for key in differing), []).append(card)
+    for card, each in zip(cards, found, strict=True):
+        groups.setdefault(", ".join(_shown(key, each.get(key)) for key in differing), []).append(card)
     return groups
 
 
-def _said(key: str, value: object) -> str:
-    if key == "method" or (key == "tree" and value is not None):
-        return str(value) if key == "method" else f"{value} tree"
+def _shown(key: str, value: object) -> str:
+    if key == "method":
+        return str(value)
+    if key == "tree" and value is not None:
+        return f"{value} tree"
     return f"{key} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-
-
-def _comparable(value: object) -> Hashable:
-    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _flat(settings: object, key: str = "") -> list[tuple[str, Any]]:

@@ -26,8 +26,7 @@ from hierfit.methods.base import Method, method_of
 from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.served import batches_of, score
 from hierfit.results.card import ResultCard
-from hierfit.results.kept import LOGITS
-from hierfit.results.true_tree import LeafScores
+from hierfit.results.logits import LOGITS, LeafScores
 from hierfit.run.calibrating import CalibrateOnVal
 
 Figures = Mapping[str, Mapping[str, float | None]]

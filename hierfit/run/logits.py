@@ -14,8 +14,7 @@ from hierfit.data.batch import Batch
 from hierfit.data.datamodule import datamodule_of
 from hierfit.data.transfer import Target
 from hierfit.data.trees import StandIn
-from hierfit.results.kept import LOGITS, TREE
-from hierfit.results.true_tree import TRUE_TREE
+from hierfit.results.logits import LOGITS, TREE, TRUE_TREE
 from hierfit.tensors import write_tensors
 
 

@@ -93,7 +93,7 @@ class WandbRun(WandbLogger):
             # A sweep judges a run by its summary: let that be the selected checkpoint's, not the last one's.
             self.experiment.summary.update(dict(card.val))
             if report and card.metrics:
-                from hierfit.run.wandb_report import log_report
+                from hierfit.report.wandb import log_report
 
                 log_report(self.experiment, folder, card)
         self.close()

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hierfit.results.logits import LeafScores
 from hierfit.results.statistics import Estimate, Interval, paired_difference, verdict
-from hierfit.results.true_tree import LeafScores
 
 Effect = Literal["helps", "no evidence", "hurts", "no difference"]
 Shares = NDArray[np.float64]

@@ -13,13 +13,9 @@ from rich.text import Text
 
 from hierfit.atomic import whole_file
 from hierfit.results.card import ResultCard
-from hierfit.results.columns import Column, columns
-from hierfit.results.formats import markdown, markdown_sheet
-from hierfit.results.group import Group, Row
-from hierfit.results.sheet import Sheet, sheets
-from hierfit.results.shots import shots_text
-from hierfit.results.statistics import t_interval
-from hierfit.results.summary import print_sheet
+from hierfit.results.summary import table
+from hierfit.results.table import NAME, Table
+from hierfit.results.writers import as_markdown, markdown, print_table
 from hierfit.search.tree_answer import Answer, points
 from hierfit.search.tree_effect import Comparison
 
@@ -64,8 +60,8 @@ class Verdict:
 
     def print(self, console: Console) -> None:
         """Prints the figures of each tree, the differences, and the verdict last."""
-        for sheet in self._sheets():
-            print_sheet(sheet, console)
+        for made in self._tables():
+            print_table(made, console)
         for line in self._left_out():
             console.print(Text(line, "yellow"), soft_wrap=True)
         console.print()
@@ -86,38 +82,26 @@ class Verdict:
         """The verdict, the tables below it, and how to read them."""
         lines = [f"**{markdown(self.answer.sentence)}**", ""]
         lines += [markdown(self.answer.remark), ""] if self.answer.remark else []
-        for sheet in self._sheets():
-            lines += markdown_sheet(sheet)
+        lines.append(as_markdown(self._tables()))
         lines += [line for said in self._left_out() for line in (f"> {markdown(said)}", "")]
         return "\n".join([*lines, markdown(_READING), ""])
 
     def _left_out(self) -> list[str]:
         return [f"Left out: {tree}: {reason}" for tree, reason in self.left_out.items()]
 
-    def _sheets(self) -> list[Sheet]:
-        (figures,) = sheets(self._group())
+    def _tables(self) -> list[Table]:
+        names = ["leaf_accuracy", "tree_distance", *(["h", "ausuc"] if self.metric == "H" else [])]
+        cards = [replace(card, row=_named(tree)) for tree, runs in self.cards.items() for card in runs.values()]
+        made = table(cards, wanted=",".join(f"{name}@true_tree" for name in names))
+        columns = tuple(replace(c, header=c.header.removesuffix(" true tree")) for c in made.columns)
+        figures = replace(made, columns=columns, reading="", notes=())
         if not self.compared:
             return [figures]
         first = next(iter(self.compared.values()))
-        rows = tuple((_named(tree), *_cells(found)) for tree, found in self.compared.items())
         seeds = f"over {first.over_seeds.n} seed{'s' if first.over_seeds.n > 1 else ''}"
         over = (seeds, f"over {first.over_samples.n} test samples", "")
-        return [figures, Sheet(f"True tree − other, points of {self.metric}", ("", *over), rows)]
-
-    def _group(self) -> Group:
-        first = self._first
-        names = ["leaf_accuracy", "tree_distance", *(["h", "ausuc"] if self.metric == "H" else [])]
-        found = columns(",".join(f"{name}@true_tree" for name in names), [first], first.levels)
-        shown = tuple(replace(column, header=column.header.removesuffix(" true tree")) for column in found)
-        return Group(
-            data=str(first.data["card"]),
-            shots=first.data["shots"],
-            shots_said=shots_text(first.data),
-            backbone=str(first.backbone["source"]),
-            test_images=first.data["images"]["test"],
-            columns=shown,
-            rows=tuple(_row(tree, runs, shown) for tree, runs in self.cards.items() if runs),
-        )
+        rows = ((_named(tree), *_cells(found)) for tree, found in self.compared.items())
+        return [figures, Table.of(f"True tree − other, points of {self.metric}", (NAME, *over), rows)]
 
     def _content(self) -> dict[str, Any]:
         data = self._first.data
@@ -146,18 +130,6 @@ def metric_of(card: ResultCard) -> str:
 
 def _named(tree: str) -> str:
     return _NAMES.get(tree, f"{tree} tree")
-
-
-def _row(tree: str, runs: Mapping[int, ResultCard], shown: tuple[Column, ...]) -> Row:
-    first = next(iter(runs.values()))
-    values = [[value for card in runs.values() if (value := c.value(card)) is not None] for c in shown]
-    return Row(
-        name=_named(tree),
-        seeds=tuple(runs),
-        selected_on=first.selected_on,
-        tuned_on=first.tuned_on,
-        values=tuple(t_interval(v) if v else None for v in values),
-    )
 
 
 def _cells(found: Comparison) -> tuple[str, str, str]:

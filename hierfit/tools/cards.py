@@ -9,8 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from hierfit.data.card import DataCard, card_folders, load_card
-from hierfit.data.layouts.class_folders import ClassFolders
-from hierfit.data.layouts.fieldguide import Fieldguide
 from hierfit.data.table import level_text
 from hierfit.errors import UserError
 
@@ -88,10 +86,12 @@ def levels_text(card: DataCard) -> str:
 
 def _counts(card: DataCard) -> str:
     """Images of the three splits, ``?`` where the card states none; ready draws are named after them."""
-    if isinstance(card.layout, Fieldguide):
-        return " / ".join(str(count * card.layout.guide.taxonomy.num_leaves) for count in card.layout.per_leaf.values())
-    if isinstance(card.layout, ClassFolders):
-        return " / ".join(f"{share:.0%}" for share in card.layout.shares.values())
+    options = card.layout.options
+    if card.is_drawn:
+        leaves = options["guide"].taxonomy.num_leaves
+        return " / ".join(str(count * leaves) for count in options["per_leaf"].values())
+    if card.layout.name == "class_folders":
+        return " / ".join(f"{share:.0%}" for share in options["shares"].values())
     found = {name: split.images for name, split in card.splits.items()}
     main = [str(found[name] or "?") if name in found else "–" for name in ("train", "val", "test")]
     draws = [name for name in found if name not in ("train", "val", "test")]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
-from hierfit.results.true_tree import LeafScores
+from hierfit.results.logits import LeafScores
 
 from .session.conftest import write_bundle, write_card
 
@@ -173,9 +173,9 @@ def test_without_text_no_tree_is_induced(ablate: Ablate, tmp_path: Path, capsys:
         (["--data.tree=flat"], "--data.tree: list the trees under --trees"),
         (["--seed_everything=3"], "--seed_everything: list the seeds under --seeds"),
         (["stray"], "unrecognized arguments: stray"),
-        (["--model.lr"], "--model.lr: has no value"),
+        (["--model.lr"], "model.lr: expected a number, got True"),
         (["--model.lrr=1"], "model.lrr: unknown key"),
-        (["--data.shots=many"], "data.shots: 'many' cannot be used here"),
+        (["--data.shots=many"], "data.shots: expected a whole number or null, got 'many'"),
         (["--jobs=0"], "--jobs 0: at least one is needed"),
         (["--seeds", "1", "1"], "seeds: 1 is given twice"),
         (["--config=nowhere.yaml"], "there is no file nowhere.yaml"),

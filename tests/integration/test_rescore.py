@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
-from hierfit.results.kept import KeptLogits
+from hierfit.results.logits import TestLogits
 from hierfit.taxonomy import Taxonomy
 
 from .session.conftest import LEVELS, PATHS, Fit
@@ -22,7 +22,7 @@ def test_a_run_is_scored_again_without_its_data(fit: Fit, tmp_path: Path, capsys
     assert "taxonomy.csv" in capsys.readouterr().out
     (tmp_path / "bundle.safetensors").unlink()
     (tmp_path / "toy.yaml").unlink()
-    kept = KeptLogits.read(folder)
+    kept = TestLogits.read(folder)
     assert kept.taxonomy == Taxonomy.from_paths(PATHS, levels=tuple(LEVELS))
     assert len(kept.indices) == 37
     main(["rescore", str(folder)])

@@ -12,15 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hierfit.losses.consistency import level_consistency
-from hierfit.losses.hace import hierarchy_aware_cross_entropy
-from hierfit.losses.hisce import nodes_with_siblings, sibling_smoothed_cross_entropy
-from hierfit.losses.hxe import hierarchical_cross_entropy
-from hierfit.losses.level_ce import leaf_cross_entropy, level_cross_entropy
+from hierfit.losses.cuts import level_consistency, level_cross_entropy, tree_path_kl
+from hierfit.losses.hisce import sibling_smoothed_cross_entropy
+from hierfit.losses.leaves import (
+    hierarchical_cross_entropy,
+    hierarchy_aware_cross_entropy,
+    leaf_cross_entropy,
+    soft_label_cross_entropy,
+)
 from hierfit.losses.levels import read_levels
-from hierfit.losses.soft_labels import soft_label_cross_entropy
-from hierfit.losses.tp_kl import tree_path_kl
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.cuts import sibling_families
 from hierfit.taxonomy.upward import leaf_marginals, node_heights
 
 Case: TypeAlias = tuple[Taxonomy, Tensor, Tensor]
@@ -267,8 +269,10 @@ def test_marginals_and_heights(case: Case) -> None:
         np.testing.assert_allclose(row, expected, rtol=1e-9, atol=1e-9)
     assert node_heights(tree).tolist() == [height(tree, v) for v in range(tree.num_nodes)]
     with_siblings = [v for v in range(tree.num_nodes) if len(tree.siblings(v))]
-    counts = [sum(int(tree.level[v]) == level for v in with_siblings) for level in range(tree.num_levels)]
-    assert nodes_with_siblings(tree) == counts
+    families = sibling_families(tree)
+    assert (families.size[tree.group] > 1).nonzero()[:, 0].tolist() == with_siblings
+    widest = [max(1 + len(tree.siblings(v)) for v in range(s.start, s.stop)) for s in tree.level_slices]
+    assert list(families.widest) == widest
 
 
 @quick

@@ -1,97 +1,97 @@
-"""How data sets lie on disk: one file a layout.
+"""How data sets lie on disk. A layout is a function that yields the samples it finds:
 
-To add a layout, add a file ``my_layout.py`` with a frozen dataclass ``MyLayout``: its fields are the
-options a card may give under ``layout:``, checked by their types, and its ``read`` makes a `Table`. Nothing
-else needs to know. `home_of` finds the folder, `hierfit.data.records` and ``matlab`` and ``pickles`` read files as they
-come, and `hierfit.data.samples.Samples` turns what is found into a table: `Cub` shows all of it in 20 lines.
+    def my_layout(home: Home, *, extension: str = ".jpg") -> Iterator[Sample]: ...
+
+Its keyword-only arguments are the options a card may give under ``layout:``, checked by their types (those of
+`hierfit.config.schema.build`). What there is beside samples – the folder that keys start from, a tree of the data's
+own, pictures that are no files – it leaves in its `hierfit.data.home.Home`. `hierfit.data.records` reads files as they
+come; ``cub`` in ``lists.py`` shows all of it. A card names one of those below, or any other by its import path,
+``layout: my_file.my_layout``, from a file beside the card or wherever Python finds modules.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, field, make_dataclass
+from functools import partial
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any, get_type_hints
 
+from hierfit.config.registry import imported
+from hierfit.config.schema import Place, build, nearest
 from hierfit.errors import UserError
 
-if TYPE_CHECKING:
-    from hierfit.data.card import DataCard
-    from hierfit.data.table import Table
+_MODULES = {
+    "lists": ("aircraft", "butterfly", "cub", "listed", "pets", "sun"),
+    "folders": ("class_folders", "image_folder"),
+    "matlab": ("cars", "flowers"),
+    "synsets": ("breeds", "imagenet"),
+    **{name: (name,) for name in ("cifar", "coop_split", "feature_bundle", "fieldguide", "hf_dataset", "inaturalist")},
+    "manifest": ("manifest",),
+}
+LAYOUTS: Mapping[str, str] = {name: module for module, names in _MODULES.items() for name in names}
+"""Layouts by name, and the module that each is in."""
 
 
-class Layout(Protocol):
-    """Options of a layout, and the reader."""
+@dataclass(frozen=True)
+class Layout:
+    """A layout as a card chooses it.
 
-    def read(self, root: Path | None, card: DataCard, problems: list[str]) -> Table:
-        """Read a data set.
-
-        Args:
-            root: What the user gave as ``data.root``.
-            card: The data card.
-            problems: Faults of single samples are added here, so that all are reported at once; such samples
-                stay in the table.
-
-        Raises:
-            UserError: There is nothing to read.
-        """
-
-
-def layout_names() -> list[str]:
-    """Every layout there is: the modules of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
-
-
-def layout_class(name: str) -> type[Layout]:
-    """The class of a layout: ``image_folder`` is ``ImageFolder`` in the module of that name."""
-    module = importlib.import_module(f"{__name__}.{name}")
-    kind: type[Layout] = getattr(module, "".join(part.title() for part in name.split("_")))
-    return kind
-
-
-def folder_of(root: Path | None, card: DataCard) -> Path:
-    """The root, which must be a folder; raises `UserError` with where to get the data."""
-    return _existing(root, card, "folder", root is not None and root.is_dir())
-
-
-def file_of(root: Path | None, card: DataCard) -> Path:
-    """The root, which must be a file; raises `UserError` with where to get the data."""
-    return _existing(root, card, "file", root is not None and root.is_file())
-
-
-def home_of(root: Path | None, card: DataCard, needed: Sequence[str], folders: Sequence[str] = ()) -> Path:
-    """Where the files of a data set lie as downloaded: in the root, or in a folder of it.
-
-    Args:
-        root: What the user gave as ``data.root``.
-        card: The data card.
-        needed: Files and folders that must be there.
-        folders: Folders below the root that may hold them in its place, such as the one an archive unpacks to.
-
-    Raises:
-        UserError: There is no root; or none of these places has all that is needed, with what the best one lacks.
+    Attributes:
+        name: As written in the card.
+        function: What reads; see this module.
+        options: All its options, chosen or by default.
     """
-    root = folder_of(root, card)
-    lacking = {place: [n for n in needed if not (place / n).exists()] for place in (root, *(root / f for f in folders))}
-    best = min(lacking, key=lambda place: (len(lacking[place]), not place.is_dir()))
-    if lacking[best]:
-        expected = f"\nExpected:\n{card.expects.rstrip()}" if card.expects else ""
-        raise UserError(
-            f"{best} is not laid out as card {card.name!r} expects",
-            [f"there is no {name}" for name in lacking[best]],
-            f"Set data.root to the folder that holds them. To get the data: {card.obtain}{expected}",
-        )
-    return best
+
+    name: str
+    function: Callable[..., Iterable[Any]]
+    options: Mapping[str, Any]
 
 
-def _existing(root: Path | None, card: DataCard, kind: str, found: bool) -> Path:
-    if root is None:
-        raise UserError(
-            f"card {card.name!r} needs data.root, the {kind} its data lies in",
-            hint=f"To get it: {card.obtain}",
-        )
-    if not found:
-        problem = f"is no {kind}" if root.exists() else "does not exist"
-        raise UserError(f"data.root {problem}: {root.absolute()}", hint=f"To get the data: {card.obtain}")
-    return root
+def read_layout(value: object, place: Place, problems: list[str]) -> Layout | None:
+    """The layout that a card writes at a place; every fault of name and options is added to the problems."""
+    given = dict(value) if isinstance(value, Mapping) else {"name": value}
+    name = str(given.pop("name", None))
+    try:
+        if name in LAYOUTS:
+            function = getattr(import_module(f"{__name__}.{LAYOUTS[name]}"), name)
+        elif "." in name:
+            function = _found_beside(name, str(place.file.parent.resolve()))
+        else:
+            problems.append(f"{place.at('name')}: unknown layout {name!r}{nearest(name, LAYOUTS)}")
+            return None
+        options = build(_options(function), given, place, problems)
+    except UserError as error:
+        problems.append(f"{place.at('name')}: {error}")
+        return None
+    return None if options is None else Layout(name, function, vars(options))
+
+
+def _found_beside(name: str, folder: str) -> Callable[..., Any]:
+    """What an import path stands for, with modules in a folder found first."""
+    sys.path.insert(0, folder)
+    try:
+        found: Callable[..., Any] = imported(name, "layout")
+    finally:
+        sys.path.remove(folder)
+    if not callable(found):
+        raise UserError(f"layout {name!r} is no function")
+    return found
+
+
+def _options(function: Callable[..., Any]) -> type:
+    """A dataclass of a layout's options, for the schema to check."""
+    hints = get_type_hints(function)
+    options = []
+    for name, parameter in signature(function).parameters.items():
+        if parameter.kind is not Parameter.KEYWORD_ONLY:
+            continue
+        if name not in hints:
+            raise UserError(f"its option {name!r} has no type")
+        default = parameter.default
+        spec = field() if default is Parameter.empty else field(default_factory=partial(copy, default))
+        options.append((name, hints[name], spec))
+    return make_dataclass("Options", options, frozen=True)

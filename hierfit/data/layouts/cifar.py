@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from hierfit.data.layouts import home_of
+from hierfit.data.home import Home
 from hierfit.data.pickles import load_pickle
-from hierfit.data.pixels import Pixels
-from hierfit.data.samples import Samples
-from hierfit.data.table import Table
+from hierfit.data.samples import Sample
 from hierfit.errors import UserError
-
-if TYPE_CHECKING:
-    from hierfit.data.card import DataCard
 
 _SIDE = 32
 
 
-@dataclass(frozen=True)
-class Cifar:
+def cifar(home: Home, *, files: Mapping[str, str] = {"train": "train", "test": "test"}) -> Iterator[Sample]:
     """``train``, ``test`` and ``meta``, the version for Python; a sample's key is ``split/row``.
 
-    Attributes:
+    Args:
+        home: Where they lie. All pixels are read into memory.
         files: Pickle of each split.
     """
+    place = home.holding(["meta", *files.values()], ["cifar-100-python"])
+    classes, keys, pixels = _names(place / "meta"), [], []
+    for split, file in files.items():
+        labels, values = _batch(place / file, len(classes))
+        pixels.append(values)
+        for row, label in enumerate(labels):
+            keys.append(f"{split}/{row}")
+            yield Sample(split, keys[-1], classes[label])
+    home.images = Pixels(torch.cat(pixels), keys)
 
-    files: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
 
-    def read(self, root: Path | None, card: DataCard, problems: list[str]) -> Table:
-        """Read all pixels into memory; raises `UserError` when a file is missing, damaged or holds anything else."""
-        home = home_of(root, card, ["meta", *self.files.values()], ["cifar-100-python"])
-        classes = _names(home / "meta")
-        samples, keys, pixels = Samples(home, problems), [], []
-        for split, file in self.files.items():
-            labels, values = _batch(home / file, len(classes))
-            for row, label in enumerate(labels):
-                keys.append(f"{split}/{row}")
-                samples.add(split, keys[-1], classes[label])
-            pixels.append(values)
-        return samples.table(card.tree, images=Pixels(torch.cat(pixels), keys))
+class Pixels:
+    """The pictures of one array in memory.
+
+    Args:
+        pixels: ``[n, H, W, 3]`` uint8. A tensor, so that workers that are spawned share its memory.
+        keys: Of the n pictures.
+    """
+
+    def __init__(self, pixels: Tensor, keys: Sequence[str]) -> None:
+        self.pixels = pixels
+        self._row = {key: row for row, key in enumerate(keys)}
+
+    def load(self, key: str) -> Image.Image:
+        """The picture in RGB."""
+        return Image.fromarray(self.pixels[self._row[key]].numpy())
+
+    def stamp(self, key: str) -> str:
+        """Hash of the pixels: features are found again wherever the array came from."""
+        pixels = self.pixels[self._row[key]].numpy()
+        return f"{pixels.shape} {hashlib.sha256(pixels.tobytes()).hexdigest()}"
 
 
 def _names(path: Path) -> list[str]:

@@ -2,108 +2,77 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hierfit.data.layouts import home_of
+from hierfit.data.home import Home
 from hierfit.data.pickles import Fields, load_pickle
-from hierfit.data.samples import Samples
-from hierfit.data.table import SPLITS, Table, several
+from hierfit.data.records import read_json
+from hierfit.data.samples import SPLITS, Sample
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-
-if TYPE_CHECKING:
-    from hierfit.data.card import DataCard
 
 _DATUM = {module: "Datum" for module in ("dassl.data.datasets.base_dataset", "dassl.data.datasets")}
 _DRAW = re.compile(r"shot_([1-9]\d*)-seed_(\d+)\.pkl")
 
 
-@dataclass(frozen=True)
-class CoopSplit:
+def coop_split(
+    home: Home, *, file: str, images: str = "images", names: Mapping[str, str] = {}, draws: int | None = None
+) -> Iterator[Sample]:
     """``split_zhou_<name>.json`` with ``{"train": [[path, number, class], …], "val": …, "test": …}``.
 
     Where the card has no tree, the classes are those of the JSON, in the order of their names, without a tree.
 
-    Attributes:
+    Args:
+        home: Where they lie.
         file: The JSON, below the root.
         images: Folder below the root that its paths start from.
         names: What the tree calls a class that the JSON calls by a name of its own, other than in spelling.
         draws: Seed of the ready draws to take from ``split_fewshot/shot_<K>-seed_<S>.pkl``; null takes none, and draws
             are hierfit's own. Of their two parts only ``train`` is taken.
     """
+    place = home.holding([file, images])
+    home.base, home.names = place / images, names
+    content = read_json(place / file)
+    if not isinstance(content, dict) or not all(isinstance(content.get(split), list) for split in SPLITS):
+        raise UserError(f"{place / file}: expected lists 'train', 'val' and 'test' in one object")
+    rows = [(split, number, row) for split in SPLITS for number, row in enumerate(content[split])]
+    home.problems += [f"{file}: {s}[{n}]: expected [path, number, class]" for s, n, row in rows if not _is_sample(row)]
+    samples = [Sample(split, row[0], row[2]) for split, _, row in rows if _is_sample(row)]
+    yield from samples
+    if home.card.taxonomy is None:
+        classes = sorted({sample.label for sample in samples if isinstance(sample.label, str)})
+        home.tree = Taxonomy.from_paths([[name] for name in classes], list(home.card.levels))
+    if draws is None:
+        return
+    train = {sample.key: sample.label for sample in samples if sample.split == "train"}
+    for shots, path in _draws(place / "split_fewshot", draws):
+        unknown = []
+        for picture in _drawn(path):  # a path on the machine the draw comes from, whose end is that of the JSON
+            key = picture.replace("\\", "/").rpartition(f"/{images}/")[2]
+            if key in train:
+                yield Sample(f"train{shots}", key, train[key])
+            else:
+                unknown.append(picture)
+        home.report(f"{path.name}: not in 'train' of {file}:", unknown)
 
-    file: str
-    images: str = "images"
-    names: Mapping[str, str] = field(default_factory=dict)
-    draws: int | None = None
 
-    def read(self, root: Path | None, card: DataCard, problems: list[str]) -> Table:
-        """Read the JSON; raises `UserError` when it, or a draw, is missing or not sound."""
-        home = home_of(root, card, [self.file, self.images])
-        samples = Samples(home / self.images, problems)
-        parts = _parts(home / self.file)
-        for split in SPLITS:
-            for number, row in enumerate(parts[split]):
-                where = f"{self.file}: {split}[{number}]"
-                if not _is_sample(row):
-                    problems.append(f"{where}: expected [path, number, class]")
-                else:
-                    samples.add(split, row[0], row[2])
-        if self.draws is not None:
-            self._add_draws(home, {row[0]: row[2] for row in parts["train"] if _is_sample(row)}, samples, problems)
-        tree = card.taxonomy
-        if tree is None:
-            classes = sorted({row[2] for split in SPLITS for row in parts[split] if _is_sample(row)})
-            tree = Taxonomy.from_paths([[name] for name in classes], list(card.levels))
-        return samples.table(tree, self.names)
+def _is_sample(row: Any) -> bool:
+    return isinstance(row, list) and list(map(type, row)) == [str, int, str]
 
-    def _add_draws(self, home: Path, train: Mapping[str, str], samples: Samples, problems: list[str]) -> None:
-        """Ready draws; a picture is found in the split's list by the end of its path on the machine they come from."""
-        folder = home / "split_fewshot"
-        draws = sorted(
-            (int(found[1]), path)
-            for path in folder.glob("*.pkl")
-            if (found := _DRAW.fullmatch(path.name)) and int(found[2]) == self.draws
+
+def _draws(folder: Path, seed: int) -> list[tuple[int, Path]]:
+    """Shots and file of each ready draw of a seed."""
+    found = [(match, path) for path in folder.glob("*.pkl") if (match := _DRAW.fullmatch(path.name))]
+    draws = sorted((int(match[1]), path) for match, path in found if int(match[2]) == seed)
+    if not draws:
+        raise UserError(
+            f"{folder} has no draw of seed {seed}",
+            hint=f"It should hold files shot_16-seed_{seed}.pkl; or take layout.draws out of the card.",
         )
-        if not draws:
-            raise UserError(
-                f"{folder} has no draw of seed {self.draws}",
-                hint=f"It should hold files shot_16-seed_{self.draws}.pkl; or take layout.draws out of the card.",
-            )
-        for shots, path in draws:
-            unknown = []
-            for place in _drawn(path):
-                key = place.replace("\\", "/").rpartition(f"/{self.images}/")[2]
-                if key in train:
-                    samples.add(f"train{shots}", key, train[key])
-                else:
-                    unknown.append(place)
-            problems += several(f"{path.name}: not in 'train' of {self.file}:", unknown)
-
-
-def _parts(path: Path) -> dict[str, list[Any]]:
-    try:
-        parts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(parts, dict) or not all(isinstance(parts.get(split), list) for split in SPLITS):
-        raise UserError(f"{path}: expected lists 'train', 'val' and 'test' in one object")
-    return parts
-
-
-def _is_sample(row: object) -> bool:
-    return (
-        isinstance(row, list)
-        and len(row) == 3
-        and isinstance(row[0], str)
-        and type(row[1]) is int
-        and isinstance(row[2], str)
-    )
+    return draws
 
 
 def _drawn(path: Path) -> list[str]:

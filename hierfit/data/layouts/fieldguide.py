@@ -3,49 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from hierfit import fieldguide
-from hierfit.data.table import Split, Table
+from hierfit import fieldguide as drawing
+from hierfit.data.home import Home
+from hierfit.data.samples import Sample, names_of
 from hierfit.fieldguide import Fieldguide as Guide
-
-if TYPE_CHECKING:
-    from hierfit.data.card import DataCard
-
 
 # Whoever changes the drawing code changes the data: features of the old pictures must not be found. Read once, with the
 # code: a process that is at work while the files change draws the old pictures still.
-_CODE = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(Path(fieldguide.__path__[0]).glob("*.py")))).hexdigest()
+_CODE = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(Path(drawing.__path__[0]).glob("*.py")))).hexdigest()
+_GUIDE = Guide()
 
 
-@dataclass(frozen=True)
-class Fieldguide:
-    """A guide to draw from; there is no root.
+def fieldguide(
+    home: Home, *, guide: Guide = _GUIDE, per_leaf: Mapping[str, int] = {"train": 64, "val": 8, "test": 20}
+) -> Iterator[Sample]:
+    """A guide to draw from; there is no root, and none is drawn yet.
 
-    Attributes:
+    Args:
+        home: Of the card.
         guide: Which species there are and how hard their pictures are.
         per_leaf: Pictures of each leaf in each split.
     """
-
-    guide: Guide = field(default_factory=Guide)
-    per_leaf: Mapping[str, int] = field(default_factory=lambda: {"train": 64, "val": 8, "test": 20})
-
-    def read(self, root: Path | None, card: DataCard, problems: list[str]) -> Table:
-        """List the pictures; none is drawn yet."""
-        taxonomy = self.guide.taxonomy
-        splits = {
-            name: Split(
-                tuple(f"{name}/{leaf}/{i}" for leaf in range(taxonomy.num_leaves) for i in range(count)),
-                taxonomy.leaves.repeat_interleave(count),
-            )
-            for name, count in self.per_leaf.items()
-        }
-        return Table(taxonomy, splits, Drawn(self.guide))
+    home.tree, home.images, home.names, home.empty = guide.taxonomy, Drawn(guide), None, list(per_leaf)
+    for split, count in per_leaf.items():
+        for leaf, label in enumerate(names_of(guide.taxonomy, guide.taxonomy.leaves)):
+            yield from (Sample(split, f"{split}/{leaf}/{i}", label) for i in range(count))
 
 
 class Drawn:

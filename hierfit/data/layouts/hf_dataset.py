@@ -4,36 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
 from hierfit.config.schema import nearest
 from hierfit.data.cache import cache_root
-from hierfit.data.drawn import Draw
+from hierfit.data.home import Home
 from hierfit.data.images import decode, leaves_root
-from hierfit.data.layouts import folder_of
-from hierfit.data.table import Split, Table, nodes_of
+from hierfit.data.samples import Sample
+from hierfit.data.splits import Draw
 from hierfit.errors import UserError
-
-if TYPE_CHECKING:
-    from hierfit.data.card import DataCard
 
 _PART = re.compile(r"(.+?)(?:-\d+(?:-of-\d+)?(?:-\w+)?)?\.parquet")
 """``train-00000-of-00002-3f….parquet``: the hub's names for parts of a split."""
 
 
-@dataclass(frozen=True)
-class HfDataset:
+def hf_dataset(
+    home: Home,
+    *,
+    image: str = "image",
+    label: tuple[str, ...] = ("label",),
+    splits: Mapping[str, str] = {"train": "train", "val": "validation", "test": "test"},
+    draw: Draw | None = None,
+    separator: str = "/",
+) -> Iterator[Sample]:
     """The root is the folder. Pictures stay where they are; parquet is put once into Arrow files, in hierfit's cache.
 
     Needs the package ``datasets``: ``pip install "hierfit[hf]"``. Nothing is downloaded, no code of a data set is run.
 
-    Attributes:
+    Args:
+        home: Of the folder.
         image: Column of the picture.
         label: Column of the label, or the columns of its path, coarse to fine. Class numbers are read as their names.
         splits: What the data set calls each split.
@@ -41,44 +45,31 @@ class HfDataset:
             test means that there is one, and validation is drawn from `train`.
         separator: Between the names of a path that stands in one column.
     """
-
-    image: str = "image"
-    label: tuple[str, ...] = ("label",)
-    splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "val": "validation", "test": "test"})
-    draw: Draw | None = None
-    separator: str = "/"
-
-    def read(self, root: Path | None, card: DataCard, problems: list[str]) -> Table:
-        """Read the labels; raises `UserError` when the folder holds no data set or lacks a column."""
-        root = folder_of(root, card)
-        parts = open_hub(root)
-        drawn = self.draw is not None and self.draw.test > 0
-        wanted = {kind: own for kind, own in self.splits.items() if not drawn or kind == "train"}
-        if lacking := [
-            f"{kind}: no split {own!r}{nearest(own, parts)}" for kind, own in wanted.items() if own not in parts
-        ]:
-            raise UserError(f"{root} has not the splits of the card", lacking, "Mend layout.splits in the card.")
-        columns = [f"{own}: no column {name!r}{nearest(name, parts[own].column_names)}"
-                   for own in wanted.values() for name in (self.image, *self.label)
-                   if name not in parts[own].column_names]  # fmt: skip
-        if columns:
-            raise UserError(
-                f"{root} has not the columns of the card", columns, "Mend layout.image and label in the card."
-            )
-        splits = {}
-        for kind, own in wanted.items():
-            labels = [path if len(self.label) > 1 else self._one(path) for path in label_paths(parts[own], self.label)]
-            problems += [f"{kind}: row {row} has no label" for row, label in enumerate(labels) if not label][:5]
-            keys = tuple(f"{own}/{row}" for row in range(len(labels)))
-            splits[kind] = Split(keys, nodes_of(card.tree, kind, labels, problems))
-        if self.draw:
-            splits = self.draw.of(splits, "train")
-        return Table(card.tree, splits, Rows(root, {own: parts[own] for own in wanted.values()}, self.image))
-
-    def _one(self, path: tuple[str, ...]) -> str | tuple[str, ...]:
-        if len(path) != 1:
-            return path  # a list of names
-        return path[0] if self.separator == "/" else tuple(path[0].split(self.separator))
+    root = home.folder()
+    parts = open_hub(root)
+    whole = draw is not None and draw.test > 0
+    wanted = {kind: own for kind, own in splits.items() if not whole or kind == "train"}
+    if lacking := [
+        f"{kind}: no split {own!r}{nearest(own, parts)}" for kind, own in wanted.items() if own not in parts
+    ]:
+        raise UserError(f"{root} has not the splits of the card", lacking, "Mend layout.splits in the card.")
+    if lacking := [
+        f"{own}: no column {name!r}{nearest(name, parts[own].column_names)}"
+        for own in wanted.values()
+        for name in (image, *label)
+        if name not in parts[own].column_names
+    ]:
+        raise UserError(f"{root} has not the columns of the card", lacking, "Mend layout.image and label in the card.")
+    home.images = Rows(root, {own: parts[own] for own in wanted.values()}, image)
+    home.names, home.empty, home.draw = None, list(wanted), draw
+    for kind, own in wanted.items():
+        labels = label_paths(parts[own], label)
+        home.problems += [f"{kind}: row {row} has no label" for row, path in enumerate(labels) if not path][:5]
+        for row, path in enumerate(labels):
+            if len(label) > 1 or len(path) != 1:  # a list of names
+                yield Sample(kind, f"{own}/{row}", path)
+            else:
+                yield Sample(kind, f"{own}/{row}", path[0] if separator == "/" else tuple(path[0].split(separator)))
 
 
 class Rows:
@@ -89,8 +80,8 @@ class Rows:
 
         self.root = root.resolve()
         self._column = column
-        self._parts = {name: part.select_columns([column]).cast_column(column, Pictures(decode=False))
-                       for name, part in parts.items()}  # fmt: skip
+        undecoded = Pictures(decode=False)
+        self._parts = {n: part.select_columns([column]).cast_column(column, undecoded) for n, part in parts.items()}
         files = sorted(path for path in root.rglob("*") if path.suffix in (".parquet", ".arrow"))
         facts = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
         self._state = hashlib.sha256(repr(facts).encode()).hexdigest()
@@ -140,8 +131,8 @@ def open_hub(root: Path) -> dict[str, Any]:
     try:
         if files := parquet_files(root):
             cache = str(cache_root(None) / "hf_datasets")
-            return {name: datasets.Dataset.from_parquet([str(p) for p in paths], cache_dir=cache)
-                    for name, paths in files.items()}  # fmt: skip
+            named = {name: list(map(str, paths)) for name, paths in files.items()}
+            return {name: datasets.Dataset.from_parquet(paths, cache_dir=cache) for name, paths in named.items()}
         found = datasets.load_from_disk(str(root))
         return dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
     except Exception as error:  # of Arrow, of parquet, of JSON, of the file system

@@ -1,4 +1,4 @@
-"""One section of a report a file: each turns `Evidence` into a `Section`, or says why it does not apply."""
+"""One section of a report a file: each turns `Evidence` into a lead and blocks, or says why it does not apply."""
 
 from __future__ import annotations
 
@@ -14,20 +14,36 @@ from hierfit.report.sections import (
     decoders,
     depth,
     latent,
-    others,
     shots,
     siblings,
     summary,
     training,
 )
 
+_SECTIONS = {
+    "summary": ("Summary", summary.section),
+    "decoders": ("Levels and decoders", decoders.section),
+    "shots": ("Accuracy over shots", shots.section),
+    "where-paths-break": ("Where paths break", breaks.section),
+    "sibling-pairs": ("Worst sibling pairs", siblings.section),
+    "confusion": ("Confusion, ordered by the tree", confusion.section),
+    "depth": ("How deep an answer may go", depth.section),
+    "reliability": ("Reliability", calibration.section),
+    "latent-space": ("The latent space", latent.section),
+    "attributes": ("What attributes respond to", attributes.section),
+    "training": ("Training", training.section),
+    "other-runs": ("Other runs", summary.others),
+    "cost": ("Cost and origin", cost.section),
+}
+
 
 def sections(evidence: Evidence) -> list[Section | Omitted]:
     """All sections in the order in which they are read. One whose files are missing or damaged is left out."""
-    found: list[Section | Omitted] = [summary.section(evidence), decoders.section(evidence)]
-    for module in (shots, breaks, siblings, confusion, depth, calibration, latent, attributes, training, others):
+    found: list[Section | Omitted] = []
+    for slug, (title, make) in _SECTIONS.items():
         try:
-            found.append(module.section(evidence))
+            lead, blocks = make(evidence)
+            found.append(Section(slug, title, lead, tuple(blocks)))
         except UserError as error:
-            found.append(Omitted(module.TITLE, error.summary))
-    return [*found, cost.section(evidence)]
+            found.append(Omitted(title, error.summary))
+    return found

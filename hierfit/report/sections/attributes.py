@@ -3,104 +3,192 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
-from hierfit.report.analysis.attributes import Agreement, agreement, distances, to_landmarks
-from hierfit.report.blocks import Block, Findings, Gallery, Omitted, Section, Strip, Table, Thumbnail, Words
+from hierfit.errors import UserError
+from hierfit.geometry.embeddings import Embeddings
+from hierfit.report.blocks import Block, Findings, Gallery, Sheet, Strip, Thumbnail, Words
 from hierfit.report.evidence import Evidence, Run
-
-TITLE = "What attributes respond to"
+from hierfit.results.table import Column, Table
 
 _SHOWN, _IMAGES, _CLASSES = 10, 6, 3
 _SIGNIFICANT = 0.05
 
 
-def section(evidence: Evidence) -> Section | Omitted:
+def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that learned attributes."""
     run = evidence.focus
     found = run.embeddings
     if found is None or found.attributes is None:
-        return Omitted(TITLE, f"{run.card.row} left no learned attributes.")
-    to_images, to_nodes = distances(found)
-    nearest = to_images.argmin(1)
-    used = nearest.bincount(minlength=to_images.shape[1])
-    order = used.argsort(descending=True, stable=True)[:_SHOWN].tolist()
-    order = [m for m in order if used[m]]
-    blocks: list[Block] = [_table(run, order, used, to_nodes)]
-    if run.pictures.missing:
-        blocks.append(Words(f"No pictures: {run.pictures.missing}", "note"))
-    else:
-        blocks.append(_gallery(run, order, to_images, found.indices, to_nodes))
-    lead = (
-        f"{int((used > 0).sum())} of {len(used)} learned attributes are the nearest one of some test image; the ten "
-        f"most used are so for {int(used.sort(descending=True).values[:10].sum()) / len(nearest):.0%}."
+        raise UserError(f"{run.card.row} left no learned attributes.")
+    space, names = found.space, run.reading.taxonomy.names
+    attributes, images, nodes = (space.from_normal(x) for x in (found.attributes, found.images, found.nodes))
+    to_images, to_nodes = space.pairwise_distance(images, attributes), space.pairwise_distance(nodes, attributes)
+    used = to_images.argmin(1).bincount(minlength=len(attributes))
+    order = [m for m in used.argsort(descending=True, stable=True)[:_SHOWN].tolist() if used[m]]
+    near = {m: ", ".join(names[v] for v in to_nodes[:, m].argsort()[:_CLASSES].tolist()) for m in order}
+    table = Table.of(
+        f"The {len(order)} attributes that are nearest to most test images",
+        ("attribute", "nearest classes", Column("% of images", "%", 1)),
+        [(str(m + 1), near[m], int(used[m]) / len(images)) for m in order],
+        "The classes nearest to each, and the share of images in %.",
     )
+    blocks: list[Block] = [Sheet("attributes", table, folded=True, brief=6)]
+    missing = run.pictures.missing
+    blocks.append(Words(f"No pictures: {missing}", is_note=True) if missing else _gallery(run, near, found, to_images))
     leaf, known = _known(run, found.indices)
     if known:
         figures = agreement(to_images, leaf, known, to_landmarks(found))
-        blocks += [Findings((_judged(figures),)), _agreement_table(figures)]
+        blocks += [Findings((_judged(figures),)), _agreement_sheet(figures)]
     else:
-        blocks.append(Words("True attributes are known of the drawn butterflies (fieldguide) only.", "note"))
-    return Section("attributes", TITLE, lead, tuple(blocks))
-
-
-def _classes(run: Run, m: int, to_nodes: Tensor) -> list[str]:
-    names = run.reading.taxonomy.names
-    return [names[v] for v in to_nodes[:, m].argsort()[:_CLASSES].tolist()]
-
-
-def _table(run: Run, order: Sequence[int], used: Tensor, to_nodes: Tensor) -> Table:
-    rows = tuple(
-        (str(m + 1), ", ".join(_classes(run, m, to_nodes)), f"{100 * int(used[m]) / int(used.sum()):.1f}")
-        for m in order
+        blocks.append(Words("True attributes are known of the drawn butterflies (fieldguide) only.", is_note=True))
+    most_used = int(used.sort(descending=True).values[:10].sum()) / len(images)
+    lead = (
+        f"{int((used > 0).sum())} of {len(used)} learned attributes are the nearest one of some test image; the ten "
+        f"most used are so for {most_used:.0%}."
     )
-    return Table(
-        "attributes",
-        f"The {len(order)} attributes that are nearest to most test images: the classes nearest to each, and the share "
-        "of images in %.",
-        ("attribute", "nearest classes", "% of images"),
-        rows,
-        labels=2,
-        folded=True,
-        brief=6,
-    )
+    return lead, blocks
 
 
-def _gallery(run: Run, order: Sequence[int], to_images: Tensor, indices: Tensor, to_nodes: Tensor) -> Gallery:
-    taxonomy, row = run.reading.taxonomy, {index: i for i, index in enumerate(run.indices)}
-    target = run.reading.target.amax(1)
+def _gallery(run: Run, near: Mapping[int, str], found: Embeddings, to_images: Tensor) -> Gallery:
+    names, target = run.reading.taxonomy.names, run.reading.target.amax(1)
+    row = {index: i for i, index in enumerate(run.reading.indices)}
     strips = []
-    for m in order:
-        pictures: list[Thumbnail] = []
-        for index in indices[to_images[:, m].argsort()[:_IMAGES]].tolist():
+    for m, classes in near.items():
+        pictures: list[Thumbnail | None] = []
+        for index in found.indices[to_images[:, m].argsort()[:_IMAGES]].tolist():
             node = int(target[row[index]]) if index in row else -1
-            name = taxonomy.names[node] if node >= 0 else "an unknown class"
-            picture = run.pictures.thumbnail(index, name, name)
-            pictures += [] if picture is None else [picture]
-        strips.append(Strip(f"Attribute {m + 1}", "near " + ", ".join(_classes(run, m, to_nodes)), tuple(pictures)))
+            name = names[node] if node >= 0 else "an unknown class"
+            pictures.append(run.pictures.thumbnail(index, name, name))
+        strips.append(Strip(f"Attribute {m + 1}", f"near {classes}", tuple(filter(None, pictures))))
     return Gallery("attributes", "The test images nearest to each of these attributes.", tuple(strips))
 
 
 def _known(run: Run, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Leaf of each image, and the true attributes of each leaf as numbers; empty where none are known."""
     from hierfit.data.card import load_card
-    from hierfit.data.layouts.fieldguide import Fieldguide
     from hierfit.fieldguide.captions import ATTRIBUTES
 
     if run.pictures.missing:
         return indices, {}
     layout = load_card(run.settings["data"]["card"]).layout
-    if not isinstance(layout, Fieldguide):
+    if layout.name != "fieldguide":
         return indices, {}
     leaf = torch.tensor([int(run.pictures.keys[index].split("/")[1]) for index in indices.tolist()])
     known = {}
     for name in ATTRIBUTES:
-        words = [getattr(species, name) for species in layout.guide.leaves]
+        words = [getattr(species, name) for species in layout.options["guide"].leaves]
         numbers = {word: i for i, word in enumerate(sorted(set(words)))}
         known[name] = torch.tensor([numbers[word] for word in words])
     return leaf, known
+
+
+def to_landmarks(found: Embeddings, draws: int = 5, seed: int = 0) -> list[Tensor]:
+    """Distances of images ``[k, M']`` to as many images drawn at random as there are attributes: what any points do."""
+    assert found.attributes is not None
+    images = found.space.from_normal(found.images)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = [torch.randperm(len(images), generator=generator)[: len(found.attributes)] for _ in range(draws)]
+    return [found.space.pairwise_distance(images, images[rows]) for rows in chosen]
+
+
+def mutual_information(a: Tensor, b: Tensor) -> float:
+    """Normalised mutual information of two labellings ``[n]``: I(a; b) over the mean of their entropies, 0–1.
+
+    0 where both hold a single label. Source: Strehl & Ghosh, JMLR 2002 (there the geometric mean).
+    """
+    width = int(b.max()) + 1
+    joint = (a * width + b).bincount(minlength=(int(a.max()) + 1) * width).view(-1, width).double() / len(a)
+    entropies = [_entropy(joint.sum(axis)) for axis in (0, 1)]
+    information = sum(entropies) - _entropy(joint.flatten())
+    return max(0.0, 2 * information / sum(entropies)) if sum(entropies) > 0 else 0.0
+
+
+def _entropy(p: Tensor) -> float:
+    p = p[p > 0]
+    return float(-(p * p.log()).sum())
+
+
+def best_precision(order: Tensor, labels: Tensor) -> float:
+    """Mean over label values of the best attribute's average precision (AP) in finding the images of that value.
+
+    Args:
+        order: Images from nearest to farthest, for each attribute ``[k, M]``.
+        labels: Value of each image ``[k]``.
+    """
+    rank = torch.arange(1, len(order) + 1, dtype=torch.float64)[:, None]
+    best = []
+    for value in labels.unique():
+        hit = labels[order] == value
+        precision = (hit.cumsum(0) / rank * hit).sum(0) / hit.sum(0)
+        best.append(precision.max())
+    return float(torch.stack(best).mean())
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far learned attributes tell a known one with so many values.
+
+    ``information`` is the NMI of the nearest learned attribute with it, ``precision`` the mean best AP of its values.
+    Beside each: the mean of the same with the classes' values shuffled; the share of shuffles that reach it, the
+    observed one counted among them; and the mean of random landmarks in the place of the learned attributes.
+    """
+
+    name: str
+    values: int
+    information: float
+    information_shuffled: float
+    information_p: float
+    information_landmarks: float
+    precision: float
+    precision_shuffled: float
+    precision_p: float
+    precision_landmarks: float
+
+
+def agreement(
+    to_attributes: Tensor,
+    leaf: Tensor,
+    known: Mapping[str, Tensor],
+    landmarks: Sequence[Tensor],
+    shuffles: int = 99,
+    seed: int = 0,
+) -> list[Agreement]:
+    """Holds learned attributes against known ones. Cost: shuffles · values · k·M.
+
+    A shuffle deals the known values out to other leaves, whole leaves at a time: images of one leaf lie together
+    anyway, so shuffling single images would call everything significant.
+
+    Args:
+        to_attributes: Distance of each image to each learned attribute ``[k, M]``.
+        leaf: Leaf index of each image ``[k]``.
+        known: For each known attribute its value at each leaf ``[C]``, as numbers from 0.
+        landmarks: Distances to random landmarks ``[k, M']``, a draw each; see `to_landmarks`.
+        shuffles: Random deals.
+        seed: Of the deals.
+    """
+    nearest, order = to_attributes.argmin(1), to_attributes.argsort(0)
+    generator = torch.Generator().manual_seed(seed)
+    count = len(next(iter(known.values())))
+    deals = [torch.arange(count), *(torch.randperm(count, generator=generator) for _ in range(shuffles))]
+    found = []
+    for name, values in known.items():
+        labels = [values[deal][leaf] for deal in deals]
+        figures: list[float] = []
+        for measure, learned, drawn in (
+            (mutual_information, nearest, [x.argmin(1) for x in landmarks]),
+            (best_precision, order, [x.argsort(0) for x in landmarks]),
+        ):
+            x = torch.tensor([measure(learned, each) for each in labels])
+            reached = float((x >= x[0] - 1e-9).double().mean())
+            by_landmarks = fmean(measure(each, labels[0]) for each in drawn)
+            figures += [float(x[0]), float(x[1:].mean()), reached, by_landmarks]
+        found.append(Agreement(name, int(values.unique().numel()), *figures))
+    return found
 
 
 def _judged(found: Sequence[Agreement]) -> str:
@@ -116,29 +204,19 @@ def _judged(found: Sequence[Agreement]) -> str:
     return f"{said} With {', '.join(better)} they agree better than random images in their place."
 
 
-def _agreement_table(found: Sequence[Agreement]) -> Table:
-    rows = tuple(
-        (
-            each.name,
-            str(each.values),
-            f"{each.information:.3f}",
-            f"{each.information_shuffled:.3f}",
-            f"{each.information_p:.2f}",
-            f"{each.information_landmarks:.3f}",
-            f"{100 * each.precision:.1f}",
-            f"{100 * each.precision_shuffled:.1f}",
-            f"{each.precision_p:.2f}",
-            f"{100 * each.precision_landmarks:.1f}",
-        )
-        for each in found
-    )
-    return Table(
-        "attribute_agreement",
-        "Agreement with the attributes the butterflies were drawn from. NMI: normalised mutual information of an "
+def _agreement_sheet(found: Sequence[Agreement]) -> Sheet:
+    columns = [Column("values", "count")]
+    for name, unit, decimals in (("NMI", "", 3), ("AP", "%", 1)):
+        measure, shuffled, images = (Column(header, unit, decimals) for header in (name, "shuffled", "images"))
+        columns += [measure, shuffled, Column("p", "", 2), images]
+    table = Table.of(
+        "Agreement with the attributes the butterflies were drawn from",
+        ("attribute", *columns),
+        map(astuple, found),
+        "NMI: normalised mutual information of an "
         "image's nearest learned attribute with the true value. AP: average precision in % of the best learned "
         "attribute for each value, averaged. Beside each: the mean of 99 shuffles that deal the values out to other "
         "species, p, the share of shuffles that reach it, and the same figure for as many random test images in the "
         "place of the learned attributes.",
-        ("attribute", "values", "NMI", "shuffled", "p", "images", "AP", "shuffled", "p", "images"),
-        rows,
     )
+    return Sheet("attribute_agreement", table)

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
-from hierfit.report.analysis.breaks import Breaks
-from hierfit.report.blocks import Block, Omitted, Picture, Section, Table, shown_of
-from hierfit.report.drawing.bars import stacked_bars
-from hierfit.report.drawing.style import FULL
+from hierfit.report.blocks import Block, Drawn, Picture, Sheet, shown_of
+from hierfit.report.breaks import Breaks
 from hierfit.report.evidence import Evidence, Run
+from hierfit.report.style import COLUMN, FULL, INK, MUTED, PAPER, SMALL, furnish, new_axes, shortened
+from hierfit.results.table import Column, Table
 from hierfit.taxonomy import Taxonomy
 
-TITLE = "Where paths break"
-
-_RUNS = 8  # bars side by side
-_NODES = 20
-_LISTED = 12
-ROOT = "the root"
+_RUNS, _NODES = 8, 20  # bars side by side
+_LISTED, _LISTED_SHARES = 12, 100
+# Dark to light, evenly in lightness: the order can be read in grey.
+_TONES = ("#440154", "#3B528B", "#21918C", "#5EC962", "#C8E020")
 
 
-def section(evidence: Evidence) -> Section | Omitted:
-    """Of runs that kept their test logits."""
+def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+    """Of runs that saved their test logits."""
     runs = evidence.read(_RUNS)
     breaks = evidence.focus.breaks
     taxonomy, wrong = breaks.taxonomy, int(breaks.wrong.sum())
-    total = len(breaks.wrong)
     if not wrong:
-        return Section("where-paths-break", TITLE, f"No decoded path of {total} is wrong.", ())
+        return f"No decoded path of {len(breaks.wrong)} is wrong.", ()
     blocks: list[Block] = [_across_runs(runs), _break_nodes(breaks)]
-    level = _shown_level(taxonomy)
-    if level is not None:
-        blocks.append(_across_nodes(breaks, level))
-    blocks.append(_shares(breaks))
-    return Section("where-paths-break", TITLE, _lead(breaks), tuple(blocks))
+    # The finest level above the leaves that has few enough nodes for a bar each.
+    fitting = [depth for depth in range(taxonomy.num_levels - 1) if taxonomy.level_sizes[depth] <= _NODES]
+    if fitting:
+        blocks.append(_across_nodes(breaks, fitting[-1]))
+    return _lead(breaks), [*blocks, _shares(breaks)]
 
 
 def part_names(taxonomy: Taxonomy) -> list[str]:
@@ -43,126 +41,123 @@ def part_names(taxonomy: Taxonomy) -> list[str]:
 
 
 def _lead(breaks: Breaks) -> str:
-    wrong, depths = int(breaks.wrong.sum()), breaks.depths.tolist()
-    far, near = depths[0] / wrong, depths[-1] / wrong
-    names = part_names(breaks.taxonomy)
-    said = (
-        f"{wrong} of {len(breaks.wrong)} decoded paths are wrong. {far:.0%} of these leave the "
+    wrong, depths, names = int(breaks.wrong.sum()), breaks.depths.tolist(), part_names(breaks.taxonomy)
+    found = (
+        f"{wrong} of {len(breaks.wrong)} decoded paths are wrong. {depths[0] / wrong:.0%} of these leave the "
         f"true one at once ({names[0]})"
     )
-    if len(depths) == 1:
-        return said + "."
-    return f"{said}, {near:.0%} only at the last step ({names[-1]})."
+    return (
+        f"{found}." if len(depths) == 1 else f"{found}, {depths[-1] / wrong:.0%} only at the last step ({names[-1]})."
+    )
 
 
 def _across_runs(runs: list[Run]) -> Picture:
     names = part_names(runs[-1].reading.taxonomy)
-    depths = [run.breaks.depths.tolist() for run in runs]
-    totals = [len(run.breaks.wrong) for run in runs]
-    shares = [[100 * n / total for n in row] for row, total in zip(depths, totals, strict=True)]
-    rows = [run.card.row for run in runs]
-    tips = [
-        [f"{row}: {n} of {total}, {name}" for n, name in zip(counts, names, strict=True)]
-        for row, counts, total in zip(rows, depths, totals, strict=True)
-    ]
-    spoken = "; ".join(f"{row} {sum(share):.1f} %" for row, share in zip(rows, shares, strict=True))
+    bars = {run.card.row: (run.breaks.depths.tolist(), len(run.breaks.wrong)) for run in runs}
+    spoken = "; ".join(f"{row} {100 * sum(counts) / total:.1f} %" for row, (counts, total) in bars.items())
     return Picture(
         "breaks_by_row",
         f"Wrong paths in % of all test images (seed {runs[-1].card.seed}), by where they leave the true path.",
         f"Stacked bars, a bar a row, segments by depth of the mistake. Wrong in all: {spoken}.",
-        partial(stacked_bars, rows, shares, names, tips, "wrong paths [% of test images]"),
+        partial(stacked_bars, bars, names, "wrong paths [% of test images]"),
     )
 
 
-def _shown_level(taxonomy: Taxonomy) -> int | None:
-    """The finest level above the leaves that has few enough nodes for a bar each."""
-    fitting = [depth for depth in range(taxonomy.num_levels - 1) if taxonomy.level_sizes[depth] <= _NODES]
-    return max(fitting, default=None)
-
-
-def _across_nodes(breaks: Breaks, level: int) -> Picture:
-    taxonomy = breaks.taxonomy
-    nodes = range(taxonomy.level_slices[level].start, taxonomy.level_slices[level].stop)
+def _across_nodes(breaks: Breaks, depth: int) -> Picture:
+    taxonomy, level = breaks.taxonomy, breaks.taxonomy.levels[depth]
     counts, samples = breaks.by_depth.tolist(), breaks.samples.tolist()
+    nodes = range(taxonomy.level_slices[depth].start, taxonomy.level_slices[depth].stop)
     chosen = sorted((v for v in nodes if sum(counts[v])), key=lambda v: (-sum(counts[v]) / samples[v], v))
-    names = part_names(taxonomy)
-    shares = [[100 * n / samples[v] for n in counts[v]] for v in chosen]
-    tips = [
-        [f"{taxonomy.names[v]}: {n} of {samples[v]}, {name}" for n, name in zip(counts[v], names, strict=True)]
-        for v in chosen
-    ]
-    without = taxonomy.level_sizes[level] - len(chosen)
+    bars = {taxonomy.names[v]: (counts[v], samples[v]) for v in chosen}
+    without = taxonomy.level_sizes[depth] - len(chosen)
     rest = f" {without} without a mistake are left out." if without else ""
     return Picture(
         "breaks_by_node",
-        f"The same for the images of each {taxonomy.levels[level]}, most mistakes first.{rest}",
-        f"Stacked bars, a bar a {taxonomy.levels[level]}; the figures are in the table of mistakes by node below.",
-        partial(
-            stacked_bars,
-            [taxonomy.names[v] for v in chosen],
-            shares,
-            names,
-            tips,
-            f"wrong paths [% of the {taxonomy.levels[level]}'s images]",
-            FULL,
-        ),
+        f"The same for the images of each {level}, most mistakes first.{rest}",
+        f"Stacked bars, a bar a {level}; the figures are in the table of mistakes by node below.",
+        partial(stacked_bars, bars, part_names(taxonomy), f"wrong paths [% of the {level}'s images]", FULL),
         wide=True,
     )
 
 
-def _break_nodes(breaks: Breaks) -> Table:
+def stacked_bars(bars: dict[str, tuple[list[int], int]], parts: list[str], x: str, width: float = COLUMN) -> Drawn:
+    """One bar a name, one segment a part, the first part nearest to the axis.
+
+    Args:
+        bars: By name, from top to bottom: a count a part, and the number of which the bar shows shares in %.
+        parts: What the segments are.
+        x: Label of the axis.
+        width: In inches.
+    """
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Patch, Rectangle
+
+    wide = width > COLUMN
+    figure, axes = new_axes(width, 0.75 + 0.25 * len(bars) + 0.19 * (1 if wide else len(parts)))
+    left, texts, handles = [0.0] * len(bars), {}, []
+    for i, part in enumerate(parts):
+        tone = _TONES[round(i * (len(_TONES) - 1) / max(1, len(parts) - 1))] if len(parts) > 1 else _TONES[1]
+        drawn, texts[f"part{i}"] = [], list[str]()
+        for place, (name, (counts, total)) in enumerate(bars.items()):
+            if counts[i]:
+                share = 100 * counts[i] / total
+                drawn.append(Rectangle((left[place], place - 0.36), share, 0.72))
+                texts[f"part{i}"].append(f"{name}: {counts[i]} of {total}, {part}")
+                left[place] += share
+        axes.add_collection(PatchCollection(drawn, facecolor=tone, edgecolor=PAPER, linewidth=0.6, gid=f"part{i}"))
+        handles.append(Patch(facecolor=tone, label=part))
+    longest = max([*left, 1e-9])
+    for place, end in enumerate(left):
+        axes.text(end + longest * 0.012, place, f"{end:.1f}", va="center", fontsize=SMALL, color=INK)
+    axes.set_xlim(0, longest * 1.12)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    axes.set_yticks(range(len(bars)), [shortened(name, 40 if wide else 24) for name in bars], fontsize=SMALL)
+    furnish(axes, x=x, grid="x")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_color(MUTED)
+    figure.legend(handles=handles, loc="outside lower left", frameon=False, fontsize=SMALL, ncols=3 if wide else 1)
+    return figure, texts
+
+
+def _break_nodes(breaks: Breaks) -> Sheet:
     """Nodes at which most paths part."""
     taxonomy = breaks.taxonomy
     reached, parted = breaks.reached.tolist(), breaks.parted.tolist()
     order = sorted((v for v in range(len(parted)) if parted[v]), key=lambda v: (-parted[v], -parted[v] / reached[v], v))
-    wrong = sum(parted)
-    rows = tuple(
-        (
-            taxonomy.names[v] if v < taxonomy.num_nodes else ROOT,
-            taxonomy.levels[int(taxonomy.level[v])] if v < taxonomy.num_nodes else "",
-            f"{parted[v]}",
-            f"{reached[v]}",
-            f"{100 * parted[v] / reached[v]:.1f}",
-            f"{100 * parted[v] / wrong:.1f}",
-        )
+    names, levels = [*taxonomy.names, "the root"], [*(taxonomy.levels[d] for d in taxonomy.level.tolist()), ""]
+    rows = [
+        (names[v], levels[v], parted[v], reached[v], parted[v] / reached[v], parted[v] / sum(parted))
         for v in order[:_LISTED]
-    )
-    return Table(
-        "break_nodes",
-        f"The nodes at which paths part, most mistakes first{shown_of(len(order), _LISTED)}. Came: images whose "
-        "predicted path was right as far as this node. In %: of these, those that took a wrong child; and of all "
-        "mistakes.",
-        ("at", "level", "parted", "came", "%", "% of all"),
+    ]
+    figures = Column("parted", "count"), Column("came", "count"), Column("%", "%", 1), Column("% of all", "%", 1)
+    table = Table.of(
+        f"The nodes at which paths part, most mistakes first{shown_of(len(order), _LISTED)}",
+        ("at", "level", *figures),
         rows,
-        labels=2,
-        narrow=True,
-        brief=6,
+        "Came: images whose predicted path was right as far as this node. In %: of these, those that took a wrong "
+        "child; and of all mistakes.",
     )
+    return Sheet("break_nodes", table, narrow=True, brief=6)
 
 
-def _shares(breaks: Breaks) -> Table:
+def _shares(breaks: Breaks) -> Sheet:
     """Per node above the leaves the share of its mistakes by depth of the LCA."""
     taxonomy = breaks.taxonomy
-    counts, samples = breaks.by_depth.tolist(), breaks.samples.tolist()
+    counts, samples, level = breaks.by_depth.tolist(), breaks.samples.tolist(), taxonomy.level.tolist()
     inner = [v for v in range(taxonomy.num_nodes) if sum(counts[v]) and int(taxonomy.num_children[v])]
-    inner = sorted(inner, key=lambda v: (int(taxonomy.level[v]), -sum(counts[v]), v))
-    rows = tuple(
+    inner.sort(key=lambda v: (level[v], -sum(counts[v]), v))
+    rows = [
         (
             taxonomy.names[v],
-            taxonomy.levels[int(taxonomy.level[v])],
-            f"{samples[v]}",
-            f"{sum(counts[v])}",
-            *(f"{100 * n / sum(counts[v]):.0f}" for n in counts[v]),
+            taxonomy.levels[level[v]],
+            samples[v],
+            sum(counts[v]),
+            *(n / sum(counts[v]) for n in counts[v]),
         )
-        for v in inner[:100]
-    )
-    return Table(
-        "breaks_by_node",
-        f"Mistakes on the images of each node{shown_of(len(inner), 100)}, and their share in % by where the "
-        "path breaks.",
-        ("node", "level", "images", "mistakes", *part_names(taxonomy)),
-        rows,
-        labels=2,
-        folded=True,
-        brief=0,
-    )
+        for v in inner[:_LISTED_SHARES]
+    ]
+    figures = [Column(header, "count") for header in ("images", "mistakes")]
+    figures += [Column(part, "%", 0) for part in part_names(taxonomy)]
+    title = f"Mistakes on the images of each node{shown_of(len(inner), _LISTED_SHARES)}"
+    table = Table.of(title, ("node", "level", *figures), rows, "Their share in % by where the path breaks.")
+    return Sheet("breaks_by_node", table, folded=True, brief=0)

@@ -2,59 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from hierfit.decoding.calibration import Reliability
+from hierfit.errors import UserError
 from hierfit.metrics.served import served_reliability
-from hierfit.report.analysis.reading import Reading
-from hierfit.report.blocks import Block, Omitted, Picture, Section, Table
-from hierfit.report.drawing.reliability import reliability_diagram
+from hierfit.report.blocks import Block, Drawn, Picture, Sheet
 from hierfit.report.evidence import Evidence, Run
+from hierfit.report.style import COLOURS, MARKERS, MUTED, SMALL, furnish, new_axes
+from hierfit.results.table import Column, Table
 
-TITLE = "Reliability"
+_FIRM = 10  # samples from which on a bin's accuracy is worth a line
 
 
-def section(evidence: Evidence) -> Section | Omitted:
-    """Of runs that kept their test logits; the control stands beside."""
-    control = [run for run in evidence.read(len(evidence.beside)) if run.card.row == evidence.control]
-    shown = [evidence.focus, *control]
-    found = [levels_of(run.reading) for run in shown]
+def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+    """Of runs that saved their test logits; the control stands beside."""
+    runs = [evidence.focus, *(run for run in evidence.read() if run.card.row == evidence.control)]
+    found = [_levels(run) for run in runs]
     if not found[0]:
-        return Omitted(TITLE, "no test image is labelled.")
-    blocks: list[Block] = [
-        _picture(run, levels, number) for number, (run, levels) in enumerate(zip(shown, found, strict=True))
-    ]
-    blocks.append(_table(shown, found))
-    return Section("reliability", TITLE, _lead(found[0]), tuple(blocks))
+        raise UserError("no test image is labelled.")
+    level, worst = max(found[0].items(), key=lambda item: item[1].ece)
+    sure, right = _means(worst)
+    lead = (
+        f"Worst at the level {level}: an expected calibration error (ECE) of {100 * worst.ece:.1f} %, "
+        f"{'over' if sure > right else 'under'}-confident on the whole (mean confidence {100 * sure:.1f} %, accuracy "
+        f"{100 * right:.1f} %)."
+    )
+    names = ("reliability", "reliability_control")
+    pictures = [_picture(*each) for each in zip(names, runs, found, strict=False)]
+    table = Table.of(
+        "Mean probability, accuracy and expected calibration error (15 bins of equal width), in %",
+        ("row", "level", *(Column(header, "%") for header in ("confidence", "accuracy", "ECE"))),
+        [
+            (run.card.row, level, *_means(each), each.ece)
+            for run, levels in zip(runs, found, strict=True)
+            for level, each in levels.items()
+        ],
+        "Of the node that is answered on each level: the probabilities that `hierfit predict` prints.",
+    )
+    return lead, [*pictures, Sheet("reliability", table, narrow=True)]
 
 
-def levels_of(reading: Reading) -> dict[str, Reliability]:
+def _levels(run: Run) -> dict[str, Reliability]:
     """Each labelled level's: probability of the node that the belief's descent takes there, right or wrong."""
-    levels = enumerate(reading.taxonomy.levels)
-    found = {level: served_reliability(reading.served, reading.taxonomy, depth) for depth, level in levels}
+    tree = run.reading.taxonomy
+    found = {level: served_reliability(run.reading.served, tree, depth) for depth, level in enumerate(tree.levels)}
     return {level: each for level, each in found.items() if each.count.sum()}
 
 
 def _means(found: Reliability) -> tuple[float, float]:
     """Mean confidence and accuracy of all samples."""
     weight = found.count / found.count.sum()
-    return tuple(float((weight * x.nan_to_num()).sum()) for x in (found.confidence, found.accuracy))  # type: ignore[return-value]
+    sure, right = (float((weight * x.nan_to_num()).sum()) for x in (found.confidence, found.accuracy))
+    return sure, right
 
 
-def _lead(levels: dict[str, Reliability]) -> str:
-    level, worst = max(levels.items(), key=lambda item: item[1].ece)
-    sure, right = _means(worst)
-    kind = "over-confident" if sure > right else "under-confident"
-    return (
-        f"Worst at the level {level}: an expected calibration error (ECE) of {100 * worst.ece:.1f} %, {kind} on the "
-        f"whole (mean confidence {100 * sure:.1f} %, accuracy {100 * right:.1f} %)."
-    )
-
-
-def _picture(run: Run, levels: dict[str, Reliability], number: int) -> Picture:
+def _picture(name: str, run: Run, levels: Mapping[str, Reliability]) -> Picture:
     spoken = "; ".join(f"{level} {100 * found.ece:.1f} %" for level, found in levels.items())
     return Picture(
-        "reliability" if number == 0 else "reliability_control",
+        name,
         f"{run.card.row}, seed {run.card.seed}: accuracy of the images in each of 15 bins of confidence, a colour a "
         "level, larger for more images; lines join bins of ten and more. Below the dashed line a level is surer than "
         "it is right.",
@@ -63,18 +70,34 @@ def _picture(run: Run, levels: dict[str, Reliability], number: int) -> Picture:
     )
 
 
-def _table(runs: list[Run], found: list[dict[str, Reliability]]) -> Table:
-    rows = []
-    for run, levels in zip(runs, found, strict=True):
-        for level, each in levels.items():
-            sure, right = _means(each)
-            rows.append((run.card.row, level, f"{100 * sure:.2f}", f"{100 * right:.2f}", f"{100 * each.ece:.2f}"))
-    return Table(
-        "reliability",
-        "Mean probability, accuracy and expected calibration error (15 bins of equal width), in %, of the node that is "
-        "answered on each level: the probabilities that `hierfit predict` prints.",
-        ("row", "level", "confidence", "accuracy", "ECE"),
-        tuple(rows),
-        labels=2,
-        narrow=True,
-    )
+def reliability_diagram(levels: Mapping[str, Reliability], title: str) -> Drawn:
+    """A point a bin and level, larger for more samples; a line through those of ten and more; the diagonal is perfect.
+
+    Args:
+        levels: Coarse to fine.
+        title: Above it.
+    """
+    figure, axes = new_axes(height=4.3)
+    axes.plot([0, 100], [0, 100], color=MUTED, dashes=(4, 3), linewidth=1, zorder=1)
+    texts = {}
+    for i, (level, found) in enumerate(levels.items()):
+        filled = found.count > 0
+        x, y = (100 * found.confidence[filled]).tolist(), (100 * found.accuracy[filled]).tolist()
+        count = found.count[filled].tolist()
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        firm = [(a, b) for n, a, b in zip(count, x, y, strict=True) if n >= _FIRM]
+        axes.plot([a for a, _ in firm], [b for _, b in firm], color=colour, linewidth=1.2, zorder=2)
+        areas = [9 + 70 * n / max(count) for n in count]
+        label = f"{level}, ECE {100 * found.ece:.1f} %"
+        axes.scatter(x, y, s=areas, color=colour, marker=marker, zorder=3, gid=f"level{i}", label=label)
+        texts[f"level{i}"] = [
+            f"{level}: {n} images, sure to {a:.0f} %, right in {b:.0f} %" for n, a, b in zip(count, x, y, strict=True)
+        ]
+    axes.set_xlim(0, 101)
+    axes.set_ylim(0, 101)
+    axes.set_aspect("equal")
+    furnish(axes, x="mean confidence [%]", y="accuracy [%]", title=title, grid="both")
+    legend = figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL)
+    for handle in legend.legend_handles:
+        handle.set_sizes([28])  # type: ignore[union-attr]
+    return figure, texts

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from hierfit.report.blocks import Section, Table
+from hierfit.report.blocks import Block, Sheet
 from hierfit.report.evidence import Evidence
 from hierfit.results.card import ResultCard
-from hierfit.results.columns import columns
-from hierfit.results.sheet import DASH, figure_cell
-from hierfit.results.statistics import t_interval
+from hierfit.results.columns import accuracy_of
+from hierfit.results.summary import table as summary_table
+from hierfit.results.table import Column, Table
 
 NAMES = {
     "per_level": "per-level argmax",
@@ -21,54 +22,34 @@ NAMES = {
 }
 
 
-def section(evidence: Evidence) -> Section:
+def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of every report; the rows are the focus and its control."""
     focus = evidence.focus.card
-    rows = list(dict.fromkeys([focus.row, *([evidence.control] if evidence.control else [])]))
-    tables = [table(evidence.of_row(row), row) for row in rows]
-    return Section(
-        "decoders",
-        "Levels and decoders",
-        _lead(focus),
-        tuple(found for found in tables if found.rows),
-    )
+    lead = "One set of scores, read in several ways."
+    own, decoded = (focus.metrics.get(name, {}).get("fpa") for name in ("per_level", "decoded"))
+    if own is not None and decoded is not None:
+        lead += (
+            f" Each level on its own gets {100 * own:.1f} % of full paths right (seed {focus.seed}), the decoder that "
+            f"val chose {100 * decoded:.1f} %. What decoding gains, no training has to."
+        )
+    rows = dict.fromkeys([focus.row, *([evidence.control] if evidence.control else [])])
+    cards = {row: [card for card in evidence.of_table if card.row == row] for row in rows}
+    return lead, [_sheet(found, row) for row, found in cards.items() if found]
 
 
-def _lead(card: ResultCard) -> str:
-    own, decoded = (card.metrics.get(name, {}).get("fpa") for name in ("per_level", "decoded"))
-    if own is None or decoded is None:
-        return "One set of scores, read in several ways."
-    return (
-        f"One set of scores, read in several ways. Each level on its own gets {100 * own:.1f} % of full paths right "
-        f"(seed {card.seed}), the decoder that val chose {100 * decoded:.1f} %. What decoding gains, "
-        "no training has to."
-    )
-
-
-def table(cards: Sequence[ResultCard], row: str) -> Table:
+def _sheet(cards: Sequence[ResultCard], row: str) -> Sheet:
     """Accuracy of each level, FPA and TICE under each decoder, with intervals over the seeds of a row."""
-    if not cards:
-        return Table("decoders", "", (), ())
-    levels = [f"accuracy/{level.replace('.', '_')}" for level in cards[0].levels]
-    metrics = [*levels, "fpa", "tice"]
-    rows: list[tuple[str, ...]] = []
-    header: tuple[str, ...] = (row,)
-    for decoder in NAMES:
-        if not all(decoder in card.metrics for card in cards):
-            continue
-        shown = columns(",".join(f"{metric}@{decoder}" for metric in metrics), cards, cards[0].levels)
-        cells = []
-        for column in shown:
-            values = [value for card in cards if (value := column.value(card)) is not None]
-            cells.append(figure_cell(t_interval(values), column, len(cards)) if values else DASH)
-        rows.append((NAMES[decoder], *cells))
-        header = (row, *(column.header.removesuffix(f" {decoder.replace('_', ' ')}") for column in shown))
-    seeds = ", ".join(str(card.seed) for card in sorted(cards, key=lambda c: c.seed))
+    metrics = [*map(accuracy_of, cards[0].levels), "fpa", "tice"]
+    rows, columns = [], [Column(row)]
+    for decoder, name in NAMES.items():
+        if all(decoder in card.metrics for card in cards):
+            made = summary_table(cards, wanted=",".join(f"{metric}@{decoder}" for metric in metrics))
+            rows.append([name, *made.rows[0][2:-2]])
+            spoken = f" {decoder.replace('_', ' ')}"
+            columns[1:] = [replace(c, header=c.header.removesuffix(spoken)) for c in made.columns[2:-2]]
+    seeds = ", ".join(str(seed) for seed in sorted(card.seed for card in cards))
+    seeds = f"seed{'s' if len(cards) > 1 else ''} {seeds}"
+    title = f"{row}, {seeds}; accuracy a level, FPA and TICE in %, mean ± 95 % t-interval"
+    reading = "Only per-level argmax can leave the tree, so only its TICE says anything of the scores."
     slug = "".join(sign if sign.isalnum() else "_" for sign in row)
-    return Table(
-        f"decoders_{slug}",
-        f"{row}, seed{'s' if len(cards) > 1 else ''} {seeds}; accuracy a level, FPA and TICE in %, mean ± 95 % "
-        "t-interval. Only per-level argmax can leave the tree, so only its TICE says anything of the scores.",
-        header,
-        tuple(rows),
-    )
+    return Sheet(f"decoders_{slug}", Table.of(title, columns, rows, reading))

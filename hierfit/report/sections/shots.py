@@ -6,33 +6,26 @@ from collections.abc import Sequence
 from functools import partial
 
 from hierfit.errors import UserError
-from hierfit.report.blocks import Omitted, Picture, Section
-from hierfit.report.drawing.style import Drawn
+from hierfit.report.blocks import Block, Drawn, Picture
 from hierfit.report.evidence import Evidence
 from hierfit.report.plot import Panel, draw, panels
 from hierfit.results.card import ResultCard
 
-TITLE = "Accuracy over shots"
-
-_COLUMNS = (("leaf_accuracy", "Leaf accuracy"), ("fpa@decoded", "FPA, decoded"))
+_COLUMNS = {"leaf_accuracy": "Leaf accuracy", "fpa@decoded": "FPA, decoded"}
 
 
-def section(evidence: Evidence) -> Section | Omitted:
+def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs with several numbers of shots on the focus's data."""
     own = evidence.focus.card
     cards = [card for card in evidence.cards if _alike(card, own)]
-    shots = list(dict.fromkeys(card.data.get("shots") for card in cards))
+    shots = dict.fromkeys(card.data.get("shots") for card in cards)
     if len(shots) < 2:
-        return Omitted(TITLE, "all runs have the same number of shots.")
+        raise UserError("all runs have the same number of shots.")
     if "leaf_accuracy" not in own.metrics.get("per_level", {}):
-        return Omitted(TITLE, "the runs hold classes back, so their accuracies are not of all classes.")
-    try:
-        found = [(panels(cards, column), title) for column, title in _COLUMNS]
-    except UserError as error:
-        return Omitted(TITLE, error.summary)
+        raise UserError("the runs hold classes back, so their accuracies are not of all classes.")
     count = sum(shot is not None for shot in shots)
     lead = f"What more labels buy: {count} numbers of training images a leaf, the same draw for every row."
-    return Section("shots", TITLE, lead, tuple(_picture(shown, title) for shown, title in found))
+    return lead, [_picture(panels(cards, column), title) for column, title in _COLUMNS.items()]
 
 
 def _alike(card: ResultCard, own: ResultCard) -> bool:

@@ -1,162 +1,142 @@
-"""What was run, and what came of it: headline figures, a verdict in words, the table."""
+"""What was run, and what came of it: headline figures, a verdict in words, the tables."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
-from hierfit.report.blocks import Block, Findings, Section, Table, Tile, Tiles, Words
+from hierfit.report.blocks import Block, Findings, Sheet, Tile, Tiles, Words
 from hierfit.report.evidence import Evidence
 from hierfit.results.compare import leaf_labelled, leaf_right
-from hierfit.results.group import Group, Row
-from hierfit.results.marks import verdicts
-from hierfit.results.sheet import (
-    DASH,
-    READING,
-    READING_DIFFERENCES,
-    Sheet,
-    difference_cell,
-    figure_cell,
-    sheets,
-)
-from hierfit.results.statistics import Estimate, Interval, Verdict, mcnemar, paired_bootstrap
+from hierfit.results.statistics import Estimate, Interval, Verdict, mcnemar, paired_bootstrap, verdicts
+from hierfit.results.table import DASH, Cell, Column, Table
 
 _HEADLINES = 4
+_SIGNED = Column("", "%", signed=True)
+
+Headlines = Sequence[tuple[Column, Cell]]
 
 
-def section(evidence: Evidence) -> Section:
+def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of every report."""
-    group, card = evidence.group, evidence.focus.card
-    row = next(row for row in group.rows if row.name == card.row)
-    blocks: list[Block] = [Words(_what(evidence))]
-    blocks.append(Tiles(tuple(_tiles(row, group))))
-    said = _findings(row, group, evidence)
-    blocks += [Findings(tuple(said))] if said else []
-    blocks += tables(group, "summary")
-    blocks += [Words(f"Note: {note}", "note") for note in group.notes]
-    return Section("summary", "Summary", _lead(row, group), tuple(blocks))
+    table, name = evidence.table, evidence.focus.card.row
+    row = table.row(name)
+    cells = [(column, row[column.key]) for column in table.columns if column.is_figure]
+    seeds = row["seeds"].value
+    one_seed = isinstance(seeds, tuple) and len(seeds) == 1
+    tiles = [_tile(column, cell, table.control) for column, cell in cells[:_HEADLINES] if cell.number is not None]
+    blocks: list[Block] = [Words(_what(evidence)), Tiles(tuple(tiles))]
+    if any(cell.difference for _, cell in cells):
+        found = _on_samples(evidence) if one_seed else _over_seeds(cells[:_HEADLINES], table.control)
+        blocks += [Findings(tuple(found))] if found else []
+    blocks += sheets(table, "summary")
+    blocks += [Words(f"Note: {note}", is_note=True) for note in table.notes]
+    return _lead(name, table.control, cells, one_seed), blocks
+
+
+def others(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+    """Tables of the runs that are not looked into: other data, shots or backbones."""
+    found = [table for table in evidence.tables if table.title != evidence.table.title]
+    if not found:
+        raise UserError("all runs stand in the table of the summary.")
+    lead = "Runs on other data, with other shots or backbones cannot stand in one table with the one looked into."
+    return lead, [sheet for i, table in enumerate(found, 1) for sheet in sheets(table, f"other_runs_{i}", folded=True)]
+
+
+def sheets(table: Table, name: str, folded: bool = False) -> list[Sheet]:
+    """Figures and differences; what selected and tuned is said in words. A terminal shows them in its own way."""
+    origins = [[str(cell.value) for cell in (row[0], *row[-2:])] for row in table.rows]
+    origin = "; ".join(f"{row}: {selected}, {tuned}" for row, selected, tuned in origins)
+    reading = f"{table.reading} Checkpoints selected on, and hyper-parameters from: {origin}."
+    figures, *differences = table.without("selected_on", "tuned_on").parts()
+    shown = [Sheet(name, replace(figures, reading="" if differences else reading), folded, brief=0)]
+    for part in differences:
+        title = f"{table.title}: difference to {table.control}, paired over seeds"
+        shown.append(Sheet(f"{name}_differences", replace(part, title=title, reading=reading), folded, brief=0))
+    return shown
 
 
 def _what(evidence: Evidence) -> str:
-    card, group = evidence.focus.card, evidence.group
-    levels = ", ".join(f"{name} {count}" for name, count in (card.data.get("levels") or {}).items())
-    shots = "all training images" if group.shots is None else f"{group.shots} training images a leaf"
+    card = evidence.focus.card
+    data = card.data
+    levels = ", ".join(f"{name} {count}" for name, count in (data.get("levels") or {}).items())
+    shots = "all training images" if data.get("shots") is None else f"{data['shots']} training images a leaf"
     trained, total = card.parameters.get("trainable"), card.parameters.get("total")
     size = f" with {trained:,} trained parameters" if trained else " without training"
     share = f" ({trained / total:.2%} of the model)" if trained and total else ""
-    protocol = str(card.data.get("protocol", "all classes"))
+    protocol = str(data.get("protocol", "all classes"))
     held = "" if protocol == "all classes" else f"Protocol: {protocol}. "
     return (
-        f"{card.row} gives every image a path in a tree of classes ({levels}). It is {card.method} on {group.backbone}"
-        f"{size}{share}, learnt from {shots} and judged on {group.test_images} test images of {group.data}. "
+        f"{card.row} gives every image a path in a tree of classes ({levels}). It is {card.method} on "
+        f"{card.backbone.get('source')}{size}{share}, learnt from {shots} and judged on "
+        f"{evidence.table.facts['test_images']} test images of {data.get('card')}. "
         f"{held}Checkpoint selected on: {card.selected_on}; the test split has no say."
     )
 
 
-def _tiles(row: Row, group: Group) -> list[Tile]:
-    differences = row.differences or (None,) * len(row.values)
-    said = group.verdicts[row.name] or (None,) * len(row.values)
-    tiles = []
-    shown = list(zip(group.columns, row.values, differences, said, strict=True))[:_HEADLINES]
-    for column, value, difference, verdict in shown:
-        if value is None:
-            continue
-        number, _, width = figure_cell(value, column, len(row.seeds)).partition(" ±")
-        unit = " %" if column.unit == "%" else ""
-        interval = f"± {width} over {value.n} seeds" if value.n > 1 else "one seed: no interval"
-        against = ""
-        if difference is not None and group.control:
-            cell = difference_cell(difference, column, difference.n, verdict)
-            against = f"{cell.removesuffix(f' ±{DASH}')} against {group.control}"
-        tiles.append(Tile(column.header, number + unit, interval, against))
-    return tiles
+def _tile(column: Column, cell: Cell, control: str | None) -> Tile:
+    number, _, width = cell.text(column).removesuffix(f" ±{DASH}").partition(" ±")
+    seeds = cell.value.n if isinstance(cell.value, Estimate) else 1
+    interval = f"± {width} over {seeds} seeds" if seeds > 1 else "one seed: no interval"
+    against = ""
+    if cell.difference is not None and control:
+        difference = Cell(cell.difference, mark=cell.mark).text(replace(column, signed=True))
+        against = f"{difference.removesuffix(f' ±{DASH}')} against {control}"
+    return Tile(column.header, number + (" %" if column.unit == "%" else ""), interval, against)
 
 
-def _lead(row: Row, group: Group) -> str:
-    said = set(group.verdicts[row.name])
-    if not row.differences:
-        return f"What {row.name} reaches; no control stands beside it."
-    if len(row.seeds) == 1:
-        return f"What {row.name} reaches with one seed; what another draw would change is not known."
-    if "helps" in said and "hurts" in said:
-        return f"{row.name} is better than {group.control} in some figures and worse in others."
-    if "helps" in said:
-        return f"{row.name} is better than {group.control} in some figures and worse in none."
-    if "hurts" in said:
-        return f"{row.name} is worse than {group.control} in some figures and better in none."
-    return f"There is no evidence that {row.name} differs from {group.control}."
+def _lead(name: str, control: str | None, cells: Headlines, one_seed: bool) -> str:
+    marks = {cell.mark for _, cell in cells}
+    if not any(cell.difference for _, cell in cells):
+        return f"What {name} reaches; no control stands beside it."
+    if one_seed:
+        return f"What {name} reaches with one seed; what another draw would change is not known."
+    if "helps" in marks:
+        rest = "worse in others" if "hurts" in marks else "worse in none"
+        return f"{name} is better than {control} in some figures and {rest}."
+    if "hurts" in marks:
+        return f"{name} is worse than {control} in some figures and better in none."
+    return f"There is no evidence that {name} differs from {control}."
 
 
-def _findings(row: Row, group: Group, evidence: Evidence) -> list[str]:
+def _over_seeds(cells: Headlines, control: str | None) -> list[str]:
     """A sentence for each headline figure that can be held against the control's."""
-    if not row.differences:
-        return []
-    if len(row.seeds) == 1:
-        return _on_samples(evidence)
-    compared = list(zip(group.columns, row.differences, group.verdicts[row.name], strict=True))[:_HEADLINES]
     return [
-        _finding(column.header, difference, said, group.control, f"{difference.n} seeds")
-        for column, difference, said in compared
-        if difference is not None and column.unit == "%"
+        _finding(column.header, cell.difference, cell.mark, control, f"{cell.difference.n} seeds")
+        for column, cell in cells
+        if cell.difference is not None and column.unit == "%"
     ]
 
 
 def _on_samples(evidence: Evidence) -> list[str]:
     """With one seed: focus and control on the same test images."""
-    focus, control = evidence.focus, next((run for run in evidence.beside if run.card.row == evidence.control), None)
-    try:
-        ours, theirs = focus.reading, control.reading if control is not None else None
-    except UserError:
+    controls = [run for run in evidence.beside if run.card.row == evidence.control]
+    if not controls or not evidence.focus.is_readable or not controls[0].is_readable:
         return []
-    if theirs is None or ours.taxonomy != theirs.taxonomy or not ours.target.equal(theirs.target):
+    ours, theirs = evidence.focus.reading, controls[0].reading
+    if ours.taxonomy != theirs.taxonomy or not ours.target.equal(theirs.target):
         return []
     tree, target = ours.taxonomy, ours.target
-    found: list[tuple[str, Interval, float, str]] = []
-    of_leaf, of_path = leaf_labelled(target, tree), labelled(target)
     right = {
-        "leaf acc": (of_leaf, [leaf_right(reading.best_leaf, target, tree) for reading in (ours, theirs)]),
-        "FPA decoded": (of_path, [full_path_right(reading.decoded, target, tree) for reading in (ours, theirs)]),
+        "leaf acc": (leaf_labelled(target, tree), [leaf_right(x.best_leaf, target, tree) for x in (ours, theirs)]),
+        "FPA decoded": (labelled(target), [full_path_right(x.decoded, target, tree) for x in (ours, theirs)]),
     }
-    for name, (rows, both) in right.items():
-        if not rows.any():
-            continue
-        a, b = (each[rows].numpy() for each in both)
-        difference = paired_bootstrap(a, b)
-        p = mcnemar(a, b).p
+    found: Mapping[str, tuple[Interval, float]] = {
+        name: (paired_bootstrap(a[rows].numpy(), b[rows].numpy()), mcnemar(a[rows].numpy(), b[rows].numpy()).p)
+        for name, (rows, (a, b)) in right.items()
+        if rows.any()
+    }
+    said = verdicts([(difference.mean, p, True) for difference, p in found.values()])
+    sentences = []
+    for (name, (difference, p)), verdict in zip(found.items(), said, strict=True):
         over = f"{difference.n} test images (McNemar p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'})"
-        found.append((name, difference, p, over))
-    said = verdicts([(difference.mean, p, True) for _, difference, p, _ in found])
-    pairs = zip(found, said, strict=True)
-    return [_finding(name, d, verdict, evidence.control, over) for (name, d, _, over), verdict in pairs]
+        sentences.append(_finding(name, difference, verdict, evidence.control, over))
+    return sentences
 
 
-def _finding(name: str, difference: Estimate | Interval, said: Verdict | None, control: str | None, over: str) -> str:
-    mean, low, high = (signed(100 * value) for value in (difference.mean, difference.low, difference.high))
-    words = {"helps": "better", "hurts": "worse", "no evidence": "no evidence of a difference"}.get(said or "", "")
+def _finding(name: str, difference: Estimate | Interval, mark: Verdict | None, control: str | None, over: str) -> str:
+    mean, low, high = (_SIGNED.number(value) for value in (difference.mean, difference.low, difference.high))
+    words = {"helps": "better", "hurts": "worse", "no evidence": "no evidence of a difference"}.get(mark or "", "")
     return f"{name}: {words}; {mean} points against {control}, 95 % interval {low} to {high}, paired over {over}."
-
-
-def signed(value: float) -> str:
-    """``+1.30`` or ``−0.20``, with a minus sign that is as wide as the plus."""
-    return f"{value:+.2f}".replace("-", "−")
-
-
-def tables(group: Group, name: str, folded: bool = False) -> list[Table]:
-    """Figures and differences; what selected and tuned is said in words."""
-    figures, *differences = sheets(group)
-    origin = [f"{row.name}: {row.selected_on}, {row.tuned_on}" for row in group.rows]
-    reading = f"{READING} {READING_DIFFERENCES}" if differences else READING
-    reading = f"{reading} Checkpoints selected on, and hyper-parameters from: {'; '.join(origin)}."
-    shown = [Sheet(figures.title, figures.header[:-2], tuple(cells[:-2] for cells in figures.rows)), *differences]
-    # A terminal shows them in its own way.
-    return [
-        Table(
-            name if i == 0 else f"{name}_differences",
-            f"{sheet.title if i == 0 else f'{group.title}: difference to {group.control}, paired over seeds'}. "
-            f"{reading if i == len(shown) - 1 else ''}".strip(),
-            sheet.header,
-            sheet.rows,
-            folded=folded,
-            brief=0,
-        )
-        for i, sheet in enumerate(shown)
-    ]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from hierfit.geometry.embeddings import Embeddings
+from hierfit.report import wandb as wandb_report
 from hierfit.report.blocks import Section
 from hierfit.report.evidence import gather
 from hierfit.report.sections import sections
 from hierfit.results.card import ResultCard
-from hierfit.run import wandb_report
 from hierfit.run.loggers import wants_report
 
 from .conftest import Fit

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from hierfit.closed import GaussianClasses, Statistics, fit_elsewhere, fit_tree
+from hierfit.closed.tree_gda import CovarianceKind
+from hierfit.closed.treeless import without_tree
 from hierfit.taxonomy import Taxonomy
 
 EVEN = Taxonomy.from_paths([(f"top{i // 6}", f"mid{i // 3}", f"leaf{i}") for i in range(12)])
@@ -35,3 +40,11 @@ def images(tree: Taxonomy, per_leaf: int | Tensor, width: int = 5, noise: float 
     away = torch.randn(len(labels), width, generator=generator, dtype=torch.float64)
     mix = torch.randn(width, width, generator=generator, dtype=torch.float64)
     return means[labels] + noise * away @ mix, labels
+
+
+def fit_treeless(
+    statistics: Statistics, tree: Taxonomy, *, shrink: bool = False, kind: CovarianceKind = "within"
+) -> GaussianClasses:
+    """The same form without a tree: a common prior, or none."""
+    flat, places = without_tree(tree.num_leaves), torch.arange(tree.num_leaves)
+    return fit_elsewhere(statistics, tree, flat, places, partial(fit_tree, kind=kind, shrink=shrink))

@@ -15,17 +15,16 @@ from hierfit.closed import (
     fit_coarse,
     fit_kernel_ridge,
     fit_tree,
-    fit_treeless,
     fit_with_text,
     kinship_test,
     leave_one_out_temperature,
 )
 from hierfit.closed.kernel_ridge import kernel
-from hierfit.closed.posterior import posterior
+from hierfit.closed.prior import posterior
 from hierfit.closed.temperature import leave_one_out
 from hierfit.taxonomy import Taxonomy
 
-from .made import EVEN, RAGGED, images
+from .made import EVEN, RAGGED, fit_treeless, images
 
 TREES = pytest.mark.parametrize("tree", [EVEN, RAGGED], ids=["even", "ragged"])
 

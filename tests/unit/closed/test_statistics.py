@@ -53,16 +53,6 @@ def test_a_class_learnt_later_and_one_forgotten_equal_a_fit_to_what_is_there(tre
         torch.testing.assert_close(fit_tree(statistics, tree).logits(x), wanted.logits(x), rtol=1e-6, atol=1e-6)
 
 
-def test_a_class_dropped_without_its_images_leaves_its_scatter_behind() -> None:
-    x, y = images(RAGGED, COUNTS)
-    statistics = Statistics.of(x, y, 8)
-    dropped = statistics.dropped(5)
-    torch.testing.assert_close(dropped.within, statistics.within)
-    assert dropped.dof == statistics.dof
-    assert not dropped.seen[5]
-    assert dropped.dropped(1) is dropped
-
-
 def test_classes_move_to_other_rows() -> None:
     x, y = images(RAGGED, COUNTS)
     places = torch.tensor([9, 0, 1, 2, 3, 4, 5, 7])

@@ -6,15 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from hierfit.closed import Statistics, fit_shuffled, fit_tree, fit_treeless, shuffled_places
-from hierfit.closed.posterior import posterior
-from hierfit.closed.relatives import mean_of_kin, sums_below
+from hierfit.closed import Statistics, fit_elsewhere, fit_tree, shuffled_places
+from hierfit.closed.prior import increasing, mean_of_kin, pair_covariances, posterior, sums_below, variances
+from hierfit.closed.statistics import ridge, whitener
 from hierfit.closed.tree_gda import Labelled, covariance
-from hierfit.closed.variances import increasing, pair_covariances, variances
-from hierfit.closed.whitening import ridge, whitener
 from hierfit.taxonomy import Taxonomy
 
-from .made import EVEN, FLAT, RAGGED, TREES, images
+from .made import EVEN, FLAT, RAGGED, TREES, fit_treeless, images
 
 ALL = pytest.mark.parametrize("tree", TREES.values(), ids=list(TREES))
 generator = torch.Generator().manual_seed(0)
@@ -214,10 +212,10 @@ def test_shuffling_moves_the_tree_and_never_the_labels(tree: Taxonomy, per_leaf:
     assert not torch.equal(places, torch.arange(tree.num_leaves))
     assert torch.equal(tree.level[tree.leaves[places]], tree.level[tree.leaves])
     assert torch.equal(places.sort().values, torch.arange(tree.num_leaves))
-    other = fit_shuffled(statistics, tree, places).logits(x)[:, tree.leaves]
+    other = fit_elsewhere(statistics, tree, tree, places, fit_tree).logits(x)[:, tree.leaves]
     moved = fit_tree(Statistics.of(x, places[y], tree.num_leaves), tree).logits(x)[:, tree.leaves]
     torch.testing.assert_close(other, moved[:, places])
-    stays = fit_shuffled(statistics, tree, torch.arange(tree.num_leaves)).logits(x)[:, tree.leaves]
+    stays = fit_elsewhere(statistics, tree, tree, torch.arange(tree.num_leaves), fit_tree).logits(x)[:, tree.leaves]
     torch.testing.assert_close(stays, fit_tree(statistics, tree).logits(x)[:, tree.leaves])
 
 

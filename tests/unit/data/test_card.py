@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hierfit.config.schema import Place
 from hierfit.data.card import find_card, load_card
-from hierfit.data.layouts import layout_class, layout_names
-from hierfit.data.layouts.image_folder import ImageFolder
+from hierfit.data.layouts import LAYOUTS, read_layout
 from hierfit.errors import UserError
 
 CARDS = Path(__file__).parents[3] / "data_cards"
@@ -18,7 +18,8 @@ WriteCard = Callable[..., str]
 
 def test_a_card_is_read(write_card: WriteCard) -> None:
     card = load_card(write_card(layout={"name": "image_folder", "labels": "name"}, templates={"family": "a {name}"}))
-    assert card.layout == ImageFolder(labels="name")
+    assert card.layout.name == "image_folder"
+    assert card.layout.options == {"labels": "name", "folders": {}, "draw": None, "names": {}}
     assert card.taxonomy is not None
     assert card.taxonomy.level_sizes == (2, 4)
     assert card.templates == {"family": ("a {name}",)}
@@ -31,9 +32,12 @@ def test_every_card_of_the_repository_is_sound(path: Path) -> None:
     assert load_card(path.stem).path.samefile(path)
 
 
-@pytest.mark.parametrize("name", layout_names())
-def test_every_layout_has_a_reader(name: str) -> None:
-    assert callable(layout_class(name).read)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_is_there(name: str, tmp_path: Path) -> None:
+    problems: list[str] = []
+    layout = read_layout({"name": name, "no_option": 1}, Place(tmp_path / "card.yaml"), problems)
+    assert layout is None
+    assert any("no_option: unknown key" in problem for problem in problems)
 
 
 def test_everything_wrong_comes_at_once(write_card: WriteCard) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hierfit.data.wordnet import leaf_paths, one_parent, read_is_a, read_words
+from hierfit.data.layouts.wordnet import leaf_paths, one_parent, read_is_a, read_words
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from tests.unit.data.miniature import IS_A, SYNSETS, WORDNET

@@ -75,17 +75,6 @@ class TestEveryLoss:
     def test_adding_a_constant_to_all_logits_changes_nothing(self, name: str) -> None:
         torch.testing.assert_close(LOSSES[name](logits() + 7, PATHS, TREE), LOSSES[name](logits(), PATHS, TREE))
 
-    def test_descends_to_the_labels(self, name: str) -> None:
-        z = torch.zeros(4, 7, requires_grad=True)
-        loss = Objective({name: 1.0}, TREE)
-        optimizer = torch.optim.SGD([z], lr=1.0)
-        before = loss(z, PATHS)["loss"].item()
-        for _ in range(20):
-            optimizer.zero_grad()
-            loss(z, PATHS)["loss"].backward()
-            optimizer.step()
-        assert loss(z, PATHS)["loss"].item() < before
-
 
 def test_the_loss_is_the_weighted_sum() -> None:
     terms = Objective({"level_ce": 1.0, "tp_kl": 0.5, "js": {"weight": 20}}, TREE)(logits(), PATHS)
@@ -169,7 +158,7 @@ class TestFaultyConfiguration:
                 "hxe": {"weight": "high", "alpha": float("nan")},
             }
         ) == (
-            "there is no loss 'level-ce', did you mean 'level_ce'?",
+            "there is no loss 'level-ce' – did you mean 'level_ce'?",
             "hisce: weight is -1; it must be a number, at least 0",
             "hisce: epsilon names the level 'genus', which does not exist",
             "hisce: epsilon at species is 1.0; it must be a number, at least 0 and below 1",
@@ -194,7 +183,7 @@ class TestFaultyConfiguration:
             ({"hisce": {"epsilon": 1.0}}, "epsilon is 1.0"),
             ({"level_ce": {"over_levels": ["mean"]}}, "over_levels is ['mean']; it must be mean or sum"),
             ({"soft_labels": {"beta": -1}}, "beta is -1"),
-            ({3: 1.0}, "there is no loss 3"),
+            ({3: 1.0}, "there is no loss '3'"),
             (["level_ce"], "must map losses to weights"),
             ("level_ce", "must map losses to weights"),
         ],
@@ -219,10 +208,6 @@ class TestUnusableInput:
         z[3, 0] = bad
         with pytest.raises(UserError, match=r"in 2 of 4 samples \(first: row 1, node 'bird/gull/herring gull'\)"):
             Objective({name: 1.0}, TREE)(z, PATHS)
-
-    def test_large_but_finite_logits_are_no_fault(self) -> None:
-        z = torch.full((4, 7), torch.finfo(torch.float16).max, dtype=torch.float16)
-        assert Objective({"level_ce": 1.0}, TREE)(z, PATHS)["loss"].isfinite()
 
     @pytest.mark.parametrize(("nodes", "levels", "rows"), [(6, 3, 4), (7, 2, 4), (7, 3, 3)])
     def test_shapes_that_do_not_fit(self, nodes: int, levels: int, rows: int) -> None:
@@ -256,12 +241,6 @@ class TestWarningOfUnequalScales:
                 loss(*self.batch(3, 3, 3))
         with pytest.warns(UserWarning, match="scale"):  # the 8th batch is looked at again
             loss(*self.batch(1, 9, 9))
-
-    @pytest.mark.parametrize("spec", [{"level_ce": 1.0}, {"level_ce": 1.0, "tp_kl": 0.0}])
-    def test_not_where_no_loss_compares_levels(self, spec: dict[str, float]) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            Objective(spec, TREE)(*self.batch(10, 10, 2))
 
 
 class NoWaiting(TorchDispatchMode):
@@ -330,9 +309,6 @@ class TestClassesHeldBack:
         z = torch.zeros(1, TREE.num_nodes).index_fill(1, TREE.leaves[:1], float("nan"))
         with pytest.raises(UserError, match="held back from training"):
             Objective({"level_ce": 1.0}, TREE, self.seen())(z, TREE.paths(self.SEEN_LEAVES[:1]))
-
-    def test_all_seen_is_the_plain_loss(self) -> None:
-        assert Objective({"level_ce": 1.0}, TREE, torch.ones(TREE.num_nodes, dtype=torch.bool)).seen is None
 
     @pytest.mark.parametrize("name", LOSSES)
     def test_a_tree_seen_down_to_a_level_ends_there(self, name: str) -> None:

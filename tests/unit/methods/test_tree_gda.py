@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.closed import Statistics, fit_tree, fit_treeless
+from hierfit.closed import GaussianClasses, Statistics, fit_elsewhere, fit_tree
+from hierfit.closed.treeless import without_tree
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
 from hierfit.methods import KernelRidge, TreeGDA
@@ -54,6 +56,11 @@ def built(kind: type[Any], task: Task, **keys: Any) -> Any:
 
 def right(method: Any, features: Tensor, leaves: Tensor, tree: Taxonomy) -> float:
     return float((method(features)[:, tree.leaves].argmax(dim=1) == leaves).float().mean())
+
+
+def fit_treeless(statistics: Statistics, tree: Taxonomy, **options: Any) -> GaussianClasses:
+    flat, places = without_tree(tree.num_leaves), torch.arange(tree.num_leaves)
+    return fit_elsewhere(statistics, tree, flat, places, partial(fit_tree, **{"shrink": False, **options}))
 
 
 @TREES

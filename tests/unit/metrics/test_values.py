@@ -6,7 +6,6 @@ import math
 import pickle
 from copy import deepcopy
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -24,9 +23,8 @@ from hierfit.metrics import (
     TreeInconsistency,
     WeightedAveragePrecision,
     functional,
-    hierarchy_metrics,
 )
-from hierfit.metrics.base import PathMetric
+from hierfit.metrics.base import TreeMetric
 from hierfit.taxonomy import Taxonomy
 
 TREE = Taxonomy.from_paths(
@@ -98,19 +96,19 @@ EXPECTED = {
 
 
 @pytest.fixture(params=METRICS)
-def case(request: pytest.FixtureRequest) -> tuple[PathMetric, Tensor]:
+def case(request: pytest.FixtureRequest) -> tuple[TreeMetric, Tensor]:
     """A fresh metric, and its value on all samples."""
     return deepcopy(METRICS[request.param]), torch.tensor(EXPECTED[request.param])
 
 
-def test_value(case: tuple[PathMetric, Tensor]) -> None:
+def test_value(case: tuple[TreeMetric, Tensor]) -> None:
     metric, expected = case
     metric.update(PREDICTED, TARGET)
     torch.testing.assert_close(metric.compute(), expected)
 
 
 @pytest.mark.parametrize("sizes", [[1] * 11, [4, 0, 7], [10, 1], [0, 11]])
-def test_any_split_gives_the_same_bits(case: tuple[PathMetric, Tensor], sizes: list[int]) -> None:
+def test_any_split_gives_the_same_bits(case: tuple[TreeMetric, Tensor], sizes: list[int]) -> None:
     metric, _ = case
     whole = deepcopy(metric)(PREDICTED, TARGET)
     for predicted, target in zip(PREDICTED.split(sizes), TARGET.split(sizes), strict=True):
@@ -118,7 +116,7 @@ def test_any_split_gives_the_same_bits(case: tuple[PathMetric, Tensor], sizes: l
     assert torch.equal(metric.compute(), whole)
 
 
-def test_forward_gives_the_batch_and_compute_the_sum_until_reset(case: tuple[PathMetric, Tensor]) -> None:
+def test_forward_gives_the_batch_and_compute_the_sum_until_reset(case: tuple[TreeMetric, Tensor]) -> None:
     metric, expected = case
     first = metric(PREDICTED[:3], TARGET[:3])
     alone = deepcopy(metric)
@@ -133,7 +131,7 @@ def test_forward_gives_the_batch_and_compute_the_sum_until_reset(case: tuple[Pat
 
 
 @pytest.mark.parametrize("rows", [slice(0, 0), slice(10, 11)], ids=["no samples", "no labels"])
-def test_nothing_to_measure_is_nan(case: tuple[PathMetric, Tensor], rows: slice) -> None:
+def test_nothing_to_measure_is_nan(case: tuple[TreeMetric, Tensor], rows: slice) -> None:
     metric, _ = case
     metric.update(PREDICTED[rows], TARGET[rows])
     assert metric.compute().isnan().all()
@@ -181,49 +179,6 @@ def test_what_counts_as_a_path(path: list[int], is_path: bool) -> None:
     assert functional.is_tree_path(torch.tensor([path]), TREE).tolist() == [is_path]
 
 
-def test_on_an_even_tree_nothing_has_changed() -> None:
-    # To the bit as before levels were cuts; hierarchical_*, which reads all levels since, only where they agree.
-    tree = Taxonomy.from_paths([(f"r{i % 3}", f"m{i % 7}", f"l{i}") for i in range(24)])
-    rng = np.random.default_rng(13)
-    anywhere = np.stack([rng.integers(nodes.start, nodes.stop, 97) for nodes in tree.level_slices], axis=1)
-    truth = tree.leaf_paths[torch.from_numpy(rng.integers(0, tree.num_leaves, 97))]
-    predicted = torch.where(torch.from_numpy(rng.random((97, 3)) < 0.6), truth, torch.from_numpy(anywhere))
-    target = truth.masked_fill(torch.from_numpy(rng.random((97, 3)) < 0.2), -1)
-    level_by_level, paths = hierarchy_metrics(tree), hierarchy_metrics(tree)
-    level_by_level.update(predicted, target)
-    paths.update(tree.paths(predicted[:, 2]), target)
-    values = {name: value.item() for name, value in level_by_level.compute().items()}
-    assert {name: value for name, value in values.items() if "hierarchical" not in name} == {
-        "accuracy/level0": 0.7792207598686218,
-        "accuracy/level1": 0.6202531456947327,
-        "accuracy/level2": 0.6753246784210205,
-        "fpa": 0.42268040776252747,
-        "leaf_accuracy": 0.6753246784210205,
-        "leaf_accuracy_macro": 0.649305522441864,
-        "mistake_severity": 2.375,
-        "tice": 0.6185566782951355,
-        "tree_distance": 1.5670102834701538,
-        "wap_accuracy": 0.6577243804931641,
-        "wap_precision": 0.6072233319282532,
-    }
-    assert {name: value.item() for name, value in paths.compute().items()} == {
-        "accuracy/level0": 0.8051947951316833,
-        "accuracy/level1": 0.6582278609275818,
-        "accuracy/level2": 0.6753246784210205,
-        "fpa": 0.6907216310501099,
-        "hierarchical_f1": 0.7222222089767456,
-        "hierarchical_precision": 0.7222222089767456,
-        "hierarchical_recall": 0.7222222089767456,
-        "leaf_accuracy": 0.6753246784210205,
-        "leaf_accuracy_macro": 0.649305522441864,
-        "mistake_severity": 2.5,
-        "tice": 0.0,
-        "tree_distance": 1.5463917255401611,
-        "wap_accuracy": 0.6759616732597351,
-        "wap_precision": 0.6578497290611267,
-    }
-
-
 def test_a_level_without_labels_is_nan_and_leaves_the_weights() -> None:
     coarse = torch.tensor([[ANIMAL, BIRD, -1], [ANIMAL, FISH, -1]])
     predicted = torch.tensor([[ANIMAL, BIRD, HAWK], [ANIMAL, BIRD, HAWK]])
@@ -234,7 +189,7 @@ def test_a_level_without_labels_is_nan_and_leaves_the_weights() -> None:
     assert LeafAccuracy(TREE)(predicted, coarse).isnan()
 
 
-def test_survives_pickle_and_state_dict(case: tuple[PathMetric, Tensor]) -> None:
+def test_survives_pickle_and_state_dict(case: tuple[TreeMetric, Tensor]) -> None:
     metric, expected = case
     fresh = deepcopy(metric)
     metric.update(PREDICTED, TARGET)
@@ -249,7 +204,7 @@ def test_survives_pickle_and_state_dict(case: tuple[PathMetric, Tensor]) -> None
 
 
 @pytest.mark.parametrize("cast", ["half", "bfloat16", "to"])
-def test_counts_stay_exact_when_the_model_is_cast(case: tuple[PathMetric, Tensor], cast: str) -> None:
+def test_counts_stay_exact_when_the_model_is_cast(case: tuple[TreeMetric, Tensor], cast: str) -> None:
     metric, expected = case
     metric = metric.to(torch.bfloat16) if cast == "to" else getattr(metric, cast)()
     metric.update(PREDICTED, TARGET)
@@ -257,7 +212,7 @@ def test_counts_stay_exact_when_the_model_is_cast(case: tuple[PathMetric, Tensor
     torch.testing.assert_close(metric.compute(), expected)
 
 
-def test_a_reset_in_inference_mode_does_not_lock_the_counts(case: tuple[PathMetric, Tensor]) -> None:
+def test_a_reset_in_inference_mode_does_not_lock_the_counts(case: tuple[TreeMetric, Tensor]) -> None:
     metric, expected = case
     with torch.inference_mode():
         metric.update(PREDICTED, TARGET)

@@ -16,7 +16,7 @@ from hierfit.decoding import leaf_rollup
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
 from hierfit.metrics.base_to_novel import base_to_novel
-from hierfit.results.true_tree import LeafScores
+from hierfit.results.logits import LeafScores
 from hierfit.taxonomy import Taxonomy
 
 TREE = Taxonomy.from_paths([(f"{i // 4}", f"{i // 2}", f"leaf{i}") for i in range(8)] + [("9", "lone")])

@@ -15,8 +15,7 @@ import yaml
 from PIL import Image
 
 from hierfit.cli import main
-from hierfit.data.drawn import Draw
-from hierfit.data.layouts.manifest import Manifest
+from hierfit.data.splits import Draw
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -200,10 +199,10 @@ def test_a_table_with_a_column_for_each_level(root: Path, tmp_path: Path) -> Non
     write_csv(root / "list.csv", "id,species,species_id,file,family,subset,score", rows, ";")
     written, card, table = made(root, tmp_path)
     assert card.levels == {"level1": 2, "class": 4} or list(card.levels.values()) == [2, 4]
-    assert isinstance(card.layout, Manifest)
-    assert card.layout.label == ("family", "species")
-    assert card.layout.delimiter == ";"
-    assert card.layout.splits == {"training": "train", "valid": "val", "TEST": "test"}
+    options = card.layout.options
+    assert options["label"] == ("family", "species")
+    assert options["delimiter"] == ";"
+    assert options["splits"] == {"training": "train", "valid": "val", "TEST": "test"}
     known = labels(table)
     assert known["train/dog/fox/0.png"] == "dog/fox"
     assert known[rows[0][3]] == rows[0][4]
@@ -219,9 +218,8 @@ def test_a_label_column_and_a_tree(root: Path, tmp_path: Path) -> None:
     write_csv(table_path, "image,animal", rows, "\t")
     _, card, table = made(tmp_path / "all", tmp_path)
     assert list(card.levels.values()) == [4]
-    assert isinstance(card.layout, Manifest)
-    assert card.layout.images == "pics"
-    assert card.layout.draw == Draw()
+    assert card.layout.options["images"] == "pics"
+    assert card.layout.options["draw"] == Draw()
     tree = load_tree(tmp_path)
     _, card, table = made(table_path, tmp_path / "again", taxonomy=tree)
     assert list(card.levels.values()) == [2, 4]
@@ -286,7 +284,7 @@ def test_tables_that_cannot_be_guessed(root: Path, tmp_path: Path) -> None:
     write_csv(root / "data.csv", "path,caption", rows)
     assert "several tables that name pictures" in refusal(root, tmp_path)
     (root / "labels.csv").write_bytes(b"path,label\n\x00,x\n")
-    assert "cannot be read" in refusal(root / "labels.csv", tmp_path)
+    assert "holds a zero byte" in refusal(root / "labels.csv", tmp_path)
     assert "neither a folder nor a table" in refusal(root / "train/cat/lion/0.png", tmp_path)
 
 

@@ -100,7 +100,7 @@ def test_one_class_in_several_spellings(pics: Callable[..., Path], tmp_path: Pat
     root = pics(*many("test/beef tomato/{}.png", 2), *many("test/Pão_de_queijo/{}.png", 2), "test/Leek/0.png")
     written, card, table = made(root, tmp_path)
     assert set(card.tree.names) == {"beef tomato", "Pão_de_queijo", "Leek"}
-    assert card.layout.names == {"Beef_Tomato": "beef tomato"}  # type: ignore[attr-defined]
+    assert card.layout.options["names"] == {"Beef_Tomato": "beef tomato"}
     assert any("'Beef_Tomato' = " in line or "Beef_Tomato = beef tomato" in line for line in written.found.remarks)
     assert sizes(table) == {"train": 12, "test": 5}
     found = audit(card, None)
@@ -145,7 +145,7 @@ def test_kinds_that_are_not_read_are_counted(
         (root / path).write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
     (root / "newt/bare").write_bytes((root / "newt/0.png").read_bytes())
     if not readable:
-        for module in ("images", "layouts.image_folder"):
+        for module in ("images", "layouts.folders"):
             extensions = frozenset({".png", ".jpg"})
             monkeypatch.setattr(f"hierfit.data.{module}.EXTENSIONS", extensions)
         monkeypatch.setattr("hierfit.data.images.UNREAD", frozenset({".heic", ".cr2"}))
@@ -164,7 +164,7 @@ def test_kinds_that_are_not_read_are_counted(
         main(["data", "check", str(written.path), "--strict"])
     out = capsys.readouterr().out
     assert "files are passed over" in out
-    assert ("none of 3 pictures .heic can be read" in " ".join(out.split())) == readable
+    assert ("none of the 3 pictures that end in .heic can be read" in " ".join(out.split())) == readable
 
 
 def test_pictures_of_twelve_bits_are_stretched(tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ def test_a_table_of_windows_with_an_index_and_words_that_are_no_labels(
     )
     written, _, table = made(table_of(pics(*names), text, encoding="cp1252"), tmp_path)
     assert labels(table)["im/1.png"] == "Corvidae/Krähe"
-    assert any("cp1252" in line for line in written.found.remarks)
+    assert any("Windows-1252" in line for line in written.found.remarks)
     assert any("'place'" in line for line in written.found.remarks)
 
 

@@ -1,0 +1,98 @@
+"""`Home`: where a layout looks for a data set, and where it leaves what it finds beside samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from hierfit.data.card import DataCard
+from hierfit.data.samples import Encoded, Images, several
+from hierfit.data.splits import Draw
+from hierfit.errors import UserError
+from hierfit.taxonomy import Taxonomy
+
+
+@dataclass
+class Home:
+    """What a layout is given. It may change all that stands after `problems`.
+
+    Attributes:
+        card: The data card.
+        root: What the user gave as ``data.root``.
+        problems: Faults of single samples go here, so that all are reported at once; such samples stay in the table.
+        base: Folder that keys start from, where they must be files; None for the root.
+        images: Where the pictures come from instead; their keys are not looked up.
+        tree: The data's own tree; None for the card's.
+        names: What the tree calls a class that the data call by a name of its own; beside that, labels need only hold
+            the words of a leaf's name, see `hierfit.data.names.worded`. None: labels are spelled as in the tree.
+        empty: Splits that are there even if no sample is.
+        draw: Splits that are to be drawn, from the split `draw_from`.
+        features: Of the samples of each split, in their order ``[n, d]``.
+        encoded: What made the features.
+    """
+
+    card: DataCard
+    root: Path | None
+    problems: list[str]
+    base: Path | None = None
+    images: Images | None = None
+    tree: Taxonomy | None = None
+    names: Mapping[str, str] | None = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
+    draw: Draw | None = None
+    draw_from: str = "train"
+    features: dict[str, Tensor] = field(default_factory=dict)
+    encoded: Encoded | None = None
+
+    def report(self, what: str, items: Sequence[str]) -> None:
+        """Adds a problem that several things have."""
+        self.problems += several(what, items)
+
+    def folder(self) -> Path:
+        """The root, which must be a folder; raises `UserError` with where to get the data."""
+        return self._existing("folder", self.root is not None and self.root.is_dir())
+
+    def file(self) -> Path:
+        """The root, which must be a file; raises `UserError` with where to get the data."""
+        return self._existing("file", self.root is not None and self.root.is_file())
+
+    def holding(self, needed: Sequence[str], folders: Sequence[str] = ()) -> Path:
+        """Where the files of a data set lie as downloaded: in the root, or in a folder of it.
+
+        Args:
+            needed: Files and folders that must be there.
+            folders: Folders below the root that may hold them in its place, such as the one an archive unpacks to.
+
+        Raises:
+            UserError: There is no root; or none of these places has all that is needed, with what the best one lacks.
+        """
+        root = self.folder()
+        places = (root, *(root / folder for folder in folders))
+        lacking = {place: [name for name in needed if not (place / name).exists()] for place in places}
+        best = min(lacking, key=lambda place: (len(lacking[place]), not place.is_dir()))
+        if lacking[best]:
+            raise UserError(
+                f"{best} is not laid out as card {self.card.name!r} expects",
+                [f"there is no {name}" for name in lacking[best]],
+                f"Set data.root to the folder that holds them. {self.how_to_get()}",
+            )
+        return best
+
+    def how_to_get(self) -> str:
+        """Where the data come from, and how they should lie."""
+        expected = f"\nExpected:\n{self.card.expects.rstrip()}" if self.card.expects else ""
+        return f"To get the data: {self.card.obtain}{expected}"
+
+    def _existing(self, kind: str, found: bool) -> Path:
+        root, obtain = self.root, self.card.obtain
+        if root is None:
+            raise UserError(
+                f"card {self.card.name!r} needs data.root, the {kind} its data lies in", hint=f"To get it: {obtain}"
+            )
+        if not found:
+            problem = f"is no {kind}" if root.exists() else "does not exist"
+            raise UserError(f"data.root {problem}: {root.absolute()}", hint=f"To get the data: {obtain}")
+        return root

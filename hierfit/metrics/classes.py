@@ -1,0 +1,301 @@
+"""The metrics as `torchmetrics.Metric` classes: exact integer counts of a batch, and what is read off their sums.
+
+>>> import torch
+>>> from hierfit.taxonomy import Taxonomy
+>>> tree = Taxonomy.from_paths([("bird", "hawk"), ("bird", "owl"), ("fish", "eel")], levels=("class", "kind"))
+>>> predicted = torch.tensor([[0, 2], [0, 2], [1, 4], [1, 4]])  # bird/hawk twice, fish/eel twice
+>>> target = torch.tensor([[0, 2], [0, 3], [0, -1], [1, 4]])  # bird/hawk, bird/owl, a bird, fish/eel
+>>> FullPathAccuracy(tree)(predicted, target)
+tensor(0.5000)
+>>> LevelAccuracy(tree)(predicted, target)
+tensor([0.7500, 0.6667])
+>>> TreeDistance(tree)(predicted, target)  # edges: owl is 2 from hawk, a bird 2 from a fish
+tensor(1.)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+
+from hierfit.errors import UserError
+from hierfit.metrics import functional
+from hierfit.metrics.base import TreeMetric
+from hierfit.metrics.consistency import consistent_right, random_cuts, treecut_right
+from hierfit.metrics.functional import CutTally, labelled
+from hierfit.taxonomy import Taxonomy
+
+Average = Literal["micro", "macro"]
+Convention = Literal["accuracy", "precision"]
+
+
+class FullPathAccuracy(TreeMetric):
+    """Full path accuracy (FPA): share of samples with every labelled level right.
+
+    With partial labels a sample is held only to the levels it has; a label that ends at a leaf has all. Where all
+    levels are labelled, FPA is at most the accuracy of the worst level.
+
+    Source: H-CAST (Park et al., ICLR 2025); Li et al., arXiv 2512.21529.
+    """
+
+    fpa_right: Tensor
+    fpa_samples: Tensor
+
+    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
+        right = functional.full_path_right(predicted, target, self.taxonomy)
+        return {"fpa_right": right.sum(), "fpa_samples": labelled(target).sum()}
+
+    def compute(self) -> Tensor:
+        return self.fpa_right / self.fpa_samples
+
+
+class TreeInconsistency(TreeMetric):
+    """Tree inconsistency error (TICE): share of predictions that are no path of the tree, right or wrong.
+
+    Zero for every decoder that walks the tree, and for a constant prediction: read it beside FPA, and on
+    per-level argmax. What counts as a path is said in `hierfit.metrics.functional.is_tree_path`.
+
+    Source: H-CAST (Park et al., ICLR 2025); Li et al., arXiv 2512.21529.
+    """
+
+    higher_is_better = False
+    tice_broken: Tensor
+    tice_samples: Tensor
+
+    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
+        counted = labelled(target)
+        broken = counted & ~functional.is_tree_path(predicted, self.taxonomy)
+        return {"tice_broken": broken.sum(), "tice_samples": counted.sum()}
+
+    def compute(self) -> Tensor:
+        return self.tice_broken / self.tice_samples
+
+
+class CutMetric(TreeMetric):
+    """Counts for each node of each cut over the samples known there: three int64 vectors [M], see `CutTally`."""
+
+    cut_right: Tensor
+    cut_predicted: Tensor
+    cut_labelled: Tensor
+
+    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
+        counts = functional.cut_tally(predicted, target, self.taxonomy)
+        return {f"cut_{name}": count for name, count in counts._asdict().items()}
+
+    @property
+    def counts(self) -> CutTally:
+        """So far."""
+        return CutTally(self.cut_right, self.cut_predicted, self.cut_labelled)
+
+
+class LevelAccuracy(CutMetric):
+    """Accuracy at each level, over the samples labelled there: a label that ended above takes no part.
+
+    ``compute()`` is [L], or a scalar if ``level`` is given; NaN for a level without labels.
+
+    Args:
+        taxonomy: The tree.
+        level: Name of the one level wanted; all levels if None. A UserError if the tree has none of this name.
+        **kwargs: Of `torchmetrics.Metric`.
+    """
+
+    def __init__(self, taxonomy: Taxonomy, level: str | None = None, **kwargs: Any) -> None:
+        super().__init__(taxonomy, **kwargs)
+        if level is not None and level not in taxonomy.levels:
+            raise UserError(f"no level {level!r}", hint=f"Choose one of: {', '.join(taxonomy.levels)}.")
+        self.level = level
+
+    def compute(self) -> Tensor:
+        accuracy = functional.level_accuracy(self.counts, self.taxonomy)
+        return accuracy if self.level is None else accuracy[self.taxonomy.levels.index(self.level)]
+
+
+class LeafAccuracy(CutMetric):
+    """Accuracy at the leaf, over the samples whose label reaches one.
+
+    The prediction is the leaf it ends at, on whatever level; one that stops above the leaves is wrong. So for a
+    decoder that takes the best of all leaves this is the accuracy of the best leaf, and for per-level argmax too: the
+    last cut holds all leaves.
+
+    Args:
+        taxonomy: The tree.
+        average: ``micro`` weighs samples alike; ``macro`` the leaves that occur (mean per-class recall).
+        **kwargs: Of `torchmetrics.Metric`.
+    """
+
+    def __init__(self, taxonomy: Taxonomy, average: Average = "micro", **kwargs: Any) -> None:
+        super().__init__(taxonomy, **kwargs)
+        self.average = _one_of(average, Average, "average")
+
+    def compute(self) -> Tensor:
+        return functional.leaf_accuracy(self.counts, self.taxonomy, self.average)
+
+
+class WeightedAveragePrecision(CutMetric):
+    """wAP: a score of each level, averaged with weights proportional to the number of nodes of the level's cut.
+
+    Each level is one flat classifier over its cut: a sample whose label ended above is judged there by its leaf, and
+    that leaf counts among the C_l nodes. On even trees the cut is the level.
+
+    Two conventions go by this name: Σ_l (C_l/ΣC)·accuracy_l (``accuracy``, H-CAST), and the same weights on
+    macro precision (``precision``, Intel's OTX), where a node that is true but never predicted counts 0 and a
+    node that is neither is left out. Levels without labels are left out, and the weights renormalised.
+
+    Args:
+        taxonomy: The tree.
+        convention: ``accuracy`` or ``precision``.
+        **kwargs: Of `torchmetrics.Metric`.
+    """
+
+    def __init__(self, taxonomy: Taxonomy, convention: Convention = "accuracy", **kwargs: Any) -> None:
+        super().__init__(taxonomy, **kwargs)
+        self.convention = _one_of(convention, Convention, "convention")
+
+    def compute(self) -> Tensor:
+        of_levels = functional.cut_accuracy if self.convention == "accuracy" else functional.cut_macro_precision
+        return functional.size_weighted_mean(of_levels(self.counts, self.taxonomy), self.taxonomy)
+
+
+def _one_of(value: Any, choices: Any, key: str) -> Any:
+    if value not in get_args(choices):
+        raise UserError(f"{key} is {value!r}", hint=f"Choose one of: {', '.join(get_args(choices))}.")
+    return value
+
+
+class OverlapMetric(TreeMetric):
+    """Sums over samples of what the predicted nodes and the true path have in common; int64 scalars.
+
+    Distance and severity take the deepest predicted node for the prediction: with P and T the lengths of the two paths
+    and C that of their common part, it lies P + T − 2C edges from the truth, and their lowest common ancestor T − C
+    levels above it. Precision and recall take all predicted nodes, with their ancestors.
+    `hierfit.metrics.functional.compared_nodes` says how partial labels are read.
+    """
+
+    overlap_samples: Tensor
+    overlap_mistakes: Tensor
+    overlap_common: Tensor
+    overlap_predicted: Tensor
+    overlap_target: Tensor
+    overlap_sets_common: Tensor
+    overlap_sets_predicted: Tensor
+
+    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
+        paths = functional.path_overlap(predicted, target, self.taxonomy)
+        sets = functional.set_overlap(predicted, target, self.taxonomy)
+        return {
+            "overlap_samples": labelled(target).sum(),
+            "overlap_mistakes": (paths.common < paths.target).sum(),
+            "overlap_common": paths.common.sum(),
+            "overlap_predicted": paths.predicted.sum(),
+            "overlap_target": paths.target.sum(),
+            "overlap_sets_common": sets.common.sum(),
+            "overlap_sets_predicted": sets.predicted.sum(),
+        }
+
+
+class TreeDistance(OverlapMetric):
+    """Mean number of tree edges between the predicted and the true node, over all samples.
+
+    The predicted node is the deepest one named, whatever the levels above say. Roots hang on a virtual root, so a wrong
+    leaf under a wrong root of an even tree costs 2L.
+    """
+
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        return (self.overlap_predicted + self.overlap_target - 2 * self.overlap_common) / self.overlap_samples
+
+
+class MistakeSeverity(OverlapMetric):
+    """Mean height of the lowest common ancestor (LCA) above the true node, over wrong samples only.
+
+    In levels: 1 when prediction and truth share the parent, up to the length of the true path when they share
+    nothing (the virtual root). A mean over mistakes can rise as mistakes get fewer: read it beside accuracy.
+
+    Source: Bertinetto et al., CVPR 2020 ("Making better mistakes"), who measure from the LCA to its deepest
+    leaf; on even trees the two heights are equal.
+    """
+
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        return (self.overlap_target - self.overlap_common) / self.overlap_mistakes
+
+
+class HierarchicalPrecision(OverlapMetric):
+    """hP = Σ|P̂ ∩ T̂| / Σ|P̂|: share of the predicted nodes, with their ancestors, that are on the true path.
+
+    Where the levels of a prediction disagree, each branch it names is paid for.
+
+    Source: Kiritchenko et al., Canadian AI 2006.
+    """
+
+    def compute(self) -> Tensor:
+        return self.overlap_sets_common / self.overlap_sets_predicted
+
+
+class HierarchicalRecall(OverlapMetric):
+    """hR = Σ|P̂ ∩ T̂| / Σ|T̂|: share of the true nodes, each label with its ancestors, among those predicted.
+
+    Source: Kiritchenko et al., Canadian AI 2006.
+    """
+
+    def compute(self) -> Tensor:
+        return self.overlap_sets_common / self.overlap_target
+
+
+class HierarchicalF1(OverlapMetric):
+    """Harmonic mean of hierarchical precision and recall (Kiritchenko et al., Canadian AI 2006)."""
+
+    def compute(self) -> Tensor:
+        return 2 * self.overlap_sets_common / (self.overlap_sets_predicted + self.overlap_target)
+
+
+class HierarchicalConsistentAccuracy(TreeMetric):
+    """HCA: share of samples with the leaf right among all leaves, and every ancestor-or-self right among its siblings.
+
+    Over the samples labelled with a leaf. At most the leaf accuracy, and at most the accuracy of greedy descent.
+
+    Source: ProTeCt (Wu et al., CVPR 2024).
+    """
+
+    reads = "logits"
+    hca_right: Tensor
+    hca_samples: Tensor
+
+    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
+        right = consistent_right(predicted, target, self.taxonomy)
+        return {"hca_right": right.sum(), "hca_samples": (self.taxonomy.padded(target)[:, -1] >= 0).sum()}
+
+    def compute(self) -> Tensor:
+        return self.hca_right / self.hca_samples
+
+
+class MeanTreecutAccuracy(TreeMetric):
+    """MTA: top-1 accuracy among the nodes of a random cut through the tree, mean over cuts that hold labelled nodes.
+
+    Source: ProTeCt (Wu et al., CVPR 2024), which takes 25 cuts.
+
+    Args:
+        taxonomy: The tree.
+        cuts: How many, see `random_cuts`.
+        seed: Of the cuts.
+        **kwargs: Of `torchmetrics.Metric`.
+    """
+
+    reads = "logits"
+    mta_right: Tensor
+    mta_samples: Tensor
+
+    def __init__(self, taxonomy: Taxonomy, cuts: int = 25, seed: int = 0, **kwargs: Any) -> None:
+        self._drawn = random_cuts(taxonomy, cuts, seed)
+        super().__init__(taxonomy, **kwargs)
+
+    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
+        self._drawn = self._drawn.to(target.device)
+        right, samples = treecut_right(predicted, target, self.taxonomy, self._drawn)
+        return {"mta_right": right, "mta_samples": samples}
+
+    def compute(self) -> Tensor:
+        return (self.mta_right / self.mta_samples).nanmean()

@@ -1,0 +1,133 @@
+"""Where predicted paths leave the true ones: at which node, for which of its children."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from hierfit.metrics.functional import compared_nodes
+from hierfit.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class Breaks:
+    """For each sample how far its predicted path follows the true one; counts by node follow from that.
+
+    A mistake has one place: the lowest common ancestor (LCA) of prediction and truth, where the true path goes on to
+    one child and the predicted one to its sibling. The roots of a forest are siblings under a virtual root.
+
+    Attributes:
+        taxonomy: The tree, of N nodes and L levels.
+        true_path: Node ids ``[n, L]`` down to the deepest label, −1 below.
+        common: Nodes that both paths share ``[n]``, counted from the root: the depth of the LCA.
+        wrong: Whether the paths part above the label ``[n]`` bool.
+        true_child: Where they part, the node on the true path ``[n]``; −1 for a right prediction.
+        predicted_child: The node on the predicted path ``[n]``; −1 for a right one, and for one that stops there.
+    """
+
+    taxonomy: Taxonomy
+    true_path: Tensor
+    common: Tensor
+    wrong: Tensor
+    true_child: Tensor
+    predicted_child: Tensor
+
+    @classmethod
+    def of(cls, predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Breaks:
+        """From predicted and target paths ``[n, L]``; how partial labels are read says `path_overlap`. O(n·L)."""
+        predicted_node, true_node = compared_nodes(predicted, target, taxonomy)
+        true_path, path = taxonomy.paths(true_node), taxonomy.paths(predicted_node)
+        common = ((true_path >= 0) & (true_path == path)).sum(dim=1)
+        wrong = common < (true_path >= 0).sum(dim=1)
+        at = common.clamp_max(taxonomy.num_levels - 1)[:, None]
+        return cls(
+            taxonomy,
+            true_path,
+            common,
+            wrong,
+            torch.where(wrong, true_path.gather(1, at)[:, 0], -1),
+            torch.where(wrong, path.gather(1, at)[:, 0], -1),
+        )
+
+    @cached_property
+    def parted(self) -> Tensor:
+        """``[N + 1]`` samples whose paths part at each node: it is their LCA. The last entry is the virtual root's."""
+        return _count(self.taxonomy.parent[self.true_child[self.wrong]], self.taxonomy.num_nodes + 1)
+
+    @cached_property
+    def reached(self) -> Tensor:
+        """``[N + 1]`` samples for which both paths come to a node and the true one goes on; last, the virtual root."""
+        arrived = self.arrived
+        counts = torch.zeros(self.taxonomy.num_nodes + 1, dtype=torch.int64)
+        return counts.index_add_(0, _wrapped(self.taxonomy.parent, len(counts)), arrived)
+
+    @cached_property
+    def arrived(self) -> Tensor:
+        """``[N]`` samples of a node whose predicted path comes to its parent: those it can be told from siblings on."""
+        column = torch.arange(self.taxonomy.num_levels)
+        nodes = self.true_path[(self.true_path >= 0) & (column <= self.common[:, None])]
+        return _count(nodes, self.taxonomy.num_nodes)
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """``[N]`` samples whose true path holds each node."""
+        return _count(self.true_path[self.true_path >= 0], self.taxonomy.num_nodes)
+
+    @cached_property
+    def by_depth(self) -> Tensor:
+        """``[N, L]`` mistakes on samples of each node, by the depth of their LCA: 0 for nothing shared."""
+        levels = self.taxonomy.num_levels
+        path = self.true_path[self.wrong]
+        cell = path * levels + self.common[self.wrong][:, None]
+        return _count(cell[path >= 0], self.taxonomy.num_nodes * levels).view(-1, levels)
+
+    @cached_property
+    def depths(self) -> Tensor:
+        """``[L]`` mistakes by the depth of their LCA."""
+        return self.common[self.wrong].bincount(minlength=self.taxonomy.num_levels)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two siblings taken for each other: of a more samples are lost to b than of b to a.
+
+    ``arrived`` counts samples of either whose predicted path came to the parent.
+    """
+
+    a: int
+    b: int
+    a_as_b: int
+    b_as_a: int
+    arrived: int
+
+    @property
+    def confused(self) -> int:
+        """Samples of the one taken for the other."""
+        return self.a_as_b + self.b_as_a
+
+
+def sibling_pairs(breaks: Breaks) -> list[Pair]:
+    """Every pair of siblings with a mistake between them, most mistakes first, then by share and name order."""
+    nodes = breaks.taxonomy.num_nodes
+    known = breaks.predicted_child >= 0
+    cells, counts = (breaks.true_child[known] * nodes + breaks.predicted_child[known]).unique(return_counts=True)
+    lost = {(cell // nodes, cell % nodes): count for cell, count in zip(cells.tolist(), counts.tolist(), strict=True)}
+    pairs = []
+    for one, other in {(min(pair), max(pair)) for pair in lost}:
+        forth, back = lost.get((one, other), 0), lost.get((other, one), 0)
+        a, b = (one, other) if forth >= back else (other, one)
+        arrived = int(breaks.arrived[a] + breaks.arrived[b])
+        pairs.append(Pair(a, b, max(forth, back), min(forth, back), arrived))
+    return sorted(pairs, key=lambda p: (-p.confused, -p.confused / p.arrived, p.a, p.b))
+
+
+def _count(nodes: Tensor, length: int) -> Tensor:
+    """How often each id occurs; −1 counts for the last."""
+    return _wrapped(nodes, length).bincount(minlength=length)
+
+
+def _wrapped(nodes: Tensor, length: int) -> Tensor:
+    return torch.where(nodes < 0, length - 1, nodes)

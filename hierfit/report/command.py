@@ -1,0 +1,125 @@
+"""``hierfit report``: finished runs as one web page, as figures, or in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from rich.console import Console
+from rich.text import Text
+
+from hierfit.atomic import whole_file
+from hierfit.config.command import Say
+from hierfit.errors import UserError
+from hierfit.report.blocks import Findings, Omitted, Picture, Section, Sheet
+from hierfit.results.writers import print_table, print_tables
+
+if TYPE_CHECKING:
+    from hierfit.report.evidence import Evidence
+
+_KINDS = ("svg", "png")
+
+
+def report(
+    runs: Annotated[list[Path], Say("run folders or grids (controls inside are found)", "RUN")],
+    *,
+    out: Annotated[Path | None, Say("the page (report.html)", "FILE")] = None,
+    row: Annotated[
+        str | None,
+        Say(
+            "look into this row, at its most shots and lowest seed; default: the one with the best mean decoded FPA "
+            "that is no run's control",
+            "ROW",
+        ),
+    ] = None,
+    control: Annotated[
+        str | None,
+        Say(
+            "hold all against this row; default: one with no more trained parameters, of the same method or without "
+            "training",
+            "ROW",
+        ),
+    ] = None,
+    figures: Annotated[Path | None, Say("also write every figure as SVG and PNG", "DIR")] = None,
+    text: Annotated[bool, Say("print the tables here instead of writing a page")] = False,
+) -> None:
+    """Make one self-contained web page of finished runs.
+
+    Figures with intervals, where paths break, confusion, reliability, the latent space. All runs stand in its tables;
+    one of them is looked into.
+    """
+    if out is not None and out.suffix not in (".html", ".htm"):
+        raise UserError(f"{out}: a report is written as .html.", hint="--figures DIR writes single figures.")
+    # They read logits with torch, which takes a while to import.
+    from hierfit.report.evidence import gather
+    from hierfit.report.page import page
+    from hierfit.report.sections import sections
+
+    evidence = gather(runs, row, control)
+    console = Console()
+    found = sections(evidence)
+    if text:
+        print_sections(evidence, found, console)
+    else:
+        out = out or Path("report.html")
+        made = page(evidence, found, runs)
+        with whole_file(out) as draft:
+            draft.write_text(made, encoding="utf-8")
+        _print_made(out, evidence, found, console)
+    if figures is not None:
+        count = write_figures(found, figures)
+        console.print(Text(f"{count} figures as {' and '.join(_KINDS)} in {figures}"), soft_wrap=True)
+
+
+def write_figures(found: Sequence[Section | Omitted], folder: Path) -> int:
+    """Writes every figure as SVG, with text as outlines, and as PNG of 200 dpi; returns how many there are."""
+    pictures = [b for s in found if isinstance(s, Section) for b in s.blocks if isinstance(b, Picture)]
+    for picture in pictures:
+        drawing, _ = picture.drawn()
+        from matplotlib import rc_context  # it is installed, or nothing had been drawn
+
+        for kind in _KINDS:
+            stamp = {"Date": None} if kind == "svg" else None
+            with whole_file(folder / f"{picture.name}.{kind}") as draft, rc_context({"svg.hashsalt": picture.name}):
+                drawing.savefig(draft, format=kind, dpi=200, bbox_inches="tight", pad_inches=0.04, metadata=stamp)
+    return len(pictures)
+
+
+def print_sections(evidence: Evidence, found: Sequence[Section | Omitted], console: Console) -> None:
+    """Prints the summary's tables, then of each section what was found and the first rows that show it."""
+    print_tables([evidence.table], console)
+    for section in found:
+        if not isinstance(section, Section):
+            continue
+        sheets = [block for block in section.blocks if isinstance(block, Sheet) and block.brief != 0]
+        said = [line for block in section.blocks if isinstance(block, Findings) for line in block.sentences]
+        if sheets or said:
+            console.print()
+            console.print(Text(section.title, "bold"))
+            console.print(Text("\n".join([section.lead, *(f"· {sentence}" for sentence in said)])))
+        for sheet in sheets:
+            print_table(sheet.table, console, sheet.brief)
+            if sheet.table.reading:
+                console.print(Text(sheet.table.reading, "dim"))
+    console.print()
+    _print_left_out(found, console)
+
+
+def _print_left_out(found: Sequence[Section | Omitted], console: Console) -> None:
+    for section in found:
+        if isinstance(section, Omitted):
+            console.print(Text(f"left out: {section.title}: {section.why}", "dim"))
+
+
+def _print_made(out: Path, evidence: Evidence, found: Sequence[Section | Omitted], console: Console) -> None:
+    summary = found[0]
+    if isinstance(summary, Section):
+        console.print(Text(summary.lead))
+    if len({card.row for card in evidence.cards}) > 1:
+        against = f", held against {evidence.control}" if evidence.control else ""
+        seen = f"Looked into: {evidence.focus.card.row}, seed {evidence.focus.card.seed}{against}."
+        console.print(Text(f"{seen} --row and --control choose others.", "dim"))
+    _print_left_out(found, console)
+    size = out.stat().st_size / 2**20
+    console.print(Text(f"Written to {out} ({size:.1f} MiB); open it in any browser. --text prints its tables here."))

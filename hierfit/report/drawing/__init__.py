@@ -1,1 +1,0 @@
-"""Figures of a report, drawn with matplotlib; each function returns the figure and what its marks say."""

@@ -1,1 +1,0 @@
-"""Sections as one web page that needs nothing else."""

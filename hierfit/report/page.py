@@ -1,0 +1,78 @@
+"""One HTML file: styles, script, figures and pictures inside, so that it can be sent and kept."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import warnings
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from hierfit.errors import UserError
+from hierfit.report.blocks import Omitted, Picture, Section, Sheet
+from hierfit.report.evidence import Evidence
+from hierfit.results.writers import html_table
+
+_NO_STAMP = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequence[Path]) -> str:
+    """The text of the page.
+
+    Args:
+        evidence: What is looked into.
+        sections: In order; those that do not apply are named at the end with their reasons.
+        runs: Of which the command makes it again.
+
+    Raises:
+        UserError: jinja2 or matplotlib is not installed.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+        from markupsafe import Markup
+    except ImportError:
+        raise UserError("The web page needs jinja2.", hint="pip install -c constraints.txt jinja2") from None
+
+    def table(sheet: Sheet) -> Markup:
+        name = sheet.name.replace("_", " ")
+        opened = f'<div class="table" tabindex="0" role="region" aria-label="{escape(name)}">'
+        return Markup(f"{opened}\n{html_table(sheet.table)}\n</div>")
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "figure": lambda picture: Markup(svg(picture)),
+        "table": table,
+        "data_uri": lambda jpeg: f"data:image/jpeg;base64,{b64encode(jpeg).decode()}",
+        "kind": lambda block: type(block).__name__,
+    }
+    parts = {end: files(__package__).joinpath(f"page.{end}").read_text("utf-8") for end in ("html", "css", "js")}
+    return environment.from_string(parts["html"]).render(
+        title=f"{evidence.focus.card.row} on {evidence.focus.card.data.get('card')}",
+        subtitle=evidence.table.title,
+        sections=[section for section in sections if isinstance(section, Section)],
+        omitted=[section for section in sections if isinstance(section, Omitted)],
+        made_by=f"hierfit report {' '.join(map(str, runs))}",
+        style=Markup(parts["css"]),
+        script=Markup(parts["js"]),
+    )
+
+
+def svg(picture: Picture) -> str:
+    """A figure as matplotlib writes it; the page's styles give it the page's font and colours."""
+    drawing, texts = picture.drawn()
+    from matplotlib import rc_context  # it is installed, or nothing had been drawn
+
+    file = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": picture.name}), warnings.catch_warnings():
+        # Scripts that matplotlib's font lacks: the browser has its own.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+        drawing.savefig(file, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04, metadata=_NO_STAMP)
+    _, _, svg = file.getvalue().partition("<svg")
+    # Its ids are unique in a figure; their prefix makes them so in the page.
+    svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{picture.name}-", svg)
+    marks = json.dumps({f"{picture.name}-{group}": said for group, said in texts.items()}, ensure_ascii=False)
+    return f'<svg role="img" aria-label="{escape(picture.alt)}" data-marks="{escape(marks)}"{svg}'

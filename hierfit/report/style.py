@@ -1,0 +1,47 @@
+"""What all figures of a report share: colours, sizes, axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which the colour-blind tell apart, without yellow. In grey, markers do it.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "<", ">", "h")
+RIGHT, WRONG = "#0072B2", "#D55E00"
+
+# A page in dark mode puts its own in the place of these four and of black.
+INK, MUTED, GRID, PAPER = "#000000", "#555555", "#DDDDDD", "#FFFFFF"
+
+SMALL = 8.5  # points
+COLUMN = 4.4  # inches: a column of a paper, and a phone held upright
+FULL = 7.2
+
+
+def new_axes(width: float = COLUMN, height: float = 3.0) -> tuple[Figure, Axes]:
+    """An empty figure, in inches, and its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def furnish(axes: Axes, x: str = "", y: str = "", title: str = "", grid: Any = "y") -> None:
+    """Labels, a quiet grid, and no frame above and to the right."""
+    axes.set_xlabel(x, fontsize=SMALL)
+    axes.set_ylabel(y, fontsize=SMALL)
+    axes.set_title(title, fontsize=SMALL + 0.5, loc="left")
+    axes.tick_params(labelsize=SMALL, color=MUTED)
+    if grid:
+        axes.grid(axis=grid, color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+
+
+def shortened(text: str, length: int = 34) -> str:
+    """A name that fits beside an axis."""
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"

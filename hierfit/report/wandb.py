@@ -1,0 +1,117 @@
+"""What W&B gets of a finished run beside its curves: every figure to compare runs by, tables, pictures, the files."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import wandb
+from PIL import Image
+
+from hierfit.errors import UserError
+from hierfit.report.blocks import Gallery, Picture, Section, Sheet
+from hierfit.report.evidence import gather
+from hierfit.report.page import page
+from hierfit.report.sections import sections
+from hierfit.results.card import ResultCard
+
+if TYPE_CHECKING:
+    from wandb.sdk.wandb_run import Run
+
+_FILES = ("result.json", "taxonomy.csv", "config.yaml", "metrics.csv")
+_DPI = 130
+
+
+def log_report(run: Run, folder: Path, card: ResultCard) -> None:
+    """Sends what ``hierfit report`` shows of a run.
+
+    Facts go into the W&B run's configuration, by which its page groups and filters; figures into its summary, by which
+    it sorts; tables and pictures beside the curves; the report as a page; and the small files as an artifact.
+
+    Args:
+        run: The W&B run.
+        folder: Of the finished run.
+        card: Its result card.
+    """
+    run.config.update(facts(card), allow_val_change=True)
+    run.summary.update(figures(card))
+    files = [folder / name for name in _FILES if (folder / name).is_file()]
+    try:
+        run.log(_shown(folder))
+    except UserError as error:  # matplotlib is not installed: the run itself is whole
+        print(f"W&B gets no figures: {error.summary}")
+    artifact = wandb.Artifact(f"run-{run.id}", type="result", metadata=facts(card))
+    for path in files:
+        artifact.add_file(str(path))
+    run.log_artifact(artifact)
+
+
+def facts(card: ResultCard) -> dict[str, Any]:
+    """What a run was: names, seed, data and draws, shots, backbone, versions."""
+    names = ("row", "experiment", "method", "seed", "selected_on", "tuned_on")
+    found: dict[str, Any] = {name: getattr(card, name) for name in names}
+    found |= {name: dict(getattr(card, name)) for name in ("data", "backbone", "versions")}
+    return {**found, "shots": card.data.get("shots"), "device": card.cost.get("device")}
+
+
+def figures(card: ResultCard) -> dict[str, float]:
+    """What a run measured, as ``test/<decoder>/<metric>``, and what it cost; undefined figures are left out."""
+    found: dict[str, Any] = {
+        f"test/{decoder}/{metric}": value for decoder, named in card.metrics.items() for metric, value in named.items()
+    }
+    for name in ("cost", "parameters"):
+        found |= {f"{name}/{key}": value for key, value in getattr(card, name).items()}
+    found |= {f"selected/{name}": value for name, value in card.val.items()}
+    return {name: value for name, value in found.items() if isinstance(value, int | float) and math.isfinite(value)}
+
+
+def _shown(folder: Path) -> dict[str, Any]:
+    evidence = gather([folder])
+    found = sections(evidence)
+    logged: dict[str, Any] = {"report": wandb.Html(page(evidence, found, [folder]), inject=False)}
+    for block in (block for section in found if isinstance(section, Section) for block in section.blocks):
+        if isinstance(block, Sheet):
+            logged[f"tables/{block.name}"] = _table(block)
+        elif isinstance(block, Picture):
+            logged[f"figures/{block.name}"] = wandb.Image(_drawn(block), caption=block.caption)
+        elif isinstance(block, Gallery):
+            logged[f"pictures/{block.name}"] = _gallery(block)
+    return logged
+
+
+def _table(sheet: Sheet) -> wandb.Table:
+    """As people read it, but for plain figures, by which W&B sorts."""
+    table = sheet.table
+    data = [
+        [c.scaled(cell.value) if isinstance(cell.value, int | float) else cell.text(c) for c, cell in cells]
+        for cells in (zip(table.columns, row, strict=True) for row in table.rows)
+    ]
+    columns: list[str | int] = [*_unique(table.header)]
+    return wandb.Table(columns=columns, data=data, allow_mixed_types=True)
+
+
+def _gallery(block: Gallery) -> wandb.Table:
+    rows = [
+        [strip.heading, picture.alt, wandb.Image(Image.open(io.BytesIO(picture.jpeg)))]
+        for strip in block.strips
+        for picture in strip.thumbnails
+    ]
+    return wandb.Table(columns=["of", "shows", "image"], data=rows)
+
+
+def _drawn(block: Picture) -> Image.Image:
+    drawing, _ = block.drawn()
+    file = io.BytesIO()
+    drawing.savefig(file, format="png", dpi=_DPI, bbox_inches="tight")
+    return Image.open(file)
+
+
+def _unique(header: Sequence[str]) -> Iterator[str]:
+    """Names of columns, told apart where they are alike."""
+    times: dict[str, int] = {}
+    for name in header:
+        times[name] = times.get(name, 0) + 1
+        yield (name or "row") + (f" {times[name]}" if times[name] > 1 else "")

@@ -1,0 +1,205 @@
+"""The test logits that a run saves, read back with its tree, or with the data set's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hierfit.decoding import Calibration
+from hierfit.errors import UserError
+from hierfit.metrics.base_to_novel import base_to_novel
+from hierfit.metrics.functional import path_overlap
+from hierfit.results.card import ResultCard
+from hierfit.taxonomy import Taxonomy
+
+LOGITS = "test_logits.safetensors"
+TREE = "taxonomy.csv"
+TRUE_TREE = "true_taxonomy.csv"
+"""Saved by runs on another tree than the data set's own."""
+
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_NAMES = ("logits", "paths", "indices")
+_OF_LEAVES = ("base", "novel", "h", "generalised_base", "generalised_novel", "generalised_h", "ausuc")
+
+
+@dataclass(frozen=True)
+class TestLogits:
+    """What a finished run says of each test sample, and the tree to read it by.
+
+    Attributes:
+        folder: The run's.
+        card: Its result card.
+        taxonomy: Its tree, on the CPU.
+        paths: True node ids ``[n, L]``.
+        indices: Row of each sample in the test split ``[n]``, ascending.
+    """
+
+    __test__ = False  # pytest takes it for tests
+
+    folder: Path
+    card: ResultCard
+    taxonomy: Taxonomy
+    paths: Tensor
+    indices: Tensor
+
+    @classmethod
+    def read(cls, folder: Path, tree: Path | None = None) -> TestLogits:
+        """Reads a run folder; the logits themselves stay on disk until they are asked for.
+
+        Args:
+            folder: A run's, or a control's inside it.
+            tree: CSV of the tree, for runs that did not save theirs.
+
+        Raises:
+            UserError: The run has not finished, saved no logits or no tree, or its parts do not belong together.
+        """
+        folder = folder.parent if folder.is_file() else folder
+        card = ResultCard.read(folder)
+        path = folder / LOGITS
+        if not path.is_file():
+            raise UserError(f"{folder} keeps no {LOGITS}: it cannot be scored again without training.")
+        taxonomy = _tree(folder, card, tree)
+        try:
+            with safe_open(path, framework="pt") as file:
+                missing = [name for name in _NAMES if name not in file.keys()]  # noqa: SIM118 (no iterator)
+                if missing:
+                    raise UserError(f"{path} is no file of test logits: it has no {', '.join(missing)}.")
+                shapes = [tuple(file.get_slice(name).get_shape()) for name in _NAMES]
+                dtype = file.get_slice("logits").get_dtype()
+                paths, indices = file.get_tensor("paths"), file.get_tensor("indices")
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
+        n = len(indices)
+        if shapes != [(n, taxonomy.num_nodes), (n, taxonomy.num_levels), (n,)]:
+            raise UserError(f"{path} does not fit {taxonomy}: logits, paths and indices are {shapes}.")
+        whole = (torch.int64, torch.int32)
+        if paths.dtype not in whole or indices.dtype not in whole or dtype not in _FLOATS:
+            raise UserError(f"{path} is no file of test logits: its numbers are of other kinds.")
+        levels = zip(paths.T, taxonomy.level_slices, strict=True)
+        strange = any(((ids != -1) & ((ids < level.start) | (ids >= level.stop))).any() for ids, level in levels)
+        if strange or (indices < 0).any():
+            raise UserError(f"{path} does not fit {taxonomy}: it names nodes that there are not.")
+        return cls(folder, card, taxonomy, paths.long(), indices)
+
+    def batches(self, size: int = 4096) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits ``[B, N]`` and true paths ``[B, L]``, ``size`` samples at a time: memory O(size·N)."""
+        with safe_open(self.folder / LOGITS, framework="pt") as file:
+            logits: Any = file.get_slice("logits")
+            for start in range(0, len(self.paths), size):
+                yield logits[start : start + size].float(), self.paths[start : start + size]
+
+    @property
+    def calibration(self) -> Calibration:
+        """How its logits become a belief, as its card says; uncalibrated where it was made before cards said so."""
+        found = self.card.belief
+        if not found:
+            return Calibration()
+        return Calibration(found["scores"], {found["scores"]: found["temperature"]}, found["val_images"])
+
+    def predicted(self, decoder: Any) -> Tensor:
+        """Predicted node ids ``[n, L]`` under a decoder of `hierfit.decoding`."""
+        return torch.cat([decoder(logits, self.taxonomy) for logits, _ in self.batches()])
+
+
+def _tree(folder: Path, card: ResultCard, given: Path | None) -> Taxonomy:
+    path = given or folder / TREE
+    if given is None and not path.is_file():
+        raise UserError(f"{folder} keeps no {TREE}.", hint="Runs made before trees were kept need --taxonomy FILE.")
+    taxonomy = Taxonomy.from_csv(path)
+    expected = card.data.get("taxonomy_fingerprint")
+    if taxonomy.fingerprint != expected:
+        raise UserError(f"{path} is another tree than that of {folder} ({taxonomy.fingerprint}, not {expected}).")
+    return taxonomy
+
+
+@dataclass(frozen=True)
+class LeafScores:
+    """Test samples labelled at a leaf, and what a run says of each leaf.
+
+    Runs on different trees can be compared by these alone: nodes and levels differ, the leaves do not.
+
+    Attributes:
+        taxonomy: The data set's own tree, of C leaves.
+        logits: Scores of its leaves, in its order ``[n, C]``.
+        labels: Leaf index of each sample ``[n]``.
+        seen: Leaves that were candidates in training ``[C]`` bool.
+    """
+
+    taxonomy: Taxonomy
+    logits: Tensor
+    labels: Tensor
+    seen: Tensor
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Tensor], tree: Taxonomy, true: Taxonomy) -> LeafScores:
+        """From a run's test logits.
+
+        Args:
+            kept: ``logits [n, N]``, ``paths [n, L]``, ``seen [N]`` and ``true_leaf [C]``, see `hierfit.run`.
+            tree: The run's, of N nodes.
+            true: The data set's own.
+        """
+        deepest = kept["paths"].amax(dim=1)
+        leaf = torch.where(deepest >= 0, tree.leaf_index[deepest], -1)
+        rows, true_leaf = leaf >= 0, kept["true_leaf"]
+        in_true_order = tree.leaves[true_leaf.argsort()]
+        logits = kept["logits"][rows][:, in_true_order].float()
+        return cls(true, logits, true_leaf[leaf[rows]], kept["seen"][in_true_order])
+
+    @classmethod
+    def read(cls, folder: Path) -> LeafScores:
+        """From a run's folder.
+
+        Raises:
+            UserError: The run saved no test logits, or is too old to say which leaf is which.
+        """
+        try:
+            kept = load_file(folder / LOGITS)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{folder / LOGITS} cannot be read: {error}") from error
+        if "true_leaf" not in kept:
+            raise UserError(f"{folder} was made before runs kept their data set's own tree; run it again.")
+        tree = Taxonomy.from_csv(folder / TREE)
+        own = folder / TRUE_TREE
+        return cls.of(kept, tree, Taxonomy.from_csv(own) if own.is_file() else tree)
+
+    def predicted(self, among: Tensor | None = None) -> Tensor:
+        """Leaf index of the best leaf ``[n]``; only ``among`` some ``[C]`` bool, if given."""
+        logits = self.logits if among is None else self.logits.masked_fill(~among, -torch.inf)
+        return logits.argmax(dim=1)
+
+    def figures(self) -> dict[str, float | None]:
+        """Metrics of the predicted leaves and their paths (so FPA is leaf accuracy, and TICE would be 0).
+
+        Returns:
+            ``leaf_accuracy``, ``fpa``, ``mistake_severity`` (None where there is no mistake), ``tree_distance``,
+            ``hierarchical_f1``, see `hierfit.metrics`; where classes were held back also those of `base_to_novel` that
+            rest on leaves: ``base``, ``novel``, ``h``, ``ausuc`` and the generalised ones. Empty without samples.
+        """
+        if not len(self.labels):
+            return {}
+        best, paths = self.predicted(), self.taxonomy.leaf_paths
+        overlap = path_overlap(paths[best], paths[self.labels], self.taxonomy)
+        common, height = overlap.common.sum(), overlap.target - overlap.common
+        accuracy = float((best == self.labels).float().mean())
+        both = (overlap.predicted + overlap.target).sum()
+        figures: dict[str, float | None] = {
+            "leaf_accuracy": accuracy,
+            "fpa": accuracy,
+            "mistake_severity": float(height.sum() / (height > 0).sum()) if height.any() else None,
+            "tree_distance": float((both - 2 * common) / len(self.labels)),
+            "hierarchical_f1": float(2 * common / both),
+        }
+        if self.seen.all():
+            return figures
+        count = len(self.seen)
+        leaves = Taxonomy(tuple(map(str, range(count))), ("leaf",), torch.full((count,), -1))
+        found = base_to_novel(self.logits, self.labels[:, None], leaves, self.seen)
+        return figures | {name: value for name, value in found.items() if name in _OF_LEAVES}

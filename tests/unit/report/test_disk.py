@@ -1,0 +1,132 @@
+"""Points on a plane, ranks, and agreement of learned with known attributes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hierfit.geometry import Space
+from hierfit.geometry.embeddings import Embeddings
+from hierfit.report.disk import on_disk, spearman, to_plane
+from hierfit.report.sections.attributes import agreement, best_precision, mutual_information, to_landmarks
+
+SPACES = [Space(name, 0.5) for name in ("poincare", "lorentz", "euclidean")]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda s: s.geometry)
+def test_radii_are_kept_and_a_flat_cloud_loses_nothing(space: Space) -> None:
+    generator = torch.Generator().manual_seed(0)
+    basis, _ = torch.linalg.qr(torch.randn(6, 2, generator=generator))
+    flat = torch.randn(30, 2, generator=generator) @ basis.T
+    plane = to_plane({"a": flat[:20], "b": flat[20:]}, space)
+    assert plane.share == pytest.approx(1)
+    assert plane.agreement == pytest.approx(1, abs=1e-3)
+    assert torch.cat([plane.places["a"], plane.places["b"]]).norm(dim=1) == pytest.approx(flat.norm(dim=1), abs=1e-5)
+    cloud = torch.randn(50, 6, generator=generator)
+    plane = to_plane({"a": cloud}, space)
+    assert plane.places["a"].norm(dim=1) == pytest.approx(cloud.norm(dim=1), abs=1e-5)
+    assert 2 / 6 < plane.share < 0.8
+    assert 0 < plane.agreement < 0.95
+
+
+def test_the_disk_is_the_exponential_map() -> None:
+    ball, hyperboloid, flat = SPACES
+    places = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, -3.0]])
+    expected = ball.from_normal(places) * math.sqrt(ball.curvature)  # geoopt's ball of curvature c has radius 1/√c
+    assert on_disk(places, ball) == pytest.approx(expected, abs=1e-6)
+    assert on_disk(places, hyperboloid) == pytest.approx(expected, abs=1e-6)
+    assert on_disk(places, flat).equal(places)
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda s: s.geometry)
+def test_normal_coordinates_are_direction_and_distance(space: Space) -> None:
+    vectors = torch.randn(40, 5, generator=torch.Generator().manual_seed(1))
+    points = space.from_normal(vectors)
+    assert space.radius(points) == pytest.approx(vectors.norm(dim=1), rel=1e-4)
+    assert space.normal_coordinates(points) == pytest.approx(vectors, abs=1e-4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=30))
+def test_spearman_is_scipys(pairs: list[tuple[int, int]]) -> None:
+    from scipy.stats import rankdata
+
+    a, b = (torch.tensor(column) for column in zip(*pairs, strict=True))
+    x, y = (torch.tensor(rankdata(each)) for each in (a, b))
+    x, y = x - x.mean(), y - y.mean()
+    found = spearman(a, b)
+    if x.norm() == 0 or y.norm() == 0:
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(float(x @ y / (x.norm() * y.norm())))
+
+
+def test_mutual_information_by_hand() -> None:
+    a = torch.tensor([0, 0, 1, 1])
+    assert mutual_information(a, torch.tensor([1, 1, 0, 0])) == pytest.approx(1)
+    assert mutual_information(a, torch.tensor([0, 1, 0, 1])) == pytest.approx(0)
+    assert mutual_information(a, torch.zeros(4, dtype=torch.long)) == 0
+    # I = ln 2 − ¾·H(⅓), entropies ln 2 and that of (¼, ¾).
+    b = torch.tensor([0, 1, 1, 1])
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    joint = -(0.25 * math.log(0.25) * 2 + 0.5 * math.log(0.5))
+    assert mutual_information(a, b) == pytest.approx(2 * (math.log(2) + entropy - joint) / (math.log(2) + entropy))
+
+
+def test_best_precision_by_hand() -> None:
+    order = torch.tensor([[0, 3], [1, 2], [2, 1], [3, 0]])  # from nearest to farthest, two attributes
+    labels = torch.tensor([0, 1, 0, 1])
+    # Value 0 by attribute 0: (1/1 + 2/3)/2; by attribute 1: (1/2 + 2/4)/2. Value 1 the other way round.
+    assert best_precision(order, labels) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def _embeddings(attributes: torch.Tensor, leaf: torch.Tensor, centres: torch.Tensor) -> Embeddings:
+    generator = torch.Generator().manual_seed(2)
+    images = centres[leaf] + 0.05 * torch.randn(len(leaf), centres.shape[1], generator=generator)
+    return Embeddings(SPACES[0], centres, images, torch.arange(len(leaf)), attributes)
+
+
+def _to_attributes(found: Embeddings) -> torch.Tensor:
+    assert found.attributes is not None
+    images, attributes = (found.space.from_normal(x) for x in (found.images, found.attributes))
+    return found.space.pairwise_distance(images, attributes)
+
+
+def test_attributes_that_are_the_known_ones_agree_and_random_ones_do_not() -> None:
+    generator = torch.Generator().manual_seed(3)
+    colour, shape = torch.arange(16) % 4, torch.arange(16) // 4
+    directions = torch.eye(8)
+    centres = directions[colour] + 0.3 * directions[4 + shape]
+    leaf = torch.arange(16).repeat_interleave(6)
+    known = {"colour": colour, "shape": shape}
+    found = _embeddings(directions[:4], leaf, centres)
+    of_colour, of_shape = agreement(_to_attributes(found), leaf, known, to_landmarks(found))
+    assert of_colour.values == 4
+    assert of_colour.information == pytest.approx(1)
+    assert of_colour.precision == pytest.approx(1)
+    assert of_colour.information_p == of_colour.precision_p == pytest.approx(0.01)
+    assert of_colour.information > of_colour.information_shuffled + 0.3
+    assert of_shape.information < 0.2
+    assert of_shape.information_p > 0.05
+    blind = _embeddings(0.01 * torch.randn(4, 8, generator=generator), leaf, centres)
+    nothing = agreement(_to_attributes(blind), leaf, {"shape": shape}, to_landmarks(blind))
+    assert nothing[0].information_p > 0.05
+
+
+def test_embeddings_are_kept(tmp_path: Path) -> None:
+    assert Embeddings.read(tmp_path) is None
+    before = Embeddings(SPACES[1], torch.randn(3, 4), torch.randn(5, 4), torch.arange(5), torch.randn(2, 4))
+    before.write(tmp_path)
+    after = Embeddings.read(tmp_path)
+    assert after is not None
+    assert after.space == SPACES[1]
+    assert after.indices.equal(before.indices)
+    assert after.nodes == pytest.approx(before.nodes, abs=5e-3)
+    assert after.attributes is not None
+    (tmp_path / "embeddings.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="cannot be read"):
+        Embeddings.read(tmp_path)
