@@ -104,8 +104,10 @@ def _count_tokens(texts: list[str]) -> list[int]:
     """By the bundled tokeniser, without importing the backbone and torch with it."""
     from tokenizers import Tokenizer
 
-    file = Path(__file__).parents[1] / "backbone" / "tiny_clip" / "tokenizer.json"
-    return [len(encoding.ids) for encoding in Tokenizer.from_file(str(file)).encode_batch(texts)]
+    tokenizer = Tokenizer.from_file(str(Path(__file__).parents[1] / "backbone" / "tiny_clip" / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return [len(encoding.ids) for encoding in tokenizer.encode_batch(texts)]
 
 
 def show(
