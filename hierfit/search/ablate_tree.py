@@ -55,15 +55,16 @@ def ablate_tree(
     """
     if cluster is None:
         prepare()  # from here on imports take seconds
+    from hierfit.config.signature import class_at
     from hierfit.run.quiet import quieten
-    from hierfit.search.plan import method_of, plan
+    from hierfit.search.plan import plan
     from hierfit.search.tree_verdict import FILE, PAGE
 
     quieten()
     file = _grid_file(keys, config or [], trees, seeds, jobs)
     cells = plan(file, runs).cells
-    model = cells[0].settings["model"]
-    shares = method_of(cells[0].settings)(**model["init_args"]).shares_along_tree
+    first = cells[0].config
+    shares = class_at(first.method)(**first.settings["model"]["init_args"]).shares_along_tree
     if not shares:
         cells = tuple(cell for cell in cells if cell.row != "shuffled")
     console = Console()
@@ -85,28 +86,28 @@ def _grid_file(
     words: Sequence[str], configs: Sequence[str], trees: Sequence[str], seeds: Sequence[int], jobs: int | None
 ) -> GridFile:
     """The grid of trees and zero-shot × seeds; card, shots and name are those of the experiment."""
-    from hierfit.run.check import given_settings
-    from hierfit.run.train import configure
+    from hierfit.config.settings import read_settings
+    from hierfit.run.configure import GROUPS, configure
 
     problems = too_few(jobs=jobs)
-    own = {setting.key: setting.value for setting in given_settings(words, problems)}
+    own = {setting.key: setting.value for setting in read_settings(words, GROUPS, problems)}
     problems += [f"--{key}: {_OTHERWISE[key]}" for key in own if key in _OTHERWISE]
     if problems:
         raise UserError("The command line cannot be used.", problems)
-    settings = configure([*(f"--config={path}" for path in configs), "--controls=null", *words]).settings
+    config = configure([*(f"--config={path}" for path in configs), "--controls=null", *words])
     model: Mapping[str, Any] = {key: value for key, value in own.items() if key.partition(".")[0] == "model"}
     rows: dict[str, dict[str, Any]] = {tree: {"data.tree": tree, **model} for tree in ("true", *trees)}
-    if settings["model"]["class_path"].rpartition(".")[2] != "ZeroShot":
+    if config.method.rpartition(".")[2] != "ZeroShot":
         rows[ZERO_SHOT] = {"model": "ZeroShot", "tuned_on": None}
-    card = settings["data"]["card"]
+    data = config.settings["data"]
     taken = (*model, "data.card", "data.shots", "name")
     return GridFile(
         source=Place(Path("command line")),
-        name=f"{settings['name']}-trees",
-        cards={Path(card).stem: {"data.card": card}},
+        name=f"{config.name}-trees",
+        cards={Path(data["card"]).stem: {"data.card": data["card"]}},
         methods=rows,
         seeds=tuple(seeds),
-        shots=(settings["data"]["shots"],),
+        shots=(data["shots"],),
         configs=tuple(configs),
         set={key: value for key, value in own.items() if key not in taken},
     )

@@ -6,11 +6,11 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from hierfit.atomic import whole_file
 from hierfit.results.card import ResultCard
@@ -18,7 +18,7 @@ from hierfit.results.card import ResultCard
 if TYPE_CHECKING:
     from lightning import Callback
 
-    from hierfit.run.check import Setting
+    from hierfit.run.configure import Config
 
 SEAL = "cell.json"
 """Written last: a run without it has not finished."""
@@ -27,11 +27,11 @@ LOG = "log.txt"
 
 FORMAT = "hierfit.cell/1"
 
-DEFAULTS: dict[str, Any] = {
-    "wandb": "disabled",
-    "trainer.enable_progress_bar": False,
-    "save_every": None,  # a cell that was interrupted starts over
-}
+DEFAULTS = (
+    "--wandb=disabled",
+    "--trainer.enable_progress_bar=false",
+    "--save_every=null",  # a cell that was interrupted starts over
+)
 """What every cell sets otherwise than a run; configuration files and own keys come after."""
 
 State = Literal["done", "running", "broken", "to do"]
@@ -49,29 +49,35 @@ class Follower(Protocol):
 
 @dataclass(frozen=True)
 class Cell:
-    """A run: what ``hierfit fit`` does with ``arguments``.
+    """A run among others.
 
     Attributes:
         card: Name of the data card in the grid.
-        row: Name of the row.
-        shots: Images a leaf; None for all.
-        seed: Of the run.
-        arguments: Command line after ``fit``, without the folder; settings of a file with their places.
-        settings: The resolved configuration, as plain containers.
-        digest: sha256 (hex) of the settings that decide the figures, the data card's content and hierfit's version.
+        config: What is trained and tested.
         folder: Where it leaves its files.
         follower: Who follows it, if anybody.
     """
 
     card: str
-    row: str
-    shots: int | None
-    seed: int
-    arguments: tuple[str | Setting, ...] = field(repr=False, compare=False)
-    settings: Mapping[str, Any] = field(repr=False, compare=False)
-    digest: str
+    config: Config = field(repr=False, compare=False)
     folder: Path
     follower: Follower | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def row(self) -> str:
+        """Name of the row."""
+        return self.config.row
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.config.seed
+
+    @property
+    def shots(self) -> int | None:
+        """Images a leaf; None for all."""
+        shots: int | None = self.config.settings["data"]["shots"]
+        return shots
 
     @property
     def draw(self) -> tuple[str, int | None, int]:
@@ -84,14 +90,10 @@ class Cell:
         return f"{self.card}/{self.row}/{_draw_name(self.shots, self.seed)}"
 
 
-def cell_folder(grid: Path, card: str, row: str, shots: int | None, seed: int, digest: str) -> Path:
-    """``<grid>/<card>/<row>/<shots>-s<seed>-<digest>``."""
-    return grid / _file_name(card) / _file_name(row) / f"{_draw_name(shots, seed)}-{digest[:8]}"
-
-
-def option(key: str, value: object) -> str:
-    """A setting as one writes it on a command line."""
-    return f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
+def cell_of(grid: Path, card: str, config: Config) -> Cell:
+    """A cell in ``<grid>/<card>/<row>/<shots>-s<seed>-<digest>``."""
+    draw = _draw_name(config.settings["data"]["shots"], config.seed)
+    return Cell(card, config, grid / _file_name(card) / _file_name(config.row) / f"{draw}-{config.digest[:8]}")
 
 
 def finished(cell: Cell) -> ResultCard | None:
@@ -101,14 +103,13 @@ def finished(cell: Cell) -> ResultCard | None:
         card = ResultCard.read(cell.folder)
     except (OSError, ValueError, TypeError):
         return None
-    sealed = isinstance(seal, dict) and seal.get("format") == FORMAT and seal.get("digest") == cell.digest
+    sealed = isinstance(seal, dict) and seal.get("format") == FORMAT and seal.get("digest") == cell.config.digest
     return card if sealed and (card.row, card.seed) == (cell.row, cell.seed) else None
 
 
 def seal(cell: Cell) -> None:
     """States that a cell is done."""
-    words = [word if isinstance(word, str) else option(word.key, word.value) for word in cell.arguments]
-    content = {"format": FORMAT, "digest": cell.digest, "arguments": words, "settings": cell.settings}
+    content = {"format": FORMAT, "digest": cell.config.digest, "settings": cell.config.settings}
     with whole_file(cell.folder / SEAL) as draft:
         draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

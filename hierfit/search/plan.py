@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hierfit.config.settings import Setting, spread
 from hierfit.errors import UserError
-from hierfit.methods.base import Method
-from hierfit.run.check import Setting, flat
-from hierfit.run.train import Config, configure
-from hierfit.search.cell import DEFAULTS, Cell, cell_folder, option
+from hierfit.run.configure import GROUPS, Config, configure
+from hierfit.search.cell import DEFAULTS, Cell, cell_of
 from hierfit.search.grid_file import GridFile, Keys
 
 _RESERVED = {
@@ -68,12 +66,10 @@ def plan(grid: GridFile, runs: Path, skip_missing: bool = False) -> Plan:
     def words(card: str, row: str, shots: int | None, seed: int) -> Words:
         named = Setting("data.card", card, _line(grid, ("cards", card)))
         own = [*everywhere, named, *cards[card], *rows[row]]
-        own.sort(key=lambda setting: setting.key not in ("model", "model.class_path"))  # its keys come after it
         draw = {"name": grid.name, "row": row, "data.shots": shots, "seed_everything": seed}
         # The draw goes by the run's seed, unless the grid sets data.seed otherwise.
-        first = {"data.seed": seed, **DEFAULTS}
-        before, after = ([option(*each) for each in keys.items()] for keys in (first, draw))
-        return [*before, *configs, "--controls=null", *own, *after]
+        first = Setting("data.seed", seed, str(grid.path))
+        return [first, *DEFAULTS, *configs, "--controls=null", *own, *settings_of(draw, str(grid.path))]
 
     firsts: dict[tuple[str, str], Config] = {}
     if grid.seeds and grid.shots:
@@ -97,10 +93,7 @@ def plan(grid: GridFile, runs: Path, skip_missing: bool = False) -> Plan:
     cells = []
     for card, shots, seed, row in product(cards, grid.shots, grid.seeds, rows):
         if card not in missing:
-            given = words(card, row, shots, seed)
-            config = configure(given)
-            folder = cell_folder(runs / grid.name, card, row, shots, seed, config.digest)
-            cells.append(Cell(card, row, shots, seed, tuple(given), config.settings, config.digest, folder))
+            cells.append(cell_of(runs / grid.name, card, configure(words(card, row, shots, seed))))
     return Plan(tuple(cells), missing)
 
 
@@ -111,13 +104,6 @@ def faults_of(error: UserError, place: str) -> list[str]:
     return [f"{place}: {error.summary}", *(f"{place}: {problem}" for problem in error.problems)]
 
 
-def method_of(settings: Mapping[str, Any]) -> type[Method]:
-    """The class of a resolved configuration's method."""
-    module, _, name = settings["model"]["class_path"].rpartition(".")
-    found: type[Method] = getattr(import_module(module), name)
-    return found
-
-
 def not_one_device(config: Config) -> str | None:
     """What is wrong with the devices of a cell; None where it runs on one."""
     trainer = config.settings["trainer"]
@@ -126,11 +112,16 @@ def not_one_device(config: Config) -> str | None:
     return "trainer.devices: a cell runs on one device here; --jobs takes as many cells at once as there are"
 
 
+def settings_of(keys: Keys, place: str) -> list[Setting]:
+    """Keys and values that a program sets."""
+    return [Setting(key, value, place) for key, value in keys.items()]
+
+
 def _settings(grid: GridFile, where: tuple[str, ...], keys: Keys, problems: list[str]) -> list[Setting]:
     """Keys of a grid's file one by one, each with its line."""
     found: list[Setting] = []
     for key, value in keys.items():
-        found += flat(str(key), value, _line(grid, (*where, str(key))))
+        found += spread(Setting(str(key), value, _line(grid, (*where, str(key)))), GROUPS)
     for setting in found:
         if why := _RESERVED.get(setting.key):
             problems.append(f"{setting.place}: {setting.key}: cannot be set here; {why}")

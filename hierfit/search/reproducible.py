@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hierfit.config.schema import nearest, read_yaml
+from hierfit.config.settings import Setting, file_settings
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.results.columns import with_decoder
-from hierfit.run.check import Setting, file_settings
+from hierfit.run.configure import GROUPS, configure
 from hierfit.run.expected import Range, expectations
 from hierfit.run.folder import control_folder, new_run_folder
-from hierfit.run.train import Config, configure
-from hierfit.search.cell import DEFAULTS, Cell, finished, option
+from hierfit.search.cell import DEFAULTS, Cell, finished
 from hierfit.search.grid_file import GridFile, read_grid
 from hierfit.search.plan import missing_root, not_one_device, plan
 
@@ -129,25 +129,28 @@ def _experiment(file: Path, roots: Mapping[str, str]) -> Reproducible:
     base = file.with_name(BASE)
     configs = (base, file) if base.is_file() and base != file else (file,)
     words: list[str | Setting] = [f"--config={path}" for path in configs]
-    settings = configure([*words, "--data.root=null"]).settings
-    card = load_card(settings["data"]["card"])
-    given = [setting for path in configs for setting in file_settings(path, [])]
+    config = configure([*words, "--data.root=null"])
+    card = load_card(config.settings["data"]["card"])
+    given = [setting for path in configs for setting in file_settings(path, GROUPS, [])]
     if card.name in roots:
         given.append(Setting("data.root", roots[card.name], "command line"))
         words.append(given[-1])
     lack = missing_root(given)
     if not any(setting.key == "data.root" for setting in given) and not card.is_drawn:
         lack = f"needs the data of {card.name}"
-    stated = expectations(*read_yaml(file, []), [])
+    problems: list[str] = []
+    stated = expectations(*read_yaml(file, []), problems)
+    if problems:
+        raise UserError("What it expects cannot be used.", problems)
     return Reproducible(
         file,
-        str(settings["name"]),
+        config.name,
         (card.name,),
         {card.name: stated.rows} if stated else {},
         stated.seeds if stated else (),
         stated.minutes if stated else 0,
         {card.name: _where(lack, card.name)} if lack else {},
-        partial(_cells, [*(option(*each) for each in DEFAULTS.items()), *words], card.name),
+        partial(_cells, [*DEFAULTS, *words], card.name),
         is_grid=False,
     )
 
@@ -159,18 +162,8 @@ def _cells(words: _Words, card: str, seed: int, runs: Path) -> list[Cell]:
     if fault := not_one_device(whole):
         raise UserError(fault)
     folder = new_run_folder(runs, whole.name, seed)
-    cells = [_cell([*words, "--controls=null"], whole, card, folder)]
-    controls: Mapping[str, Mapping[str, Any]] = whole.settings["controls"] or {}
-    for row, keys in controls.items():
-        changed = (Setting(key, value, f"controls.{row}") for key, value in keys.items())
-        own = [*words, "--controls=null", *changed, option("row", row)]
-        cells.append(_cell(own, configure(own), card, control_folder(folder, row)))
-    return cells
-
-
-def _cell(words: _Words, config: Config, card: str, folder: Path) -> Cell:
-    shots = config.settings["data"]["shots"]
-    return Cell(card, config.row, shots, config.seed, tuple(words), config.settings, config.digest, folder)
+    controls = [Cell(card, control, control_folder(folder, control.row)) for control in whole.controls]
+    return [Cell(card, whole, folder), *controls]
 
 
 def _grid(file: Path, roots: Mapping[str, str]) -> Reproducible:

@@ -47,7 +47,7 @@ def run_cells(
         return {}
     outcomes: dict[Cell, Outcome] = {}
     tally = Tally(len(cells), len(cells) - len(rest))
-    with interruptible(tally, console), engine(rest[0].settings, jobs, len(rest), cluster) as found:
+    with interruptible(tally, console), engine(rest[0].config.settings, jobs, len(rest), cluster) as found:
         counts = f": {len(cells)} cells, {tally.done} done already, {found.jobs} at a time" if several else ""
         console.print(Text(name + counts))
         with shown(tally, console) as report:

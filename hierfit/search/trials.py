@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hierfit.config.signature import class_at
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
+from hierfit.run.configure import configure
 from hierfit.run.digest import WITHOUT_EFFECT, digest_of, without
-from hierfit.run.train import configure
-from hierfit.search.cell import DEFAULTS, Cell, option
-from hierfit.search.plan import Words, faults_of, method_of, not_one_device
+from hierfit.search.cell import DEFAULTS, Cell
+from hierfit.search.plan import Words, faults_of, not_one_device, settings_of
 from hierfit.search.study import Judge
 from hierfit.search.sweep_file import SweepFile, metric_fault
 from hierfit.taxonomy import Taxonomy
@@ -73,25 +74,22 @@ class Trials:
     def trial(self, number: int, values: Mapping[str, Any], judge: Judge) -> Cell:
         """The cell of a trial; it is not tested."""
         row = f"trial {number}"
-        return self._cell([*self._words(values), "--test=false", f"--row={row}"], f"trials/{number:04}", judge)
+        return self._cell(values, {"test": False, "row": row}, f"trials/{number:04}", judge)
 
     def chosen(self, values: Mapping[str, Any], row: str, seed: int | None) -> Cell:
         """The cell of a trial's values with the test, under a seed of its own or (None) the trial's."""
-        seeded = [] if seed is None else [option("seed_everything", seed)]
-        words = [*self._words(values), "--test=true", "--tuned_on=val", option("row", row), *seeded]
-        return self._cell(words, f"chosen/s{'' if seed is None else seed}", None)
+        keys = {"test": True, "tuned_on": "val", "row": row}
+        keys |= {} if seed is None else {"seed_everything": seed}
+        return self._cell(values, keys, f"chosen/s{'' if seed is None else seed}", None)
 
-    def _cell(self, words: Words, folder: str, judge: Judge | None) -> Cell:
-        config = configure(words)
-        data = config.settings["data"]
-        place = self.folder / f"{folder}-{config.digest[:8]}"
-        card, seed = load_card(data["card"]).name, config.seed
-        return Cell(card, config.row, data["shots"], seed, tuple(words), config.settings, config.digest, place, judge)
+    def _cell(self, values: Mapping[str, Any], keys: dict[str, Any], folder: str, judge: Judge | None) -> Cell:
+        config = configure([*self._words(values), *settings_of(keys, str(self.file.path))])
+        card = load_card(config.settings["data"]["card"]).name
+        return Cell(card, config, self.folder / f"{folder}-{config.digest[:8]}", judge)
 
     def _words(self, values: Mapping[str, Any]) -> Words:
         """What an agent would run, between what every cell starts from and what is the sweep's."""
-        first = (option(key, value) for key, value in DEFAULTS.items())
-        return [*first, *self.file.words(values), option("name", self.file.name), "--controls=null"]
+        return [*DEFAULTS, *self.file.words(values), f"--name={self.file.name}", "--controls=null"]
 
     def _probed(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Values of trials that show whether all are allowed, one parameter at a time, and where each stands."""
@@ -105,7 +103,7 @@ class Trials:
         """What keeps a trial of these values from being set up."""
         try:
             config = configure(self._words(values))
-            method_of(config.settings)(**(config.settings["model"].get("init_args") or {}))
+            class_at(config.method)(**(config.settings["model"].get("init_args") or {}))
         except UserError as error:
             return faults_of(error, place)
         if self.local and (fault := not_one_device(config)):
@@ -114,7 +112,8 @@ class Trials:
 
     def _faults_of_all(self) -> Iterator[str]:
         _, first = next(self._probed())
-        self.settings = configure(self._words(first)).settings
+        config = configure(self._words(first))
+        self.settings = config.settings
         card = load_card(self.settings["data"]["card"])
         levels = tuple(card.levels)
         known = [f"val/{name}" for name in hierarchy_metrics(Taxonomy.from_paths([levels], levels=levels))]
@@ -122,13 +121,13 @@ class Trials:
             yield f"{self.file.source.at('metric').at('name')}: {fault}"
         place = self.file.source.at("command")
         # Here a trial is kept from both anyway; an agent runs the command as it stands.
-        as_agent = configure([*(option(*each) for each in DEFAULTS.items()), *self.file.words(first)]).settings
+        as_agent = configure([*DEFAULTS, *self.file.words(first)]).settings
         for wanted, key, why in (
             ("--test=false", "test", "only what was chosen is tested"),
             ("--controls=null", "controls", "a trial has no controls"),
         ):
             if as_agent[key]:
                 yield f"{place}: {wanted} is missing; {why}"
-        method = method_of(self.settings)
+        method: Any = class_at(config.method)
         if not method.trains:
             yield f"{place}: {method.__name__} has nothing to train, so nothing to search"

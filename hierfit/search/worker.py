@@ -22,7 +22,7 @@ from lightning import Callback, LightningModule, Trainer
 from hierfit.data.shared import Shared
 from hierfit.errors import UserError
 from hierfit.run.quiet import quieten
-from hierfit.run.train import configure, train
+from hierfit.run.train import train
 from hierfit.search.cell import LOG, Cell, finished, seal, sole
 from hierfit.search.runner import Outcome, Place
 
@@ -81,13 +81,12 @@ def run_cell(cell: Cell, wait: bool) -> Outcome:
 
 
 def _trained(cell: Cell, shared: Shared, until_read: ExitStack) -> Outcome:
-    # With one thread there is none to spare, and starting a process to decode costs seconds of it.
-    loaders = min(torch.get_num_threads(), 8) if torch.get_num_threads() > 1 else 0
     watchers = [_DataRead(until_read), *(cell.follower.watchers() if cell.follower else ())]
+    data = cell.config.settings["data"]
+    if data["num_workers"] is None:  # of the process's share; with one thread there is none to spare
+        data["num_workers"] = min(torch.get_num_threads(), 8) if torch.get_num_threads() > 1 else 0
     try:
-        # First, so that what the grid says of it goes before: decoding takes no more than a process's share.
-        config = configure([f"--data.num_workers={loaders}", *cell.arguments, f"--folder={cell.folder}"])
-        card = train(config, watchers, shared)
+        card = train(cell.config.inside(cell.folder), watchers, shared)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return Outcome("failed", error=str(error), mistake=True)

@@ -155,7 +155,7 @@ def test_a_cell_is_what_fit_does_and_is_not_done_twice(
         }
         settings = yaml.safe_load((cell.folder / "config.yaml").read_text())
         # What was planned is what ran; workers of a loader are the process's share of the cores.
-        planned_settings = dict(cell.settings)
+        planned_settings = cell.config.settings
         assert {**settings, "data": {**settings["data"], "num_workers": None}} == planned_settings
 
     before = seals(file)
@@ -176,12 +176,12 @@ def test_a_cell_is_what_fit_does_and_is_not_done_twice(
     assert {folder for folder in before if after[folder] != before[folder]} == {str(zero.folder), str(adapter.folder)}
     assert figures(zero.folder)["metrics"] == ResultCard.read(zero.folder).metrics
 
-    assert [c.digest for c in planned(write_grid(control=None, seeds=[1, 0])).cells[2:]] == [
-        c.digest for c in planned(file).cells[2:]
+    assert [c.config.digest for c in planned(write_grid(control=None, seeds=[1, 0])).cells[2:]] == [
+        c.config.digest for c in planned(file).cells[2:]
     ]
     write_grid(set={"model.lr": 0.001}, methods={"LatHAdapter": {"model": "LatHAdapter"}})
-    changed = {cell.digest for cell in planned(file).cells}
-    assert not changed & {zero.digest, adapter.digest}
+    changed = {cell.config.digest for cell in planned(file).cells}
+    assert not changed & {zero.config.digest, adapter.config.digest}
 
 
 @pytest.mark.usefixtures("trouble")

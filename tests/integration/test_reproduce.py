@@ -215,8 +215,8 @@ def test_what_is_expected_does_not_change_a_cell(write: Write, tmp_path: Path) -
         write(expected=expected)
         found.append(plan(read_grid(grid), tmp_path / "runs").cells)
     assert found[0] == found[1] == found[2]
-    assert len({cell.digest for cell in found[0]}) == 2
-    assert all('"expected"' not in json.dumps(cell.settings) for cell in found[0])
+    assert len({cell.config.digest for cell in found[0]}) == 2
+    assert all('"expected"' not in json.dumps(cell.config.settings) for cell in found[0])
 
 
 GRID = {

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from hierfit.results.card import ResultCard
+from hierfit.run.configure import Config
 from hierfit.search import runner
-from hierfit.search.cell import Cell, cell_folder, finished, seal, sole, state
+from hierfit.search.cell import Cell, cell_of, finished, seal, sole, state
 from hierfit.search.progress import Tally
 from hierfit.search.runner import Draw, Engine, Outcome, Place, Report, in_draws, run, run_draw
 
@@ -23,8 +24,9 @@ CARD = ResultCard("r", "e", "M", 0, {"card": "toy"}, {"source": "tiny"}, "val", 
 
 
 def cell(card: str = "a", row: str = "r", shots: int | None = 1, seed: int = 0, runs: Path = Path("runs")) -> Cell:
-    digest = f"{abs(hash((card, row, shots, seed))):x}".zfill(8)
-    return Cell(card, row, shots, seed, (), {}, digest, cell_folder(runs, card, row, shots, seed, digest))
+    config = Config({"row": row, "seed_everything": seed, "data": {"shots": shots}})
+    config.__dict__["digest"] = "0123456789"  # of a card that need not exist
+    return cell_of(runs, card, config)
 
 
 def test_draws_keep_together_what_shares_data_and_the_last_are_shared_out() -> None:
@@ -131,8 +133,9 @@ def test_a_tally_counts_and_tells_the_pace(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_folder_names_are_safe_and_tell_cells_apart() -> None:
-    folder = cell_folder(Path("runs"), "../cards/b.yaml", "no hierarchy (λ=0)", None, 3, "0123456789")
-    assert folder == Path("runs/cards-b.yaml/no-hierarchy-λ=0/all-s3-01234567")
+    assert cell("../cards/b.yaml", "no hierarchy (λ=0)", None, 3).folder == Path(
+        "runs/cards-b.yaml/no-hierarchy-λ=0/all-s3-01234567"
+    )
 
 
 def test_a_cell_is_done_when_sealed_with_its_settings_and_readable(tmp_path: Path) -> None:
