@@ -240,7 +240,7 @@ class Search:
         return None if None in raw.values() else raw
 
     def _combinations(self) -> Iterator[dict[str, Any]]:
-        for combination in product(*(parameter.choices or () for parameter in self.file.parameters.values())):
+        for combination in product(*(parameter.choices for parameter in self.file.parameters.values())):
             yield dict(zip(self.file.parameters, combination, strict=True))
 
     def _sampler(self, number: int, attempt: int) -> BaseSampler:

@@ -190,7 +190,7 @@ class SweepFile:
             problems += [
                 f"parameters.{name}: a grid needs values, not a range"
                 for name, parameter in self.parameters.items()
-                if parameter.choices is None
+                if not parameter.choices
             ]
         if "/" in self.name or self.name.startswith(".") or not self.name:
             problems.append(f"name: {self.name!r} cannot be a folder")
@@ -205,7 +205,7 @@ class SweepFile:
     @property
     def combinations(self) -> int:
         """Trials of a whole grid."""
-        return math.prod(len(parameter.choices or ()) for parameter in self.parameters.values())
+        return math.prod(len(parameter.choices) for parameter in self.parameters.values())
 
     @property
     def start(self) -> list[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from hierfit.data.shared import Shared
 from hierfit.errors import UserError
@@ -25,6 +26,9 @@ from hierfit.run.quiet import quieten
 from hierfit.run.train import train
 from hierfit.search.cell import LOG, Cell, finished, seal, sole
 from hierfit.search.runner import Outcome, Place
+
+_PRELOADED = AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
+"""Imported when they are first named, which else would be in each draw's process anew."""
 
 _shared: Shared | None = None
 
