@@ -309,7 +309,10 @@ def test_two_grids_do_not_run_the_same_cell(write_grid: WriteGrid, capsys: pytes
         ({"set": {"trainer.devices": 2}}, ["a cell runs on one device"]),
         ({"cards": {"toy": {"data.root": "/no/where"}, "fieldgide": None}}, ["cards.toy: data.root: there is no /no/"]),
         ({"cards": {"fieldgide": None}}, ["there is no card 'fieldgide' – did you mean 'fieldguide'?"]),
-        ({"methods": {"a": {"model": {"class_path": "LatHAdapter", "init_args": {"objective": 3}}}}}, ["model.init_args.objective: expected keys and values, got 3"]),
+        (
+            {"methods": {"a": {"model": {"class_path": "LatHAdapter", "init_args": {"objective": 3}}}}},
+            ["model.init_args.objective: expected keys and values, got 3"],
+        ),
         ({"set": {"data.seed": "${seed_everything}"}}, ["data.seed: refers to another key"]),
         ({"methods": ["ZeroShot"]}, ["methods: expected names, each with the keys it sets"]),
     ],
