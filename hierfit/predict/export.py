@@ -93,7 +93,7 @@ def write_export(
         towers = Towers(model.towers.source, copy.fingerprint, folder / "towers")
         lines.append(f"checked: the copy's logits are {_apart(model, copy):.1e} from the model's, over random pictures")
     head, facts = model.head.cpu(), model.facts
-    SavedModel(model.taxonomy, head, model.calibration, towers, model.templates, facts).write(folder)
+    SavedModel(model.taxonomy, head, model.calibration, towers, model.templates, facts, model.learner).write(folder)
     if with_onnx:
         from hierfit.predict.onnx import write_onnx
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from hierfit.backbone import Backbone
+from hierfit.closed import Learner
 from hierfit.data.decode import Decoded, decoded, run_padded
 from hierfit.data.images import open_image, to_rgb
 from hierfit.decoding import Calibration
@@ -52,6 +53,7 @@ class Predictor:
         templates: Prompt templates by level, for new classes.
         facts: What else is known of it, plain values.
         device: Where the towers and the head are.
+        learner: What goes on learning from further images; None where nothing does.
 
     Example:
         >>> import hierfit
@@ -67,6 +69,7 @@ class Predictor:
     templates: Mapping[str, Sequence[str]]
     facts: Mapping[str, object]
     device: torch.device | str = "cpu"
+    learner: Learner | None = None
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -182,6 +185,34 @@ class Predictor:
         larger.__dict__["backbone"] = self.backbone
         return larger
 
+    def learn(self, images: Sequence[Picture], label: str | Sequence[str], num_workers: int = 0) -> Predictor:
+        """The model after more images of one class, in closed form and without those it learnt from.
+
+        It is what a fit to all images together would be, at the temperature of the first one.
+
+        Args:
+            images: Files or open pictures.
+            label: Their class, by name or path; a new one as a path under a node that is known, ``Larus/Ivory gull``.
+            num_workers: Processes that decode files.
+
+        Raises:
+            UserError: TreeGDA did not fit the model, the class has no place, or names pictures that cannot be read.
+        """
+        from hierfit.predict.learn import learn, place
+
+        place(self.taxonomy, label)  # before the pictures are read
+        return learn(self, self.encode(images, num_workers), label)
+
+    def forget(self, label: str | Sequence[str]) -> Predictor:
+        """The model without a class.
+
+        Raises:
+            UserError: The model was not fitted by TreeGDA, or there is no such class, or no other.
+        """
+        from hierfit.predict.learn import forget
+
+        return forget(self, label)
+
     def to(self, device: torch.device | str) -> Predictor:
         """The model with towers and head on a device."""
         return replace(self, head=self.head.to(device), device=device)
@@ -201,7 +232,9 @@ def load(folder: str | PathLike[str], *, backbone: str | None = None, device: to
     saved = SavedModel.read(Path(folder))
     towers = saved.towers if backbone is None else replace(saved.towers, source=backbone, folder=None, stated=False)
     head = saved.head.to(device)
-    return Predictor(saved.taxonomy, head, saved.calibration, towers, saved.templates, saved.facts, device)
+    return Predictor(
+        saved.taxonomy, head, saved.calibration, towers, saved.templates, saved.facts, device, saved.learner
+    )
 
 
 def _refuse(problems: Sequence[str], count: int) -> None:
