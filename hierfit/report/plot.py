@@ -123,9 +123,9 @@ def _panel(title: str, made: Sequence[Table]) -> Panel:
         for first, *_ in table.rows:
             name = str(first.value)
             if shots in rows.setdefault(name, {}):
-                said = "all images" if shots is None else f"{shots} shots"
+                where = "all images" if shots is None else f"{shots} shots"
                 raise UserError(
-                    f"{title}: {name!r} was run twice at {said}, on other data or towers.",
+                    f"{title}: {name!r} was run twice at {where}, on other data or towers.",
                     hint="Name only the runs that belong together, or tell them apart with --row.",
                 )
             rows[name][shots] = table.row(name)

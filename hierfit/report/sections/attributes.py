@@ -192,16 +192,16 @@ def agreement(
 
 
 def _judged(found: Sequence[Agreement]) -> str:
-    told = [each.name for each in found if each.information_p <= _SIGNIFICANT and each.precision_p <= _SIGNIFICANT]
-    rest = [each.name for each in found if each.name not in told]
-    if not told:
+    agreeing = [each.name for each in found if each.information_p <= _SIGNIFICANT and each.precision_p <= _SIGNIFICANT]
+    rest = [each.name for each in found if each.name not in agreeing]
+    if not agreeing:
         return "The learned attributes agree with none of the true ones beyond what shuffled classes give."
     better = [each.name for each in found if each.precision > each.precision_landmarks]
-    said = f"The learned attributes agree with {', '.join(told)} beyond what shuffled classes give"
-    said += f", with {', '.join(rest)} not." if rest else "."
+    text = f"The learned attributes agree with {', '.join(agreeing)} beyond what shuffled classes give"
+    text += f", with {', '.join(rest)} not." if rest else "."
     if not better:
-        return f"{said} Random images in their place agree better with every one."
-    return f"{said} With {', '.join(better)} they agree better than random images in their place."
+        return f"{text} Random images in their place agree better with every one."
+    return f"{text} With {', '.join(better)} they agree better than random images in their place."
 
 
 def _agreement_sheet(found: Sequence[Agreement]) -> Sheet:
