@@ -31,16 +31,10 @@ _COLUMNS = (NAME, Column("A", "%"), Column("B", "%"), _DIFFERENCE, *(Column(f"on
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of two runs over the same samples.
+    """One metric of two runs over the same samples: shares that a and b get right, and what their difference says.
 
-    Attributes:
-        metric: ``leaf accuracy`` or ``FPA``.
-        decoder: Name of the decoder of both; ``best leaf`` of leaf accuracy.
-        a: Share right by the first run.
-        b: Share right by the second.
-        difference: a − b with its 95 % bootstrap interval over samples.
-        test: McNemar's, of the samples on which the two disagree.
-        verdict: What it says of the first run, corrected over all metrics and decoders that were asked for (Holm).
+    The difference a − b has its 95 % bootstrap interval over samples; the verdict on a is corrected over all metrics
+    and decoders that were asked for (Holm).
     """
 
     metric: str
