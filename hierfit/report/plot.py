@@ -63,7 +63,7 @@ def plot(
     out: Annotated[Path, Say(", ".join(_SUFFIXES), "FILE")],
     column: Annotated[str, Say("such as fpa@best_path (leaf_accuracy)")] = "leaf_accuracy",
 ) -> None:
-    """Draw a metric of finished runs over shots, with 95 % t-intervals over seeds: a panel a data card, a line a row."""
+    """Draw a metric of finished runs over shots, with 95 % t-intervals: a panel a data card, a line a row."""
     if out.suffix not in _SUFFIXES:
         raise UserError(f"{out}: a plot is written as {', '.join(_SUFFIXES)}.")
     drawn = panels(read_cards(runs), column)
