@@ -107,7 +107,7 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("hierfit.taxonomy.commands:show", "draw a tree"),
         "convert": ("hierfit.taxonomy.commands:convert", "write a tree in another format"),
         "induce": (
-            "hierfit.taxonomy.commands:induce",
+            "hierfit.tools.induce:induce",
             "grow a tree over classes from their features, by agglomerative clustering",
         ),
     },

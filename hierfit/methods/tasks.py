@@ -51,7 +51,7 @@ def objective_for(task: Task, spec: Mapping[str, Any]) -> Objective:
 
 def kin_of(there: Taxonomy, here: Taxonomy, inherits: bool) -> Tensor:
     """For each node ``there`` that ``here`` at its path, or the nearest above if it inherits; −1 for none ``[N']``."""
-    from hierfit.data.transfer import counterparts  # imports what prediction does without
+    from hierfit.data.trees import counterparts  # imports what prediction does without
 
     found = counterparts(there, here)
     if inherits:

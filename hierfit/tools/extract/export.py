@@ -26,7 +26,7 @@ from hierfit.config.schema import nearest
 from hierfit.data.bundle import Bundle, BundleSplit, check_sound, read_bundle, write_bundle
 from hierfit.data.cache import cache_of
 from hierfit.data.card import load_card
-from hierfit.data.prepare import encoded, node_features
+from hierfit.data.encode import encoded, node_features
 from hierfit.data.samples import Split, Table, names_of
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
