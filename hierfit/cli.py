@@ -11,6 +11,7 @@ from importlib import import_module
 from hierfit import __version__
 from hierfit.config.command import call
 from hierfit.errors import NO_LEAVE, UserError
+from hierfit.report import show_at_wandb
 from hierfit.streams import tolerate_any_character
 
 # OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
@@ -39,11 +40,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "a run as one folder that loads without Lightning, with its model card; ONNX; the hub",
     ),
     "data": (
-        "hierfit.tools.commands:data",
+        "hierfit.tools.commands:check",
         "data sets and their cards: list, check, prompts, and a new card for your own folder",
     ),
     "features": (
-        "hierfit.tools.extract.commands:features",
+        "hierfit.tools.commands:extract",
         "encode any number of pictures into one file, over processes, resumable; look into such files",
     ),
     "grid": (
@@ -72,11 +73,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
     ),
     "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
     "compare": (
-        "hierfit.results.compare:compare",
+        "hierfit.results.command:compare",
         "two runs sample by sample: McNemar's test and bootstrap intervals",
     ),
     "rescore": (
-        "hierfit.results.rescore:rescore",
+        "hierfit.results.command:rescore",
         "metrics of finished runs again from their test logits, without training",
     ),
     "taxonomy": (
@@ -98,6 +99,11 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "prompts": ("hierfit.tools.commands:prompts", "what each node becomes for a text tower"),
         "list": ("hierfit.tools.commands:list_cards", "all data cards: levels, images, licence"),
     },
+    "features": {
+        "extract": ("hierfit.tools.commands:extract", "encode pictures; killed, the same command goes on"),
+        "inspect": ("hierfit.tools.commands:inspect", "what a bundle holds"),
+        "export": ("hierfit.tools.commands:export", "for other programs: NumPy, CSV"),
+    },
     "taxonomy": {
         "check": (
             "hierfit.taxonomy.commands:check",
@@ -106,7 +112,7 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("hierfit.taxonomy.commands:show", "draw a tree"),
         "convert": ("hierfit.taxonomy.commands:convert", "write a tree in another format"),
         "induce": (
-            "hierfit.taxonomy.commands:induce",
+            "hierfit.tools.induce:induce",
             "grow a tree over classes from their features, by agglomerative clustering",
         ),
     },
@@ -186,7 +192,7 @@ def dispatch(arguments: Sequence[str]) -> None:
     elif command in _LIGHT and not _is_lightnings(command, rest):
         _call(command, _LIGHT[command][0], rest)
     elif command in _TRAINING or command in _LIGHT:
-        import_module("hierfit.run.commands").run(command, rest)
+        import_module("hierfit.run.commands").run(command, rest, show_at_wandb)
     else:
         raise _no_command(command, [*_TRAINING, *_LIGHT], "hierfit --help")
 

@@ -86,12 +86,10 @@ def _write(model: Predictor, source: Path, out: Path, line: str) -> None:
         shutil.copytree(source, draft, copy_function=_linked)
         for stale in ("calibration.safetensors", "image.onnx"):
             (draft / stale).unlink(missing_ok=True)
-        saved = SavedModel.read(source)
-        towers = saved.towers
+        towers = SavedModel.read(source).towers  # not those that --backbone named
         if towers.folder is not None and towers.folder.resolve().is_relative_to(source.resolve()):
             towers = replace(towers, folder=draft / towers.folder.name)
-        head, calibration = model.head.cpu(), model.calibration
-        SavedModel(model.taxonomy, head, calibration, towers, model.templates, saved.facts, model.learner).write(draft)
+        replace(model, head=model.head.cpu(), towers=towers).write(draft)
         page = draft / "README.md"
         text = page.read_text(encoding="utf-8") if page.is_file() else "# Model\n"
         text += ("" if _HEADING in text else _HEADING) + f"- {date.today()}: {line}\n"

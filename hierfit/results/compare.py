@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import torch
 from rich.console import Console
 from rich.text import Text
 from torch import Tensor
 
-from hierfit.config.command import Say
-from hierfit.config.schema import nearest
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
@@ -34,16 +31,10 @@ _COLUMNS = (NAME, Column("A", "%"), Column("B", "%"), _DIFFERENCE, *(Column(f"on
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of two runs over the same samples.
+    """One metric of two runs over the same samples: shares that a and b get right, and what their difference says.
 
-    Attributes:
-        metric: ``leaf accuracy`` or ``FPA``.
-        decoder: Name of the decoder of both; ``best leaf`` of leaf accuracy.
-        a: Share right by the first run.
-        b: Share right by the second.
-        difference: a − b with its 95 % bootstrap interval over samples.
-        test: McNemar's, of the samples on which the two disagree.
-        verdict: What it says of the first run, corrected over all metrics and decoders that were asked for (Holm).
+    The difference a − b has its 95 % bootstrap interval over samples; the verdict on a is corrected over all metrics
+    and decoders that were asked for (Holm).
     """
 
     metric: str
@@ -59,21 +50,13 @@ class Comparison:
         """Its row in a table."""
         p = "<0.001" if self.test.p < 0.001 else f"{self.test.p:.3f}"
         shares = (self.a, self.b, Cell(self.difference, mark=self.verdict))
-        return [_spoken(self.decoder), *shares, self.test.only_a, self.test.only_b, p]
+        return [_spaced(self.decoder), *shares, self.test.only_a, self.test.only_b, p]
 
 
-def compare(
-    a: Annotated[Path, Say("folder of a finished run", "RUN_A")],
-    b: Annotated[Path, Say("folder of the one it is held against, say a control's", "RUN_B")],
-    *,
-    decoder: Annotated[Sequence[str], Say("only this one; repeatable", "NAME", repeat=True)] = (),
-) -> None:
-    """Hold a run against another, sample by sample, on the test samples of both.
-
-    Prints what the first one changes against the second, and a verdict in one line.
-    """
+def print_comparison(a: Path, b: Path, decoders: Sequence[str] = ()) -> None:
+    """Prints what the first run changes against the second, and a verdict in one line."""
     runs = TestLogits.read(a), TestLogits.read(b)
-    found = comparisons(*runs, decoder)
+    found = comparisons(*runs, decoders)
     names = [f"{run.card.row} (seed {run.card.seed})" for run in runs]
     console = Console()
     console.print(Text(f"\nA  {names[0]}\nB  {names[1]}"))
@@ -85,12 +68,12 @@ def compare(
         tables.append(Table.of(title, columns, (c.cells for c in of_it), _READING))
     print_tables(tables, console)
     # The last decoder is the one that reads all levels together, or the last one asked for.
-    said = [
-        f"{c.metric}{'' if c is found[0] else f' {_spoken(c.decoder)}'}: {c.verdict} "
+    answers = [
+        f"{c.metric}{'' if c is found[0] else f' {_spaced(c.decoder)}'}: {c.verdict} "
         f"({_DIFFERENCE.number(c.difference.mean)} points)"
         for c in (found[0], found[-1])
     ]
-    console.print(Text(f"{names[0]} against {names[1]}: {'; '.join(said)}.", "bold"))
+    console.print(Text(f"{names[0]} against {names[1]}: {'; '.join(answers)}.", "bold"))
 
 
 def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> list[Comparison]:
@@ -100,9 +83,14 @@ def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> l
         UserError: The runs were not tested on the same samples, labels and tree; a decoder is unknown, or reads scores
             of inner nodes that one of the runs has not trained.
     """
-    unknown = [f"there is no decoder {d!r}{nearest(d, DECODERS)}" for d in decoders if d not in DECODERS]
-    if unknown:
-        raise UserError("These names are unknown.", unknown, f"Decoders: {', '.join(DECODERS)}.")
+    problems = []
+    for name in decoders:
+        try:
+            DECODERS.find(name)
+        except UserError as error:
+            problems.append(error.summary)
+    if problems:
+        raise UserError("These names are unknown.", problems, f"Decoders: {', '.join(DECODERS)}.")
     _check_same_samples(a, b)
     untrained = {d: run.card.row for run in (a, b) for d in DECODERS if d not in run.card.metrics}
     if problems := [f"{d}: {untrained[d]} has trained leaves alone" for d in decoders if d in untrained]:
@@ -110,10 +98,10 @@ def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> l
     best = [leaf_right(run.predicted(DECODERS["rollup"]), a.paths, a.taxonomy) for run in (a, b)]
     found = [_comparison("leaf accuracy", "best leaf", best, leaf_labelled(a.paths, a.taxonomy))]
     for decoder in decoders or [d for d in DECODERS if d not in untrained]:
-        paths = [full_path_right(run.predicted(DECODERS[decoder]), a.paths, a.taxonomy) for run in (a, b)]
+        paths = [full_path_right(run.predicted(DECODERS.find(decoder)), a.paths, a.taxonomy) for run in (a, b)]
         found.append(_comparison("FPA", decoder, paths, labelled(a.paths)))
-    said = verdicts([(c.difference.mean, c.test.p, True) for c in found])
-    return [replace(c, verdict=verdict) for c, verdict in zip(found, said, strict=True)]
+    marks = verdicts([(c.difference.mean, c.test.p, True) for c in found])
+    return [replace(c, verdict=verdict) for c, verdict in zip(found, marks, strict=True)]
 
 
 def leaf_labelled(target: Tensor, taxonomy: Taxonomy) -> Tensor:
@@ -153,5 +141,5 @@ def _check_same_samples(a: TestLogits, b: TestLogits) -> None:
         raise UserError(f"{a.folder} and {b.folder} cannot be compared sample by sample.", problems)
 
 
-def _spoken(decoder: str) -> str:
+def _spaced(decoder: str) -> str:
     return decoder.replace("_", " ")
