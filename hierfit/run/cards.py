@@ -27,7 +27,7 @@ from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.served import batches_of, score
 from hierfit.results.card import ResultCard
 from hierfit.results.logits import LOGITS, LeafScores
-from hierfit.run.calibrating import CalibrateOnVal
+from hierfit.run.scores import CalibrateOnVal
 
 Figures = Mapping[str, Mapping[str, float | None]]
 

@@ -17,24 +17,20 @@ from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
 from hierfit.run.artifacts import WriteArtifacts
-from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.run.cards import WriteResultCard
 from hierfit.run.checkpoints import Checkpoints, read_checkpoint
 from hierfit.run.closing import print_cards, shown_plainly
 from hierfit.run.configure import TRAINER_CLASSES, Config, class_path, configure
 from hierfit.run.curves import Curves
-from hierfit.run.folder import discarded_unless_started
-from hierfit.run.loggers import loggers, wants_report
-from hierfit.run.logits import KeepTestLogits
-from hierfit.run.predictions import WritePredictions
+from hierfit.run.folder import SaveSettings, discarded_unless_started
+from hierfit.run.loggers import WandbRun, ended_as_it_ends, loggers, wants_report
 from hierfit.run.predictor import KeepPredictor
 from hierfit.run.progress import Run, find_run
 from hierfit.run.saving import SaveProgress
+from hierfit.run.scores import CalibrateOnVal, KeepTestLogits, WritePredictions
 from hierfit.run.selection import SelectOnVal
-from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
 from hierfit.run.together import check_launch, check_processes, check_strategy
-from hierfit.run.wandb_run import WandbRun, ended_as_it_ends
 
 __all__ = ["Config", "Session", "configure", "fit", "predict", "set_up", "test", "train", "validate"]
 
