@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hierfit.config import settings as reading
 from hierfit.config.settings import Setting as Setting
-from hierfit.run.configure import GROUPS, Draft, configure
+from hierfit.run.configure import configure
+from hierfit.run.draft import GROUPS, Draft
 
 
 def check_settings(arguments: Sequence[str | Setting], own_keys: Mapping[str, object]) -> None:

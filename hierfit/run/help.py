@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from hierfit.config.settings import read_settings
 from hierfit.config.signature import OTHERS, Argument
-from hierfit.run.configure import DATA, GROUPS, METHODS, OWN, TRAINER, Draft
+from hierfit.run.draft import DATA, GROUPS, METHODS, OWN, TRAINER, Draft
 from hierfit.run.keys import DEFAULTS
 
 _ABOUT = {

@@ -20,8 +20,9 @@ from hierfit.run.artifacts import WriteArtifacts
 from hierfit.run.cards import WriteResultCard
 from hierfit.run.checkpoints import Checkpoints, read_checkpoint
 from hierfit.run.closing import print_cards, shown_plainly
-from hierfit.run.configure import TRAINER_CLASSES, Config, class_path, configure
+from hierfit.run.configure import Config, configure
 from hierfit.run.curves import Curves
+from hierfit.run.draft import TRAINER_CLASSES, class_path
 from hierfit.run.folder import SaveSettings, discarded_unless_started
 from hierfit.run.loggers import WandbRun, ended_as_it_ends, loggers, wants_report
 from hierfit.run.predictor import KeepPredictor
