@@ -68,11 +68,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
     ),
     "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
     "compare": (
-        "hierfit.results.compare:compare",
+        "hierfit.results.command:compare",
         "two runs sample by sample: McNemar's test and bootstrap intervals",
     ),
     "rescore": (
-        "hierfit.results.rescore:rescore",
+        "hierfit.results.command:rescore",
         "metrics of finished runs again from their test logits, without training",
     ),
     "taxonomy": (
@@ -88,6 +88,12 @@ _LIGHT: dict[str, tuple[str, str]] = {
 
 # Commands below a command: name → (place, help). A group's own place in _LIGHT is not called.
 _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "data": {
+        "new": ("hierfit.tools.commands:new", "a card for pictures of your own"),
+        "check": ("hierfit.tools.commands:check", "is everything there, sound, and nothing twice?"),
+        "prompts": ("hierfit.tools.commands:prompts", "what each node becomes for a text tower"),
+        "list": ("hierfit.tools.commands:list_cards", "all data cards: levels, images, licence"),
+    },
     "taxonomy": {
         "check": (
             "hierfit.taxonomy.commands:check",

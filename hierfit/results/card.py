@@ -39,6 +39,7 @@ class ResultCard:
         cost: Seconds of training and testing, steps, peak memory in MiB, device.
         versions: Of hierfit, its libraries and the commit.
         method_settings: The method's configuration.
+        own_metrics: Header, unit and direction of metrics that hierfit does not bring, see `hierfit.metrics.describe`.
     """
 
     row: str
@@ -57,11 +58,15 @@ class ResultCard:
     method_settings: Mapping[str, Any] = field(default_factory=dict)
     tuned_on: str = "defaults"
     belief: Mapping[str, Any] = field(default_factory=dict)
+    own_metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
         """Writes ``result.json`` into a run folder, whole or not at all; NaN becomes null."""
         path = folder / FILE
-        text = json.dumps({"format": FORMAT, **_without_nan(asdict(self))}, indent=1, allow_nan=False)
+        content = {"format": FORMAT, **_without_nan(asdict(self))}
+        if not self.own_metrics:
+            del content["own_metrics"]
+        text = json.dumps(content, indent=1, allow_nan=False)
         with whole_file(path) as draft:
             draft.write_text(text + "\n", encoding="utf-8")
         return path
@@ -96,11 +101,7 @@ class ResultCard:
 
 
 def shots_text(data: Mapping[str, Any]) -> str:
-    """``16 shots a leaf``, ``≤ 16 shots a leaf (median 3)`` where some leaves have fewer, or ``all training images``.
-
-    Args:
-        data: Of a result card.
-    """
+    """From a card's data: ``16 shots a leaf``, ``≤ 16 shots a leaf (median 3)`` where some leaves have fewer."""
     shots, counts = data.get("shots"), data.get("train_per_leaf")
     if shots is None:
         return "all training images"
@@ -128,7 +129,6 @@ def _is_figure(value: object) -> bool:
 
 
 def _all(kind: Callable[[object], bool]) -> Callable[[object], bool]:
-    """Of a dictionary's values."""
     return lambda value: isinstance(value, dict) and all(map(kind, value.values()))
 
 
@@ -154,6 +154,12 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "cost": _has(**dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _is_figure)),
     "versions": lambda value: isinstance(value, dict),
     "method_settings": lambda value: isinstance(value, dict),
+    "own_metrics": _all(
+        lambda value: (
+            _has(header=_is_text, unit=_is_text, higher_is_better=lambda v: v is None or isinstance(v, bool))(value)
+            and value.keys() == {"header", "unit", "higher_is_better"}  # type: ignore[attr-defined]
+        )
+    ),
     "belief": _has(scores=_is_text, **dict.fromkeys(("temperature", "val_images"), _is_figure)),
 }
 
