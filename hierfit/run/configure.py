@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hierfit.config.settings import Setting, read_settings
+from hierfit.config.settings import Setting, read_settings, spread
 from hierfit.errors import UserError
 from hierfit.run.digest import run_digest
-from hierfit.run.draft import GROUPS, OWN, Draft
+from hierfit.run.draft import OWN, Draft
 from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.expected import read_expected
 from hierfit.run.keys import Keys
@@ -89,7 +89,7 @@ def configure(arguments: Sequence[str | Setting], command: str = "fit") -> Confi
         UserError: All that is wrong with it, each with its place.
     """
     problems: list[str] = []
-    given = list(read_settings(arguments, GROUPS, problems))
+    given = list(read_settings(arguments, problems))
     rows = _controls(given, problems) if command == "fit" else {}
     own = [s for s in given if s.key.partition(".")[0] != "controls"]
     expected = tuple(setting for setting in own if setting.key == EXPECTED)
@@ -146,4 +146,4 @@ def _controls(settings: Iterable[Setting], problems: list[str]) -> dict[str, lis
         for name, changes in given.items():
             place = setting.at if row else setting.at.at(str(name))
             found[str(name)] = [Setting(str(k), value, place.at(str(k))) for k, value in changes.items()]
-    return {row: [s for c in changes for s in read_settings([c], GROUPS, problems)] for row, changes in found.items()}
+    return {row: [s for c in changes for s in spread(c)] for row, changes in found.items()}

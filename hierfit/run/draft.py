@@ -17,7 +17,6 @@ from hierfit.config.signature import OTHERS, Argument, NoSuchClassError, argumen
 from hierfit.errors import UserError
 from hierfit.run.keys import DEFAULTS, Keys
 
-GROUPS = ("model", "model.init_args", "data", "trainer")
 OWN = arguments_of(f"{Keys.__module__}.{Keys.__name__}")
 TRAINER = arguments_of("lightning.pytorch.Trainer")
 DATA = arguments_of("hierfit.data.datamodule.HierarchicalDataModule")
