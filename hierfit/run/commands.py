@@ -36,8 +36,8 @@ def run(command: str, arguments: Sequence[str]) -> None:
 def _run(config: Config) -> None:
     from hierfit.run.closing import print_cards, print_closing, print_targets, shown_plainly
     from hierfit.run.expected import check_figures
+    from hierfit.run.processes import end_with_parent, is_child
     from hierfit.run.quiet import quieten
-    from hierfit.run.together import end_with_parent, is_child
     from hierfit.run.train import predict, set_up, test, validate
 
     if is_child():

@@ -26,12 +26,12 @@ from hierfit.run.draft import TRAINER_CLASSES, class_path
 from hierfit.run.folder import SaveSettings, discarded_unless_started
 from hierfit.run.loggers import WandbRun, ended_as_it_ends, loggers, wants_report
 from hierfit.run.predictor import KeepPredictor
+from hierfit.run.processes import check_launch, check_processes, check_strategy
 from hierfit.run.progress import Run, find_run
 from hierfit.run.saving import SaveProgress
 from hierfit.run.scores import CalibrateOnVal, KeepTestLogits, WritePredictions
 from hierfit.run.selection import SelectOnVal
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
-from hierfit.run.together import check_launch, check_processes, check_strategy
 
 __all__ = ["Config", "Session", "configure", "fit", "predict", "set_up", "test", "train", "validate"]
 
@@ -109,9 +109,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     fits = command == "fit"
     run = find_run(config, resume=fits and keys.resume)
     calibrating = CalibrateOnVal(run.folder)
-    writer = WriteResultCard(
-        run.folder, calibrating, config.row, config.name, config.seed, settings["model"], keys.tuned_on
-    )
+    writer = WriteResultCard(run.folder, calibrating, config)
     callbacks: list[Callback] = [
         CheckTargets(),
         SaveSettings(run.folder, settings, run.begin if fits else None),
