@@ -15,7 +15,7 @@ from torch import Tensor
 from hierfit.atomic import whole_file
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import datamodule_of
-from hierfit.data.transfer import Target
+from hierfit.data.prepared import Prepared
 from hierfit.data.trees import StandIn
 from hierfit.decoding import Calibration, belief, calibrate, leaf_rollup
 from hierfit.decoding.belief import LeafScores
@@ -80,7 +80,7 @@ class KeepTestLogits(Callback):
         target: Whose test split is tested, if not the source's.
     """
 
-    def __init__(self, folder: Path, target: Target | None = None) -> None:
+    def __init__(self, folder: Path, target: Prepared | None = None) -> None:
         self.folder = folder
         self.target = target
         self._parts: list[dict[str, Tensor]] = []

@@ -16,7 +16,6 @@ from hierfit.data.shared import Shared
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
-from hierfit.run.artifacts import WriteArtifacts
 from hierfit.run.cards import WriteResultCard
 from hierfit.run.checkpoints import Checkpoints, read_checkpoint
 from hierfit.run.closing import print_cards, shown_plainly
@@ -25,7 +24,7 @@ from hierfit.run.curves import Curves
 from hierfit.run.draft import TRAINER_CLASSES, class_path
 from hierfit.run.folder import SaveSettings, discarded_unless_started
 from hierfit.run.loggers import WandbRun, ended_as_it_ends, loggers, wants_report
-from hierfit.run.predictor import KeepPredictor
+from hierfit.run.predictor import KeepPredictor, WriteArtifacts
 from hierfit.run.processes import check_launch, check_processes, check_strategy
 from hierfit.run.progress import Run, find_run
 from hierfit.run.saving import SaveProgress

@@ -80,13 +80,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_sibling_order_survives_when_branches_end_early(tmp_path: Path) -> None:
-    """Written in order of leaf ids, "short" would come first and change places with "deep"."""
-    tree = Taxonomy.from_paths([("a", "deep", "x"), ("a", "short")])
-    tree.to_csv(tmp_path / "t.csv")
-    assert Taxonomy.from_csv(tmp_path / "t.csv") == tree
-
-
 def test_faults_of_leaf_rows_name_file_and_lines(tmp_path: Path) -> None:
     text = message(tmp_path, 'a,,b\nx,"y\nz",q\n\nx,y\nx,y\n,q\nu,v,w,more\nx\nk , l\n')
     assert text.splitlines() == [
@@ -129,8 +122,3 @@ def test_trouble_with_the_file(tmp_path: Path, content: str | bytes, fault: str)
     text = message(tmp_path, content)
     assert text.startswith(f"{tmp_path}/birds.csv")
     assert fault in text
-
-
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none\.csv: cannot be read: No such file"):
-        Taxonomy.from_csv(tmp_path / "none.csv")
