@@ -87,10 +87,10 @@ def _grid_file(
 ) -> GridFile:
     """The grid of trees and zero-shot × seeds; card, shots and name are those of the experiment."""
     from hierfit.config.settings import read_settings
-    from hierfit.run.configure import GROUPS, configure
+    from hierfit.run.configure import configure
 
     problems = too_few(jobs=jobs)
-    own = {setting.key: setting.value for setting in read_settings(words, GROUPS, problems)}
+    own = {setting.key: setting.value for setting in read_settings(words, problems)}
     problems += [f"--{key}: {_OTHERWISE[key]}" for key in own if key in _OTHERWISE]
     if problems:
         raise UserError("The command line cannot be used.", problems)

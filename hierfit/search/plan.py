@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hierfit.config.settings import Setting, spread
 from hierfit.errors import UserError
-from hierfit.run.configure import GROUPS, Config, configure
+from hierfit.run.configure import Config, configure
 from hierfit.search.cell import DEFAULTS, Cell, cell_of
 from hierfit.search.grid_file import GridFile, Keys
 
@@ -121,7 +121,7 @@ def _settings(grid: GridFile, where: tuple[str, ...], keys: Keys, problems: list
     """Keys of a grid's file one by one, each with its line."""
     found: list[Setting] = []
     for key, value in keys.items():
-        found += spread(Setting(str(key), value, _line(grid, (*where, str(key)))), GROUPS)
+        found += spread(Setting(str(key), value, _line(grid, (*where, str(key)))))
     for setting in found:
         if why := _RESERVED.get(setting.key):
             problems.append(f"{setting.place}: {setting.key}: cannot be set here; {why}")

@@ -13,7 +13,7 @@ from hierfit.config.settings import Setting, file_settings
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.results.columns import with_decoder
-from hierfit.run.configure import GROUPS, configure
+from hierfit.run.configure import configure
 from hierfit.run.expected import Range, expectations
 from hierfit.run.folder import control_folder, new_run_folder
 from hierfit.search.cell import DEFAULTS, Cell, finished
@@ -131,7 +131,7 @@ def _experiment(file: Path, roots: Mapping[str, str]) -> Reproducible:
     words: list[str | Setting] = [f"--config={path}" for path in configs]
     config = configure([*words, "--data.root=null"])
     card = load_card(config.settings["data"]["card"])
-    given = [setting for path in configs for setting in file_settings(path, GROUPS, [])]
+    given = [setting for path in configs for setting in file_settings(path, [])]
     if card.name in roots:
         given.append(Setting("data.root", roots[card.name], "command line"))
         words.append(given[-1])

@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPMode
 
 from hierfit.data.shared import Shared
 from hierfit.errors import UserError
+from hierfit.report import show_at_wandb
 from hierfit.run.quiet import quieten
 from hierfit.run.train import train
 from hierfit.search.cell import LOG, Cell, finished, seal, sole
@@ -90,7 +91,7 @@ def _trained(cell: Cell, shared: Shared, until_read: ExitStack) -> Outcome:
     if data["num_workers"] is None:  # of the process's share; with one thread there is none to spare
         data["num_workers"] = min(torch.get_num_threads(), 8) if torch.get_num_threads() > 1 else 0
     try:
-        card = train(cell.config.inside(cell.folder), watchers, shared)
+        card = train(cell.config.inside(cell.folder), watchers, shared, show_at_wandb)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return Outcome("failed", error=str(error), mistake=True)

@@ -169,7 +169,8 @@ def test_a_faulty_block_is_refused_with_its_line(
     path = tmp_path / "bad.yaml"
     row = "" if "LatHAdaptor" in block else "row: a\n"
     path.write_text(f"model: LatHAdapter\nexpected: {block}\n{row}")
-    for command in (["reproduce", str(path)], ["fit", f"--config={path}", f"--runs={tmp_path / 'runs'}"]):
+    fit = ["fit", f"--config={path}", f"--runs={tmp_path / 'runs'}"]
+    for command in (["reproduce", str(path)], *([fit] if "LatHAdaptor" not in block else [])):  # a run may add rows
         with pytest.raises(SystemExit) as stopped:
             main(command)
         assert stopped.value.code == 2

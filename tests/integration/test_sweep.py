@@ -231,7 +231,7 @@ def test_one_agent_drives_both_processes_of_a_trial(
     [
         ({"parameters": {"model.lrr": {"values": [1.0, 2.0]}}}, "model.lrr: unknown key – did you mean 'lr'?"),
         ({"parameters": {"model.lr": {"values": [0.1, "fast"]}}}, "model.lr: expected a number, got 'fast'"),
-        ({"parameters": {"model.lr": {"values": [0.1, -2.0]}}}, "lr is -2.0"),
+        ({"parameters": {"model.lr": {"values": [0.1, -2.0]}}}, "model.lr: -2.0, must be positive"),
         ({"parameters": {"trainer.devices": {"values": [1, 2]}}}, "takes trials of several devices"),
         ({"parameters": {"name": {"values": ["a", "b"]}}}, "cannot be searched; the sweep's name is taken"),
         ({"metric": {"name": "val/leaf_acuracy", "goal": "maximize"}}, "did you mean 'val/leaf_accuracy'?"),
