@@ -27,7 +27,8 @@ from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.served import batches_of, score
 from hierfit.results.card import ResultCard
 from hierfit.results.logits import LOGITS, LeafScores
-from hierfit.run.calibrating import CalibrateOnVal
+from hierfit.run.configure import Config
+from hierfit.run.scores import CalibrateOnVal
 
 Figures = Mapping[str, Mapping[str, float | None]]
 
@@ -40,30 +41,11 @@ class WriteResultCard(Callback):
     Args:
         folder: Run folder.
         calibrating: Fits the belief before the card is written.
-        row: Name of the run in tables.
-        experiment: Name of the experiment.
-        seed: The run's seed.
-        settings: The method's configuration, as plain containers.
-        tuned_on: Split on which a search has chosen them; None for none.
+        config: Of the run.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        calibrating: CalibrateOnVal,
-        row: str,
-        experiment: str,
-        seed: int,
-        settings: Mapping[str, Any],
-        tuned_on: str | None = None,
-    ) -> None:
-        self.folder = folder
-        self.calibrating = calibrating
-        self.row = row
-        self.experiment = experiment
-        self.seed = seed
-        self.settings = settings
-        self.tuned_on = tuned_on
+    def __init__(self, folder: Path, calibrating: CalibrateOnVal, config: Config) -> None:
+        self.folder, self.calibrating, self.config = folder, calibrating, config
         self.card: ResultCard | None = None
         self._started = 0.0
         self._seconds = {"train_seconds": 0.0, "test_seconds": 0.0}
@@ -123,14 +105,14 @@ class WriteResultCard(Callback):
         data = dict(source.summary())
         backbone = {"source": data.pop("backbone"), "fingerprint": data.pop("backbone_fingerprint")}
         self.card = ResultCard(
-            row=self.row,
-            experiment=self.experiment,
+            row=self.config.row,
+            experiment=self.config.name,
             method=type(method).__name__,
-            seed=self.seed,
+            seed=self.config.seed,
             data=data,
             backbone=backbone,
             selected_on=source.selected_on if method.trains else "nothing",
-            tuned_on=(self.tuned_on if method.trains else None) or method.tuned_on,
+            tuned_on=(self.config.keys.tuned_on if method.trains else None) or method.tuned_on,
             levels=method.taxonomy.levels,
             metrics=metrics,
             val=self._val,
@@ -143,7 +125,7 @@ class WriteResultCard(Callback):
                 "devices": trainer.world_size,
             },
             versions=_versions(),
-            method_settings=self.settings,
+            method_settings=self.config.settings["model"],
             belief=belief,
         )
         self.card.write(self.folder)
