@@ -88,6 +88,12 @@ _LIGHT: dict[str, tuple[str, str]] = {
 
 # Commands below a command: name → (place, help). A group's own place in _LIGHT is not called.
 _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "data": {
+        "new": ("hierfit.tools.commands:new", "a card for pictures of your own"),
+        "check": ("hierfit.tools.commands:check", "is everything there, sound, and nothing twice?"),
+        "prompts": ("hierfit.tools.commands:prompts", "what each node becomes for a text tower"),
+        "list": ("hierfit.tools.commands:list_cards", "all data cards: levels, images, licence"),
+    },
     "taxonomy": {
         "check": (
             "hierfit.taxonomy.commands:check",
@@ -176,7 +182,7 @@ def dispatch(arguments: Sequence[str]) -> None:
     elif command in _LIGHT and not _is_lightnings(command, rest):
         _call(command, _LIGHT[command][0], rest)
     elif command in _TRAINING or command in _LIGHT:
-        _call(command, "hierfit.run.session:run", [command, *rest])
+        import_module("hierfit.run.commands").run(command, rest)
     else:
         raise _no_command(command, [*_TRAINING, *_LIGHT], "hierfit --help")
 

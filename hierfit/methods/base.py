@@ -25,6 +25,7 @@ from hierfit.methods.keys import check_keys
 from hierfit.methods.module import MethodModule
 from hierfit.methods.nodes import no_other_classes
 from hierfit.methods.tasks import kin_of, objective_for
+from hierfit.methods.whiten import Whitening
 from hierfit.metrics import hierarchy_metrics
 
 
@@ -132,8 +133,10 @@ class Method(MethodModule):
     def build(self, task: Task) -> None:
         """Creates head and objective. Called once, before training or testing."""
         # Lightning makes new tensors on the accelerator here, while the task's are still on the CPU.
+        whiten = Whitening.of(task, type(self).__name__) if self.hparams.get("whiten") else None
         with task.text.device:
-            self.classifier = self.head(task)
+            self.classifier = self.head(task if whiten is None else whiten.task(task))
+        self.classifier.whiten = whiten
         if self.trains:
             self.objective = objective_for(task, self.hparams.get("objective") or self.default_objective)
 
@@ -167,6 +170,8 @@ class Method(MethodModule):
         if own is None or not own.grows:
             raise no_other_classes(type(self).__name__)
         with torch.no_grad():
+            if own.whiten is not None:
+                task = own.whiten.task(task)
             return own.over(own.nodes.over(task, kin_of(task.taxonomy, self.taxonomy, own.nodes.inherits)))
 
     def configure_model(self) -> None:

@@ -23,6 +23,7 @@ class CLIPAdapter(Method):
         reduction: Width of the features over that of the bottleneck.
         lr: Peak learning rate of AdamW; cosine to 0 over the run.
         weight_decay: Decoupled decay.
+        whiten: Whiten features within the classes first (`hierfit.methods.whiten`); fine-grained classes gain most.
     """
 
     checkpoint_names: ClassVar = {"classifier.nodes.adapter": "classifier.node"}
@@ -35,6 +36,7 @@ class CLIPAdapter(Method):
         reduction: Count = 4,
         lr: Positive = 3e-3,
         weight_decay: NotNegative = 1e-2,
+        whiten: bool = False,
     ) -> None:
         idle = not image_ratio and not text_ratio
         super().__init__(["image_ratio and text_ratio are both 0; nothing would be trained"] if idle else [])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hierfit.methods.adapters import ADAPTERS
 from hierfit.methods.nodes import Nodes
+from hierfit.methods.whiten import Whitening
 from hierfit.tensors import at_least_float32, fp32_island
 
 
@@ -88,12 +89,15 @@ def _affinity(keys: Tensor, features: Tensor, beta: float) -> Tensor:
 class Head(nn.Module):
     """``logits [B, N] = s·⟨image(x), nodes⟩ + bias + cache(x)`` of L2-normalised image features x ``[B, d]``.
 
+    With ``whiten`` all of it reads whiten(x) in the place of x, and text of other classes goes through it, too.
+
     Args:
         nodes: A feature for each node.
         scale: s; or its logarithm, a parameter.
         image: Adapter of image features; None leaves them as they are.
         bias: ``[N]``, or what gives it; None for none.
         cache: Evidence of kept images; None for none.
+        whiten: Comes before everything else; None for nothing.
     """
 
     bias: Tensor | nn.Module | None
@@ -105,8 +109,10 @@ class Head(nn.Module):
         image: nn.Module | None = None,
         bias: Tensor | nn.Module | None = None,
         cache: Cache | None = None,
+        whiten: Whitening | None = None,
     ) -> None:
         super().__init__()
+        self.whiten = whiten
         self.image, self.nodes = image, nodes
         self.log_scale = scale if isinstance(scale, nn.Parameter) else None
         self._scale = 0.0 if isinstance(scale, nn.Parameter) else scale
@@ -128,7 +134,12 @@ class Head(nn.Module):
 
     def adapted(self, features: Tensor) -> Tensor:
         """Image features ``[B, d]`` as they are compared with the nodes."""
+        features = self.read(features)
         return features if self.image is None else self.image(features)
+
+    def read(self, features: Tensor) -> Tensor:
+        """Image features ``[B, d]``, or text features of other classes, as the head takes them in."""
+        return features if self.whiten is None else self.whiten(features)
 
     def cosines(self, images: Tensor, nodes: Tensor) -> Tensor:
         """Scaled cosines ``[B, N]`` of adapted images and nodes."""
@@ -139,11 +150,12 @@ class Head(nn.Module):
         logits = self.cosines(self.adapted(features), self.nodes())
         if self.bias is not None:
             logits = logits + (self.bias if isinstance(self.bias, Tensor) else self.bias())
-        return logits if self.cache is None else logits + self.cache(features)
+        return logits if self.cache is None else logits + self.cache(self.read(features))
 
     def over(self, nodes: Nodes) -> Head:
         """The head with other nodes."""
-        return Head(nodes, self._scale if self.log_scale is None else self.log_scale, self.image)
+        scale = self._scale if self.log_scale is None else self.log_scale
+        return Head(nodes, scale, self.image, whiten=self.whiten)
 
     def saved(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What `load` takes: plain values for a JSON file, and tensors by name, on the CPU."""
@@ -154,6 +166,8 @@ class Head(nn.Module):
             tensors["bias"] = self.bias if isinstance(self.bias, Tensor) else self.bias()
         if cache is not None:
             tensors |= {"cache.keys": cache.keys, "cache.values": cache.values, "cache.classes_below": cache.below}
+        if self.whiten is not None:
+            tensors |= {"whiten.weight": self.whiten.weight, "whiten.center": self.whiten.center}
         if self.grows and nodes.inherits and (added := nodes.added()) is not None:
             tensors["growth.inherited"] = added
         if self.grows and nodes.context is not None:
@@ -188,7 +202,10 @@ class Head(nn.Module):
             **({"name": growth["name"]} if growth else {}),
         )
         image = _adapter(plain["image"], tensors, "image.")
-        head = cls(nodes, float(plain["scale"]), image, tensors.get("bias"), cache)
+        whiten = None
+        if "whiten.weight" in tensors:
+            whiten = Whitening(tensors["whiten.weight"], tensors["whiten.center"])
+        head = cls(nodes, float(plain["scale"]), image, tensors.get("bias"), cache, whiten)
         if head.saved()[1].keys() != tensors.keys():
             raise KeyError("there are tensors without a place")
         return head.eval().requires_grad_(False)

@@ -26,6 +26,7 @@ class LinearProbe(Method):
         scale: Multiplier of the logits; null is the backbone's own. It sets how far a step of ``lr`` reaches.
         lr: Peak learning rate of AdamW; cosine to 0 over the run.
         weight_decay: Decoupled decay.
+        whiten: Whiten features within the classes first (`hierfit.methods.whiten`); fine-grained classes gain most.
     """
 
     checkpoint_names: ClassVar = {"classifier.nodes.own": "classifier.weight", "classifier.bias.own": "classifier.bias"}
@@ -38,6 +39,7 @@ class LinearProbe(Method):
         scale: Positive | None = None,
         lr: Positive = 1e-3,
         weight_decay: NotNegative = 1e-2,
+        whiten: bool = False,
     ) -> None:
         super().__init__()
 

@@ -25,6 +25,7 @@ class TaskRes(Method):
         alpha: Weight of the residuals.
         lr: Peak learning rate of Adam; cosine to 0 over the run.
         weight_decay: L2 penalty, inside Adam as published.
+        whiten: Whiten features within the classes first (`hierfit.methods.whiten`); fine-grained classes gain most.
     """
 
     checkpoint_names: ClassVar = {"classifier.nodes.own": "classifier.residual"}
@@ -35,6 +36,7 @@ class TaskRes(Method):
         alpha: Positive = 0.5,
         lr: Positive = 2e-3,
         weight_decay: NotNegative = 5e-4,
+        whiten: bool = False,
     ) -> None:
         super().__init__()
 

@@ -49,7 +49,8 @@ def grown(
     with torch.no_grad():
         text = _text(head.nodes, larger, new, templates, backbone())
         nodes = head.nodes()
-        nodes = torch.cat([nodes, head.nodes.of(text.to(nodes), torch.tensor(parents, device=nodes.device))])[origin]
+        text = head.read(text.to(nodes))
+        nodes = torch.cat([nodes, head.nodes.of(text, torch.tensor(parents, device=nodes.device))])[origin]
     return larger, head.over(Nodes(nodes)).eval().requires_grad_(False)
 
 

@@ -1,16 +1,20 @@
-"""What a run says last: where everything is, and what to do next."""
+"""What a run says last: its table, where everything is, and what to do next; or why it has not come to its end."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 
 from rich.console import Console
 from rich.markup import escape
 
+from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import ResultCard
+from hierfit.results.run_table import print_results
 
 _INDENT = len("Run folder  ")
 
@@ -71,3 +75,47 @@ def print_closing(folder: Path, card: ResultCard, tracked: str | None = None, co
     console.print()
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def print_cards(cards: Sequence[ResultCard]) -> None:
+    """The table of what was tested; a line for what was not."""
+    if tested := [card for card in cards if card.metrics]:
+        print_results(tested)
+    for card in cards:
+        if not card.metrics:
+            best = ", ".join(f"{name} {value:.4f}" for name, value in card.val.items() if name.endswith("_accuracy"))
+            print(f"{card.row}: not tested; {best or 'nothing to validate on'}")
+
+
+def print_targets(cards: Sequence[ResultCard]) -> None:
+    """A table for each target, with a row for each run."""
+    for name in dict.fromkeys(card.data["card"] for card in cards):
+        print_results([card for card in cards if card.data["card"] == name])
+
+
+@contextmanager
+def shown_plainly() -> Iterator[None]:
+    """Ends that are nobody's mistake in programming, in a sentence.
+
+    Raises:
+        UserError: There is no room, or no leave, to write.
+        SystemExit: The run was asked to stop, and has saved itself.
+    """
+    from hierfit.run.saving import Stopped
+    from hierfit.run.together import process_number
+
+    try:
+        yield
+    except Stopped as stop:
+        if process_number() == 0:
+            print(stop, file=sys.stderr)
+            sys.exit(stop.exit_code)
+        sys.exit(0)  # whoever started the processes would take another code for a crash of this one
+    except OSError as error:
+        if error.errno not in NO_LEAVE:
+            raise
+        raise UserError(
+            f"{error.filename or 'A file'} cannot be written: {error.strerror}",
+            hint="What was written before is whole. Make room, or choose another place with --runs; "
+            "the same command then goes on from where it last saved.",
+        ) from error

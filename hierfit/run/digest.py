@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from typing import Any
 
-from hierfit import __version__
+from hierfit.config.signature import plain
 
 WITHOUT_EFFECT = (
-    *("runs", "folder", "controls", "wandb", "test", "resume", "save_every"),
+    *("runs", "folder", "controls", "wandb", "test", "resume", "save_every", "weights_only", "verbose"),
     *("data.num_workers", "data.cache_dir", "trainer.enable_progress_bar", "trainer.default_root_dir"),
     "model.init_args.shard",
 )
@@ -24,12 +25,12 @@ def run_digest(settings: Mapping[str, Any], card: str) -> str:
         settings: The resolved configuration, as plain containers.
         card: Fingerprint of the data card.
     """
-    return digest_of({"hierfit": __version__, "card": card, "settings": without(settings, WITHOUT_EFFECT)})
+    return digest_of({"hierfit": version("hierfit"), "card": card, "settings": without(settings, WITHOUT_EFFECT)})
 
 
 def without(settings: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     """Settings without some dotted keys; what was given stays as it is."""
-    found: dict[str, Any] = json.loads(json.dumps(settings))
+    found: dict[str, Any] = plain(settings)
     for key in keys:
         *groups, name = key.split(".")
         place = found

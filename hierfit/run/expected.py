@@ -8,16 +8,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
-import torch
-
 from hierfit.config.schema import Place, build, nearest
-from hierfit.decoding import Calibration
+from hierfit.config.settings import Setting
 from hierfit.errors import UserError
-from hierfit.metrics.base_to_novel import base_to_novel
-from hierfit.metrics.served import score
 from hierfit.results.columns import with_decoder
-from hierfit.results.logits import LeafScores
-from hierfit.taxonomy import Taxonomy
 
 KEY = "expected"
 
@@ -38,6 +32,12 @@ class Range(NamedTuple):
 
 def figures_of_rows(value: object, place: Place, problems: list[str]) -> dict[str, dict[str, Range]]:
     """Ranges by row and figure, as written; every fault is added to ``problems``, with its line."""
+    found = _ranges_of_rows(value, place, problems)
+    problems += unknown_figures(found, place)
+    return found
+
+
+def _ranges_of_rows(value: object, place: Place, problems: list[str]) -> dict[str, dict[str, Range]]:
     found: dict[str, dict[str, Range]] = {}
     for row, ranges in _entries(value, place, "expected rows, each with its figures", problems).items():
         found[row] = {}
@@ -63,7 +63,7 @@ class Expectations:
 
     seeds: tuple[int, ...]
     minutes: float
-    rows: Mapping[str, Mapping[str, Range]] = field(metadata={"parse": figures_of_rows})
+    rows: Mapping[str, Mapping[str, Range]] = field(metadata={"parse": _ranges_of_rows})
 
     def __post_init__(self) -> None:
         problems = [] if self.seeds else ["seeds: is empty, nothing was measured"]
@@ -72,6 +72,11 @@ class Expectations:
             problems.append(f"minutes: {self.minutes:g}, must be more than 0")
         if problems:
             raise UserError("These expectations cannot be used.", problems)
+
+
+def read_expected(value: object, place: Place, problems: list[str]) -> Expectations | None:
+    """What the key holds; every fault but figures that do not exist is added to ``problems``, with its line."""
+    return None if value is None else build(Expectations, value, place, problems)
 
 
 def expectations(content: Mapping[str, Any], place: Place, problems: list[str]) -> Expectations | None:
@@ -83,15 +88,25 @@ def expectations(content: Mapping[str, Any], place: Place, problems: list[str]) 
         problems: Every fault is added here, with its line: keys, figures and rows that do not exist, ends that are no
             range.
     """
-    if KEY not in content:
+    found = read_expected(content.get(KEY), place.at(KEY), problems)
+    if found is None:
         return None
-    found = build(Expectations, content[KEY], place.at(KEY), problems)
-    rows = _rows_of(content)
-    if found is None or not rows:
-        return found
-    unknown = [row for row in found.rows if row not in rows]
-    problems += [f"{place.at(KEY).at('rows').at(row)}: there is no row {row!r}{nearest(row, rows)}" for row in unknown]
-    return None if unknown else found
+    here, rows = place.at(KEY).at("rows"), _rows_of(content)
+    unknown = [f"{here.at(row)}: there is no row {row!r}{nearest(row, rows)}" for row in found.rows if row not in rows]
+    faults = unknown if rows else []
+    faults = faults + unknown_figures(found.rows, here)
+    problems += faults
+    return None if faults else found
+
+
+def unknown_figures(rows: Mapping[str, Mapping[str, Range]], place: Place) -> list[str]:
+    """Figures that no result card holds, each with its line; it takes torch to know."""
+    return [
+        f"{place.at(row).at(figure)}: there is no such figure{nearest(figure, _names())}"
+        for row, figures in rows.items()
+        for figure in figures
+        if not _is_figure(figure)
+    ]
 
 
 def _rows_of(content: Mapping[str, Any]) -> list[str]:
@@ -112,14 +127,8 @@ def _entries(value: object, place: Place, wanted: str, problems: list[str]) -> d
 
 def _fault(figure: str, ends: object) -> str:
     """What is wrong with a figure or its range; empty when nothing is."""
-    metric, _, decoder = figure.partition("@")
-    # The names of levels are the data's.
-    known = f"{metric.partition('/')[0]}/{_LEVEL}" if "/" in metric else metric
-    if metric in _NOT_IN_PERCENT:
+    if figure.partition("@")[0] in _NOT_IN_PERCENT:
         return "is not in %"
-    if with_decoder(known if not decoder else f"{known}@{decoder}") not in _figures():
-        metrics = {name.partition("@")[0] for name in _figures()}
-        return f"there is no such figure{nearest(figure, {*metrics, *_figures()})}"
     if not isinstance(ends, Sequence) or len(ends) != 2 or any(type(end) not in (int, float) for end in ends):
         return f"expected [low, high] in %, got {ends!r}"
     low, high = ends
@@ -128,9 +137,41 @@ def _fault(figure: str, ends: object) -> str:
     return f"{low} is more than {high}" if low > high else ""
 
 
+def _is_figure(figure: str) -> bool:
+    metric, _, decoder = figure.partition("@")
+    known = f"{metric.partition('/')[0]}/{_LEVEL}" if "/" in metric else metric  # names of levels are the data's
+    return with_decoder(f"{known}@{decoder}" if decoder else known) in _figures()
+
+
+def _names() -> set[str]:
+    return {*_figures(), *(name.partition("@")[0] for name in _figures())}
+
+
+def check_figures(expected: Sequence[Setting]) -> None:
+    """Looks at the figures that a run's files name, which `read_expected` has not.
+
+    Raises:
+        UserError: No result card holds some of them.
+    """
+    problems: list[str] = []
+    for setting in expected:
+        if found := read_expected(setting.value, setting.at, []):
+            problems += unknown_figures(found.rows, setting.at.at("rows"))
+    if problems:
+        raise UserError("The configuration cannot be used.", problems)
+
+
 @cache
 def _figures() -> frozenset[str]:
     """``metric@decoder`` for all that result cards hold, asked of the code that fills them, on two leaves."""
+    import torch
+
+    from hierfit.decoding import Calibration
+    from hierfit.metrics.base_to_novel import base_to_novel
+    from hierfit.metrics.served import score
+    from hierfit.results.logits import LeafScores
+    from hierfit.taxonomy import Taxonomy
+
     tree = Taxonomy.from_paths([("a",), ("b",)], levels=(_LEVEL,))
     logits, labels, seen = torch.eye(2), torch.arange(2), torch.tensor([True, False])
     scored, _ = score([(logits, labels[:, None])], tree, Calibration())

@@ -3,57 +3,55 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias, get_type_hints
 
-from lightning.pytorch.cli import LightningArgumentParser
+Criterion: TypeAlias = Literal["leaf_accuracy", "wap_accuracy", "fpa"]
+"""Metrics of `hierarchy_metrics` that may select. Leaf accuracy is blind to inner nodes: once it is level, its noise
+picks the step, while they may still be learning. ``wap_accuracy`` counts every level by its number of nodes, so leaves
+lead; ``fpa`` counts a sample only if all levels are right."""
+WandbMode: TypeAlias = Literal["auto", "online", "offline", "disabled"]
 
-from hierfit.run.expected import KEY as EXPECTED
-from hierfit.run.loggers import WandbMode
-from hierfit.run.selection import Criterion
 
-KEYS: dict[str, tuple[Any, Any, str]] = {
-    "name": (str, "experiment", "Name of the experiment."),
-    "row": (str | None, None, "Name of the run in tables; default: the method's."),
-    "controls": (
-        dict[str, dict[str, Any]] | None,
-        None,
-        "Rows that stand beside the run in its table: for each, the keys it sets otherwise.",
-    ),
-    "runs": (str, "runs", "Folder under which runs are kept."),
-    "folder": (str | None, None, "The run's folder; default: a new one under runs."),
-    "resume": (bool, True, "Go on with a run of the same settings that has not come to its end, if there is one."),
-    "save_every": (
-        float | None,
-        30.0,
-        "Seconds between saves of what an interrupted run goes on from; 0: after every step, null: never.",
-    ),
-    "wandb": (WandbMode, "auto", "auto: online when a key is configured, else offline, with curves only."),
-    # Null rather than its meaning: what was finished before there was this key stays finished.
-    "select_on": (
-        Criterion | None,
-        None,
-        "Metric of the validation split that selects the checkpoint; null: leaf_accuracy.",
-    ),
-    "test": (
-        bool,
-        True,
-        "Test what was selected; off while a sweep searches, so that the test split has no say in it.",
-    ),
-    "tuned_on": (str | None, None, "Split on which a search has chosen these settings, for the result card."),
-    # For `hierfit reproduce` alone. Without help a key is in no dump: no run's settings and no cell's digest hold it.
-    EXPECTED: (dict[str, Any] | None, None, argparse.SUPPRESS),
-}
-"""Keys of a run beside those of model, data and trainer: type, default, help."""
+@dataclass(frozen=True)
+class Keys:
+    """The keys.
 
-OWN_KEYS: dict[str, Any] = {
-    **{name: kind for name, (kind, _, _) in KEYS.items()},
-    # Lightning's own, of its subcommands.
-    "seed_everything": int,
-    "ckpt_path": str | None,
-    "weights_only": bool | None,
-    "verbose": bool,
-    "return_predictions": bool | None,
-}
+    Args:
+        seed_everything: Seed of the initial weights, of the draw and of the order of batches.
+        ckpt_path: Checkpoint to begin from; of `validate`, `test` and `predict`, the one that is judged.
+        weights_only: Without effect: checkpoints are always read as tensors and plain values, never as code.
+        verbose: Of `validate`: print the metrics.
+        name: Name of the experiment.
+        row: Name of the run in tables; default: the method's.
+        controls: Rows that stand beside the run in its table: for each, the keys it sets otherwise.
+        runs: Folder under which runs are kept.
+        folder: The run's folder; default: a new one under runs.
+        resume: Go on with a run of the same settings that has not come to its end, if there is one.
+        save_every: Seconds between saves of what an interrupted run goes on from; 0: after every step, null: never.
+        wandb: auto: online when a key is configured, else offline, with curves only.
+        select_on: Metric of the validation split that selects the checkpoint; null: leaf_accuracy.
+        test: Test what was selected; off while a sweep searches, so that the test split has no say in it.
+        tuned_on: Split on which a search has chosen these settings, for the result card.
+        expected: What a rerun finds, for `hierfit reproduce` alone.
+    """
+
+    seed_everything: int = 1
+    ckpt_path: str | None = None
+    weights_only: bool | None = None
+    verbose: bool = True
+    name: str = "experiment"
+    row: str | None = None
+    controls: dict[str, dict[str, Any]] | None = None
+    runs: str = "runs"
+    folder: str | None = None
+    resume: bool = True
+    save_every: float | None = 30.0
+    wandb: WandbMode = "auto"
+    select_on: Criterion | None = None
+    test: bool = True
+    tuned_on: str | None = None
+    expected: dict[str, Any] | None = None
 
 
 DEFAULTS: dict[str, Any] = {
@@ -67,13 +65,19 @@ DEFAULTS: dict[str, Any] = {
     # Samplers of our own shard exactly; Lightning's would repeat samples.
     "trainer.use_distributed_sampler": False,
     # One seed for the few-shot draw, the order of batches and the initial weights.
-    "data.seed": "${..seed_everything}",
+    "data.seed": "${seed_everything}",
 }
 """What a run sets otherwise than Lightning and the data module; `experiments/base.yaml` says the same to be read."""
 
 
-def add_keys(parser: LightningArgumentParser) -> None:
+# What follows serves the search until it reads its keys by `hierfit.run.configure`.
+OWN_KEYS: dict[str, Any] = {f.name: get_type_hints(Keys)[f.name] for f in fields(Keys)} | {"return_predictions": Any}
+
+
+def add_keys(parser: Any) -> None:
     """Adds the keys, and sets the defaults, of a parser that has those of model, data and trainer."""
-    for name, (kind, default, text) in KEYS.items():
-        parser.add_argument(f"--{name}", type=kind, default=default, help=text)
-    parser.set_defaults(DEFAULTS)
+    for field in fields(Keys):
+        if field.name not in ("seed_everything", "ckpt_path", "weights_only", "verbose"):
+            hidden = {"help": argparse.SUPPRESS} if field.name == "expected" else {}
+            parser.add_argument(f"--{field.name}", type=OWN_KEYS[field.name], default=field.default, **hidden)
+    parser.set_defaults({**DEFAULTS, "data.seed": "${..seed_everything}"})

@@ -17,9 +17,8 @@ from wandb import Settings
 
 from hierfit.errors import UserError
 from hierfit.run.curves import Curves
+from hierfit.run.keys import WandbMode
 from hierfit.run.wandb_run import WandbRun
-
-WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 
 def has_wandb_key() -> bool:

@@ -7,14 +7,14 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from hierfit.atomic import whole_file
 from hierfit.errors import UserError
+from hierfit.run.configure import Config
 from hierfit.run.folder import new_run_folder
 from hierfit.run.overwriting import check_free
 from hierfit.run.together import agreed, is_child
@@ -138,29 +138,17 @@ class Run:
             draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def find_run(
-    folder: Path | None,
-    runs: Path,
-    experiment: str,
-    seed: int,
-    digest: str,
-    resume: bool,
-    settings: Mapping[str, Any],
-) -> Run:
+def find_run(config: Config, resume: bool) -> Run:
     """The run a command stands for: an unfinished one of the same digest, or a new one. The same on all ranks.
 
     Args:
-        folder: Of the run, where the user names it.
-        runs: Where runs lie otherwise.
-        experiment: Its name.
-        seed: Its seed.
-        digest: What it computes.
+        config: Of the run; its folder is where the user names one.
         resume: Whether to go on with what is unfinished; if not, what lies in a named folder is written over.
-        settings: The resolved configuration.
 
     Raises:
         UserError: A folder is named that holds a finished run.
     """
+    folder, digest, runs = config.folder, config.digest, Path(config.keys.runs)
     if is_child() and _FOLDER in os.environ and folder is None:
         run = Run(Path(os.environ[_FOLDER]), digest)
         return _met(run) if resume else run
@@ -170,12 +158,12 @@ def find_run(
             run = _met(Run(folder, digest)) if resume else Run(folder, digest)
             if resume and run.stage in (None, "done"):
                 try:
-                    check_free(folder, run.stage == "done", settings)
+                    check_free(folder, run.stage == "done", config.settings)
                 except UserError as error:  # not raised here, where other processes wait for the answer
                     return error
             return run if run.stage != "done" else Run(folder, digest)
-        unfinished = _unfinished(runs / experiment, digest) if resume else None
-        return unfinished or Run(new_run_folder(runs, experiment, seed, digest), digest)
+        unfinished = _unfinished(runs / config.name, digest) if resume else None
+        return unfinished or Run(new_run_folder(runs, config.name, config.seed, digest), digest)
 
     found = agreed(choose)
     if isinstance(found, UserError):

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
-
-Criterion: TypeAlias = Literal["leaf_accuracy", "wap_accuracy", "fpa"]
-"""Metrics of `hierarchy_metrics` that may select. Leaf accuracy is blind to inner nodes: once it is level, its noise
-picks the step, while they may still be learning. ``wap_accuracy`` counts every level by its number of nodes, so leaves
-lead; ``fpa`` counts a sample only if all levels are right."""
+from hierfit.run.keys import Criterion
 
 
 def monitored(data: HierarchicalDataModule, criterion: Criterion = "leaf_accuracy") -> str | None:

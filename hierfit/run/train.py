@@ -1,90 +1,46 @@
-"""A run as a function: its whole configuration, checked, and then its training, test and result card."""
+"""A run from its configuration to its result card: data, method, trainer; training, selection, test, predictor."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ActionConfigFile, ArgumentError  # type: ignore[attr-defined]
-from lightning import Callback, Trainer
-from lightning.pytorch.cli import LightningArgumentParser
+from lightning import Callback, Trainer, seed_everything
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from hierfit.config.option import slices_with_dots
-from hierfit.data.card import load_card
+from hierfit.config.signature import class_at
 from hierfit.data.datamodule import HierarchicalDataModule
+from hierfit.data.shared import Shared
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
-from hierfit.run.check import Setting, check_settings
-from hierfit.run.digest import run_digest
-from hierfit.run.keys import OWN_KEYS, add_keys
-from hierfit.run.session import as_options, fit_alone, method_class
+from hierfit.run.artifacts import WriteArtifacts
+from hierfit.run.calibrating import CalibrateOnVal
+from hierfit.run.cards import WriteResultCard
+from hierfit.run.checkpoints import Checkpoints, read_checkpoint
+from hierfit.run.closing import print_cards, shown_plainly
+from hierfit.run.configure import TRAINER_CLASSES, Config, class_path, configure
+from hierfit.run.curves import Curves
+from hierfit.run.folder import discarded_unless_started
+from hierfit.run.loggers import loggers, wants_report
+from hierfit.run.logits import KeepTestLogits
+from hierfit.run.predictions import WritePredictions
+from hierfit.run.predictor import KeepPredictor
+from hierfit.run.progress import Run, find_run
+from hierfit.run.saving import SaveProgress
+from hierfit.run.selection import SelectOnVal
+from hierfit.run.settings import SaveSettings
+from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
+from hierfit.run.together import check_launch, check_processes, check_strategy
+from hierfit.run.wandb_run import WandbRun, ended_as_it_ends
+
+__all__ = ["Config", "Session", "configure", "fit", "predict", "set_up", "test", "train", "validate"]
 
 
-@dataclass(frozen=True)
-class Config:
-    """All that one run is told, defaults included.
-
-    Attributes:
-        settings: Resolved, as plain containers: what the run's ``config.yaml`` holds.
-        arguments: The command line it was made from.
-    """
-
-    settings: dict[str, Any]
-    arguments: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        """Tells whether two runs would give the same figures."""
-        return run_digest(self.settings, load_card(self.settings["data"]["card"]).fingerprint)
-
-    @property
-    def row(self) -> str:
-        """Name of the run in tables."""
-        return str(self.settings["row"] or method_class(self.settings["model"]["class_path"]).__name__)
-
-    @property
-    def name(self) -> str:
-        """Name of the experiment."""
-        return str(self.settings["name"])
-
-    @property
-    def seed(self) -> int:
-        """The run's seed."""
-        return int(self.settings["seed_everything"])
-
-
-def configure(arguments: Sequence[str | Setting], command: str = "fit") -> Config:
-    """The whole configuration that a command line of files and keys leads to; nothing is started.
-
-    Args:
-        arguments: After the command: ``--config FILE``, ``--key value``, ``--key=value``; or, in place of an option, a
-            `Setting`, whose faults are then told with its own place (a line of a grid's file, say).
-        command: ``fit``, ``validate``, ``test`` or ``predict``.
-
-    Raises:
-        UserError: All that is wrong with it, each with its place.
-    """
-    check_settings(arguments if command == "fit" else [*arguments, "--controls=null"], OWN_KEYS)
-    words = [w for a in arguments for w in ([a] if isinstance(a, str) else as_options({a.key: a.value}))]
-    try:
-        settings = _resolved(slices_with_dots(words))
-    except ArgumentError as error:
-        raise UserError(str(error)) from error
-    settings["data"]["needs"] = method_class(settings["model"]["class_path"]).needs
-    settings["folder"] = settings["trainer"]["default_root_dir"] = None
-    settings["trainer"]["enable_model_summary"] = False
-    if settings["trainer"]["enable_progress_bar"] is None:
-        settings["trainer"]["enable_progress_bar"] = sys.stdout.isatty()
-    return Config(settings, tuple(words))
-
-
-def train(config: Config, watchers: Sequence[Callback] = (), shared: object | None = None) -> ResultCard:
-    """Trains, selects, tests and writes the run's folder, without its controls.
+def train(config: Config, watchers: Sequence[Callback] = (), shared: Shared | None = None) -> ResultCard:
+    """Trains, selects, tests and writes the run's folder, without its controls; prints its row.
 
     Args:
         config: See `configure`.
@@ -94,23 +50,236 @@ def train(config: Config, watchers: Sequence[Callback] = (), shared: object | No
     Raises:
         UserError: The data is at fault.
     """
-    return fit_alone(config.arguments, watchers)
+    with shown_plainly():
+        session = set_up(config, watchers, shared)
+        fit(session)
+    session.run.release()
+    assert session.writer.card is not None
+    print_cards([session.writer.card])
+    return session.writer.card
 
 
-@cache
-def _parser() -> LightningArgumentParser:
-    parser = LightningArgumentParser(parser_mode="omegaconf+", allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("-c", "--config", action=ActionConfigFile)
-    parser.add_argument("--seed_everything", type=bool | int, default=1)
-    parser.add_lightning_class_args(Trainer, "trainer")
-    parser.add_lightning_class_args(Method, "model", subclass_mode=True)
-    parser.add_lightning_class_args(HierarchicalDataModule, "data")
-    parser.add_method_arguments(Trainer, "fit", skip={"model", "train_dataloaders", "val_dataloaders", "datamodule"})
-    add_keys(parser)
-    return parser
+@dataclass
+class Session:
+    """A run that is set up, and what it has come to.
+
+    Attributes:
+        run: Its folder.
+        calibrating: Fits the belief on val.
+        writer: Holds the result card once there is one, on the first process.
+        targets: Cards of the tests on other data sets.
+    """
+
+    config: Config
+    data: HierarchicalDataModule
+    method: Method
+    run: Run
+    trainer: Trainer
+    calibrating: CalibrateOnVal
+    writer: WriteResultCard
+    targets: list[ResultCard] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """The run's."""
+        return self.run.folder
+
+    @property
+    def page(self) -> str | None:
+        """Where the run is at W&B, if it is to be looked at there."""
+        tracked = [logger.where for logger in self.trainer.loggers if isinstance(logger, WandbRun)]
+        return next(filter(None, tracked), None) if wants_report(self.config.keys.wandb) else None
 
 
-def _resolved(arguments: Iterable[str]) -> dict[str, Any]:
-    parser = _parser()
-    settings: dict[str, Any] = yaml.safe_load(parser.dump(parser.parse_args(list(arguments)), skip_none=False))
-    return settings
+def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | None = None) -> Session:
+    """Makes data, method and trainer; see `train`.
+
+    Raises:
+        UserError: One of them refuses what it is given.
+    """
+    keys, command = config.keys, config.command
+    if keys.ckpt_path:
+        config = _of_checkpoint(config, Path(keys.ckpt_path))
+    settings = config.settings
+    check_launch(settings["trainer"]["devices"], settings["trainer"]["num_nodes"])
+    seed_everything(config.seed, workers=True, verbose=False)
+    data = _made("data", HierarchicalDataModule, settings["data"])
+    data.shared = shared
+    method = _made(config.row, class_at(config.method), settings["model"]["init_args"])
+    if not isinstance(method, Method):
+        raise UserError(f"model: {config.method} is no method: it does not derive from hierfit.methods.Method")
+
+    fits = command == "fit"
+    run = find_run(config, resume=fits and keys.resume)
+    calibrating = CalibrateOnVal(run.folder)
+    writer = WriteResultCard(
+        run.folder, calibrating, config.row, config.name, config.seed, settings["model"], keys.tuned_on
+    )
+    callbacks: list[Callback] = [
+        CheckTargets(),
+        SaveSettings(run.folder, settings, run.begin if fits else None),
+        *watchers,
+        *([writer] if command in ("fit", "test") else []),
+        *([WritePredictions(run.folder, calibrating)] if command == "predict" else []),
+    ]
+    logger: Any = False
+    # What is only tested has no curves, but W&B may want to compare it.
+    if fits and (method.trains or wants_report(keys.wandb)):
+        logger = loggers(run.folder, keys.wandb, config.name, config.row, run.wandb_id)
+    if fits and method.trains:
+        curves = next(each for each in logger if isinstance(each, Curves))
+        callbacks += [
+            SaveProgress(run, keys.save_every, curves),
+            SelectOnVal(run.folder, keys.select_on or "leaf_accuracy"),
+        ]
+    trainer = _trainer(settings["trainer"], callbacks, logger, run.folder, resumes=fits)
+    return Session(config, data, method, run, trainer, calibrating, writer)
+
+
+def fit(session: Session) -> None:
+    """Trains (a method that has nothing to train is only tested) and tests the selected weights.
+
+    What an earlier call has done already is not done again.
+    """
+    run, trainer, keys = session.run, session.trainer, session.config.keys
+    if run.has_result and _read_results(session):
+        return
+    with discarded_unless_started(run.folder), ended_as_it_ends(trainer.loggers):
+        selected = None
+        if session.method.trains:
+            begin = keys.ckpt_path
+            if run.can_continue:
+                _announce(session)
+                begin = str(run.last)
+            trainer.fit(session.method, datamodule=session.data, ckpt_path=begin)
+            selected = getattr(trainer.checkpoint_callback, "best_model_path", None) or None
+        if keys.test:
+            test(session, selected)
+        else:
+            session.writer.write_untested(trainer, session.method)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbRun):
+                logger.conclude(run.folder, session.writer.card, wants_report(keys.wandb))
+    if trainer.is_global_zero:
+        run.reached("tested")
+
+
+def test(session: Session, checkpoint: str | None) -> None:
+    """Tests a checkpoint, or what was trained, and writes a card of it; then the same on each target."""
+    folder, trainer = session.folder, session.trainer
+    # Only now: Lightning calls every callback at every hook of every training step.
+    before = [KeepTestLogits(folder), WriteArtifacts(folder), session.calibrating]
+    after = [KeepPredictor(folder, session.calibrating, session.writer)]
+    trainer.callbacks = [*before, *trainer.callbacks, *after]  # type: ignore[attr-defined]
+    trainer.test(session.method, datamodule=session.data, ckpt_path=checkpoint, verbose=False)
+    session.targets = test_on_targets(
+        trainer, session.method, session.data, folder, session.writer.card, session.calibrating.calibration
+    )
+
+
+def validate(session: Session) -> None:
+    """Prints the metrics of a checkpoint on the validation split."""
+    keys = session.config.keys
+    session.trainer.validate(session.method, datamodule=session.data, ckpt_path=keys.ckpt_path, verbose=keys.verbose)
+
+
+def predict(session: Session) -> None:
+    """Writes ``predictions.csv``."""
+    session.trainer.predict(
+        session.method, datamodule=session.data, ckpt_path=session.config.keys.ckpt_path, return_predictions=False
+    )
+
+
+def _made(name: str, kind: type, given: Mapping[str, Any]) -> Any:
+    """An object of a class; what it refuses is told as it says it."""
+    try:
+        return kind(**given)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name}: {error}") from error
+
+
+def _trainer(
+    settings: Mapping[str, Any], callbacks: Sequence[Callback], logger: Any, folder: Path, resumes: bool
+) -> Trainer:
+    given = {
+        name: _instances(value, TRAINER_CLASSES[name]) if name in TRAINER_CLASSES else value
+        for name, value in settings.items()
+    }
+    check_strategy(given["strategy"])
+    given["callbacks"] = [*_listed(given["callbacks"]), *callbacks]
+    given["plugins"] = [*_listed(given["plugins"]), Checkpoints(resumes)]
+    try:
+        trainer = Trainer(**{**given, "logger": logger, "default_root_dir": str(folder)})
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"The trainer cannot be set up: {error}", hint="See the keys under trainer.") from error
+    check_processes(trainer)
+    return trainer
+
+
+def _instances(value: Any, home: str) -> Any:
+    """What a key of the trainer's names: ``{class_path, init_args}``, or lists of it, as objects; all else as it is."""
+    if isinstance(value, list):
+        return [_instances(entry, home) for entry in value]
+    if isinstance(value, str) and (home.endswith(("callbacks", "plugins")) or value[:1].isupper()):
+        value = {"class_path": value}
+    if not isinstance(value, Mapping) or "class_path" not in value:
+        return value
+    path = class_path(value["class_path"], home)
+    given = {key: _instances(inner, home) for key, inner in (value.get("init_args") or {}).items()}
+    return _made(path, class_at(path), given)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def _of_checkpoint(config: Config, path: Path) -> Config:
+    """The configuration with the method's hyper-parameters as a checkpoint holds them.
+
+    Raises:
+        UserError: It is no file, holds more than tensors and plain values, or is of another method.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no checkpoint {path}.", hint="A run keeps it in checkpoints/selected.ckpt.")
+    given = read_checkpoint(path).get("hyper_parameters", {})
+    if not isinstance(given, dict):
+        raise UserError(f"{path} cannot be read as a checkpoint: its hyper-parameters have no names")
+    named = given.get("_class_path")  # versions before 0.3 kept it
+    if named is not None and str(named).rpartition(".")[2] != config.method.rpartition(".")[2]:
+        raise UserError(
+            f"{path} was made by {named}, which the configuration does not name",
+            hint="Use the config.yaml that lies in the checkpoint's run folder.",
+        )
+    model = config.settings["model"]
+    hparams = {name: value for name, value in given.items() if not str(name).startswith("_")}
+    if set(hparams) - set(model["init_args"]):
+        raise UserError(f"{path} holds hyper-parameters that its method does not take")
+    return replace(
+        config, settings={**config.settings, "model": {**model, "init_args": {**model["init_args"], **hparams}}}
+    )
+
+
+def _read_results(session: Session) -> bool:
+    """Takes up what a run that was tested already has left; False if that cannot be read."""
+    try:
+        card = ResultCard.read(session.folder)
+        targets = [ResultCard.read(path) for path in sorted(session.folder.glob(f"{TARGETS}/*/"))]
+    except UserError:
+        return False
+    if session.trainer.is_global_zero:
+        session.writer.card, session.targets = card, targets
+        print(f"{session.config.row}: finished already, {session.folder}")
+    return True
+
+
+def _announce(session: Session) -> None:
+    step = read_checkpoint(session.run.last).get("global_step")
+    if session.trainer.is_global_zero:
+        session.run.restore_selected()
+        row, folder = session.config.row, session.folder
+        if step == session.trainer.max_steps:
+            print(f"{row}: trained already, goes on with the test in {folder}")
+        else:
+            print(f"{row}: goes on from step {step} in {folder}; --resume=false begins anew")

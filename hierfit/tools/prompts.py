@@ -13,7 +13,7 @@ from hierfit.config.schema import nearest
 from hierfit.data.card import DataCard
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.lines import counted, print_hanging
+from hierfit.tools.printing import counted, print_hanging
 
 
 @dataclass(frozen=True)

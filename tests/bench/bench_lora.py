@@ -42,9 +42,9 @@ def ours(keys: Sequence[str], steps: int, warm: int = WARM) -> Callable[[], floa
 def bare(steps: int) -> Callable[[], float]:
     """Seconds of a step of the loop anyone would write."""
     made = session(LORA, 1)
-    task, loader = made.datamodule.task, made.datamodule.train_dataloader()
+    task, loader = made.data.task, made.data.train_dataloader()
     batches = list(loader)
-    encoder = made.model.encoder
+    encoder = made.method.encoder
     ids = torch.cat([getattr(encoder, f"ids{i}") for i in range(encoder.num_chunks)])
     mask = torch.cat([getattr(encoder, f"mask{i}") for i in range(encoder.num_chunks)])
     folder = Path(__file__).parents[2] / "hierfit" / "backbone" / "tiny_clip"

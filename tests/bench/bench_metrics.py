@@ -45,8 +45,8 @@ def feature_step(folder: Path, tree: Taxonomy) -> Callable[[], None]:
     """A step of LatHAdapter on cached features."""
     options = [*write_bundle(folder, tree, shots=1), f"--data.batch_size={BATCHES['cached features']}"]
     made = session([*options, "--model=LatHAdapter", "--model.hierarchy_weight=0"], 1)
-    method, optimizer = made.model, made.model.configure_optimizers()["optimizer"]
-    batch = next(iter(made.datamodule.train_dataloader()))
+    method, optimizer = made.method, made.method.configure_optimizers()["optimizer"]
+    batch = next(iter(made.data.train_dataloader()))
 
     def step() -> None:
         optimizer.zero_grad()

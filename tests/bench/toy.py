@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from hierfit.run.quiet import quieten
-from hierfit.run.session import Session
+from hierfit.run.train import Session, configure, fit, set_up
 from hierfit.taxonomy import Taxonomy
 
 WARM = 30  # steps that do not count
@@ -80,7 +80,9 @@ def session(options: Sequence[str], steps: int, *watchers: Callback) -> Session:
         own = ["--wandb=disabled", "--test=false", "--controls=null", f"--folder={folder}/run"]
         own += [f"--trainer.max_steps={steps}", "--trainer.limit_val_batches=0", "--trainer.accelerator=cpu"]
         own += ["--trainer.enable_progress_bar=false"]
-        return Session(["fit", f"--config={base}", *options, *own], watchers)
+        made = set_up(configure([f"--config={base}", *options, *own]), watchers)
+        fit(made)
+        return made
 
 
 def lightning_way(options: Sequence[str], steps: int) -> Callable[[], float]:
@@ -97,7 +99,7 @@ def lightning_way(options: Sequence[str], steps: int) -> Callable[[], float]:
 def bare_way(options: Sequence[str], steps: int) -> Callable[[], float]:
     """A way that gives the seconds of a step of a hand-written loop: the same modules, loss, optimiser and batches."""
     made = session(options, 1)
-    method, data = made.model, made.datamodule
+    method, data = made.method, made.data
     settings = method.configure_optimizers()
     optimizer, schedule = settings["optimizer"], settings["lr_scheduler"]["scheduler"]
     parameters = [p for p in method.parameters() if p.requires_grad]

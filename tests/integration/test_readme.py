@@ -19,8 +19,7 @@ from hierfit import cli
 from hierfit.data.card import load_card
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
-from hierfit.run.check import check_settings
-from hierfit.run.keys import OWN_KEYS
+from hierfit.run.configure import configure
 
 from .conftest import Shop, budget
 
@@ -161,7 +160,7 @@ def check_hierfit(words: list[str], shop: Shop) -> None:
         settings = [word for word in rest if word != "--print_config"]
         own = [word for word in settings if "linear_map" not in word]  # a file that the page itself has one write
         if own == settings:
-            check_settings([str(ROOT / w) if w.startswith("experiments/") else w for w in settings], OWN_KEYS)
+            configure([str(ROOT / w) if w.startswith("experiments/") else w for w in settings], name)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ class LatHAdapter(Method):
         attribute_lr: Peak learning rate of the attributes.
         weight_decay: Decoupled decay; attributes are not decayed.
         gradient_clip: Bound of each gradient entry where the trainer sets no clipping of its own.
+        whiten: Whiten features within the classes first (`hierfit.methods.whiten`); fine-grained classes gain most.
     """
 
     checkpoint_names: ClassVar = {
@@ -114,6 +115,7 @@ class LatHAdapter(Method):
         attribute_lr: Positive = 1.5e-3,
         weight_decay: NotNegative = 1e-2,
         gradient_clip: Positive = 10.0,
+        whiten: bool = False,
     ) -> None:
         super().__init__()
 
@@ -144,7 +146,9 @@ class LatHAdapter(Method):
             )
         super().build(task)
         with task.text.device:
-            self.latent = self._latent_hierarchy(task) if self.keys.hierarchy_weight else None
+            whiten = self.classifier.whiten
+            seen = task if whiten is None else whiten.task(task)
+            self.latent = self._latent_hierarchy(seen) if self.keys.hierarchy_weight else None
 
     def head(self, task: Task) -> Head:
         """Scaled cosines of adapted images and of adapted nodes with their residuals; zero-shot at the start."""

@@ -85,7 +85,7 @@ class Source:
     findings: tuple[Finding, ...] = ()
 
     @classmethod
-    def of(cls, path: Path, placed: bool = False, select: str | None = None) -> Source:
+    def of(cls, path: Path, placed: bool = False, select: str | int | None = None) -> Source:
         """Read a file, or a sheet of a workbook.
 
         Raises:

@@ -9,8 +9,8 @@ from hierfit.errors import UserError
 from hierfit.taxonomy.readers.table import Table
 
 
-def read_workbook(path: Path, select: str | None) -> Table:
-    """The cells of one sheet; merged ones all hold what is written over them.
+def read_workbook(path: Path, select: str | int | None) -> Table:
+    """The cells of one sheet, by its name or number; merged ones all hold what is written over them.
 
     Raises:
         UserError: openpyxl is not there, the file is damaged, or it has several sheets and none is chosen.
@@ -23,6 +23,7 @@ def read_workbook(path: Path, select: str | None) -> Table:
     try:
         book = load_workbook(path, data_only=True)
         sheets = {sheet.title: sheet for sheet in book.worksheets if sheet.max_row > 1 or sheet.max_column > 1}
+        select = list(sheets)[select] if isinstance(select, int) else select
         chosen = sheets.get(select) if select is not None else next(iter(sheets.values())) if len(sheets) == 1 else None
         table = None if chosen is None else _table(chosen)
     except Exception as error:  # openpyxl raises whatever a damaged part brings up

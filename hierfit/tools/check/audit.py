@@ -5,23 +5,21 @@ from __future__ import annotations
 import posixpath
 import time
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hierfit.data.card import DataCard
 from hierfit.data.images import Files, passed_over, passed_over_text
-from hierfit.data.table import SPLITS, Images, Split, Table, several, survey_table
+from hierfit.data.table import SPLITS, Split, Table, several, survey_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.check.duplicates import Ints
-from hierfit.tools.check.labels import count_labels
-from hierfit.tools.check.leaks import judge_exact, judge_near
 from hierfit.tools.check.pictures import Pictures, look
-from hierfit.tools.check.result import Audit
-from hierfit.tools.lines import counted
+from hierfit.tools.check.repeats import Placed, judge_exact, judge_near
+from hierfit.tools.printing import counted, listed, split_order
 
 _IMBALANCE = 10.0
 _SMALL = 32  # pixels
@@ -32,50 +30,169 @@ UNREADABLE = "cannot be read"
 """Why a card leaves out a picture that could not be decoded."""
 
 
-def audit(card: DataCard, root: str | None, workers: int = 1, pictures: bool = True) -> Audit:
-    """Read a data set and look for all that may be wrong with it; never raises for what it finds.
+@dataclass(frozen=True)
+class Labels:
+    """What the labels of a split cover, and how evenly.
+
+    Attributes:
+        images: Samples.
+        leaves: Leaves with samples.
+        fewest, median, most: Samples of a leaf, over the leaves that have any.
+        partial: Samples labelled at inner nodes, by level name; levels without any are left out.
+        unknown: Samples whose label is not in the tree.
+        empty: Full names of the leaves without samples.
+    """
+
+    images: int
+    leaves: int
+    fewest: int
+    median: float
+    most: int
+    partial: dict[str, int]
+    unknown: int
+    empty: tuple[str, ...]
+
+    @classmethod
+    def of(cls, split: Split, tree: Taxonomy) -> Labels:
+        """Counts what is labelled, and how finely. O(n + N)."""
+        known = split.nodes[split.nodes >= 0]
+        leaf = tree.leaf_index[known]
+        counts = torch.bincount(leaf[leaf >= 0], minlength=tree.num_leaves)
+        filled = counts[counts > 0]
+        inner = torch.bincount(tree.level[known[leaf < 0]], minlength=tree.num_levels).tolist()
+        return cls(
+            images=len(split),
+            leaves=len(filled),
+            fewest=int(filled.min()) if len(filled) else 0,
+            median=float(filled.double().quantile(0.5)) if len(filled) else 0.0,
+            most=int(counts.max()) if len(counts) else 0,
+            partial={level: count for level, count in zip(tree.levels, inner, strict=True) if count},
+            unknown=len(split) - len(known),
+            empty=tuple(tree.full_name(int(v)) for v in tree.leaves[counts == 0]),
+        )
+
+
+@dataclass
+class Audit:
+    """What was found.
+
+    Attributes:
+        card: The data card.
+        root: Where the data lie.
+        taxonomy: The tree; None where nothing could be read.
+        splits: Counts of the labels, by split.
+        places: Split and label of each sample, by key; where it is in several splits, of the first.
+        pictures: What was seen of them; None where nobody looked.
+        passed_by: Whether there are pictures that nobody looked at.
+        seconds: How long looking took.
+        exact: Groups of keys of equal content.
+        near: Pairs of keys that look alike and their distance in bits, the most alike first.
+        problems: What must be mended.
+        warnings: What someone should look at.
+        notes: What is good to know.
+        advice: How the problems may be mended.
+    """
+
+    card: DataCard
+    root: str | None
+    taxonomy: Taxonomy | None = None
+    splits: dict[str, Labels] = field(default_factory=dict)
+    places: dict[str, tuple[str, int]] = field(default_factory=dict)
+    pictures: Pictures | None = None
+    passed_by: bool = False
+    seconds: float = 0.0
+    exact: list[list[str]] = field(default_factory=list)
+    near: list[tuple[str, str, int]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    advice: str = "Mend the data, or copy the card and state what you have."
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Pictures of each format and mode, the commonest first."""
+        return {} if self.pictures is None else dict(
+            Counter(self.pictures.kinds[self.pictures.readable].tolist()).most_common()
+        )  # fmt: skip
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int, int]]:
+        """Smallest, median and largest of the shorter sides and of the longer sides, pixels."""
+        if self.pictures is None or not self.pictures.readable.any():
+            return {}
+        short, long = np.sort(self.pictures.facts["size"][self.pictures.readable], axis=1).T
+        sides = (("shorter side", short), ("longer side", long))
+        return {name: (int(side.min()), int(np.median(side)), int(side.max())) for name, side in sides}
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Reason for each picture that cannot be used, by key."""
+        return {} if self.pictures is None else self.pictures.faults
+
+
+def audit(
+    card: DataCard, root: str | None, workers: int = 1, pictures: bool = True, seen: Audit | None = None
+) -> Audit:
+    """Reads a data set and looks for all that may be wrong with it; never raises for what it finds.
 
     Args:
         card: The data card.
         root: Folder or file of the data.
         workers: Processes that decode pictures.
         pictures: Whether to decode them; without, labels and counts only.
+        seen: An audit of the same pictures and perhaps more, of which what it saw is taken.
     """
     found = Audit(card, root or (str(card.root) if card.root else None))
     try:
         table = survey_table(card, root, found.problems)
     except UserError as error:
-        found.problems += [error.summary, *error.problems, *([error.hint] if error.hint else [])]
+        found.problems += [error.summary, *error.problems]
+        found.advice = error.hint or found.advice
         return found
-    found.taxonomy = table.taxonomy
-    found.splits = {name: count_labels(split, table.taxonomy) for name, split in table.splits.items()}
+    tree = found.taxonomy = table.taxonomy
+    splits = {name: table.splits[name] for name in sorted(table.splits, key=split_order)}
+    found.splits = {name: Labels.of(split, tree) for name, split in splits.items()}
+    for name, split in splits.items():
+        for key, node in zip(split.keys, split.nodes.tolist(), strict=True):
+            found.places.setdefault(key, (name, node))
     _judge_labels(found)
     _judge_classes(found, table)
-    _judge_passed_over(found, table)
+    _judge_files(found, table)
     if table.images is None:
         _judge_features(found, table)
-    elif pictures:
-        _look(found, table, table.images, workers)
+    elif not pictures:
+        found.passed_by = True
+    else:
+        if seen is not None and seen.pictures is not None:
+            found.pictures, found.seconds = seen.pictures.of(list(found.places)), seen.seconds
+        else:
+            start = time.perf_counter()
+            found.pictures = look(table.images, list(found.places), workers)
+            found.seconds = time.perf_counter() - start
+        _judge_pictures(found, found.pictures, table)
     return found
 
 
 def _judge_labels(found: Audit) -> None:
     for name, labels in found.splits.items():
         if labels.partial:
-            what = ", ".join(f"{count} at {level}" for level, count in labels.partial.items())
-            found.notes.append(f"{name}: {sum(labels.partial.values())} images are labelled at inner nodes ({what})")
-        if name == "train" and labels.imbalance > _IMBALANCE:
+            images = counted(sum(labels.partial.values()), "image is", "images are")
+            where = ", ".join(f"{count} at {level}" for level, count in labels.partial.items())
+            found.notes.append(f"{name}: {images} labelled at inner nodes ({where})")
+        if name == "train" and labels.most > _IMBALANCE * max(labels.fewest, 1):
             found.warnings.append(
                 f"train: the largest leaf has {labels.most} images, the smallest {labels.fewest} "
-                f"({labels.imbalance:.0f} to 1)"
+                f"({labels.most / max(labels.fewest, 1):.0f} to 1)"
             )
         if name == "train" and 0 < labels.fewest < _SHOTS:
+            images = counted(labels.fewest, "image")
             found.notes.append(
-                f"train: a leaf has only {counted(labels.fewest, 'image')}: more shots need --data.shots_policy all"
+                f"train: the smallest leaf has only {images}: to take more shots than that, give "
+                "--data.shots_policy all"
             )
         stated = found.card.splits.get(name)
         if name in ("val", "test") and labels.empty and labels.images and (stated is None or stated.leaves is None):
-            found.warnings += several(f"{name}: no image of", labels.empty)
+            found.warnings.append(f"{name}: no image of {listed(labels.empty)}")
 
 
 def _judge_classes(found: Audit, table: Table) -> None:
@@ -83,25 +200,25 @@ def _judge_classes(found: Audit, table: Table) -> None:
     tree, train = table.taxonomy, table.splits.get("train")
     if train is None:
         return
-    trained = _leaves_of(train, tree)
-    empty = (~trained).nonzero()[:, 0]
-    if stated := found.card.splits.get("train"):  # else it is a problem
-        where = [tree.full_name(int(tree.leaves[i])) for i in empty.tolist()]
-        found.warnings += several("train: no image of", where) if stated.leaves is not None else []
+
+    def leaves_of(split: Split) -> torch.Tensor:
+        leaf = tree.leaf_index[split.nodes[split.nodes >= 0]]
+        return torch.bincount(leaf[leaf >= 0], minlength=tree.num_leaves) > 0
+
+    def named(leaves: torch.Tensor) -> str:
+        return listed([tree.full_name(int(v)) for v in tree.leaves[leaves]])
+
+    trained = leaves_of(train)
+    stated = found.card.splits.get("train")
+    if stated and stated.leaves is not None and not trained.all():  # else it is a problem
+        found.warnings.append(f"train: no image of {named(~trained)}")
     for name in ("val", "test"):
-        if name in table.splits:
-            only = (_leaves_of(table.splits[name], tree) & ~trained).nonzero()[:, 0]
-            classes = [tree.full_name(int(tree.leaves[i])) for i in only.tolist()]
-            found.warnings += several(f"{name}: images of a class that is not trained on:", classes)
+        if name in table.splits and (only := leaves_of(table.splits[name]) & ~trained).any():
+            classes = "a class that is" if int(only.sum()) == 1 else f"{int(only.sum())} classes that are"
+            found.warnings.append(f"{name}: images of {classes} not trained on: {named(only)}")
 
 
-def _leaves_of(split: Split, tree: Taxonomy) -> torch.Tensor:
-    """Whether each leaf has images ``[C]``."""
-    leaf = tree.leaf_index[split.nodes[split.nodes >= 0]]
-    return torch.bincount(leaf[leaf >= 0], minlength=tree.num_leaves) > 0
-
-
-def _judge_passed_over(found: Audit, table: Table) -> None:
+def _judge_files(found: Audit, table: Table) -> None:
     """Files that may be pictures but are of a kind that is not read."""
     if not isinstance(table.images, Files):
         return
@@ -110,9 +227,10 @@ def _judge_passed_over(found: Audit, table: Table) -> None:
     read = {_ending(key) for split in table.splits.values() for key in split.keys}
     left_out = Counter(_ending(key) for key, why in found.card.leave_out.items() if why == UNREADABLE)
     found.warnings += [
-        f"none of {count} pictures {suffix or 'without an ending'} can be read; the card leaves them out"
-        for suffix, count in left_out.items()
-        if suffix not in read
+        f"none of the {count} pictures {f'that end in {ending}' if ending else 'without an ending'} can be read; "
+        "the card leaves them out"
+        for ending, count in left_out.items()
+        if ending not in read
     ]
 
 
@@ -121,62 +239,36 @@ def _ending(key: str) -> str:
 
 
 def _judge_features(found: Audit, table: Table) -> None:
-    names = [name for name in SPLITS if name in table.splits]
     rows = {}
-    for name in names:
+    for name in [name for name in SPLITS if name in table.splits]:
         features = table.splits[name].features
         assert features is not None
         content = np.ascontiguousarray(features.numpy())
         rows[name] = content.view(f"V{content.dtype.itemsize * content.shape[1]}").reshape(len(content))
-    for a, b in combinations(names, 2):
+    for a, b in combinations(rows, 2):
         if both := len(np.intersect1d(rows[a], rows[b])):
-            found.problems.append(f"leak: {both} feature vectors of {b} are also in {a}")
+            vectors = counted(both, "feature vector of {b} is", f"feature vectors of {b} are").format(b=b)
+            found.problems.append(f"leak: {vectors} also in {a}")
 
 
-def _look(found: Audit, table: Table, images: Images, workers: int) -> None:
-    splits = {name: split for name, split in table.splits.items() if len(split)}
-    keys, split, node = _listed(splits)
-    start = time.perf_counter()
-    seen = look(images, keys, workers)
-    found.looked_at, found.seconds = len(keys), time.perf_counter() - start
-    names = list(splits)
-    found.places = {key: (names[i], v) for key, i, v in zip(keys, split.tolist(), node.tolist(), strict=True)}
-    found.unreadable = {keys[row]: fault for row, fault in seen.faults.items()}
-    for i, name in enumerate(names):
-        faults = [fault for row, fault in seen.faults.items() if split[row] == i]
+def _judge_pictures(found: Audit, seen: Pictures, table: Table) -> None:
+    names = list(found.splits)
+    split = np.array([names.index(name) for name, _ in found.places.values()])
+    placed = Placed(seen, names, split, np.array([node for _, node in found.places.values()]), table.taxonomy)
+    for name in names:
+        faults = [fault for key, fault in seen.faults.items() if found.places[key][0] == name]
         found.problems += several(f"{name}: cannot be used:", faults)
-    _judge_kinds(found, seen, keys)
-    if isinstance(images, Files):
-        found.notes += several("reached through a link that leaves the root:", images.leading_out(keys))
-    judge_exact(found, seen, keys, names, split, node, table.taxonomy)
-    judge_near(found, seen, keys, names, split)
-
-
-def _listed(splits: dict[str, Split]) -> tuple[list[str], Ints, Ints]:
-    """Each key once, with the split and the label it has where it comes first."""
-    first: dict[str, tuple[int, int]] = {}
-    for i, split in enumerate(splits.values()):
-        for key, node in zip(split.keys, split.nodes.tolist(), strict=True):
-            first.setdefault(key, (i, node))
-    places = np.array(list(first.values()), dtype=np.int64).reshape(-1, 2)
-    return list(first), places[:, 0], places[:, 1]
-
-
-def _judge_kinds(found: Audit, seen: Pictures, keys: list[str]) -> None:
-    readable = seen.kinds != ""
-    found.kinds = dict(Counter(seen.kinds[readable].tolist()).most_common())
-    if not readable.any():
-        return
-    short, long = np.sort(seen.sizes[readable], axis=1).T
-    for name, side in (("shorter side", short), ("longer side", long)):
-        found.sizes[name] = int(side.min()), int(np.median(side)), int(side.max())
-    small = np.flatnonzero(readable & (seen.sizes.min(axis=1) < _SMALL))
-    found.warnings += several(f"smaller than {_SMALL} pixels:", _sized(small, keys, seen.sizes))
-    plain = np.flatnonzero(readable & ~seen.usable)
-    found.warnings += several("of one colour only:", [keys[row] for row in plain])
-    dark = np.flatnonzero(seen.usable & (seen.thumbs.mean(axis=(1, 2)) < _DARK))
-    found.warnings += several(f"nearly black (mean below {_DARK} of 255):", [keys[row] for row in dark])
-
-
-def _sized(rows: Ints, keys: list[str], sizes: NDArray[np.int32]) -> list[str]:
-    return [f"{keys[row]} ({sizes[row][0]} × {sizes[row][1]})" for row in rows]
+    size, thumbs = seen.facts["size"], seen.facts["thumb"]
+    sized = [f"{key} ({width} × {height})" for key, (width, height) in zip(seen.keys, size.tolist(), strict=True)]
+    for what, rows, shown in (
+        (f"smaller than {_SMALL} pixels", seen.readable & (size.min(axis=1) < _SMALL), sized),
+        ("of one colour only", seen.readable & ~seen.usable, seen.keys),
+        (f"nearly black (mean below {_DARK} of 255)", seen.usable & (thumbs.mean(axis=(1, 2)) < _DARK), seen.keys),
+    ):
+        if rows.any():
+            pictures = counted(int(rows.sum()), "picture is", "pictures are")
+            found.warnings.append(f"{pictures} {what}: {listed([shown[row] for row in np.flatnonzero(rows).tolist()])}")
+    if isinstance(table.images, Files):
+        found.notes += several("reached through a link that leaves the root:", table.images.leading_out(seen.keys))
+    judge_exact(found, placed)
+    judge_near(found, placed)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,22 +20,22 @@ from hierfit.data.progress import with_progress
 from hierfit.data.table import Images
 from hierfit.errors import UserError
 
-BATCH = 32
 SIDE = 16
 """Side of the thumbnails, pixels."""
 
 _GRID = 9  # of the perceptual hash: 8 × 8 differences each way
-_FEW = 2 * BATCH  # not worth the start of processes
+_FACTS = np.dtype([("size", "i4", 2), ("content", "V16"), ("hash", "u2", 8), ("thumb", "u1", (SIDE, SIDE))])
+_CHUNK = 32  # pictures that a process takes at once
+_FEW = 2 * _CHUNK  # not worth the start of processes
 _ORIENTATION = 0x0112
 _BLANK = 1.0  # grey levels
 
 
 @runtime_checkable
-class Stored(Protocol):
+class _Stored(Protocol):
     """Pictures that have bytes."""
 
-    def read(self, key: str) -> bytes:
-        """What is stored; raises `UserError` naming the picture."""
+    def read(self, key: str) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -42,65 +43,53 @@ class Pictures:
     """What was seen of n pictures.
 
     Attributes:
-        faults: Why a picture cannot be used, by row.
-        sizes: Width and height as stored ``[n, 2]``; 0 where unreadable.
-        kinds: Format, mode, and what is odd about it: ``JPEG RGB, turned by EXIF`` ``[n]``.
-        content: Hash of the stored bytes ``[n]``, or of the pixels where nothing is stored.
-        hashes: Perceptual hash, 128 bits as eight numbers ``[n, 8]`` uint16; see `perceptual_hash`.
-        thumbs: Grey thumbnails ``[n, 16, 16]`` uint8.
-        usable: Readable, and not of one grey only, which all look alike ``[n]`` bool.
+        keys: Their names.
+        kinds: Format, mode, and what is odd about it, as ``JPEG RGB, turned by EXIF`` ``[n]``; empty where unreadable.
+        faults: Why a picture cannot be used, by key.
+        facts: ``[n]`` of: size as stored (width, height); content, a hash of the stored bytes, or of the pixels where
+            nothing is stored; hash, see `perceptual_hash`; thumb, grey ``[16, 16]``. Zeros where unreadable.
     """
 
-    faults: dict[int, str]
-    sizes: NDArray[np.int32]
+    keys: Sequence[str]
     kinds: NDArray[np.str_]
-    content: NDArray[np.void]
-    hashes: NDArray[np.uint16]
-    thumbs: NDArray[np.uint8]
-    usable: NDArray[np.bool_]
+    faults: Mapping[str, str]
+    facts: NDArray[Any]
 
+    @cached_property
+    def readable(self) -> NDArray[np.bool_]:
+        """Whether each could be decoded ``[n]``."""
+        return np.asarray(self.kinds != "", bool)
 
-class _Seen(NamedTuple):
-    size: tuple[int, int]
-    kind: str
-    content: bytes
-    thumb: NDArray[np.uint8]
-    hash: NDArray[np.uint16]
+    @cached_property
+    def usable(self) -> NDArray[np.bool_]:
+        """Readable, and not of one grey only, which all look alike ``[n]``."""
+        # The lowest and highest grey, not a deviation: a small thing on a plain ground is a picture.
+        spread = np.ptp(self.facts["thumb"].reshape(len(self.facts), SIDE * SIDE), axis=1)
+        return self.readable & (spread > _BLANK)
+
+    def of(self, keys: Sequence[str]) -> Pictures:
+        """Some of them, in this order."""
+        place = {key: row for row, key in enumerate(self.keys)}
+        rows = np.array([place[key] for key in keys], dtype=np.int64)
+        faults = {key: self.faults[key] for key in keys if key in self.faults}
+        return Pictures(keys, self.kinds[rows], faults, self.facts[rows])
 
 
 def look(images: Images, keys: Sequence[str], workers: int) -> Pictures:
-    """Decode n pictures.
-
-    Args:
-        images: Where they come from.
-        keys: Their names.
-        workers: Processes; 1 or few pictures stay in this one.
+    """Decodes n pictures by so many processes; few pictures stay in this one.
 
     Raises:
         UserError: A process was killed, as happens when memory runs out.
     """
-    n = len(keys)
-    sizes, content = np.zeros((n, 2), np.int32), np.zeros((n, 16), np.uint8)
-    hashes, thumbs = np.zeros((n, 8), np.uint16), np.zeros((n, SIDE, SIDE), np.uint8)
-    kinds: list[str] = []
-    faults: dict[int, str] = {}
-    batches = [keys[i : i + BATCH] for i in range(0, n, BATCH)]
-    for batch in with_progress(_looked(images, batches, workers), n, "looking at pictures", len):
-        for seen in batch:
-            row = len(kinds)
-            if isinstance(seen, str):
-                faults[row] = seen
-                kinds.append("")
-                continue
-            kinds.append(seen.kind)
-            sizes[row], hashes[row], thumbs[row] = seen.size, seen.hash, seen.thumb
-            content[row] = np.frombuffer(seen.content, np.uint8)
-    readable = np.ones(n, bool)
-    readable[list(faults)] = False
-    # The lowest and highest grey, not a deviation: a small thing on a plain ground is a picture.
-    varied = np.ptp(thumbs.reshape(n, -1), axis=1) > _BLANK if n else np.zeros(0, bool)
-    whole = np.ascontiguousarray(content).view("V16").reshape(n)
-    return Pictures(faults, sizes, np.array(kinds, dtype=np.str_), whole, hashes, thumbs, readable & varied)
+    kinds, facts, faults = list[str](), list[bytes](), dict[str, str]()
+    for key, (kind, found) in zip(keys, _over_processes(images, keys, workers), strict=True):
+        kinds.append(kind)
+        if kind:
+            facts.append(found)
+        else:
+            facts.append(bytes(_FACTS.itemsize))
+            faults[key] = found.decode()
+    return Pictures(keys, np.array(kinds, dtype=np.str_), faults, np.frombuffer(b"".join(facts), _FACTS))
 
 
 def perceptual_hash(image: Image.Image) -> NDArray[np.uint16]:
@@ -118,14 +107,17 @@ def perceptual_hash(image: Image.Image) -> NDArray[np.uint16]:
 _images: Images  # of a worker process
 
 
-def _looked(images: Images, batches: list[Sequence[str]], workers: int) -> Iterator[list[_Seen | str]]:
+def _over_processes(images: Images, keys: Sequence[str], workers: int) -> Iterator[tuple[str, bytes]]:
+    def progress(seen: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+        return with_progress(seen, len(keys), "looking at pictures", lambda _: 1)
+
     _start(images)
-    if workers <= 1 or sum(map(len, batches)) <= _FEW:
-        yield from map(_look_at, batches)
+    if workers <= 1 or len(keys) <= _FEW:
+        yield from progress(map(_seen, keys))
         return
     with ProcessPoolExecutor(workers, initializer=_start, initargs=(images,)) as pool:
         try:
-            yield from pool.map(_look_at, batches)
+            yield from progress(pool.map(_seen, keys, chunksize=_CHUNK))
         except BrokenProcessPool as error:
             raise UserError(
                 "a process that decodes pictures was killed, probably for want of memory",
@@ -140,31 +132,27 @@ def _start(images: Images) -> None:
     _images = images
 
 
-def _look_at(keys: Sequence[str]) -> list[_Seen | str]:
-    return [_seen(key) for key in keys]
-
-
-def _seen(key: str) -> _Seen | str:
+def _seen(key: str) -> tuple[str, bytes]:
+    """Kind and facts of a picture; no kind and the reason where it cannot be decoded."""
     try:
-        if isinstance(_images, Stored):
-            data = _images.read(key)
-            content = hashlib.blake2b(data, digest_size=16).digest()
+        if isinstance(_images, _Stored):
+            content = _images.read(key)
             # A JPEG is decoded coarsely, which reads the whole of it all the same.
-            image = decode(BytesIO(data), key, 4 * SIDE)
-            size, kind = _facts(data, key)
+            image = decode(BytesIO(content), key, 4 * SIDE)
+            size, kind = _header(content, key)
         else:
             image = _images.load(key)
-            content = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-            size, kind = image.size, f"drawn {image.mode}"
+            content, size, kind = image.tobytes(), image.size, f"drawn {image.mode}"
     except UserError as error:
-        return str(error)
+        return "", str(error).encode()
+    content_hash = np.void(hashlib.blake2b(content, digest_size=16).digest())
     thumb = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
-    return _Seen(size, kind, content, thumb, perceptual_hash(image))
+    return kind, np.array((size, content_hash, perceptual_hash(image), thumb), _FACTS).tobytes()
 
 
-def _facts(data: bytes, key: str) -> tuple[tuple[int, int], str]:
+def _header(content: bytes, key: str) -> tuple[tuple[int, int], str]:
     """Size and kind, from the header of a picture that was decoded already."""
-    with Image.open(BytesIO(data)) as image:
+    with Image.open(BytesIO(content)) as image:
         odd = []
         if getattr(image, "is_animated", False):
             odd.append("first frame of several")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from rich.text import Text
 
 from hierfit.atomic import whole_file
 from hierfit.data.table import level_text
-from hierfit.tools.check.result import Audit
-from hierfit.tools.lines import counted, print_hanging
+from hierfit.tools.check.audit import Audit
+from hierfit.tools.printing import counted, print_hanging
 
 FORMAT = "hierfit.check/1"
 
@@ -22,30 +21,48 @@ FORMAT = "hierfit.check/1"
 def print_audit(audit: Audit, console: Console | None = None) -> None:
     """Prints what is there, then what is wrong with it, what may be, and what is good to know."""
     console = console or Console()
-    card = audit.card
-    root = f" in {audit.root}" if audit.root else ""
-    console.print(Text(f"{card.title} (card {card.name}, version {card.version}){root}", "bold"))
+    card, seen = audit.card, audit.pictures
+    title = "Card" if card.title.replace(" ", "_") == card.name else f"{card.title}: card"
+    console.print(Text(f"{title} {card.name}, version {card.version}", "bold"))
+    if audit.root:
+        console.print(Text(f"data: {audit.root}"), soft_wrap=True)
     console.print(Text("levels: " + level_text(card.levels)))
     if audit.splits:
         console.print()
         console.print(_split_table(audit))
-    if audit.looked_at:
+    if seen is not None:
         console.print()
-        pace = audit.looked_at / max(audit.seconds, 1e-9)
-        console.print(Text(f"{audit.looked_at} pictures decoded in {audit.seconds:.1f} s ({pace:.0f} images/s)"))
+        pace = len(seen.keys) / max(audit.seconds, 1e-9)
+        pictures = counted(len(seen.keys), "picture")
+        console.print(Text(f"{pictures} decoded in {audit.seconds:.1f} s ({pace:.0f} images/s)"))
         for kind, count in audit.kinds.items():
             console.print(Text(f"  {count} {kind}"))
         for side, (least, median, most) in audit.sizes.items():
             console.print(Text(f"  {side}: {least} … {most} pixels, median {median}"))
-    _print_lines("problem", audit.problems, "red", console)
-    _print_lines("warning", audit.warnings, "yellow", console)
-    _print_lines("note", audit.notes, "dim", console)
+    for kind, lines, style in (
+        ("problem", audit.problems, "red"),
+        ("warning", audit.warnings, "yellow"),
+        ("note", audit.notes, "dim"),
+    ):
+        if lines:
+            console.print()
+            console.print(Text(counted(len(lines), kind), f"bold {style}"))
+        for line in lines:
+            print_hanging(console, line, style, 2, "- ")
+
+
+def print_verdict(audit: Audit) -> None:
+    """Prints whether the data are as their card says."""
+    console, file = Console(), audit.card.path.name
     console.print()
     if audit.problems:
-        hint = "Mend the data, or copy the card and state what you have."
-        console.print(Text(f"Not as it should be: {counted(len(audit.problems), 'problem')}. {hint}", "bold red"))
+        text = f"The data are not as {file} says: {counted(len(audit.problems), 'problem')}. {audit.advice}"
+        print_hanging(console, text, "bold red", 0)
+    elif audit.passed_by:
+        text = f"Labels and counts are as {file} says; the pictures were not looked at."
+        print_hanging(console, text, "bold green", 0)
     else:
-        console.print(Text(f"The data are as {card.path.name} says.", "bold green"))
+        print_hanging(console, f"The data are as {file} says.", "bold green", 0)
 
 
 def write_audit(audit: Audit, path: Path) -> None:
@@ -61,11 +78,11 @@ def write_audit(audit: Audit, path: Path) -> None:
         "notes": audit.notes,
         "splits": {name: asdict(labels) for name, labels in audit.splits.items()},
         "pictures": {
-            "decoded": audit.looked_at,
+            "decoded": 0 if audit.pictures is None else len(audit.pictures.keys),
             "seconds": round(audit.seconds, 3),
             "kinds": audit.kinds,
             "sizes": {side: dict(zip(("least", "median", "most"), v, strict=True)) for side, v in audit.sizes.items()},
-            "unreadable": audit.unreadable,
+            "unreadable": dict(audit.unreadable),
         },
         "duplicates": {
             "exact": audit.exact,
@@ -77,26 +94,17 @@ def write_audit(audit: Audit, path: Path) -> None:
 
 
 def _split_table(audit: Audit) -> Table:
-    tree, splits = audit.taxonomy, audit.splits
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", overflow="fold")
-    for name in splits:
+    for name in audit.splits:
         table.add_column(name, justify="right", overflow="fold")
-    labels = list(splits.values())
+    labels = list(audit.splits.values())
     table.add_row("images", *(str(x.images) for x in labels))
-    table.add_row(f"leaves with images, of {tree.num_leaves if tree else 0}", *(str(x.leaves) for x in labels))
-    for name, of in (("fewest", "fewest"), ("median", "median"), ("most", "most")):
-        table.add_row(f"images a leaf, {name}", *(f"{getattr(x, of):g}" for x in labels))
+    leaves = audit.taxonomy.num_leaves if audit.taxonomy else 0
+    table.add_row(f"leaves with images, of {leaves}", *(str(x.leaves) for x in labels))
+    for of in ("fewest", "median", "most"):
+        table.add_row(f"images a leaf, {of}", *(f"{getattr(x, of):g}" for x in labels))
     for level in audit.card.levels:
         if any(level in x.partial for x in labels):
             table.add_row(f"labelled at {level} only", *(str(x.partial.get(level, 0)) for x in labels))
     return table
-
-
-def _print_lines(kind: str, lines: Sequence[str], style: str, console: Console) -> None:
-    if not lines:
-        return
-    console.print()
-    console.print(Text(counted(len(lines), kind), f"bold {style}"))
-    for line in lines:
-        print_hanging(console, line, style, 2, "- ")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from hierfit.config.schema import nearest
@@ -13,55 +12,40 @@ from hierfit.tools.new.exports import JOIN, list_cell
 from hierfit.tools.new.found import Label, Options
 from hierfit.tools.new.records import Columns
 from hierfit.tools.new.spelling import is_known, not_known
+from hierfit.tools.printing import counted
 
-_RANK_WORDS = "kingdom phylum class subclass order suborder superfamily family subfamily tribe genus species subspecies"
+_RANK_WORDS = """kingdom phylum class subclass order suborder superfamily family subfamily tribe genus species
+    subspecies"""
 _RANKS = _RANK_WORDS.split()
 _LABEL_WORDS = """label labels class classes classname category categories supercategory superclass breed variety
     cultivar target diagnosis dx disease tag taxon taxonomy scientificname name choice choices group fine coarse"""
-_NAMES = frozenset(_LABEL_WORDS.split())
+_NAMED = frozenset(_LABEL_WORDS.split())
 _SEPARATORS = (JOIN, "->", "→", "»", ">", "::", "|", "\\", "--", ";", "/")
 _SEVERAL = ("|", ";")  # which may also stand between several labels
 _FLOAT, _INT = re.compile(r"-?\d+\.0+"), re.compile(r"-?\d+")
 _FLAGS = dict.fromkeys(("1", "1.0", "true", "yes"), True) | dict.fromkeys(("0", "0.0", "false", "no", ""), False)
-ONE_HOT = "one-hot"
+_ONE_HOT = "one-hot"
 
 
-@dataclass(frozen=True)
-class Labels:
-    """The label of each row.
-
-    Attributes:
-        columns: Where it stands, coarse to fine.
-        paths: Names coarse to fine; empty where nothing is known.
-        unused: The other columns.
-        remarks: What was concluded from what.
-        plain: Whether the cells of the columns are the paths as they stand.
-    """
-
-    columns: list[str]
-    paths: list[Label]
-    unused: list[str]
-    remarks: list[str]
-    plain: bool
-
-
-def labels_of(columns: Columns, taken: Iterable[str | None], options: Options) -> Labels:
-    """Finds the columns of the label and reads it.
+def labels_of(
+    columns: Columns, taken: Collection[str], options: Options, remarks: list[str]
+) -> tuple[list[str], list[Label]]:
+    """The columns of the label, coarse to fine, and the label of each row, empty where nothing is known.
 
     Raises:
         UserError: No column looks like a label; or one that the user named is not there.
     """
-    remarks: list[str] = []
-    free = {name: _lists(_whole_numbers(cells)) for name, cells in columns.items() if name not in set(taken)}
+    free = {name: _names(cells) for name, cells in columns.items() if name not in taken}
     flags = [] if options.label else _one_hot(free)
     if flags:
-        free = {name: cells for name, cells in free.items() if name not in flags}
-        free[ONE_HOT] = _hot(columns, flags)
+        rows = list(zip(*(free.pop(name) for name in flags), strict=True))
+        free[_ONE_HOT] = [next((n for n, cell in zip(flags, row, strict=True) if _FLAGS[cell.casefold()]), "")
+                          for row in rows]  # fmt: skip
     chain, unused = label_columns({n: [c if is_known(c) else "" for c in cells] for n, cells in free.items()}, options)
-    if chain == [ONE_HOT]:
-        remarks.append(f"The columns {_listed(flags)} hold a 1 for one class each: these are the classes.")
+    if chain == [_ONE_HOT]:
+        remarks.append(f"The columns {_quoted(flags)} hold a 1 for one class each: these are the classes.")
     else:
-        remarks.append(f"The label is {' > '.join(map(repr, chain))}, coarse to fine.")
+        remarks.append(_columns_remark(chain))
     cells = [free[name] for name in chain]
     unknown = not_known((cell for column in cells for cell in column), remarks)
     cells = [["" if cell in unknown else cell for cell in column] for column in cells]
@@ -69,19 +53,21 @@ def labels_of(columns: Columns, taken: Iterable[str | None], options: Options) -
         paths = [tuple(part.strip() for part in cell.split(sign)) if cell else () for cell in cells[0]]
         if sign not in ("/", JOIN):
             remarks.append(f"The cells are paths, divided by {sign!r}.")
-        plain = sign == "/" and not unknown and all("/".join(p) == c for p, c in zip(paths, cells[0], strict=True))
     else:
-        paths, filled = _filled(cells, chain)
-        if filled:
-            remarks.append(f"{filled} gaps below a coarser name were filled from other rows, or by '(… of …)'.")
-        plain = not filled and not unknown and ONE_HOT not in chain and all(free[n] == columns[n] for n in chain)
+        paths = _filled(cells, chain, remarks)
     if unused:
         remarks.append(f"Columns not used: {', '.join(map(repr, unused))}.")
     if options.taxonomy is None and all(_INT.fullmatch(path[-1]) for path in paths if path):
         remarks.append(
-            "The labels are numbers, which say nothing to a text tower: give them names, below, under `names`."
+            "The labels are numbers, which say nothing to a text tower: give them names in the card, under `names`."
         )
-    return Labels(chain, paths, unused, remarks, plain)
+    return chain, paths
+
+
+def _columns_remark(chain: Sequence[str]) -> str:
+    if len(chain) == 1:
+        return f"Column {chain[0]!r} is the label."
+    return f"The label is in the columns {' > '.join(map(repr, chain))}, coarse to fine."
 
 
 def label_columns(columns: Columns, options: Options) -> tuple[list[str], list[str]]:
@@ -99,25 +85,7 @@ def label_columns(columns: Columns, options: Options) -> tuple[list[str], list[s
             raise UserError("--label-columns cannot be used", lacking)
         return list(options.label), [name for name in columns if name not in options.label]
     values = {name: set(cells) - {""} for name, cells in columns.items()}
-    rows = max(map(len, columns.values()), default=0)
-    usable = [
-        name
-        for name, found in values.items()
-        if len(found) > 1 and (len(found) <= rows / 2 or _is_named(name)) and not _is_measure(found)
-    ]
-    several = [name for name in usable if _is_flag(values[name])]
-    if len(several) > 1 and not [name for name in usable if name not in several]:
-        raise UserError(
-            "several columns of 0 and 1 look like classes, but pictures have several of them or none",
-            [f"the columns are {_listed(several)}"],
-            "hierfit gives a picture one class: name a column with --label-columns, or leave such pictures out.",
-        )
-    if not usable:
-        raise UserError(
-            "no column looks like a label: none repeats its values",
-            [_why_not(name, found, rows) for name, found in values.items()],
-            "--label-columns names them, coarse to fine.",
-        )
+    usable = _usable(values, max(map(len, columns.values()), default=0))
     known = {name: frozenset(row for row, cell in enumerate(columns[name]) if cell) for name in usable}
 
     def is_above(coarse: str, fine: str) -> bool:
@@ -139,19 +107,42 @@ def label_columns(columns: Columns, options: Options) -> tuple[list[str], list[s
             chains[fine] = max([chains[fine], *longer], key=lambda chain: sum(1 + 0.5 * _is_named(n) for n in chain))
 
     def rating(name: str) -> tuple[int, int, int, int, int]:
-        kind = 0 if _in_numbers(values[name]) else 1 if name == ONE_HOT and len(values[name]) < 3 else 2
+        kind = 0 if _in_numbers(values[name]) else 1 if name == _ONE_HOT and len(values[name]) < 3 else 2
         first = -list(columns).index(name)
-        return int(_is_named(name) or name == ONE_HOT), kind, len(chains[name]), len(values[name]), first
+        return int(_is_named(name) or name == _ONE_HOT), kind, len(chains[name]), len(values[name]), first
 
     found = list(chains[max(usable, key=rating)])
     return found, [name for name in columns if name not in found]
 
 
-def _filled(cells: Sequence[Sequence[str]], names: Sequence[str]) -> tuple[list[Label], int]:
-    """Paths of rows whose coarser cells are filled from what others say; and how many cells were."""
-    above: list[dict[str, str]] = []
-    for coarse, fine in pairwise(cells):
-        above.append({f: c for c, f in zip(coarse, fine, strict=True) if c and f})
+def _usable(values: Mapping[str, set[str]], rows: int) -> list[str]:
+    """Columns that may be labels, by their values and the number of rows; raises `UserError` where there is none."""
+    usable = [
+        name
+        for name, found in values.items()
+        if len(found) > 1 and (len(found) <= rows / 2 or _is_named(name)) and not _is_measure(found)
+    ]
+    flags = [name for name in usable if _are_flags(values[name])]
+    if len(flags) > 1 and len(flags) == len(usable):
+        raise UserError(
+            "several columns of 0 and 1 look like classes, but pictures have several of them or none",
+            [f"the columns are {_quoted(flags)}"],
+            "hierfit gives a picture one class: name a column with --label-columns, or leave such pictures out.",
+        )
+    if not usable:
+        reasons = {name: f"{counted(len(found), 'value')} in {rows} rows" for name, found in values.items()}
+        reasons |= {name: "decimal numbers" for name, found in values.items() if found and _is_measure(found)}
+        raise UserError(
+            "no column looks like a label: none repeats its values",
+            [f"{name}: {reason}" for name, reason in reasons.items()],
+            "--label-columns names them, coarse to fine.",
+        )
+    return usable
+
+
+def _filled(cells: Sequence[Sequence[str]], names: Sequence[str], remarks: list[str]) -> list[Label]:
+    """Paths of rows whose coarser cells are filled from what others say."""
+    above = [{f: c for c, f in zip(coarse, fine, strict=True) if c and f} for coarse, fine in pairwise(cells)]
     paths, filled = [], 0
     for row in zip(*cells, strict=True):
         path = list(row)
@@ -162,7 +153,10 @@ def _filled(cells: Sequence[Sequence[str]], names: Sequence[str]) -> tuple[list[
                 path[i] = above[i].get(path[i + 1]) or f"({names[i]} of {path[i + 1]})"
                 filled += 1
         paths.append(tuple(path))
-    return paths, filled
+    if filled:
+        gaps = counted(filled, "empty cell beside a finer name was", "empty cells beside a finer name were")
+        remarks.append(f"{gaps} filled from other rows, or by '({names[0]} of …)'.")
+    return paths
 
 
 def _separator(cells: Iterable[str]) -> str | None:
@@ -174,8 +168,7 @@ def _separator(cells: Iterable[str]) -> str | None:
             continue
         heads = {path[0] for path in split}
         if sign == JOIN or len(heads) < len(split):
-            below = {part for path in split for part in path[1:]}
-            if sign in _SEVERAL and heads & below:
+            if sign in _SEVERAL and heads & {part for path in split for part in path[1:]}:
                 raise UserError(
                     f"cells such as {sign.join(split[0])!r} hold several labels of one picture",
                     hint="hierfit gives a picture one class: leave such pictures out, or name another column "
@@ -187,36 +180,26 @@ def _separator(cells: Iterable[str]) -> str | None:
 
 def _one_hot(columns: Mapping[str, Sequence[str]]) -> list[str]:
     """Columns of 0 and 1 of which one is 1 in (nearly) each row, and never two."""
-    flags = [name for name, cells in columns.items() if _is_flag({c.casefold() for c in cells} - {""})]
+    flags = [name for name, cells in columns.items() if _are_flags({c.casefold() for c in cells} - {""})]
     if len(flags) < 2:
         return []
     sums = [sum(_FLAGS[cell.casefold()] for cell in row) for row in zip(*(columns[n] for n in flags), strict=True)]
     return flags if max(sums) == 1 and sum(sums) >= 0.9 * len(sums) else []
 
 
-def _hot(columns: Mapping[str, Sequence[str]], flags: Sequence[str]) -> list[str]:
-    rows = zip(*(columns[name] for name in flags), strict=True)
-    return [next((n for n, cell in zip(flags, row, strict=True) if _FLAGS[cell.casefold()]), "") for row in rows]
-
-
-def _is_flag(values: set[str]) -> bool:
+def _are_flags(values: set[str]) -> bool:
     return bool(values) and all(value.casefold() in _FLAGS for value in values)
 
 
-def _whole_numbers(cells: list[str]) -> list[str]:
-    """``1.0`` is the number 1, where all are whole: pandas writes a column with a gap so."""
+def _names(cells: list[str]) -> list[str]:
+    """Cells as names: ``1.0`` is 1 where all are whole numbers, as pandas writes a column with a gap; lists written as
+    text (``["bird", "gull"]``, ``['gull']``, ``{"choices": ["gull"]}``) are paths."""
     filled = [cell for cell in cells if is_known(cell)]
-    if not any(map(_FLOAT.fullmatch, filled)) or not all(_FLOAT.fullmatch(c) or _INT.fullmatch(c) for c in filled):
-        return cells
-    return [cell.partition(".")[0] if _FLOAT.fullmatch(cell) else cell for cell in cells]
-
-
-def _lists(cells: list[str]) -> list[str]:
-    """Cells that are lists written as text (``["bird", "gull"]``, ``['gull']``, ``{"choices": ["gull"]}``) as paths."""
-    filled = [cell for cell in cells if is_known(cell)]
-    if not filled or not all(cell[0] + cell[-1] in ("[]", "{}") for cell in filled):
-        return cells
-    return [list_cell(cell) if is_known(cell) else "" for cell in cells]
+    if filled and all(cell[0] + cell[-1] in ("[]", "{}") for cell in filled):
+        return [list_cell(cell) if is_known(cell) else "" for cell in cells]
+    if filled and all(_FLOAT.fullmatch(cell) or _INT.fullmatch(cell) for cell in filled):
+        return [cell.partition(".")[0] if _FLOAT.fullmatch(cell) else cell for cell in cells]
+    return cells
 
 
 def _follows(fine: Sequence[str], coarse: Sequence[str]) -> bool:
@@ -231,28 +214,16 @@ def _in_numbers(values: Iterable[str]) -> bool:
 
 def _is_measure(values: Iterable[str]) -> bool:
     """Whether all are numbers, and some not whole."""
-    found = [_number(value) for value in values]
-    return all(number is not None for number in found) and any(number % 1 for number in found if number is not None)
-
-
-def _number(text: str) -> float | None:
     try:
-        return float(text)
+        return any([float(value) % 1 for value in values])
     except ValueError:
-        return None
-
-
-def _why_not(name: str, values: set[str], rows: int) -> str:
-    reason = "decimal numbers" if values and _is_measure(values) else f"{len(values)} values in {rows} rows"
-    return f"{name}: {reason}"
-
-
-def _words(name: str) -> list[str]:
-    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold())
+        return False
 
 
 def _is_named(name: str) -> bool:
-    return _rank(name) is not None or not _NAMES.isdisjoint((*_words(name), "".join(_words(name))))
+    """Whether a column is called as labels are."""
+    words = _words(name)
+    return _rank(name) is not None or not _NAMED.isdisjoint((*words, "".join(words)))
 
 
 def _rank(name: str) -> int | None:
@@ -260,5 +231,9 @@ def _rank(name: str) -> int | None:
     return _RANKS.index(word) if word in _RANKS else None
 
 
-def _listed(names: Sequence[str]) -> str:
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold())
+
+
+def _quoted(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else "")

@@ -10,12 +10,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hierfit.data.images import EXTENSIONS, UNREAD
-from hierfit.tools.lines import counted
+from hierfit.errors import UserError
 from hierfit.tools.new.found import split_of
+from hierfit.tools.printing import counted, listed
 
+LINES = (".jsonl", ".ndjson")
 JOIN = "\x1f"
 """Between the names of a path that is a list in the document."""
 
@@ -26,13 +29,7 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Export:
-    """Rows of pictures.
-
-    Attributes:
-        rows: Cells by column.
-        splits: The split of each, where the document groups them so.
-        remarks: What was found out.
-    """
+    """Cells by column of each row; the split of each, where the document groups them so; what was found out."""
 
     rows: list[Row]
     splits: list[str] | None = None
@@ -44,7 +41,34 @@ def names_picture(cell: object) -> bool:
     return isinstance(cell, str) and bool(_ENDING.search(cell))
 
 
-def records_of(document: Any) -> Export | None:
+def read_export(path: Path, text: str) -> Export:
+    """The rows of a JSON document, or of JSON lines.
+
+    Raises:
+        UserError: It is neither, or of no form that is known here.
+    """
+    in_lines = path.suffix.lower() in LINES and not text.lstrip().startswith("[")
+    lines = text.split("\n") if in_lines else [text]
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            found += [json.loads(line)] if line.strip() else []
+        except (ValueError, RecursionError) as error:
+            where = f"{path}: line {number}" if in_lines else str(path)
+            raise UserError(f"{where}: cannot be read: {error}") from error
+    try:
+        export = _rows_of(found if in_lines else found[0])
+    except RecursionError as error:
+        raise UserError(f"{path}: cannot be read: it is nested too deep") from error
+    if export is None:
+        raise UserError(
+            f"{path} is no list of pictures that is known here",
+            hint="COCO, Label Studio and CoOp are; and lists of records, and {picture: label}.",
+        )
+    return export
+
+
+def _rows_of(document: Any) -> Export | None:
     """The rows of a document; None where its form is not known."""
     if isinstance(document, list):
         if not document or not all(isinstance(entry, dict) for entry in document):
@@ -56,15 +80,15 @@ def records_of(document: Any) -> Export | None:
         return None
     if all(isinstance(document.get(key), list) for key in ("images", "annotations", "categories")):
         return _coco(document)
-    own = split_of(document)
-    if own and set(own.values()) == {key for key, part in document.items() if isinstance(part, list | dict)}:
-        parts = {name: _part(document[name]) for name in own.values()}
+    own = set(split_of(document).values())
+    if own and own == {key for key, part in document.items() if isinstance(part, list | dict)}:
+        parts = {name: _part(document[name]) for name in document if name in own}
         if all(part is not None for part in parts.values()):
             named = [(name, row) for name, part in parts.items() for row in part or ()]
             return Export([row for _, row in named], [name for name, _ in named])
     lists = [part for part in document.values() if isinstance(part, list) and part and isinstance(part[0], dict)]
     if lists:  # a list of records in a wrapper
-        return records_of(max(lists, key=len))
+        return _rows_of(max(lists, key=len))
     rows = _mapping(document)
     return None if rows is None else Export(rows)
 
@@ -74,10 +98,9 @@ def _part(part: Any) -> list[Row] | None:
     if isinstance(part, dict):
         return _mapping(part)
     if all(isinstance(row, list) and len(row) in (2, 3) for row in part):
-        names = ("path", "number", "class")
-        return [{name: _cell(cell) for name, cell in zip((names[0], *names[-len(row) + 1 :]), row, strict=True)}
-                for row in part]  # fmt: skip
-    export = records_of(part)
+        names = {2: ("path", "class"), 3: ("path", "number", "class")}
+        return [dict(zip(names[len(row)], map(_cell, row), strict=True)) for row in part]
+    export = _rows_of(part)
     return None if export is None else export.rows
 
 
@@ -98,10 +121,7 @@ def _flat(entry: Mapping[str, Any], before: str = "") -> Row:
     """A record as cells: nested keys are joined by dots, a list of names is one path."""
     row: Row = {}
     for key, value in entry.items():
-        if isinstance(value, dict):
-            row |= _flat(value, f"{before}{key}.")
-        else:
-            row[f"{before}{key}"] = _cell(value)
+        row |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": _cell(value)}
     return row
 
 
@@ -130,46 +150,44 @@ def list_cell(text: str) -> str:
 def _coco(document: Mapping[str, Any]) -> Export:
     """A row an image: its own facts and those of its category."""
     remarks = ["Images, annotations and categories: the form of COCO."]
-    categories = {entry.get("id"): entry for entry in document["categories"] if isinstance(entry, dict)}
-    labels: dict[Any, set[Any]] = {}
+    # By their repr, as anything may stand where an id should.
+    categories = {repr(entry.get("id")): entry for entry in document["categories"] if isinstance(entry, dict)}
+    labels: dict[str, set[str]] = {}
     for entry in document["annotations"]:
-        if isinstance(entry, dict) and entry.get("category_id") in categories:
-            labels.setdefault(_key(entry.get("image_id")), set()).add(entry["category_id"])
+        if isinstance(entry, dict) and (category := repr(entry.get("category_id"))) in categories:
+            labels.setdefault(repr(entry.get("image_id")), set()).add(category)
     rows, several = [], 0
     for image in document["images"]:
         if not isinstance(image, dict):
             continue
-        own = labels.get(_key(image.get("id")), set())
+        own = labels.get(repr(image.get("id")), set())
         several += len(own) > 1
         facts = {key: cell for key, cell in _flat(image).items() if key not in ("id", "license", "width", "height")}
-        category = _flat(categories[next(iter(own))]) if len(own) == 1 else {}
-        category = {key: cell for key, cell in category.items() if key != "id"}
-        rows.append({"file_name": "", **facts, **{f"category.{key}": cell for key, cell in category.items()}})
+        label = _flat(categories[next(iter(own))], "category.") if len(own) == 1 else {}
+        rows.append({"file_name": "", **facts, **{k: cell for k, cell in label.items() if k != "category.id"}})
     if several:
-        remarks.append(f"{counted(several, 'image')} with things of several categories: left out, without one label.")
+        images = counted(several, "image shows", "images show")
+        remarks.append(f"{images} things of several categories: left out, without one label.")
     used = {key for own in labels.values() for key in own}
-    if unused := [str(entry.get("name")) for key, entry in categories.items() if key not in used]:
-        remarks.append(f"Categories without an image: {', '.join(sorted(unused)[:10])}.")
+    if unused := sorted(str(entry.get("name")) for key, entry in categories.items() if key not in used):
+        remarks.append(f"Categories without an image: {listed(unused, 10)}.")
     return Export(rows, None, remarks)
-
-
-def _key(value: Any) -> Any:
-    return value if isinstance(value, int | str) else repr(value)
 
 
 def _label_studio(tasks: list[dict[str, Any]]) -> Export:
     """A row a task: its data, and a column for each control's choice."""
     rows, several = [], 0
     for task in tasks:
-        row = _flat(task["data"])
         chosen: dict[str, set[str]] = {}
         for name, cell in _choices(task):
             chosen.setdefault(name, set()).add(cell)
         several += any(len(cells) > 1 for cells in chosen.values())
-        rows.append({**row, **{name: cells.pop() if len(cells) == 1 else "" for name, cells in chosen.items()}})
+        single = {name: cells.pop() if len(cells) == 1 else "" for name, cells in chosen.items()}
+        rows.append({**_flat(task["data"]), **single})
     remarks = ["Tasks with data and annotations: an export of Label Studio."]
     if several:
-        remarks.append(f"{counted(several, 'task')} with several choices of one kind: they count as not labelled.")
+        tasks_have = counted(several, "task has", "tasks have")
+        remarks.append(f"{tasks_have} several choices of one kind: left out, without one label.")
     return Export(rows, None, remarks)
 
 

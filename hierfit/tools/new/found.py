@@ -1,20 +1,27 @@
-"""What was made out of a folder or table, before a card is written of it."""
+"""What the user said, what was made out of a folder or table, and the splits that follow from it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hierfit.data.table import SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
 Label = tuple[str, ...]
 
-_SPLITS = {"train": "train(?:ing)?|trn", "val": "val(?:id|idation)?|dev", "test": "test(?:ing)?|tst|eval(?:uation)?"}
-_AROUND = r"(?:(?:images?|imgs?)[_ -]?)?(?:{})[_ -]?(?:\d{{4}}|set|data|images?|imgs?|split)?"
-_WORDS = {split: re.compile(_AROUND.format(words)) for split, words in _SPLITS.items()}
+_WORDS = {
+    split: re.compile(rf"(?:(?:images?|imgs?)[_ -]?)?(?:{words})[_ -]?(?:\d{{4}}|set|data|images?|imgs?|split)?")
+    for split, words in {
+        "train": "train(?:ing)?|trn",
+        "val": "val(?:id|idation)?|dev",
+        "test": "test(?:ing)?|tst|eval(?:uation)?",
+    }.items()
+}
+TEST_ONLY = "There is only a split to test on: for zero-shot models and data.targets, not to train on."
 
 
 @dataclass(frozen=True)
@@ -42,23 +49,6 @@ class Options:
     test: float = 0.2
     seed: int = 0
 
-    @property
-    def draw(self) -> dict[str, object]:
-        """The option of a layout that draws all splits."""
-        return {"val": 0.1 if self.val is None else self.val, "test": self.test, "seed": self.seed}
-
-    def draw_val(self, splits: Iterable[str], remarks: list[str]) -> dict[str, object]:
-        """The option of a layout that draws validation from what is there to train on; empty where none is drawn."""
-        if "val" in splits or "train" not in splits:
-            return {}
-        if self.val:
-            remarks.append(f"There is no split to validate on: {self.val:.0%} of train are drawn for it.")
-            return {"draw": {"val": self.val, "test": 0, "seed": self.seed}}
-        remarks.append(
-            "There is no split to validate on, so that nothing can be selected on one. --val 0.1 draws one from train."
-        )
-        return {}
-
 
 @dataclass(frozen=True)
 class Found:
@@ -70,7 +60,8 @@ class Found:
         taxonomy: The tree of the labels.
         remarks: What was concluded from what, one line each.
         unlabelled: Pictures that have no label, and why.
-        samples: A table to be written beside the card, header first, where no layout reads the data's own.
+        samples: Picture, label and split of each row of a table, if `layout` is a guess that must read just these.
+        otherwise: The layout where it does not; it reads a table of the samples beside the card.
         test_only: Whether there is nothing to train on.
     """
 
@@ -79,33 +70,28 @@ class Found:
     taxonomy: Taxonomy
     remarks: list[str] = field(default_factory=list)
     unlabelled: dict[str, str] = field(default_factory=dict)
-    samples: Sequence[Sequence[str]] | None = None
+    samples: Sequence[tuple[str, Label, str]] = ()
+    otherwise: dict[str, object] = field(default_factory=dict)
     test_only: bool = False
 
 
 def tree_of(paths: Iterable[Label], options: Options) -> Taxonomy:
-    """The tree of label paths; some may be inner nodes of others.
+    """The tree of label paths, some of which may be inner nodes of others; or the one that the user gave.
 
     Raises:
         UserError: The names cannot be names of nodes, or the levels given are not as many as the tree has.
     """
-    if (tree := options.taxonomy) is not None:
-        levels = options.levels
-        return tree if levels is None else Taxonomy(tree.names, _named(levels, tree.num_levels), tree.parent)
     nodes = {path[: depth + 1] for path in paths for depth in range(len(path))}
-    inner = {path[:-1] for path in nodes}
-    leaves = sorted(nodes - inner)
-    depth = max(map(len, leaves), default=0)
-    return Taxonomy.from_paths(leaves, _named(options.levels, depth) if options.levels else _level_names(depth))
-
-
-def _named(levels: tuple[str, ...], depth: int) -> tuple[str, ...]:
+    leaves = sorted(nodes - {path[:-1] for path in nodes})
+    tree = options.taxonomy
+    depth = tree.num_levels if tree else max(map(len, leaves), default=0)
+    levels = options.levels or (tree.levels if tree else _level_names(depth))
     if len(levels) != depth:
         raise UserError(
             f"--levels names {len(levels)} levels, but the labels are {depth} deep",
             hint=f"Name {depth}, coarse to fine, divided by commas.",
         )
-    return levels
+    return Taxonomy(tree.names, levels, tree.parent) if tree else Taxonomy.from_paths(leaves, levels)
 
 
 def _level_names(depth: int) -> tuple[str, ...]:
@@ -130,15 +116,57 @@ def split_of(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         if split := split_word(name):
             found.setdefault(split, name)
-    return found
+    return {split: found[split] for split in SPLITS if split in found}
 
 
-def tested(own: dict[str, str], remarks: list[str]) -> dict[str, str]:
+@dataclass(frozen=True)
+class Splits:
+    """Own name of each split that is used (none where all are drawn), and the layout's option that draws others."""
+
+    own: dict[str, str]
+    draw: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def test_only(self) -> bool:
+        """Whether there is nothing to train on."""
+        return not self.draw and "train" not in self.own
+
+
+def settle(own: Mapping[str, str], options: Options, remarks: list[str], unsplit: str) -> Splits:
+    """What is trained, validated and tested on.
+
+    Args:
+        own: Own name of each split there is.
+        options: What the user said.
+        remarks: What was concluded is added here.
+        unsplit: Said where nothing tells splits.
+
+    Raises:
+        UserError: There is nothing to train on, but something to validate on.
+    """
+    if own.keys() == {"test"}:
+        remarks.append(TEST_ONLY)
+        return Splits(dict(own))
+    if own and "train" not in own:
+        raise UserError(f"there is no split to train on, but {', '.join(own.values())}")
+    if len(own) < 2:
+        what = f"There is only the split {own['train']!r}" if own else unsplit
+        remarks.append(f"{what}: train, val and test are drawn in each class, by a hash of each picture's path.")
+        draw = {"val": 0.1 if options.val is None else options.val, "test": options.test, "seed": options.seed}
+        return Splits({}, {"draw": draw})
+    used = tested(own, remarks)
+    if "val" in used:
+        return Splits(used)
+    if options.val:
+        remarks.append(f"There is no split to validate on: {options.val:.0%} of train are drawn for it.")
+        return Splits(used, {"draw": {"val": options.val, "test": 0, "seed": options.seed}})
+    remarks.append("There is no split to validate on, so nothing can be selected. --val 0.1 draws one from train.")
+    return Splits(used)
+
+
+def tested(own: Mapping[str, str], remarks: list[str]) -> dict[str, str]:
     """Splits with something to test on: validation serves where there is no test."""
     if "test" in own or "val" not in own:
-        return own
+        return dict(own)
     remarks.append(f"There is no split to test on; {own['val']} serves.")
     return {"test" if split == "val" else split: name for split, name in own.items()}
-
-
-TEST_ONLY = "There is only a split to test on: for zero-shot models and data.targets, not to train on."

@@ -1,53 +1,53 @@
-"""From a folder to a card that loads and fits."""
+"""From a folder to a card that loads and fits: find what lies there, try a card on it, write what has passed."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from itertools import combinations
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from hierfit.atomic import whole_file
-from hierfit.data.card import load_card
-from hierfit.data.names import readable, renamed
-from hierfit.data.table import SPLITS, names_of
+from hierfit.data.card import DataCard, load_card
+from hierfit.data.home import Home
+from hierfit.data.names import readable
+from hierfit.data.samples import SPLITS, Label, names_of, nodes_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.readers import read_taxonomy
-from hierfit.taxonomy.writers import write_csv as write_table
-from hierfit.tools.check.audit import UNREADABLE, audit
-from hierfit.tools.check.leaks import on_one_path
-from hierfit.tools.check.result import Audit
-from hierfit.tools.new.bundle import from_bundle
-from hierfit.tools.new.folders import from_folders
+from hierfit.taxonomy.writers import write_csv
+from hierfit.tools.check.audit import UNREADABLE, Audit, audit
+from hierfit.tools.check.repeats import on_one_path
+from hierfit.tools.new.card_text import card_text
+from hierfit.tools.new.find import find
 from hierfit.tools.new.found import Found, Options, tree_of
-from hierfit.tools.new.hub import from_hub, is_hub
-from hierfit.tools.new.records import TABLES
-from hierfit.tools.new.sources import tables_of
-from hierfit.tools.new.spelling import classes_text
-from hierfit.tools.new.table import from_tables
-from hierfit.tools.new.write import card_text, samples_file
+from hierfit.tools.printing import counted, listed
 
 
 @dataclass(frozen=True)
 class Written:
-    """A card that was written.
+    """What was written.
 
     Attributes:
-        path: The card.
+        files: The card, its tree, and perhaps a table of samples.
         found: What was concluded.
         audit: What the data are like, with the card as written.
         left_out: Samples it leaves out, and why.
     """
 
-    path: Path
+    files: tuple[Path, ...]
     found: Found
     audit: Audit
     left_out: Mapping[str, str]
+
+    @property
+    def path(self) -> Path:
+        """The card."""
+        return self.files[0]
 
 
 def new_card(
@@ -59,7 +59,7 @@ def new_card(
     pictures: bool = True,
     force: bool = False,
 ) -> Written:
-    """Write a data card and its tree, and a table of samples where the data's own is not plain.
+    """Writes a data card and its tree, and a table of samples where the data's own is not plain.
 
     Pictures that cannot be used are left out; so are the copies of one picture that would stand in two splits or under
     two labels, and classes that have no picture then. Nothing is written unless the card reads the data without a
@@ -78,29 +78,31 @@ def new_card(
         UserError: There is nothing to make a card of, the outcome would not fit the data, or a file is there already.
     """
     root = root.expanduser()
-    if not root.exists():
-        raise UserError(f"there is no folder {root.absolute()}")
     path = _place(root, out)
-    found = _find(root, options)
-    files = [path, path.with_suffix(".csv"), *([path.with_name(samples_file(path.stem))] if found.samples else [])]
-    there = [str(file) for file in files if file.exists()]
-    if there and not force:
-        raise UserError(f"{' and '.join(there)} would be overwritten", hint="Name another with --out, or add --force.")
+    found = find(root, options)
     with tempfile.TemporaryDirectory() as scratch:
         draft = _Draft(Path(scratch) / path.name, found, kind)
-        first = draft.audited({}, found.unlabelled, workers, pictures)
-        left_out = found.unlabelled | _left_out(first)
-        if draft.drop_empty(first, left_out, options) or left_out or first.problems:
-            first = _stated(draft.audited({}, left_out, workers, False), first)
-        counts = {name: {"images": x.images, "leaves": x.leaves} for name, x in first.splits.items() if x.images}
-        last = draft.audited(counts, left_out, workers, False)
+        draft.choose_layout()
+        files = tuple(path.with_name(file.name) for file in draft.files)
+        there = [str(file) for file in files if file.exists()]
+        if there and not force:
+            hint = "Name another with --out, or add --force."
+            raise UserError(f"{' and '.join(there)} would be overwritten", hint=hint)
+        first = draft.audited(workers, pictures)
+        draft.left_out = found.unlabelled | _left_out(first)
+        draft.drop_empty(first, options)
+        counted_once = draft.audited(workers, pictures, first)
+        draft.splits = {
+            name: {"images": x.images, "leaves": x.leaves} for name, x in counted_once.splits.items() if x.images
+        }
+        last = draft.audited(workers, pictures, first)
         if last.problems:
             raise UserError(f"no card can be made of {root} as it is", last.problems, "Mend this, then try again.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        for target in reversed(files):
-            with whole_file(target) as partial:
-                shutil.copyfile(draft.path.with_name(target.name), partial)
-    return Written(path, draft.found, _stated(last, first), left_out)
+        for file in reversed(files):  # the card last: it needs the others
+            with whole_file(file) as partial:
+                shutil.copyfile(draft.path.with_name(file.name), partial)
+    return Written(files, draft.found, last, draft.left_out)
 
 
 @dataclass
@@ -110,49 +112,94 @@ class _Draft:
     path: Path
     found: Found
     kind: str | None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
-    def audited(
-        self, counts: Mapping[str, Mapping[str, int]], left_out: Mapping[str, str], workers: int, pictures: bool
-    ) -> Audit:
-        """What the card finds as it is written now."""
-        found, name = self.found, self.path.stem
-        file = self.path.with_suffix(".csv")
-        found.taxonomy.to_csv(file)
-        if found.samples is not None:
-            write_table(self.path.with_name(samples_file(name)), found.samples[0], found.samples[1:])
-        counts = counts or ({"test": {}} if found.test_only else {})
-        root = str(found.root.absolute())
-        templates = _templates(found.taxonomy, self.kind)
+    def __post_init__(self) -> None:
+        self.left_out = self.found.unlabelled
+        self.splits = {"test": {}} if self.found.test_only else {}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The card, its tree, and perhaps a table of samples."""
+        samples = [self.path.with_name(f"{self.path.stem}_samples.csv")] if "samples" in self.found.layout else []
+        return (self.path, self.path.with_suffix(".csv"), *samples)
+
+    def choose_layout(self) -> None:
+        """The data's own table stays the data's, if the layout reads it as it is meant; else a table is written."""
+        found = self.found
+        if not found.samples or (found.layout and _reads(self.card(), found)):
+            return
+        remark = "Its own table is not plain: what was read of it is in a table beside this card."
+        layout = {**found.otherwise, "samples": f"{self.path.stem}_samples.csv"}
+        self.found = replace(found, layout=layout, remarks=[*found.remarks, remark])
+
+    def card(self) -> DataCard:
+        """Writes it as it is now, and reads it."""
+        found, tree = self.found, self.found.taxonomy
+        _, file, *samples = self.files
+        tree.to_csv(file)
+        if samples:
+            label = found.otherwise["label"]
+            levels = label if isinstance(label, list) else [label]
+            by_split = any(split for *_, split in found.samples)
+            rows = ([path, *label, *[""] * (len(levels) - len(label)), *([split] if by_split else [])]
+                    for path, label, split in found.samples)  # fmt: skip
+            write_csv(samples[0], ["path", *levels, *(["split"] if by_split else [])], rows)
+        template = f"a photo of a {{name}}, a kind of {self.kind}." if self.kind else "a photo of a {name}."
         text = card_text(
-            name, root, found, counts, templates, _names(found.taxonomy), left_out, _is_plain(file, found.taxonomy)
+            name=self.path.stem,
+            root=str(found.root.absolute()),
+            taxonomy=file.name if _is_plain(file, tree) else {"file": file.name, "format": "paths", "header": True},
+            levels=dict(zip(tree.levels, tree.level_sizes, strict=True)),
+            remarks=found.remarks,
+            layout=found.layout,
+            splits=self.splits,
+            templates={level: [template] for level in tree.levels},
+            names=_names(tree),
+            leave_out=self.left_out,
         )
         self.path.write_text(text, encoding="utf-8")
-        return audit(load_card(str(self.path)), root, workers, pictures)
+        return load_card(str(self.path))
 
-    def drop_empty(self, first: Audit, left_out: Mapping[str, str], options: Options) -> bool:
-        """Takes classes without a picture out of the tree that was made of the labels; whether there were any."""
-        tree = load_card(str(self.path)).tree
-        nodes = sorted({node for key, (_, node) in first.places.items() if node >= 0 and key not in left_out})
-        if not nodes or options.taxonomy is not None:
-            return False
+    def audited(self, workers: int, pictures: bool, seen: Audit | None = None) -> Audit:
+        """What the card finds as it is now."""
+        return audit(self.card(), str(self.found.root.absolute()), workers, pictures, seen)
+
+    def drop_empty(self, first: Audit, options: Options) -> None:
+        """Takes classes without a picture out of the tree that was made of the labels."""
+        tree = first.card.tree
+        nodes = sorted({node for key, (_, node) in first.places.items() if node >= 0 and key not in self.left_out})
+        if first.pictures is None or not nodes or options.taxonomy is not None:
+            return
         labels = list(names_of(tree, torch.tensor(nodes)))
         used = {label[:depth] for label in labels for depth in range(1, len(label) + 1)}
-        empty = [path for path in names_of(tree, tree.leaves) if path not in used]
+        empty = [" / ".join(path) for path in names_of(tree, tree.leaves) if path not in used]
         if empty:
-            shown = classes_text([" / ".join(path) for path in empty])
-            remark = f"No picture that can be used is of {shown}: not in the tree."
+            classes = counted(len(empty), "class is", "classes are")
+            remark = f"{classes} not in the tree, for want of a picture that can be used: {listed(empty)}."
             same = max(map(len, labels)) == tree.num_levels
             kept = tree_of(labels, replace(options, levels=tree.levels if same else None))
             self.found = replace(self.found, taxonomy=kept, remarks=[*self.found.remarks, remark])
-        return bool(empty)
 
 
-def _is_plain(file: Path, tree: Taxonomy) -> bool:
-    """Whether a file that holds a tree is read as that; names that are numbers may look like another format."""
+def _reads(card: DataCard, found: Found) -> bool:
+    """Whether the layout gives just the samples that were found."""
+    base = found.layout.get("images", ".")  # keys start from there
+    before = "" if base in (".", None) else f"{base}/"
+    home = Home(card, found.root, [])
     try:
-        return read_taxonomy(file).levels == tree.levels
+        read = [(f"{before}{sample.key}", sample.split, sample.label)
+                for sample in card.layout.function(home, **card.layout.options)]  # fmt: skip
     except UserError:
         return False
+    meant = [(path, split or "train", label) for path, label, split in found.samples]
+
+    def placed(samples: Sequence[tuple[str, str, Label]]) -> list[tuple[str, str, int]]:
+        nodes = nodes_of(card.tree, "", [label for *_, label in samples], home.problems).tolist()
+        return sorted((path, split, node) for (path, split, _), node in zip(samples, nodes, strict=True))
+
+    return placed(read) == placed(meant) and not home.problems
 
 
 def _place(root: Path, out: Path | None) -> Path:
@@ -165,27 +212,12 @@ def _place(root: Path, out: Path | None) -> Path:
     return out
 
 
-def _find(root: Path, options: Options) -> Found:
-    """What was found: a table before a hub's folder before plain folders."""
-    if root.is_file():
-        if root.suffix.lower() == ".safetensors":
-            return from_bundle(root, options)
-        if root.suffix.lower() not in TABLES:
-            kinds = ", ".join(TABLES)
-            raise UserError(f"{root} is neither a folder nor a table ({kinds}) nor a file of features (.safetensors)")
-        return from_tables(root.parent, {"": root}, options)
-    if is_hub(root):
-        return from_hub(root, options)
-    if tables := tables_of(root):
-        return from_tables(root, tables, options)
-    return from_folders(root, options)
-
-
-def _templates(tree: Taxonomy, kind: str | None) -> dict[str, list[str]]:
-    return {
-        level: [f"a photo of a {{name}}, a kind of {kind}." if kind else "a photo of a {name}."]
-        for level in tree.levels
-    }
+def _is_plain(file: Path, tree: Taxonomy) -> bool:
+    """Whether a file that holds a tree is read as that; names that are numbers may look like another format."""
+    try:
+        return read_taxonomy(file).levels == tree.levels
+    except UserError:
+        return False
 
 
 def _names(tree: Taxonomy) -> dict[str, str]:
@@ -194,26 +226,17 @@ def _names(tree: Taxonomy) -> dict[str, str]:
     for name in dict.fromkeys(tree.names):
         if (better := readable(name)) != " ".join(name.replace("_", " ").split()):
             names[name] = better
-    while True:
-        try:
-            renamed(tree, names)
-        except UserError:
-            taken = [
-                {a, b}
-                for nodes in _families(tree)
-                for a, b in combinations({tree.names[v] for v in nodes}, 2)
-                if names.get(a, a) == names.get(b, b)
-            ]
-            names = {old: new for old, new in names.items() if not any(old in pair for pair in taken)}
-        else:
-            return names
-
-
-def _families(tree: Taxonomy) -> list[list[int]]:
-    families: dict[int, list[int]] = {}
-    for node, parent in enumerate(tree.parent.tolist()):
-        families.setdefault(parent, []).append(node)
-    return list(families.values())
+    families: dict[int, list[str]] = {}
+    for name, parent in zip(tree.names, tree.parent.tolist(), strict=True):
+        families.setdefault(parent, []).append(name)
+    taken = {""}
+    while taken:  # what is taken back may be another's new name
+        taken = set()
+        for siblings in families.values():
+            counts = Counter(names.get(name, name) for name in siblings)
+            taken.update(name for name in siblings if counts[names.get(name, name)] > 1)
+        names = {old: new for old, new in names.items() if old not in taken}
+    return names
 
 
 def _left_out(first: Audit) -> dict[str, str]:
@@ -221,28 +244,12 @@ def _left_out(first: Audit) -> dict[str, str]:
     out = dict.fromkeys(first.unreadable, UNREADABLE)
     for group in first.exact:
         keys = [key for key in group if key not in out]
-        splits = {key: first.places[key][0] for key in keys}
-        labels = {key: first.places[key][1] for key in keys}
-        if first.taxonomy is not None and not on_one_path(first.taxonomy, labels.values()):
-            out |= {key: f"the same picture has two labels: {_other(keys, key)}" for key in keys}
+        labels = [first.places[key][1] for key in keys]
+        if first.taxonomy is not None and not on_one_path(first.taxonomy, labels):
+            for key in keys:
+                out[key] = f"the same picture has two labels: {next(other for other in keys if other != key)}"
             continue
         # What is tested stays: of equal pictures the one in the latest split.
-        keep = max(keys, key=lambda key: (SPLITS.index(splits[key]), -keys.index(key)), default="")
+        keep = max(keys, key=lambda key: (SPLITS.index(first.places[key][0]), -keys.index(key)), default="")
         out |= {key: f"the same as {keep}" for key in keys if key != keep}
     return out
-
-
-def _other(keys: list[str], key: str) -> str:
-    return next(other for other in keys if other != key)
-
-
-def _stated(counted: Audit, seen: Audit) -> Audit:
-    """Counts of the one, what was seen of the pictures by the other."""
-    counted.looked_at, counted.seconds, counted.kinds, counted.sizes = (
-        seen.looked_at,
-        seen.seconds,
-        seen.kinds,
-        seen.sizes,
-    )
-    counted.unreadable, counted.exact, counted.near = seen.unreadable, seen.exact, seen.near
-    return counted

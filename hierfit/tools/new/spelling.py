@@ -8,11 +8,10 @@ from collections.abc import Iterable
 
 from hierfit.data.names import clean_name
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.lines import counted
+from hierfit.tools.printing import listed
 
 _NO_NAMES = """na n/a nan none null nil unknown unk unclassified undefined unidentified undetermined unspecified
-    unlabelled unlabeled indet incertaesedis notclassified notavailable notapplicable notknown
-    notassigned
+    unlabelled unlabeled indet incertaesedis notclassified notavailable notapplicable notknown notassigned
     notidentified unassigned unplaced unsure nodata missing sp spp tba tbd"""
 _NOT_KNOWN = frozenset(_NO_NAMES.split())
 
@@ -56,9 +55,8 @@ def renamings(names: Iterable[str], taxonomy: Taxonomy | None, remarks: list[str
         if len(set(group)) > len(spelled):
             remarks.append(f"{main!r} is written in {len(set(group))} ways that look the same; it is one class.")
     if changed:
-        shown = [f"{old} = {new}" for old, new in changed.items()]
-        more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
-        remarks.append(f"Taken for one class each, renamed under `names`: {', '.join(shown[:5])}{more}.")
+        shown = listed([f"{old} = {new}" for old, new in changed.items()])
+        remarks.append(f"Taken for one class each, renamed under `names`: {shown}.")
     return changed
 
 
@@ -69,12 +67,6 @@ def not_known(cells: Iterable[str], remarks: list[str]) -> set[str]:
         kinds = ", ".join(f"{cell!r} ({count})" for cell, count in found.most_common(5))
         remarks.append(f'Taken for "not known": {kinds}; such pictures have the coarser label.')
     return set(found)
-
-
-def classes_text(names: list[str]) -> str:
-    """``3 classes (a, b, c)``, of many the first."""
-    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return f"{counted(len(names), 'class').replace('classs', 'classes')} ({shown})"
 
 
 def _words(name: str) -> str:

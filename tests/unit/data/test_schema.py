@@ -69,7 +69,7 @@ falg: true
         "x.yaml:4: parts.train.images: expected a whole number, got 'many'",
         "x.yaml:5: parts.test.imags: unknown key – did you mean 'images'?",
         "x.yaml: parts.test.images: this key is missing",
-        "x.yaml:6: note: expected text, got a list",
+        "x.yaml:6: note: expected text or null, got a list",
         "x.yaml:7: flag: expected true or false, got 1",
     ]
 

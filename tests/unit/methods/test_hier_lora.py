@@ -189,33 +189,6 @@ def test_the_share_is_printed_with_the_objective(clip: Backbone) -> None:
     assert any("HiSCE acts on 3 of 3 at level0" in line for line in others)
 
 
-@pytest.mark.parametrize(
-    ("keys", "words"),
-    [
-        ({"rank": 0}, "rank is 0"),
-        ({"targets": ["q", "qq"]}, "no 'qq' in a block"),
-        ({"targets": []}, "at least one of q, k, v, o, fc"),
-        ({"layers": "last"}, "slice of block numbers"),
-        ({"dropout": 1.0}, "[0, 1)"),
-        ({"alpha": 0.0}, "alpha is 0.0"),
-        ({"budget": 0.0}, "budget is 0.0"),
-        ({"text_chunk": 0}, "text_chunk is 0"),
-        ({"lr": 0.0}, "lr is 0.0"),
-        ({"warmup": 1.0}, "warmup is 1.0"),
-    ],
-)
-def test_values_out_of_range_are_named(keys: dict[str, Any], words: str) -> None:
-    with pytest.raises(UserError, match="cannot be set up") as caught:
-        HierLoRA(**keys)
-    assert words in str(caught.value)
-
-
-def test_all_faults_come_at_once() -> None:
-    with pytest.raises(UserError) as caught:
-        HierLoRA(rank=0, targets=["w", "x"], layers="a", warmup=2)
-    assert len(caught.value.problems) == 5
-
-
 def test_choices_that_do_not_fit_the_towers(clip: Backbone) -> None:
     with pytest.raises(UserError, match=r"no block of the vision tower, which has 2 \(0 to 1\)"):
         adapt(clip, LoraChoice(1, layers="2:"))

@@ -284,7 +284,7 @@ def test_tables_that_cannot_be_guessed(root: Path, tmp_path: Path) -> None:
     write_csv(root / "data.csv", "path,caption", rows)
     assert "several tables that name pictures" in refusal(root, tmp_path)
     (root / "labels.csv").write_bytes(b"path,label\n\x00,x\n")
-    assert "cannot be read" in refusal(root / "labels.csv", tmp_path)
+    assert "holds a zero byte" in refusal(root / "labels.csv", tmp_path)
     assert "neither a folder nor a table" in refusal(root / "train/cat/lion/0.png", tmp_path)
 
 

@@ -1,11 +1,14 @@
-"""Long lines in a narrow terminal."""
+"""What the commands on data have in common when they print: long lines, counts, the order of splits."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
+
+from hierfit.data.table import READY_DRAW, SPLITS
 
 
 def print_hanging(console: Console, text: str, style: str = "", indent: int = 2, mark: str = "") -> None:
@@ -24,6 +27,18 @@ def print_hanging(console: Console, text: str, style: str = "", indent: int = 2,
     console.print(Text("\n".join(wrapped), style), soft_wrap=True)
 
 
-def counted(count: int, what: str) -> str:
+def counted(count: int, what: str, plural: str = "") -> str:
     """``1 node``, ``2 nodes``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"{count} {what if count == 1 else plural or f'{what}s'}"
+
+
+def listed(items: Sequence[str], most: int = 5) -> str:
+    """``a, b, c and 4 more``."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
+
+
+def split_order(name: str) -> tuple[int, int]:
+    """Training first, small draws before large ones; then validation and test."""
+    draw = READY_DRAW.fullmatch(name)
+    return (0, int(draw[1])) if draw else (SPLITS.index(name) if name in SPLITS else len(SPLITS), 0)

@@ -13,33 +13,36 @@ from hierfit.backbone.aliases import REAL, TINY_NOTE
 from hierfit.data.card import card_folders
 from hierfit.tools.check.audit import UNREADABLE
 from hierfit.tools.check.report import print_audit
-from hierfit.tools.lines import counted, print_hanging
 from hierfit.tools.new.new import Written
-from hierfit.tools.new.write import samples_file
+from hierfit.tools.printing import counted, print_hanging
 
 _SHOTS = 16  # of the experiment named below
 
 
 def print_written(written: Written, console: Console | None = None) -> None:
-    """Prints what was concluded, what the data are like, and what to do next."""
+    """Prints what was concluded, what the data are like, what was written, and what to do next."""
     console = console or Console()
-    print_audit(written.audit, console)
-    console.print()
-    path, found = written.path, written.found
-    files = [str(path), path.with_suffix(".csv").name, *([samples_file(path.stem)] if found.samples else [])]
-    console.print(Text(f"Written: {', '.join(files[:-1])} and {files[-1]}", "bold"), soft_wrap=True)
-    for remark in found.remarks:
-        print_hanging(console, remark, "", 2, "- ")
+    console.print(Text("How the data were read (the card says it again, and can be changed)", "bold"))
+    remarks = list(written.found.remarks)
     if written.left_out:
-        left_out = counted(len(written.left_out), "picture")
         kinds = Counter(_reason(key, why) for key, why in written.left_out.items())
         reasons = ", ".join(f"{count} {reason}" for reason, count in kinds.most_common())
-        print_hanging(console, f"{left_out} left out ({reasons}); the card says which.", "", 2, "- ")
+        remarks.append(f"{counted(len(written.left_out), 'picture')} left out ({reasons}); the card says which.")
+    if written.audit.passed_by:
+        remarks.append("The pictures were not looked at: damaged ones and copies may be among them.")
+    for remark in remarks:
+        print_hanging(console, remark, "", 2, "- ")
+    console.print()
+    print_audit(written.audit, console)
+    console.print()
+    card, *others = written.files
+    names = [str(card), *(file.name for file in others)]
+    console.print(Text(f"Written: {', '.join(names[:-1])} and {names[-1]}", "bold green"), soft_wrap=True)
     console.print()
     console.print("Next:")
     for command in _next(written):
         console.print(Text(f"  {command}"), soft_wrap=True)
-    if found.layout["name"] != "feature_bundle":
+    if written.found.layout["name"] != "feature_bundle":
         print_hanging(console, TINY_NOTE)
 
 
@@ -55,7 +58,8 @@ def _next(written: Written) -> list[str]:
     if written.found.test_only:
         train = f"--data.card SOURCE --data.targets '{{{card}: null}}'"
         return [f"hierfit data check {card}", f'make train EXP=lathadapter_cross_dataset ARGS="{train}{tower}"']
-    few = " --data.shots_policy all" if 0 < written.audit.splits["train"].fewest < _SHOTS else ""
+    labels = written.audit.splits.get("train")  # a file of features may have ready draws instead
+    few = " --data.shots_policy all" if labels and 0 < labels.fewest < _SHOTS else ""
     return [
         f"hierfit data prompts {card}",
         f"hierfit data check {card}",

@@ -1,0 +1,141 @@
+"""What files and options say of the keys of a run: one setting after the other, each with its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hierfit.config.schema import Place, convert, read_yaml
+from hierfit.errors import UserError
+
+MOST_SEED = 2**32 - 1
+"""What NumPy takes."""
+_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")  # YAML 1.1 takes them for mappings and for numbers to base 60
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value that a file or an option gives to a key.
+
+    Attributes:
+        key: With dots, such as ``model.init_args.lr``.
+        value: As YAML reads it.
+        place: Where it stands; also as words, such as ``grid.yaml:3``.
+        text: As it was typed, where it was an option.
+    """
+
+    key: str
+    value: object
+    place: Place | str
+    text: str | None = None
+
+    @property
+    def at(self) -> Place:
+        """Its place, which prints with the key."""
+        return self.place if isinstance(self.place, Place) else Place(Path(self.place), (self.key,))
+
+    def converted(self, hint: Any, problems: list[str]) -> Any:
+        """Its value as a type wants it; an option that YAML takes for another kind of value (``--row 2024``) is text.
+
+        Interpolations are left as they are. Faults are added to ``problems``.
+        """
+        if isinstance(self.value, str) and "${" in self.value:
+            return self.value
+        faults: list[str] = []
+        found = convert(hint, self.value, self.at, faults)
+        if faults and self.text is not None:
+            as_text: list[str] = []
+            text = convert(hint, self.text, self.at, as_text)
+            if not as_text:
+                return text
+        problems += faults
+        return found
+
+
+def option_value(text: str) -> Any:
+    """What the text of an option means: YAML, and a number also where YAML 1.1 sees text, as in ``1e-3``.
+
+    Slices (``-2:``, ``2:10``) are text.
+    """
+    if not text or _SLICE.fullmatch(text):
+        return text
+    try:
+        value = yaml.safe_load(text)
+        return float(value) if isinstance(value, str) else value
+    except (yaml.YAMLError, ValueError):
+        return text
+
+
+def seed_problem(key: str, seed: int) -> str:
+    """What is wrong with a seed; empty if nothing is."""
+    return "" if 0 <= seed <= MOST_SEED else f"{key}: {seed}, must be 0 to {MOST_SEED}"
+
+
+def read_settings(
+    arguments: Sequence[str | Setting], groups: Collection[str], problems: list[str]
+) -> Iterator[Setting]:
+    """All settings of the files and options of a command line, in order.
+
+    Args:
+        arguments: ``--config FILE``, ``--key value``, ``--key=value``; a `Setting` stands for itself.
+        groups: Keys whose mappings hold settings themselves.
+        problems: What cannot be read is added here.
+    """
+    words = [*arguments]
+    while words:
+        word = words.pop(0)
+        if isinstance(word, Setting):
+            yield from spread(word, groups)
+            continue
+        option, equals, value = word.partition("=")
+        if not option.startswith("-"):
+            problems.append(f"command line: {option!r} is not an option; keys are set as --key=value")
+            continue
+        if not equals:
+            if not words or not isinstance(words[0], str) or words[0].startswith("--"):
+                problems.append(f"command line: {option} has no value")
+                continue
+            value = str(words.pop(0))
+        if option in ("-c", "--config"):
+            yield from file_settings(Path(value), groups, problems)
+        else:
+            setting = Setting(option.lstrip("-"), option_value(value), "command line", value)
+            yield from spread(setting, groups)
+
+
+def file_settings(path: Path, groups: Collection[str], problems: list[str]) -> Iterator[Setting]:
+    """All settings of a configuration file, in order; what keeps it from being read is added to ``problems``."""
+    if not path.is_file():
+        problems.append(f"there is no file {path}")
+        return
+    try:
+        content, place = read_yaml(path, problems)
+    except UserError as error:
+        problems.append(str(error))
+        return
+    if not isinstance(content, Mapping):
+        problems.append(f"{path}: expected keys and values")
+        return
+    for key, value in content.items():
+        yield from spread(Setting(str(key), value, place.at(str(key))), groups)
+
+
+def spread(setting: Setting, groups: Collection[str]) -> Iterator[Setting]:
+    """The settings within the mapping of a group; ``class_path`` comes first, since other keys depend on it."""
+    if setting.key not in groups or not isinstance(setting.value, Mapping):
+        yield setting
+        return
+    for name in sorted(map(str, setting.value), key=lambda name: name != "class_path"):
+        place = setting.place if isinstance(setting.place, str) else setting.place.at(name)
+        yield from spread(Setting(f"{setting.key}.{name}", setting.value[name], place), groups)
+
+
+def as_options(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as one writes them on a command line."""
+    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]

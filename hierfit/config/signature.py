@@ -1,0 +1,306 @@
+"""The arguments of a class with their types, defaults and help: read from its source, so that nothing is imported.
+
+To import Lightning takes seconds. A misspelt key, ``--help`` and a whole grid's configurations need only what stands in
+the source; what cannot be told from there (a class made at run time, a default that is computed) is imported after all.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, reduce
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional, TypeGuard, Union, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from hierfit.errors import UserError
+
+_PLAIN = {"int": int, "float": float, "str": str, "bool": bool, "None": type(None), "Any": Any}
+_GENERIC = {"dict": dict, "Mapping": Mapping, "list": list, "Sequence": list, "tuple": tuple}
+_GENERIC |= {name.capitalize(): kind for name, kind in _GENERIC.items()}
+
+
+_BOUNDS = {bound.__name__: bound for bound in (Gt, Ge, Lt, Le)}
+
+OTHERS = "**"
+"""Stands among the arguments of a class that passes on keys it does not name to something that is not known here."""
+
+
+class NoSuchClassError(UserError):
+    """An import path leads to no class."""
+
+
+class _NotInSource(Exception):  # noqa: N818 (no error: the class is imported instead)
+    """The source does not tell."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a class.
+
+    Attributes:
+        type: As annotated; ``Any`` where that is no type of plain values.
+        default: A plain value; `inspect.Parameter.empty` where one must be given.
+        help: What the docstring's ``Args:`` say of it, in one line.
+    """
+
+    type: Any
+    default: Any
+    help: str = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is inspect.Parameter.empty
+
+
+@cache
+def arguments_of(path: str) -> Mapping[str, Argument]:
+    """The arguments of a class that an import path names, in order.
+
+    Raises:
+        UserError: There is no such class, or its module cannot be imported.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        source, found = _Source.of(module).find(name)
+        if isinstance(found, ast.ClassDef):
+            return source.arguments(found)
+    except _NotInSource:
+        pass
+    return _imported(class_at(path))
+
+
+def class_at(path: str) -> type:
+    """The class that an import path names, imported.
+
+    Raises:
+        UserError: There is none, or its module fails.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ModuleNotFoundError, AttributeError, ValueError) as error:
+        raise NoSuchClassError(f"there is no class {path!r}") from error
+    except Exception as error:  # whatever a module of the user's does
+        raise UserError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
+    if not isinstance(found, type):
+        raise NoSuchClassError(f"{path} is no class")
+    return found
+
+
+@cache
+def attribute_of(path: str, name: str) -> Any:
+    """A plain attribute of a class or of a base of it, from the source where that tells."""
+    module, _, owner = path.rpartition(".")
+    try:
+        source, found = _Source.of(module).find(owner)
+        return source.attribute(found, name)
+    except _NotInSource:
+        owner_class = class_at(path)
+        if not hasattr(owner_class, name):
+            raise UserError(f"{path} is no method: it has no {name!r}") from None
+        return getattr(owner_class, name)
+
+
+def names_in(module: str) -> list[str]:
+    """Public classes and imported names of a module, for suggestions; none where there is no source."""
+    try:
+        return [name for name in _Source.of(module).names if not name.startswith("_")]
+    except _NotInSource:
+        return []
+
+
+class _Source:
+    """What a module's file says of its names."""
+
+    def __init__(self, module: str, file: Path) -> None:
+        self.module, self.is_package = module, file.name == "__init__.py"
+        self.names: dict[str, ast.AST] = {}
+        try:
+            body = ast.parse(file.read_text(encoding="utf-8")).body
+        except (OSError, ValueError, SyntaxError) as error:
+            raise _NotInSource from error
+        for statement in _flat(body):
+            if isinstance(statement, ast.ImportFrom):
+                self.names |= {alias.asname or alias.name: statement for alias in statement.names}
+            elif isinstance(statement, ast.ClassDef):
+                self.names[statement.name] = statement
+            elif isinstance(statement, ast.Assign):
+                self.names |= {t.id: statement.value for t in statement.targets if isinstance(t, ast.Name)}
+            elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
+                self.names[statement.target.id] = statement.value
+
+    @staticmethod
+    @cache
+    def of(module: str) -> _Source:
+        """The source of a module, whose packages are not imported either."""
+        top, *below = module.split(".")
+        try:
+            spec = find_spec(top) if top else None
+        except (ImportError, ValueError):
+            spec = None
+        if spec is None or spec.origin is None:
+            raise _NotInSource
+        file = Path(spec.origin)
+        for part in below:
+            package = file.parent / part
+            file = package / "__init__.py" if package.is_dir() else package.with_suffix(".py")
+        return _Source(module, file)
+
+    def find(self, name: str) -> tuple[_Source, ast.AST]:
+        """What a name stands for, and the module it stands in; imports are followed."""
+        if name not in self.names:
+            raise _NotInSource
+        node = self.names[name]
+        if not isinstance(node, ast.ImportFrom):
+            return self, node
+        base = self.module.split(".")
+        above = ".".join(base[: len(base) - node.level + self.is_package]) if node.level else ""
+        module = ".".join(filter(None, (above, node.module)))
+        original = next(alias.name for alias in node.names if name in (alias.asname, alias.name))
+        return _Source.of(module).find(original)
+
+    def arguments(self, owner: ast.ClassDef) -> dict[str, Argument]:
+        """Of a class: its ``__init__``'s, with its base's where it passes on what it does not name."""
+        init = next((n for n in owner.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+        if init is None:
+            if owner.decorator_list or not owner.bases:
+                raise _NotInSource
+            return self._inherited(owner)
+        texts = {**_texts(ast.get_docstring(owner)), **_texts(ast.get_docstring(init))}
+        given = init.args
+        places = [*given.posonlyargs, *given.args]
+        defaults: list[ast.expr | None] = [None] * (len(places) - len(given.defaults)) + [*given.defaults]
+        named = [*zip(places[1:], defaults[1:], strict=True), *zip(given.kwonlyargs, given.kw_defaults, strict=True)]
+        found = {
+            a.arg: Argument(
+                Any if a.annotation is None else self.type_of(a.annotation),
+                inspect.Parameter.empty if default is None else self._value(default),
+                texts.get(a.arg, ""),
+            )
+            for a, default in named
+        }
+        if given.kwarg is None:
+            return found
+        try:
+            return {OTHERS: Argument(Any, None), **self._inherited(owner), **found}
+        except _NotInSource:
+            return {OTHERS: Argument(Any, None), **found}
+
+    def _inherited(self, owner: ast.ClassDef) -> dict[str, Argument]:
+        for base in owner.bases:
+            if isinstance(base, ast.Name):
+                source, found = self.find(base.id)
+                if isinstance(found, ast.ClassDef):
+                    return source.arguments(found)
+        raise _NotInSource
+
+    def attribute(self, owner: ast.AST, name: str) -> Any:
+        """A plain value in the body of a class, or of one of its bases."""
+        for node in owner.body if isinstance(owner, ast.ClassDef) else []:
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                return self._value(node.value)  # type: ignore[attr-defined]
+        for base in owner.bases if isinstance(owner, ast.ClassDef) else []:
+            if isinstance(base, ast.Name) and base.id in self.names:
+                try:
+                    source, found = self.find(base.id)
+                    return source.attribute(found, name)
+                except _NotInSource:
+                    continue
+        raise _NotInSource
+
+    def type_of(self, node: ast.AST) -> Any:
+        """The type an annotation names; ``Any`` for classes, which no plain value is."""
+        if isinstance(node, ast.Constant):
+            return type(None) if node.value is None else self.type_of(ast.parse(str(node.value), mode="eval").body)
+        if isinstance(node, ast.Name):
+            if node.id in _PLAIN or node.id in _GENERIC:
+                return _PLAIN.get(node.id) or _GENERIC.get(node.id)
+            try:
+                source, found = self.find(node.id)
+            except _NotInSource:
+                return Any
+            return Any if isinstance(found, ast.ClassDef | ast.Call) else source.type_of(found)
+        if isinstance(node, ast.BinOp):
+            return Union[self.type_of(node.left), self.type_of(node.right)]  # noqa: UP007 (made at run time)
+        if not isinstance(node, ast.Subscript) or not isinstance(node.value, ast.Name):
+            return Any
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        kind = node.value.id
+        if kind == "Literal":
+            return Literal[tuple(ast.literal_eval(value) for value in inner)]
+        if kind == "Annotated":
+            bounds = [_BOUNDS[v.func.id](ast.literal_eval(v.args[0])) for v in inner[1:] if _is_bound(v)]
+            return reduce(lambda one, bound: Annotated[one, bound], bounds, self.type_of(inner[0]))
+        parts = [... if isinstance(v, ast.Constant) and v.value is ... else self.type_of(v) for v in inner]
+        if kind == "Optional":
+            return Optional[parts[0]]  # noqa: UP045
+        if kind == "Union":
+            return reduce(lambda one, other: Union[one, other], parts)  # noqa: UP007
+        return _GENERIC[kind][tuple(parts)] if kind in _GENERIC else Any  # type: ignore[index]
+
+    def _value(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.Name):
+            source, found = self.find(node.id)
+            return source._value(found)
+        try:
+            return plain(ast.literal_eval(node))
+        except ValueError as error:
+            raise _NotInSource from error
+
+
+def _is_bound(node: ast.AST) -> TypeGuard[Any]:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _BOUNDS
+
+
+def plain(value: Any) -> Any:
+    """A value as YAML holds it: tuples are lists."""
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of a module with those below ``if TYPE_CHECKING:`` and ``try:``."""
+    for statement in body:
+        if isinstance(statement, ast.If | ast.Try):
+            yield from _flat(statement.body)
+        yield statement
+
+
+def _texts(docstring: str | None) -> dict[str, str]:
+    """What a docstring's ``Args:`` say of each argument."""
+    found: dict[str, str] = {}
+    section = re.search(r"^Args:\n((?: +.*\n?|\n)*)", docstring or "", re.MULTILINE)
+    name = ""
+    for line in section[1].splitlines() if section else []:
+        if entry := re.match(r" {4}(\w+)(?: \(.*?\))?: *(.*)", line):
+            name = entry[1]
+            found[name] = entry[2]
+        elif name:
+            found[name] += f" {line.strip()}"
+    return {name: text.strip() for name, text in found.items()}
+
+
+def _imported(owner: type) -> dict[str, Argument]:
+    """The same of a class that is imported."""
+    try:
+        hints = get_type_hints(owner.__init__, include_extras=True)  # type: ignore[misc]
+    except NameError:  # types that exist for type checkers only
+        hints = {}
+    texts = {**_texts(inspect.getdoc(owner)), **_texts(inspect.getdoc(owner.__init__))}  # type: ignore[misc]
+    parameters = inspect.signature(owner).parameters.values()
+    found = {
+        p.name: Argument(hints.get(p.name, Any), plain(p.default), texts.get(p.name, ""))
+        for p in parameters
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+    return found | ({OTHERS: Argument(Any, None)} if any(p.kind is p.VAR_KEYWORD for p in parameters) else {})
