@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class ResultCard:
         cost: Seconds of training and testing, steps, peak memory in MiB, device.
         versions: Of hierfit, its libraries and the commit.
         method_settings: The method's configuration.
+        described: Header, unit and whether higher is better of each metric that the user brought.
     """
 
     row: str
@@ -57,11 +58,15 @@ class ResultCard:
     method_settings: Mapping[str, Any] = field(default_factory=dict)
     tuned_on: str = "defaults"
     belief: Mapping[str, Any] = field(default_factory=dict)
+    described: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
         """Writes ``result.json`` into a run folder, whole or not at all; NaN becomes null."""
         path = folder / FILE
-        text = json.dumps({"format": FORMAT, **_without_nan(asdict(self))}, indent=1, allow_nan=False)
+        content = {"format": FORMAT, **_without_nan(asdict(self))}
+        if not self.described:  # as in cards of versions that did not know of it
+            del content["described"]
+        text = json.dumps(content, indent=1, allow_nan=False)
         with whole_file(path) as draft:
             draft.write_text(text + "\n", encoding="utf-8")
         return path
@@ -138,6 +143,7 @@ def _has(**kinds: Callable[[object], bool]) -> Callable[[object], bool]:
 
 
 _TOO_LARGE = 1e18
+_BETTER = ([True], [False], [None])
 _KINDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("row", "experiment", "method", "selected_on", "tuned_on"), _is_text),
     "seed": _is_whole,
@@ -154,6 +160,9 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "cost": _has(**dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _is_figure)),
     "versions": lambda value: isinstance(value, dict),
     "method_settings": lambda value: isinstance(value, dict),
+    "described": _all(
+        lambda value: isinstance(value, list) and list(map(type, value[:2])) == [str, str] and value[2:] in _BETTER
+    ),
     "belief": _has(scores=_is_text, **dict.fromkeys(("temperature", "val_images"), _is_figure)),
 }
 

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hierfit.config.schema import nearest
 from hierfit.errors import UserError
+from hierfit.metrics.describe import describe
 from hierfit.results.card import ResultCard
 from hierfit.results.table import Column
 
-# Header, unit, whether higher is better: neither of severity, which looks at each row's own mistakes.
-_METRICS: dict[str, tuple[str, str, bool | None]] = {
-    "fpa": ("FPA", "%", True),
-    "tice": ("TICE", "%", False),
-    "leaf_accuracy": ("leaf acc", "%", True),
-    "leaf_accuracy_macro": ("leaf acc macro", "%", True),
-    "wap_accuracy": ("wAP acc", "%", True),
-    "wap_precision": ("wAP prec", "%", True),
-    "tree_distance": ("distance", "edges", False),
-    "mistake_severity": ("severity", "levels", None),
-    "hierarchical_precision": ("hP", "%", True),
-    "hierarchical_recall": ("hR", "%", True),
-    "hierarchical_f1": ("hF", "%", True),
-    "hca": ("HCA", "%", True),
-    "mta": ("MTA", "%", True),
-    "ece": ("ECE", "%", False),
-    "haurc": ("hAURC", "%", False),
-    "base": ("base", "%", True),
-    "novel": ("novel", "%", True),
-    "h": ("H", "%", True),
-    "generalised_base": ("base/all", "%", True),
-    "generalised_novel": ("novel/all", "%", True),
-    "generalised_h": ("H/all", "%", True),
-    "ausuc": ("AUSUC", "%", True),
-}
 _COSTS = {
     "params": Column("trained", "count", key="params", is_fact=True),
     "share": Column("share", "%", key="share", is_fact=True),
@@ -94,7 +71,8 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
         names = ["novel" if name == "default" else name for name in names]
     keys = [part for name in names for part in PRESETS.get(name, (name,))]
     full = [key for name in keys for key in (map(accuracy_of, levels) if name == "levels" else [name])]
-    return tuple(map(_column, dict.fromkeys(map(with_decoder, full))))
+    described = {name: own for card in cards for name, own in card.described.items()}
+    return tuple(_column(key, described) for key in dict.fromkeys(map(with_decoder, full)))
 
 
 def holds_classes_back(cards: Sequence[ResultCard]) -> bool:
@@ -119,15 +97,10 @@ def with_decoder(key: str) -> str:
     return key if "@" in key or key in _COSTS else f"{key}@{usual_decoder(key)}"
 
 
-def _column(key: str) -> Column:
+def _column(key: str, described: Mapping[str, Sequence[Any]]) -> Column:
     if key in _COSTS:
         return _COSTS[key]
     metric, _, decoder = key.partition("@")
     suffix = "" if decoder in (usual_decoder(metric), "base_to_novel") else f" {decoder.replace('_', ' ')}"
-    if metric in _METRICS:
-        header, unit, better = _METRICS[metric]
-    else:
-        kind, _, level = metric.rpartition("/")
-        header = {"accuracy": level, "h": f"H {level}"}.get(kind, metric)
-        unit, better = "%", True if kind in ("accuracy", "h") else None
+    header, unit, better = described.get(metric) or describe(metric)
     return Column(header + suffix, unit, higher_is_better=better, key=key)

@@ -15,7 +15,7 @@ from hierfit.config.command import Say
 from hierfit.config.schema import nearest
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
-from hierfit.metrics import hierarchy_metrics
+from hierfit.metrics import Own, hierarchy_metrics
 from hierfit.metrics.served import score
 from hierfit.results.card import ResultCard
 from hierfit.results.collect import find_cards
@@ -40,6 +40,7 @@ class Rescored:
         figures: By decoder and metric; None where a metric is undefined.
         changes: ``(decoder, metric)`` whose figure the card does not have, or has otherwise.
         belief: What the card would say of the belief, were it made now.
+        described: How tables show metrics that the user brought.
     """
 
     folder: Path
@@ -47,13 +48,16 @@ class Rescored:
     figures: Figures
     changes: tuple[tuple[str, str], ...]
     belief: Mapping[str, Any]
+    described: Mapping[str, Sequence[Any]]
 
     def write(self) -> None:
         """Puts the figures into the run's card; figures that were not computed stay."""
         metrics = {**self.card.metrics}
         for decoder, figures in self.figures.items():
             metrics[decoder] = {**metrics.get(decoder, {}), **figures}
-        replace(self.card, metrics=metrics, belief=self.card.belief or self.belief).write(self.folder)
+        described = {**self.card.described, **self.described}
+        belief = self.card.belief or self.belief
+        replace(self.card, metrics=metrics, belief=belief, described=described).write(self.folder)
 
     def table(self, every: bool) -> Table:
         """Every figure, or those that the card does not have so."""
@@ -103,9 +107,9 @@ def rescored(
 
     Args:
         folder: A run's, or a control's inside it.
-        decoders: Names in `hierfit.decoding.DECODERS`, ``belief``, ``bayes`` or ``decoded``; all if empty. Of a run
-            that trained leaves alone only those that its card has.
-        metrics: Names of `hierfit.metrics.hierarchy_metrics`; all if empty.
+        decoders: Names in `hierfit.decoding.DECODERS`, ``belief``, ``bayes`` or ``decoded``, import paths of one's own;
+            all but those if empty. Of a run that trained leaves alone only those that its card has.
+        metrics: Names of `hierfit.metrics.hierarchy_metrics`, import paths of one's own; all but those if empty.
         tree: CSV of the tree, for runs that did not keep theirs.
 
     Raises:
@@ -113,22 +117,25 @@ def rescored(
     """
     saved = TestLogits.read(folder, tree)
     card = saved.card
+    own = Own.of([name for name in metrics if "." in name], [name for name in decoders if "." in name])
     # Inner nodes that were not trained are not read.
     raw = {name: DECODERS[name] for name in DECODERS if name == "rollup" or "per_level" in card.metrics}
-    names = [*raw, "belief", "bayes", "decoded"]
+    names = [*raw, *own.decoders, "belief", "bayes", "decoded"]
     known = {*map(str, hierarchy_metrics(saved.taxonomy)), "hca", "mta", "ece", "haurc"}
+    metrics = [*(name for name in metrics if "." not in name), *own.described]
+    known |= own.described.keys()
     unknown = [f"there is no decoder {name!r}{nearest(name, names)}" for name in decoders if name not in names]
     unknown += [f"there is no metric {name!r}{nearest(name, known)}" for name in metrics if name not in known]
     if unknown:
         hint = f"Decoders: {', '.join(names)}. Metrics: {', '.join(sorted(known))}."
         raise UserError("These names are unknown.", unknown, hint)
-    found, belief = score(saved.batches(), saved.taxonomy, saved.calibration, raw)
+    found, belief = score(saved.batches(), saved.taxonomy, saved.calibration, raw, own)
     figures = {
         name: {k: v if math.isfinite(v) else None for k, v in found[name].items() if not metrics or k in metrics}
         for name in decoders or names
     }
     changes = [(d, m) for d in figures for m in figures[d] if not _agrees(card, d, m, figures[d][m])]
-    return Rescored(saved.folder, card, figures, tuple(changes), belief)
+    return Rescored(saved.folder, card, figures, tuple(changes), belief, own.described)
 
 
 def _agrees(card: ResultCard, decoder: str, metric: str, value: float | None) -> bool:

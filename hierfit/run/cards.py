@@ -24,6 +24,7 @@ from hierfit.data.trees import StandIn
 from hierfit.decoding import Calibration, Decoder
 from hierfit.methods.base import Method, method_of
 from hierfit.metrics.base_to_novel import base_to_novel
+from hierfit.metrics.collection import Own
 from hierfit.metrics.served import batches_of, score
 from hierfit.results.card import ResultCard
 from hierfit.results.logits import LOGITS, LeafScores
@@ -45,6 +46,7 @@ class WriteResultCard(Callback):
         seed: The run's seed.
         settings: The method's configuration, as plain containers.
         tuned_on: Split on which a search has chosen them; None for none.
+        own: Metrics and decoders of the user's.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class WriteResultCard(Callback):
         seed: int,
         settings: Mapping[str, Any],
         tuned_on: str | None = None,
+        own: Own | None = None,
     ) -> None:
         self.folder = folder
         self.calibrating = calibrating
@@ -64,6 +67,7 @@ class WriteResultCard(Callback):
         self.seed = seed
         self.settings = settings
         self.tuned_on = tuned_on
+        self.own = own or Own()
         self.card: ResultCard | None = None
         self._started = 0.0
         self._seconds = {"train_seconds": 0.0, "test_seconds": 0.0}
@@ -110,7 +114,7 @@ class WriteResultCard(Callback):
         if not trainer.is_global_zero:
             return
         method, tree = method_of(pl_module), datamodule_of(trainer).tree
-        metrics, belief = kept_figures(self.folder, tree, self.calibrating.calibration, method.decoders)
+        metrics, belief = kept_figures(self.folder, tree, self.calibrating.calibration, method.decoders, self.own)
         self._write(trainer, method, metrics, belief)
 
     def write_untested(self, trainer: Trainer, method: Method) -> None:
@@ -145,12 +149,13 @@ class WriteResultCard(Callback):
             versions=_versions(),
             method_settings=self.settings,
             belief=belief,
+            described=self.own.described,
         )
         self.card.write(self.folder)
 
 
 def kept_figures(
-    folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder]
+    folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder], own: Own
 ) -> tuple[Figures, dict[str, Any]]:
     """What a card says of a run's test logits.
 
@@ -159,13 +164,14 @@ def kept_figures(
         tree: What it was tested on.
         calibration: Makes the logits a belief.
         decoders: Of its method.
+        own: Metrics and decoders of the user's.
 
     Returns:
         Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
         tree, and of classes held back; and what is said of the belief.
     """
     kept = load_file(folder / LOGITS)
-    found, facts = score(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration, decoders)
+    found, facts = score(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration, decoders, own)
     figures: dict[str, Mapping[str, float | None]] = {
         **found,
         "true_tree": LeafScores.of(kept, tree.taxonomy, tree.true).figures(),

@@ -15,6 +15,7 @@ from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.data.shared import Shared
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
+from hierfit.metrics.collection import Own
 from hierfit.results.card import ResultCard
 from hierfit.run.artifacts import WriteArtifacts
 from hierfit.run.calibrating import CalibrateOnVal
@@ -101,6 +102,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     if keys.ckpt_path:
         config = _of_checkpoint(config, Path(keys.ckpt_path))
     settings = config.settings
+    own = Own.of(keys.metrics or (), keys.decoders or ())
     check_launch(settings["trainer"]["devices"], settings["trainer"]["num_nodes"])
     seed_everything(config.seed, workers=True, verbose=False)
     data = _made("data", HierarchicalDataModule, settings["data"])
@@ -113,7 +115,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     run = find_run(config, resume=fits and keys.resume)
     calibrating = CalibrateOnVal(run.folder)
     writer = WriteResultCard(
-        run.folder, calibrating, config.row, config.name, config.seed, settings["model"], keys.tuned_on
+        run.folder, calibrating, config.row, config.name, config.seed, settings["model"], keys.tuned_on, own
     )
     callbacks: list[Callback] = [
         CheckTargets(),
@@ -173,7 +175,7 @@ def test(session: Session, checkpoint: str | None) -> None:
     trainer.callbacks = [*before, *trainer.callbacks, *after]  # type: ignore[attr-defined]
     trainer.test(session.method, datamodule=session.data, ckpt_path=checkpoint, verbose=False)
     session.targets = test_on_targets(
-        trainer, session.method, session.data, folder, session.writer.card, session.calibrating.calibration
+        trainer, session.method, session.data, folder, session.writer, session.calibrating.calibration
     )
 
 
