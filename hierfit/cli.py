@@ -68,11 +68,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
     ),
     "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
     "compare": (
-        "hierfit.results.compare:compare",
+        "hierfit.results.command:compare",
         "two runs sample by sample: McNemar's test and bootstrap intervals",
     ),
     "rescore": (
-        "hierfit.results.rescore:rescore",
+        "hierfit.results.command:rescore",
         "metrics of finished runs again from their test logits, without training",
     ),
     "taxonomy": (

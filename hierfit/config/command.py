@@ -24,11 +24,13 @@ class Say:
         help: Said of it, with its unit and default where those are not plain.
         metavar: What stands for its value; default: its name.
         repeat: A list whose values are given one by one, ``--decoder a --decoder b``, rather than in a row.
+        short: Another name of an option, such as ``-c``.
     """
 
     help: str
     metavar: str | None = None
     repeat: bool = False
+    short: str | None = None
 
 
 def call(function: Callable[..., None], words: Sequence[str], name: str) -> None:
@@ -36,7 +38,8 @@ def call(function: Callable[..., None], words: Sequence[str], name: str) -> None
 
     Parameters are positional words in their order, keyword-only ones are options (``out_dir`` is ``--out-dir``); a
     ``bool`` is a switch, a ``bool | None`` one with its ``--no-…``, a ``Literal`` a choice, a list takes several
-    values, and a default makes a word optional.
+    values, and a default makes a word optional. Where the function takes ``*words``, unknown options go there, each
+    with its value.
 
     Args:
         function: Annotated with ``str``, ``int``, ``float``, ``bool``, ``Path``, a ``Literal``, lists or ``None``-able
@@ -55,16 +58,35 @@ def call(function: Callable[..., None], words: Sequence[str], name: str) -> None
         allow_abbrev=False,
     )
     hints = get_type_hints(function, include_extras=True)
-    for parameter in inspect.signature(function).parameters.values():
-        _add(parser, parameter, hints[parameter.name])
-    given = vars(parser.parse_args(list(words)))
     parameters = inspect.signature(function).parameters.values()
-    positional = [given.pop(p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    function(*positional, **given)
+    named = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    for parameter in named:
+        _add(parser, parameter, hints[parameter.name])
+    own, rest = list(words), list[str]()
+    if len(named) < len(parameters):
+        own, rest = parser.parted(own)
+    given = vars(parser.parse_args(own))
+    positional = [given.pop(p.name) for p in named if p.kind is not p.KEYWORD_ONLY]
+    function(*positional, *rest, **given)
 
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong as any other mistake of a user is said."""
+
+    def parted(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
+        """What it knows; and options it does not, each followed by its value: ``--key=value`` or ``--key value``."""
+        known, unknown = list[str](), list[str]()
+        into = known
+        for word in words:
+            name, equals, _ = word.partition("=")
+            if word.startswith("--") or word in self._option_string_actions:
+                into = known if name in self._option_string_actions else unknown
+                into.append(word)
+                into = known if equals else into
+            else:
+                into.append(word)
+                into = known if into is unknown else into
+        return known, unknown
 
     def error(self, message: str) -> NoReturn:
         options = [option for option in self._option_string_actions if option.startswith("--")]
@@ -101,7 +123,8 @@ def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: An
         elif not required and not option:
             told["nargs"] = "?"
     if option:
-        parser.add_argument(f"--{parameter.name.replace('_', '-')}", dest=parameter.name, required=required, **told)
+        names = [name for name in (say.short, f"--{parameter.name.replace('_', '-')}") if name]
+        parser.add_argument(*names, dest=parameter.name, required=required, **told)
     else:
         parser.add_argument(parameter.name, **told)
 

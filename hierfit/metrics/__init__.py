@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         TreeInconsistency,
         WeightedAveragePrecision,
     )
-    from hierfit.metrics.collection import Own, hierarchy_metrics, score_metrics
+    from hierfit.metrics.collection import hierarchy_metrics, own_metrics, score_metrics
 
 __all__ = [
     "FullPathAccuracy",
@@ -36,12 +36,12 @@ __all__ = [
     "LevelAccuracy",
     "MeanTreecutAccuracy",
     "MistakeSeverity",
-    "Own",
     "TreeDistance",
     "TreeInconsistency",
     "TreeMetric",
     "WeightedAveragePrecision",
     "hierarchy_metrics",
+    "own_metrics",
     "score_metrics",
 ]
 

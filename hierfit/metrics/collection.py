@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from torchmetrics import MetricCollection
 
 from hierfit.config.registry import imported
-from hierfit.decoding.logits import DECODERS, Decoder
 from hierfit.errors import UserError
 from hierfit.metrics.base import TreeMetric
 from hierfit.metrics.classes import (
@@ -27,7 +25,6 @@ from hierfit.metrics.classes import (
     TreeInconsistency,
     WeightedAveragePrecision,
 )
-from hierfit.metrics.describe import Description
 from hierfit.taxonomy import Taxonomy
 
 _OF_PATHS: dict[str, Callable[..., TreeMetric]] = {
@@ -48,62 +45,37 @@ _OF_SCORES: dict[str, Callable[..., TreeMetric]] = {
     "mta": MeanTreecutAccuracy,
 }
 
+Own = Sequence[type[TreeMetric]]
 
-@dataclass(frozen=True)
-class Own:
-    """What a run scores beside what hierfit brings.
 
-    Attributes:
-        metrics: Of one's own.
-        decoders: Of logits, by import path.
+def own_metrics(paths: Sequence[str]) -> Own:
+    """Metrics of one's own, by the import paths of their classes.
+
+    Raises:
+        UserError: Names every path that cannot be imported, is no `TreeMetric`, has no name, or has that of another.
     """
-
-    metrics: tuple[type[TreeMetric], ...] = ()
-    decoders: Mapping[str, Decoder] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, metrics: Sequence[str] = (), decoders: Sequence[str] = ()) -> Own:
-        """Those at some import paths.
-
-        Raises:
-            UserError: Names every path that cannot be imported, and every metric that is no `TreeMetric`, has no name,
-                or has that of another.
-        """
-        found: dict[str, type[TreeMetric]] = {}
-        functions: dict[str, Decoder] = {}
-        problems: list[str] = []
-        for path in metrics:
-            try:
-                metric = imported(path, "metric")
-            except UserError as error:
-                problems.append(error.summary)
-                continue
-            if not (isinstance(metric, type) and issubclass(metric, TreeMetric) and metric.name):
-                problems.append(f"metric {path!r} is no class with a name that derives from hierfit.metrics.TreeMetric")
-            elif metric.name in {*_OF_PATHS, *_OF_SCORES, *found}:
-                problems.append(f"metric {path!r}: there is one called {metric.name!r} already")
-            else:
-                found[metric.name] = metric
-        for path in decoders:
-            try:
-                functions[path] = DECODERS.find(path)
-            except UserError as error:
-                problems.append(error.summary)
-        if problems:
-            raise UserError("These metrics and decoders cannot be used.", problems)
-        return cls(tuple(found.values()), functions)
-
-    @property
-    def described(self) -> dict[str, Description]:
-        """How tables show the metrics, as result cards keep it."""
-        return {metric.name: metric.description() for metric in self.metrics}
-
-    def reading(self, what: str) -> dict[str, Callable[..., TreeMetric]]:
-        """The metrics of ``paths`` or of ``logits``, by name."""
-        return {metric.name: metric for metric in self.metrics if metric.reads == what}
+    found: list[type[TreeMetric]] = []
+    problems: list[str] = []
+    taken = {*_OF_PATHS, *_OF_SCORES}
+    for path in paths:
+        try:
+            metric = imported(path, "metric")
+        except UserError as error:
+            problems.append(error.summary)
+            continue
+        if not (isinstance(metric, type) and issubclass(metric, TreeMetric) and metric.name):
+            problems.append(f"metric {path!r} is no class with a name that derives from hierfit.metrics.TreeMetric")
+        elif metric.name in taken:
+            problems.append(f"metric {path!r}: there is one called {metric.name!r} already")
+        else:
+            taken.add(metric.name)
+            found.append(metric)
+    if problems:
+        raise UserError("These metrics cannot be used.", problems)
+    return found
 
 
-def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", own: Own | None = None, **options: Any) -> MetricCollection:
+def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", own: Own = (), **options: Any) -> MetricCollection:
     """All metrics of paths, each a scalar under its own name, from four counts a batch.
 
     Call ``update(predicted [B, L], target [B, L])`` for each batch and ``compute()`` at the end of the epoch;
@@ -112,7 +84,7 @@ def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", own: Own | None = No
     Args:
         taxonomy: The tree.
         prefix: Put before every name, for example ``val/``.
-        own: Those that read paths join.
+        own: Of one's own; those that read paths.
         **options: Of every `torchmetrics.Metric`: ``sync_on_compute=False`` counts this process's samples alone.
 
     Example:
@@ -142,12 +114,16 @@ def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", own: Own | None = No
     of_levels = {
         f"accuracy/{level.replace('.', '_')}": partial(LevelAccuracy, level=level) for level in taxonomy.levels
     }
-    return _collected({**_OF_PATHS, **of_levels, **(own or Own()).reading("paths")}, taxonomy, prefix, options)
+    return _collected({**_OF_PATHS, **of_levels, **_named(own, "paths")}, taxonomy, prefix, options)
 
 
-def score_metrics(taxonomy: Taxonomy, own: Own | None = None, **options: Any) -> MetricCollection:
+def score_metrics(taxonomy: Taxonomy, own: Own = (), **options: Any) -> MetricCollection:
     """``hca`` and ``mta``, and those of one's own that read logits: ``update(logits [B, N], target [B, L])``."""
-    return _collected({**_OF_SCORES, **(own or Own()).reading("logits")}, taxonomy, "", options)
+    return _collected({**_OF_SCORES, **_named(own, "logits")}, taxonomy, "", options)
+
+
+def _named(own: Own, reads: str) -> dict[str, Callable[..., TreeMetric]]:
+    return {metric.name: metric for metric in own if metric.reads == reads}
 
 
 def _collected(

@@ -55,7 +55,7 @@ def batches_of(logits: Tensor, paths: Tensor) -> Iterator[tuple[Tensor, Tensor]]
 
 
 def serve(
-    batches: Iterable[tuple[Tensor, Tensor]], taxonomy: Taxonomy, calibration: Calibration, own: Own | None = None
+    batches: Iterable[tuple[Tensor, Tensor]], taxonomy: Taxonomy, calibration: Calibration, own: Own = ()
 ) -> Served:
     """Reads batches of logits ``[B, N]`` and labels ``[B, L]``; memory O(B·N + n·L)."""
     # torchmetrics takes seconds to import.
@@ -85,7 +85,7 @@ def score(
     taxonomy: Taxonomy,
     calibration: Calibration,
     decoders: Mapping[str, Decoder] = DECODERS,
-    own: Own | None = None,
+    own: Own = (),
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     """Everything a result card says of logits: see `hierarchy_metrics`, `serve` and `served_facts`.
 
@@ -94,14 +94,13 @@ def score(
         taxonomy: The tree.
         calibration: Makes logits a belief.
         decoders: Of the logits, whose figures mean something; the chosen one among them.
-        own: Metrics and decoders of one's own.
+        own: Metrics of one's own.
 
     Returns:
         Figures by decoder and metric, ``decoded`` being the decoder that val chose; and what is said of the belief.
     """
     from hierfit.metrics.collection import hierarchy_metrics
 
-    decoders = {**decoders, **(own.decoders if own else {})}
     collections = {name: hierarchy_metrics(taxonomy, own=own, **_ALONE) for name in decoders}
 
     def counted() -> Iterator[tuple[Tensor, Tensor]]:

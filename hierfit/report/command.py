@@ -12,9 +12,10 @@ from rich.text import Text
 from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.errors import UserError
+from hierfit.report.blocks import Findings, Omitted, Picture, Section, Sheet
+from hierfit.results.writers import print_table, print_tables
 
 if TYPE_CHECKING:
-    from hierfit.report.blocks import Omitted, Section
     from hierfit.report.evidence import Evidence
 
 _KINDS = ("svg", "png")
@@ -73,8 +74,6 @@ def report(
 
 def write_figures(found: Sequence[Section | Omitted], folder: Path) -> int:
     """Writes every figure as SVG, with text as outlines, and as PNG of 200 dpi; returns how many there are."""
-    from hierfit.report.blocks import Picture, Section
-
     pictures = [b for s in found if isinstance(s, Section) for b in s.blocks if isinstance(b, Picture)]
     for picture in pictures:
         drawing, _ = picture.drawn()
@@ -89,9 +88,6 @@ def write_figures(found: Sequence[Section | Omitted], folder: Path) -> int:
 
 def print_sections(evidence: Evidence, found: Sequence[Section | Omitted], console: Console) -> None:
     """Prints the summary's tables, then of each section what was found and the first rows that show it."""
-    from hierfit.report.blocks import Findings, Section, Sheet
-    from hierfit.results.writers import print_table, print_tables
-
     print_tables([evidence.table], console)
     for section in found:
         if not isinstance(section, Section):
@@ -111,16 +107,12 @@ def print_sections(evidence: Evidence, found: Sequence[Section | Omitted], conso
 
 
 def _print_left_out(found: Sequence[Section | Omitted], console: Console) -> None:
-    from hierfit.report.blocks import Omitted
-
     for section in found:
         if isinstance(section, Omitted):
             console.print(Text(f"left out: {section.title}: {section.why}", "dim"))
 
 
 def _print_made(out: Path, evidence: Evidence, found: Sequence[Section | Omitted], console: Console) -> None:
-    from hierfit.report.blocks import Section
-
     summary = found[0]
     if isinstance(summary, Section):
         console.print(Text(summary.lead))

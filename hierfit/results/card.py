@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class ResultCard:
         cost: Seconds of training and testing, steps, peak memory in MiB, device.
         versions: Of hierfit, its libraries and the commit.
         method_settings: The method's configuration.
-        described: Header, unit and whether higher is better of each metric that the user brought.
+        own_metrics: Header, unit and direction of metrics that hierfit does not bring, see `hierfit.metrics.describe`.
     """
 
     row: str
@@ -58,14 +58,14 @@ class ResultCard:
     method_settings: Mapping[str, Any] = field(default_factory=dict)
     tuned_on: str = "defaults"
     belief: Mapping[str, Any] = field(default_factory=dict)
-    described: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    own_metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
         """Writes ``result.json`` into a run folder, whole or not at all; NaN becomes null."""
         path = folder / FILE
         content = {"format": FORMAT, **_without_nan(asdict(self))}
-        if not self.described:  # as in cards of versions that did not know of it
-            del content["described"]
+        if not self.own_metrics:
+            del content["own_metrics"]
         text = json.dumps(content, indent=1, allow_nan=False)
         with whole_file(path) as draft:
             draft.write_text(text + "\n", encoding="utf-8")
@@ -101,11 +101,7 @@ class ResultCard:
 
 
 def shots_text(data: Mapping[str, Any]) -> str:
-    """``16 shots a leaf``, ``≤ 16 shots a leaf (median 3)`` where some leaves have fewer, or ``all training images``.
-
-    Args:
-        data: Of a result card.
-    """
+    """From a card's data: ``16 shots a leaf``, ``≤ 16 shots a leaf (median 3)`` where some leaves have fewer."""
     shots, counts = data.get("shots"), data.get("train_per_leaf")
     if shots is None:
         return "all training images"
@@ -133,7 +129,6 @@ def _is_figure(value: object) -> bool:
 
 
 def _all(kind: Callable[[object], bool]) -> Callable[[object], bool]:
-    """Of a dictionary's values."""
     return lambda value: isinstance(value, dict) and all(map(kind, value.values()))
 
 
@@ -143,7 +138,6 @@ def _has(**kinds: Callable[[object], bool]) -> Callable[[object], bool]:
 
 
 _TOO_LARGE = 1e18
-_BETTER = ([True], [False], [None])
 _KINDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("row", "experiment", "method", "selected_on", "tuned_on"), _is_text),
     "seed": _is_whole,
@@ -160,8 +154,11 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "cost": _has(**dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _is_figure)),
     "versions": lambda value: isinstance(value, dict),
     "method_settings": lambda value: isinstance(value, dict),
-    "described": _all(
-        lambda value: isinstance(value, list) and list(map(type, value[:2])) == [str, str] and value[2:] in _BETTER
+    "own_metrics": _all(
+        lambda value: (
+            _has(header=_is_text, unit=_is_text, higher_is_better=lambda v: v is None or isinstance(v, bool))(value)
+            and value.keys() == {"header", "unit", "higher_is_better"}  # type: ignore[attr-defined]
+        )
     ),
     "belief": _has(scores=_is_text, **dict.fromkeys(("temperature", "val_images"), _is_figure)),
 }

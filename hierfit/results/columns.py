@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from hierfit.config.schema import nearest
 from hierfit.errors import UserError
-from hierfit.metrics.describe import describe
+from hierfit.metrics.describe import Description, describe
 from hierfit.results.card import ResultCard
 from hierfit.results.table import Column
 
@@ -71,8 +70,8 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
         names = ["novel" if name == "default" else name for name in names]
     keys = [part for name in names for part in PRESETS.get(name, (name,))]
     full = [key for name in keys for key in (map(accuracy_of, levels) if name == "levels" else [name])]
-    described = {name: own for card in cards for name, own in card.described.items()}
-    return tuple(_column(key, described) for key in dict.fromkeys(map(with_decoder, full)))
+    own = {name: Description(**found) for card in cards for name, found in card.own_metrics.items()}
+    return tuple(_column(key, own) for key in dict.fromkeys(map(with_decoder, full)))
 
 
 def holds_classes_back(cards: Sequence[ResultCard]) -> bool:
@@ -97,10 +96,10 @@ def with_decoder(key: str) -> str:
     return key if "@" in key or key in _COSTS else f"{key}@{usual_decoder(key)}"
 
 
-def _column(key: str, described: Mapping[str, Sequence[Any]]) -> Column:
+def _column(key: str, own: Mapping[str, Description]) -> Column:
     if key in _COSTS:
         return _COSTS[key]
     metric, _, decoder = key.partition("@")
     suffix = "" if decoder in (usual_decoder(metric), "base_to_novel") else f" {decoder.replace('_', ' ')}"
-    header, unit, better = described.get(metric) or describe(metric)
+    header, unit, better = own.get(metric) or describe(metric)
     return Column(header + suffix, unit, higher_is_better=better, key=key)

@@ -1,8 +1,9 @@
-"""``hierfit results``: tables of finished runs."""
+"""Commands that read finished runs: ``results``, ``compare`` and ``rescore``."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,12 +17,15 @@ from hierfit.results.run_table import run_tables
 from hierfit.results.summary import tables
 from hierfit.results.writers import FORMATS, print_tables
 
+Runs = Annotated[list[Path], Say("run folders (controls inside are found) or result.json", "RUN")]
+Names = Annotated[Sequence[str], Say("only this one, or my_file.mine; repeatable", "NAME", repeat=True)]
+
 _SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".html": "html"}
 _WIDTH = 120  # of a table written to a file
 
 
 def results(
-    runs: Annotated[list[Path], Say("run folders (controls inside are found) or result.json", "RUN")],
+    runs: Runs,
     *,
     summary: Annotated[bool, Say("means over seeds with 95 % t-intervals (default where there are several)")] = False,
     over_seeds: Annotated[bool, Say("the same")] = False,
@@ -60,3 +64,29 @@ def results(
         print_tables(made)
     else:
         sys.stdout.write(FORMATS[form](made))
+
+
+def compare(
+    a: Annotated[Path, Say("folder of a finished run", "RUN_A")],
+    b: Annotated[Path, Say("folder of the one it is held against, say a control's", "RUN_B")],
+    *,
+    decoder: Names = (),
+) -> None:
+    """Hold a run against another, sample by sample, on the test samples of both."""
+    from hierfit.results.compare import print_comparison  # with torch
+
+    print_comparison(a, b, decoder)
+
+
+def rescore(
+    runs: Runs,
+    *,
+    decoder: Names = (),
+    metric: Names = (),
+    taxonomy: Annotated[Path | None, Say("the tree as CSV, where a run did not keep it", "FILE")] = None,
+    write: Annotated[bool, Say("put the figures into the result cards")] = False,
+) -> None:
+    """Compute metrics of finished runs again from their test logits, without training."""
+    from hierfit.results.rescore import print_rescored  # with torch
+
+    print_rescored(runs, decoder, metric, taxonomy, write)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import torch
 from rich.console import Console
 from rich.text import Text
 from torch import Tensor
 
-from hierfit.config.command import Say
-from hierfit.config.schema import nearest
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
@@ -62,18 +59,10 @@ class Comparison:
         return [_spoken(self.decoder), *shares, self.test.only_a, self.test.only_b, p]
 
 
-def compare(
-    a: Annotated[Path, Say("folder of a finished run", "RUN_A")],
-    b: Annotated[Path, Say("folder of the one it is held against, say a control's", "RUN_B")],
-    *,
-    decoder: Annotated[Sequence[str], Say("only this one; repeatable", "NAME", repeat=True)] = (),
-) -> None:
-    """Hold a run against another, sample by sample, on the test samples of both.
-
-    Prints what the first one changes against the second, and a verdict in one line.
-    """
+def print_comparison(a: Path, b: Path, decoders: Sequence[str] = ()) -> None:
+    """Prints what the first run changes against the second, and a verdict in one line."""
     runs = TestLogits.read(a), TestLogits.read(b)
-    found = comparisons(*runs, decoder)
+    found = comparisons(*runs, decoders)
     names = [f"{run.card.row} (seed {run.card.seed})" for run in runs]
     console = Console()
     console.print(Text(f"\nA  {names[0]}\nB  {names[1]}"))
@@ -100,9 +89,14 @@ def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> l
         UserError: The runs were not tested on the same samples, labels and tree; a decoder is unknown, or reads scores
             of inner nodes that one of the runs has not trained.
     """
-    unknown = [f"there is no decoder {d!r}{nearest(d, DECODERS)}" for d in decoders if d not in DECODERS]
-    if unknown:
-        raise UserError("These names are unknown.", unknown, f"Decoders: {', '.join(DECODERS)}.")
+    problems = []
+    for name in decoders:
+        try:
+            DECODERS.find(name)
+        except UserError as error:
+            problems.append(error.summary)
+    if problems:
+        raise UserError("These names are unknown.", problems, f"Decoders: {', '.join(DECODERS)}.")
     _check_same_samples(a, b)
     untrained = {d: run.card.row for run in (a, b) for d in DECODERS if d not in run.card.metrics}
     if problems := [f"{d}: {untrained[d]} has trained leaves alone" for d in decoders if d in untrained]:
@@ -110,7 +104,7 @@ def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> l
     best = [leaf_right(run.predicted(DECODERS["rollup"]), a.paths, a.taxonomy) for run in (a, b)]
     found = [_comparison("leaf accuracy", "best leaf", best, leaf_labelled(a.paths, a.taxonomy))]
     for decoder in decoders or [d for d in DECODERS if d not in untrained]:
-        paths = [full_path_right(run.predicted(DECODERS[decoder]), a.paths, a.taxonomy) for run in (a, b)]
+        paths = [full_path_right(run.predicted(DECODERS.find(decoder)), a.paths, a.taxonomy) for run in (a, b)]
         found.append(_comparison("FPA", decoder, paths, labelled(a.paths)))
     said = verdicts([(c.difference.mean, c.test.p, True) for c in found])
     return [replace(c, verdict=verdict) for c, verdict in zip(found, said, strict=True)]

@@ -6,16 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from hierfit.config.command import Say
 from hierfit.config.schema import nearest
 from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
-from hierfit.metrics import Own, hierarchy_metrics
+from hierfit.metrics import hierarchy_metrics, own_metrics
 from hierfit.metrics.served import score
 from hierfit.results.card import ResultCard
 from hierfit.results.collect import find_cards
@@ -40,7 +39,7 @@ class Rescored:
         figures: By decoder and metric; None where a metric is undefined.
         changes: ``(decoder, metric)`` whose figure the card does not have, or has otherwise.
         belief: What the card would say of the belief, were it made now.
-        described: How tables show metrics that the user brought.
+        own: How tables show the metrics among them that hierfit does not bring.
     """
 
     folder: Path
@@ -48,16 +47,15 @@ class Rescored:
     figures: Figures
     changes: tuple[tuple[str, str], ...]
     belief: Mapping[str, Any]
-    described: Mapping[str, Sequence[Any]]
+    own: Mapping[str, Mapping[str, Any]]
 
     def write(self) -> None:
         """Puts the figures into the run's card; figures that were not computed stay."""
         metrics = {**self.card.metrics}
         for decoder, figures in self.figures.items():
             metrics[decoder] = {**metrics.get(decoder, {}), **figures}
-        described = {**self.card.described, **self.described}
-        belief = self.card.belief or self.belief
-        replace(self.card, metrics=metrics, belief=belief, described=described).write(self.folder)
+        own = {**self.card.own_metrics, **self.own}
+        replace(self.card, metrics=metrics, belief=self.card.belief or self.belief, own_metrics=own).write(self.folder)
 
     def table(self, every: bool) -> Table:
         """Every figure, or those that the card does not have so."""
@@ -71,23 +69,17 @@ class Rescored:
         return Table.of(f"{self.card.row} · {self.folder}: {count} figures, {changed}", _COLUMNS, rows)
 
 
-def rescore(
-    runs: Annotated[list[Path], Say("run folders (controls inside are found) or result.json", "RUN")],
-    *,
-    decoder: Annotated[Sequence[str], Say("only this one; repeatable", "NAME", repeat=True)] = (),
-    metric: Annotated[Sequence[str], Say("only this one; repeatable", "NAME", repeat=True)] = (),
-    taxonomy: Annotated[Path | None, Say("the tree as CSV, where a run did not keep it", "FILE")] = None,
-    write: Annotated[bool, Say("put the figures into the result cards")] = False,
+def print_rescored(
+    runs: Sequence[Path], decoders: Sequence[str], metrics: Sequence[str], tree: Path | None, write: bool
 ) -> None:
-    """Compute metrics of finished runs again from their test logits, without training.
+    """Prints what the cards do not say, or every figure of the decoders and metrics that are named.
 
-    Prints what the cards do not say, or every figure of the decoders and metrics that are named. Cards are written
-    once all runs have been scored.
+    Cards are written, if they are to be, once all runs have been scored.
     """
     console = Console()
-    found = [rescored(card.parent, decoder, metric, taxonomy) for run in runs for card in find_cards(run)]
+    found = [rescored(card.parent, decoders, metrics, tree) for run in runs for card in find_cards(run)]
     for run in found:
-        table = run.table(every=bool(decoder or metric))
+        table = run.table(every=bool(decoders or metrics))
         if table.rows:
             print_table(table, console)
         else:
@@ -107,9 +99,9 @@ def rescored(
 
     Args:
         folder: A run's, or a control's inside it.
-        decoders: Names in `hierfit.decoding.DECODERS`, ``belief``, ``bayes`` or ``decoded``, import paths of one's own;
-            all but those if empty. Of a run that trained leaves alone only those that its card has.
-        metrics: Names of `hierfit.metrics.hierarchy_metrics`, import paths of one's own; all but those if empty.
+        decoders: Names in `hierfit.decoding.DECODERS`, ``belief``, ``bayes`` or ``decoded``; all if empty. Of a run
+            that trained leaves alone only those that its card has. Or import paths of one's own.
+        metrics: Names of `hierfit.metrics.hierarchy_metrics`; all if empty. Or import paths of one's own.
         tree: CSV of the tree, for runs that did not keep theirs.
 
     Raises:
@@ -117,13 +109,14 @@ def rescored(
     """
     saved = TestLogits.read(folder, tree)
     card = saved.card
-    own = Own.of([name for name in metrics if "." in name], [name for name in decoders if "." in name])
     # Inner nodes that were not trained are not read.
     raw = {name: DECODERS[name] for name in DECODERS if name == "rollup" or "per_level" in card.metrics}
-    names = [*raw, *own.decoders, "belief", "bayes", "decoded"]
-    known = {*map(str, hierarchy_metrics(saved.taxonomy)), "hca", "mta", "ece", "haurc"}
-    metrics = [*(name for name in metrics if "." not in name), *own.described]
-    known |= own.described.keys()
+    raw |= {name: DECODERS.find(name) for name in decoders if "." in name}
+    names = [*raw, "belief", "bayes", "decoded"]
+    own = own_metrics([name for name in metrics if "." in name])
+    metrics = [name for name in metrics if "." not in name] + [metric.name for metric in own]
+    known = {*map(str, hierarchy_metrics(saved.taxonomy, own=own)), "hca", "mta", "ece", "haurc"}
+    known |= {metric.name for metric in own}
     unknown = [f"there is no decoder {name!r}{nearest(name, names)}" for name in decoders if name not in names]
     unknown += [f"there is no metric {name!r}{nearest(name, known)}" for name in metrics if name not in known]
     if unknown:
@@ -135,7 +128,8 @@ def rescored(
         for name in decoders or names
     }
     changes = [(d, m) for d in figures for m in figures[d] if not _agrees(card, d, m, figures[d][m])]
-    return Rescored(saved.folder, card, figures, tuple(changes), belief, own.described)
+    described = {metric.name: metric.description()._asdict() for metric in own}
+    return Rescored(saved.folder, card, figures, tuple(changes), belief, described)
 
 
 def _agrees(card: ResultCard, decoder: str, metric: str, value: float | None) -> bool:

@@ -24,13 +24,7 @@ _CHUNK = 1 << 22  # counts held at once by the bootstrap: 32 MiB
 
 
 class Estimate(NamedTuple):
-    """A mean with its interval, in the unit of the values.
-
-    Attributes:
-        mean: Of the ``n`` values.
-        half_width: The interval is mean ± half_width; NaN when one value says nothing of the spread.
-        n: Number of values.
-    """
+    """A mean of ``n`` values with its interval, mean ± half_width; NaN when one value says nothing of the spread."""
 
     mean: float
     half_width: float
@@ -38,12 +32,10 @@ class Estimate(NamedTuple):
 
     @property
     def low(self) -> float:
-        """Lower end; NaN when there is no interval."""
         return self.mean - self.half_width
 
     @property
     def high(self) -> float:
-        """Upper end; NaN when there is no interval."""
         return self.mean + self.half_width
 
 
@@ -57,12 +49,9 @@ class Interval(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    """Samples that one of two classifiers gets right and the other wrong, and how surprising their imbalance is.
+    """Samples that one of two classifiers alone gets right, and how surprising their imbalance is.
 
-    Attributes:
-        only_a: Right by a, wrong by b.
-        only_b: Right by b, wrong by a.
-        p: Exact two-sided p of Binomial(only_a + only_b, ½); 1 when they never differ.
+    ``p`` is the exact two-sided one of Binomial(only_a + only_b, ½); 1 when they never differ.
     """
 
     only_a: int
@@ -71,11 +60,7 @@ class McNemar(NamedTuple):
 
 
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Mean of independent values, such as one a seed, with Student's t-interval: x̄ ± t·s/√n.
-
-    Raises:
-        ValueError: There is no value, or one is not finite.
-    """
+    """Mean of independent finite values, such as one a seed, with Student's t-interval: x̄ ± t·s/√n."""
     x = _finite(values)
     if len(x) == 1:
         return Estimate(float(x[0]), math.nan, 1)
@@ -86,23 +71,14 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate:
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """t-interval of a − b, where ``a[i]`` and ``b[i]`` share their seed and draw.
-
-    Raises:
-        ValueError: The two differ in length, are empty, or hold a value that is not finite.
-    """
+    """t-interval of a − b, where ``a[i]`` and ``b[i]`` share their seed and draw."""
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values cannot be paired with {len(b)}")
     return t_interval((_finite(a) - _finite(b)).tolist(), confidence)
 
 
 def p_value(difference: Estimate, confidence: float = 0.95) -> float:
-    """Two-sided p of Student's t-test that the mean is 0, from its interval; 1 where one value says nothing.
-
-    Args:
-        difference: Of `paired_difference`.
-        confidence: Of its interval.
-    """
+    """Two-sided p of Student's t-test that the mean is 0, from its interval; 1 where one value says nothing."""
     if difference.n < 2 or difference.mean == 0 or math.isnan(difference.half_width):
         return 1.0
     if difference.half_width == 0:
@@ -144,16 +120,9 @@ def verdicts(tests: Sequence[tuple[float, float, bool]], least: Sequence[float] 
 
 
 def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> McNemar:
-    """Exact McNemar test of two classifiers on the same samples.
+    """Exact McNemar test of two classifiers that are right or not, ``[n]`` bool, on the same samples.
 
     Source: McNemar, Psychometrika 1947, with the binomial distribution in place of χ².
-
-    Args:
-        right_a: [n] bool, whether a is right on each sample.
-        right_b: [n] bool, the same of b.
-
-    Raises:
-        ValueError: The two differ in shape, are not vectors, or are not bool.
     """
     a, b = np.asarray(right_a), np.asarray(right_b)
     if a.shape != b.shape or a.ndim != 1 or a.dtype != np.bool_ or b.dtype != np.bool_:
@@ -167,28 +136,15 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> McNemar:
 def paired_bootstrap(
     a: ArrayLike, b: ArrayLike, draws: int = 10_000, seed: int = 0, confidence: float = 0.95
 ) -> Interval:
-    """Percentile interval of the mean of a − b over samples drawn again with replacement.
+    """Percentile interval of the mean of a − b, ``[n]`` each, over samples drawn again with replacement.
 
     How often each distinct difference is drawn is multinomial, so a resample costs as much as there are distinct
     differences (three for right and wrong), not as there are samples. Memory: at most 32 MiB, or one resample.
-
     Source: Efron, Annals of Statistics 1979.
-
-    Args:
-        a: [n] a value for each test sample; bool counts as 0 and 1.
-        b: [n] the same of the other run, in the same order.
-        draws: Resamples.
-        seed: Of the resampling.
-        confidence: Share of the resampled means between the ends.
-
-    Raises:
-        ValueError: The two differ in length or are empty, a value is not finite, or ``draws`` is not positive.
     """
     x, y = _finite(a), _finite(b)
     if len(x) != len(y):
         raise ValueError(f"{len(x)} samples cannot be paired with {len(y)}")
-    if draws < 1:
-        raise ValueError(f"{draws} draws give no interval")
     differences, counts = np.unique(x - y, return_counts=True)
     n, rng = len(x), np.random.default_rng(seed)
     step = max(1, _CHUNK // len(differences))
@@ -200,10 +156,7 @@ def paired_bootstrap(
 
 
 def verdict(difference: Estimate | Interval, higher_is_better: bool = True) -> Verdict:
-    """What the interval of a difference to a control says: it excludes zero on the better side, or the worse, or not.
-
-    Without an interval (one value) there is no evidence.
-    """
+    """What one interval says: it excludes zero on the better side, on the worse, or not; one value is no evidence."""
     above, below = difference.low > 0, difference.high < 0
     if not (above or below):
         return "no evidence"

@@ -46,7 +46,8 @@ class WriteResultCard(Callback):
         seed: The run's seed.
         settings: The method's configuration, as plain containers.
         tuned_on: Split on which a search has chosen them; None for none.
-        own: Metrics and decoders of the user's.
+        own: Metrics of the user's.
+        decoders: Of the user's, by import path.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class WriteResultCard(Callback):
         seed: int,
         settings: Mapping[str, Any],
         tuned_on: str | None = None,
-        own: Own | None = None,
+        own: Own = (),
+        decoders: Mapping[str, Decoder] | None = None,
     ) -> None:
         self.folder = folder
         self.calibrating = calibrating
@@ -67,7 +69,7 @@ class WriteResultCard(Callback):
         self.seed = seed
         self.settings = settings
         self.tuned_on = tuned_on
-        self.own = own or Own()
+        self.own, self._decoders = own, decoders or {}
         self.card: ResultCard | None = None
         self._started = 0.0
         self._seconds = {"train_seconds": 0.0, "test_seconds": 0.0}
@@ -114,8 +116,14 @@ class WriteResultCard(Callback):
         if not trainer.is_global_zero:
             return
         method, tree = method_of(pl_module), datamodule_of(trainer).tree
-        metrics, belief = kept_figures(self.folder, tree, self.calibrating.calibration, method.decoders, self.own)
+        metrics, belief = kept_figures(
+            self.folder, tree, self.calibrating.calibration, self.decoders_of(method), self.own
+        )
         self._write(trainer, method, metrics, belief)
+
+    def decoders_of(self, method: Method) -> Mapping[str, Decoder]:
+        """Those of the method, and the user's."""
+        return {**method.decoders, **self._decoders}
 
     def write_untested(self, trainer: Trainer, method: Method) -> None:
         """Writes the card of a run that is not tested, on the first rank."""
@@ -149,7 +157,7 @@ class WriteResultCard(Callback):
             versions=_versions(),
             method_settings=self.settings,
             belief=belief,
-            described=self.own.described,
+            own_metrics={metric.name: metric.description()._asdict() for metric in self.own},
         )
         self.card.write(self.folder)
 
@@ -163,8 +171,8 @@ def kept_figures(
         folder: The run's.
         tree: What it was tested on.
         calibration: Makes the logits a belief.
-        decoders: Of its method.
-        own: Metrics and decoders of the user's.
+        decoders: Of the logits.
+        own: Metrics of the user's.
 
     Returns:
         Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own

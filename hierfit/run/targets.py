@@ -93,7 +93,9 @@ def test_on_targets(
             backbone = {"source": facts.pop("backbone"), "fingerprint": facts.pop("backbone_fingerprint")}
             # Conformal thresholds hold for images like those they were taken from.
             promising_nothing = replace(calibration, conformal=None)
-            metrics, belief = kept_figures(inside, target.tree, promising_nothing, method.decoders, writer.own)
+            metrics, belief = kept_figures(
+                inside, target.tree, promising_nothing, writer.decoders_of(method), writer.own
+            )
             cards.append(
                 replace(
                     card,

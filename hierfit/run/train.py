@@ -13,9 +13,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from hierfit.config.signature import class_at
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.data.shared import Shared
+from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
-from hierfit.metrics.collection import Own
+from hierfit.metrics.collection import own_metrics
 from hierfit.results.card import ResultCard
 from hierfit.run.artifacts import WriteArtifacts
 from hierfit.run.calibrating import CalibrateOnVal
@@ -102,7 +103,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     if keys.ckpt_path:
         config = _of_checkpoint(config, Path(keys.ckpt_path))
     settings = config.settings
-    own = Own.of(keys.metrics or (), keys.decoders or ())
+    own = own_metrics(keys.metrics or ()), {path: DECODERS.find(path) for path in keys.decoders or ()}
     check_launch(settings["trainer"]["devices"], settings["trainer"]["num_nodes"])
     seed_everything(config.seed, workers=True, verbose=False)
     data = _made("data", HierarchicalDataModule, settings["data"])
@@ -115,7 +116,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     run = find_run(config, resume=fits and keys.resume)
     calibrating = CalibrateOnVal(run.folder)
     writer = WriteResultCard(
-        run.folder, calibrating, config.row, config.name, config.seed, settings["model"], keys.tuned_on, own
+        run.folder, calibrating, config.row, config.name, config.seed, settings["model"], keys.tuned_on, *own
     )
     callbacks: list[Callback] = [
         CheckTargets(),

@@ -6,24 +6,45 @@ import fcntl
 import json
 import os
 import re
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hierfit.atomic import whole_file
-from hierfit.results.card import FILE as RESULT
 from hierfit.results.card import ResultCard
+
+if TYPE_CHECKING:
+    from lightning import Callback
+
+    from hierfit.run.check import Setting
 
 SEAL = "cell.json"
 """Written last: a run without it has not finished."""
 LOG = "log.txt"
+"""All that a run printed, and why it failed."""
 
 FORMAT = "hierfit.cell/1"
 
+DEFAULTS: dict[str, Any] = {
+    "wandb": "disabled",
+    "trainer.enable_progress_bar": False,
+    "save_every": None,  # a cell that was interrupted starts over
+}
+"""What every cell sets otherwise than a run; configuration files and own keys come after."""
+
 State = Literal["done", "running", "broken", "to do"]
+
+
+class Follower(Protocol):
+    """Whoever follows a cell in the process that runs it; it is sent there."""
+
+    def watchers(self) -> Sequence[Callback]:
+        """Callbacks of the trainer."""
+
+    def conclude(self, card: ResultCard) -> None:
+        """The cell is done."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +56,22 @@ class Cell:
         row: Name of the row.
         shots: Images a leaf; None for all.
         seed: Of the run.
-        arguments: Command line after ``fit``, without the folder.
-        settings: The resolved configuration that decides the figures, as plain containers.
-        digest: sha256 (hex) of the settings, the data card's content and hierfit's version.
+        arguments: Command line after ``fit``, without the folder; settings of a file with their places.
+        settings: The resolved configuration, as plain containers.
+        digest: sha256 (hex) of the settings that decide the figures, the data card's content and hierfit's version.
         folder: Where it leaves its files.
+        follower: Who follows it, if anybody.
     """
 
     card: str
     row: str
     shots: int | None
     seed: int
-    arguments: tuple[str, ...] = field(repr=False)
+    arguments: tuple[str | Setting, ...] = field(repr=False, compare=False)
     settings: Mapping[str, Any] = field(repr=False, compare=False)
     digest: str
     folder: Path
+    follower: Follower | None = field(default=None, repr=False, compare=False)
 
     @property
     def draw(self) -> tuple[str, int | None, int]:
@@ -66,11 +89,16 @@ def cell_folder(grid: Path, card: str, row: str, shots: int | None, seed: int, d
     return grid / _file_name(card) / _file_name(row) / f"{_draw_name(shots, seed)}-{digest[:8]}"
 
 
+def option(key: str, value: object) -> str:
+    """A setting as one writes it on a command line."""
+    return f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
+
+
 def finished(cell: Cell) -> ResultCard | None:
     """The result card of a cell that is done: its seal states these very settings, and its result can be read."""
     try:
         seal = json.loads((cell.folder / SEAL).read_text(encoding="utf-8"))
-        card = ResultCard.read(cell.folder / RESULT)
+        card = ResultCard.read(cell.folder)
     except (OSError, ValueError, TypeError):
         return None
     sealed = isinstance(seal, dict) and seal.get("format") == FORMAT and seal.get("digest") == cell.digest
@@ -79,7 +107,8 @@ def finished(cell: Cell) -> ResultCard | None:
 
 def seal(cell: Cell) -> None:
     """States that a cell is done."""
-    content = {"format": FORMAT, "digest": cell.digest, "arguments": cell.arguments, "settings": cell.settings}
+    words = [word if isinstance(word, str) else option(word.key, word.value) for word in cell.arguments]
+    content = {"format": FORMAT, "digest": cell.digest, "arguments": words, "settings": cell.settings}
     with whole_file(cell.folder / SEAL) as draft:
         draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -90,13 +119,8 @@ def state(cell: Cell) -> State:
         return "done"
     if not cell.folder.exists():
         return "to do"
-    with claimed(cell, wait=False) as mine:
+    with sole(cell.folder, wait=False) as mine:
         return "broken" if mine else "running"
-
-
-def claimed(cell: Cell, wait: bool) -> AbstractContextManager[bool]:
-    """Keeps every other process off a cell while the block runs; see `sole`."""
-    return sole(cell.folder, wait)
 
 
 @contextmanager
@@ -128,13 +152,6 @@ def sole(folder: Path, wait: bool) -> Iterator[bool]:
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
-
-
-def clear(cell: Cell) -> None:
-    """An empty folder for a cell."""
-    if cell.folder.exists():
-        shutil.rmtree(cell.folder)
-    cell.folder.mkdir(parents=True)
 
 
 def _is(path: Path, descriptor: int) -> bool:

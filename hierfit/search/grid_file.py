@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,41 @@ def _keys(value: object, place: Place, problems: list[str]) -> Keys:
     return _groups_of_keys({"": value}, place, problems)[""]
 
 
-def _as_written(value: object, place: Place, problems: list[str]) -> Keys | None:
-    if not isinstance(value, Mapping):
-        problems.append(f"{place}: expected keys and values, got {value!r}")
-        return None
-    return value
+def _expected_cards(value: object, place: Place, problems: list[str]) -> dict[str, Any]:
+    from hierfit.run.expected import figures_of_rows  # heavy, and most grids state nothing
+
+    if not isinstance(value, Mapping) or not value:
+        problems.append(f"{place}: expected cards, each with its rows and figures")
+        return {}
+    return {str(card): figures_of_rows(rows, place.at(str(card)), problems) for card, rows in value.items()}
+
+
+@dataclass(frozen=True)
+class GridExpectations:
+    """What a rerun of a grid finds; see ``hierfit reproduce``.
+
+    Attributes:
+        seeds: That were measured: a rerun with one of them belongs inside.
+        minutes: Of the cells named here, on 2 cores, with one seed.
+        cards: For each card and row its figures and their ranges, see `hierfit.run.expected.Expectations`.
+        shots: Of these figures; a grid of one number of shots need not say it.
+    """
+
+    seeds: tuple[int, ...]
+    minutes: float
+    cards: Mapping[str, Any] = field(metadata={"parse": _expected_cards})
+    shots: int | None = None
+
+    def __post_init__(self) -> None:
+        problems = [] if self.seeds else ["seeds: is empty, nothing was measured"]
+        problems += [] if self.minutes > 0 else [f"minutes: {self.minutes:g}, must be more than 0"]
+        if problems:
+            raise UserError("These expectations cannot be used.", problems)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Rows with a figure on any card."""
+        return tuple(dict.fromkeys(row for rows in self.cards.values() for row in rows))
 
 
 @dataclass(frozen=True)
@@ -55,7 +85,7 @@ class GridFile:
         set: Keys for every run.
         control: The row to which paired differences are taken.
         columns: Of the table, see ``hierfit.results.columns``.
-        expected: For ``hierfit reproduce`` alone, see `hierfit.search.grid_expected`.
+        expected: For ``hierfit reproduce`` alone.
     """
 
     source: Place = field(repr=False)
@@ -68,31 +98,50 @@ class GridFile:
     set: Keys = field(default_factory=dict, metadata={"parse": _keys})
     control: str | None = None
     columns: str = "default"
-    expected: Keys | None = field(default=None, metadata={"parse": _as_written}, repr=False)
+    expected: GridExpectations | None = field(default=None, repr=False)
 
-    def __post_init__(self) -> None:
-        problems = []
+    @property
+    def path(self) -> Path:
+        """The file it was read from."""
+        return self.source.file
+
+    def faults(self) -> list[str]:
+        """What is wrong with the axes and with what is expected of them; the keys of runs are another matter."""
         axes: dict[str, Sequence[object]] = {
             "cards": list(self.cards),
             "methods": list(self.methods),
             "seeds": self.seeds,
             "shots": self.shots,
         }
+        faults = []
         for axis, values in axes.items():
-            if not values:
-                problems.append(f"{axis}: is empty, the grid has no cells")
-            problems += [f"{axis}: {_shown(v)} is given twice" for v, count in Counter(values).items() if count > 1]
-        problems += [problem for seed in self.seeds if (problem := seed_problem("seeds", seed))]
-        problems += [f"shots: {shots}, must be at least 1" for shots in self.shots if shots is not None and shots < 1]
+            place = self.source.at(axis)
+            faults += [] if values else [f"{place}: is empty, the grid has no cells"]
+            twice = [value for value, count in Counter(values).items() if count > 1]
+            faults += [f"{place}: {'null' if v is None else repr(v)} is given twice" for v in twice]
+        seeds, shots = self.source.at("seeds"), self.source.at("shots")
+        faults += [f"{seeds}: {fault.partition(': ')[2]}" for s in self.seeds if (fault := seed_problem("seeds", s))]
+        faults += [f"{shots}: {n}, must be at least 1" for n in self.shots if n is not None and n < 1]
         if self.control is not None and self.control not in self.methods:
-            problems.append(f"control: there is no row {self.control!r}{nearest(self.control, self.methods)}")
-        if problems:
-            raise UserError(f"{self.path}: this grid cannot be run", problems)
+            near = nearest(self.control, self.methods)
+            faults.append(f"{self.source.at('control')}: there is no row {self.control!r}{near}")
+        return [*faults, *(self._expected_faults(self.expected) if self.expected else ())]
 
-    @property
-    def path(self) -> Path:
-        """The file it was read from."""
-        return self.source.file
+    def _expected_faults(self, expected: GridExpectations) -> Iterator[str]:
+        place = self.source.at("expected")
+
+        def unknown(names: Iterable[object], known: Iterable[object], where: Place, what: str) -> Iterator[str]:
+            known = list(known)
+            for name in names:
+                if name not in known:
+                    yield f"{where}: the grid has no {what} {name!r}{nearest(str(name), map(str, known))}"
+
+        yield from unknown(expected.seeds, self.seeds, place.at("seeds"), "seed")
+        yield from unknown(expected.cards, self.cards, place.at("cards"), "card")
+        for card, rows in expected.cards.items():
+            yield from unknown(rows, self.methods, place.at("cards").at(card), "row")
+        if expected.shots is not None or len(self.shots) > 1:
+            yield from unknown([expected.shots], self.shots, place.at("shots"), "number of shots")
 
     def config_paths(self, problems: list[str]) -> list[Path]:
         """The configuration files: sought from the working folder, then from the grid file's folder upwards."""
@@ -111,13 +160,9 @@ def read_grid(path: Path) -> GridFile:
     """Reads the file of a grid.
 
     Raises:
-        UserError: Everything that is wrong with its form: unknown or missing keys, wrong types, empty axes, names or
-            numbers given twice. What the keys of its runs mean is checked later, see `hierfit.search.plan`.
+        UserError: Everything that is wrong with its form: unknown or missing keys, wrong types. What its axes and the
+            keys of its runs mean is checked later, see `hierfit.search.plan`.
     """
     if not path.is_file():
         raise UserError(f"There is no file {path}.", hint="The grids of the repository are in experiments/grids.")
     return read_document(GridFile, path, "this grid cannot be run")
-
-
-def _shown(value: object) -> str:
-    return "null" if value is None else repr(value)

@@ -58,39 +58,46 @@ class Parameter:
     choices: tuple[Any, ...] | None = None
 
     def __str__(self) -> str:
-        if self.distribution in ("constant", "categorical"):
+        if self.values_alone:
             return ", ".join(map(str, self.choices or ()))
         return f"{self.distribution} " + ", ".join(f"{name} {number:g}" for name, number in self.numbers.items())
 
-    def suggest(self, name: str, trial: optuna.Trial) -> Any:
-        """The value that a trial of a study takes."""
-        if self.distribution in ("constant", "categorical"):
-            assert self.choices is not None
+    @property
+    def values_alone(self) -> bool:
+        """Whether it has a list of values rather than a range."""
+        return self.distribution in ("constant", "categorical")
+
+    def raw_name(self, name: str) -> str:
+        """Its name in a study, where what is drawn under one name must stay comparable when the file changes."""
+        return f"{name}: {self if self.values_alone or 'mu' in self.numbers else self.distribution}"
+
+    def space(self) -> optuna.distributions.BaseDistribution:
+        """What a study draws in its place."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        if self.values_alone:
             # By number: optuna compares choices, and lists and mappings are choices too.
-            return self.choices[trial.suggest_categorical(name, range(len(self.choices)))]
+            return CategoricalDistribution(range(len(self.choices or ())))
         if "mu" in self.numbers:
-            # Searched along its quantiles, which are uniform.
-            quantile = trial.suggest_float(name, _LEAST, 1 - _LEAST)
-            value = NormalDist(self.numbers["mu"], self.numbers["sigma"]).inv_cdf(quantile)
-            return self._rounded(math.exp(value) if "log" in self.distribution else value)
+            return FloatDistribution(_LEAST, 1 - _LEAST)  # searched along its quantiles, which are uniform
         low, high = self._ends()
         if self.distribution == "int_uniform":
-            return trial.suggest_int(name, int(low), int(high))
-        return self._rounded(trial.suggest_float(name, low, high, log="log" in self.distribution))
+            return IntDistribution(int(low), int(high))
+        return FloatDistribution(low, high, log="log" in self.distribution)
 
-    def probes(self) -> tuple[Any, ...]:
-        """Values that show whether all are allowed: each of a few, or both ends of a range."""
-        if self.choices is not None and self.distribution != "int_uniform":
-            return self.choices
-        if "min" not in self.numbers:
-            middle = self.numbers["mu"]
-            return (self._rounded(math.exp(middle) if "log" in self.distribution else middle),)
-        ends = self._ends()
-        return tuple(map(int if self.distribution == "int_uniform" else self._rounded, ends))
+    def value(self, raw: Any) -> Any:
+        """The value that something drawn stands for."""
+        if self.values_alone:
+            assert self.choices is not None
+            return self.choices[raw]
+        if "mu" in self.numbers:
+            raw = NormalDist(self.numbers["mu"], self.numbers["sigma"]).inv_cdf(raw)
+            raw = math.exp(raw) if "log" in self.distribution else raw
+        return self._rounded(raw)
 
-    def enqueued(self, value: Any) -> Any:
-        """What stands for a value in a study; the inverse of `suggest`. None where it cannot have this value."""
-        if self.distribution in ("constant", "categorical"):
+    def raw(self, value: Any) -> Any:
+        """What stands for a value; the inverse of `value`. None where it cannot have this value."""
+        if self.values_alone:
             assert self.choices is not None
             return self.choices.index(value) if value in self.choices else None
         if not isinstance(value, int | float):
@@ -101,11 +108,14 @@ class Parameter:
             quantile = NormalDist(self.numbers["mu"], self.numbers["sigma"]).cdf(value)
             return min(max(quantile, _LEAST), 1 - _LEAST)
         low, high = self._ends()
-        return min(max(value, low), high) if low - self._step <= value <= high + self._step else None
+        step = self.numbers.get("q", 0) / 2
+        return min(max(value, low), high) if low - step <= value <= high + step else None
 
-    @property
-    def _step(self) -> float:
-        return self.numbers.get("q", 0) / 2
+    def probes(self) -> tuple[Any, ...]:
+        """Values that show whether all are allowed: each of a few, or both ends of a range."""
+        if self.choices is not None and self.distribution != "int_uniform":
+            return self.choices
+        return (self.value(0.5),) if "mu" in self.numbers else tuple(map(self._rounded, self._ends()))
 
     def _ends(self) -> tuple[float, float]:
         low, high = self.numbers["min"], self.numbers["max"]
@@ -114,7 +124,7 @@ class Parameter:
 
     def _rounded(self, value: float) -> float:
         if "q" not in self.numbers:
-            return value
+            return int(value) if self.distribution == "int_uniform" else value
         q = self.numbers["q"]
         rounded = round(value / q) * q
         return int(rounded) if float(q).is_integer() else float(f"{rounded:.12g}")

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hierfit.data.card import load_card
 from hierfit.errors import UserError
-from hierfit.run.check import Setting, faults, file_settings, flat
-from hierfit.run.digest import WITHOUT_EFFECT, digest_of, run_digest, without
-from hierfit.run.keys import OWN_KEYS
-from hierfit.run.session import as_options
-from hierfit.search.cell import Cell, cell_folder
-from hierfit.search.grid_expected import grid_expectations
+from hierfit.methods.base import Method
+from hierfit.run.check import Setting, flat
+from hierfit.run.train import Config, configure
+from hierfit.search.cell import DEFAULTS, Cell, cell_folder, option
 from hierfit.search.grid_file import GridFile, Keys
-from hierfit.search.resolve import DEFAULTS, not_one_device, resolver
 
 _RESERVED = {
     "name": "the grid's name is taken",
@@ -37,16 +34,15 @@ _RESERVED = {
 # ${key}, but not ${oc.env:NAME}.
 _REFERENCE = re.compile(r"\$\{(?!oc\.)")
 
-# Stand-ins while one configuration is resolved for all draws: numbers nobody uses.
-_SHOTS, _SEED = 918273645, 1029384756
+Words = list[str | Setting]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a grid, in the order in which they share most; and what was left out, in words."""
+    """The cells of a grid, draw by draw; and the cards that were left out, with the reason."""
 
     cells: tuple[Cell, ...]
-    left_out: tuple[str, ...]
+    left_out: Mapping[str, str]
 
 
 def plan(grid: GridFile, runs: Path, skip_missing: bool = False) -> Plan:
@@ -60,110 +56,98 @@ def plan(grid: GridFile, runs: Path, skip_missing: bool = False) -> Plan:
     Raises:
         UserError: Everything that is wrong with any key of any cell, each with its line.
     """
-    problems: list[str] = []
-    grid_expectations(grid, problems)
-    configs = grid.config_paths(problems)
-    base = [setting for path in configs for setting in file_settings(path, problems)]
-    given = _Given(grid, problems)
-    missing = {card: lack for card, keys in given.cards.items() if (lack := _missing_root(keys))}
+    problems = grid.faults()
+    configs = [f"--config={path}" for path in grid.config_paths(problems)]
+    everywhere = _settings(grid, ("set",), grid.set, problems)
+    cards = {name: _settings(grid, ("cards", name), keys, problems) for name, keys in grid.cards.items()}
+    rows = {name: _settings(grid, ("methods", name), keys, problems) for name, keys in grid.methods.items()}
+    missing = {card: lack for card, keys in cards.items() if (lack := missing_root(keys))}
     if not skip_missing:
         problems += [f"{grid.source.at('cards').at(card)}: {lack}" for card, lack in missing.items()]
-    cards = [card for card in given.cards if card not in missing]
-    for card in given.cards:
-        for row in given.methods:
-            problems += faults([*base, *given.of(card, row)], OWN_KEYS)
-    if problems:
-        raise _refused(grid, problems)
-    fingerprints = _card_fingerprints(cards, given, problems)
-    resolved = _resolved(grid, configs, given, cards, problems)
-    problems += _same_rows(grid, cards, resolved)
-    if problems:
-        raise _refused(grid, problems)
-    cells = []
-    for card in cards:
-        for shots in grid.shots:
-            for seed in grid.seeds:
-                for row in given.methods:
-                    arguments, settings = resolved[card, row]
-                    text = json.dumps(settings).replace(str(_SHOTS), json.dumps(shots)).replace(str(_SEED), str(seed))
-                    settings = json.loads(text)
-                    digest = run_digest(settings, fingerprints[card])
-                    folder = cell_folder(runs / grid.name, card, row, shots, seed, digest)
-                    cells.append(Cell(card, row, shots, seed, _at(arguments, shots, seed), settings, digest, folder))
-    return Plan(tuple(cells), tuple(f"card {card}: {lack}" for card, lack in missing.items()))
 
+    def words(card: str, row: str, shots: int | None, seed: int) -> Words:
+        named = Setting("data.card", card, _line(grid, ("cards", card)))
+        own = [*everywhere, named, *cards[card], *rows[row]]
+        own.sort(key=lambda setting: setting.key not in ("model", "model.class_path"))  # its keys come after it
+        draw = {"name": grid.name, "row": row, "data.shots": shots, "seed_everything": seed}
+        # The draw goes by the run's seed, unless the grid sets data.seed otherwise.
+        first = {"data.seed": seed, **DEFAULTS}
+        before, after = ([option(*each) for each in keys.items()] for keys in (first, draw))
+        return [*before, *configs, "--controls=null", *own, *after]
 
-def _resolved(
-    grid: GridFile, configs: Iterable[Path], given: _Given, cards: Iterable[str], problems: list[str]
-) -> dict[tuple[str, str], tuple[list[str], dict[str, Any]]]:
-    """Command line and configuration of each card and row, with stand-ins for shots and seed."""
-    resolve = resolver()
-    found = {}
-    for card in cards:
-        for row in given.methods:
-            options = {**{s.key: s.value for s in given.of(card, row)}, "name": grid.name, "row": row}
-            arguments = [*as_options(DEFAULTS), *(f"--config={path}" for path in configs), *as_options(options)]
-            place = grid.source.at("methods").at(row)
+    firsts: dict[tuple[str, str], Config] = {}
+    if grid.seeds and grid.shots:
+        for card, row in product(cards, rows):
+            place = f"{grid.source.at('methods').at(row)}: on card {card}"
+            given = words(card, row, grid.shots[0], grid.seeds[0])
+            if card in missing:
+                given = [word for word in given if isinstance(word, str) or word.key != "data.root"]
             try:
-                settings = resolve(_at(arguments, _SHOTS, _SEED))
-            except ArgumentError as error:
-                problems.append(f"{place}: on card {card}: {error}")
+                config = configure(given)
+                config.digest  # noqa: B018 (reads the card)
+            except UserError as error:
+                problems += faults_of(error, place)
                 continue
-            if fault := not_one_device(settings):
+            firsts[card, row] = config
+            if fault := not_one_device(config):
                 problems.append(f"{place}: {fault}")
-            settings = without(settings, WITHOUT_EFFECT)
-            found[card, row] = arguments, settings
+    problems += _same_rows(grid, firsts)
+    if problems:
+        raise UserError(f"{grid.path}: this grid cannot be run", list(dict.fromkeys(problems)))
+    cells = []
+    for card, shots, seed, row in product(cards, grid.shots, grid.seeds, rows):
+        if card not in missing:
+            given = words(card, row, shots, seed)
+            config = configure(given)
+            folder = cell_folder(runs / grid.name, card, row, shots, seed, config.digest)
+            cells.append(Cell(card, row, shots, seed, tuple(given), config.settings, config.digest, folder))
+    return Plan(tuple(cells), missing)
+
+
+def faults_of(error: UserError, place: str) -> list[str]:
+    """What is wrong with a configuration, said of a place where it does not say so itself."""
+    if error.problems and error.summary.startswith("The configuration"):
+        return list(error.problems)
+    return [f"{place}: {error.summary}", *(f"{place}: {problem}" for problem in error.problems)]
+
+
+def method_of(settings: Mapping[str, Any]) -> type[Method]:
+    """The class of a resolved configuration's method."""
+    module, _, name = settings["model"]["class_path"].rpartition(".")
+    found: type[Method] = getattr(import_module(module), name)
     return found
 
 
-def _at(arguments: Iterable[str], shots: int | None, seed: int) -> tuple[str, ...]:
-    """The command line of one draw; the draw goes by the run's seed, unless the grid sets ``data.seed`` otherwise."""
-    return f"--data.seed={seed}", *arguments, f"--data.shots={json.dumps(shots)}", f"--seed_everything={seed}"
+def not_one_device(config: Config) -> str | None:
+    """What is wrong with the devices of a cell; None where it runs on one."""
+    trainer = config.settings["trainer"]
+    if trainer["devices"] in (1, "1", "auto") and trainer["num_nodes"] == 1:
+        return None
+    return "trainer.devices: a cell runs on one device here; --jobs takes as many cells at once as there are"
 
 
-class _Given:
-    """The keys of a grid's file, one by one and with their lines."""
-
-    def __init__(self, grid: GridFile, problems: list[str]) -> None:
-        self.everywhere = self._settings(grid, ("set",), grid.set, problems)
-        self.cards = {
-            name: [
-                Setting("data.card", name, str(grid.source.at("cards").at(name))),
-                *self._settings(grid, ("cards", name), keys, problems),
-            ]
-            for name, keys in grid.cards.items()
-        }
-        self.methods = {
-            name: self._settings(grid, ("methods", name), keys, problems) for name, keys in grid.methods.items()
-        }
-
-    def of(self, card: str, row: str) -> list[Setting]:
-        """The settings of a card and a row: which method it is first, since keys of a method come after its name."""
-        settings = [*self.everywhere, *self.cards[card], *self.methods[row]]
-        return sorted(settings, key=lambda s: s.key not in ("model", "model.class_path"))
-
-    @staticmethod
-    def _settings(grid: GridFile, where: tuple[str, ...], keys: Keys, problems: list[str]) -> list[Setting]:
-        found = []
-        for key, value in keys.items():
-            line = grid.source.lines.get((*where, str(key)))
-            place = f"{grid.path}:{line}" if line else str(grid.path)
-            settings = list(flat(str(key), value, place))
-            problems += [
-                f"{place}: {s.key}: cannot be set here; {why}" for s in settings if (why := _RESERVED.get(s.key))
-            ]
-            problems += [
-                f"{place}: {s.key}: refers to another key, which only a configuration file can"
-                for s in settings
-                if isinstance(s.value, str) and _REFERENCE.search(s.value)
-            ]
-            found += settings
-        return found
+def _settings(grid: GridFile, where: tuple[str, ...], keys: Keys, problems: list[str]) -> list[Setting]:
+    """Keys of a grid's file one by one, each with its line."""
+    found: list[Setting] = []
+    for key, value in keys.items():
+        found += flat(str(key), value, _line(grid, (*where, str(key))))
+    for setting in found:
+        if why := _RESERVED.get(setting.key):
+            problems.append(f"{setting.place}: {setting.key}: cannot be set here; {why}")
+        if isinstance(setting.value, str) and _REFERENCE.search(setting.value):
+            why = "refers to another key, which only a configuration file can"
+            problems.append(f"{setting.place}: {setting.key}: {why}")
+    return found
 
 
-def _missing_root(settings: Iterable[Setting]) -> str | None:
-    """What there is not, where a card's keys name a root that does not exist."""
-    root = next((s.value for s in settings if s.key == "data.root"), None)
+def _line(grid: GridFile, where: tuple[str, ...]) -> str:
+    line = grid.source.lines.get(where)
+    return f"{grid.path}:{line}" if line else str(grid.path)
+
+
+def missing_root(settings: Iterable[Setting]) -> str | None:
+    """What there is not, where keys name a root that does not exist."""
+    root = next((s.value for s in reversed([*settings]) if s.key == "data.root"), None)
     if not isinstance(root, str):
         return None
     try:
@@ -173,30 +157,11 @@ def _missing_root(settings: Iterable[Setting]) -> str | None:
     return None if path.exists() else f"data.root: there is no {path}"
 
 
-def _card_fingerprints(cards: Iterable[str], given: _Given, problems: list[str]) -> dict[str, str]:
-    found = {}
-    for card in cards:
-        named = [s for s in [*given.everywhere, *given.cards[card]] if s.key == "data.card"][-1]
-        try:
-            found[card] = load_card(str(named.value)).fingerprint
-        except UserError as error:
-            problems += [f"{named.place}: {error.summary}", *(f"{named.place}: {p}" for p in error.problems)]
-    return found
-
-
-def _same_rows(
-    grid: GridFile, cards: Iterable[str], resolved: Mapping[tuple[str, str], tuple[object, Mapping[str, Any]]]
-) -> list[str]:
+def _same_rows(grid: GridFile, configs: Mapping[tuple[str, str], Config]) -> Iterator[str]:
     """Rows that would train the very same thing under two names."""
     first: dict[str, str] = {}
-    problems = []
     for row in grid.methods:
-        settings = [{**resolved[card, row][1], "row": None} for card in cards if (card, row) in resolved]
-        other = first.setdefault(digest_of(settings), row)
+        settings: list[Any] = [{**config.settings, "row": None} for (_, own), config in configs.items() if own == row]
+        other = first.setdefault(json.dumps(settings, sort_keys=True), row)
         if settings and other != row:
-            problems.append(f"{grid.source.at('methods').at(row)}: the same run as {other!r}")
-    return problems
-
-
-def _refused(grid: GridFile, problems: Iterable[str]) -> UserError:
-    return UserError(f"{grid.path}: this grid cannot be run", list(dict.fromkeys(problems)))
+            yield f"{grid.source.at('methods').at(row)}: the same run as {other!r}"

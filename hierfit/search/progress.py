@@ -1,4 +1,4 @@
-"""How far a grid is: one line that moves in a terminal, one line a cell elsewhere."""
+"""How far many runs are: one line that moves in a terminal, one line a run elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hierfit.data.progress import clock
 from hierfit.search.cell import Cell
-from hierfit.search.orders import Outcome
+from hierfit.search.runner import Outcome, Report
 
 _WIDE = 70
 """Columns of a terminal that has room for a bar."""
@@ -52,23 +52,21 @@ class Tally:
         left = self.total - self.done - self.failed
         if not self.per_minute:
             return "starting"
-        seconds = round(60 * left / self.per_minute)
-        return f"{self.per_minute:.1f}/min · {clock(seconds)} to go"
+        return f"{self.per_minute:.1f}/min · {clock(round(60 * left / self.per_minute))} to go"
 
     def __str__(self) -> str:
         failed = f" · {self.failed} failed" if self.failed else ""
         return f"{self.done}/{self.total} done{failed}"
 
 
-class Moving(ProgressColumn):
-    """The tally as a column, drawn anew by the clock."""
+class _Moving(ProgressColumn):
+    """The tally, drawn anew by the clock."""
 
     def __init__(self, tally: Tally) -> None:
         super().__init__(Column(no_wrap=True))
         self._tally = tally
 
     def render(self, task: Task) -> Text:
-        """Counts and pace."""
         return Text(f"{self._tally} · {self._tally.pace()}")
 
 
@@ -78,47 +76,14 @@ def leaf_accuracy(cell: Cell, outcome: Outcome) -> str:
     return f"{cell.label}: leaf acc {'–' if accuracy is None else f'{100 * accuracy:.2f}'} %"
 
 
-class Lines:
-    """Says what became of each cell; see `shown`."""
-
-    def __init__(
-        self,
-        tally: Tally,
-        console: Console,
-        bar: Progress | None = None,
-        reached: Callable[[Cell, Outcome], str] = leaf_accuracy,
-        beside: Callable[[Cell], str] = lambda cell: cell.label,
-    ) -> None:
-        self.tally = tally
-        self._beside = beside
-        self._console = console
-        self._reached = reached
-        self._bar = bar
-        self._task = bar.add_task("", total=tally.total, completed=tally.done) if bar else None
-
-    def report(self, cell: Cell, outcome: Outcome) -> None:
-        """One cell has ended."""
-        self.tally.count(outcome)
-        if outcome.card is None:
-            text = f"FAILED  {cell.label}: {outcome.error}"
-        else:
-            text = f"{self._reached(cell, outcome)} in {outcome.seconds:.1f} s"
-        if self._bar is not None and self._task is not None:
-            if outcome.card is None:
-                self._bar.console.print(Text(text, "red"))
-            self._bar.update(self._task, completed=self.tally.done + self.tally.failed, description=self._beside(cell))
-        else:
-            self._console.print(Text(f"[{self.tally} · {self.tally.pace()}] {text}"), soft_wrap=True)
-
-
 @contextmanager
 def shown(
     tally: Tally,
-    console: Console | None = None,
+    console: Console,
     reached: Callable[[Cell, Outcome], str] = leaf_accuracy,
     beside: Callable[[Cell], str] = lambda cell: cell.label,
-) -> Iterator[Lines]:
-    """Shows a tally while the block runs: in a terminal one line, elsewhere one for each cell.
+) -> Iterator[Report]:
+    """Counts and shows what becomes of cells while the block runs.
 
     Args:
         tally: Of the cells.
@@ -126,11 +91,28 @@ def shown(
         reached: What a cell that is done has reached.
         beside: What stands beside the tally in a terminal when a cell has ended.
     """
-    console = console or Console()
+
+    def line(cell: Cell, outcome: Outcome) -> str:
+        if outcome.card is None:
+            return f"FAILED  {cell.label}: {outcome.error.partition(chr(10))[0]}"
+        return f"{reached(cell, outcome)} in {outcome.seconds:.1f} s"
+
+    def in_log(cell: Cell, outcome: Outcome) -> None:
+        tally.count(outcome)
+        console.print(Text(f"[{tally} · {tally.pace()}] {line(cell, outcome)}"), soft_wrap=True)
+
     if not console.is_terminal:
-        yield Lines(tally, console, reached=reached)
+        yield in_log
         return
     text = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
-    columns = [BarColumn(20), Moving(tally), text] if console.width >= _WIDE else [Moving(tally), text]
+    columns = [BarColumn(20), _Moving(tally), text] if console.width >= _WIDE else [_Moving(tally), text]
     with Progress(*columns, console=console, expand=True) as bar:
-        yield Lines(tally, console, bar, reached, beside)
+        task = bar.add_task("", total=tally.total, completed=tally.done)
+
+        def in_terminal(cell: Cell, outcome: Outcome) -> None:
+            tally.count(outcome)
+            if outcome.card is None:
+                bar.console.print(Text(line(cell, outcome), "red"))
+            bar.update(task, completed=tally.done + tally.failed, description=beside(cell))
+
+        yield in_terminal

@@ -2,80 +2,91 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import Console
 from rich.text import Text
 
+from hierfit.config.command import Say
 from hierfit.errors import UserError
-from hierfit.search.cell import LOG, sole
-from hierfit.search.pool import prepare_workers
+from hierfit.search.runner import prepare
+from hierfit.search.running import Cluster, Jobs, Runs, too_few
 from hierfit.search.sweep_file import SweepFile, read_sweep
 
 if TYPE_CHECKING:
+    from hierfit.search.study import Done, Search
     from hierfit.search.trials import Trials
 
+BEST = "best.yaml"
 _TRIALS = 20
 
 
-def sweep(arguments: Sequence[str]) -> None:
-    """Runs the command; exits with 1 when a trial has failed.
+def sweep(
+    file: Annotated[Path, Say("the sweep, a YAML file; see experiments/sweeps", "FILE")],
+    *,
+    trials: Annotated[int | None, Say(f"in all; default: run_cap of the file, a whole grid, or {_TRIALS}", "N")] = None,
+    local: Annotated[bool, Say("run here, also with a W&B account")] = False,
+    jobs: Jobs = None,
+    cluster: Cluster = None,
+    runs: Runs = Path("runs"),
+    seed: Annotated[int, Say("of the search, not of the trials (0)")] = 0,
+    seeds: Annotated[Sequence[int] | None, Say("to test the best trial's values with; default: its own", "N")] = None,
+    show: Annotated[int, Say("trials in the table (10)", "N")] = 10,
+    check: Annotated[bool, Say("check the file and show the command of a trial")] = False,
+) -> None:
+    """Search hyper-parameters by a file in W&B's sweep format, on the validation split. With a W&B account the sweep is
+    made there and an agent runs it; without one it runs here, what is done already is not run again, several calls may
+    share the work, and at the end the best trial alone is trained once more with the test.
+
+    Several devices: with --trainer.devices in the file's command an agent starts one process, which starts the others
+    on the same command line; only the first one meets W&B. Here a trial has one device.
 
     Raises:
         UserError: The file is at fault; nothing has been started. Or no trial has been done.
+        SystemExit: With 1 when a trial has failed.
     """
-    options = _parser().parse_args(arguments)
-    file = read_sweep(options.file)
-    problems = [
-        f"--{name} {value}: at least one is needed"
-        for name, value in (("trials", options.trials), ("jobs", options.jobs))
-        if value is not None and value < 1
-    ]
-    if problems:
+    content = read_sweep(file)
+    if problems := too_few(trials=trials, jobs=jobs):
         raise UserError("The command line cannot be used.", problems)
-    local = options.local or not _has_account()
-    # From here on imports take seconds: workers begin theirs meanwhile.
-    if local and not options.check:
-        prepare_workers()
+    here = local or cluster is not None or not _has_account()
+    # From here on imports take seconds: the process that others are forked from begins its own meanwhile.
+    if here and not check and cluster is None:
+        prepare()
     from hierfit.run.quiet import quieten
-    from hierfit.search.trials import Trials
 
     quieten()
-    trials = Trials(file, options.runs, local)
-    count = _count(file, options.trials)
+    try:
+        from hierfit.search.trials import Trials
+    except ModuleNotFoundError as error:
+        if error.name != "optuna":
+            raise
+        raise UserError("A sweep needs optuna.", hint='pip install "hierfit[sweep]"') from error
+    cells = Trials(content, runs, here)
+    count = trials or content.run_cap or (content.combinations if content.method == "grid" else _TRIALS)
+    count = min(count, content.combinations) if content.method == "grid" else count
     console = Console()
-    if options.check:
-        _describe(file, count, console)
-    elif local:
-        _search_here(trials, count, options, console)
-    else:
-        _run_agent(file, count, console)
+    if check:
+        _describe(content, count, console)
+        return
+    if not here:
+        _run_agent(content, count, console)
+        return
+    from hierfit.search.local_sweep import search_here
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hierfit sweep",
-        description="Search hyper-parameters by a file in W&B's sweep format, on the validation split. With a W&B "
-        "account the sweep is made there and an agent runs it; without one it runs here, what is done already is not "
-        "run again, and at the end the best trial alone is trained once more with the test.",
-        epilog="Several devices: with --trainer.devices in the file's command an agent starts one process, which "
-        "starts the others on the same command line; only the first one meets W&B. Here a trial has one device.",
-    )
-    parser.add_argument("file", type=Path, help="the sweep, a YAML file; see experiments/sweeps")
-    parser.add_argument("--trials", type=int, help=f"in all; default: run_cap of the file, a whole grid, or {_TRIALS}")
-    parser.add_argument("--local", action="store_true", help="run here, also with a W&B account")
-    parser.add_argument("--jobs", type=int, help="trials at once; default: one a GPU, else one a core")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder under which sweeps lie (runs)")
-    parser.add_argument("--seed", type=int, default=0, help="of the search, not of the trials (0)")
-    parser.add_argument("--seeds", type=int, nargs="+", help="to test the best trial's values with; default: its own")
-    parser.add_argument("--show", type=int, default=10, metavar="N", help="trials in the table (10)")
-    parser.add_argument("--check", action="store_true", help="check the file and show the command of a trial")
-    return parser
+    search, missed = search_here(cells, count, seed, jobs, cluster, console)
+    done = search.done()
+    if not done:
+        raise UserError("No trial has been done.", hint=f"Their logs are below {cells.folder / 'trials'}.")
+    print_trials(done, content, show, console)
+    print_importances(search, console)
+    missed += _test_chosen(done, cells, seeds or [None], jobs, cluster, console)
+    if missed:
+        console.print(Text(f"{missed} runs failed; the same command runs them again."))
+        sys.exit(1)
 
 
 def _has_account() -> bool:
@@ -87,12 +98,6 @@ def _has_account() -> bool:
     return has_wandb_key()
 
 
-def _count(file: SweepFile, wanted: int | None) -> int:
-    if file.method == "grid":
-        return min(wanted or file.run_cap or file.combinations, file.combinations)
-    return wanted or file.run_cap or _TRIALS
-
-
 def _describe(file: SweepFile, count: int, console: Console) -> None:
     for name, parameter in file.parameters.items():
         console.print(Text(f"{name}: {parameter}"), soft_wrap=True)
@@ -100,37 +105,6 @@ def _describe(file: SweepFile, count: int, console: Console) -> None:
     goal = f"{file.metric.goal} {file.metric.name}"
     console.print(Text(f"{file.name}: {file.method}, {count} trials, {goal}. A trial is, for example:"), soft_wrap=True)
     console.print(Text(f"hierfit fit {' '.join(file.arguments(values))}"), soft_wrap=True)
-
-
-def _search_here(trials: Trials, count: int, options: argparse.Namespace, console: Console) -> None:
-    try:
-        from hierfit.search.sweep_run import LocalSweep
-    except ModuleNotFoundError as error:
-        if error.name != "optuna":
-            raise
-        raise UserError("A sweep on this machine needs optuna.", hint='pip install "hierfit[sweep]"') from error
-    from hierfit.search.sweep_table import print_importances, print_trials, test_chosen
-
-    file = trials.file
-    with sole(trials.folder / "trials", wait=False) as mine:
-        if not mine:
-            raise UserError(
-                f"Another process is at work on {trials.folder}.", hint="Wait for it, or give other --runs."
-            )
-        run = LocalSweep(trials, options.seed, console)
-        failed = run.run(count, options.jobs)
-        for cell, fault in failed.items():
-            console.print(Text(f"failed: {cell.row}: {fault}", "red"), soft_wrap=True)
-            console.print(Text(f"        {cell.folder / LOG}"), soft_wrap=True)
-        done = run.done()
-        if not done:
-            raise UserError("No trial has been done.", hint=f"Their logs are below {trials.folder / 'trials'}.")
-        print_trials(done, file, options.show, console)
-        print_importances(run.search.importances(), console)
-        missed = test_chosen(done[0], trials, options.seeds, len(done), options.jobs, console)
-    if failed or missed:
-        console.print(Text(f"{len(failed) + missed} runs failed; the same command runs them again."))
-        sys.exit(1)
 
 
 def _run_agent(file: SweepFile, count: int, console: Console) -> None:
@@ -153,3 +127,82 @@ def _run_agent(file: SweepFile, count: int, console: Console) -> None:
     )
     console.print(Text("When the sweep is done, test the best trial's values, and those alone:"))
     console.print(Text(f"  {program()} fit {' '.join(file.start)} --tuned_on=val {values}"), soft_wrap=True)
+
+
+def print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Console) -> None:
+    """The best trials, a row each, the best first; at most so many."""
+    from hierfit.results.table import Table
+    from hierfit.results.writers import print_table
+
+    names = [name for name, parameter in file.parameters.items() if parameter.distribution != "constant"]
+    rows = tuple(
+        (
+            f"{each.number}{' ✂' if each.stopped else ''}",
+            file.metric.shown(each.reached),
+            *(f"{v:.3g}" if isinstance(v := each.values[name], float) else str(v) for name in names),
+            str(each.steps),
+        )
+        for each in done[:most]
+    )
+    stopped = sum(each.stopped for each in done)
+    early = f", {stopped} of them stopped early (✂)" if stopped else ""
+    title = f"{file.name} · {file.method} · {len(done)} trials{early} · {file.metric.goal} {file.metric.name}"
+    reached = f"val [{file.metric.unit}]" if file.metric.unit else "val"
+    print_table(Table.of(title, ("trial", reached, *map(_short, names), "steps"), rows), console)
+
+
+def print_importances(search: Search, console: Console) -> None:
+    """Which parameters mattered, in one line; nothing where that is not known."""
+    if importances := search.importances():
+        listed = " · ".join(f"{_short(name)} {100 * share:.0f} %" for name, share in importances.items())
+        console.print()
+        console.print(Text(f"What tells better trials from worse (PED-ANOVA): {listed}", "dim"))
+
+
+def _test_chosen(
+    done: Sequence[Done],
+    trials: Trials,
+    seeds: Sequence[int | None],
+    jobs: int | None,
+    cluster: str | None,
+    console: Console,
+) -> int:
+    """Trains the best trial's values again, now with the test, and prints what it found; how many runs failed."""
+    import yaml
+
+    from hierfit.atomic import whole_file
+    from hierfit.results.summary import print_summary
+    from hierfit.run.closing import program
+    from hierfit.search.cell import finished
+    from hierfit.search.running import failed, run_cells
+
+    best, path = done[0], trials.folder / BEST
+    text = yaml.safe_dump(_nested({**best.values, "tuned_on": "val"}), sort_keys=False, allow_unicode=True)
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+    console.print()
+    cells = [trials.chosen(best.values, f"{best.method}, best of {len(done)}", seed) for seed in seeds]
+    outcomes = run_cells(f"trial {best.number} with the test", cells, jobs, cluster, console)
+    if cards := [card for cell in cells if (card := finished(cell))]:
+        print_summary(cards, console=console)
+    console.print(Text(f"Values of trial {best.number}: {path}; to go on with them:"), soft_wrap=True)
+    console.print(Text(f"  {program()} fit {' '.join(trials.file.start)} --config={path}"), soft_wrap=True)
+    return len(failed(outcomes))
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("model.").removeprefix("init_args.")
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys with dots as the groups of a configuration file."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        parts = name.split(".")
+        if parts[0] == "model" and parts[1:2] not in ([], ["class_path"], ["init_args"]):
+            parts.insert(1, "init_args")
+        group = found
+        for part in parts[:-1]:
+            group = group.setdefault(part, {})
+        group[parts[-1]] = value
+    return found

@@ -8,11 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from hierfit.config.schema import Place, nearest, read_document
 from hierfit.errors import UserError
 from hierfit.search.parameter import Parameter, read_parameter
+
+if TYPE_CHECKING:
+    from hierfit.run.check import Setting
 
 _ARGS = "${args}"
 _START = ("${env}", "${interpreter}", "-m", "${program}", "fit")
@@ -213,10 +216,17 @@ class SweepFile:
 
     def arguments(self, values: Mapping[str, Any]) -> list[str]:
         """The words after ``fit`` of one trial, as an agent of W&B writes them."""
-        words: list[str] = []
+        return [w if isinstance(w, str) else f"--{w.key}={w.value}" for w in self.words(values)]
+
+    def words(self, values: Mapping[str, Any]) -> list[str | Setting]:
+        """The same, the values with their lines."""
+        from hierfit.run.check import Setting  # heavy
+
+        words: list[str | Setting] = []
         for word in self.command[len(_START) :]:
             if word == _ARGS:
-                words += [f"--{key}={value}" for key, value in values.items()]
+                place = self.source.at("parameters")
+                words += [Setting(key, value, str(place.at(key)).partition(": ")[0]) for key, value in values.items()]
             else:
                 words.append(_VARIABLE.sub(lambda found: os.environ[found[1]], word))
         return words

@@ -1,89 +1,114 @@
-"""A process that runs the cells it is sent, one after the other."""
+"""The process that runs the cells of a draw, one after the other, on data they share."""
 
 from __future__ import annotations
 
 import faulthandler
 import gc
+import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from multiprocessing.connection import Connection
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
+from lightning import Callback, LightningModule, Trainer
 
+from hierfit.data.shared import Shared
 from hierfit.errors import UserError
 from hierfit.run.quiet import quieten
-from hierfit.run.session import fit_alone
-from hierfit.run.stopping import StopWhenTold
-from hierfit.search.cell import LOG, claimed, clear, finished, seal
-from hierfit.search.orders import Order, Outcome
-from hierfit.search.sharing import shared_data
+from hierfit.run.train import configure, train
+from hierfit.search.cell import LOG, Cell, finished, seal, sole
+from hierfit.search.runner import Outcome, Place
+
+_shared: Shared | None = None
 
 
-def work(connection: Connection, environment: Mapping[str, str], threads: int) -> None:
-    """Takes orders until there are no more: `None`, or the end of the process that gives them.
+def begin(place: Place) -> None:
+    """Makes this process what it would be had it been started from `place`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who started it ends it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.clear()
+    os.environ.update(place.environment)
+    os.chdir(place.folder)
+    sys.path += [path for path in place.paths if path not in sys.path]
+    torch.set_num_threads(place.threads)
+    quieten()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def run_cell(cell: Cell, wait: bool) -> Outcome:
+    """Runs a cell that is not done yet.
 
     Args:
-        connection: Orders come in; an outcome goes out for each, after one that its data are ready.
-        environment: Variables of the process that gives the orders; a fork server has older ones.
-        threads: For PyTorch.
+        cell: What to run.
+        wait: Wait where another grid is at work on the cell; else leave it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the grid ends its workers itself
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.environ.clear()
-    os.environ.update(environment)
-    torch.set_num_threads(threads)
-    quieten()
-    with suppress(EOFError, OSError), shared_data(ready=lambda: connection.send(Outcome("ready"))):
-        while (order := connection.recv()) is not None:
-            # With one thread there is none to spare, and starting a process to decode costs seconds of it.
-            outcome = _carry_out(order, min(threads, 8) if threads > 1 else 0, connection)
-            connection.send(outcome)
-            if outcome.retires:
-                return
-            gc.collect()
-
-
-def _carry_out(order: Order, loaders: int, connection: Connection) -> Outcome:
-    cell = order.cell
-
-    def stops(count: int, value: float) -> bool:
-        connection.send(Outcome("validated", validation=(count, value)))
-        return bool(connection.recv())
-
-    watchers = [StopWhenTold(order.watched, stops)] if order.watched else []
-    # First, so that what the grid says of it goes before: decoding pictures takes no more than a worker's share.
-    arguments = [f"--data.num_workers={loaders}", *cell.arguments, f"--folder={cell.folder}"]
-    with claimed(cell, order.wait) as mine:
+    global _shared
+    with ExitStack() as first, sole(cell.folder, wait) as mine:
         if not mine:
             return Outcome("busy")
-        if card := finished(cell):  # by another grid, meanwhile
-            return Outcome("done", card=card)
-        clear(cell)
-        _forget_peak_memory()
         started = time.monotonic()
-        with _logged(cell.folder / LOG):
-            try:
-                card = fit_alone(arguments, watchers)
-            except UserError as error:
-                print(f"error: {error}", file=sys.stderr)
-                outcome = Outcome("failed", error=str(error).splitlines()[0])
-            except (Exception, SystemExit) as error:
-                traceback.print_exc()
-                text = next(iter(str(error).splitlines()), "")
-                outcome = Outcome("failed", error=f"{type(error).__name__}: {text}", retires=True)
-            else:
-                seal(cell)
-                outcome = Outcome("done", card=card)
-            finally:
-                _end_wandb()
-        return replace(outcome, seconds=time.monotonic() - started)
+        if (card := finished(cell)) is None:
+            shutil.rmtree(cell.folder, ignore_errors=True)
+            cell.folder.mkdir(parents=True)
+            if _shared is None:
+                # Nobody need encode what another is encoding: the first cells of a grid's processes read in turn.
+                first.enter_context(sole(cell.folder.parents[1] / "reading", wait=True))
+                _shared = Shared()
+            _forget_peak_memory()
+            with _logged(cell.folder / LOG):
+                outcome = _trained(cell, _shared, first)
+            gc.collect()
+            if outcome.kind == "failed":
+                return outcome
+            card = outcome.card
+        if cell.follower is not None and card is not None:
+            cell.follower.conclude(card)
+        return Outcome("done", time.monotonic() - started, card)
+
+
+def _trained(cell: Cell, shared: Shared, until_read: ExitStack) -> Outcome:
+    # With one thread there is none to spare, and starting a process to decode costs seconds of it.
+    loaders = min(torch.get_num_threads(), 8) if torch.get_num_threads() > 1 else 0
+    watchers = [_DataRead(until_read), *(cell.follower.watchers() if cell.follower else ())]
+    try:
+        # First, so that what the grid says of it goes before: decoding takes no more than a process's share.
+        config = configure([f"--data.num_workers={loaders}", *cell.arguments, f"--folder={cell.folder}"])
+        card = train(config, watchers, shared)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return Outcome("failed", error=str(error), mistake=True)
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        text = next(iter(str(error).splitlines()), "")
+        return Outcome("failed", error=f"{type(error).__name__}: {text}")
+    finally:
+        _end_wandb()
+    seal(cell)
+    return Outcome("done", card=card)
+
+
+class _DataRead(Callback):
+    """Lets others at the data once they are read, which Lightning does before it sets up anything."""
+
+    def __init__(self, until_read: ExitStack) -> None:
+        self._until_read = until_read
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._until_read.close()
 
 
 @contextmanager

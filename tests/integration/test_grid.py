@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
-from hierfit.search.cell import claimed
+from hierfit.search.cell import sole
 from hierfit.search.grid_file import read_grid
 from hierfit.search.plan import Plan, plan
-from hierfit.search.pool import prepare_workers
+from hierfit.search.runner import prepare
 
 from .session.conftest import write_bundle, write_card
 
@@ -154,11 +154,9 @@ def test_a_cell_is_what_fit_does_and_is_not_done_twice(
             "log.txt",
         }
         settings = yaml.safe_load((cell.folder / "config.yaml").read_text())
-        # What the plan resolved is what ran, but for what a run settles itself.
-        written = {key: settings[key] for key in cell.settings}
-        written["data"] = {key: settings["data"][key] for key in cell.settings["data"]} | {"needs": "features"}
-        written["trainer"] = {key: settings["trainer"][key] for key in cell.settings["trainer"]}
-        assert written == {**cell.settings, "trainer": {**cell.settings["trainer"], "enable_model_summary": False}}
+        # What was planned is what ran; workers of a loader are the process's share of the cores.
+        planned_settings = dict(cell.settings)
+        assert {**settings, "data": {**settings["data"], "num_workers": None}} == planned_settings
 
     before = seals(file)
     capsys.readouterr()
@@ -199,7 +197,9 @@ def test_a_failing_cell_stops_no_other(write_grid: WriteGrid, capsys: pytest.Cap
     assert "failed: toy/dies/4-s0: the process that ran it was ended by SIGKILL" in printed
     assert "6 of 8 cells failed" in printed
     cells = {cell.label: cell for cell in planned(file).cells}
-    assert "about to die" in (cells["toy/dies/4-s1"].folder / "log.txt").read_text()
+    log = (cells["toy/dies/4-s1"].folder / "log.txt").read_text()
+    assert "about to die" in log
+    assert log.endswith("error: the process that ran it was ended by SIGKILL – out of memory?\n")
     assert "Traceback" in (cells["toy/raises/4-s1"].folder / "log.txt").read_text()
     assert len(seals(file)) == 2
     run(file, "--only=zero*s0", "--dry-run")
@@ -235,7 +235,7 @@ def test_a_killed_grid_goes_on_where_it_was(write_grid: WriteGrid, capsys: pytes
     # A process that has its imports already, which starts workers of its own in a group of its own.
     arguments = ["grid", str(file), f"--runs={file.parent / 'runs'}", "--jobs=2"]
     code = f"import os; os.setsid(); from hierfit.cli import main; main({arguments!r})"
-    prepare_workers()
+    prepare()
     process = multiprocessing.get_context("forkserver").Process(target=exec, args=(code,))
     process.start()
     assert process.pid is not None
@@ -259,7 +259,7 @@ def test_two_grids_do_not_run_the_same_cell(write_grid: WriteGrid, capsys: pytes
     held = threading.Event()
 
     def other_grid() -> None:
-        with claimed(first, wait=False) as mine:
+        with sole(first.folder, wait=False) as mine:
             assert mine
             first.folder.mkdir()
             held.set()

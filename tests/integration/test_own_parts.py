@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from hierfit import Taxonomy, UserError, cli
 from hierfit.decoding import DECODERS
 from hierfit.losses.objective import Objective
-from hierfit.metrics import Own
+from hierfit.metrics import own_metrics
 from hierfit.results.card import ResultCard
 from hierfit.results.columns import columns
 
@@ -98,7 +98,7 @@ def test_through_a_training_run(parts: Path, shop: Shop, capsys: pytest.CaptureF
     cli.main(["rescore", str(run), "--metric", "my_later.TopTwo", "--decoder", "belief", "--write"])
     rescored = ResultCard.read(run)
     assert rescored.metrics["belief"]["best2"] == card.metrics["belief"]["top2"]
-    assert rescored.described.keys() == {"top2", "best2"}
+    assert rescored.own_metrics.keys() == {"top2", "best2"}
 
 
 def test_what_cannot_be_used_is_said(parts: Path) -> None:
@@ -113,7 +113,7 @@ def test_what_cannot_be_used_is_said(parts: Path) -> None:
         (problem,) = error.value.problems
         assert problem.startswith(said)
     with pytest.raises(UserError) as error:
-        Own.of(["my_parts.margin", "my_parts.TopTwo", "my_parts.TopTwo"], ["my_parts.none"])
+        own_metrics(["my_parts.margin", "my_parts.TopTwo", "my_parts.TopTwo", "my_parts.none"])
     for problem, said in zip(error.value.problems, ("no class", "already", "cannot be imported"), strict=True):
         assert said in problem
     assert torch.equal(

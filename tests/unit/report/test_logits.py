@@ -39,6 +39,9 @@ def test_a_run_scored_again_agrees_with_its_card(tmp_path: Path) -> None:
     assert list(found.figures) == [*DECODERS, "belief", "bayes", "decoded"]
     assert found.figures["rollup"]["leaf_accuracy"] == 1.0
     assert found.figures["per_level"]["mistake_severity"] is None  # nothing is wrong
+    parts = list(TestLogits.read(tmp_path / "run/result.json").batches(4))
+    assert [len(logits) for logits, _ in parts] == [4, 2]
+    assert torch.equal(torch.cat([logits for logits, _ in parts]), RIGHT)
 
 
 def test_what_a_card_lacks_or_has_otherwise_is_found_and_written(
@@ -65,15 +68,6 @@ def test_what_a_card_lacks_or_has_otherwise_is_found_and_written(
     after = ResultCard.read(path)
     assert after.metrics == {**before.metrics, "rollup": {**before.metrics["rollup"], "hand made": 0.25}}
     assert rescored(tmp_path / "run").changes == ()
-
-
-def test_logits_are_read_in_parts(tmp_path: Path) -> None:
-    write_run(tmp_path / "run", RIGHT, PATHS)
-    kept = TestLogits.read(tmp_path / "run/result.json")
-    parts = list(kept.batches(4))
-    assert [len(logits) for logits, _ in parts] == [4, 2]
-    assert torch.equal(torch.cat([logits for logits, _ in parts]), RIGHT)
-    assert torch.equal(torch.cat([paths for _, paths in parts]), PATHS)
 
 
 def test_runs_that_cannot_be_scored_again(tmp_path: Path) -> None:
@@ -230,3 +224,33 @@ def test_results_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "does not go with --control" in refused(capsys, "results", run, "--each", "--control", "ours")
     assert "invalid choice: 'word'" in refused(capsys, "results", run, "--format", "word")
     assert "does not exist" in refused(capsys, "compare", run, str(tmp_path / "nowhere"))
+
+
+def test_a_metric_and_a_decoder_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(tmp_path / "run", RIGHT, PATHS)
+    (tmp_path / "my_figures.py").write_text(
+        "from hierfit.decoding import leaf_rollup as mine\n"
+        "from hierfit.metrics import TreeMetric\n"
+        "class Birds(TreeMetric):\n"
+        "    name, header, unit, higher_is_better = 'birds', 'birds seen', 'count', False\n"
+        "    def tally(self, predicted, target):\n"
+        "        return {'birds_seen': (predicted[:, 0] == 0).sum()}\n"
+        "    def compute(self):\n"
+        "        return self.birds_seen\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run = str(tmp_path / "run")
+    options = ["--decoder", "rollup", "--decoder", "my_figures.mine", "--metric", "my_figures.Birds", "--write"]
+    main(["rescore", run, *options])
+    card = ResultCard.read(tmp_path / "run")
+    assert card.metrics["rollup"]["birds"] == card.metrics["my_figures.mine"]["birds"] == 5
+    capsys.readouterr()
+    main(["results", run, "--columns", "birds@rollup", "--format", "csv"])
+    assert "birds@rollup,count,5" in capsys.readouterr().out
+    main(["results", run, "--columns", "birds@my_figures.mine", "--format", "markdown"])
+    assert "| birds seen my figures.mine |" in capsys.readouterr().out
+    main(["compare", run, run, "--decoder", "my_figures.mine"])
+    assert "FPA my figures.mine: no evidence (+0.0 points)" in " ".join(capsys.readouterr().out.split())
+    assert "cannot be imported" in refused(capsys, "rescore", run, "--metric", "my_figures.Bird")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from hierfit.cli import main
 from hierfit.errors import UserError
-from hierfit.report.plot import _by_line, draw, panels
+from hierfit.report.plot import draw, panels
 from hierfit.results.card import ResultCard
 
 from .conftest import card, data
@@ -96,21 +96,6 @@ def test_rows_beside_each_other_differ_in_colour_marker_and_place() -> None:
     assert len({line.get_xdata()[0] for line in lines}) == 8  # type: ignore[index]
 
 
-@pytest.mark.parametrize(("count", "columns"), [(1, 2), (5, 2), (8, 3), (6, 3)])
-def test_a_legend_reads_line_by_line(count: int, columns: int) -> None:
-    rows = [str(i) for i in range(count)]
-    filled = _by_line(rows, columns)
-    assert sorted(filled) == rows
-    lines = math.ceil(count / columns)
-    full = count - (lines - 1) * columns or columns  # columns as long as the first; matplotlib fills these first
-    found, position = [[""] * columns for _ in range(lines)], 0
-    for i in range(min(columns, count)):
-        for line in range(lines if i < full else lines - 1):
-            found[line][i] = filled[position]
-            position += 1
-    assert [row for line in found for row in line if row] == rows
-
-
 def test_panels_are_kept_apart_by_what_must_agree() -> None:
     other = [run("ours", 4, s, 0.5, backbone={"source": "large", "fingerprint": "g"}) for s in (1, 2)]  # type: ignore[arg-type]
     cards = [run("ours", 4, s, 0.4) for s in (1, 2)]
@@ -118,9 +103,6 @@ def test_panels_are_kept_apart_by_what_must_agree() -> None:
     again = [run("ours", 4, 1, 0.4, backbone={"source": "tiny", "fingerprint": "other"})]  # type: ignore[arg-type]
     with pytest.raises(UserError, match="'ours' was run twice at 4 shots"):
         panels([*cards, *again], "fpa")
-
-
-def test_columns_that_cannot_be_drawn() -> None:
     with pytest.raises(UserError, match="A plot shows one column"):
         panels(runs(), "default")
     with pytest.raises(UserError, match="did you mean 'leaf_accuracy'"):

@@ -258,20 +258,17 @@ def test_the_step_that_was_kept_is_the_one_all_metrics_are_of(tmp_path: Path) ->
     assert "The weights of step 30 were kept" in training.lead
 
 
-def test_a_run_without_mistakes(tmp_path: Path) -> None:
-    write_finished(tmp_path / "run", write_guide(tmp_path), "ours", strength=100)
-    found = _found(tmp_path / "run")
-    where = found["Where paths break"]
+def test_no_mistakes_and_partial_labels(tmp_path: Path) -> None:
+    guide = write_guide(tmp_path)
+    write_finished(tmp_path / "right", guide, "ours", strength=100)
+    found = _found(tmp_path / "right")
+    where, confusion = found["Where paths break"], found["Confusion, ordered by the tree"]
     assert isinstance(where, Section)
     assert "No decoded path of 72 is wrong" in where.lead
     assert isinstance(found["Worst sibling pairs"], Omitted)
-    confusion = found["Confusion, ordered by the tree"]
     assert isinstance(confusion, Section)
     assert "No class" in confusion.lead
-
-
-def test_partial_labels(tmp_path: Path) -> None:
-    write_finished(tmp_path / "run", write_guide(tmp_path), "ours")
+    write_finished(tmp_path / "run", guide, "ours")
     path = tmp_path / "run/test_logits.safetensors"
     kept = load_file(path)
     kept["paths"][::2, -1] = -1
@@ -286,18 +283,6 @@ def test_partial_labels(tmp_path: Path) -> None:
     assert isinstance(_found(tmp_path / "run")["Reliability"], Omitted)
 
 
-def test_mistakes(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for options, said in (
-        ([str(tmp_path)], "No finished run"),
-        ([str(runs), "--out", "x.pdf"], "a report is written as .html"),
-        ([str(runs), "--row", "our"], "No run has the row 'our'"),
-    ):
-        with pytest.raises(SystemExit) as stopped:
-            main(["report", *options])
-        assert stopped.value.code == 2
-        assert said in capsys.readouterr().err
-
-
 def test_runs_of_the_same_settings_and_other_figures_are_rows_of_their_own(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,3 +294,12 @@ def test_runs_of_the_same_settings_and_other_figures_are_rows_of_their_own(
     options = [str(runs), str(tmp_path / "twice"), "--row", "ours <b> (commit null)", "--out", str(tmp_path / "r.html")]
     main(["report", *options])
     assert "Looked into: ours <b> (commit null), seed 1" in " ".join(capsys.readouterr().out.split())
+    for wrong, said in (
+        ([str(tmp_path / "r.html")], "cannot be read as a result card"),
+        ([str(runs), "--out", "x.pdf"], "a report is written as .html"),
+        ([str(runs), "--row", "our"], "No run has the row 'our'"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["report", *wrong])
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err

@@ -143,23 +143,13 @@ def test_runs_of_the_same_settings_are_told_apart_by_what_else_differs() -> None
     assert "nor do versions, device or steps differ" in table.notes[0]
 
 
-@pytest.mark.parametrize(
-    ("counts", "said"),
-    [
-        ({"min": 3, "median": 3.0, "max": 4}, "≤ 4 shots a leaf (median 3)"),
-        ({"min": 1, "median": 2.5, "max": 4}, "≤ 4 shots a leaf (median 2.5)"),
-        ({"min": 4, "median": 4.0, "max": 4}, "4 shots a leaf"),
-        (None, "4 shots a leaf"),
-        ({"min": "many"}, "4 shots a leaf"),
-    ],
-)
-def test_a_title_says_where_leaves_have_fewer_images(counts: object, said: str) -> None:
-    (table,) = tables([card("ours", 1, 0.5, data=data(1, train_per_leaf=counts))])
-    assert table.title == f"pets · {said} · seed 1 · 8 test images · tiny"
-    assert shots_text({"shots": None, "train_per_leaf": counts}) == "all training images"
+def test_titles_and_origins() -> None:
+    def title(**counts: object) -> str:
+        return tables([card("ours", 1, 0.5, data=data(1, train_per_leaf=counts))])[0].title
 
-
-def test_rows_say_what_they_were_selected_and_tuned_on() -> None:
+    assert title(min=3, median=2.5) == "pets · ≤ 4 shots a leaf (median 2.5) · seed 1 · 8 test images · tiny"
+    assert title(min=4, median=4.0) == title(min="many") == "pets · 4 shots a leaf · seed 1 · 8 test images · tiny"
+    assert shots_text({"shots": None}) == "all training images"
     cards = [card("ours", 1, 0.5), card("ours", 2, 0.5, selected_on="last step", tuned_on="val")]
     row = tables(cards)[0].row("ours")
     assert (row["selected_on"].value, row["tuned_on"].value) == ("val, last step", "defaults, val")

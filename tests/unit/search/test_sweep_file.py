@@ -13,7 +13,7 @@ import yaml
 from hierfit.config.schema import Place
 from hierfit.errors import UserError
 from hierfit.search.parameter import Parameter, read_parameter
-from hierfit.search.search import Search
+from hierfit.search.study import Search
 from hierfit.search.sweep_file import EarlyTerminate, SweepFile, read_sweep
 
 ROOT = Path(__file__).parents[3]
@@ -50,7 +50,8 @@ def faults(entry: Any) -> str:
 
 def drawn(entry: Any, count: int = 60) -> list[Any]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    return [parameter(entry).suggest("p", study.ask()) for _ in range(count)]
+    found = parameter(entry)
+    return [found.value(study.ask({"p": found.space()}).params["p"]) for _ in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -76,9 +77,8 @@ def test_values_lie_in_their_range_and_go_back_to_what_was_drawn(
     for value in drawn(entry):
         assert type(value) is kind
         assert low <= value <= high
-        study = optuna.create_study()
-        study.enqueue_trial({"p": found.enqueued(value)})
-        assert found.suggest("p", study.ask()) == pytest.approx(value, rel=1e-9)
+        assert found.value(found.raw(value)) == pytest.approx(value, rel=1e-9)
+        assert found.space()._contains(found.space().to_internal_repr(found.raw(value)))
 
 
 def test_ranges_reach_their_ends() -> None:
@@ -93,8 +93,8 @@ def test_values_may_be_lists_and_mappings() -> None:
     values = [{"level_ce": 1}, ["q", "v"], "text", True, 1.5]
     found = parameter({"values": values})
     assert all(value in values for value in drawn({"values": values}))
-    assert [found.enqueued(value) for value in values] == [0, 1, 2, 3, 4]
-    assert found.enqueued("other") is None
+    assert [found.raw(value) for value in values] == [0, 1, 2, 3, 4]
+    assert found.raw("other") is None
     assert parameter({"value": 3}).distribution == "constant"
 
 
@@ -222,11 +222,9 @@ DRAWN_HERE = {
 )
 def test_keys_of_wandb_that_work_here(tmp_path: Path, changes: dict[str, Any]) -> None:
     file = read(tmp_path, **changes)
-    search = Search(file, seed=0)
-    found = search.propose(0)
+    found = Search(file, tmp_path / "trials.journal", "s", 0, tmp_path / "call").propose()
     assert found is not None
-    assert search.holds(found[1])
-    assert "${" not in "".join(file.arguments(found[1]))
+    assert "${" not in "".join(file.arguments(found[2]))
 
 
 @pytest.mark.parametrize(
@@ -266,17 +264,6 @@ def test_keys_of_wandb_that_are_refused_say_why(tmp_path: Path, changes: dict[st
     with pytest.raises(UserError) as caught:
         read(tmp_path, **changes)
     assert said in str(caught.value)
-
-
-@pytest.mark.parametrize(("strict", "stops"), [(True, True), (False, False)])
-def test_a_lenient_decision_is_about_the_best_so_far(tmp_path: Path, strict: bool, stops: bool) -> None:
-    file = read(tmp_path, early_terminate={"type": "hyperband", "min_iter": 2, "eta": 2, "strict": strict})
-    search = Search(file, seed=0)
-    for number, values in enumerate(((0.5, 0.6), (0.9, 0.2))):
-        found = search.propose(number)
-        assert found is not None
-        stopped = [search.stops(found[0], count, value) for count, value in enumerate(values, 1)]
-        assert stopped == [False, number == 1 and stops]
 
 
 def test_when_trials_are_first_judged() -> None:
