@@ -69,7 +69,7 @@ class WriteResultCard(Callback):
         self.seed = seed
         self.settings = settings
         self.tuned_on = tuned_on
-        self.own, self._decoders = own, decoders or {}
+        self._own, self._decoders = own, decoders or {}
         self.card: ResultCard | None = None
         self._started = 0.0
         self._seconds = {"train_seconds": 0.0, "test_seconds": 0.0}
@@ -116,14 +116,35 @@ class WriteResultCard(Callback):
         if not trainer.is_global_zero:
             return
         method, tree = method_of(pl_module), datamodule_of(trainer).tree
-        metrics, belief = kept_figures(
-            self.folder, tree, self.calibrating.calibration, self.decoders_of(method), self.own
-        )
+        metrics, belief = self.figures(method, self.folder, tree, self.calibrating.calibration)
         self._write(trainer, method, metrics, belief)
 
-    def decoders_of(self, method: Method) -> Mapping[str, Decoder]:
-        """Those of the method, and the user's."""
-        return {**method.decoders, **self._decoders}
+    def figures(
+        self, method: Method, folder: Path, tree: StandIn, calibration: Calibration
+    ) -> tuple[Figures, dict[str, Any]]:
+        """What a card says of test logits.
+
+        Args:
+            method: That scored.
+            folder: Where they lie: the run's, or a target's.
+            tree: What was tested on.
+            calibration: Makes the logits a belief.
+
+        Returns:
+            Figures by decoder and metric: of the method's decoders and the user's, of the belief, of the leaves on the
+            data set's own tree, and of classes held back; and what is said of the belief.
+        """
+        kept = load_file(folder / LOGITS)
+        decoders = {**method.decoders, **self._decoders}
+        batches = batches_of(kept["logits"], kept["paths"])
+        found, facts = score(batches, tree.taxonomy, calibration, decoders, self._own)
+        figures: dict[str, Mapping[str, float | None]] = {
+            **found,
+            "true_tree": LeafScores.of(kept, tree.taxonomy, tree.true).figures(),
+        }
+        if not kept["seen"].all():
+            figures["base_to_novel"] = {**base_to_novel(kept["logits"], kept["paths"], tree.taxonomy, kept["seen"])}
+        return figures, facts
 
     def write_untested(self, trainer: Trainer, method: Method) -> None:
         """Writes the card of a run that is not tested, on the first rank."""
@@ -157,36 +178,9 @@ class WriteResultCard(Callback):
             versions=_versions(),
             method_settings=self.settings,
             belief=belief,
-            own_metrics={metric.name: metric.description()._asdict() for metric in self.own},
+            own_metrics={metric.name: metric.description()._asdict() for metric in self._own},
         )
         self.card.write(self.folder)
-
-
-def kept_figures(
-    folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder], own: Own
-) -> tuple[Figures, dict[str, Any]]:
-    """What a card says of a run's test logits.
-
-    Args:
-        folder: The run's.
-        tree: What it was tested on.
-        calibration: Makes the logits a belief.
-        decoders: Of the logits.
-        own: Metrics of the user's.
-
-    Returns:
-        Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
-        tree, and of classes held back; and what is said of the belief.
-    """
-    kept = load_file(folder / LOGITS)
-    found, facts = score(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration, decoders, own)
-    figures: dict[str, Mapping[str, float | None]] = {
-        **found,
-        "true_tree": LeafScores.of(kept, tree.taxonomy, tree.true).figures(),
-    }
-    if not kept["seen"].all():
-        figures["base_to_novel"] = {**base_to_novel(kept["logits"], kept["paths"], tree.taxonomy, kept["seen"])}
-    return figures, facts
 
 
 def _peak_memory() -> int:

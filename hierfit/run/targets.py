@@ -19,7 +19,7 @@ from hierfit.distributed import keep_alike_only_trained
 from hierfit.errors import UserError
 from hierfit.methods.base import Method, method_of
 from hierfit.results.card import ResultCard
-from hierfit.run.cards import WriteResultCard, kept_figures
+from hierfit.run.cards import WriteResultCard
 from hierfit.run.logits import KeepTestLogits
 
 TARGETS = "targets"
@@ -93,9 +93,7 @@ def test_on_targets(
             backbone = {"source": facts.pop("backbone"), "fingerprint": facts.pop("backbone_fingerprint")}
             # Conformal thresholds hold for images like those they were taken from.
             promising_nothing = replace(calibration, conformal=None)
-            metrics, belief = kept_figures(
-                inside, target.tree, promising_nothing, writer.decoders_of(method), writer.own
-            )
+            metrics, belief = writer.figures(method, inside, target.tree, promising_nothing)
             cards.append(
                 replace(
                     card,
