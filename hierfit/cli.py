@@ -35,11 +35,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "a run as one folder that loads without Lightning, with its model card; ONNX; the hub",
     ),
     "data": (
-        "hierfit.tools.commands:data",
+        "hierfit.tools.commands:check",
         "data sets and their cards: list, check, prompts, and a new card for your own folder",
     ),
     "features": (
-        "hierfit.tools.extract.commands:features",
+        "hierfit.tools.commands:extract",
         "encode any number of pictures into one file, over processes, resumable; look into such files",
     ),
     "grid": (
@@ -94,6 +94,11 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "prompts": ("hierfit.tools.commands:prompts", "what each node becomes for a text tower"),
         "list": ("hierfit.tools.commands:list_cards", "all data cards: levels, images, licence"),
     },
+    "features": {
+        "extract": ("hierfit.tools.commands:extract", "encode pictures; killed, the same command goes on"),
+        "inspect": ("hierfit.tools.commands:inspect", "what a bundle holds"),
+        "export": ("hierfit.tools.commands:export", "for other programs: NumPy, CSV"),
+    },
     "taxonomy": {
         "check": (
             "hierfit.taxonomy.commands:check",
@@ -102,7 +107,7 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("hierfit.taxonomy.commands:show", "draw a tree"),
         "convert": ("hierfit.taxonomy.commands:convert", "write a tree in another format"),
         "induce": (
-            "hierfit.taxonomy.commands:induce",
+            "hierfit.tools.induce:induce",
             "grow a tree over classes from their features, by agglomerative clustering",
         ),
     },

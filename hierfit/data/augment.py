@@ -57,13 +57,18 @@ class TrainTransform:
         return levels.float().mul_(self.tower.scale).sub_(mean).div_(std)
 
     @property
+    def size(self) -> int:
+        """Side of the square that pictures become, pixels."""
+        return self.tower.size
+
+    @property
     def least(self) -> int:
         """Sides a picture may be coarsened to, pixels: the smallest square crop is then twice as fine as the output."""
-        return math.ceil(2 * self.tower.size / math.sqrt(self.area))
+        return math.ceil(2 * self.size / math.sqrt(self.area))
 
     def _resized(self, image: Image.Image) -> Tensor:
         """Grey levels ``[3, S, S]``, uint8."""
-        size = (self.tower.size, self.tower.size)
+        size = (self.size, self.size)
         mode = _TORCH_FILTERS.get(self.tower.resample)
         if mode is None:
             return torch.from_numpy(np.array(image.resize(size, self.tower.resample))).permute(2, 0, 1)
@@ -103,5 +108,5 @@ def crop_box(width: int, height: int, area: float, aspect: float, left: float, t
 
 
 def chance(seed: int, epoch: int, row: int) -> np.random.Generator:
-    """What befalls a sample in an epoch: the same on any number of processes and workers, and after a resume."""
+    """What happens to a sample in an epoch: the same on any number of processes and workers, and after a resume."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, row)))

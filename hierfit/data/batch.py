@@ -26,6 +26,13 @@ class Batch(NamedTuple):
     indices: Tensor
 
 
+class EncodedSplit(NamedTuple):
+    """L2-normalised features ``[n, d]`` and label paths ``[n, L]``."""
+
+    features: Tensor
+    paths: Tensor
+
+
 @dataclass(frozen=True)
 class Task:
     """Everything a method may know of the data before training.

@@ -174,6 +174,30 @@ def load_card(card: str) -> DataCard:
     return loaded
 
 
+def target_cards(source: DataCard, targets: Mapping[str, str | None]) -> list[tuple[DataCard, str | None]]:
+    """The cards of ``data.targets``, each with its root.
+
+    Raises:
+        UserError: Names every card that does not exist or cannot be read, is the source's, or is named twice.
+    """
+    found: dict[str, tuple[DataCard, str | None]] = {}
+    problems: list[str] = []
+    for name, root in targets.items():
+        try:
+            card = load_card(name)
+        except UserError as error:
+            problems += [f"{name}: {line}" for line in (error.summary, *error.problems)]
+            continue
+        if card.name == source.name or card.path.resolve() == source.path.resolve():
+            problems.append(f"{name}: this is the card that is trained on; its test split is tested anyway")
+        elif card.name in found:
+            problems.append(f"{name}: there is a target of this name already")
+        found[card.name] = card, root
+    if problems:
+        raise UserError("data.targets cannot be used", problems)
+    return list(found.values())
+
+
 def find_card(card: str) -> Path:
     """The file of a card; raises `UserError` listing the known cards and where they were sought."""
     if card.endswith((".yaml", ".yml")):

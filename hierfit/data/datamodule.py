@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
-from typing import Literal, NamedTuple, get_args
+from functools import cache, cached_property
+from typing import Literal, get_args
 
 import torch
 from lightning import LightningDataModule, Trainer
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from hierfit.backbone import ImageTransform
 from hierfit.backbone.aliases import TINY_NOTE
 from hierfit.data.augment import TrainTransform
-from hierfit.data.batch import Batch, Task
-from hierfit.data.card import load_card
+from hierfit.data.batch import Batch, EncodedSplit, Task
+from hierfit.data.card import DataCard, load_card, target_cards
 from hierfit.data.encode import available_cores
 from hierfit.data.images import Files
-from hierfit.data.loader import AugmentedBatches, FeatureBatches, Loader, PixelBatches, Rows
+from hierfit.data.loader import FeatureBatches, Loader, PixelBatches, Rows
 from hierfit.data.novel import Novel, depth_of
-from hierfit.data.prepare import Choice, Prepared, prepare, summary
+from hierfit.data.prepare import Towers, prepare
+from hierfit.data.prepared import Choice, Prepared
+from hierfit.data.samples import Table
 from hierfit.data.shared import Shared, get_or_make, own_task
-from hierfit.data.transfer import Target, prepare_targets, target_cards
+from hierfit.data.table import read_table
 from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError
 
 Augment = Literal["none", "crop", "crop_flip"]
 
-
-_print_once = cache(print)
-"""A run's controls read the same data in the same process: what is to be known of them is said once."""
-
-
-class EncodedSplit(NamedTuple):
-    """L2-normalised features ``[n, d]`` and label paths ``[n, L]``."""
-
-    features: Tensor
-    paths: Tensor
+_print_once = cache(print)  # a run's controls read the same data in the same process
 
 
 class HierarchicalDataModule(LightningDataModule):
@@ -85,14 +78,11 @@ class HierarchicalDataModule(LightningDataModule):
         num_workers: Processes that decode pictures; null takes one a core, at most 8.
         cache_dir: Where features are kept; null takes `$HIERFIT_CACHE` or `~/.cache/hierfit`.
 
-    Attributes:
-        shared: What the runs of this process share, set by who starts several; None for a run alone.
-
     Raises:
         UserError: The card or a value is faulty, all at once.
     """
 
-    shared: Shared | None = None
+    shared: Shared | None = None  # set by who starts several runs in this process
 
     def __init__(
         self,
@@ -120,27 +110,19 @@ class HierarchicalDataModule(LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        least = {"shots": 1, "seed": 0, "batch_size": 1, "eval_batch_size": 1} | dict.fromkeys(
-            ("coarse_shots", "keep_mib", "num_workers"), 0
-        )
-        given = {
-            "shots": shots,
-            "coarse_shots": coarse_shots,
-            "seed": seed,
-            "batch_size": batch_size,
-            "eval_batch_size": eval_batch_size,
-            "keep_mib": keep_mib,
-            "num_workers": num_workers,
+        numbers = {
+            1: {"shots": shots, "batch_size": batch_size, "eval_batch_size": eval_batch_size},
+            0: {"coarse_shots": coarse_shots, "seed": seed, "keep_mib": keep_mib, "num_workers": num_workers},
         }
         problems = [
-            f"data.{k}: {v}, must be at least {least[k]}" for k, v in given.items() if v is not None and v < least[k]
+            f"data.{name}: {value}, must be at least {least}"
+            for least, named in numbers.items()
+            for name, value in named.items()
+            if value is not None and value < least
         ]
-        if augment not in get_args(Augment):
-            problems.append(f"data.augment: {augment}, must be one of {', '.join(get_args(Augment))}")
-        if novel is not None and novel not in get_args(Novel):
-            problems.append(f"data.novel: {novel}, must be null or one of {', '.join(get_args(Novel))}")
-        if tree not in get_args(Tree):
-            problems.append(f"data.tree: {tree}, must be one of {', '.join(get_args(Tree))}")
+        for name, chosen, kinds in (("augment", augment, Augment), ("novel", novel, Novel), ("tree", tree, Tree)):
+            if chosen not in get_args(kinds) and (name, chosen) != ("novel", None):
+                problems.append(f"data.{name}: {chosen}, must be one of {', '.join(get_args(kinds))}")
         if not 0 < crop_area <= 1:
             problems.append(f"data.crop_area: {crop_area}, must be above 0 and at most 1")
         if novel is not None and train_level is not None:
@@ -159,8 +141,6 @@ class HierarchicalDataModule(LightningDataModule):
         self.num_workers = min(available_cores(), 8) if num_workers is None else num_workers
         self.augment, self.crop_area, self.keep_mib = augment, crop_area, keep_mib
         self.cache_dir = cache_dir
-        self._prepared: Prepared | None = None
-        self._targets: tuple[Target, ...] | None = None
 
     def prepare_data(self) -> None:
         """Encodes what is not in the cache yet."""
@@ -168,64 +148,60 @@ class HierarchicalDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the data; does nothing the second time."""
-        self._prepare()
-        # Now, not after training: who waited for that should not learn then that a target's root is wrong.
-        _ = self.targets
-        first = self.trainer is not None and self.trainer.is_global_zero
-        if first and self.backbone == "tiny" and not self._is_drawn:
+        prepared = self._prepared
+        _ = self.targets  # now: who waited for the training should not learn after it that a root is wrong
+        if self.trainer is None or not self.trainer.is_global_zero:
+            return
+        if self.backbone == "tiny" and not self.card.is_drawn and prepared.table.images is not None:
             _print_once(TINY_NOTE)
-        if stage == "fit" and first and (left_out := self._prepare().coarse_left_out):
+        if stage == "fit" and (left_out := prepared.coarse_left_out):
             _print_once(
                 f"data.shots draws images of leaves: {left_out} that are labelled to an inner node only are left out. "
                 "--data.coarse_shots=null takes them too, a number so many of each node."
             )
 
-    @property
-    def _is_drawn(self) -> bool:
-        """Whether the bundled towers know such pictures, or pictures do not matter."""
-        return self.card.is_drawn or self._prepare().table.images is None
+    @cached_property
+    def _prepared(self) -> Prepared:
+        towers = self._towers
+        how = (self.root, self.choice, towers.name, towers.needs, towers.cache_dir, str(towers.device))
+        prepared = get_or_make(
+            self.shared,
+            ("task", str(self.card.path), self.card.fingerprint, *how),
+            lambda: prepare(self.card, self._table(self.card, self.root), self.choice, towers),
+        )
+        return prepared if self.shared is None else replace(prepared, task=own_task(prepared.task))
 
-    def _prepare(self) -> Prepared:
-        if self._prepared is None:
-            card, how = self.card, (self.root, self.backbone, self.needs, self.choice, self.cache_dir)
-            prepared = get_or_make(
-                self.shared,
-                ("task", str(card.path), card.fingerprint, *how, str(self._device)),
-                lambda: prepare(card, *how, self.num_workers, self._device, self.shared),
-            )
-            self._prepared = replace(prepared, task=own_task(prepared.task)) if self.shared else prepared
-        return self._prepared
+    @cached_property
+    def targets(self) -> tuple[Prepared, ...]:
+        """What a trained method is tested on beside its own test split; raises `UserError` with all their faults."""
+        found, problems = [], []
+        for card, root in self.target_cards:
+            try:
+                found.append(prepare(card, self._table(card, root), Choice(), self._towers, self._prepared))
+            except UserError as error:
+                problems += [f"{card.name}: {line}" for line in (error.summary, *error.problems)]
+        if problems:
+            raise UserError(f"what is trained on {self.card.name!r} cannot be tested on data.targets", problems)
+        return tuple(found)
+
+    def _table(self, card: DataCard, root: str | None) -> Table:
+        kind = "table" if card is self.card else "target's table"
+        return get_or_make(self.shared, (kind, str(card.path), card.fingerprint, root), lambda: read_table(card, root))
 
     @property
-    def _device(self) -> torch.device | str:
-        return self.trainer.strategy.root_device if self.trainer else "cpu"
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """What a trained method is tested on beside its own test split."""
-        if self._targets is None:
-            self._targets = prepare_targets(
-                self.target_cards,
-                self.card.name,
-                self._prepare(),
-                self.backbone,
-                self.needs,
-                self.cache_dir,
-                self.num_workers,
-                self._device,
-                self.shared,
-            )
-        return self._targets
+    def _towers(self) -> Towers:
+        device = self.trainer.strategy.root_device if self.trainer else "cpu"
+        return Towers(self.backbone, self.needs, self.cache_dir, self.num_workers, device, self.shared)
 
     @property
     def task(self) -> Task:
         """What a method may know of the data before training."""
-        return self._prepare().task
+        return self._prepared.task
 
     @property
     def tree(self) -> StandIn:
         """What the task's tree has to do with the data set's own."""
-        return self._prepare().tree
+        return self._prepared.tree
 
     @property
     def base(self) -> Tensor:
@@ -236,12 +212,12 @@ class HierarchicalDataModule(LightningDataModule):
     @property
     def has_val(self) -> bool:
         """Whether there is a validation split to select on."""
-        return "val" in self._prepare().splits
+        return "val" in self._prepared.splits
 
     @property
     def val(self) -> EncodedSplit | None:
         """All of the validation draw on every process, for what is computed of it at once; None without features."""
-        split = self._prepare().splits.get("val")
+        split = self._prepared.splits.get("val")
         if split is None or split.features is None:
             return None
         return EncodedSplit(split.features, self.task.taxonomy.paths(split.nodes))
@@ -249,11 +225,10 @@ class HierarchicalDataModule(LightningDataModule):
     @property
     def finest_val_level(self) -> str | None:
         """The finest level that validation samples are labelled at; None where some are labelled at a leaf."""
-        taxonomy, nodes = self.task.taxonomy, self._prepare().splits["val"].nodes
+        taxonomy, nodes = self.task.taxonomy, self._prepared.splits["val"].nodes
         nodes = nodes[nodes >= 0]
-        if not len(nodes) or (taxonomy.num_children[nodes] == 0).any():
-            return None
-        return taxonomy.levels[int(taxonomy.level[nodes].max())]
+        coarse = len(nodes) > 0 and bool((taxonomy.num_children[nodes] > 0).all())
+        return taxonomy.levels[int(taxonomy.level[nodes].max())] if coarse else None
 
     @property
     def selected_on(self) -> Literal["val", "last step"]:
@@ -263,12 +238,12 @@ class HierarchicalDataModule(LightningDataModule):
     @property
     def test_keys(self) -> tuple[str, ...]:
         """Names of the test samples, in the order of `Batch.indices`."""
-        return self._prepare().splits["test"].keys
+        return self._prepared.splits["test"].keys
 
     def summary(self) -> dict[str, object]:
         """The facts of the data that go into a result card: plain values only."""
-        facts = summary(self._prepare(), self.card, self.choice)
-        return facts | ({"augment": self.augment, "crop_area": self.crop_area} if self.needs == "pixels" else {})
+        varied = {"augment": self.augment, "crop_area": self.crop_area} if self.needs == "pixels" else {}
+        return self._prepared.summary() | varied
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """A batch is three tensors; Lightning would look into each of them, at every step."""
@@ -280,58 +255,41 @@ class HierarchicalDataModule(LightningDataModule):
         """Shuffled batches of the training draw; in order when Lightning overfits a few batches."""
         overfits = self.trainer is not None and bool(self.trainer.overfit_batches)  # type: ignore[attr-defined]
         seed = None if overfits else self.choice.seed
-        return self._loader("train", self.batch_size, seed, self.drop_last)
+        return self._loader(self._prepared, "train", self.batch_size, seed, self.drop_last)
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """All of the validation draw, in order; an empty list without a validation split."""
-        return self._loader("val", self.eval_batch_size) if self.has_val else []
+        return self._loader(self._prepared, "val", self.eval_batch_size) if self.has_val else []
 
     def test_dataloader(self) -> Loader:
         """All of the test split, in order."""
-        return self._loader("test", self.eval_batch_size)
+        return self._loader(self._prepared, "test", self.eval_batch_size)
 
-    def target_dataloader(self, target: Target) -> Loader:
+    def target_dataloader(self, target: Prepared) -> Loader:
         """All of a target's test split, in order."""
-        paths, split = target.task.taxonomy.paths(target.split.nodes), target.split
-        rows = Rows(len(split), self.eval_batch_size, None, *self._ranks)
-        if split.features is not None:
-            return Loader(FeatureBatches(split.features, paths), rows, 0)
-        assert target.images is not None
-        assert target.task.backbone is not None
-        pictures = PixelBatches(split.keys, target.images, target.task.backbone.preprocess, paths, 0)
-        return Loader(pictures, rows, self.num_workers)
+        return self._loader(target, "test", self.eval_batch_size)
 
     def predict_dataloader(self) -> Loader:
         """The test split."""
         return self.test_dataloader()
 
-    @property
-    def _ranks(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    def _loader(self, name: str, batch_size: int, seed: int | None = None, drop_last: bool = False) -> Loader:
-        split = self._prepare().splits[name]
-        rank, world = self._ranks
-        rows = Rows(len(split), batch_size, seed, rank, world, drop_last)
-        return Loader(self._batches(name, seed), rows, self.num_workers if split.features is None else 0)
-
-    def _batches(self, name: str, seed: int | None) -> Dataset[Batch]:
-        prepared = self._prepare()
+    def _loader(
+        self, prepared: Prepared, name: str, batch_size: int, seed: int | None = None, drop_last: bool = False
+    ) -> Loader:
         split, task, images = prepared.splits[name], prepared.task, prepared.table.images
-        paths = task.taxonomy.paths(split.nodes)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rows, paths = Rows(len(split), batch_size, seed, rank, world, drop_last), task.taxonomy.paths(split.nodes)
         if split.features is not None:
-            return FeatureBatches(split.features, paths)
+            return Loader(FeatureBatches(split.features, paths), rows)
         assert images is not None
         assert task.backbone is not None
-        transform = task.backbone.preprocess
+        transform: ImageTransform | TrainTransform = task.backbone.preprocess
+        if seed is not None and self.augment != "none":
+            transform = TrainTransform(task.backbone.preprocess, self.crop_area, self.augment == "crop_flip")
+            images = Files(images.root, transform.least) if isinstance(images, Files) else images
         # Each worker keeps what it decodes for itself; the test split is read once.
         keep = 0 if name == "test" else (self.keep_mib << 20) // max(self.num_workers, 1)
-        if seed is None or self.augment == "none":
-            return PixelBatches(split.keys, images, transform, paths, keep)
-        varied = TrainTransform(transform, self.crop_area, self.augment == "crop_flip")
-        if isinstance(images, Files):
-            images = Files(images.root, varied.least)
-        return AugmentedBatches(split.keys, images, varied, paths, seed, keep)
+        return Loader(PixelBatches(split.keys, images, transform, paths, seed or 0, keep), rows, self.num_workers)
 
 
 def datamodule_of(trainer: Trainer) -> HierarchicalDataModule:

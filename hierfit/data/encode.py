@@ -1,18 +1,20 @@
-"""Pictures through a frozen tower, each once."""
+"""Pictures and texts through frozen towers, each once."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from hierfit.backbone import Backbone, encode_texts
 from hierfit.data.cache import VectorCache, digest
 from hierfit.data.decode import BATCH, Transform, decoded, run_padded
 from hierfit.data.progress import with_progress
-from hierfit.data.samples import Images
+from hierfit.data.samples import Images, Split
 from hierfit.errors import UserError
 
 SHARD = 16 * BATCH
@@ -93,6 +95,28 @@ def check(keys: Sequence[str], images: Images, cache: VectorCache, num_workers: 
         UserError: Lists all pictures that cannot be decoded.
     """
     encode(keys, images, _nothing, torch.nn.Identity(), cache, num_workers, title="checking pictures")
+
+
+def encoded(
+    splits: Mapping[str, Split], images: Images, towers: Backbone, cache: VectorCache, num_workers: int
+) -> dict[str, Split]:
+    """Splits with their features, all in one go: one progress bar, and one list of all pictures that cannot be used."""
+    everything = [key for split in splits.values() for key in split.keys]
+    features = encode(everything, images, towers.preprocess, towers.encode_image, cache, num_workers, towers.device)
+    parts = features.split([len(split) for split in splits.values()])
+    return {name: replace(split, features=part) for (name, split), part in zip(splits.items(), parts, strict=True)}
+
+
+def node_features(backbone: Backbone, texts: Sequence[Sequence[str]], cache: VectorCache) -> Tensor:
+    """Text features of all nodes ``[N, d]`` from their prompts, through the cache, on the CPU."""
+    # Kept tree by tree: a feature changes in its last bits with the texts that share its batch.
+    together = repr(texts)
+    digests = [digest(together, str(node)) for node in range(len(texts))]
+    text, missing = cache.read(digests)
+    if len(missing):
+        text = encode_texts(backbone, texts).cpu()
+        cache.add(digests, text)
+    return text
 
 
 def available_cores() -> int:

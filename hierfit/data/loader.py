@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from hierfit.backbone import ImageTransform
 from hierfit.data.augment import TrainTransform, chance
 from hierfit.data.batch import Batch
-from hierfit.data.kept import Kept
 from hierfit.data.samples import Images
 
 
@@ -100,72 +99,52 @@ class FeatureBatches(Dataset[Batch]):
 
 
 class PixelBatches(Dataset[Batch]):
-    """Batches of pictures as the tower wants them.
+    """Batches of pictures as the tower wants them, some of them kept.
+
+    First come, first kept, until memory is spent. Nothing is thrown out: an epoch asks for every picture once, so the
+    oldest is the one needed next.
 
     Args:
         keys: Of the n samples.
         images: Their pictures.
-        transform: Gives the pixels of a picture.
+        transform: Gives the pixels of a picture; to train on, by chance.
         paths: Their node ids ``[n, L]``.
-        keep: Bytes of pixels each process that makes batches may keep.
-    """
-
-    def __init__(
-        self, keys: tuple[str, ...], images: Images, transform: ImageTransform, paths: Tensor, keep: int = 0
-    ) -> None:
-        self.keys, self.images, self.transform, self.paths = keys, images, transform, paths
-        self._pixels = Kept(self._preprocessed, _tensor_bytes, keep)
-
-    def _preprocessed(self, key: str) -> Tensor:
-        return self.transform(self.images.load(key))
-
-    def __getitem__(self, step: Step) -> Batch:
-        pixels = [self._pixels(self.keys[row]) for row in step.rows.tolist()]
-        return Batch(_stacked(pixels, self.transform.size), self.paths[step.rows], step.rows)
-
-
-class AugmentedBatches(Dataset[Batch]):
-    """Batches of pictures to train on: seed, epoch and row say what happens to each, and nothing else does.
-
-    Args:
-        keys: Of the n samples.
-        images: Their pictures.
-        transform: Gives the pixels of a picture, by chance.
-        paths: Their node ids ``[n, L]``.
-        seed: Of that chance.
-        keep: Bytes of decoded pictures each process that makes batches may keep.
+        seed: Of that chance: seed, epoch and row say what happens to each, and nothing else does.
+        keep: Bytes each process that makes batches may keep: of pixels, or, where these vary, of decoded pictures.
     """
 
     def __init__(
         self,
         keys: tuple[str, ...],
         images: Images,
-        transform: TrainTransform,
+        transform: ImageTransform | TrainTransform,
         paths: Tensor,
-        seed: int,
+        seed: int = 0,
         keep: int = 0,
     ) -> None:
-        self.keys, self.transform, self.paths, self.seed = keys, transform, paths, seed
-        self._pictures = Kept(images.load, _picture_bytes, keep)
+        self.keys, self.images, self.transform, self.paths, self.seed = keys, images, transform, paths, seed
+        self._left = keep
+        self._kept: dict[int, Tensor | Image.Image] = {}
 
     def __getitem__(self, step: Step) -> Batch:
-        pixels = [
-            self.transform(self._pictures(self.keys[row]), chance(self.seed, step.epoch, row))
-            for row in step.rows.tolist()
-        ]
-        return Batch(_stacked(pixels, self.transform.tower.size), self.paths[step.rows], step.rows)
+        pixels = [self._pixels(row, step.epoch) for row in step.rows.tolist()]
+        side = self.transform.size
+        return Batch(torch.stack(pixels) if pixels else torch.empty(0, 3, side, side), self.paths[step.rows], step.rows)
 
-
-def _stacked(pixels: list[Tensor], side: int) -> Tensor:
-    return torch.stack(pixels) if pixels else torch.empty(0, 3, side, side)
-
-
-def _tensor_bytes(pixels: Tensor) -> int:
-    return pixels.nbytes
-
-
-def _picture_bytes(image: Image.Image) -> int:
-    return 4 * image.width * image.height  # Pillow pads RGB to four bytes
+    def _pixels(self, row: int, epoch: int) -> Tensor:
+        found = self._kept.get(row)
+        if found is None:
+            picture = self.images.load(self.keys[row])
+            found = picture if isinstance(self.transform, TrainTransform) else self.transform(picture)
+            # Pillow pads RGB to four bytes.
+            size = found.nbytes if isinstance(found, Tensor) else 4 * found.width * found.height
+            if size <= self._left:
+                self._left -= size
+                self._kept[row] = found
+        if isinstance(found, Tensor):
+            return found
+        assert isinstance(self.transform, TrainTransform)
+        return self.transform(found, chance(self.seed, epoch, row))
 
 
 class Loader:

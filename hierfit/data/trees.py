@@ -158,6 +158,24 @@ def grouped(vectors: np.ndarray, count: int) -> np.ndarray:
     return first.argsort().argsort()[group]
 
 
+def counterparts(here: Taxonomy, there: Taxonomy) -> Tensor:
+    """For each node ``here`` the node ``there`` at the same full path, −1 where there is none ``[N]``; O(N)."""
+    found = torch.full((here.num_nodes + 1,), -1)
+    at = {key: v for v, key in enumerate(zip(there.parent.tolist(), there.names, strict=True))}
+    for node, (parent, name) in enumerate(zip(here.parent.tolist(), here.names, strict=True)):
+        if parent < 0 or found[parent] >= 0:
+            found[node] = at.get((int(found[parent]), name), -1)
+    return found[:-1]
+
+
+def same_nodes(here: Taxonomy, there: Taxonomy) -> Tensor | None:
+    """`counterparts` of trees with the same levels and paths, in whatever order; None for others."""
+    if here.levels != there.levels or here.num_nodes != there.num_nodes:
+        return None
+    columns = counterparts(here, there)
+    return columns if (columns >= 0).all() else None
+
+
 def _planted(true: Taxonomy, nodes: Sequence[int], parents: Sequence[int], levels: Sequence[str]) -> StandIn:
     """A tree of nodes in any order.
 

@@ -6,17 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hierfit.methods.base import Method
-    from hierfit.methods.clip_adapter import CLIPAdapter
-    from hierfit.methods.coop import CoOp
-    from hierfit.methods.hier_lora import HierLoRA
-    from hierfit.methods.kernel_ridge import KernelRidge
-    from hierfit.methods.lathadapter import LatHAdapter
-    from hierfit.methods.linear_probe import LinearProbe
-    from hierfit.methods.task_res import TaskRes
-    from hierfit.methods.tip_adapter import TipAdapter, TipAdapterF
-    from hierfit.methods.tree_gda import TreeGDA
-    from hierfit.methods.zero_shot import ZeroShot
+    from hierfit.methods.base import Method as Method
+    from hierfit.methods.clip_adapter import CLIPAdapter as CLIPAdapter
+    from hierfit.methods.coop import CoOp as CoOp
+    from hierfit.methods.hier_lora import HierLoRA as HierLoRA
+    from hierfit.methods.kernel_ridge import KernelRidge as KernelRidge
+    from hierfit.methods.lathadapter import LatHAdapter as LatHAdapter
+    from hierfit.methods.linear_probe import LinearProbe as LinearProbe
+    from hierfit.methods.task_res import TaskRes as TaskRes
+    from hierfit.methods.tip_adapter import TipAdapter as TipAdapter
+    from hierfit.methods.tip_adapter import TipAdapterF as TipAdapterF
+    from hierfit.methods.tree_gda import TreeGDA as TreeGDA
+    from hierfit.methods.zero_shot import ZeroShot as ZeroShot
 
 _HOMES = {
     "CLIPAdapter": "clip_adapter",
@@ -32,21 +33,7 @@ _HOMES = {
     "TreeGDA": "tree_gda",
     "ZeroShot": "zero_shot",
 }
-
-__all__ = [
-    "CLIPAdapter",
-    "CoOp",
-    "HierLoRA",
-    "KernelRidge",
-    "LatHAdapter",
-    "LinearProbe",
-    "Method",
-    "TaskRes",
-    "TipAdapter",
-    "TipAdapterF",
-    "TreeGDA",
-    "ZeroShot",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

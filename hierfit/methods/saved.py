@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -83,11 +83,11 @@ class SavedModel:
     """What the folder of a trained model holds.
 
     Attributes:
-        taxonomy: The tree.
-        head: What was learnt.
+        taxonomy: The tree of N nodes.
+        head: From features to logits ``[B, N]``.
         calibration: Makes its logits a belief.
         towers: What it was learnt on.
-        templates: Prompt templates by level.
+        templates: Prompt templates by level, for new classes.
         facts: What else is known, plain values: method, data, licence.
     """
 
@@ -123,7 +123,7 @@ class SavedModel:
             draft.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
-    def read(cls, folder: Path) -> SavedModel:
+    def read(cls, folder: Path) -> Self:
         """Reads what `write` wrote, from its folder or from that of the run it lies in.
 
         Raises:

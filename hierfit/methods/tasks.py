@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from hierfit.data.batch import Task
-from hierfit.data.transfer import counterparts
 from hierfit.errors import UserError
 from hierfit.losses.objective import Objective
 from hierfit.taxonomy import Taxonomy
@@ -52,6 +51,8 @@ def objective_for(task: Task, spec: Mapping[str, Any]) -> Objective:
 
 def kin_of(there: Taxonomy, here: Taxonomy, inherits: bool) -> Tensor:
     """For each node ``there`` that ``here`` at its path, or the nearest above if it inherits; −1 for none ``[N']``."""
+    from hierfit.data.trees import counterparts  # imports what prediction does without
+
     found = counterparts(there, here)
     if inherits:
         paths = there.paths(torch.arange(there.num_nodes))

@@ -81,7 +81,7 @@ def write_export(
     """
     from hierfit.backbone import Backbone
     from hierfit.backbone.saving import save_merged
-    from hierfit.methods.saved import SavedModel, Towers
+    from hierfit.methods.saved import Towers
     from hierfit.predict.model_card import model_card
 
     lines = []
@@ -92,8 +92,7 @@ def write_export(
         copy = Backbone.load(str(folder / "towers"))
         towers = Towers(model.towers.source, copy.fingerprint, folder / "towers")
         lines.append(f"checked: the copy's logits are {_apart(model, copy):.1e} from the model's, over random pictures")
-    head, facts = model.head.cpu(), model.facts
-    SavedModel(model.taxonomy, head, model.calibration, towers, model.templates, facts).write(folder)
+    replace(model, head=model.head.cpu(), towers=towers).write(folder)
     if with_onnx:
         from hierfit.predict.onnx import write_onnx
 

@@ -75,7 +75,7 @@ def model_card(model: Predictor, folder: Path, cards: Sequence[ResultCard]) -> s
         folder: What else is exported lies there already.
         cards: Results of the run, its controls, and of other seeds; intervals need several seeds.
     """
-    tree, data = model.taxonomy, dict(model.facts.get("data") or {})  # type: ignore[call-overload]
+    tree, data = model.taxonomy, dict(model.facts.get("data") or {})
     sizes = zip(tree.level_sizes, tree.levels, strict=True)
     name = data.get("title") or data.get("card", "")
     return _PAGE.format(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -16,13 +16,10 @@ from torch import Tensor
 from hierfit.backbone import Backbone
 from hierfit.data.decode import Decoded, decoded, run_padded
 from hierfit.data.images import open_image, to_rgb
-from hierfit.decoding import Calibration
 from hierfit.errors import UserError
-from hierfit.methods.head import Head
-from hierfit.methods.saved import SavedModel, Towers
+from hierfit.methods.saved import SavedModel
 from hierfit.predict.answer import Answer, Question, answers
 from hierfit.predict.growth import grown
-from hierfit.taxonomy import Taxonomy
 
 Picture = str | PathLike[str] | Image.Image
 """A file, or a picture that is open."""
@@ -41,16 +38,10 @@ class Answered(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Predictor:
+class Predictor(SavedModel):
     """A trained model as it is used.
 
     Attributes:
-        taxonomy: The tree of N nodes.
-        head: From features to logits ``[B, N]``.
-        calibration: Makes its logits a belief.
-        towers: Which towers it learnt on.
-        templates: Prompt templates by level, for new classes.
-        facts: What else is known of it, plain values.
         device: Where the towers and the head are.
 
     Example:
@@ -60,12 +51,6 @@ class Predictor:
         ('Laridae', 'Larus', 'Herring gull')
     """
 
-    taxonomy: Taxonomy
-    head: Head
-    calibration: Calibration
-    towers: Towers
-    templates: Mapping[str, Sequence[str]]
-    facts: Mapping[str, object]
     device: torch.device | str = "cpu"
 
     @cached_property
@@ -198,10 +183,10 @@ def load(folder: str | PathLike[str], *, backbone: str | None = None, device: to
     Raises:
         UserError: There is no model, or its files are damaged or do not belong together.
     """
-    saved = SavedModel.read(Path(folder))
-    towers = saved.towers if backbone is None else replace(saved.towers, source=backbone, folder=None, stated=False)
-    head = saved.head.to(device)
-    return Predictor(saved.taxonomy, head, saved.calibration, towers, saved.templates, saved.facts, device)
+    model = Predictor.read(Path(folder))
+    if backbone is not None:
+        model = replace(model, towers=replace(model.towers, source=backbone, folder=None, stated=False))
+    return model.to(device)
 
 
 def _refuse(problems: Sequence[str], count: int) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import datamodule_of
-from hierfit.data.transfer import Target
+from hierfit.data.prepared import Prepared
 from hierfit.data.trees import StandIn
 from hierfit.results.logits import LOGITS, TREE, TRUE_TREE
 from hierfit.tensors import write_tensors
@@ -32,7 +32,7 @@ class KeepTestLogits(Callback):
         target: Whose test split is tested, if not the source's.
     """
 
-    def __init__(self, folder: Path, target: Target | None = None) -> None:
+    def __init__(self, folder: Path, target: Prepared | None = None) -> None:
         self.folder = folder
         self.target = target
         self._parts: list[dict[str, Tensor]] = []

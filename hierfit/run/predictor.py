@@ -1,4 +1,4 @@
-"""Keeps what a run learnt, apart from Lightning and from the data, with its belief as it was fitted on val."""
+"""Keeps what a run learnt: its predictor, apart from Lightning and the data, and what other programs can open."""
 
 from __future__ import annotations
 
@@ -57,3 +57,15 @@ class KeepPredictor(Callback):
             },
         }
         SavedModel(tree, head, self.calibrating.calibration, towers, templates, about).write(self.folder / FOLDER)
+
+
+class WriteArtifacts(Callback):
+    """Has the method write its artifacts, such as an adapter for peft, with the weights that were tested."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes on the first rank."""
+        if trainer.is_global_zero:
+            method_of(pl_module).write_artifacts(self.folder)

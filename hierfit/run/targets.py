@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
-from hierfit.data.transfer import Target
+from hierfit.data.prepared import Prepared
 from hierfit.decoding import Calibration
 from hierfit.distributed import keep_alike_only_trained
 from hierfit.errors import UserError
@@ -39,7 +39,7 @@ class OnTarget(LightningModule):
 
     columns: Tensor | None
 
-    def __init__(self, method: Method, target: Target) -> None:
+    def __init__(self, method: Method, target: Prepared) -> None:
         super().__init__()
         self.method = method
         self.register_buffer("columns", target.columns, persistent=False)

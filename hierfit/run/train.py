@@ -18,7 +18,6 @@ from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.metrics.collection import own_metrics
 from hierfit.results.card import ResultCard
-from hierfit.run.artifacts import WriteArtifacts
 from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.run.cards import WriteResultCard
 from hierfit.run.checkpoints import Checkpoints, read_checkpoint
@@ -29,7 +28,7 @@ from hierfit.run.folder import discarded_unless_started
 from hierfit.run.loggers import loggers, wants_report
 from hierfit.run.logits import KeepTestLogits
 from hierfit.run.predictions import WritePredictions
-from hierfit.run.predictor import KeepPredictor
+from hierfit.run.predictor import KeepPredictor, WriteArtifacts
 from hierfit.run.progress import Run, find_run
 from hierfit.run.saving import SaveProgress
 from hierfit.run.selection import SelectOnVal

@@ -127,27 +127,32 @@ def draft_rows(
     first_row: list[int] = []
     ends: list[int] = []
     children: dict[int, dict[str, int]] = {-1: {}}
+    above: Sequence[str] = ()
+    parent = -1
+
+    def child(node: int, name: str, number: int) -> int:
+        below = children.get(node)
+        if below is None:
+            below = children[node] = {}
+        known = below.setdefault(name, len(names))
+        if known == len(names):
+            problems.check_name(number, name)
+            names.append(name)
+            parents.append(node)
+            first_row.append(number)
+        return known
 
     for number, row in enumerate(rows):
-        path = without_end(row)
+        path = row if row and row[-1] != "" else without_end(row)
         if not path or "" in path or isinstance(path, str):
             problems.add(*_fault_of_row(path), number)
             ends.append(-1)
             continue
-        node = -1
-        for name in path:
-            below = children.get(node)
-            if below is None:
-                below = children[node] = {}
-            known = below.get(name)
-            if known is None:
-                problems.check_name(number, name)
-                known = below[name] = len(names)
-                names.append(name)
-                parents.append(node)
-                first_row.append(number)
-            node = known
-        ends.append(node)
+        if path[:-1] != above:  # most rows stand beside their siblings
+            above, parent = path[:-1], -1
+            for name in above:
+                parent = child(parent, name, number)
+        ends.append(child(parent, path[-1], number))
     if len(set(ends)) < len(ends) or not children.keys().isdisjoint(ends):
         _check_leaves(ends, Draft(names, parents, lambda node: problems.where(first_row[node])), problems, whole,
                       inner_rows)  # fmt: skip

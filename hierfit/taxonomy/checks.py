@@ -105,11 +105,13 @@ def name_problem(name: object) -> str | None:
     """What is wrong with one name, or None. A "/" is allowed: real names hold it ("F/A-18")."""
     if not isinstance(name, str):
         return f"the name {name!r} is not text but {type(name).__name__}"
+    if name and name.isprintable() and name == name.strip():
+        return None
     if not name:
         return "the name is empty"
     if name != name.strip():
         return f"the name {name!r} begins or ends with a blank"
-    if not name.isprintable() and any(unicodedata.category(c) in _UNWRITABLE or c == "\ufeff" for c in name):
+    if any(unicodedata.category(c) in _UNWRITABLE or c == "\ufeff" for c in name):
         return f"the name {name!r} holds a line break or another character that cannot be seen"
     return None
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json as json_format
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -107,8 +104,10 @@ def _count_tokens(texts: list[str]) -> list[int]:
     """By the bundled tokeniser, without importing the backbone and torch with it."""
     from tokenizers import Tokenizer
 
-    file = Path(__file__).parents[1] / "backbone" / "tiny_clip" / "tokenizer.json"
-    return [len(encoding.ids) for encoding in Tokenizer.from_file(str(file)).encode_batch(texts)]
+    tokenizer = Tokenizer.from_file(str(Path(__file__).parents[1] / "backbone" / "tiny_clip" / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return [len(encoding.ids) for encoding in tokenizer.encode_batch(texts)]
 
 
 def show(
@@ -155,19 +154,3 @@ def convert(
         print(f"{form} has no room for level names: give --levels {','.join(plan.levels)} when it is read.")
     if options:
         print(f"Its format does not show from its content: give {options} when it is read.")
-
-
-def induce(arguments: Sequence[str]) -> None:
-    """Hands over to `hierfit.tools.induce`."""
-    parser = argparse.ArgumentParser(prog="hierfit taxonomy induce", allow_abbrev=False)
-    parser.add_argument(
-        "features",
-        metavar="FEATURES",
-        help="a feature bundle; or a .npy or .safetensors file with one [C, d] array (needs --names); or a data card, "
-        "whose class names --backbone encodes",
-    )
-    parser.add_argument("out", type=Path, metavar="OUT", help="the tree to write, as CSV")
-    parser.add_argument("--levels", default="", metavar="SIZES", help="groups of each level, coarse to fine, as 5,20")
-    parser.add_argument("--names", type=Path, metavar="FILE", help="a name for each row of the array, one a line")
-    parser.add_argument("--backbone", default="tiny", help="whose text tower encodes a card's classes (tiny)")
-    import_module("hierfit.tools.induce").run(parser.parse_args(arguments))

@@ -84,16 +84,11 @@ class Taxonomy:
         cls, names: Sequence[str], parents: Sequence[int | None] | Sequence[str | None],
         levels: Sequence[str] | None = None,
     ) -> Taxonomy:  # fmt: skip
-        """Build from parent links, in any order.
+        """Build from names [N] and parent links [N], in any order.
 
-        Args:
-            names: [N] node names.
-            parents: [N] for each node the position of its parent in `names` (None or −1 for a root), or its
-                parent's name (None or "" for a root; then names must be unique in the whole tree).
-            levels: Level names, coarse to fine; `level0`, `level1`, … if None.
-
-        The `UserError` names every cycle with the nodes along it, every node with two parents, every unknown parent,
-        duplicate siblings, bad names, and level names that do not fit.
+        A link is the position of the node's parent in `names` (None or −1 for a root), or its parent's name (None or ""
+        for a root; then names must be unique in the whole tree). Levels as in `from_paths`. The `UserError` names every
+        cycle with the nodes along it, every node with two parents, every unknown parent, duplicate siblings, and so on.
         """
         if isinstance(parents, np.ndarray | Tensor):
             parents = parents.tolist()
@@ -125,10 +120,7 @@ class Taxonomy:
         write_csv(path, plan.levels, leaf_rows(plan))
 
     def shuffled(self, seed: int) -> Taxonomy:
-        """A control tree of the same shape: leaf names change places at random, within their level.
-
-        Names that differ between siblings still do, so that labels find their leaf by name as before.
-        """
+        """A control tree of the same shape: see `hierfit.taxonomy.shuffle.shuffled_names`."""
         from hierfit.taxonomy.shuffle import shuffled_names
 
         return type(self)(shuffled_names(self, seed), self.levels, self.parent)

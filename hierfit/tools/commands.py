@@ -1,13 +1,14 @@
-"""``hierfit data``: each command is a function; the heavy imports are inside."""
+"""``hierfit data`` and ``hierfit features``: each command is a function; the heavy imports are inside."""
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from hierfit.config.command import Say
+from hierfit.errors import UserError
 
 
 class Count(int):
@@ -138,3 +139,77 @@ def prompts(
     found = load_card(card)
     tree = read_table(found, root).taxonomy if found.taxonomy is None else renamed(found.taxonomy, found.names)
     print_prompts(found, tree, backbone, level, node)
+
+
+def extract(
+    source: Annotated[str, Say("card, folder, table.csv, shard.tar or a folder of shards")],
+    *,
+    out: Annotated[Path, Say("the bundle (.safetensors)", "FILE")],
+    backbone: Annotated[str, Say("tiny, a folder or a hub name; default: tiny")] = "tiny",
+    root: Annotated[str | None, Say("where the data of a card lie (data.root)", "PATH")] = None,
+    split: Annotated[Literal["train", "val", "test"], Say("where nothing names one; default: train")] = "train",
+    dtype: Annotated[Literal["float16", "float32"], Say("of the features; default: float16")] = "float16",
+    bad: Annotated[Literal["fatal", "skip"], Say("pictures that cannot be read; default: fatal")] = "fatal",
+    outside: Annotated[bool, Say("paths of a table may leave its folder")] = False,
+    part: Annotated[Count, Say("pictures a part: what a kill costs; default: 4096", "N")] = Count(4096),  # noqa: B008
+    workers: Annotated[int | None, Say("processes that decode, for each that encodes", "N")] = None,
+    devices: Annotated[Count, Say("processes that encode, one a GPU; default: 1", "N")] = Count(1),  # noqa: B008
+    dry_run: Annotated[bool, Say("measure some batches; say how long and how large")] = False,
+    images: Annotated[Count | None, Say("with --dry-run: for so many pictures (2.7e6)", "N")] = None,
+) -> None:
+    """Encodes the pictures of a data card, a folder (its folders are
+    labels), a CSV (path,label[,split]) or WebDataset-style tar shards into
+    one hierfit.features/1 file. Work is done in parts: after a kill the
+    same command goes on where it was. Memory does not grow with the number
+    of pictures. torchrun and srun work, too.
+    """
+    from hierfit.tools.extract.job import Request
+    from hierfit.tools.extract.run import dry_run as reckon
+    from hierfit.tools.extract.run import extract as run
+    from hierfit.tools.extract.show import print_extracted, print_facts
+
+    if images and not dry_run:
+        raise UserError("--images is for --dry-run", hint="Pictures are counted where they are encoded.")
+    asked = Request(source, out, backbone, root, split, dtype, bad == "skip", outside, part, workers, devices)
+    if dry_run:
+        print_facts(reckon(asked, images))
+    elif found := run(asked):
+        print_extracted(found, out)
+
+
+def inspect(file: Annotated[Path, Say("a bundle (.safetensors)")]) -> None:
+    """Reads and checks a feature bundle, and says what it holds."""
+    from hierfit.data.bundle import read_bundle
+    from hierfit.tools.extract.show import print_bundle
+
+    print_bundle(read_bundle(file))
+
+
+def export(
+    source: Annotated[str, Say("a bundle (.safetensors), or a data card")],
+    *,
+    out: Annotated[Path, Say("file.npz, folder or file.safetensors", "PATH")],
+    split: Annotated[list[str], Say("this split only; can be repeated", "NAME", repeat=True)] = [],  # noqa: B006
+    backbone: Annotated[str, Say("of a card: tiny, a folder or a hub name; default: tiny")] = "tiny",
+    root: Annotated[str | None, Say("of a card: where its data lie (data.root)", "PATH")] = None,
+    cache_dir: Annotated[str | None, Say("of a card: the feature cache (data.cache_dir)", "FOLDER")] = None,
+    workers: Annotated[int | None, Say("of a card: processes that decode", "N")] = None,
+) -> None:
+    """Writes features with their labels for other programs, in the format
+    of the ending: .npz, one NumPy file; no ending, a folder of .npy and
+    .csv; .safetensors, a bundle. Those of a card with pictures come from
+    the cache that runs fill; what is not in it is encoded.
+    """
+    from hierfit.data.encode import available_cores
+    from hierfit.tools.extract.export import check_out, features_of_bundle, features_of_card, write_features
+    from hierfit.tools.extract.show import print_exported
+
+    check_out(out)
+    path = Path(source).expanduser()
+    if path.suffix == ".safetensors":
+        features = features_of_bundle(path, split)
+    else:
+        cores = available_cores() if workers is None else workers
+        features = features_of_card(source, split, root, backbone, cache_dir, cores)
+    write_features(out, features)
+    print_exported(out, features.bundle)

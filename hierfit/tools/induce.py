@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -15,15 +13,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from hierfit.config.command import Say
 from hierfit.data.bundle import FORMAT, Bundle, read_bundle
+from hierfit.data.samples import repeated
 from hierfit.data.trees import grouped
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.readers.source import read_text
 from hierfit.taxonomy.readers.table import lines_of
-
-if TYPE_CHECKING:
-    from hierfit.data.card import DataCard
 
 
 class Classes(NamedTuple):
@@ -35,23 +32,41 @@ class Classes(NamedTuple):
     origin: str
 
 
-def run(options: argparse.Namespace) -> None:
-    """Runs the command; writes the tree as CSV.
+def induce(
+    features: Annotated[str, Say("a feature bundle; or a .npy or .safetensors file with one [C, d] array (needs "
+                                 "--names); or a data card, whose class names --backbone encodes")],
+    out: Annotated[Path, Say("the tree to write, as CSV")],
+    *,
+    levels: Annotated[str, Say("groups of each level, coarse to fine, as 5,20", "SIZES")] = "",
+    names: Annotated[Path | None, Say("a name for each row of the array, one a line", "FILE")] = None,
+    backbone: Annotated[str, Say("whose text tower encodes a card's classes; default: tiny")] = "tiny",
+) -> None:  # fmt: skip
+    """Grows a tree over classes from their features, by agglomerative
+    clustering.
 
     Raises:
         UserError: There are no features, they do not fit the names, or the sizes of levels do not fit them.
     """
-    classes = _classes(options)
-    sizes = _sizes(options.levels, len(classes.names))
-    tree = grow(classes.names, classes.features, sizes, classes.level)
+    path = Path(features).expanduser()
+    if path.suffix not in (".npy", ".safetensors"):
+        classes = _of_card(features, backbone)
+    else:
+        classes = _of_bundle(path) if _is_bundle(path) else _of_array(path, names)
+    if len(classes.names) < 3:
+        raise UserError(f"{features}: {len(classes.names)} classes are too few to group")
+    if twice := repeated(classes.names):
+        raise UserError(f"{features}: several classes have one name", twice, "Give each a name of its own.")
+    if not torch.isfinite(classes.features).all():
+        raise UserError(f"{features}: the features hold NaN or infinity")
+    tree = grow(classes.names, classes.features, _sizes(levels, len(classes.names)), classes.level)
     try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        tree.to_csv(options.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tree.to_csv(out)
     except OSError as error:
-        raise UserError(f"{options.out}: cannot be written: {error.strerror}") from None
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
     print(f"{len(classes.names)} classes by {classes.origin}")
-    print(f"Written to {options.out}: {' / '.join(map(str, tree.level_sizes))} nodes")
-    print(f"`hierfit taxonomy show {options.out}` draws it.")
+    print(f"Written to {out}: {' / '.join(map(str, tree.level_sizes))} nodes")
+    print(f"`hierfit taxonomy show {out}` draws it.")
 
 
 def grow(names: Sequence[str], features: Tensor, sizes: Sequence[int], level: str = "class") -> Taxonomy:
@@ -114,22 +129,6 @@ def _sizes(text: str, classes: int) -> list[int]:
     return sizes
 
 
-def _classes(options: argparse.Namespace) -> Classes:
-    path = Path(options.features).expanduser()
-    if path.suffix in (".npy", ".safetensors"):
-        classes = _of_bundle(path) if _is_bundle(path) else _of_array(path, options.names)
-    else:
-        classes = _of_card(options.features, options.backbone)
-    if len(classes.names) < 3:
-        raise UserError(f"{options.features}: {len(classes.names)} classes are too few to group")
-    twice = [name for name, count in Counter(classes.names).items() if count > 1]
-    if twice:
-        raise UserError(f"{options.features}: several classes have one name", twice, "Give each a name of its own.")
-    if not torch.isfinite(classes.features).all():
-        raise UserError(f"{options.features}: the features hold NaN or infinity")
-    return classes
-
-
 def _is_bundle(path: Path) -> bool:
     try:
         with safe_open(path, framework="pt") as file:
@@ -140,19 +139,17 @@ def _is_bundle(path: Path) -> bool:
 
 def _of_bundle(path: Path) -> Classes:
     bundle = read_bundle(path)
-    tree = bundle.taxonomy
     names = [row[-1] for row in bundle.paths]
-    if len(set(names)) < len(names):
+    if repeated(names):
         names = [", ".join(row) for row in bundle.paths]
-    if bundle.text is not None:
-        return Classes(names, bundle.text.float(), tree.levels[-1], f"text features of {bundle.backbone}")
-    if bundle.node_text is not None:
-        leaves = tree.resolve(bundle.paths)
-        return Classes(names, bundle.node_text[leaves].float(), tree.levels[-1], f"text features of {bundle.backbone}")
-    return Classes(names, *_means(bundle, path), f"mean image features of {bundle.backbone}")
+    text = bundle.text
+    if text is None and bundle.node_text is not None:
+        text = bundle.node_text[bundle.taxonomy.resolve(bundle.paths)]
+    what, found = ("text", text.float()) if text is not None else ("mean image", _means(bundle, path))
+    return Classes(names, found, bundle.levels[-1], f"{what} features of {bundle.backbone}")
 
 
-def _means(bundle: Bundle, path: Path) -> tuple[Tensor, str]:
+def _means(bundle: Bundle, path: Path) -> Tensor:
     """Mean of each class over the training split with the most samples."""
     training = [split for name, split in bundle.splits.items() if name.startswith("train")]
     if not training:
@@ -164,7 +161,7 @@ def _means(bundle: Bundle, path: Path) -> tuple[Tensor, str]:
     empty = [bundle.paths[i][-1] for i in (sums.abs().sum(dim=-1) == 0).nonzero().flatten().tolist()]
     if empty:
         raise UserError(f"{path}: some classes have no training sample to stand for them", empty)
-    return sums, bundle.taxonomy.levels[-1]
+    return sums
 
 
 def _of_array(path: Path, names: Path | None) -> Classes:
@@ -193,7 +190,7 @@ def _of_card(name: str, backbone: str) -> Classes:
     from hierfit.backbone import Backbone, encode_nodes
     from hierfit.data.card import load_card
 
-    card: DataCard = load_card(name)
+    card = load_card(name)
     leaves = [(card.tree.names[node],) for node in card.tree.leaves.tolist()]
     if len(set(leaves)) < len(leaves):
         leaves = [(card.tree.full_name(node, ", "),) for node in card.tree.leaves.tolist()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
 
 from rich.console import Console
 from rich.text import Text
@@ -15,100 +15,56 @@ from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.printing import counted, print_hanging
 
-
-@dataclass(frozen=True)
-class Prompted:
-    """A node and its texts.
-
-    Attributes:
-        node: Its id.
-        texts: Its prompts.
-        lengths: Tokens of each.
-        flags: What to look at.
-    """
-
-    node: int
-    texts: list[str]
-    lengths: list[int]
-    flags: list[str]
-
-
-def prompts_of(card: DataCard, taxonomy: Taxonomy, backbone: str) -> tuple[list[Prompted], int]:
-    """The texts of every node, and how many tokens the backbone reads.
-
-    Raises:
-        UserError: The prompts or the backbone cannot be used.
-    """
-    written = node_prompts(taxonomy, card.templates, card.descriptions)
-    tokenizer = load_text(backbone)
-    room = tokenizer.context_length
-    alike, bare = set(written.alike), {v for nodes in written.described.missing.values() for v in nodes}
-    lengths = iter(tokenizer.lengths([text for texts in written.texts for text in texts]))
-    prompted = []
-    for node, texts in enumerate(written.texts):
-        own = [next(lengths) for _ in texts]
-        flags = []
-        if (cut := sum(length > room for length in own)) > 0:
-            flags.append(f"{cut} of {len(own)} texts longer than {room} tokens: the end is cut")
-        if written.added[node] and node not in alike:
-            flags.append("ambiguous name: ancestors added")
-        if node in alike:
-            flags.append("reads like another node")
-        if node in bare:
-            flags.append("no description")
-        prompted.append(Prompted(node, texts, own, flags))
-    return prompted, room
+_ADDED = "ancestors added to an ambiguous name"
 
 
 def print_prompts(
     card: DataCard,
-    taxonomy: Taxonomy,
+    tree: Taxonomy,
     backbone: str,
     level: str | None = None,
     node: str | None = None,
     console: Console | None = None,
 ) -> None:
-    """Prints the nodes of a level, or one node and those below it, or all.
+    """Prints the texts of the nodes of a level, or of one node and those below it, or of all.
 
     Raises:
-        UserError: There is no such level or node; or as `prompts_of`.
+        UserError: There is no such level or node; or the prompts or the backbone cannot be used.
     """
-    if level is not None and level not in taxonomy.levels:
-        raise UserError(f"--level: there is no level {level!r}{nearest(level, taxonomy.levels)}")
-    top = None if node is None else taxonomy.find(node)
-    prompted, room = prompts_of(card, taxonomy, backbone)
-    paths = taxonomy.paths(taxonomy.leaves.new_tensor(range(taxonomy.num_nodes))).tolist()
-    shown = [
-        one
-        for one in prompted
-        if (level is None or taxonomy.levels[int(taxonomy.level[one.node])] == level)
-        and (top is None or top in paths[one.node])
-    ]
-    console = console or Console()
-    for name in taxonomy.levels:
-        group = [one for one in shown if taxonomy.levels[int(taxonomy.level[one.node])] == name]
-        if not group:
+    if level is not None and level not in tree.levels:
+        raise UserError(f"--level: there is no level {level!r}{nearest(level, tree.levels)}")
+    top = None if node is None else tree.find(node)
+    prompts, tokenizer = node_prompts(tree, card.templates, card.descriptions), load_text(backbone)
+    room, console = tokenizer.context_length, console or Console()
+    alike, bare = set(prompts.alike), {v for nodes in prompts.described.missing.values() for v in nodes}
+    paths = tree.paths(tree.leaves.new_tensor(range(tree.num_nodes))).tolist()
+    flagged: Counter[str] = Counter()
+    shown = texts = longest = 0
+    for depth, name in enumerate(tree.levels):
+        group = [v for v in range(tree.num_nodes) if int(tree.level[v]) == depth and (top is None or top in paths[v])]
+        if not group or level not in (None, name):
             continue
         console.print(Text(f"{name} ({len(group)})", "bold"))
-        for one in group:
-            print_hanging(console, taxonomy.full_name(one.node, " / "))
-            for flag in one.flags:
-                print_hanging(console, flag, "yellow", 4, "! ")
-            for text, length in zip(one.texts, one.lengths, strict=True):
-                style = "yellow" if length > room else ""
-                print_hanging(console, text, style, 4, f"{length:>3}  ")
+        for v in group:
+            lengths = tokenizer.lengths(prompts.texts[v])
+            cut = sum(length > room for length in lengths)
+            flags = (
+                ("texts cut", cut, f"{cut} of {len(lengths)} texts longer than {room} tokens: the end is cut"),
+                (_ADDED, prompts.added[v] and v not in alike, "ambiguous name: ancestors added"),
+                ("reads like another node", v in alike, "reads like another node"),
+                ("no description", v in bare, "no description"),
+            )
+            print_hanging(console, tree.full_name(v, " / "))
+            for kind, holds, flag in flags:
+                if holds:
+                    flagged[kind] += 1
+                    print_hanging(console, flag, "yellow", 4, "! ")
+            for text, length in zip(prompts.texts[v], lengths, strict=True):
+                print_hanging(console, text, "yellow" if length > room else "", 4, f"{length:>3}  ")
+            texts, longest = texts + len(lengths), max([longest, *lengths])
+        shown += len(group)
         console.print()
-    texts = sum(len(one.texts) for one in shown)
-    longest = max((length for one in shown for length in one.lengths), default=0)
-    console.print(
-        Text(f"{len(shown)} nodes, {texts} texts. Tokens by backbone {backbone}: at most {longest} of {room}.")
-    )
-    for flag, count in _flag_counts(shown):
-        console.print(Text(f"{counted(count, 'node')}: {flag}", "yellow"))
-
-
-def _flag_counts(shown: list[Prompted]) -> list[tuple[str, int]]:
-    kinds = ("texts longer than", "ambiguous name", "reads like another node", "no description")
-    counts = [(kind, sum(any(kind in flag for flag in one.flags) for one in shown)) for kind in kinds]
-    said = {"texts longer than": "texts cut", "ambiguous name": "ancestors added to an ambiguous name"}
-    return [(said.get(kind, kind), count) for kind, count in counts if count]
+    nodes = f"{counted(shown, 'node')}, {counted(texts, 'text')}."
+    console.print(Text(f"{nodes} Tokens by backbone {backbone}: at most {longest} of {room}."))
+    for kind, count in flagged.items():
+        console.print(Text(f"{counted(count, 'node')}: {kind}", "yellow"))

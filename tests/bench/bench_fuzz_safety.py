@@ -348,7 +348,7 @@ def tar_shard(folder: Path) -> Attempts:
 
     def read() -> None:
         bad: UserError | None = None
-        for key, _, content in read_tar(path):
+        for key, _, _, content in read_tar(path):
             try:
                 decode(io.BytesIO(content), key)
             except UserError as error:
@@ -381,7 +381,7 @@ def table(folder: Path) -> Attempts:
 
     def extracted() -> None:
         files = Files(folder)
-        for _, sample in list(table_samples(path, "train", outside=False)):
+        for sample in list(table_samples(path, "train", outside=False)):
             files.load(sample.key)
 
     def carded() -> None:

@@ -25,7 +25,7 @@ from hierfit.backbone import ImageTransform
 from hierfit.data.augment import TrainTransform, chance
 from hierfit.data.images import Files
 from hierfit.data.layouts.fieldguide import Drawn
-from hierfit.data.loader import AugmentedBatches, Loader, Rows
+from hierfit.data.loader import Loader, PixelBatches, Rows
 from hierfit.fieldguide import Fieldguide
 
 AIM = 2.0
@@ -91,7 +91,7 @@ def few_shot_epochs(keep: int, epochs: int = 6) -> list[float]:
     guide = Fieldguide()
     keys = tuple(f"train/{leaf}/{shot}" for leaf in range(len(guide.leaves)) for shot in range(16))
     train = TrainTransform(ImageTransform(64, 64, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
-    batches = AugmentedBatches(keys, Drawn(guide), train, torch.zeros(len(keys), 3, dtype=torch.long), 0, keep)
+    batches = PixelBatches(keys, Drawn(guide), train, torch.zeros(len(keys), 3, dtype=torch.long), 0, keep)
     loader = Loader(batches, Rows(len(keys), 64, seed=0))
     spent = []
     for epoch in range(epochs):

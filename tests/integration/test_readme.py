@@ -241,12 +241,14 @@ def test_a_method_of_ones_own(at_home: Path, shop: Shop, capsys: pytest.CaptureF
     from safetensors.torch import load_file
 
     import hierfit
-    from hierfit.data.prepare import Choice, prepare
+    from hierfit.data.prepare import Towers, prepare
+    from hierfit.data.prepared import Choice
 
     kept = load_file(at_home / "run" / "test_logits.safetensors")["logits"]
     model = hierfit.load(at_home / "run")
     card = load_card(str(shop.folder / "small.yaml"))
-    test = prepare(card, None, "tiny", "features", Choice(shots=4, seed=1), str(shop.folder / "cache")).splits["test"]
+    towers = Towers("tiny", cache_dir=str(shop.folder / "cache"))
+    test = prepare(card, read_table(card, None), Choice(shots=4, seed=1), towers).splits["test"]
     assert test.features is not None
     assert (model.logits(test.features) - kept).abs().max() < 1e-4
 

@@ -94,11 +94,12 @@ def _kind(where: Mapping[Place, list[int]]) -> str:
 
 def _places(rows: Sequence[Sequence[str]]) -> dict[str, dict[Place, list[int]]]:
     """For each inner name of several places these places, as depth and names above, with the rows that pass there."""
-    places_of: dict[str, set[Place]] = defaultdict(set)
+    inner: set[Row] = set()
     for above in {tuple(without_end(row)[:-1]) for row in rows}:
-        for depth, name in enumerate(above):
-            places_of[name].add((depth, above[:depth]))
-    several = {name for name, places in places_of.items() if len(places) > 1}
+        while above and above not in inner:
+            inner.add(above)
+            above = above[:-1]
+    several = {name for name, count in Counter(path[-1] for path in inner).items() if count > 1}
     found: dict[str, dict[Place, list[int]]] = defaultdict(lambda: defaultdict(list))
     for number, row in enumerate(rows if several else ()):
         above = tuple(without_end(row)[:-1])

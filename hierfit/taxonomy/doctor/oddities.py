@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -102,15 +103,18 @@ def _ambiguous(shape: Shape, known: Collection[str]) -> Iterator[Finding]:
 
 def _alike(shape: Shape) -> Iterator[Finding]:
     """Different spellings of what may be one thing, on one level."""
-    spellings: dict[str, list[int]] = defaultdict(list)
+    first: dict[str, int] = {}
+    alike: dict[str, list[int]] = {}
     for node, name in enumerate(shape.names):
-        spellings[folded(name)].append(node)
+        key = folded(name)
+        other = first.setdefault(key, node)
+        if other != node and key:
+            alike.setdefault(key, [other]).append(node)
     level, count = shape.index["level"], shape.index["num_children"]
     groups: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
-    for key, nodes in spellings.items():
-        if key and len(nodes) > 1 and len({shape.names[node] for node in nodes}) > 1:
-            for node in nodes:
-                groups[key, int(level[node])].setdefault(shape.names[node], node)
+    for key, nodes in alike.items():
+        for node in nodes:
+            groups[key, int(level[node])].setdefault(shape.names[node], node)
     for group in sorted(groups.values(), key=lambda group: min(group.values())):
         if len(group) < 2:
             continue
@@ -125,8 +129,7 @@ def _alike(shape: Shape) -> Iterator[Finding]:
 
 def folded(name: str) -> str:
     """Without case, blanks and punctuation."""
-    name = name.casefold()
-    return name if name.isalnum() else "".join(filter(str.isalnum, name))
+    return re.sub(r"[\W_]+", "", name.casefold())
 
 
 def _long(shape: Shape, count_tokens: CountTokens) -> Iterator[Finding]:

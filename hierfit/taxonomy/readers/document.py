@@ -71,44 +71,27 @@ def read_json(text: str, source: str, placed: bool) -> Any:
     except (RecursionError, ValueError) as error:
         reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         raise UserError(f"{source}: cannot be read as JSON: {reason}") from None
-    return _placed(text) if placed else value
+    try:
+        return _placed(value, _lines_of_texts(text)) if placed else value
+    except RecursionError:  # it is nested too deep for places
+        return value
 
 
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([{}\[\],:])|([^\s{}\[\],:"]+)', re.DOTALL)
+def _placed(value: Any, lines: Iterator[int]) -> Any:
+    """The same with texts that know their line: the standard library tells no places, but keeps their order."""
+    if isinstance(value, str):
+        return Placed.at(value, next(lines))
+    if isinstance(value, Pairs):
+        return Pairs((_placed(key, lines), _placed(entry, lines)) for key, entry in value)
+    return [_placed(entry, lines) for entry in value] if isinstance(value, list) else value
 
 
-def _placed(text: str) -> Any:
-    """The value of a text known to be JSON. The standard library's parser tells no places."""
-    stack: list[Any] = [[]]
-    keys: list[Any] = []
-    line = end = 0
-    for token in _TOKEN.finditer(text):
-        line += text.count("\n", end, token.start())
-        end = token.start()
-        string, sign, other = token.groups()
-        value: Any
-        if sign in ("{", "["):
-            stack.append(Pairs() if sign == "{" else [])
-            keys.append(None)
-            continue
-        if sign in ("}", "]"):
-            value = stack.pop()
-            keys.pop()
-        elif sign:
-            continue
-        elif string is not None:
-            value = Placed.at(json.loads(token[0], strict=False), line + 1)
-        else:
-            value = json.loads(other)
-        here = stack[-1]
-        if not isinstance(here, Pairs):
-            here.append(value)
-        elif keys[-1] is None:
-            keys[-1] = value
-        else:
-            here.append((keys[-1], value))
-            keys[-1] = None
-    return stack[0][0]
+def _lines_of_texts(text: str) -> Iterator[int]:
+    line, end = 1, 0
+    for match in re.finditer(r'"(?:[^"\\]|\\.)*"', text):
+        line += text.count("\n", end, match.start())
+        end = match.start()
+        yield line
 
 
 def read_yaml(text: str, source: str) -> Any:

@@ -103,14 +103,15 @@ def _chained(table: Table, child: int, parent: int) -> bool:
 
 
 def _read(
-    table: Table, child: int, parent: int, label: int | None, source: Source, options: Reading, joint: str = ""
-) -> Links:
+    table: Table, child: int, parent: int, label: int | None, source: Source, options: Reading, joint: str = "",
+    pairs_only: bool = False,
+) -> Links:  # fmt: skip
     """The links of a table; a name that is only ever a parent is a root, unless roots have rows of their own.
 
     Rows of synonyms are left out: those that name another row as the accepted one, or whose status says so.
     """
     accepted, status = columns.find(table.words, ACCEPTED), columns.find(table.words, STATUS)
-    width = table.width if table.header is None else len(table.header)
+    width = 2 if pairs_only else table.width if table.header is None else len(table.header)
     findings: list[Finding] = []
     pairs: list[Pair] = []
     kept: list[int] = []
@@ -121,8 +122,11 @@ def _read(
 
     for number, row in enumerate(table.rows):
         name, above = cell(row, child), cell(row, parent)
-        if not name or isinstance(name, tuple) or any(row[width:]):
-            findings.append(_odd_row(row, table.where(number)))
+        short = pairs_only and table.header is None and len(row) < 2
+        if not name or isinstance(name, tuple) or any(row[width:]) or short:
+            shown = ", ".join(map(repr, row[:4])) + (", …" if len(row) > 4 else "")
+            text = f"{len(row)} cells, expected a child and its parent: {shown}"
+            findings.append(problem("row", text, table.where(number)))
         elif cell(row, accepted) not in ("", name) or _SYNONYM.search(str(cell(row, status))):
             synonyms.append(cell(row, label) or name)
         else:
@@ -135,13 +139,8 @@ def _read(
     labels = id_names(options, source, [entry for pair in pairs for entry in pair if entry], findings)
     if label is not None and not labels:
         labels = {table.rows[i][child]: shown for i in kept if (shown := cell(table.rows[i], label))}
-    closed = any(not above for _, above in pairs)
+    closed = table.header is not None and any(not above for _, above in pairs)
     return links_of(pairs, lambda link: table.where(kept[link]), closed, labels, findings)
-
-
-def _odd_row(row: Sequence[object], where: str) -> Finding:
-    shown = ", ".join(map(repr, row[:4])) + (", …" if len(row) > 4 else "")
-    return problem("row", f"{len(row)} cells, expected a child and its parent: {shown}", where)
 
 
 def _from_children(table: Table, key: int, children: int, label: int | None) -> Links:
@@ -183,23 +182,9 @@ def _pairs(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
     for form, first in ways:
         score = Score.LIKELY if sure and order == form else Score.POSSIBLE
         what = f"{'WordNet ids, ' if ids else ''}{table.what}, links with the {first} on the left: {why}"
-        yield Claim(form, score, what, partial(_of_columns, table, form, source, options))
-
-
-def _of_columns(table: Table, form: Order, source: Source, options: Reading) -> Links:
-    child, parent = (0, 1) if form == "child-parent" else (1, 0)
-    findings: list[Finding] = []
-    pairs: list[Pair] = []
-    kept: list[int] = []
-    for number, row in enumerate(table.rows):
-        if len(row) <= child or (len(row) <= parent and table.header is None) or any(row[2:]) or not row[child]:
-            findings.append(_odd_row(row, table.where(number)))
-        else:
-            pairs.append((row[child], row[parent] if parent < len(row) else ""))
-            kept.append(number)
-    labels = id_names(options, source, [entry for pair in pairs for entry in pair if entry], findings)
-    closed = table.header is not None and any(not above for _, above in pairs)
-    return links_of(pairs, lambda link: table.where(kept[link]), closed, labels, findings)
+        child, parent = (0, 1) if form == "child-parent" else (1, 0)
+        read = partial(_read, table, child, parent, None, source, options, pairs_only=True)
+        yield Claim(form, score, what, read)
 
 
 def links_of(

@@ -83,8 +83,8 @@ def _without_placeholders(rows: Cells, where: Where, ranks: bool, found: list[Fi
     """The rows with empty cells for placeholders, and which rows have some."""
     sure: set[str] = set()
     unsure: dict[str, set[tuple[str, ...]]] = {}  # what stands above those that may be names
-    for cell in {cell for row in rows for cell in row if cell and len(cell) <= _LONGEST}:
-        if cell[0].casefold() in _INITIALS:
+    for cell in set().union(*rows):
+        if len(cell) <= _LONGEST and cell[:1].casefold() in _INITIALS:
             folded = " ".join(re.sub(r"[\W_]+", " ", cell.casefold()).split()) or cell.strip()
             if folded in _UNKNOWN or (ranks and folded in _PERHAPS_UNKNOWN):
                 sure.add(cell)

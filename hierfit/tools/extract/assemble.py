@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from hierfit.atomic import whole_file
 from hierfit.backbone.nodes import encode_texts
 from hierfit.data.bundle import FORMAT
-from hierfit.data.table import SPLITS, names_of
+from hierfit.data.samples import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.extract.job import Job
-from hierfit.tools.extract.parts import Label
-from hierfit.tools.extract.writer import Planned, write_streaming
 
 _SHOWN = 20
+_TYPES = {torch.int64: "I64", torch.float32: "F32", torch.float16: "F16"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Summary:
     """What a bundle holds.
 
@@ -42,6 +43,16 @@ class Summary:
     shown: list[str]
 
 
+class _Finished(NamedTuple):
+    """A part: its file, its split, its pictures, the labels their numbers stand for, and what is wrong with others."""
+
+    path: Path
+    split: str
+    size: int
+    labels: list[tuple[str, ...]]
+    bad: list[str]
+
+
 def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxonomy], list[list[str]]]) -> Summary:
     """Writes the bundle of a job's parts.
 
@@ -55,70 +66,63 @@ def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxon
         UserError: A part is damaged (and removed: the same command makes it again), all pictures are bad, or labels
             are not of the tree.
     """
-    labels: dict[Label, None] = {}  # of classes: nothing but these and a few numbers a part is held
-    finished: list[_Finished] = []
+    labels: dict[tuple[str, ...], None] = {}  # of classes: nothing but these and the size of each part is held
+    sizes: dict[str, dict[Path, int]] = {}
     bad, shown = 0, list[str]()
     for number in range(parts):
-        facts, size = _read(job.part(number))
-        labels.update(dict.fromkeys(_labels(facts)))
-        wrong = json.loads(facts["bad"])
-        bad, shown = bad + len(wrong), [*shown, *wrong[: _SHOWN - len(shown)]]
-        if size:
-            finished.append(_Finished(number, facts["split"], size))
+        part = _read(job.part(number))
+        labels.update(dict.fromkeys(part.labels))
+        bad, shown = bad + len(part.bad), [*shown, *part.bad[: _SHOWN - len(shown)]]
+        if part.size:
+            sizes.setdefault(part.split, {})[part.path] = part.size
     if not labels:
-        raise UserError(f"{job.source}: no picture could be used", shown)
+        raise UserError(f"{job.asked.source}: no picture could be used", shown)
     if tree is None:
         inner = {label[:depth] for label in labels for depth in range(1, len(label))}
         rows = sorted(label for label in labels if label not in inner)
-        tree = Taxonomy.from_paths(rows, [f"level{depth}" for depth in range(max(map(len, rows)))])
+        levels: Sequence[str] = [f"level{depth}" for depth in range(max(map(len, rows)))]
     else:
-        rows = list(names_of(tree, tree.leaves))
-        tree = Taxonomy.from_paths(rows, tree.levels)
+        rows, levels = list(names_of(tree, tree.leaves)), tree.levels
+    tree = Taxonomy.from_paths(rows, levels)
     leaf_of = torch.full((tree.num_nodes,), -1)
     leaf_of[tree.resolve(rows)] = torch.arange(len(rows))
     node = dict(zip(labels, tree.resolve(list(labels)).tolist(), strict=True))
     coarse = bool((leaf_of[list(node.values())] < 0).any())
     planned: dict[str, Planned] = {}
-    images: dict[str, int] = {}
-    for split in sorted({part.split for part in finished}, key=SPLITS.index):
-        own = [part.number for part in finished if part.split == split]
-        size = images[split] = sum(part.size for part in finished if part.split == split)
-        shape = (size, job.towers.embed_dim)
-        planned[f"{split}.features"] = Planned(shape, job.dtype, partial(_features, job, own))
-        planned[f"{split}.labels"] = Planned((size,), torch.int64, partial(_nodes, job, own, node, leaf_of.__getitem__))
+    for split in sorted(sizes, key=SPLITS.index):
+        own, n = list(sizes[split]), sum(sizes[split].values())
+        shape = (n, job.towers.embed_dim)
+        planned[f"{split}.features"] = Planned(shape, job.dtype, partial(_features, own))
+        planned[f"{split}.labels"] = Planned((n,), torch.int64, partial(_nodes, own, node, leaf_of.__getitem__))
         if coarse:
-            shape = (size, tree.num_levels)
-            planned[f"{split}.paths"] = Planned(shape, torch.int64, partial(_nodes, job, own, node, tree.paths))
+            planned[f"{split}.paths"] = Planned(
+                (n, tree.num_levels), torch.int64, partial(_nodes, own, node, tree.paths)
+            )
     text = encode_texts(job.towers, texts(tree)).float().cpu()
     planned["text.node_features"] = Planned(tuple(text.shape), torch.float32, lambda: [text])
     metadata = {
         "format": FORMAT,
-        "backbone": job.backbone,
+        "backbone": job.asked.backbone,
         "logit_scale": str(job.towers.logit_scale),
         "levels": json.dumps(tree.levels),
         "paths": json.dumps(rows, ensure_ascii=False),
-        "note": f"extracted from {Path(job.source).name}",
+        "note": f"extracted from {Path(job.asked.source).name}",
     }
-    write_streaming(job.out, planned, metadata)
-    return Summary(images, tree, bad, shown)
+    write_streaming(job.asked.out, planned, metadata)
+    return Summary({split: sum(sizes[split].values()) for split in sorted(sizes, key=SPLITS.index)}, tree, bad, shown)
 
 
-class _Finished(NamedTuple):
-    number: int
-    split: str
-    size: int
-
-
-def _read(path: Path) -> tuple[dict[str, Any], int]:
-    """What is said of a part, and its pictures."""
+def _read(path: Path) -> _Finished:
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, file.get_slice("labels").get_shape()[0]
+            facts, size = file.metadata() or {}, file.get_slice("labels").get_shape()[0]
     except (SafetensorError, OSError) as error:
         path.unlink(missing_ok=True)
         raise UserError(
             f"{path}: a damaged part, now removed: {error}", hint="The same command makes it again."
         ) from error
+    labels = [tuple(label) for label in json.loads(facts["labels"])]
+    return _Finished(path, facts["split"], size, labels, json.loads(facts["bad"]))
 
 
 def _tensor(path: Path, name: str) -> Tensor:
@@ -127,17 +131,49 @@ def _tensor(path: Path, name: str) -> Tensor:
     return found
 
 
-def _features(job: Job, parts: Iterable[int]) -> Iterator[Tensor]:
-    return (_tensor(job.part(number), "features") for number in parts)
+def _features(parts: Iterable[Path]) -> Iterator[Tensor]:
+    return (_tensor(path, "features") for path in parts)
 
 
 def _nodes(
-    job: Job, parts: Iterable[int], node: dict[Label, int], then: Callable[[Tensor], Tensor]
+    parts: Iterable[Path], node: Mapping[tuple[str, ...], int], then: Callable[[Tensor], Tensor]
 ) -> Iterator[Tensor]:
-    for number in parts:
-        facts, _ = _read(job.part(number))
-        yield then(torch.tensor([node[label] for label in _labels(facts)])[_tensor(job.part(number), "labels")])
+    for path in parts:
+        yield then(torch.tensor([node[label] for label in _read(path).labels])[_tensor(path, "labels")])
 
 
-def _labels(facts: dict[str, Any]) -> list[Label]:
-    return [tuple(label) for label in json.loads(facts["labels"])]
+class Planned(NamedTuple):
+    """A tensor to come: its shape and type, and what gives its rows in order, some at a time."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    rows: Callable[[], Iterable[Tensor]]
+
+
+def write_streaming(path: Path, tensors: Mapping[str, Planned], metadata: Mapping[str, str]) -> None:
+    """Writes a safetensors file without holding any of its tensors; it appears whole or not at all.
+
+    Raises:
+        ValueError: A tensor's rows are more or fewer than was said.
+    """
+    # Wide types first: each tensor then starts at a multiple of its own width.
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    place = 0
+    for name in order:
+        shape, dtype, _ = tensors[name]
+        end = place + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": _TYPES[dtype], "shape": list(shape), "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(header, ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with whole_file(path) as draft, draft.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            (count, *_), dtype, rows_of = tensors[name]
+            written = 0
+            for rows in rows_of():
+                written += len(rows)
+                file.write(rows.to(dtype).contiguous().numpy().tobytes())
+            if written != count:
+                raise ValueError(f"{name}: {written} rows came, {count} were to come")

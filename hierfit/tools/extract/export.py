@@ -1,4 +1,4 @@
-"""Features for other programs; the ending says in which format.
+"""Features of a bundle, or of a data card's whole splits, for other programs; the ending says in which format.
 
 - ``.safetensors``: a bundle, see `hierfit.data.bundle`.
 - ``.npz``: the same arrays under the same names; texts ``levels [L]``, ``leaves [C, L]`` and ``nodes [N, L]`` (names,
@@ -11,20 +11,104 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hierfit.atomic import whole_file, whole_folder
-from hierfit.data.bundle import Bundle, BundleSplit, check_sound, write_bundle
-from hierfit.data.table import names_of
+from hierfit.backbone import Backbone
+from hierfit.config.schema import nearest
+from hierfit.data.bundle import Bundle, BundleSplit, check_sound, read_bundle, write_bundle
+from hierfit.data.cache import cache_of
+from hierfit.data.card import load_card
+from hierfit.data.encode import encoded, node_features
+from hierfit.data.samples import Split, Table, names_of
+from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.writers import write_csv as write_table
-from hierfit.tools.extract.gather import Features
+from hierfit.taxonomy.writers import write_csv
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Features:
+    """A bundle, and the names of the samples of each split, where they are known."""
+
+    bundle: Bundle
+    keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def features_of_bundle(path: Path, splits: Sequence[str]) -> Features:
+    """Features from a file; of some splits or (none named) all.
+
+    Raises:
+        UserError: The file is not sound, or has no such split.
+    """
+    bundle = read_bundle(path)
+    return Features(replace(bundle, splits=_chosen(bundle.splits, splits, str(path))))
+
+
+def features_of_card(
+    name: str, splits: Sequence[str], root: str | None, backbone: str, cache_dir: str | None, workers: int
+) -> Features:
+    """Features of a card's splits, from the cache of runs as far as it has them.
+
+    Raises:
+        UserError: There is no such card, its data are not as it says, or it has no such split.
+    """
+    card = load_card(name)
+    table = read_table(card, root)
+    table = replace(table, splits=_chosen(table.splits, splits, f"card {card.name!r}"))
+    keys = {split: part.keys for split, part in table.splits.items()}
+    if (known := table.encoded) is not None:
+        return Features(_bundle(table, known.text, known.backbone, known.logit_scale, card.name))
+    assert table.images is not None
+    towers = Backbone.load(backbone).to("cuda" if torch.cuda.is_available() else "cpu")
+    text_cache = cache_of(card.name, cache_dir, "text", towers.fingerprint)
+    text = node_features(towers, card.texts(table.taxonomy), text_cache)
+    cache = cache_of(card.name, cache_dir, "images", towers.fingerprint)
+    table = replace(table, splits=encoded(dict(table.splits), table.images, towers, cache, workers))
+    return Features(_bundle(table, text, backbone, towers.logit_scale, card.name), keys)
+
+
+def _bundle(table: Table, text: Tensor | None, backbone: str, logit_scale: float, card: str) -> Bundle:
+    """A bundle of a card's table; its node ids are those of a tree of the leaves' paths."""
+    tree = table.taxonomy
+    paths = tuple(names_of(tree, tree.leaves))
+    own = Taxonomy.from_paths(paths, tree.levels)
+    place = own.resolve(list(names_of(tree, torch.arange(tree.num_nodes))))
+    splits = {name: _split(split, tree, own, place) for name, split in table.splits.items()}
+    node_text = None
+    if text is not None:
+        node_text = torch.empty_like(text)
+        node_text[place] = text
+    return Bundle(
+        levels=tree.levels,
+        paths=paths,
+        splits=splits,
+        node_text=node_text,
+        backbone=backbone,
+        logit_scale=logit_scale,
+        note=f"exported from the card {card}",
+    )
+
+
+def _split(split: Split, tree: Taxonomy, own: Taxonomy, place: Tensor) -> BundleSplit:
+    assert split.features is not None
+    labels = tree.leaf_index[split.nodes]
+    return BundleSplit(split.features, labels, own.paths(place[split.nodes]) if (labels < 0).any() else None)
+
+
+def _chosen(splits: Mapping[str, T], names: Sequence[str], where: str) -> dict[str, T]:
+    if absent := [f"there is no split {name!r}{nearest(name, splits)}" for name in names if name not in splits]:
+        raise UserError(f"{where} has {', '.join(splits)}", absent)
+    return {name: split for name, split in splits.items() if not names or name in names}
 
 
 def check_out(out: Path) -> None:
@@ -79,13 +163,13 @@ def _write_folder(out: Path, features: Features) -> None:
             head = ["label", *tree.levels]
             if keys := features.keys.get(name):
                 head, rows = [*head, "key"], ([*row, key] for row, key in zip(rows, keys, strict=True))
-            write_table(draft / f"{name}.csv", head, rows)
+            write_csv(draft / f"{name}.csv", head, rows)
         leaves = ([str(label), *names] for label, names in enumerate(bundle.paths))
-        write_table(draft / "leaves.csv", ["label", *tree.levels], leaves)
+        write_csv(draft / "leaves.csv", ["label", *tree.levels], leaves)
         if (text := bundle.node_text if bundle.node_text is not None else bundle.text) is not None:
             np.save(draft / "text.npy", text.numpy())
             named = bundle.paths if bundle.node_text is None else names_of(tree, torch.arange(tree.num_nodes))
-            write_table(draft / "text.csv", tree.levels, named)
+            write_csv(draft / "text.csv", tree.levels, named)
         about = {"backbone": bundle.backbone, "logit_scale": bundle.logit_scale, "note": bundle.note}
         (draft / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 

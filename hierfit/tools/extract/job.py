@@ -14,14 +14,31 @@ import torch
 from hierfit.atomic import whole_file
 from hierfit.backbone import Backbone
 from hierfit.data.decode import BATCH, decoded, run_padded
-from hierfit.data.table import Images
+from hierfit.data.samples import Images, Sample
 from hierfit.errors import UserError
 from hierfit.tensors import write_tensors
-from hierfit.tools.extract.parts import Label, Part, Sample
+from hierfit.tools.extract.parts import Part
 from hierfit.tools.extract.tars import tar_pieces
 
-PLAN = "plan.json"
+_PLAN = "plan.json"
 _PIECE = 16 * BATCH
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for; the options of ``hierfit features extract``. Workers None: as many as there are cores."""
+
+    source: str
+    out: Path
+    backbone: str
+    root: str | None
+    split: str
+    dtype: str
+    skip_bad: bool
+    outside: bool
+    part: int
+    workers: int | None
+    devices: int
 
 
 @dataclass(frozen=True)
@@ -29,37 +46,33 @@ class Job:
     """What is extracted, and where to.
 
     Attributes:
-        out: The bundle.
-        source: What the user named.
-        asked: Everything else that decides what is in the bundle, for the one who goes on with it.
-        backbone: Name of the towers.
-        dtype: Of the features.
+        asked: By the user.
         images: Gives the pictures of parts that are lists; None for tars.
-        skip_bad: Pass over pictures that cannot be read, and say which.
         workers: Processes that decode, for each process that encodes.
         device: Number of the GPU, where there are any.
     """
 
-    out: Path
-    source: str
-    asked: dict[str, str | None]
-    backbone: str
-    dtype: torch.dtype
+    asked: Request
     images: Images | None
-    skip_bad: bool
     workers: int
     device: int = 0
 
     @property
     def folder(self) -> Path:
         """The parts."""
-        return self.out.with_name(f".{self.out.name}.parts")
+        return self.asked.out.with_name(f".{self.asked.out.name}.parts")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the features."""
+        found: torch.dtype = getattr(torch, self.asked.dtype)
+        return found
 
     @cached_property
     def towers(self) -> Backbone:
         """Loaded once, onto this process's device."""
         device = f"cuda:{self.device % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
-        return Backbone.load(self.backbone).to(device)
+        return Backbone.load(self.asked.backbone).to(device)
 
     def part(self, number: int) -> Path:
         """Where the features of a part are, once it is finished."""
@@ -71,9 +84,16 @@ class Job:
         Raises:
             UserError: The folder holds parts of another job.
         """
-        facts = {"source": self.source, **self.asked, "dtype": str(self.dtype), "backbone": self.backbone}
-        facts["weights"] = self.towers.fingerprint
-        path = self.folder / PLAN
+        asked, named = self.asked, Path(self.asked.source).expanduser()
+        facts = {
+            "source": str(named.resolve()) if named.exists() else asked.source,
+            "root": asked.root,
+            "split": asked.split,
+            "dtype": str(self.dtype),
+            "backbone": asked.backbone,
+            "weights": self.towers.fingerprint,
+        }
+        path = self.folder / _PLAN
         if path.is_file():
             found = json.loads(path.read_text(encoding="utf-8"))
             if other := [f"{key}: {found.get(key)}, now {facts[key]}" for key in facts if found.get(key) != facts[key]]:
@@ -90,14 +110,14 @@ class Job:
                 draft.write_text(part.to_json(), encoding="utf-8")
             sizes.append(part.size)
         if not sizes:
-            raise UserError(f"{self.source}: no pictures were found")
+            raise UserError(f"{asked.source}: no pictures were found")
         with whole_file(path) as draft:
             draft.write_text(json.dumps({**facts, "sizes": sizes}), encoding="utf-8")
         return sizes
 
     def sizes(self) -> list[int] | None:
         """The pictures of each part, once they are planned."""
-        path = self.folder / PLAN
+        path = self.folder / _PLAN
         return list(json.loads(path.read_text(encoding="utf-8"))["sizes"]) if path.is_file() else None
 
     def missing(self, parts: int) -> list[int]:
@@ -113,18 +133,17 @@ class Job:
         part = Part.from_json(self._listed(number).read_text(encoding="utf-8"))
         # One tensor from the start: small ones that stay between large ones that go would tear up the heap.
         features = torch.empty(part.size, self.towers.embed_dim, dtype=self.dtype)
-        rows: dict[Label, int] = {}
+        rows: dict[object, int] = {}
         labels: list[int] = []
         bad: list[str] = []
         for samples, images in self.pieces(part):
             place = 0
             keys = [sample.key for sample in samples]
             for batch in decoded(keys, images, self.towers.preprocess, self.workers):
-                if batch.problems and not self.skip_bad:
+                if batch.problems and not self.asked.skip_bad:
                     problems = list(batch.problems.values())
-                    raise UserError(
-                        "pictures cannot be used", problems, "Mend them, or pass over them with --bad skip."
-                    )
+                    hint = "Mend them, or pass over them with --bad skip."
+                    raise UserError("pictures cannot be used", problems, hint)
                 bad += batch.problems.values()
                 if batch.rows:
                     encoded = run_padded(self.towers.encode_image, batch.pixels.to(self.towers.device))
@@ -146,7 +165,7 @@ class Job:
 
     def remove(self) -> None:
         """Takes the parts away; the plan first, so that what is left of a killed removal is no work of anybody."""
-        (self.folder / PLAN).unlink()
+        (self.folder / _PLAN).unlink()
         shutil.rmtree(self.folder)
 
     def _listed(self, number: int) -> Path:

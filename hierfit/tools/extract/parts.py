@@ -5,16 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
-Label = tuple[str, ...]
-
-
-class Sample(NamedTuple):
-    """One picture: its key, and its label from the root of the tree down."""
-
-    key: str
-    label: Label
+from hierfit.data.samples import Sample
 
 
 @dataclass(frozen=True)
@@ -24,7 +16,7 @@ class Part:
     Attributes:
         split: Theirs.
         size: How many.
-        samples: The list; empty for a tar.
+        samples: The list; their labels are names from the root of the tree down. Empty for a tar.
         tar: Its path; empty for a list.
         offset: Of the first one's header in the tar, bytes.
     """
@@ -37,23 +29,23 @@ class Part:
 
     def to_json(self) -> str:
         """One line."""
-        return json.dumps(vars(self), ensure_ascii=False)
+        return json.dumps({**vars(self), "samples": [sample[1:] for sample in self.samples]}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Part:
         """From that line."""
         content = json.loads(text)
-        samples = tuple(Sample(key, tuple(label)) for key, label in content.pop("samples"))
+        samples = tuple(Sample(content["split"], key, tuple(label)) for key, label in content.pop("samples"))
         return cls(**content, samples=samples)
 
 
-def parts_of(samples: Iterator[tuple[str, Sample]], size: int) -> Iterator[Part]:
+def parts_of(samples: Iterator[Sample], size: int) -> Iterator[Part]:
     """Samples as parts of at most so many pictures, each of one split."""
     waiting: dict[str, list[Sample]] = {}
-    for split, sample in samples:
-        group = waiting.setdefault(split, [])
+    for sample in samples:
+        group = waiting.setdefault(sample.split, [])
         group.append(sample)
         if len(group) == size:
-            yield Part(split, size, tuple(waiting.pop(split)))
+            yield Part(sample.split, size, tuple(waiting.pop(sample.split)))
     for split, group in waiting.items():
         yield Part(split, len(group), tuple(group))

@@ -1,8 +1,7 @@
-"""Extraction over processes: as many as asked for here, or those that torchrun or SLURM started."""
+"""Extraction over processes: as many as asked for here, or those that torchrun or SLURM started; and its dry run."""
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import signal
@@ -21,17 +20,21 @@ from typing import Any
 import torch
 
 from hierfit.backbone.aliases import TINY_NOTE
+from hierfit.data.decode import BATCH, decoded, run_padded
 from hierfit.data.encode import available_cores
-from hierfit.data.progress import with_lines, with_progress
+from hierfit.data.progress import clock, with_lines, with_progress
 from hierfit.errors import UserError
 from hierfit.tools.extract.assemble import Summary, assemble
-from hierfit.tools.extract.job import Job
+from hierfit.tools.extract.job import Job, Request
 from hierfit.tools.extract.sources import Source, open_source
+from hierfit.tools.printing import counted
 
 _PATIENCE = 0.2  # seconds between looks
+_MOST = 32 * BATCH  # pictures of a dry run
+_ENOUGH = 20.0  # seconds of a dry run
 
 
-def extract(options: argparse.Namespace) -> Summary | None:
+def extract(asked: Request) -> Summary | None:
     """Does the work; what came out on the first process, None on others that torchrun or SLURM started.
 
     Raises:
@@ -39,32 +42,26 @@ def extract(options: argparse.Namespace) -> Summary | None:
     """
     rank, world = _ranks()
     try:
-        job, source = open_job(options, rank, world)
+        job, source = _open(asked, rank, world)
         if rank:
             _help(job, rank, world)
             return None
-        return _lead(job, source, world, 1 if world > 1 else options.devices)
+        return _lead(job, source, world, 1 if world > 1 else asked.devices)
     except OSError as error:
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise UserError(
-            f"{options.out} is not written: {where}",
-            hint=f"It needs to read {options.source}, and room and leave to write where {options.out} is to lie. "
+            f"{asked.out} is not written: {where}",
+            hint=f"It needs to read {asked.source}, and room and leave to write where {asked.out} is to lie. "
             "What is done is kept: the same command goes on.",
         ) from error
 
 
-def open_job(options: argparse.Namespace, rank: int = 0, world: int = 1) -> tuple[Job, Source]:
-    """The job that the options describe, and its pictures."""
-    if options.devices > 1:
-        torch.set_num_threads(max(available_cores() // options.devices, 1))
-    named = Path(options.source).expanduser()
-    name = str(named.resolve()) if named.exists() else options.source
-    source = open_source(options.source, options.root, options.split, options.outside, options.part)
-    workers = max(available_cores() // max(world, options.devices), 1) if options.workers is None else options.workers
-    asked = {"root": options.root, "split": options.split}
-    dtype = getattr(torch, options.dtype)
-    skip = options.bad == "skip"
-    return Job(options.out, name, asked, options.backbone, dtype, source.images, skip, workers, rank), source
+def _open(asked: Request, rank: int = 0, world: int = 1) -> tuple[Job, Source]:
+    if asked.devices > 1:
+        torch.set_num_threads(max(available_cores() // asked.devices, 1))
+    source = open_source(asked.source, asked.root, asked.split, asked.outside, asked.part)
+    workers = max(available_cores() // max(world, asked.devices), 1) if asked.workers is None else asked.workers
+    return Job(asked, source.images, workers, rank), source
 
 
 def _lead(job: Job, source: Source, world: int, devices: int) -> Summary:
@@ -73,8 +70,8 @@ def _lead(job: Job, source: Source, world: int, devices: int) -> Summary:
     missing = job.missing(len(sizes))
     there = len(sizes) - len(missing)
     done = f"; {there} of {len(sizes)} parts are there already" if there else ""
-    print(f"{sum(sizes):,} pictures to encode with {job.backbone}{done}", flush=True)
-    for remark in (source.remark, TINY_NOTE if job.backbone == "tiny" and not source.drawn else ""):
+    print(f"{sum(sizes):,} pictures to encode with {job.asked.backbone}{done}", flush=True)
+    for remark in (source.remark, TINY_NOTE if job.asked.backbone == "tiny" and not source.drawn else ""):
         if remark:
             print(remark, file=sys.stderr)
     own = [number for number in missing if number % world == 0]
@@ -90,8 +87,8 @@ def _lead(job: Job, source: Source, world: int, devices: int) -> Summary:
 
 def _help(job: Job, rank: int, world: int) -> None:
     """One more process of torchrun or SLURM: its share of what the first one plans."""
-    before = _stamp(job.out)
-    _until(lambda: job.sizes() is not None or _stamp(job.out) != before)
+    before = _stamp(job.asked.out)
+    _until(lambda: job.sizes() is not None or _stamp(job.asked.out) != before)
     sizes = job.sizes() or []  # none: all was done meanwhile
     for _ in _here(job, [number for number in job.missing(len(sizes)) if number % world == rank]):
         pass
@@ -168,3 +165,50 @@ def _ranks() -> tuple[int, int]:
         if number in os.environ and total in os.environ:
             return int(os.environ[number]), int(os.environ[total])
     return 0, 1
+
+
+def dry_run(asked: Request, images: int | None) -> dict[str, str]:
+    """What an extraction would take; some pictures are encoded as the work would do it, and nothing is written.
+
+    Args:
+        asked: What would be done.
+        images: Reckon with so many pictures; None counts what is there.
+
+    Raises:
+        UserError: There are no pictures, or none of those that were tried can be used.
+    """
+    job, source = _open(asked)
+    first = next(source.parts, None)
+    if first is None:
+        raise UserError(f"{asked.source}: no pictures were found")
+    samples, pictures = next(iter(job.pieces(first)))
+    keys = [sample.key for sample in samples[:_MOST]]
+    seen, usable, seconds, started = 0, 0, 0.0, time.monotonic()
+    for number, batch in enumerate(decoded(keys, pictures, job.towers.preprocess, job.workers)):
+        if batch.rows:
+            run_padded(job.towers.encode_image, batch.pixels.to(job.towers.device))
+        usable += len(batch.rows)
+        if number or len(keys) <= BATCH:  # the first one starts what decodes, and warms up
+            seen, seconds = seen + batch.size, time.monotonic() - started
+        else:
+            started = time.monotonic()
+        if seconds > _ENOUGH:
+            break
+    if not usable:
+        raise UserError(f"{asked.source}: none of the first {len(keys)} pictures can be used")
+    if images is None:
+        rest = with_progress(source.parts, None, "looking for pictures", lambda part: part.size)
+        images = first.size + sum(part.size for part in rest)
+    speed = seen / seconds
+    disk = images * (job.towers.embed_dim * job.dtype.itemsize + 8)
+    size = f"{disk / 2**30:.1f} GiB" if disk >= 2**30 else f"{disk / 2**20:.1f} MiB"
+    device = job.towers.device
+    on = counted(torch.get_num_threads(), "thread") if device.type == "cpu" else str(device)
+    decoding = f"{counted(job.workers, 'process', 'processes')} to decode" if job.workers else "decoding included"
+    return {
+        "measured": f"{speed:.{0 if speed >= 10 else 1}f} images/s with {asked.backbone}, over {seen} images",
+        "on": f"{on}, {decoding}{'' if asked.devices == 1 else f'; {asked.devices} times that'}",
+        "images": f"{images:,}",
+        "time": clock(images / speed / asked.devices),
+        "disk": f"{size}, twice that while parts are put together",
+    }

@@ -15,15 +15,12 @@ from hierfit.data.card import load_card
 from hierfit.data.images import EXTENSIONS, Files, leaves_root, passed_over, passed_over_text
 from hierfit.data.names import clean_name
 from hierfit.data.records import read_csv
-from hierfit.data.table import SPLITS, Images, Table, names_of, read_table
+from hierfit.data.samples import SPLITS, Images, Sample, Table, names_of
+from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.extract.parts import Part, Sample, parts_of
-from hierfit.tools.extract.tars import find_tars, tar_parts
-
-
-def _plain(tree: Taxonomy) -> list[list[str]]:
-    return node_texts(tree, {})
+from hierfit.tools.extract.parts import Part, parts_of
+from hierfit.tools.extract.tars import tar_parts
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Source:
     parts: Iterator[Part]
     images: Images | None = None
     tree: Taxonomy | None = None
-    texts: Callable[[Taxonomy], list[list[str]]] = _plain
+    texts: Callable[[Taxonomy], list[list[str]]] = lambda tree: node_texts(tree, {})
     remark: str = ""
     drawn: bool = False
 
@@ -61,7 +58,9 @@ def open_source(name: str, root: str | None, split: str, outside: bool, size: in
         UserError: There is no such card, or its data are not as it says.
     """
     path = Path(name).expanduser()
-    if tars := find_tars(path):
+    if path.is_file() and path.suffix == ".tar":
+        return Source(tar_parts([path], split, size))
+    if path.is_dir() and (tars := sorted(path.glob("*.tar"))):
         return Source(tar_parts(tars, split, size))
     if path.is_dir():
         unread = passed_over(path)
@@ -73,20 +72,19 @@ def open_source(name: str, root: str | None, split: str, outside: bool, size: in
     table = read_table(card, root)
     if table.images is None:
         raise UserError(f"card {card.name!r} holds features already", hint=f"See `hierfit features export {name}`.")
-    drawn = card.is_drawn
-    return Source(parts_of(card_samples(table), size), table.images, table.taxonomy, card.texts, drawn=drawn)
+    return Source(parts_of(card_samples(table), size), table.images, table.taxonomy, card.texts, drawn=card.is_drawn)
 
 
-def folder_samples(root: Path, split: str) -> Iterator[tuple[str, Sample]]:
+def folder_samples(root: Path, split: str) -> Iterator[Sample]:
     """Pictures below a folder; the folders above one are its label. ``train``, ``val`` and ``test`` are splits."""
     found = [name for name in SPLITS if (root / name).is_dir()]
     for name, top in [(name, f"{name}/") for name in found] or [(split, "")]:
         for path in _walk(root, top):
             label = tuple(map(clean_name, path[len(top) :].split("/")[:-1]))
-            yield name, Sample(path, label or (clean_name((root / top).resolve().name),))
+            yield Sample(name, path, label or (clean_name((root / top).resolve().name),))
 
 
-def table_samples(table: Path, split: str, outside: bool) -> Iterator[tuple[str, Sample]]:
+def table_samples(table: Path, split: str, outside: bool) -> Iterator[Sample]:
     """Rows of a CSV with the columns ``path``, ``label`` (a path with ``/``) and perhaps ``split``.
 
     Raises:
@@ -108,14 +106,14 @@ def table_samples(table: Path, split: str, outside: bool) -> Iterator[tuple[str,
         name = row.get("split") or split
         if name not in SPLITS:
             raise UserError(f"{table}:{line}: unknown split {name!r}")
-        yield name, Sample(row["path"], tuple(map(clean_name, filter(None, row["label"].split("/")))))
+        yield Sample(name, row["path"], tuple(map(clean_name, filter(None, row["label"].split("/")))))
 
 
-def card_samples(table: Table) -> Iterator[tuple[str, Sample]]:
+def card_samples(table: Table) -> Iterator[Sample]:
     """Samples of a data set that its card has read."""
     for name, split in table.splits.items():
         for key, label in zip(split.keys, names_of(table.taxonomy, split.nodes), strict=True):
-            yield name, Sample(key, label)
+            yield Sample(name, key, label)
 
 
 def _walk(root: Path, below: str) -> Iterator[str]:
@@ -130,9 +128,7 @@ def _walk(root: Path, below: str) -> Iterator[str]:
                 folders.add(entry.name)
             elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
                 names.append(entry.name)
-    names += folders
-    names.sort()
-    for name in names:
+    for name in sorted([*names, *folders]):
         if name in folders:
             yield from _walk(root, f"{below}{name}/")
         else:

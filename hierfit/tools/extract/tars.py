@@ -12,25 +12,28 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
 from hierfit.data.images import EXTENSIONS, decode
+from hierfit.data.samples import Sample
 from hierfit.errors import UserError
-from hierfit.tools.extract.parts import Label, Part, Sample
+from hierfit.tools.extract.parts import Part
 
 _IN_NAME = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
 _ENOUGH = 64 * 2**20  # bytes of pictures in memory at once
 
 
-def find_tars(source: Path) -> list[Path]:
-    """The tar itself, or those in a folder; empty where there are none."""
-    if source.is_file() and source.suffix == ".tar":
-        return [source]
-    return sorted(source.glob("*.tar")) if source.is_dir() else []
+class Packed(NamedTuple):
+    """A sample of a tar: its name, where its first header begins, its label and its encoded picture."""
+
+    key: str
+    offset: int
+    label: tuple[str, ...]
+    picture: bytes
 
 
 def tar_parts(tars: list[Path], split: str, size: int) -> Iterator[Part]:
@@ -45,33 +48,80 @@ def tar_parts(tars: list[Path], split: str, size: int) -> Iterator[Part]:
         named = _IN_NAME.search(path.name.lower())
         name, tar = named[1] if named else split, str(path.resolve())
         offset = count = 0
-        with _opened(path, 0) as opened:
-            for group in _groups(opened):
-                if group.picture is None:
-                    continue
-                if count == size:
-                    yield Part(name, count, tar=tar, offset=offset)
-                    count = 0
-                offset, count = (group.offset if count == 0 else offset), count + 1
+        for sample in read_tar(path, content=False):
+            if count == size:
+                yield Part(name, count, tar=tar, offset=offset)
+                count = 0
+            offset, count = (sample.offset if count == 0 else offset), count + 1
         if count:
             yield Part(name, count, tar=tar, offset=offset)
 
 
-def read_tar(path: Path, offset: int = 0) -> Iterator[tuple[str, Label, bytes]]:
-    """Key, label and encoded picture of each sample, from a place on.
+def read_tar(path: Path, offset: int = 0, content: bool = True) -> Iterator[Packed]:
+    """Each sample, from a place on; without labels and pictures where the content is not wanted.
 
     Raises:
-        UserError: The tar is damaged.
+        UserError: The tar is damaged, or a label cannot be read.
     """
-    with _opened(path, offset) as tar:
-        for group in _groups(tar):
-            if group.picture is None:
-                continue
-            label: Label = ()
-            if group.label is not None:
-                suffix = _split_name(group.label.name)[1]
-                label = _label(suffix, _content(tar, group.label), f"{path}: {group.label.name}")
-            yield group.key, label or ("unlabelled",), _content(tar, group.picture)
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                for key, members in groupby(_members(tar), key=lambda member: _split_name(member.name)[0]):
+                    start, picture, label = -1, None, None
+                    for member in members:
+                        start = member.offset if start < 0 else start
+                        suffix = _split_name(member.name)[1]
+                        picture = member if suffix in EXTENSIONS else picture
+                        label = member if suffix in (".cls", ".txt", ".json") else label
+                    if picture is not None and content:
+                        names = () if label is None else _label(label.name, _content(tar, label), path)
+                        yield Packed(key, start, names or ("unlabelled",), _content(tar, picture))
+                    elif picture is not None:
+                        yield Packed(key, start, (), b"")
+    except UserError:
+        raise
+    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:  # of numbers in headers, too
+        raise UserError(f"{path}: damaged: {error}", hint="Fetch this shard again; finished parts stay.") from error
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Its files."""
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header
+        if member.isfile() and not member.issparse():  # a sparse file of a few bytes can be read as any number of them
+            yield member
+    # tarfile takes a header that it cannot read for the end.
+    file = tar.fileobj
+    assert file is not None
+    file.seek(tar.offset)
+    if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+        raise tarfile.ReadError(f"no header at byte {tar.offset}")
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    assert file is not None
+    return file.read()
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    folder, _, base = name.rpartition("/")
+    stem, dot, rest = base.partition(".")
+    return f"{folder}/{stem}" if folder else stem, (dot + rest.rpartition(".")[2]).lower() if dot else ""
+
+
+def _label(name: str, content: bytes, path: Path) -> tuple[str, ...]:
+    try:
+        text = content.decode("utf-8").strip()
+        found: object = text
+        if name.lower().endswith(".json"):
+            facts = json.loads(text)
+            found = facts.get("path", facts.get("label")) if isinstance(facts, dict) else facts
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {name}: not a label: {error}") from error
+    names = map(str, found) if isinstance(found, list) else str(found).split("/")
+    return tuple(name.strip() for name in names if name.strip())
 
 
 class Encoded:
@@ -98,81 +148,10 @@ def tar_pieces(part: Part, size: int) -> Iterator[tuple[list[Sample], Encoded]]:
         pictures: list[tuple[str, bytes]] = []
         held = 0
         while left and len(samples) < size and held < _ENOUGH:
-            key, label, content = next(found, ("", (), b""))
-            if not content:
+            packed = next(found, None)
+            if packed is None:
                 raise UserError(f"{part.tar}: changed while it was worked on", hint="Remove the parts, and begin anew.")
-            samples.append(Sample(str(len(samples)), label))
-            pictures.append((key, content))
-            held, left = held + len(content), left - 1
+            samples.append(Sample(part.split, str(len(samples)), packed.label))
+            pictures.append((packed.key, packed.picture))
+            held, left = held + len(packed.picture), left - 1
         yield samples, Encoded(pictures, Path(part.tar).name)
-
-
-class _Group(NamedTuple):
-    key: str
-    offset: int
-    picture: tarfile.TarInfo | None
-    label: tarfile.TarInfo | None
-
-
-def _groups(tar: tarfile.TarFile) -> Iterator[_Group]:
-    group: _Group | None = None
-    while (member := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header
-        if not member.isfile() or member.issparse():  # a sparse file of a few bytes can be read as any number of them
-            continue
-        key, suffix = _split_name(member.name)
-        if group is None or key != group.key:
-            if group is not None:
-                yield group
-            group = _Group(key, member.offset, None, None)
-        if suffix in EXTENSIONS:
-            group = group._replace(picture=member)
-        elif suffix in (".cls", ".txt", ".json"):
-            group = group._replace(label=member)
-    if group is not None:
-        yield group
-    # tarfile takes a header that it cannot read for the end.
-    file = tar.fileobj
-    assert file is not None
-    file.seek(tar.offset)
-    if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-        raise tarfile.ReadError(f"no header at byte {tar.offset}")
-
-
-@contextmanager
-def _opened(path: Path, offset: int) -> Iterator[tarfile.TarFile]:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                yield tar
-    except UserError:
-        raise
-    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:  # of numbers in headers, too
-        raise UserError(f"{path}: damaged: {error}", hint="Fetch this shard again; finished parts stay.") from error
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    assert file is not None
-    return file.read()
-
-
-def _split_name(name: str) -> tuple[str, str]:
-    folder, _, base = name.rpartition("/")
-    stem, dot, rest = base.partition(".")
-    return f"{folder}/{stem}" if folder else stem, (dot + rest.rpartition(".")[2]).lower() if dot else ""
-
-
-def _label(suffix: str, content: bytes, where: str) -> Label:
-    try:
-        text = content.decode("utf-8").strip()
-        if suffix == ".json":
-            facts = json.loads(text)
-            found = facts.get("path", facts.get("label")) if isinstance(facts, dict) else facts
-            names = [str(name) for name in found] if isinstance(found, list) else str(found).split("/")
-        else:
-            names = text.split("/")
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not a label: {error}") from error
-    return tuple(name.strip() for name in names if name.strip())

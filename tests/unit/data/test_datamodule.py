@@ -204,8 +204,8 @@ def test_faulty_values_come_at_once(write_card: WriteCard) -> None:
         )
     assert caught.value.problems == (
         "data.shots: 0, must be at least 1",
-        "data.seed: -1, must be at least 0",
         "data.batch_size: 0, must be at least 1",
+        "data.seed: -1, must be at least 0",
         "data.keep_mib: -1, must be at least 0",
         "data.num_workers: -2, must be at least 0",
         "data.augment: flip, must be one of none, crop, crop_flip",

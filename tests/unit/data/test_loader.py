@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hierfit.backbone import ImageTransform
 from hierfit.data.augment import TrainTransform, chance
-from hierfit.data.loader import AugmentedBatches, FeatureBatches, Loader, PixelBatches, Rows, Step
+from hierfit.data.loader import FeatureBatches, Loader, PixelBatches, Rows, Step
 
 SIZES = st.integers(0, 40)
 
@@ -107,8 +107,8 @@ class Noise:
         return key
 
 
-def augmented(images: Noise, keep: int = 0) -> AugmentedBatches:
-    return AugmentedBatches(KEYS, images, TrainTransform(TOWER), PATHS, seed=7, keep=keep)
+def augmented(images: Noise, keep: int = 0) -> PixelBatches:
+    return PixelBatches(KEYS, images, TrainTransform(TOWER), PATHS, seed=7, keep=keep)
 
 
 def epochs(
@@ -195,5 +195,5 @@ def test_evaluation_pixels_are_the_transforms_own_and_kept() -> None:
 
 def test_batches_travel_to_workers_that_are_not_forked() -> None:
     step = Step(torch.tensor([3, 1]), 2)
-    for batches in (augmented(Noise(), 1000), PixelBatches(KEYS, Noise(), TOWER, PATHS, 1000)):
+    for batches in (augmented(Noise(), 1000), PixelBatches(KEYS, Noise(), TOWER, PATHS, keep=1000)):
         assert torch.equal(pickle.loads(pickle.dumps(batches))[step].inputs, batches[step].inputs)

@@ -9,14 +9,17 @@ import torch
 
 from hierfit.backbone import encode_nodes
 from hierfit.data.card import load_card
-from hierfit.data.prepare import Choice, Prepared, prepare, summary
+from hierfit.data.prepare import Towers, prepare
+from hierfit.data.prepared import Choice, Prepared
+from hierfit.data.table import read_table
 from hierfit.errors import UserError
 
 WriteCard = Callable[..., str]
 
 
 def ready(card: str, root: Path, needs: str = "features", **choice: object) -> Prepared:
-    return prepare(load_card(card), str(root), "fake", needs, Choice(**choice))  # type: ignore[arg-type]
+    found = load_card(card)
+    return prepare(found, read_table(found, root), Choice(**choice), Towers("fake", needs))  # type: ignore[arg-type]
 
 
 def test_only_what_is_used_is_encoded(root: Path, write_card: WriteCard, fake_backbone: Any) -> None:
@@ -71,19 +74,18 @@ def test_bad_input_leaves_nothing_behind(root: Path, write_card: WriteCard, fake
 
 
 def test_pictures_need_a_backbone(root: Path, write_card: WriteCard) -> None:
+    card = load_card(write_card())
+    table = read_table(card, root)
     with pytest.raises(UserError, match=r"card 'animals' holds pictures: data.backbone must name"):
-        prepare(load_card(write_card()), str(root), None, "features", Choice())
+        prepare(card, table, Choice(), Towers(None))
 
 
 def test_the_summary_is_plain_and_complete(root: Path, write_card: WriteCard, fake_backbone: Any) -> None:
-    choice = Choice(shots=2, seed=3)
-    card = load_card(write_card())
-    facts = summary(prepare(card, str(root), "fake", "features", choice), card, choice)
+    facts = ready(write_card(), root, shots=2, seed=3).summary()
     assert facts["images"] == {"train": 8, "val": 8, "test": 16}
     assert facts["backbone_fingerprint"] == "f" * 64
     assert facts["card"] == "animals"
-    again = summary(prepare(card, str(root), "fake", "features", choice), card, choice)
-    assert facts == again
-    other = summary(ready(write_card(), root, shots=2, seed=4), card, choice)
-    assert other["draw"]["train"] != facts["draw"]["train"]  # type: ignore[index]
-    assert other["draw"]["test"] == facts["draw"]["test"]  # type: ignore[index]
+    assert facts == ready(write_card(), root, shots=2, seed=3).summary()
+    other = ready(write_card(), root, shots=2, seed=4).summary()
+    assert other["draw"]["train"] != facts["draw"]["train"]
+    assert other["draw"]["test"] == facts["draw"]["test"]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hierfit.backbone import Backbone
-from hierfit.data import datamodule, prepare
+from hierfit.data import datamodule
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.data.shared import Shared
 
@@ -65,7 +65,7 @@ def test_a_table_is_read_once_and_a_draw_prepared_once(
 
         monkeypatch.setattr(place, name, call)
 
-    count(prepare, "read_table")
+    count(datamodule, "read_table")
     count(datamodule, "prepare")
     count(Backbone, "load")
     shared = Shared()

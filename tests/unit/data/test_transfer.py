@@ -12,7 +12,7 @@ import torch
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.data.novel import coarsened, depth_of
-from hierfit.data.transfer import counterparts
+from hierfit.data.trees import counterparts
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 

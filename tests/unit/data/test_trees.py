@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from hierfit.data import prepare as module
 from hierfit.data.card import load_card
 from hierfit.data.datamodule import HierarchicalDataModule
-from hierfit.data.prepare import Choice, Prepared, prepare, summary
+from hierfit.data.prepare import Towers, prepare
+from hierfit.data.prepared import Choice, Prepared
+from hierfit.data.table import Table, read_table
 from hierfit.data.trees import StandIn, Tree, stand_in
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -169,7 +170,8 @@ WriteCard = Callable[..., str]
 
 
 def ready(card: str, root: Path, needs: str = "features", **choice: Any) -> Prepared:
-    return prepare(load_card(card), str(root), "fake", needs, Choice(**choice))  # type: ignore[arg-type]
+    found = load_card(card)
+    return prepare(found, read_table(found, root), Choice(**choice), Towers("fake", needs))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("novel", [None, "siblings", "halves"])
@@ -199,7 +201,7 @@ def test_only_the_tree_differs(
         assert two.prompts == tuple(one.prompts[v] for v in found.tree.origin.tolist())
     assert one.shuffle is None
     assert two.shuffle == (1 if kind == "shuffled" else None)
-    facts = [summary(p, load_card(card), Choice(tree=k)) for p, k in ((true, "true"), (found, kind))]  # type: ignore[arg-type]
+    facts = [true.summary(), found.summary()]
     assert facts[0]["draw"] == facts[1]["draw"]
     assert facts[0]["taxonomy_fingerprint"] == facts[1]["true_taxonomy_fingerprint"]
     assert [f["tree"] for f in facts] == ["true", kind]
@@ -221,16 +223,16 @@ def test_towers_that_train_need_names_to_read(root: Path, write_card: WriteCard,
 def test_labels_at_inner_nodes_are_refused(
     root: Path, write_card: WriteCard, fake_backbone: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = vars(module)["read_table"]
+    read = read_table
 
-    def coarse(card: Any, where: Any) -> Any:
+    def coarse(card: Any, where: Any) -> Table:
         table = read(card, where)
         test = table.splits["test"]
         nodes = test.nodes.clone()
         nodes[:3] = 0
         return replace(table, splits={**table.splits, "test": replace(test, nodes=nodes)})
 
-    monkeypatch.setattr(module, "read_table", coarse)
+    monkeypatch.setitem(globals(), "read_table", coarse)
     assert ready(write_card(), root, shots=2).splits["test"].nodes[:3].tolist() == [0, 0, 0]
     with pytest.raises(UserError, match="labelled at inner nodes") as caught:
         ready(write_card(), root, shots=2, tree="flat")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -196,14 +197,8 @@ def test_choices_that_do_not_fit_the_towers(clip: Backbone) -> None:
         adapt(clip, LoraChoice(budget=0.001))
     with pytest.raises(UserError, match="level 'order', which does not exist"):
         HierLoRA(objective={"hisce": {"epsilon": {"order": 0.1}}}, rank=1).build(made_task(clip))
-
-
-def test_features_alone_are_refused(clip: Backbone) -> None:
-    import dataclasses
-
-    task = dataclasses.replace(made_task(clip), backbone=None, prompts=None)
     with pytest.raises(UserError, match="trains the towers"):
-        HierLoRA(rank=1).build(task)
+        HierLoRA(rank=1).build(dataclasses.replace(made_task(clip), backbone=None, prompts=None))
 
 
 def test_the_adapter_folder_opens_with_peft(folder: Path, backbone: Backbone, tmp_path: Path) -> None:
@@ -227,19 +222,24 @@ def test_the_adapter_folder_opens_with_peft(folder: Path, backbone: Backbone, tm
     assert not list(tmp_path.glob(".adapter*"))
 
 
-def test_merged_towers_equal_the_adapted_ones(folder: Path, backbone: Backbone, tmp_path: Path) -> None:
+def test_merged_towers_equal_the_adapted_ones(
+    folder: Path, backbone: Backbone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     method = built(backbone)
     train(method)
+    method.write_artifacts(tmp_path)
     save_merged(backbone, tmp_path / "merged")
-    merged = Backbone.load(str(tmp_path / "merged"))
+    main(["merge", str(tmp_path), str(tmp_path / "by command")])
+    assert "data.backbone" in capsys.readouterr().out
     pixels = batch().inputs
     with torch.no_grad():
         adapted = backbone.encode_image(pixels)
         assert not torch.allclose(Backbone.load(str(folder)).encode_image(pixels), adapted, atol=1e-3)
-        torch.testing.assert_close(merged.encode_image(pixels), adapted, atol=1e-5, rtol=0)
-        torch.testing.assert_close(
-            merged.encode_text(["a photo"]), backbone.encode_text(["a photo"]), atol=1e-5, rtol=0
-        )
+        for name in ("merged", "by command"):
+            merged = Backbone.load(str(tmp_path / name))
+            torch.testing.assert_close(merged.encode_image(pixels), adapted, atol=1e-5, rtol=0)
+            texts = (towers.encode_text(["a photo"]) for towers in (merged, backbone))
+            torch.testing.assert_close(*texts, atol=1e-5, rtol=0)
     assert lora_names(backbone.model)  # still adapted
     with pytest.raises(UserError, match="exists already"):
         save_merged(backbone, tmp_path / "merged")
@@ -310,33 +310,6 @@ def test_bf16_gives_nearly_the_same_logits(clip: Backbone) -> None:
             half = method(batch().inputs)
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, exact, atol=0.5, rtol=0)
-
-
-def test_unseen_classes_are_no_candidates_in_training(clip: Backbone) -> None:
-    seen = torch.ones(TREE.num_nodes, dtype=torch.bool)
-    seen[TREE.leaves[-1]] = False
-    method = HierLoRA(rank=2, objective={"leaf_ce": 1.0})
-    method.build(made_task(clip, seen))
-    logits = torch.randn(6, TREE.num_nodes, requires_grad=True)
-    method.objective(logits, TREE.leaf_paths)["loss"].backward()
-    assert logits.grad is not None
-    assert not logits.grad[:, TREE.leaves[-1]].any()
-    assert logits.grad[:, TREE.leaves[:-1]].any()
-
-
-def test_the_merge_command_writes_what_the_run_learnt(
-    folder: Path, backbone: Backbone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    method = built(backbone)
-    train(method)
-    method.write_artifacts(tmp_path)
-    main(["merge", str(tmp_path), str(tmp_path / "merged")])
-    assert "data.backbone" in capsys.readouterr().out
-    merged = Backbone.load(str(tmp_path / "merged"))
-    with torch.no_grad():
-        torch.testing.assert_close(
-            merged.encode_image(batch().inputs), backbone.encode_image(batch().inputs), atol=1e-5, rtol=0
-        )
 
 
 @pytest.mark.parametrize(

@@ -23,15 +23,15 @@ from hierfit.methods import LatHAdapter
 from hierfit.methods.lathadapter.hierarchy import SoftPrompts, spread_points
 from hierfit.taxonomy.shuffle import shuffled_places
 
-from . import made
 from .made import TREE, D, batch_of, made_task
+from .made import built as method_on
 
 SMALL = {"hidden": 8, "dimension": 6, "num_attributes": 12, "neighbours": 6, "max_anchors": 16}
 
 
 def built(task: Task | None = None, **keys: Any) -> tuple[LatHAdapter, Task, Batch]:
     task = task or made_task(shots=6)
-    return made.built(LatHAdapter, task, **{**SMALL, **keys}), task, batch_of(task)
+    return method_on(LatHAdapter, task, **{**SMALL, **keys}), task, batch_of(task)
 
 
 def trained(method: LatHAdapter, batch: Batch, steps: int = 30) -> list[dict[str, float]]:

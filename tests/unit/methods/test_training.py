@@ -340,21 +340,33 @@ def test_coop_says_what_it_needs(clip: Backbone) -> None:
 @pytest.mark.parametrize(
     ("kind", "keys", "faults"),
     [
-        (LinearProbe, {"lr": 0.0, "scale": -1.0, "weight_decay": -0.1}, ["lr is 0", "scale is -1", "weight_decay is"]),
-        (LinearProbe, {"init": "texts"}, ["init is 'texts'; it must be one of text, zero"]),
-        (CLIPAdapter, {"image_ratio": 1.5, "reduction": 0}, ["1.5; it must be in [0, 1]", "0; it must be 1 or more"]),
-        (CLIPAdapter, {"image_ratio": 0.0, "lr": float("nan")}, ["nothing would be trained", "lr is nan"]),
-        (TipAdapterF, {"alpha": 0.0, "beta": -5.5}, ["alpha is 0", "beta is -5.5; it must be positive"]),
+        (LinearProbe, {"lr": 0.0, "scale": -1.0, "weight_decay": -0.1}, ["lr: 0", "scale: -1", "weight_decay: -0.1"]),
+        (LinearProbe, {"init": "texts"}, ["init: 'texts' is none of text, zero"]),
+        (
+            CLIPAdapter,
+            {"image_ratio": 1.5, "reduction": 0},
+            ["image_ratio: 1.5, must be in [0, 1]", "reduction: 0, must be 1 or more"],
+        ),
+        (
+            CLIPAdapter,
+            {"image_ratio": 0.0, "lr": float("nan")},
+            ["nothing would be trained", "lr: nan, must be positive"],
+        ),
+        (TipAdapterF, {"alpha": 0.0, "beta": -5.5}, ["alpha: 0", "beta: -5.5, must be positive"]),
         (
             CoOp,
             {"context_length": 0, "momentum": 1.0},
-            ["context_length is 0", "momentum is 1.0; it must be in [0, 1)"],
+            ["context_length: 0", "momentum: 1.0, must be in [0, 1)"],
         ),
-        (CoOp, {"context_init": " ", "text_chunk": 0}, ["context_init is empty", "text_chunk is 0"]),
-        (LatHAdapter, {"neighbours": 1, "hierarchy_weight": -1.0}, ["neighbours is 1; it must be 2", "weight is -1"]),
-        (HierLoRA, {"rank": 0, "budget": 0.0, "alpha": 0.0}, ["rank is 0", "0.0; it must be in (0, 1]", "alpha is 0"]),
+        (CoOp, {"context_init": " ", "text_chunk": 0}, ["context_init is empty", "text_chunk: 0"]),
+        (
+            LatHAdapter,
+            {"neighbours": 1, "hierarchy_weight": -1.0},
+            ["neighbours: 1, must be 2 or more", "hierarchy_weight: -1"],
+        ),
+        (HierLoRA, {"rank": 0, "budget": 0.0, "alpha": 0.0}, ["rank: 0", "budget: 0.0, must be in (0, 1]", "alpha: 0"]),
         (HierLoRA, {"targets": ["q", "qq"], "layers": "last"}, ["no 'qq' in a block", "slice of block numbers"]),
-        (HierLoRA, {"targets": [], "warmup": 2}, ["at least one of q, k, v, o, fc", "warmup is 2"]),
+        (HierLoRA, {"targets": [], "warmup": 2}, ["at least one of q, k, v, o, fc", "warmup: 2"]),
     ],
 )
 def test_values_out_of_range_are_named_all_at_once(kind: type[Method], keys: dict[str, Any], faults: list[str]) -> None:

@@ -173,7 +173,7 @@ def test_faults_are_told_all_at_once() -> None:
     with pytest.raises(UserError) as error:
         TreeGDA(prior="trees", covariance="none", text="off", noise_share=1.5)  # type: ignore[arg-type]
     assert len(error.value.problems) == 4
-    with pytest.raises(UserError, match="beta is 0"):
+    with pytest.raises(UserError, match="beta: 0"):
         KernelRidge(beta=0)
     task, _, _ = made(EVEN)
     unknown = dataclasses.replace(task, train_paths=torch.full_like(task.train_paths, -1))

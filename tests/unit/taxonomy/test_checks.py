@@ -117,14 +117,3 @@ def test_links_by_position() -> None:
         "names[2]: the name is empty",
         "names[2]: the parent 0 of '' is not among the names",
     )
-
-
-def test_equal_names_on_different_branches_are_different_nodes() -> None:
-    tree = Taxonomy.from_paths([["a", "x"], ["b", "x"], ["x"]])
-    assert tree.names == ("a", "b", "x", "x", "x")
-    assert Taxonomy.from_parents(tree.names, tree.parent) == tree
-
-
-def test_names_may_hold_slashes_and_any_script() -> None:
-    rows = [["McDonnell Douglas", "F/A-18"], ["鳥", "ペンギン"], ["پرنده", "می‌خواهم"], ["a, b", '"q"']]
-    assert Taxonomy.from_paths(rows).num_leaves == 4

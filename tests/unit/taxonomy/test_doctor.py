@@ -88,21 +88,6 @@ def test_levels_out_of_order(tmp_path: Path) -> None:
     assert "Usual is kingdom, genus, species" in next(f.advice for f in turned.findings if f.kind == "level-order")
 
 
-def test_long_names_are_counted_by_the_tokeniser(tmp_path: Path) -> None:
-    long = "a " * 60 + "bird"
-    path = tmp_path / "tree.csv"
-    path.write_text(f"order,species\nwaders,{long}\nwaders,puffin\n")
-    asked: list[str] = []
-
-    def count(texts: list[str]) -> list[int]:
-        asked.extend(texts)
-        return [78 for _ in texts]
-
-    report = doctor.examine(read_given(Reading(str(path))), count)
-    assert asked == [long]
-    assert "78 tokens" in text_of(report, "long-name")
-
-
 def mended(report: doctor.Report, accepted: Sequence[str] = ()) -> Taxonomy:
     return Taxonomy.of_plan(replace(report.given, form=doctor.mended(report.given.form, accepted)).plan())
 
@@ -218,6 +203,13 @@ def test_what_cannot_be_mended_is_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_long_names_are_counted_by_the_tokeniser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "tree.csv"
+    path.write_text(f"order,species\nwaders,{'a ' * 90}bird\nwaders,puffin\n")
+    main(["taxonomy", "check", str(path)])
+    assert "96 tokens" in " ".join(capsys.readouterr().out.split())
+
+
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there")
 
 
@@ -244,15 +236,3 @@ def test_the_kittiwake_of_cub(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_files_found_in_the_wild(file: str, leaves: int, nodes: int, depth: int) -> None:
     tree = read_taxonomy(SHARED / "raw" / file)
     assert (tree.num_leaves, tree.num_nodes, tree.num_levels) == (leaves, nodes, depth)
-
-
-@needs_shared
-@pytest.mark.parametrize(
-    ("key", "sizes"),
-    [("cub200", (13, 39, 200)), ("fgvc_aircraft", (30, 70, 100)), ("oxford_pets", (2, 37)), ("stanford_cars", (9, 196)),
-     ("cifar100", (20, 100)), ("food101", (18, 101)), ("caltech101", (11, 51, 101)), ("grocery_store", (3, 43, 81))],
-)  # fmt: skip
-def test_published_hierarchies(key: str, sizes: tuple[int, ...]) -> None:
-    assert read_taxonomy(SHARED / "hierarchies.json", select=key).level_sizes == sizes
-    with pytest.raises(UserError, match="there is no 'birds'"):
-        read_taxonomy(SHARED / "hierarchies.json", select="birds")

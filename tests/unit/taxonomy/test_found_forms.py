@@ -115,6 +115,7 @@ READ: dict[str, tuple[str, str | bytes, set[str]]] = {
     "OBO graph": ("a.json", js({"graphs": [{"nodes": [{"id": "u1", "lbl": "A"}, {"id": "u2", "lbl": "B"}, {"id": "u3", "lbl": "C"}],
                                             "edges": [{"sub": "u2", "pred": "is_a", "obj": "u1"}, {"sub": "u3", "pred": "is_a", "obj": "u1"}]}]}), AB),
     "support values": ("a.nwk", "((B:1,C:2)95/0.99:1,(D:1,E:1)95/0.99:2)1.0;", {"above B/B", "above B/C", "above D/D", "above D/E"}),
+    "JSON in a Python file": ("a.py", js({"version": True, "tree": {"A": {"B": {}, "C": {}}}}), AB),
     "a mapping in Python": ("a.py", "import os\nNAMES = ['x']\nTREE = {'A': ['B', 'C']}\n", AB),
 }  # fmt: skip
 
@@ -168,6 +169,13 @@ def test_refused_with_a_way_out(tmp_path: Path, case: str, capsys: pytest.Captur
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_row_without_any_of_the_chosen_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("order,family,note\nA,B,x\n,,y\n")
+    with pytest.raises(UserError, match="line 3: the row holds no name"):
+        read_given(Reading(str(path), columns=(1, 2))).plan()
 
 
 def test_ncbis_dumps(tmp_path: Path) -> None:

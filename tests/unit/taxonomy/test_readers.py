@@ -106,12 +106,6 @@ def write(folder: Path, name: str, content: Any) -> Path:
     return path
 
 
-def test_super_sub(tmp_path: Path) -> None:
-    path = write(tmp_path, "a.json", {"fish": ["ray", "shark"], "people": ["baby", "boy"]})
-    assert read_given(Reading(str(path))).format == "super-sub"
-    assert shape(read_taxonomy(path)) == {"fish", "people", "fish/ray", "fish/shark", "people/baby", "people/boy"}
-
-
 @pytest.mark.parametrize("base", [0, 1])
 @pytest.mark.parametrize("columns", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
 @pytest.mark.parametrize("form", ["trees.py", "a.json", "a.csv"])
@@ -148,11 +142,6 @@ def test_seven_ranks_and_epithets_that_repeat(tmp_path: Path) -> None:
     for tree in (as_json, as_csv):
         assert tree.levels == (*ranks, "species")
         assert {tree.full_name(v).split("/Laridae/")[1] for v in tree.leaves.tolist()} == expected
-
-
-def test_a_list_of_names_of_two_words(tmp_path: Path) -> None:
-    path = write(tmp_path, "a.txt", "herring gull\nivory  gull\n# none\nsooty tern\n")
-    assert read_taxonomy(path, "list").names == ("herring gull", "ivory  gull", "sooty tern")
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.json"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hierfit.errors import UserError
-from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy import Taxonomy, read_taxonomy
 
 SHARED = Path(os.environ.get("HIERFIT_SHARED", Path(__file__).parents[4] / "shared" / "data"))
 SIZES = {
@@ -46,40 +46,16 @@ def test_published_trees(trees: dict[str, dict[str, Any]], name: str, tmp_path: 
     assert [[tree.names[node] for node in path] for path in tree.paths(nodes).tolist()] == rows
     tree.to_csv(tmp_path / "tree.csv")
     assert Taxonomy.from_csv(tmp_path / "tree.csv") == tree
-
-
-def test_the_set_of_published_trees_is_complete(trees: dict[str, dict[str, Any]]) -> None:
-    assert set(trees) == set(SIZES)
-
-
-def links_of(rows: list[list[str]]) -> dict[tuple[str, str | None], None]:
-    """Distinct (name, parent) links in order."""
-    return {(name, above): None for row in rows for above, name in zip([None, *row], row, strict=False)}
+    assert read_taxonomy(SHARED / "taxonomies" / "hierarchies.json", select=name).level_sizes == SIZES[name]
 
 
 def test_the_published_fault_of_cub(trees: dict[str, dict[str, Any]]) -> None:
     """Red-legged Kittiwake's family stands under the rollers (Coraciiformes) as well as under the waders."""
     rows = rows_of(trees["cub200"])
-    names, parents = zip(*links_of(rows), strict=True)
+    links = {(name, above): None for row in rows for above, name in zip([None, *row], row, strict=False)}
     with pytest.raises(UserError) as caught:
-        Taxonomy.from_parents(names, parents)
+        Taxonomy.from_parents(*zip(*links, strict=True))
     (problem,) = caught.value.problems
     assert problem.startswith("'Laridae' has several parents: 'Charadriiformes' (names[")
     assert "'Coraciiformes' (names[" in problem
     assert "'Red_legged_Kittiwake'" in problem
-
-    mended = [["Charadriiformes", *row[1:]] if row[1] == "Laridae" else row for row in rows]
-    names, parents = zip(*links_of(mended), strict=True)
-    tree = Taxonomy.from_parents(names, parents, ["order", "family", "species"])
-    assert tree == Taxonomy.from_paths(mended, ["order", "family", "species"])
-    assert tree.level_sizes == (13, 38, 200)
-
-
-def test_grocery_store(trees: dict[str, dict[str, Any]]) -> None:
-    tree = Taxonomy.from_paths(rows_of(trees["grocery_store"]), ["department", "coarse", "class"])
-    assert repr(tree) == "Taxonomy(3/43/81 nodes, levels department/coarse/class)"
-    assert tree.names[:3] == ("Fruit", "Packages", "Vegetables")
-    assert tree.num_children[:3].tolist() == [19, 9, 15]
-    assert tree.num_leaves_below[:3].tolist() == [28, 31, 22]
-    # "Avocado" is a leaf and its parent: the bare name means the leaf.
-    assert tree.full_name(tree.find("Avocado")) == "Fruit/Avocado/Avocado"

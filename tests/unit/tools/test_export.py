@@ -121,7 +121,7 @@ def test_what_cannot_be_written_leaves_nothing(
 
     before = sorted(tmp_path.iterdir())
     monkeypatch.setattr(export.np, "savez", full)
-    monkeypatch.setattr(export, "write_table", full)
+    monkeypatch.setattr(export, "write_csv", full)
     monkeypatch.setattr("hierfit.tensors.save_file", full)
     with pytest.raises(SystemExit):
         exported(bundle, tmp_path / out)

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from hierfit.cli import main
 from hierfit.data.bundle import read_bundle
+from hierfit.data.samples import Sample
 from hierfit.tools.extract import assemble, job, run
-from hierfit.tools.extract.parts import Part, Sample
+from hierfit.tools.extract.parts import Part
 from tests.unit.data.conftest import FakeTowers, WriteCard
 
 PART = 32
@@ -140,9 +141,9 @@ def test_a_card(
     bundle = read_bundle(out)
     assert bundle.levels == ("family", "species")
     assert {name: len(split.labels) for name, split in bundle.splits.items()} == {"train": 24, "val": 12, "test": 16}
-    from hierfit.tools.extract.gather import features_of_card
+    from hierfit.tools.extract.export import features_of_card
 
-    cached = features_of_card(card, None, str(root), "fake", None, 0).bundle  # the way that runs take
+    cached = features_of_card(card, [], str(root), "fake", None, 0).bundle  # the way that runs take
     assert bundle.paths == cached.paths
     assert bundle.node_text is not None
     assert cached.node_text is not None
