@@ -11,6 +11,7 @@ from importlib import import_module
 from hierfit import __version__
 from hierfit.config.command import call
 from hierfit.errors import NO_LEAVE, UserError
+from hierfit.report import show_at_wandb
 from hierfit.streams import tolerate_any_character
 
 # OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
@@ -187,7 +188,7 @@ def dispatch(arguments: Sequence[str]) -> None:
     elif command in _LIGHT and not _is_lightnings(command, rest):
         _call(command, _LIGHT[command][0], rest)
     elif command in _TRAINING or command in _LIGHT:
-        import_module("hierfit.run.commands").run(command, rest)
+        import_module("hierfit.run.commands").run(command, rest, show_at_wandb)
     else:
         raise _no_command(command, [*_TRAINING, *_LIGHT], "hierfit --help")
 

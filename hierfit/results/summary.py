@@ -96,28 +96,28 @@ def table(
         known: Cards that say which columns there are; ``cards`` if empty.
         notes: That stand before its own.
     """
-    said = list(notes)
-    rows = {name: _by_seed(name, cards, said) for name in dict.fromkeys(card.row for card in cards)}
+    noted = list(notes)
+    rows = {name: _by_seed(name, cards, noted) for name in dict.fromkeys(card.row for card in cards)}
     figures = columns(wanted, known or cards, cards[0].levels)
     base = rows.get(control) if control is not None else None
     if control is not None and base is not None:
         _check_pairs(rows, control)
         rows = {control: base, **rows}
     elif control is not None:
-        said.append(f"No run of {control} here, so no differences.")
+        noted.append(f"No run of {control} here, so no differences.")
     body = [_row(name, row, figures, None if row is base else base) for name, row in rows.items()]
     data = cards[0].data
     for found in published_for(cards[0]):
         cells = found.cells(data["card"], figures)
         body.append([f"{found.row} (published)", found.seeds, *cells, found.selected_on, "unknown"])
         its = "its prompts and transforms are its own, its interval unknown"
-        said.append(f"{found.row} (published): {found.source}; {its}.")
+        noted.append(f"{found.row} (published): {found.source}; {its}.")
     made = Table.of(_title(cards[0], body), [NAME, _SEEDS, *figures, *_ORIGIN], body)
     return replace(
         made,
         rows=_marked(made),
         reading=_READING if base is None else _READING + _READING_DIFFERENCES,
-        notes=(*said, *_seed_notes(rows, base), *_draw_notes(rows), *_belief_notes(rows), *_tree_notes(rows)),
+        notes=(*noted, *_seed_notes(rows, base), *_draw_notes(rows), *_belief_notes(rows), *_tree_notes(rows)),
         control=None if base is None else control,
         facts={
             **{"data": data.get("card"), "shots": data.get("shots"), "backbone": cards[0].backbone.get("source")},
@@ -171,10 +171,10 @@ def _marked(made: Table) -> tuple[tuple[Cell, ...], ...]:
                 test = (name.value, cell.difference, column.unit, column.higher_is_better)
                 tests[test] = (cell.difference.mean, p_value(cell.difference), column.higher_is_better)
     least = [LEAST if unit == "%" else 0.0 for _, _, unit, _ in tests]
-    said = dict(zip(tests, verdicts(list(tests.values()), least), strict=True))
+    marks = dict(zip(tests, verdicts(list(tests.values()), least), strict=True))
     return tuple(
         tuple(
-            replace(cell, mark=said.get((row[0].value, cell.difference, column.unit, column.higher_is_better)))
+            replace(cell, mark=marks.get((row[0].value, cell.difference, column.unit, column.higher_is_better)))
             for column, cell in zip(made.columns, row, strict=True)
         )
         for row in made.rows

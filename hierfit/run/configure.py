@@ -236,7 +236,7 @@ class Draft:
             known = {name: argument for name, argument in arguments_of(path).items() if name != OTHERS}
             attribute_of(path, "needs")
         except NoSuchClassError:
-            names = METHODS if not module or module == "hierfit.methods" else names_in(module)
+            names = METHODS if not module or module.startswith("hierfit.methods") else names_in(module)
             self.problems.append(f"{setting.at}: there is no method {setting.value!r}{nearest(name, names)}")
             return
         except UserError as error:

@@ -35,25 +35,28 @@ from hierfit.run.selection import SelectOnVal
 from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
 from hierfit.run.together import check_launch, check_processes, check_strategy
-from hierfit.run.wandb_run import WandbRun, ended_as_it_ends
+from hierfit.run.wandb_run import Show, WandbRun, ended_as_it_ends
 
 __all__ = ["Config", "Session", "configure", "fit", "predict", "set_up", "test", "train", "validate"]
 
 
-def train(config: Config, watchers: Sequence[Callback] = (), shared: Shared | None = None) -> ResultCard:
+def train(
+    config: Config, watchers: Sequence[Callback] = (), shared: Shared | None = None, show: Show | None = None
+) -> ResultCard:
     """Trains, selects, tests and writes the run's folder, without its controls; prints its row.
 
     Args:
         config: See `configure`.
         watchers: Callbacks of the trainer beside its own.
         shared: What the runs of one process share of their data.
+        show: Sends W&B what is to be seen of the finished run, where W&B is wanted.
 
     Raises:
         UserError: The data is at fault.
     """
     with shown_plainly():
         session = set_up(config, watchers, shared)
-        fit(session)
+        fit(session, show)
     session.run.release()
     assert session.writer.card is not None
     print_cards([session.writer.card])
@@ -138,7 +141,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     return Session(config, data, method, run, trainer, calibrating, writer)
 
 
-def fit(session: Session) -> None:
+def fit(session: Session, show: Show | None = None) -> None:
     """Trains (a method that has nothing to train is only tested) and tests the selected weights.
 
     What an earlier call has done already is not done again.
@@ -161,7 +164,7 @@ def fit(session: Session) -> None:
             session.writer.write_untested(trainer, session.method)
         for logger in trainer.loggers:
             if isinstance(logger, WandbRun):
-                logger.conclude(run.folder, session.writer.card, wants_report(keys.wandb))
+                logger.conclude(run.folder, session.writer.card, show if wants_report(keys.wandb) else None)
     if trainer.is_global_zero:
         run.reached("tested")
 

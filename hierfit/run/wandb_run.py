@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from hierfit.run.saving import Stopped
 
 _KILLED = 255
 """The exit code by which W&B tells a run that somebody has ended from one that has failed."""
+
+Show = Callable[[Any, Path, ResultCard], None]
+"""Sends W&B what is to be seen of a finished run: takes the W&B run, the folder and the result card."""
 
 
 class WandbRun(WandbLogger):
@@ -81,21 +84,19 @@ class WandbRun(WandbLogger):
             return None
         return f"wandb sync {shown(Path(run.dir).parent)}" if run.offline else run.url
 
-    def conclude(self, folder: Path, card: ResultCard | None, report: bool) -> None:
+    def conclude(self, folder: Path, card: ResultCard | None, show: Show | None) -> None:
         """Ends a run that has come to its end.
 
         Args:
             folder: Of the run.
             card: Its result; None on all processes but the first.
-            report: Whether W&B gets what ``hierfit report`` shows.
+            show: Sends W&B more than curves.
         """
         if card is not None:
             # A sweep judges a run by its summary: let that be the selected checkpoint's, not the last one's.
             self.experiment.summary.update(dict(card.val))
-            if report and card.metrics:
-                from hierfit.report.wandb import log_report
-
-                log_report(self.experiment, folder, card)
+            if show is not None and card.metrics:
+                show(self.experiment, folder, card)
         self.close()
 
     def close(self, exit_code: int = 0, preempted: bool = False) -> None:
