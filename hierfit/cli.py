@@ -1,4 +1,4 @@
-"""The command line. Light commands import nothing heavy; training commands hand over to Lightning's CLI."""
+"""The command line: each command is a typed function, imported when it is called."""
 
 from __future__ import annotations
 
@@ -151,8 +151,8 @@ def _listed(commands: Mapping[str, str]) -> str:
     return "\n".join(f"  {name:<{width}}  {text}" for name, text in commands.items())
 
 
-def _is_lightnings(command: str, arguments: Sequence[str]) -> bool:
-    """`hierfit predict --config …` runs the data module's own test split through Lightning."""
+def _is_training(command: str, arguments: Sequence[str]) -> bool:
+    """`hierfit predict --config …` runs the data module's own test split through the trainer."""
     return command == "predict" and any(a.partition("=")[0] in ("-c", "--config", "--ckpt_path") for a in arguments)
 
 
@@ -185,7 +185,7 @@ def dispatch(arguments: Sequence[str]) -> None:
         print(f"hierfit {__version__}")
     elif command in _GROUPS:
         _call_of(command, rest)
-    elif command in _LIGHT and not _is_lightnings(command, rest):
+    elif command in _LIGHT and not _is_training(command, rest):
         _call(command, _LIGHT[command][0], rest)
     elif command in _TRAINING or command in _LIGHT:
         import_module("hierfit.run.commands").run(command, rest, show_at_wandb)

@@ -10,8 +10,8 @@ import yaml
 from hierfit.run.configure import Config, configure
 
 if TYPE_CHECKING:
+    from hierfit.run.loggers import Show
     from hierfit.run.train import Session
-    from hierfit.run.wandb_run import Show
 
 
 def run(command: str, arguments: Sequence[str], show: Show | None = None) -> None:
@@ -42,8 +42,8 @@ def run(command: str, arguments: Sequence[str], show: Show | None = None) -> Non
 def _run(config: Config, show: Show | None) -> None:
     from hierfit.run.closing import print_cards, print_closing, print_targets, shown_plainly
     from hierfit.run.expected import check_figures
+    from hierfit.run.processes import end_with_parent, is_child
     from hierfit.run.quiet import quieten
-    from hierfit.run.together import end_with_parent, is_child
     from hierfit.run.train import predict, set_up, test, validate
 
     if is_child():

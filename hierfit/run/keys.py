@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeAlias, get_type_hints
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 Criterion: TypeAlias = Literal["leaf_accuracy", "wap_accuracy", "fpa"]
 """Metrics of `hierarchy_metrics` that may select. Leaf accuracy is blind to inner nodes: once it is level, its noise
@@ -72,16 +71,3 @@ DEFAULTS: dict[str, Any] = {
     "data.seed": "${seed_everything}",
 }
 """What a run sets otherwise than Lightning and the data module; `experiments/base.yaml` says the same to be read."""
-
-
-# What follows serves the search until it reads its keys by `hierfit.run.configure`.
-OWN_KEYS: dict[str, Any] = {f.name: get_type_hints(Keys)[f.name] for f in fields(Keys)} | {"return_predictions": Any}
-
-
-def add_keys(parser: Any) -> None:
-    """Adds the keys, and sets the defaults, of a parser that has those of model, data and trainer."""
-    for field in fields(Keys):
-        if field.name not in ("seed_everything", "ckpt_path", "weights_only", "verbose"):
-            hidden = {"help": argparse.SUPPRESS} if field.name == "expected" else {}
-            parser.add_argument(f"--{field.name}", type=OWN_KEYS[field.name], default=field.default, **hidden)
-    parser.set_defaults({**DEFAULTS, "data.seed": "${..seed_everything}"})

@@ -11,8 +11,8 @@ from hierfit.data.datamodule import datamodule_of
 from hierfit.methods.base import method_of
 from hierfit.methods.head import Head
 from hierfit.methods.saved import FOLDER, SavedModel, Towers
-from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.run.cards import WriteResultCard
+from hierfit.run.scores import CalibrateOnVal
 
 
 class KeepPredictor(Callback):

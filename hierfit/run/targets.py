@@ -19,8 +19,8 @@ from hierfit.distributed import keep_alike_only_trained
 from hierfit.errors import UserError
 from hierfit.methods.base import Method, method_of
 from hierfit.results.card import ResultCard
-from hierfit.run.cards import WriteResultCard
-from hierfit.run.logits import KeepTestLogits
+from hierfit.run.cards import kept_figures
+from hierfit.run.scores import KeepTestLogits
 
 TARGETS = "targets"
 
@@ -59,7 +59,7 @@ def test_on_targets(
     method: Method,
     data: HierarchicalDataModule,
     folder: Path,
-    writer: WriteResultCard,
+    card: ResultCard | None,
     calibration: Calibration,
 ) -> list[ResultCard]:
     """Tests a method, with the weights it has, on every target of the data.
@@ -69,13 +69,12 @@ def test_on_targets(
         method: Stays as it is.
         data: The source.
         folder: The run's.
-        writer: Holds the run's card; on ranks that keep none it has none.
+        card: The run's; None on ranks that keep none.
         calibration: How its logits become a belief, fitted on the source's val: no target has a say in it.
 
     Returns:
         A card a target, written into its folder; on the first rank only.
     """
-    card = writer.card
     callbacks, cards = trainer.callbacks, []  # type: ignore[attr-defined]
     for target in data.targets:
         on_target, inside = OnTarget(method, target), folder / TARGETS / target.card.name
@@ -93,7 +92,7 @@ def test_on_targets(
             backbone = {"source": facts.pop("backbone"), "fingerprint": facts.pop("backbone_fingerprint")}
             # Conformal thresholds hold for images like those they were taken from.
             promising_nothing = replace(calibration, conformal=None)
-            metrics, belief = writer.figures(method, inside, target.tree, promising_nothing)
+            metrics, belief = kept_figures(inside, target.tree, promising_nothing, method.decoders)
             cards.append(
                 replace(
                     card,

@@ -13,29 +13,24 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from hierfit.config.signature import class_at
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.data.shared import Shared
-from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
-from hierfit.metrics.collection import own_metrics
 from hierfit.results.card import ResultCard
-from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.run.cards import WriteResultCard
 from hierfit.run.checkpoints import Checkpoints, read_checkpoint
 from hierfit.run.closing import print_cards, shown_plainly
-from hierfit.run.configure import TRAINER_CLASSES, Config, class_path, configure
+from hierfit.run.configure import Config, configure
 from hierfit.run.curves import Curves
-from hierfit.run.folder import discarded_unless_started
-from hierfit.run.loggers import loggers, wants_report
-from hierfit.run.logits import KeepTestLogits
-from hierfit.run.predictions import WritePredictions
+from hierfit.run.draft import TRAINER_CLASSES, class_path
+from hierfit.run.folder import SaveSettings, discarded_unless_started
+from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
 from hierfit.run.predictor import KeepPredictor, WriteArtifacts
+from hierfit.run.processes import check_launch, check_processes, check_strategy
 from hierfit.run.progress import Run, find_run
 from hierfit.run.saving import SaveProgress
+from hierfit.run.scores import CalibrateOnVal, KeepTestLogits, WritePredictions
 from hierfit.run.selection import SelectOnVal
-from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
-from hierfit.run.together import check_launch, check_processes, check_strategy
-from hierfit.run.wandb_run import Show, WandbRun, ended_as_it_ends
 
 __all__ = ["Config", "Session", "configure", "fit", "predict", "set_up", "test", "train", "validate"]
 
@@ -105,7 +100,6 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     if keys.ckpt_path:
         config = _of_checkpoint(config, Path(keys.ckpt_path))
     settings = config.settings
-    own = own_metrics(keys.metrics or ()), {path: DECODERS.find(path) for path in keys.decoders or ()}
     check_launch(settings["trainer"]["devices"], settings["trainer"]["num_nodes"])
     seed_everything(config.seed, workers=True, verbose=False)
     data = _made("data", HierarchicalDataModule, settings["data"])
@@ -117,9 +111,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     fits = command == "fit"
     run = find_run(config, resume=fits and keys.resume)
     calibrating = CalibrateOnVal(run.folder)
-    writer = WriteResultCard(
-        run.folder, calibrating, config.row, config.name, config.seed, settings["model"], keys.tuned_on, *own
-    )
+    writer = WriteResultCard(run.folder, calibrating, config)
     callbacks: list[Callback] = [
         CheckTargets(),
         SaveSettings(run.folder, settings, run.begin if fits else None),
@@ -178,7 +170,7 @@ def test(session: Session, checkpoint: str | None) -> None:
     trainer.callbacks = [*before, *trainer.callbacks, *after]  # type: ignore[attr-defined]
     trainer.test(session.method, datamodule=session.data, ckpt_path=checkpoint, verbose=False)
     session.targets = test_on_targets(
-        trainer, session.method, session.data, folder, session.writer, session.calibrating.calibration
+        trainer, session.method, session.data, folder, session.writer.card, session.calibrating.calibration
     )
 
 

@@ -152,7 +152,7 @@ def check_hierfit(words: list[str], shop: Shop) -> None:
     if name in ("-h", "--help", "--version") or rest in (["--help"], ["-h"]):
         assert name in cli._LIGHT or name in cli._TRAINING or name.startswith("-")
         return
-    if name in cli._LIGHT and not cli._is_lightnings(name, rest):
+    if name in cli._LIGHT and not cli._is_training(name, rest):
         with pytest.raises(Parsed):
             cli.dispatch(words)
     else:
