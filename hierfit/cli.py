@@ -31,6 +31,10 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "hierfit.predict.command:predict",
         "what a run, or an exported model, says of images: paths with calibrated probabilities",
     ),
+    "learn": (
+        "hierfit.predict.learning:learn",
+        "more images, a new class, or one class less for a model in use, in a second",
+    ),
     "export": (
         "hierfit.predict.export:export",
         "a run as one folder that loads without Lightning, with its model card; ONNX; the hub",

@@ -56,7 +56,9 @@ class KeepPredictor(Callback):
                 **{key: getattr(card, key) for key in ("title", "citation", "licence", "known_faults")},
             },
         }
-        SavedModel(tree, head, self.calibrating.calibration, towers, templates, about).write(self.folder / FOLDER)
+        learner = getattr(method, "learner", None)
+        saved = SavedModel(tree, head, self.calibrating.calibration, towers, templates, about, learner)
+        saved.write(self.folder / FOLDER)
 
 
 class WriteArtifacts(Callback):
