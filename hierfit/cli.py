@@ -1,4 +1,4 @@
-"""The command line. Light commands import nothing heavy; training commands hand over to Lightning's CLI."""
+"""The command line: each command is a typed function, imported when it is called."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from importlib import import_module
 from hierfit import __version__
 from hierfit.config.command import call
 from hierfit.errors import NO_LEAVE, UserError
+from hierfit.report import show_at_wandb
 from hierfit.streams import tolerate_any_character
 
 # OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
@@ -29,6 +30,10 @@ _LIGHT: dict[str, tuple[str, str]] = {
     "predict": (
         "hierfit.predict.command:predict",
         "what a run, or an exported model, says of images: paths with calibrated probabilities",
+    ),
+    "learn": (
+        "hierfit.predict.learning:learn",
+        "more images, a new class, or one class less for a model in use, in a second",
     ),
     "export": (
         "hierfit.predict.export:export",
@@ -150,8 +155,8 @@ def _listed(commands: Mapping[str, str]) -> str:
     return "\n".join(f"  {name:<{width}}  {text}" for name, text in commands.items())
 
 
-def _is_lightnings(command: str, arguments: Sequence[str]) -> bool:
-    """`hierfit predict --config …` runs the data module's own test split through Lightning."""
+def _is_training(command: str, arguments: Sequence[str]) -> bool:
+    """`hierfit predict --config …` runs the data module's own test split through the trainer."""
     return command == "predict" and any(a.partition("=")[0] in ("-c", "--config", "--ckpt_path") for a in arguments)
 
 
@@ -184,10 +189,10 @@ def dispatch(arguments: Sequence[str]) -> None:
         print(f"hierfit {__version__}")
     elif command in _GROUPS:
         _call_of(command, rest)
-    elif command in _LIGHT and not _is_lightnings(command, rest):
+    elif command in _LIGHT and not _is_training(command, rest):
         _call(command, _LIGHT[command][0], rest)
     elif command in _TRAINING or command in _LIGHT:
-        import_module("hierfit.run.commands").run(command, rest)
+        import_module("hierfit.run.commands").run(command, rest, show_at_wandb)
     else:
         raise _no_command(command, [*_TRAINING, *_LIGHT], "hierfit --help")
 

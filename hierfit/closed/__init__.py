@@ -8,6 +8,7 @@ from __future__ import annotations
 from hierfit.closed.coarse import fit_coarse
 from hierfit.closed.kernel_ridge import KernelRidge, fit_kernel_ridge
 from hierfit.closed.kinship import Kinship, kinship_test
+from hierfit.closed.learner import Beside, Learner
 from hierfit.closed.statistics import Statistics
 from hierfit.closed.temperature import leave_one_out_temperature
 from hierfit.closed.text import fit_with_text
@@ -15,9 +16,11 @@ from hierfit.closed.tree_gda import GaussianClasses, fit_tree
 from hierfit.closed.treeless import fit_elsewhere, shuffled_places
 
 __all__ = [
+    "Beside",
     "GaussianClasses",
     "KernelRidge",
     "Kinship",
+    "Learner",
     "Statistics",
     "fit_coarse",
     "fit_elsewhere",

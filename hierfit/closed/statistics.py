@@ -22,11 +22,13 @@ class Statistics:
         counts: Images of each class ``[C]``; fractions where labels are shared out among classes.
         sums: Sum of their features ``[C, d]``.
         second: Sum of x xᵀ over all images ``[d, d]``.
+        spare: Degrees of freedom left in ``second`` by classes that were dropped without their images.
     """
 
     counts: Tensor
     sums: Tensor
     second: Tensor
+    spare: float = 0.0
 
     @classmethod
     def of(cls, features: Tensor, labels: Tensor, num_classes: int) -> Statistics:
@@ -45,13 +47,27 @@ class Statistics:
 
     def __add__(self, other: Statistics) -> Statistics:
         """Of both sets of images together."""
-        return Statistics(self.counts + other.counts, self.sums + other.sums, self.second + other.second)
+        second, spare = self.second + other.second, self.spare + other.spare
+        return Statistics(self.counts + other.counts, self.sums + other.sums, second, spare)
 
     def __sub__(self, other: Statistics) -> Statistics:
         """Without images that were added before: as if they had never been there, to rounding."""
         counts = self.counts - other.counts
         sums = torch.where(counts[:, None] > _LEAST, self.sums - other.sums, 0)
-        return Statistics(counts, sums, self.second - other.second)
+        return Statistics(counts, sums, self.second - other.second, self.spare - other.spare)
+
+    def dropped(self, label: int) -> Statistics:
+        """Without a class whose images are not at hand.
+
+        Its mean goes; how its images lay about their mean stays part of the common covariance. Who has the images
+        subtracts their statistics instead.
+        """
+        count, total = float(self.counts[label]), self.sums[label]
+        if count <= _LEAST:
+            return self
+        counts, sums = self.counts.clone(), self.sums.clone()
+        counts[label], sums[label] = 0, 0
+        return Statistics(counts, sums, self.second - total.outer(total) / count, self.spare + max(count - 1, 0))
 
     def at(self, places: Tensor, num_classes: int) -> Statistics:
         """The same sums with class k at row ``places[k]`` of ``num_classes``: for a larger tree, or a shuffled one."""
@@ -77,7 +93,7 @@ class Statistics:
     @property
     def dof(self) -> float:
         """Degrees of freedom of `within`: images less classes."""
-        return self.images - int(self.seen.sum())
+        return self.images - int(self.seen.sum()) + self.spare
 
     @cached_property
     def means(self) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import yaml
 from hierfit.config.schema import Place, convert, read_yaml
 from hierfit.errors import UserError
 
+GROUPS = ("model", "model.init_args", "data", "trainer")
+"""Keys whose mappings hold settings themselves."""
 MOST_SEED = 2**32 - 1
 """What NumPy takes."""
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")  # YAML 1.1 takes them for mappings and for numbers to base 60
@@ -77,21 +79,18 @@ def seed_problem(key: str, seed: int) -> str:
     return "" if 0 <= seed <= MOST_SEED else f"{key}: {seed}, must be 0 to {MOST_SEED}"
 
 
-def read_settings(
-    arguments: Sequence[str | Setting], groups: Collection[str], problems: list[str]
-) -> Iterator[Setting]:
+def read_settings(arguments: Sequence[str | Setting], problems: list[str]) -> Iterator[Setting]:
     """All settings of the files and options of a command line, in order.
 
     Args:
         arguments: ``--config FILE``, ``--key value``, ``--key=value``; a `Setting` stands for itself.
-        groups: Keys whose mappings hold settings themselves.
         problems: What cannot be read is added here.
     """
     words = [*arguments]
     while words:
         word = words.pop(0)
         if isinstance(word, Setting):
-            yield from spread(word, groups)
+            yield from spread(word)
             continue
         option, equals, value = word.partition("=")
         if not option.startswith("-"):
@@ -103,13 +102,13 @@ def read_settings(
                 continue
             value = str(words.pop(0))
         if option in ("-c", "--config"):
-            yield from file_settings(Path(value), groups, problems)
+            yield from file_settings(Path(value), problems)
         else:
             setting = Setting(option.lstrip("-"), option_value(value), "command line", value)
-            yield from spread(setting, groups)
+            yield from spread(setting)
 
 
-def file_settings(path: Path, groups: Collection[str], problems: list[str]) -> Iterator[Setting]:
+def file_settings(path: Path, problems: list[str]) -> Iterator[Setting]:
     """All settings of a configuration file, in order; what keeps it from being read is added to ``problems``."""
     if not path.is_file():
         problems.append(f"there is no file {path}")
@@ -123,17 +122,17 @@ def file_settings(path: Path, groups: Collection[str], problems: list[str]) -> I
         problems.append(f"{path}: expected keys and values")
         return
     for key, value in content.items():
-        yield from spread(Setting(str(key), value, place.at(str(key))), groups)
+        yield from spread(Setting(str(key), value, place.at(str(key))))
 
 
-def spread(setting: Setting, groups: Collection[str]) -> Iterator[Setting]:
+def spread(setting: Setting) -> Iterator[Setting]:
     """The settings within the mapping of a group; ``class_path`` comes first, since other keys depend on it."""
-    if setting.key not in groups or not isinstance(setting.value, Mapping):
+    if setting.key not in GROUPS or not isinstance(setting.value, Mapping):
         yield setting
         return
     for name in sorted(map(str, setting.value), key=lambda name: name != "class_path"):
         place = setting.place if isinstance(setting.place, str) else setting.place.at(name)
-        yield from spread(Setting(f"{setting.key}.{name}", setting.value[name], place), groups)
+        yield from spread(Setting(f"{setting.key}.{name}", setting.value[name], place))
 
 
 def as_options(settings: Mapping[str, Any]) -> list[str]:

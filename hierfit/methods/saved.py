@@ -1,5 +1,8 @@
-"""A trained model on disk, in one folder: ``predictor.json``, ``head.safetensors``, ``taxonomy.csv``, and the conformal
-scores of the validation split in ``calibration.safetensors``. Format ``hierfit.predictor/1``."""
+"""A trained model on disk, in one folder. Format ``hierfit.predictor/1``.
+
+``predictor.json``, ``head.safetensors``, ``taxonomy.csv``; the conformal scores of the validation split in
+``calibration.safetensors``; and, of a closed form, the sums it goes on learning from in ``statistics.safetensors``.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from safetensors.torch import load_file
 
 from hierfit.atomic import whole_file
 from hierfit.backbone import Backbone
+from hierfit.closed import Learner
 from hierfit.decoding import Calibration, belief
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
@@ -28,6 +32,7 @@ FOLDER = "predictor"
 """Where a run keeps it."""
 
 FILE, _HEAD, _TREE, _SCORES = "predictor.json", "head.safetensors", "taxonomy.csv", "calibration.safetensors"
+_SUMS = "statistics.safetensors"
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class SavedModel:
         towers: What it was learnt on.
         templates: Prompt templates by level, for new classes.
         facts: What else is known, plain values: method, data, licence.
+        learner: What goes on learning from further images; None where nothing does.
     """
 
     taxonomy: Taxonomy
@@ -97,6 +103,7 @@ class SavedModel:
     towers: Towers
     templates: Mapping[str, Sequence[str]]
     facts: Mapping[str, Any]
+    learner: Learner | None = None
 
     def write(self, folder: Path) -> None:
         """Writes the files; ``predictor.json`` comes last, so that a folder without it is none."""
@@ -116,6 +123,9 @@ class SavedModel:
             "taxonomy": self.taxonomy.fingerprint,
         }
         write_tensors(folder / _HEAD, tensors)
+        if self.learner is not None:
+            plain["learner"], sums = self.learner.saved()
+            write_tensors(folder / _SUMS, sums)
         if self.calibration.conformal is not None:
             write_tensors(folder / _SCORES, {"conformal": self.calibration.conformal})
         self.taxonomy.to_csv(folder / _TREE)
@@ -140,6 +150,8 @@ class SavedModel:
             calibration, towers = _calibration(plain.pop("calibration"), inside / _SCORES), plain.pop("towers")
             here, adapter = (inside / towers[key] if towers[key] else None for key in ("folder", "adapter"))
             towers = Towers(towers["source"], towers["fingerprint"], here, adapter)
+            learner = plain.pop("learner", None)
+            learner = None if learner is None else Learner.load(learner, load_file(inside / _SUMS))
             templates, fingerprint = plain.pop("templates"), plain.pop("taxonomy")
             if not all(isinstance(text, str) for level in templates for text in (level, *templates[level])):
                 raise TypeError("templates are texts")
@@ -148,7 +160,9 @@ class SavedModel:
             raise UserError(f"the model in {inside} is damaged: {_TREE} is not the tree it was trained on")
         with _damage_named(inside), torch.inference_mode():
             _try(head, calibration, taxonomy)
-        return cls(taxonomy, head, calibration, towers, templates, plain)
+        if learner is not None and len(learner.statistics.counts) != taxonomy.num_leaves:
+            raise UserError(f"the model in {inside} is damaged: {_SUMS} is of another tree")
+        return cls(taxonomy, head, calibration, towers, templates, plain, learner)
 
 
 def _try(head: Head, calibration: Calibration, taxonomy: Taxonomy) -> None:

@@ -47,7 +47,7 @@ def grown(
     larger = Taxonomy(tuple(every[i] for i in origin), taxonomy.levels, numbered.parent)
     new = [origin.index(taxonomy.num_nodes + i) for i in range(len(names))]
     with torch.no_grad():
-        text = _text(head.nodes, larger, new, templates, backbone())
+        text = text_of(head.nodes, larger, new, templates, backbone())
         nodes = head.nodes()
         text = head.read(text.to(nodes))
         nodes = torch.cat([nodes, head.nodes.of(text, torch.tensor(parents, device=nodes.device))])[origin]
@@ -83,7 +83,7 @@ def _placed(taxonomy: Taxonomy, classes: Sequence[str]) -> tuple[list[str], list
     return names, parents
 
 
-def _text(
+def text_of(
     nodes: Nodes, taxonomy: Taxonomy, new: Sequence[int], templates: Mapping[str, Sequence[str]], backbone: Backbone
 ) -> Tensor:
     """Text features ``[m, d]`` of nodes of the larger tree: after the context that was learnt, or by the templates."""

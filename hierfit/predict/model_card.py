@@ -62,6 +62,7 @@ _FILES = {
     "head.safetensors": "node features, adapters and what else was learnt",
     "taxonomy.csv": "the tree, a row a leaf",
     "calibration.safetensors": "what `max_error` promises by: scores of the validation images",
+    "statistics.safetensors": "sums over the training images: `model.learn` goes on from them",
     "towers": "image and text tower with tokenizer and preprocessing, as transformers writes them",
     "image.onnx": "pixels to logits and features, checked against PyTorch",
 }

@@ -167,6 +167,34 @@ class Predictor(SavedModel):
         larger.__dict__["backbone"] = self.backbone
         return larger
 
+    def learn(self, images: Sequence[Picture], label: str | Sequence[str], num_workers: int = 0) -> Predictor:
+        """The model after more images of one class, in closed form and without those it learnt from.
+
+        It is what a fit to all images together would be, at the temperature of the first one.
+
+        Args:
+            images: Files or open pictures.
+            label: Their class, by name or path; a new one as a path under a node that is known, ``Larus/Ivory gull``.
+            num_workers: Processes that decode files.
+
+        Raises:
+            UserError: TreeGDA did not fit the model, the class has no place, or names pictures that cannot be read.
+        """
+        from hierfit.predict.learn import learn, place
+
+        place(self.taxonomy, label)  # before the pictures are read
+        return learn(self, self.encode(images, num_workers), label)
+
+    def forget(self, label: str | Sequence[str]) -> Predictor:
+        """The model without a class.
+
+        Raises:
+            UserError: The model was not fitted by TreeGDA, or there is no such class, or no other.
+        """
+        from hierfit.predict.learn import forget
+
+        return forget(self, label)
+
     def to(self, device: torch.device | str) -> Predictor:
         """The model with towers and head on a device."""
         return replace(self, head=self.head.to(device), device=device)

@@ -93,11 +93,11 @@ def print_sections(evidence: Evidence, found: Sequence[Section | Omitted], conso
         if not isinstance(section, Section):
             continue
         sheets = [block for block in section.blocks if isinstance(block, Sheet) and block.brief != 0]
-        said = [line for block in section.blocks if isinstance(block, Findings) for line in block.sentences]
-        if sheets or said:
+        sentences = [line for block in section.blocks if isinstance(block, Findings) for line in block.sentences]
+        if sheets or sentences:
             console.print()
             console.print(Text(section.title, "bold"))
-            console.print(Text("\n".join([section.lead, *(f"· {sentence}" for sentence in said)])))
+            console.print(Text("\n".join([section.lead, *(f"· {sentence}" for sentence in sentences)])))
         for sheet in sheets:
             print_table(sheet.table, console, sheet.brief)
             if sheet.table.reading:

@@ -74,5 +74,5 @@ def svg(picture: Picture) -> str:
     _, _, svg = file.getvalue().partition("<svg")
     # Its ids are unique in a figure; their prefix makes them so in the page.
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{picture.name}-", svg)
-    marks = json.dumps({f"{picture.name}-{group}": said for group, said in texts.items()}, ensure_ascii=False)
+    marks = json.dumps({f"{picture.name}-{group}": each for group, each in texts.items()}, ensure_ascii=False)
     return f'<svg role="img" aria-label="{escape(picture.alt)}" data-marks="{escape(marks)}"{svg}'

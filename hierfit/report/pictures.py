@@ -20,13 +20,7 @@ _QUALITY = 78
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where the test images are.
-
-    Attributes:
-        keys: Of the test split, in its order; empty where it cannot be shown.
-        images: Gives the picture of a key.
-        missing: Why nothing can be shown; empty where something can.
-    """
+    """Test images by their keys, in the order of the split; or why they cannot be shown."""
 
     keys: Sequence[str] = ()
     images: Images | None = None

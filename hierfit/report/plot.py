@@ -37,12 +37,9 @@ _SAME = 5e-4  # fractions closer than this are drawn on one line
 
 @dataclass(frozen=True)
 class Curve:
-    """One row in one panel.
+    """One row in one panel: what was measured at how many shots (None for all training images), shots ascending.
 
-    Attributes:
-        row: Its name.
-        points: Shots (None for all training images) and what was measured there, shots ascending.
-        is_flat: Nothing is trained, and neither shots nor seeds change anything.
+    It is flat where nothing is trained, and neither shots nor seeds change anything.
     """
 
     row: str
@@ -66,11 +63,7 @@ def plot(
     out: Annotated[Path, Say(", ".join(_SUFFIXES), "FILE")],
     column: Annotated[str, Say("such as fpa@best_path (leaf_accuracy)")] = "leaf_accuracy",
 ) -> None:
-    """Draw a metric of finished runs over shots: a panel a data card, a line a row, with 95 % t-intervals over seeds.
-
-    Raises:
-        UserError: matplotlib is missing, the file cannot have this suffix, or see `panels`.
-    """
+    """Draw a metric of finished runs over shots, with 95 % t-intervals: a panel a data card, a line a row."""
     if out.suffix not in _SUFFIXES:
         raise UserError(f"{out}: a plot is written as {', '.join(_SUFFIXES)}.")
     drawn = panels(read_cards(runs), column)
@@ -86,12 +79,12 @@ def plot(
     print(f"Written to {out}")
 
 
-def panels(cards: Sequence[ResultCard], wanted: str) -> tuple[Panel, ...]:
+def panels(cards: Sequence[ResultCard], choice: str) -> tuple[Panel, ...]:
     """What is to be drawn, data cards in the order of their names.
 
     Args:
         cards: Of any runs.
-        wanted: One column, see `hierfit.results.columns.columns`.
+        choice: One column, see `hierfit.results.columns.columns`.
 
     Raises:
         UserError: The column does not exist, is several, or no card has it; a panel would hold a row twice at the
@@ -104,9 +97,9 @@ def panels(cards: Sequence[ResultCard], wanted: str) -> tuple[Panel, ...]:
     keys = sorted(apart)
     # A part of the name that all panels share says nothing.
     differing = [i for i in range(3) if i == 0 or len({key[i] for key in keys}) > 1]
-    found = [_panel(" · ".join(key[i] for i in differing), tables(apart[key], wanted=wanted)) for key in keys]
+    found = [_panel(" · ".join(key[i] for i in differing), tables(apart[key], choice=choice)) for key in keys]
     if not any(panel.curves for panel in found):
-        raise UserError(f"No run has a figure for {wanted!r}.")
+        raise UserError(f"No run has a figure for {choice!r}.")
     return tuple(panel for panel in found if panel.curves)
 
 
@@ -123,9 +116,9 @@ def _panel(title: str, made: Sequence[Table]) -> Panel:
         for first, *_ in table.rows:
             name = str(first.value)
             if shots in rows.setdefault(name, {}):
-                said = "all images" if shots is None else f"{shots} shots"
+                where = "all images" if shots is None else f"{shots} shots"
                 raise UserError(
-                    f"{title}: {name!r} was run twice at {said}, on other data or towers.",
+                    f"{title}: {name!r} was run twice at {where}, on other data or towers.",
                     hint="Name only the runs that belong together, or tell them apart with --row.",
                 )
             rows[name][shots] = table.row(name)
@@ -154,11 +147,7 @@ def _tick(shots: int | None) -> str:
 
 
 def draw(shown: Sequence[Panel]) -> Figure:
-    """A figure of the panels, with one legend below them.
-
-    Raises:
-        UserError: matplotlib is not installed.
-    """
+    """A figure of the panels, with one legend below them."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -30,11 +30,6 @@ def log_report(run: Run, folder: Path, card: ResultCard) -> None:
 
     Facts go into the W&B run's configuration, by which its page groups and filters; figures into its summary, by which
     it sorts; tables and pictures beside the curves; the report as a page; and the small files as an artifact.
-
-    Args:
-        run: The W&B run.
-        folder: Of the finished run.
-        card: Its result card.
     """
     run.config.update(facts(card), allow_val_change=True)
     run.summary.update(figures(card))

@@ -92,8 +92,8 @@ class ResultCard:
         needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
         problems = [f"{name} is missing" for name in needed if name not in content]
         problems += [f"{name} is not a field of a card" for name in content if name not in known]
-        kept = known & content.keys()
-        problems += [f"{name} is not as in a card" for name in kept if not _KINDS[name](content[name])]
+        present = known & content.keys()
+        problems += [f"{name} is not as in a card" for name in present if not _KINDS[name](content[name])]
         if problems:
             raise UserError(f"{path} is not a sound result card.", sorted(problems))
         content["levels"] = tuple(content["levels"])

@@ -31,16 +31,10 @@ _COLUMNS = (NAME, Column("A", "%"), Column("B", "%"), _DIFFERENCE, *(Column(f"on
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of two runs over the same samples.
+    """One metric of two runs over the same samples: shares that a and b get right, and what their difference says.
 
-    Attributes:
-        metric: ``leaf accuracy`` or ``FPA``.
-        decoder: Name of the decoder of both; ``best leaf`` of leaf accuracy.
-        a: Share right by the first run.
-        b: Share right by the second.
-        difference: a − b with its 95 % bootstrap interval over samples.
-        test: McNemar's, of the samples on which the two disagree.
-        verdict: What it says of the first run, corrected over all metrics and decoders that were asked for (Holm).
+    The difference a − b has its 95 % bootstrap interval over samples; the verdict on a is corrected over all metrics
+    and decoders that were asked for (Holm).
     """
 
     metric: str
@@ -56,7 +50,7 @@ class Comparison:
         """Its row in a table."""
         p = "<0.001" if self.test.p < 0.001 else f"{self.test.p:.3f}"
         shares = (self.a, self.b, Cell(self.difference, mark=self.verdict))
-        return [_spoken(self.decoder), *shares, self.test.only_a, self.test.only_b, p]
+        return [_spaced(self.decoder), *shares, self.test.only_a, self.test.only_b, p]
 
 
 def print_comparison(a: Path, b: Path, decoders: Sequence[str] = ()) -> None:
@@ -74,12 +68,12 @@ def print_comparison(a: Path, b: Path, decoders: Sequence[str] = ()) -> None:
         tables.append(Table.of(title, columns, (c.cells for c in of_it), _READING))
     print_tables(tables, console)
     # The last decoder is the one that reads all levels together, or the last one asked for.
-    said = [
-        f"{c.metric}{'' if c is found[0] else f' {_spoken(c.decoder)}'}: {c.verdict} "
+    answers = [
+        f"{c.metric}{'' if c is found[0] else f' {_spaced(c.decoder)}'}: {c.verdict} "
         f"({_DIFFERENCE.number(c.difference.mean)} points)"
         for c in (found[0], found[-1])
     ]
-    console.print(Text(f"{names[0]} against {names[1]}: {'; '.join(said)}.", "bold"))
+    console.print(Text(f"{names[0]} against {names[1]}: {'; '.join(answers)}.", "bold"))
 
 
 def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> list[Comparison]:
@@ -106,8 +100,8 @@ def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> l
     for decoder in decoders or [d for d in DECODERS if d not in untrained]:
         paths = [full_path_right(run.predicted(DECODERS.find(decoder)), a.paths, a.taxonomy) for run in (a, b)]
         found.append(_comparison("FPA", decoder, paths, labelled(a.paths)))
-    said = verdicts([(c.difference.mean, c.test.p, True) for c in found])
-    return [replace(c, verdict=verdict) for c, verdict in zip(found, said, strict=True)]
+    marks = verdicts([(c.difference.mean, c.test.p, True) for c in found])
+    return [replace(c, verdict=verdict) for c, verdict in zip(found, marks, strict=True)]
 
 
 def leaf_labelled(target: Tensor, taxonomy: Taxonomy) -> Tensor:
@@ -147,5 +141,5 @@ def _check_same_samples(a: TestLogits, b: TestLogits) -> None:
         raise UserError(f"{a.folder} and {b.folder} cannot be compared sample by sample.", problems)
 
 
-def _spoken(decoder: str) -> str:
+def _spaced(decoder: str) -> str:
     return decoder.replace("_", " ")

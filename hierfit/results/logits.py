@@ -138,20 +138,20 @@ class LeafScores:
     seen: Tensor
 
     @classmethod
-    def of(cls, kept: Mapping[str, Tensor], tree: Taxonomy, true: Taxonomy) -> LeafScores:
+    def of(cls, saved: Mapping[str, Tensor], tree: Taxonomy, true: Taxonomy) -> LeafScores:
         """From a run's test logits.
 
         Args:
-            kept: ``logits [n, N]``, ``paths [n, L]``, ``seen [N]`` and ``true_leaf [C]``, see `hierfit.run`.
+            saved: ``logits [n, N]``, ``paths [n, L]``, ``seen [N]`` and ``true_leaf [C]``, see `hierfit.run`.
             tree: The run's, of N nodes.
             true: The data set's own.
         """
-        deepest = kept["paths"].amax(dim=1)
+        deepest = saved["paths"].amax(dim=1)
         leaf = torch.where(deepest >= 0, tree.leaf_index[deepest], -1)
-        rows, true_leaf = leaf >= 0, kept["true_leaf"]
+        rows, true_leaf = leaf >= 0, saved["true_leaf"]
         in_true_order = tree.leaves[true_leaf.argsort()]
-        logits = kept["logits"][rows][:, in_true_order].float()
-        return cls(true, logits, true_leaf[leaf[rows]], kept["seen"][in_true_order])
+        logits = saved["logits"][rows][:, in_true_order].float()
+        return cls(true, logits, true_leaf[leaf[rows]], saved["seen"][in_true_order])
 
     @classmethod
     def read(cls, folder: Path) -> LeafScores:
@@ -161,14 +161,14 @@ class LeafScores:
             UserError: The run saved no test logits, or is too old to say which leaf is which.
         """
         try:
-            kept = load_file(folder / LOGITS)
+            saved = load_file(folder / LOGITS)
         except (OSError, SafetensorError) as error:
             raise UserError(f"{folder / LOGITS} cannot be read: {error}") from error
-        if "true_leaf" not in kept:
+        if "true_leaf" not in saved:
             raise UserError(f"{folder} was made before runs kept their data set's own tree; run it again.")
         tree = Taxonomy.from_csv(folder / TREE)
         own = folder / TRUE_TREE
-        return cls.of(kept, tree, Taxonomy.from_csv(own) if own.is_file() else tree)
+        return cls.of(saved, tree, Taxonomy.from_csv(own) if own.is_file() else tree)
 
     def predicted(self, among: Tensor | None = None) -> Tensor:
         """Leaf index of the best leaf ``[n]``; only ``among`` some ``[C]`` bool, if given."""

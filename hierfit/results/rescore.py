@@ -34,8 +34,6 @@ class Rescored:
     """A run with its figures computed again.
 
     Attributes:
-        folder: The run's.
-        card: As it lies there.
         figures: By decoder and metric; None where a metric is undefined.
         changes: ``(decoder, metric)`` whose figure the card does not have, or has otherwise.
         belief: What the card would say of the belief, were it made now.

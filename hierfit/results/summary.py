@@ -53,13 +53,13 @@ def agreement(card: ResultCard) -> tuple[Any, ...]:
     return (*(data.get(key) for key in named), test, backbone.get("source"), backbone.get("fingerprint"), card.levels)
 
 
-def tables(cards: Sequence[ResultCard], control: str | None = None, wanted: str = "default") -> list[Table]:
+def tables(cards: Sequence[ResultCard], control: str | None = None, choice: str = "default") -> list[Table]:
     """A table for each data set, number of shots and backbone; rows are methods, figures means over seeds.
 
     Args:
         cards: In any order. Rows of one name that were set otherwise are told apart, see `told_apart`.
         control: Row to which paired differences are added; tables without it go without.
-        wanted: Columns; see `hierfit.results.columns.columns`.
+        choice: Columns; see `hierfit.results.columns.columns`.
 
     Raises:
         UserError: No card is the control's; a row shares no seed with the control, or was trained on another draw than
@@ -71,7 +71,7 @@ def tables(cards: Sequence[ResultCard], control: str | None = None, wanted: str 
     names = list(dict.fromkeys(card.row for group, _ in groups for card in group))
     if control is not None and control not in names:
         raise UserError(f"No run has the row {control!r}.", hint=f"Rows: {', '.join(names)}.")
-    return [table(group, control, wanted, cards, notes) for group, notes in groups]
+    return [table(group, control, choice, cards, notes) for group, notes in groups]
 
 
 def _order(card: ResultCard) -> tuple[Any, ...]:
@@ -83,7 +83,7 @@ def _order(card: ResultCard) -> tuple[Any, ...]:
 def table(
     cards: Sequence[ResultCard],
     control: str | None = None,
-    wanted: str = "default",
+    choice: str = "default",
     known: Sequence[ResultCard] = (),
     notes: Iterable[str] = (),
 ) -> Table:
@@ -92,32 +92,32 @@ def table(
     Args:
         cards: Named as they are to be shown.
         control: Row to which paired differences are added, if it is there.
-        wanted: Columns.
+        choice: Columns.
         known: Cards that say which columns there are; ``cards`` if empty.
         notes: That stand before its own.
     """
-    said = list(notes)
-    rows = {name: _by_seed(name, cards, said) for name in dict.fromkeys(card.row for card in cards)}
-    figures = columns(wanted, known or cards, cards[0].levels)
+    noted = list(notes)
+    rows = {name: _by_seed(name, cards, noted) for name in dict.fromkeys(card.row for card in cards)}
+    figures = columns(choice, known or cards, cards[0].levels)
     base = rows.get(control) if control is not None else None
     if control is not None and base is not None:
         _check_pairs(rows, control)
         rows = {control: base, **rows}
     elif control is not None:
-        said.append(f"No run of {control} here, so no differences.")
+        noted.append(f"No run of {control} here, so no differences.")
     body = [_row(name, row, figures, None if row is base else base) for name, row in rows.items()]
     data = cards[0].data
     for found in published_for(cards[0]):
         cells = found.cells(data["card"], figures)
         body.append([f"{found.row} (published)", found.seeds, *cells, found.selected_on, "unknown"])
         its = "its prompts and transforms are its own, its interval unknown"
-        said.append(f"{found.row} (published): {found.source}; {its}.")
+        noted.append(f"{found.row} (published): {found.source}; {its}.")
     made = Table.of(_title(cards[0], body), [NAME, _SEEDS, *figures, *_ORIGIN], body)
     return replace(
         made,
         rows=_marked(made),
         reading=_READING if base is None else _READING + _READING_DIFFERENCES,
-        notes=(*said, *_seed_notes(rows, base), *_draw_notes(rows), *_belief_notes(rows), *_tree_notes(rows)),
+        notes=(*noted, *_seed_notes(rows, base), *_draw_notes(rows), *_belief_notes(rows), *_tree_notes(rows)),
         control=None if base is None else control,
         facts={
             **{"data": data.get("card"), "shots": data.get("shots"), "backbone": cards[0].backbone.get("source")},
@@ -171,10 +171,10 @@ def _marked(made: Table) -> tuple[tuple[Cell, ...], ...]:
                 test = (name.value, cell.difference, column.unit, column.higher_is_better)
                 tests[test] = (cell.difference.mean, p_value(cell.difference), column.higher_is_better)
     least = [LEAST if unit == "%" else 0.0 for _, _, unit, _ in tests]
-    said = dict(zip(tests, verdicts(list(tests.values()), least), strict=True))
+    marks = dict(zip(tests, verdicts(list(tests.values()), least), strict=True))
     return tuple(
         tuple(
-            replace(cell, mark=said.get((row[0].value, cell.difference, column.unit, column.higher_is_better)))
+            replace(cell, mark=marks.get((row[0].value, cell.difference, column.unit, column.higher_is_better)))
             for column, cell in zip(made.columns, row, strict=True)
         )
         for row in made.rows

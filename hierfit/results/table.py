@@ -92,26 +92,26 @@ class Cell:
 
     def text(self, column: Column) -> str:
         """As people read it: ``93.20 ±0.41``, ``+1.30 [0.20, 2.40] ▲``."""
-        said = "" if self.difference is not None else MARKS[self.mark]
+        mark = "" if self.difference is not None else MARKS[self.mark]
         match self.value:
             case None:
                 return DASH
             case str(words):
                 return words
             case Interval(mean, low, high, _):
-                return f"{column.number(mean)} [{column.number(low)}, {column.number(high)}]{said}"
+                return f"{column.number(mean)} [{column.number(low)}, {column.number(high)}]{mark}"
             case Estimate(mean, width, n):
-                return f"{column.number(mean)}{self._half_width(width, n, column)}{said}"
+                return f"{column.number(mean)}{self._half_width(width, n, column)}{mark}"
             case tuple(seeds):
                 return str(len(seeds))
             case figure:
-                return f"{column.number(figure)}{said}"
+                return f"{column.number(figure)}{mark}"
 
     def _half_width(self, width: float, n: int, column: Column) -> str:
         if column.is_fact and (n == 1 or width == 0):
             return ""
-        said = DASH if math.isnan(width) else replace(column, signed=False).number(width)
-        return f" ±{said}" if self.of in (None, n) else f" ±{said} (n={n})"
+        text = DASH if math.isnan(width) else replace(column, signed=False).number(width)
+        return f" ±{text}" if self.of in (None, n) else f" ±{text} (n={n})"
 
 
 @dataclass(frozen=True)
@@ -159,9 +159,9 @@ class Table:
 
     def without(self, *keys: str) -> Table:
         """The same without some columns."""
-        kept = [i for i, column in enumerate(self.columns) if column.key not in keys]
-        rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
-        return replace(self, columns=tuple(self.columns[i] for i in kept), rows=rows)
+        left = [i for i, column in enumerate(self.columns) if column.key not in keys]
+        rows = tuple(tuple(row[i] for i in left) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[i] for i in left), rows=rows)
 
     def parts(self) -> list[Table]:
         """The figures, and below them, where there is a control, the differences to it."""

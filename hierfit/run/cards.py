@@ -21,13 +21,15 @@ from safetensors.torch import load_file
 
 from hierfit.data.datamodule import datamodule_of
 from hierfit.data.trees import StandIn
-from hierfit.decoding import Calibration, Decoder
+from hierfit.decoding import DECODERS, Calibration, Decoder
 from hierfit.methods.base import Method, method_of
 from hierfit.metrics.base_to_novel import base_to_novel
+from hierfit.metrics.collection import Own, own_metrics
 from hierfit.metrics.served import batches_of, score
 from hierfit.results.card import ResultCard
 from hierfit.results.logits import LOGITS, LeafScores
-from hierfit.run.calibrating import CalibrateOnVal
+from hierfit.run.configure import Config
+from hierfit.run.scores import CalibrateOnVal
 
 Figures = Mapping[str, Mapping[str, float | None]]
 
@@ -40,30 +42,16 @@ class WriteResultCard(Callback):
     Args:
         folder: Run folder.
         calibrating: Fits the belief before the card is written.
-        row: Name of the run in tables.
-        experiment: Name of the experiment.
-        seed: The run's seed.
-        settings: The method's configuration, as plain containers.
-        tuned_on: Split on which a search has chosen them; None for none.
+        config: Of the run.
+
+    Raises:
+        UserError: A metric or a decoder of the user's cannot be used.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        calibrating: CalibrateOnVal,
-        row: str,
-        experiment: str,
-        seed: int,
-        settings: Mapping[str, Any],
-        tuned_on: str | None = None,
-    ) -> None:
-        self.folder = folder
-        self.calibrating = calibrating
-        self.row = row
-        self.experiment = experiment
-        self.seed = seed
-        self.settings = settings
-        self.tuned_on = tuned_on
+    def __init__(self, folder: Path, calibrating: CalibrateOnVal, config: Config) -> None:
+        self.folder, self.calibrating, self.config = folder, calibrating, config
+        self._own = own_metrics(config.keys.metrics or ())
+        self._decoders = {path: DECODERS.find(path) for path in config.keys.decoders or ()}
         self.card: ResultCard | None = None
         self._started = 0.0
         self._seconds = {"train_seconds": 0.0, "test_seconds": 0.0}
@@ -110,7 +98,8 @@ class WriteResultCard(Callback):
         if not trainer.is_global_zero:
             return
         method, tree = method_of(pl_module), datamodule_of(trainer).tree
-        metrics, belief = kept_figures(self.folder, tree, self.calibrating.calibration, method.decoders)
+        decoders = {**method.decoders, **self._decoders}
+        metrics, belief = kept_figures(self.folder, tree, self.calibrating.calibration, decoders, self._own)
         self._write(trainer, method, metrics, belief)
 
     def write_untested(self, trainer: Trainer, method: Method) -> None:
@@ -123,14 +112,14 @@ class WriteResultCard(Callback):
         data = dict(source.summary())
         backbone = {"source": data.pop("backbone"), "fingerprint": data.pop("backbone_fingerprint")}
         self.card = ResultCard(
-            row=self.row,
-            experiment=self.experiment,
+            row=self.config.row,
+            experiment=self.config.name,
             method=type(method).__name__,
-            seed=self.seed,
+            seed=self.config.seed,
             data=data,
             backbone=backbone,
             selected_on=source.selected_on if method.trains else "nothing",
-            tuned_on=(self.tuned_on if method.trains else None) or method.tuned_on,
+            tuned_on=(self.config.keys.tuned_on if method.trains else None) or method.tuned_on,
             levels=method.taxonomy.levels,
             metrics=metrics,
             val=self._val,
@@ -143,14 +132,15 @@ class WriteResultCard(Callback):
                 "devices": trainer.world_size,
             },
             versions=_versions(),
-            method_settings=self.settings,
+            method_settings=self.config.settings["model"],
             belief=belief,
+            own_metrics={metric.name: metric.description()._asdict() for metric in self._own},
         )
         self.card.write(self.folder)
 
 
 def kept_figures(
-    folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder]
+    folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder], own: Own = ()
 ) -> tuple[Figures, dict[str, Any]]:
     """What a card says of a run's test logits.
 
@@ -158,14 +148,15 @@ def kept_figures(
         folder: The run's.
         tree: What it was tested on.
         calibration: Makes the logits a belief.
-        decoders: Of its method.
+        decoders: Of its method, and the user's.
+        own: Metrics of the user's.
 
     Returns:
         Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
         tree, and of classes held back; and what is said of the belief.
     """
     kept = load_file(folder / LOGITS)
-    found, facts = score(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration, decoders)
+    found, facts = score(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration, decoders, own)
     figures: dict[str, Mapping[str, float | None]] = {
         **found,
         "true_tree": LeafScores.of(kept, tree.taxonomy, tree.true).figures(),

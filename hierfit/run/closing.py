@@ -101,8 +101,8 @@ def shown_plainly() -> Iterator[None]:
         UserError: There is no room, or no leave, to write.
         SystemExit: The run was asked to stop, and has saved itself.
     """
+    from hierfit.run.processes import process_number
     from hierfit.run.saving import Stopped
-    from hierfit.run.together import process_number
 
     try:
         yield

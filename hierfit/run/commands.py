@@ -10,11 +10,17 @@ import yaml
 from hierfit.run.configure import Config, configure
 
 if TYPE_CHECKING:
+    from hierfit.run.loggers import Show
     from hierfit.run.train import Session
 
 
-def run(command: str, arguments: Sequence[str]) -> None:
+def run(command: str, arguments: Sequence[str], show: Show | None = None) -> None:
     """Runs a training command with its controls and prints what came out.
+
+    Args:
+        command: ``fit``, ``validate``, ``test`` or ``predict``.
+        arguments: After it.
+        show: Sends W&B what is to be seen of a finished run.
 
     Raises:
         UserError: The configuration or the data is at fault.
@@ -30,14 +36,14 @@ def run(command: str, arguments: Sequence[str]) -> None:
         settings = configure(given, command).settings
         print(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), end="")
     else:
-        _run(configure(given, command))
+        _run(configure(given, command), show)
 
 
-def _run(config: Config) -> None:
+def _run(config: Config, show: Show | None) -> None:
     from hierfit.run.closing import print_cards, print_closing, print_targets, shown_plainly
     from hierfit.run.expected import check_figures
+    from hierfit.run.processes import end_with_parent, is_child
     from hierfit.run.quiet import quieten
-    from hierfit.run.together import end_with_parent, is_child
     from hierfit.run.train import predict, set_up, test, validate
 
     if is_child():
@@ -46,7 +52,7 @@ def _run(config: Config) -> None:
     check_figures(config.expected)
     with shown_plainly():
         if config.command == "fit":
-            sessions = _fit_all(config)
+            sessions = _fit_all(config, show)
             session = sessions[-1]
         else:
             session = set_up(config)
@@ -68,15 +74,15 @@ def _run(config: Config) -> None:
             each.run.release()
 
 
-def _fit_all(config: Config) -> list[Session]:
+def _fit_all(config: Config, show: Show | None) -> list[Session]:
     """The run, and after it its controls in folders inside its own; the run comes last."""
     from hierfit.run.folder import control_folder
     from hierfit.run.train import fit, set_up
 
     session = set_up(config)
-    fit(session)
+    fit(session, show)
     controls = []
     for control in config.controls:
         controls.append(set_up(control.inside(control_folder(session.folder, control.row))))
-        fit(controls[-1])
+        fit(controls[-1], show)
     return [*controls, session]

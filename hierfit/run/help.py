@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from hierfit.config.settings import read_settings
 from hierfit.config.signature import OTHERS, Argument
-from hierfit.run.configure import DATA, GROUPS, METHODS, OWN, TRAINER, Draft
+from hierfit.run.draft import DATA, METHODS, OWN, TRAINER, Draft
 from hierfit.run.keys import DEFAULTS
 
 _ABOUT = {
@@ -34,7 +34,7 @@ def print_help(command: str, arguments: Sequence[str], everything: bool = False)
         everything: Every key with what it does.
     """
     width = min(shutil.get_terminal_size().columns, 120)
-    draft = Draft(list(read_settings(arguments, GROUPS, [])), [])
+    draft = Draft(list(read_settings(arguments, [])), [])
     method = draft.class_path.rpartition(".")[2]
     known = {name: argument for name, argument in draft.known["model"].items() if name != OTHERS}
     trainer = {name: TRAINER[name] for name in (TRAINER if everything else _FEW)}

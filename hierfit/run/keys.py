@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeAlias, get_type_hints
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 Criterion: TypeAlias = Literal["leaf_accuracy", "wap_accuracy", "fpa"]
 """Metrics of `hierarchy_metrics` that may select. Leaf accuracy is blind to inner nodes: once it is level, its noise
@@ -30,6 +29,8 @@ class Keys:
         resume: Go on with a run of the same settings that has not come to its end, if there is one.
         save_every: Seconds between saves of what an interrupted run goes on from; 0: after every step, null: never.
         wandb: auto: online when a key is configured, else offline, with curves only.
+        metrics: Of your own, by import path, such as my_file.MyMetric; their figures join the result card.
+        decoders: Of your own, by import path; so do theirs.
         select_on: Metric of the validation split that selects the checkpoint; null: leaf_accuracy.
         test: Test what was selected; off while a sweep searches, so that the test split has no say in it.
         tuned_on: Split on which a search has chosen these settings, for the result card.
@@ -48,6 +49,8 @@ class Keys:
     resume: bool = True
     save_every: float | None = 30.0
     wandb: WandbMode = "auto"
+    metrics: list[str] | None = None
+    decoders: list[str] | None = None
     select_on: Criterion | None = None
     test: bool = True
     tuned_on: str | None = None
@@ -68,16 +71,3 @@ DEFAULTS: dict[str, Any] = {
     "data.seed": "${seed_everything}",
 }
 """What a run sets otherwise than Lightning and the data module; `experiments/base.yaml` says the same to be read."""
-
-
-# What follows serves the search until it reads its keys by `hierfit.run.configure`.
-OWN_KEYS: dict[str, Any] = {f.name: get_type_hints(Keys)[f.name] for f in fields(Keys)} | {"return_predictions": Any}
-
-
-def add_keys(parser: Any) -> None:
-    """Adds the keys, and sets the defaults, of a parser that has those of model, data and trainer."""
-    for field in fields(Keys):
-        if field.name not in ("seed_everything", "ckpt_path", "weights_only", "verbose"):
-            hidden = {"help": argparse.SUPPRESS} if field.name == "expected" else {}
-            parser.add_argument(f"--{field.name}", type=OWN_KEYS[field.name], default=field.default, **hidden)
-    parser.set_defaults({**DEFAULTS, "data.seed": "${..seed_everything}"})

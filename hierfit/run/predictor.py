@@ -11,8 +11,8 @@ from hierfit.data.datamodule import datamodule_of
 from hierfit.methods.base import method_of
 from hierfit.methods.head import Head
 from hierfit.methods.saved import FOLDER, SavedModel, Towers
-from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.run.cards import WriteResultCard
+from hierfit.run.scores import CalibrateOnVal
 
 
 class KeepPredictor(Callback):
@@ -56,7 +56,9 @@ class KeepPredictor(Callback):
                 **{key: getattr(card, key) for key in ("title", "citation", "licence", "known_faults")},
             },
         }
-        SavedModel(tree, head, self.calibrating.calibration, towers, templates, about).write(self.folder / FOLDER)
+        learner = getattr(method, "learner", None)
+        saved = SavedModel(tree, head, self.calibrating.calibration, towers, templates, about, learner)
+        saved.write(self.folder / FOLDER)
 
 
 class WriteArtifacts(Callback):

@@ -15,9 +15,8 @@ from typing import Literal, get_args
 from hierfit.atomic import whole_file
 from hierfit.errors import UserError
 from hierfit.run.configure import Config
-from hierfit.run.folder import new_run_folder
-from hierfit.run.overwriting import check_free
-from hierfit.run.together import agreed, is_child
+from hierfit.run.folder import check_free, new_run_folder
+from hierfit.run.processes import agreed, is_child
 
 Stage = Literal["begun", "tested", "done"]
 """``tested``: the run itself has its result; ``done``: its controls have theirs, too."""

@@ -23,8 +23,6 @@ def quieten() -> None:
         r"Found keys that are (not )?in the (model state dict|checkpoint)",
         # Lightning's own use of torch's pytrees.
         r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-        # Lightning's CLI still calls jsonargparse's older names.
-        r"(?s).*(JsonargparseDeprecationWarning|was deprecated in v4\.49)",
         # A checkpoint is tested without the callback that selected it, and data without validation is fine: it is said.
         r"Be aware that when using `ckpt_path`",
         r"Total length of `list` across ranks is zero",

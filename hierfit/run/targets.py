@@ -20,7 +20,7 @@ from hierfit.errors import UserError
 from hierfit.methods.base import Method, method_of
 from hierfit.results.card import ResultCard
 from hierfit.run.cards import kept_figures
-from hierfit.run.logits import KeepTestLogits
+from hierfit.run.scores import KeepTestLogits
 
 TARGETS = "targets"
 

@@ -16,42 +16,42 @@ from hierfit.data.shared import Shared
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
-from hierfit.run.calibrating import CalibrateOnVal
 from hierfit.run.cards import WriteResultCard
 from hierfit.run.checkpoints import Checkpoints, read_checkpoint
 from hierfit.run.closing import print_cards, shown_plainly
-from hierfit.run.configure import TRAINER_CLASSES, Config, class_path, configure
+from hierfit.run.configure import Config, configure
 from hierfit.run.curves import Curves
-from hierfit.run.folder import discarded_unless_started
-from hierfit.run.loggers import loggers, wants_report
-from hierfit.run.logits import KeepTestLogits
-from hierfit.run.predictions import WritePredictions
+from hierfit.run.draft import TRAINER_CLASSES, class_path
+from hierfit.run.folder import SaveSettings, discarded_unless_started
+from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
 from hierfit.run.predictor import KeepPredictor, WriteArtifacts
+from hierfit.run.processes import check_launch, check_processes, check_strategy
 from hierfit.run.progress import Run, find_run
 from hierfit.run.saving import SaveProgress
+from hierfit.run.scores import CalibrateOnVal, KeepTestLogits, WritePredictions
 from hierfit.run.selection import SelectOnVal
-from hierfit.run.settings import SaveSettings
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
-from hierfit.run.together import check_launch, check_processes, check_strategy
-from hierfit.run.wandb_run import WandbRun, ended_as_it_ends
 
 __all__ = ["Config", "Session", "configure", "fit", "predict", "set_up", "test", "train", "validate"]
 
 
-def train(config: Config, watchers: Sequence[Callback] = (), shared: Shared | None = None) -> ResultCard:
+def train(
+    config: Config, watchers: Sequence[Callback] = (), shared: Shared | None = None, show: Show | None = None
+) -> ResultCard:
     """Trains, selects, tests and writes the run's folder, without its controls; prints its row.
 
     Args:
         config: See `configure`.
         watchers: Callbacks of the trainer beside its own.
         shared: What the runs of one process share of their data.
+        show: Sends W&B what is to be seen of the finished run, where W&B is wanted.
 
     Raises:
         UserError: The data is at fault.
     """
     with shown_plainly():
         session = set_up(config, watchers, shared)
-        fit(session)
+        fit(session, show)
     session.run.release()
     assert session.writer.card is not None
     print_cards([session.writer.card])
@@ -111,9 +111,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     fits = command == "fit"
     run = find_run(config, resume=fits and keys.resume)
     calibrating = CalibrateOnVal(run.folder)
-    writer = WriteResultCard(
-        run.folder, calibrating, config.row, config.name, config.seed, settings["model"], keys.tuned_on
-    )
+    writer = WriteResultCard(run.folder, calibrating, config)
     callbacks: list[Callback] = [
         CheckTargets(),
         SaveSettings(run.folder, settings, run.begin if fits else None),
@@ -135,7 +133,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     return Session(config, data, method, run, trainer, calibrating, writer)
 
 
-def fit(session: Session) -> None:
+def fit(session: Session, show: Show | None = None) -> None:
     """Trains (a method that has nothing to train is only tested) and tests the selected weights.
 
     What an earlier call has done already is not done again.
@@ -158,7 +156,7 @@ def fit(session: Session) -> None:
             session.writer.write_untested(trainer, session.method)
         for logger in trainer.loggers:
             if isinstance(logger, WandbRun):
-                logger.conclude(run.folder, session.writer.card, wants_report(keys.wandb))
+                logger.conclude(run.folder, session.writer.card, show if wants_report(keys.wandb) else None)
     if trainer.is_global_zero:
         run.reached("tested")
 

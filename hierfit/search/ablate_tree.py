@@ -85,11 +85,11 @@ def _grid_file(
     words: Sequence[str], configs: Sequence[str], trees: Sequence[str], seeds: Sequence[int], jobs: int | None
 ) -> GridFile:
     """The grid of trees and zero-shot × seeds; card, shots and name are those of the experiment."""
-    from hierfit.run.check import given_settings
+    from hierfit.config.settings import read_settings
     from hierfit.run.train import configure
 
     problems = too_few(jobs=jobs)
-    own = {setting.key: setting.value for setting in given_settings(words, problems)}
+    own = {setting.key: setting.value for setting in read_settings(words, problems)}
     problems += [f"--{key}: {_OTHERWISE[key]}" for key in own if key in _OTHERWISE]
     if problems:
         raise UserError("The command line cannot be used.", problems)

@@ -18,7 +18,7 @@ from hierfit.results.card import ResultCard
 if TYPE_CHECKING:
     from lightning import Callback
 
-    from hierfit.run.check import Setting
+    from hierfit.config.settings import Setting
 
 SEAL = "cell.json"
 """Written last: a run without it has not finished."""

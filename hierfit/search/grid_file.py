@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hierfit.config.option import seed_problem
 from hierfit.config.schema import Place, nearest, read_document
+from hierfit.config.settings import seed_problem
 from hierfit.errors import UserError
 
 Keys = Mapping[str, Any]

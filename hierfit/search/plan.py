@@ -14,9 +14,9 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hierfit.config.settings import Setting, spread
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
-from hierfit.run.check import Setting, flat
 from hierfit.run.train import Config, configure
 from hierfit.search.cell import DEFAULTS, Cell, cell_folder, option
 from hierfit.search.grid_file import GridFile, Keys
@@ -130,7 +130,7 @@ def _settings(grid: GridFile, where: tuple[str, ...], keys: Keys, problems: list
     """Keys of a grid's file one by one, each with its line."""
     found: list[Setting] = []
     for key, value in keys.items():
-        found += flat(str(key), value, _line(grid, (*where, str(key))))
+        found += spread(Setting(str(key), value, _line(grid, (*where, str(key)))))
     for setting in found:
         if why := _RESERVED.get(setting.key):
             problems.append(f"{setting.place}: {setting.key}: cannot be set here; {why}")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hierfit.config.schema import nearest, read_yaml
+from hierfit.config.settings import Setting, file_settings
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.results.columns import with_decoder
-from hierfit.run.check import Setting, file_settings
 from hierfit.run.expected import Range, expectations
 from hierfit.run.folder import control_folder, new_run_folder
 from hierfit.run.train import Config, configure

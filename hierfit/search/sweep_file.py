@@ -8,14 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from hierfit.config.schema import Place, nearest, read_document
+from hierfit.config.settings import Setting
 from hierfit.errors import UserError
 from hierfit.search.parameter import Parameter, read_parameter
-
-if TYPE_CHECKING:
-    from hierfit.run.check import Setting
 
 _ARGS = "${args}"
 _START = ("${env}", "${interpreter}", "-m", "${program}", "fit")
@@ -220,8 +218,6 @@ class SweepFile:
 
     def words(self, values: Mapping[str, Any]) -> list[str | Setting]:
         """The same, the values with their lines."""
-        from hierfit.run.check import Setting  # heavy
-
         words: list[str | Setting] = []
         for word in self.command[len(_START) :]:
             if word == _ARGS:

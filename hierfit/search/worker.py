@@ -21,6 +21,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from hierfit.data.shared import Shared
 from hierfit.errors import UserError
+from hierfit.report import show_at_wandb
 from hierfit.run.quiet import quieten
 from hierfit.run.train import configure, train
 from hierfit.search.cell import LOG, Cell, finished, seal, sole
@@ -87,7 +88,7 @@ def _trained(cell: Cell, shared: Shared, until_read: ExitStack) -> Outcome:
     try:
         # First, so that what the grid says of it goes before: decoding takes no more than a process's share.
         config = configure([f"--data.num_workers={loaders}", *cell.arguments, f"--folder={cell.folder}"])
-        card = train(config, watchers, shared)
+        card = train(config, watchers, shared, show_at_wandb)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return Outcome("failed", error=str(error), mistake=True)

@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    import hierfit.run.session  # noqa: F401  (once, before the forks)
+    import hierfit.run.train  # noqa: F401  (once, before the forks)
 
     chance = random.Random(options.seed)
     print(f"{'command':24} {'killed after, s':32} ended as the untouched run")

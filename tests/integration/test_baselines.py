@@ -120,3 +120,13 @@ def test_coop_learns_through_the_text_tower(tmp_path: Path, capsys: pytest.Captu
         main(["fit", *command(tmp_path, f"--folder={tmp_path / 'none'}", method="CoOp")])
     assert "CoOp needs a text tower" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_class_paths_that_earlier_runs_may_hold(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A module of the class works; one that is no more is answered by the name to write."""
+    main(["fit", *command(folder, "--print_config", method="hierfit.methods.linear_probe.LinearProbe")])
+    assert "hierfit.methods.linear_probe.LinearProbe" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *command(folder, method="hierfit.methods.coop.lightning.CoOp")])
+    assert stop.value.code == 2
+    assert "did you mean 'CoOp'?" in capsys.readouterr().err

@@ -33,7 +33,7 @@ from hierfit.methods.coop import PromptNodes
 from hierfit.methods.head import Head
 from hierfit.results.card import ResultCard
 from hierfit.run import saving
-from hierfit.run.session import fit_alone
+from hierfit.run.train import configure, train
 from hierfit.taxonomy import Taxonomy
 
 ROOT = Path(__file__).parents[2]
@@ -204,7 +204,7 @@ def process(rank: int, world: int, port: int, arguments: list[str], kill_at: int
     with log.open("a", buffering=1) as file:
         sys.stdout = sys.stderr = file
         if kill_at is not None:
-            fit_alone(arguments[1:], [KillAt(kill_at)])
+            train(configure([*arguments[1:], "--controls=null"]), [KillAt(kill_at)])
         main(arguments)
 
 

@@ -152,7 +152,7 @@ def check_hierfit(words: list[str], shop: Shop) -> None:
     if name in ("-h", "--help", "--version") or rest in (["--help"], ["-h"]):
         assert name in cli._LIGHT or name in cli._TRAINING or name.startswith("-")
         return
-    if name in cli._LIGHT and not cli._is_lightnings(name, rest):
+    if name in cli._LIGHT and not cli._is_training(name, rest):
         with pytest.raises(Parsed):
             cli.dispatch(words)
     else:
@@ -242,7 +242,7 @@ def test_a_method_of_ones_own(at_home: Path, shop: Shop, capsys: pytest.CaptureF
 
     import hierfit
     from hierfit.data.prepare import Towers, prepare
-    from hierfit.data.prepared import Choice
+    from hierfit.data.splits import Choice
 
     kept = load_file(at_home / "run" / "test_logits.safetensors")["logits"]
     model = hierfit.load(at_home / "run")

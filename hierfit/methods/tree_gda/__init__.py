@@ -72,7 +72,9 @@ class TreeGDA(Method):
             keys.noise_share,
             shuffled_places(tree, seed),
         )
-        return self.solver.default().head().to(task.text.device)
+        scores = self.solver.default()
+        self.learner = scores.learner
+        return scores.head().to(task.text.device)
 
     @property
     def chooses(self) -> bool:
@@ -91,6 +93,7 @@ class TreeGDA(Method):
             chosen, scores = "the share of noise at one shot", self.solver.by_images(val)
         else:
             return None
+        self.learner = scores.learner
         self.classifier = scores.head().to(self.classifier.nodes.text.device)
         return chosen
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from hierfit.closed import (
+    Beside,
     GaussianClasses,
+    Learner,
     Statistics,
     fit_coarse,
     fit_elsewhere,
@@ -35,10 +37,11 @@ WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
 
 class Scores(NamedTuple):
-    """``x·w_v + b_v`` for every node: w ``[N, d]``, b ``[N]``."""
+    """``x·w_v + b_v`` for every node: w ``[N, d]``, b ``[N]``; and what goes on learning from there, if anything."""
 
     weights: Tensor
     bias: Tensor
+    learner: Learner | None = None
 
     def of(self, features: Tensor) -> Tensor:
         """``[B, N]``."""
@@ -83,19 +86,33 @@ class Solver:
         temperature = leave_one_out_temperature(found, statistics, self.features[rows], leaf[rows], self.taxonomy)
         temperature = temperature or 2 * TOO_SURE * found.noise
         weights, bias = found.affine()
-        return Scores(weights / temperature, bias / temperature)
+        return Scores(weights / temperature, bias / temperature, self._learner(found, statistics, temperature))
 
     def default(self) -> Scores:
         """What is fitted without validation images: beside text where there is some."""
         return self.by_images() if self.text is None else self.with_text()
 
+    def _learner(self, found: GaussianClasses, statistics: Statistics, temperature: float) -> Learner | None:
+        if self.prior == "shuffled":
+            return None
+        share = self.noise_share
+        if found.one_shot:  # as it was told by val
+            share = found.noise / float(
+                found.whiten(statistics.means[statistics.seen]).square().mean().clamp_min(1e-12)
+            )
+        return Learner(statistics, self.prior, self.kind, share, temperature)
+
     def beside_text(self, ridge: float = RIDGE) -> tuple[Scores, Scores]:
         """Zero-shot's scores, and those of what the images add, to be weighted."""
         assert self.text is not None
-        found, _ = self._fitted(partial(self._with_text, ridge=ridge))
+        found, statistics = self._fitted(partial(self._with_text, ridge=ridge))
         weights, bias = found.affine()
         zero_shot = Scores(self.text_scale * self.text.double(), torch.zeros_like(bias))
-        return zero_shot, Scores(weights / found.noise, bias / found.noise)
+        learner = self._learner(found, statistics, 1.0)
+        if learner is not None:
+            beside = Beside(self.text, self.text_scale, ridge, WEIGHT)
+            learner = replace(learner, noise_share=self.noise_share, text=beside)
+        return zero_shot, Scores(weights / found.noise, bias / found.noise, learner)
 
     def with_text(self, ridge: float = RIDGE, weight: float = WEIGHT) -> Scores:
         """Both, weighted."""
@@ -157,4 +174,7 @@ class Solver:
 
 
 def _sum(zero_shot: Scores, images: Scores, weight: float) -> Scores:
-    return Scores(zero_shot.weights + weight * images.weights, zero_shot.bias + weight * images.bias)
+    learner = images.learner
+    if learner is not None and learner.text is not None:
+        learner = replace(learner, text=replace(learner.text, weight=weight))
+    return Scores(zero_shot.weights + weight * images.weights, zero_shot.bias + weight * images.bias, learner)

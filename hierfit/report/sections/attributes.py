@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -129,25 +129,34 @@ def best_precision(order: Tensor, labels: Tensor) -> float:
     return float(torch.stack(best).mean())
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How far learned attributes tell a known one with so many values.
+class Measured(NamedTuple):
+    """A figure, and what it is held against.
 
-    ``information`` is the NMI of the nearest learned attribute with it, ``precision`` the mean best AP of its values.
-    Beside each: the mean of the same with the classes' values shuffled; the share of shuffles that reach it, the
-    observed one counted among them; and the mean of random landmarks in the place of the learned attributes.
+    Attributes:
+        value: Of the learned attributes.
+        shuffled: Mean of the same with the classes' values shuffled.
+        p: Share of the shuffles that reach it, the observed one counted among them.
+        landmarks: Mean of random landmarks in the place of the learned attributes.
+    """
+
+    value: float
+    shuffled: float
+    p: float
+    landmarks: float
+
+
+class Agreement(NamedTuple):
+    """How far learned attributes tell a known one that has so many ``values``.
+
+    Attributes:
+        information: NMI of the nearest learned attribute with it.
+        precision: Mean best AP of its values.
     """
 
     name: str
     values: int
-    information: float
-    information_shuffled: float
-    information_p: float
-    information_landmarks: float
-    precision: float
-    precision_shuffled: float
-    precision_p: float
-    precision_landmarks: float
+    information: Measured
+    precision: Measured
 
 
 def agreement(
@@ -178,30 +187,32 @@ def agreement(
     found = []
     for name, values in known.items():
         labels = [values[deal][leaf] for deal in deals]
-        figures: list[float] = []
-        for measure, learned, drawn in (
-            (mutual_information, nearest, [x.argmin(1) for x in landmarks]),
-            (best_precision, order, [x.argsort(0) for x in landmarks]),
-        ):
-            x = torch.tensor([measure(learned, each) for each in labels])
-            reached = float((x >= x[0] - 1e-9).double().mean())
-            by_landmarks = fmean(measure(each, labels[0]) for each in drawn)
-            figures += [float(x[0]), float(x[1:].mean()), reached, by_landmarks]
-        found.append(Agreement(name, int(values.unique().numel()), *figures))
+        information = _measured(mutual_information, nearest, [x.argmin(1) for x in landmarks], labels)
+        precision = _measured(best_precision, order, [x.argsort(0) for x in landmarks], labels)
+        found.append(Agreement(name, int(values.unique().numel()), information, precision))
     return found
 
 
+def _measured(
+    measure: Callable[[Tensor, Tensor], float], learned: Tensor, landmarks: Sequence[Tensor], labels: Sequence[Tensor]
+) -> Measured:
+    """Of the first labels; the others are shuffles."""
+    x = torch.tensor([measure(learned, each) for each in labels])
+    reached = float((x >= x[0] - 1e-9).double().mean())
+    return Measured(float(x[0]), float(x[1:].mean()), reached, fmean(measure(each, labels[0]) for each in landmarks))
+
+
 def _judged(found: Sequence[Agreement]) -> str:
-    told = [each.name for each in found if each.information_p <= _SIGNIFICANT and each.precision_p <= _SIGNIFICANT]
-    rest = [each.name for each in found if each.name not in told]
-    if not told:
+    agreeing = [each.name for each in found if max(each.information.p, each.precision.p) <= _SIGNIFICANT]
+    rest = [each.name for each in found if each.name not in agreeing]
+    if not agreeing:
         return "The learned attributes agree with none of the true ones beyond what shuffled classes give."
-    better = [each.name for each in found if each.precision > each.precision_landmarks]
-    said = f"The learned attributes agree with {', '.join(told)} beyond what shuffled classes give"
-    said += f", with {', '.join(rest)} not." if rest else "."
+    better = [each.name for each in found if each.precision.value > each.precision.landmarks]
+    text = f"The learned attributes agree with {', '.join(agreeing)} beyond what shuffled classes give"
+    text += f", with {', '.join(rest)} not." if rest else "."
     if not better:
-        return f"{said} Random images in their place agree better with every one."
-    return f"{said} With {', '.join(better)} they agree better than random images in their place."
+        return f"{text} Random images in their place agree better with every one."
+    return f"{text} With {', '.join(better)} they agree better than random images in their place."
 
 
 def _agreement_sheet(found: Sequence[Agreement]) -> Sheet:
@@ -212,7 +223,7 @@ def _agreement_sheet(found: Sequence[Agreement]) -> Sheet:
     table = Table.of(
         "Agreement with the attributes the butterflies were drawn from",
         ("attribute", *columns),
-        map(astuple, found),
+        [(name, values, *information, *precision) for name, values, information, precision in found],
         "NMI: normalised mutual information of an "
         "image's nearest learned attribute with the true value. AP: average precision in % of the best learned "
         "attribute for each value, averaged. Beside each: the mean of 99 shuffles that deal the values out to other "

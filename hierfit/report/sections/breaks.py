@@ -54,11 +54,11 @@ def _lead(breaks: Breaks) -> str:
 def _across_runs(runs: list[Run]) -> Picture:
     names = part_names(runs[-1].reading.taxonomy)
     bars = {run.card.row: (run.breaks.depths.tolist(), len(run.breaks.wrong)) for run in runs}
-    spoken = "; ".join(f"{row} {100 * sum(counts) / total:.1f} %" for row, (counts, total) in bars.items())
+    summary = "; ".join(f"{row} {100 * sum(counts) / total:.1f} %" for row, (counts, total) in bars.items())
     return Picture(
         "breaks_by_row",
         f"Wrong paths in % of all test images (seed {runs[-1].card.seed}), by where they leave the true path.",
-        f"Stacked bars, a bar a row, segments by depth of the mistake. Wrong in all: {spoken}.",
+        f"Stacked bars, a bar a row, segments by depth of the mistake. Wrong in all: {summary}.",
         partial(stacked_bars, bars, names, "wrong paths [% of test images]"),
     )
 

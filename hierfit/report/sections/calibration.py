@@ -59,13 +59,13 @@ def _means(found: Reliability) -> tuple[float, float]:
 
 
 def _picture(name: str, run: Run, levels: Mapping[str, Reliability]) -> Picture:
-    spoken = "; ".join(f"{level} {100 * found.ece:.1f} %" for level, found in levels.items())
+    summary = "; ".join(f"{level} {100 * found.ece:.1f} %" for level, found in levels.items())
     return Picture(
         name,
         f"{run.card.row}, seed {run.card.seed}: accuracy of the images in each of 15 bins of confidence, a colour a "
         "level, larger for more images; lines join bins of ten and more. Below the dashed line a level is surer than "
         "it is right.",
-        f"Reliability diagram of {run.card.row}. ECE: {spoken}.",
+        f"Reliability diagram of {run.card.row}. ECE: {summary}.",
         partial(reliability_diagram, levels, run.card.row),
     )
 

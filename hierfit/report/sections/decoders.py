@@ -43,10 +43,10 @@ def _sheet(cards: Sequence[ResultCard], row: str) -> Sheet:
     rows, columns = [], [Column(row)]
     for decoder, name in NAMES.items():
         if all(decoder in card.metrics for card in cards):
-            made = summary_table(cards, wanted=",".join(f"{metric}@{decoder}" for metric in metrics))
+            made = summary_table(cards, choice=",".join(f"{metric}@{decoder}" for metric in metrics))
             rows.append([name, *made.rows[0][2:-2]])
-            spoken = f" {decoder.replace('_', ' ')}"
-            columns[1:] = [replace(c, header=c.header.removesuffix(spoken)) for c in made.columns[2:-2]]
+            suffix = f" {decoder.replace('_', ' ')}"
+            columns[1:] = [replace(c, header=c.header.removesuffix(suffix)) for c in made.columns[2:-2]]
     seeds = ", ".join(str(seed) for seed in sorted(card.seed for card in cards))
     seeds = f"seed{'s' if len(cards) > 1 else ''} {seeds}"
     title = f"{row}, {seeds}; accuracy a level, FPA and TICE in %, mean ± 95 % t-interval"

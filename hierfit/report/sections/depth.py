@@ -65,13 +65,13 @@ def _promised(belief: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float]]
 
 
 def _lead(belief: Mapping[str, Any]) -> str:
-    said = f"Answered down to the leaf, {100 * belief['curve']['error'][0]:.1f} % of all images get a wrong answer."
+    text = f"Answered down to the leaf, {100 * belief['curve']['error'][0]:.1f} % of all images get a wrong answer."
     promised = _promised(belief)
     if not promised:
-        return f"{said} Too few validation images to promise less."
+        return f"{text} Too few validation images to promise less."
     alpha, found = promised[-1]
     return (
-        f"{said} `predict --max-error {alpha}` stops early enough for {100 * found['error']:.1f} %, and keeps "
+        f"{text} `predict --max-error {alpha}` stops early enough for {100 * found['error']:.1f} %, and keeps "
         f"{100 * found['information']:.0f} % of the information."
     )
 

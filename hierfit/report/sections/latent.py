@@ -39,7 +39,7 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     plane = to_plane({name: points for name, (points, _) in kinds.items()}, found.space)
     lengths = {name: points.norm(dim=1) for name, (points, _) in kinds.items()}
     shown = [_points(name, plane.places[name], lengths[name], nodes, run) for name, (_, nodes) in kinds.items()]
-    spoken = "; ".join(f"{name} {float(x.mean()):.2f}" for name, x in lengths.items())
+    summary = "; ".join(f"{name} {float(x.mean()):.2f}" for name, x in lengths.items())
     cap = found.space.max_radius
     blocks = (
         Picture(
@@ -49,7 +49,7 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
             f"{found.nodes.shape[1]}, which hold {plane.share:.0%} of the squared length. Distances between drawn "
             f"points agree with the true ones to a rank correlation of {plane.agreement:.2f}: read neighbourhoods "
             "with care.",
-            f"Classes, attributes and images in the latent space. Mean distance from the origin: {spoken}.",
+            f"Classes, attributes and images in the latent space. Mean distance from the origin: {summary}.",
             partial(disk, shown, taxonomy.names[: taxonomy.level_sizes[0]], found.space),
             wide=True,
             finder=True,
@@ -57,7 +57,7 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
         Picture(
             "radii",
             "Distance of every point from the origin; the bar is the median.",
-            f"Radii by kind of point. Mean: {spoken}.",
+            f"Radii by kind of point. Mean: {summary}.",
             partial(radii, lengths, cap),
         ),
         _sheet(lengths, cap),
@@ -111,21 +111,21 @@ def _points(name: str, places: Tensor, lengths: Tensor, nodes: Tensor, run: Run)
 
 def _lead(found: Embeddings, run: Run, lengths: Mapping[str, Tensor]) -> str:
     order = sorted(lengths, key=lambda name: float(lengths[name].mean()))
-    said = f"From the centre outward, by mean distance: {', '.join(order)}."
+    text = f"From the centre outward, by mean distance: {', '.join(order)}."
     taxonomy = run.reading.taxonomy
     nodes = torch.arange(taxonomy.num_nodes)[_thinned(taxonomy.num_nodes, _NODES_SHOWN)]
     join = " D"
     if taxonomy.num_levels > 1:
         depth, radius = taxonomy.level[nodes].double(), found.nodes[nodes].norm(dim=1)
         correlation = _CORRELATION.number(spearman(depth, radius))
-        said += f" Depth in the tree and distance correlate to {correlation} (Spearman),"
+        text += f" Depth in the tree and distance correlate to {correlation} (Spearman),"
         join = " and d"
     rows, columns = torch.triu_indices(len(nodes), len(nodes), offset=1)
     edges = taxonomy.distance(nodes[rows], nodes[columns])
     if len(edges.unique()) > 1:
         correlation = _CORRELATION.number(spearman(edges.double(), distances(found.nodes[nodes], found.space)))
-        said += f"{join}istances between classes correlate with those in the tree to {correlation}."
-    return said
+        text += f"{join}istances between classes correlate with those in the tree to {correlation}."
+    return text
 
 
 def _sheet(lengths: Mapping[str, Tensor], cap: float) -> Sheet:

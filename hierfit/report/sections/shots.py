@@ -34,7 +34,7 @@ def _alike(card: ResultCard, own: ResultCard) -> bool:
 
 
 def _picture(shown: Sequence[Panel], title: str) -> Picture:
-    spoken = [
+    summary = [
         f"{curve.row}: " + ", ".join(f"{100 * e.mean:.1f} at {'all' if s is None else s}" for s, e in curve.points)
         for panel in shown
         for curve in panel.curves
@@ -42,7 +42,7 @@ def _picture(shown: Sequence[Panel], title: str) -> Picture:
     return Picture(
         f"shots_{shown[0].column.key.replace('@', '_')}",
         f"{title} in %, mean and 95 % t-interval over seeds.",
-        f"{title} over shots. {'; '.join(spoken)}.",
+        f"{title} over shots. {'; '.join(summary)}.",
         partial(_draw, shown),
     )
 

@@ -128,9 +128,9 @@ def _on_samples(evidence: Evidence) -> list[str]:
         for name, (rows, (a, b)) in right.items()
         if rows.any()
     }
-    said = verdicts([(difference.mean, p, True) for difference, p in found.values()])
+    marks = verdicts([(difference.mean, p, True) for difference, p in found.values()])
     sentences = []
-    for (name, (difference, p)), verdict in zip(found.items(), said, strict=True):
+    for (name, (difference, p)), verdict in zip(found.items(), marks, strict=True):
         over = f"{difference.n} test images (McNemar p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'})"
         sentences.append(_finding(name, difference, verdict, evidence.control, over))
     return sentences

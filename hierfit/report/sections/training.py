@@ -45,13 +45,13 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
 
 def _lead(run: Run, losses: Mapping[str, Series], selected: int | None) -> str:
     cost = run.card.cost
-    said = f"{cost.get('steps', '?')} steps in {cost.get('train_seconds', 0):.0f} s."
+    text = f"{cost.get('steps', '?')} steps in {cost.get('train_seconds', 0):.0f} s."
     if "loss" in losses:
         (start, first), (_, last) = losses["loss"][0], losses["loss"][-1]
-        said += f" The loss went from {first:.2f} (step {start}) to {last:.2f}."
+        text += f" The loss went from {first:.2f} (step {start}) to {last:.2f}."
     if selected is not None:
-        said += f" The weights of step {selected} were kept, selected on validation."
-    return said
+        text += f" The weights of step {selected} were kept, selected on validation."
+    return text
 
 
 def _selected(run: Run) -> int | None:

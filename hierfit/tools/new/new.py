@@ -91,10 +91,8 @@ def new_card(
         first = draft.audited(workers, pictures)
         draft.left_out = found.unlabelled | _left_out(first)
         draft.drop_empty(first, options)
-        counted_once = draft.audited(workers, pictures, first)
-        draft.splits = {
-            name: {"images": x.images, "leaves": x.leaves} for name, x in counted_once.splits.items() if x.images
-        }
+        left = draft.audited(workers, pictures=False)
+        draft.splits = {n: {"images": x.images, "leaves": x.leaves} for n, x in left.splits.items() if x.images}
         last = draft.audited(workers, pictures, first)
         if last.problems:
             raise UserError(f"no card can be made of {root} as it is", last.problems, "Mend this, then try again.")

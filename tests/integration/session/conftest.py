@@ -59,17 +59,22 @@ def write_card(path: Path, levels: dict[str, int] | None = None) -> None:
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
     """An experiment file on the bundle, with controls."""
-    write_bundle(tmp_path / "bundle.safetensors")
-    write_card(tmp_path / "toy.yaml")
+    return write_experiment(tmp_path)
+
+
+def write_experiment(folder: Path) -> Path:
+    """The bundle, its card, and an experiment on them with controls; its runs lie in ``runs``."""
+    write_bundle(folder / "bundle.safetensors")
+    write_card(folder / "toy.yaml")
     settings = {
         "name": "toy",
-        "runs": str(tmp_path / "runs"),
+        "runs": str(folder / "runs"),
         "wandb": "disabled",
         "seed_everything": 1,
         "model": {"class_path": "hierfit.methods.LatHAdapter", "init_args": {"num_attributes": 4, "dimension": 8}},
         "data": {
-            "card": str(tmp_path / "toy.yaml"),
-            "root": str(tmp_path / "bundle.safetensors"),
+            "card": str(folder / "toy.yaml"),
+            "root": str(folder / "bundle.safetensors"),
             "shots": 4,
             "seed": "${seed_everything}",
             "batch_size": 8,
@@ -89,7 +94,7 @@ def experiment(tmp_path: Path) -> Path:
             "λ=0": {"model.hierarchy_weight": 0},
         },
     }
-    path = tmp_path / "experiment.yaml"
+    path = folder / "experiment.yaml"
     path.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
 

@@ -16,8 +16,8 @@ from lightning import LightningModule, Trainer
 from hierfit.cli import main
 from hierfit.errors import UserError
 from hierfit.run.checkpoints import read_checkpoint
-from hierfit.run.logits import KeepTestLogits
 from hierfit.run.progress import STATE
+from hierfit.run.scores import KeepTestLogits
 from hierfit.run.selection import SelectOnVal
 
 from .conftest import Fit

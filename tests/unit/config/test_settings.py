@@ -10,8 +10,6 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from hierfit.config.settings import Setting, as_options, option_value, read_settings
 
-GROUPS = ("model", "model.init_args", "data")
-
 
 @pytest.mark.parametrize(
     ("text", "value"),
@@ -66,9 +64,7 @@ def test_settings_come_in_order_with_their_places(tmp_path: Path) -> None:
     path.write_text("data:\n  shots: 3\nmodel:\n  init_args: {lr: 1}\n  class_path: M\nname: x\n")
     problems: list[str] = []
     words = ["--name", "y", f"--config={path}", Setting("data", {"seed": 2}, "grid.yaml:7"), "--data.targets={a: 1}"]
-    found = list(
-        read_settings([*words, "stray", "--row", "--test", f"--config={tmp_path}/none.yaml"], GROUPS, problems)
-    )
+    found = list(read_settings([*words, "stray", "--row", "--test", f"--config={tmp_path}/none.yaml"], problems))
     assert [(s.key, s.value) for s in found] == [
         ("name", "y"),
         ("data.shots", 3),
@@ -91,7 +87,7 @@ def test_settings_come_in_order_with_their_places(tmp_path: Path) -> None:
         "command line: --test has no value",
         f"there is no file {tmp_path}/none.yaml",
     ]
-    again = list(read_settings(as_options({s.key: s.value for s in found}), GROUPS, problems))
+    again = list(read_settings(as_options({s.key: s.value for s in found}), problems))
     assert {s.key: s.value for s in again} == {s.key: s.value for s in found}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,23 @@ from hierfit.errors import UserError
 from hierfit.tools.check.audit import audit
 from hierfit.tools.new.found import Options
 from hierfit.tools.new.new import Written, new_card
+
+Pics = Callable[..., Path]
+
+
+def many(pattern: str, count: int) -> list[str]:
+    """``many("{}.png", 2)`` is ``0.png``, ``1.png``."""
+    return [pattern.format(i) for i in range(count)]
+
+
+def sizes(table: Table) -> dict[str, int]:
+    """Samples of each split."""
+    return {name: len(split) for name, split in table.splits.items()}
+
+
+def leaves(table: Table) -> set[str]:
+    """Full names of the leaves."""
+    return {table.taxonomy.full_name(v) for v in table.taxonomy.leaves.tolist()}
 
 
 def made(root: Path, tmp_path: Path, **options: object) -> tuple[Written, DataCard, Table]:

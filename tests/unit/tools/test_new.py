@@ -1,11 +1,11 @@
-"""`hierfit data new`: a card for whatever lies there, which loads and fits at once."""
+"""`hierfit data new` on folders, data sets of the hub and files of features: a card that loads and fits at once."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +15,24 @@ import yaml
 from PIL import Image
 
 from hierfit.cli import main
+from hierfit.data.bundle import Bundle, BundleSplit, write_bundle
+from hierfit.data.card import load_card
+from hierfit.data.images import open_image
 from hierfit.data.splits import Draw
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from tests.unit.tools.made import labels, made, refusal
+from hierfit.tools.check.audit import audit
+from hierfit.tools.new.report import print_written
+from tests.unit.tools.made import Pics, labels, leaves, made, many, refusal, sizes
 
 Save = Callable[[Path, int], None]
-
-
-# ---------------------------------------------------------------------- folders
 
 
 def test_folders_of_splits(root: Path, tmp_path: Path) -> None:
     written, card, table = made(root, tmp_path, levels=("family", "species"))
     assert card.levels == {"family": 2, "species": 4}
-    assert {name: len(split) for name, split in table.splits.items()} == {"train": 24, "val": 12, "test": 16}
+    assert sizes(table) == {"train": 24, "val": 12, "test": 16}
     assert labels(table)["val/dog/fox/1.png"] == "dog/fox"
     assert card.splits["val"].images == 12
     assert written.left_out == {}
@@ -69,7 +71,7 @@ def test_nested_folders_without_splits_are_a_ragged_tree(tmp_path: Path, save_pi
     (root / "Birds/readme.txt").write_text("no picture")
     written, card, table = made(root, tmp_path)
     assert card.levels == {"level1": 2, "level2": 2, "class": 2}
-    assert {name: len(split) for name, split in table.splits.items()} == {"train": 30, "val": 5, "test": 9}
+    assert sizes(table) == {"train": 30, "val": 5, "test": 9}
     assert written.left_out == {"stray.png": "in no folder of a class"}
     assert card.names == {"RedLeggedKittiwake": "Red Legged Kittiwake", "Blue-Jay": "Blue Jay"}
     known = labels(table)
@@ -104,9 +106,9 @@ def test_the_draw_is_by_seed_and_survives_a_new_class(tmp_path: Path, save_pictu
         assert split.keys == tuple(key for key in more[name].keys if key[0] != "c")
         assert split.nodes.tolist() == [int(key[0] == "b") for key in split.keys]
     # A lone picture is trained on, a second tested on, a third validated on.
-    for n, sizes in ((1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (4, (2, 1, 1))):
+    for n, expected in ((1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (4, (2, 1, 1))):
         drawn = Draw().splits([str(i) for i in range(n)], torch.zeros(n, dtype=torch.int64))
-        assert tuple(len(drawn[s]) if s in drawn else 0 for s in ("train", "val", "test")) == sizes
+        assert tuple(len(drawn[s]) if s in drawn else 0 for s in ("train", "val", "test")) == expected
     assert "val" not in Draw(val=0).splits(keys, nodes)
     with pytest.raises(UserError, match="leave nothing to train on"):
         Draw(val=0.5, test=0.5)
@@ -178,117 +180,143 @@ def test_nothing_to_make_a_card_of(tmp_path: Path, save_picture: Save) -> None:
     assert "--levels names 1 levels, but the labels are 2 deep" in refusal(empty, tmp_path, levels=("class",))
 
 
-# ---------------------------------------------------------------------- tables
-
-
-def write_csv(path: Path, header: str, rows: Sequence[Sequence[str]], sign: str = ",") -> None:
-    path.write_text("\n".join([header.replace(",", sign), *(sign.join(row) for row in rows)]), encoding="utf-8")
-
-
-def listed(root: Path) -> list[tuple[str, str, str, str]]:
-    """Path, family, species and split of every picture."""
-    keys = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.png"))
-    return [(key, *key.split("/")[1:3], key.split("/")[0]) for key in keys]  # type: ignore[misc]
-
-
-def test_a_table_with_a_column_for_each_level(root: Path, tmp_path: Path) -> None:
-    number = {"lion": "0", "tiger": "1", "wolf": "2", "fox": "3"}
-    means = {"train": "training", "val": "valid", "test": "TEST"}
-    rows = [(f"{i}", sp, number[sp], key, fam, means[s], "0.5") for i, (key, fam, sp, s) in enumerate(listed(root))]
-    rows[0] = (*rows[0][:1], "", "", *rows[0][3:])  # known to the family only
-    write_csv(root / "list.csv", "id,species,species_id,file,family,subset,score", rows, ";")
+def test_train_and_val_alone_and_a_draw_of_validation(pics: Pics, tmp_path: Path) -> None:
+    for name in ("fish", "newt"):
+        pics(*many(f"train/{name}/{{}}.png", 10), *many(f"val/{name}/{{}}.png", 3))
+    root = tmp_path / "data"
     written, card, table = made(root, tmp_path)
-    assert card.levels == {"level1": 2, "class": 4} or list(card.levels.values()) == [2, 4]
-    options = card.layout.options
-    assert options["label"] == ("family", "species")
-    assert options["delimiter"] == ";"
-    assert options["splits"] == {"training": "train", "valid": "val", "TEST": "test"}
-    known = labels(table)
-    assert known["train/dog/fox/0.png"] == "dog/fox"
-    assert known[rows[0][3]] == rows[0][4]
-    assert len(known) == 52
-    assert any("not used: 'id', 'species_id', 'score'" in line for line in written.found.remarks)
+    assert sizes(table) == {"train": 20, "test": 6}
+    assert card.root == root
+    assert any("val serves" in line for line in written.found.remarks)
+    assert any("--val 0.1" in line for line in written.found.remarks)
+    _, _, drawn = made(root, tmp_path, val=0.2)
+    assert sizes(drawn) == {"train": 16, "val": 4, "test": 6}
+    assert set(drawn.splits["test"].keys) == set(table.splits["test"].keys)
 
 
-def test_a_label_column_and_a_tree(root: Path, tmp_path: Path) -> None:
-    for split in ("train", "val", "test"):
-        shutil.move(root / split, tmp_path / "all" / "pics" / split)
-    rows = [(f"{s}/{fam}/{sp}/{Path(key).name}", sp) for key, fam, sp, s in listed(tmp_path / "all" / "pics")]
-    table_path = tmp_path / "all" / "labels.tsv"
-    write_csv(table_path, "image,animal", rows, "\t")
-    _, card, table = made(tmp_path / "all", tmp_path)
-    assert list(card.levels.values()) == [4]
-    assert card.layout.options["images"] == "pics"
-    assert card.layout.options["draw"] == Draw()
-    tree = load_tree(tmp_path)
-    _, card, table = made(table_path, tmp_path / "again", taxonomy=tree)
-    assert list(card.levels.values()) == [2, 4]
-    assert labels(table)["train/dog/fox/0.png"] == "dog/fox"
-    assert "there is no column 'animl' – did you mean 'animal'?" in refusal(
-        table_path, tmp_path / "3", label=("animl",)
-    )
-    assert "--path-column: there is no column" in refusal(table_path, tmp_path / "3", path="img")
+def test_a_test_without_labels_is_no_split_to_test_on(pics: Pics, tmp_path: Path) -> None:
+    for name in ("fish", "newt"):
+        pics(*many(f"Train_Images/{name}/{{}}.png", 5), *many(f"valid/{name}/{{}}.png", 2))
+    root = pics(*many("test/{}.png", 4))
+    written, _, table = made(root, tmp_path)
+    assert sizes(table) == {"train": 10, "test": 4}
+    assert any("4 pictures in test lie in no folder of a class" in line for line in written.found.remarks)
 
 
-def load_tree(tmp_path: Path):  # type: ignore[no-untyped-def]
-    from hierfit.taxonomy.readers import read_taxonomy
-
-    (tmp_path / "tree.csv").write_text("family,species\ncat,lion\ncat,tiger\ndog,wolf\ndog,fox\n")
-    return read_taxonomy(tmp_path / "tree.csv")
-
-
-def test_paths_in_one_column_without_a_header(root: Path, tmp_path: Path) -> None:
-    rows = [(key, f"{fam}/{sp}") for key, fam, sp, _ in listed(root)]
-    (root / "manifest.csv").write_text("\n".join(",".join(row) for row in rows))
+def test_folders_that_say_nothing_are_no_level(pics: Pics, tmp_path: Path) -> None:
+    root = pics(*many("data/images/fish/{}.png", 5), *many("data/images/newt/{}.png", 5))
     _, card, table = made(root, tmp_path)
-    assert list(card.levels.values()) == [2, 4]
-    assert labels(table)["train/dog/fox/0.png"] == "dog/fox"
+    assert list(card.levels.values()) == [2]
+    assert set(labels(table).values()) == {"fish", "newt"}
+    pics(*(f"split/{s}/{c}/{i}.png" for s in ("train", "val") for c in ("fish", "newt") for i in range(3)))
+    pics(*many("split/test/test/{}.png", 3))
+    _, card, table = made(root / "split", tmp_path)
+    assert sizes(table) == {"train": 6, "test": 6}
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
-def test_the_hubs_image_folder_with_metadata(root: Path, tmp_path: Path, suffix: str) -> None:
-    for split in ("train", "val", "test"):
-        rows = [(key.partition("/")[2], fam, sp) for key, fam, sp, s in listed(root) if s == split]
-        if suffix == "csv":
-            write_csv(root / split / "metadata.csv", "file_name,family,species", rows)
-        else:
-            lines = [json.dumps({"file_name": f, "taxon": [a, b] if b != "fox" else [a]}) for f, a, b in rows]
-            (root / split / "metadata.jsonl").write_text("\n".join(lines))
-    (root / "val").rename(root / "validation")
-    _, _, table = made(root, tmp_path)
-    assert {name: len(split) for name, split in table.splits.items()} == {"train": 24, "val": 12, "test": 16}
-    known = labels(table)
-    assert known["train/cat/lion/0.png"] == "cat/lion"
-    # A list is a path, and "dog" with nothing below it is a leaf where no wolf is: here it is an inner node.
-    assert known["validation/dog/fox/0.png"] == ("dog/fox" if suffix == "csv" else "dog")
-
-
-def test_tables_of_class_numbers(root: Path, tmp_path: Path) -> None:
-    """The Grocery Store set's own form: a table a split, no header, a fine and a coarse number."""
-    number = {"lion": 0, "tiger": 1, "wolf": 2, "fox": 3}
-    for split in ("train", "val", "test"):
-        lines = [f"{key}, {number[sp]}, {number[sp] // 2}" for key, _, sp, s in listed(root) if s == split]
-        (root / f"{split}.txt").write_text("\n".join(lines))
+def test_a_set_with_test_only_is_a_target(pics: Pics, tmp_path: Path) -> None:
+    root = pics(*many("test/fish/{}.png", 3), *many("test/newt/{}.png", 3))
     written, card, table = made(root, tmp_path)
-    assert list(card.levels.values()) == [2, 4]
-    assert labels(table)["train/dog/fox/0.png"] == "1/3"
-    assert any("The labels are numbers" in line for line in written.found.remarks)
+    assert sizes(table) == {"test": 6}
+    assert list(card.splits) == ["test"]
+    assert any("data.targets" in line for line in written.found.remarks)
 
 
-def test_tables_that_cannot_be_guessed(root: Path, tmp_path: Path) -> None:
-    (root / "labels.csv").write_text("path,label\nnowhere.png,cat\n")
-    assert "holds paths of pictures that are there" in refusal(root, tmp_path)
-    rows = [(key, f"n{i}") for i, (key, *_) in enumerate(listed(root))]
-    write_csv(root / "labels.csv", "path,caption", rows)
-    assert "no column looks like a label" in refusal(root, tmp_path)
-    write_csv(root / "data.csv", "path,caption", rows)
-    assert "several tables that name pictures" in refusal(root, tmp_path)
-    (root / "labels.csv").write_bytes(b"path,label\n\x00,x\n")
-    assert "holds a zero byte" in refusal(root / "labels.csv", tmp_path)
-    assert "neither a folder nor a table" in refusal(root / "train/cat/lion/0.png", tmp_path)
+def test_one_class_in_several_spellings(pics: Pics, tmp_path: Path) -> None:
+    """Underscores, case, blanks around, Unicode forms: one class, and the card says what was renamed."""
+    mac = unicodedata.normalize("NFD", "Pão_de_queijo")
+    pics(*many("train/Beef_Tomato/{}.png", 4), *many(f"train/{mac}/{{}}.png", 4), *many("train/Leek /{}.png", 4))
+    root = pics(*many("test/beef tomato/{}.png", 2), *many("test/Pão_de_queijo/{}.png", 2), "test/Leek/0.png")
+    written, card, table = made(root, tmp_path)
+    assert set(card.tree.names) == {"beef tomato", "Pão_de_queijo", "Leek"}
+    assert card.layout.options["names"] == {"Beef_Tomato": "beef tomato"}
+    assert any("'Beef_Tomato' = " in line or "Beef_Tomato = beef tomato" in line for line in written.found.remarks)
+    assert sizes(table) == {"train": 12, "test": 5}
+    found = audit(card, None)
+    assert not [line for line in found.warnings if "not trained on" in line]
 
 
-# ---------------------------------------------------------------------- the hub's datasets
+def test_a_given_tree_in_another_spelling(pics: Pics, tmp_path: Path) -> None:
+    root = pics(*many("Blue_jay/{}.png", 4), *many("herring-gull/{}.png", 4))
+    tree = Taxonomy.from_paths([("land", "Blue Jay"), ("sea", "Herring Gull"), ("sea", "Puffin")])
+    _, card, table = made(root, tmp_path, taxonomy=tree)
+    assert set(labels(table).values()) == {"land/Blue Jay", "sea/Herring Gull"}
+    assert any("train: no image of sea/Puffin" in line for line in audit(card, None).warnings)
+
+
+def test_a_leaf_named_like_its_only_parent(pics: Pics, tmp_path: Path) -> None:
+    root = pics(
+        *many("Fruit/Lemon/{}.png", 4), *many("Fruit/Apple/Gala/{}.png", 4), *many("Fruit/Apple/Fuji/{}.png", 4)
+    )
+    tree = Taxonomy.from_paths([("Fruit", "Lemon", "Lemon"), ("Fruit", "Apple", "Gala"), ("Fruit", "Apple", "Fuji")])
+    _, _, table = made(root, tmp_path, taxonomy=tree)
+    assert labels(table)["Fruit/Lemon/0.png"] == "Fruit/Lemon/Lemon"
+
+
+def test_not_known_below_a_class_is_the_class(pics: Pics, tmp_path: Path) -> None:
+    root = pics(
+        *many("Insecta/Muscidae/{}.png", 4), *many("Insecta/not_classified/{}.png", 4), *many("unknown/{}.png", 4)
+    )
+    _, _, table = made(root, tmp_path)
+    assert labels(table)["Insecta/not_classified/1.png"] == "Insecta"
+    assert leaves(table) == {"Insecta/Muscidae", "unknown"}
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_kinds_that_are_not_read_are_counted(
+    readable: bool, pics: Pics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """With pillow-heif a damaged HEIC is a picture that cannot be read; without it, and others always, passed over."""
+    root = pics(*many("data/newt/{}.png", 4), *many("data/fish/{}.png", 4)) / "data"
+    for path in ("newt/a.HEIC", "fox/b.HEIC", "fox/c.HEIC", "newt/d.cr2"):
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    (root / "newt/bare").write_bytes((root / "newt/0.png").read_bytes())
+    if not readable:
+        for module in ("images", "layouts.folders"):
+            extensions = frozenset({".png", ".jpg"})
+            monkeypatch.setattr(f"hierfit.data.{module}.EXTENSIONS", extensions)
+        monkeypatch.setattr("hierfit.data.images.UNREAD", frozenset({".heic", ".cr2"}))
+    else:
+        pytest.importorskip("pillow_heif")
+    written, _, table = made(root, tmp_path)
+    text = "\n".join(written.found.remarks)
+    assert ".cr2 1" in text
+    assert "without an ending 1" in text
+    assert "fox" in text
+    assert leaves(table) == {"fish", "newt"}
+    assert (".heic 3" in text) != readable
+    assert ("newt/a.HEIC" in written.left_out) == readable
+    main(["data", "check", str(written.path)])
+    with pytest.raises(SystemExit):
+        main(["data", "check", str(written.path), "--strict"])
+    out = capsys.readouterr().out
+    assert "files are passed over" in out
+    assert ("none of the 3 pictures that end in .heic can be read" in " ".join(out.split())) == readable
+
+
+def test_nearly_black_pictures_are_a_warning(pics: Pics, tmp_path: Path) -> None:
+    root = pics(*many("newt/{}.png", 4), *many("fish/{}.png", 4))
+    dark = np.random.default_rng(0).integers(0, 12, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(dark).save(root / "newt/dark.png")
+    written, *_ = made(root, tmp_path)
+    assert any(
+        "nearly black" in line and "newt/dark.png" in line
+        for line in audit(load_card(str(written.path)), None).warnings
+    )
+
+
+def test_pictures_of_twelve_bits_are_stretched(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 1, 600).reshape(20, 30)
+    for top, stated in ((1000, {}), (4095, {}), (65535, {}), (3000, {281: 60000}), (20_000, {281: 20_000})):
+        path = tmp_path / "a.tif"
+        Image.fromarray((ramp * top).astype(np.uint16)).save(path, tiffinfo=stated)
+        mean = np.asarray(open_image(path)).mean()
+        expected = 127 * top / stated.get(281, {1000: 1023, 4095: 4095, 65535: 65535}.get(top, top))
+        assert abs(mean - expected) < 1.5, (top, stated, mean)
+    Image.fromarray((ramp * 1000).astype(np.int32)).save(tmp_path / "b.tif")
+    assert np.asarray(open_image(tmp_path / "b.tif")).mean() > 120
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +350,7 @@ def test_a_data_set_of_the_hub(hub: Path, tmp_path: Path, form: str, monkeypatch
     monkeypatch.setenv("HIERFIT_CACHE", str(tmp_path / "cache"))
     _, card, table = made(hub / form, tmp_path)
     assert list(card.levels.values()) == [2, 3]
-    assert {name: len(split) for name, split in table.splits.items()} == {"train": 12, "test": 6}
+    assert sizes(table) == {"train": 12, "test": 6}
     assert labels(table)["test/4"] == "bird/gull"
     assert table.images is not None
     assert table.images.load("train/3").size == (9, 9)
@@ -332,7 +360,7 @@ def test_a_data_set_of_the_hub(hub: Path, tmp_path: Path, form: str, monkeypatch
 def test_a_data_set_of_one_split(hub: Path, tmp_path: Path) -> None:
     _, card, table = made(hub / "single", tmp_path, label=("label",))
     assert list(card.levels.values()) == [3]
-    assert {name: len(split) for name, split in table.splits.items()} == {"train": 9, "val": 3, "test": 3}
+    assert sizes(table) == {"train": 9, "val": 3, "test": 3}
 
 
 def test_without_datasets_the_message_says_how_to_install_it(
@@ -351,9 +379,6 @@ def test_a_damaged_data_set_is_named(hub: Path, tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "p/train.parquet").write_bytes(b"PAR1 no")
     assert "this data set cannot be read" in refusal(tmp_path / "p", tmp_path)
-
-
-# ---------------------------------------------------------------------- the command
 
 
 def test_the_command_writes_a_card_and_says_what_next(
@@ -379,3 +404,19 @@ def test_the_command_writes_a_card_and_says_what_next(
     Path("data_cards").mkdir()
     main(["data", "new", "pictures"])
     assert "hierfit data check pictures\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("splits", [("train", "val"), ("test",), ("train", "test"), ("train16", "test")])
+def test_a_bundle_of_features(splits: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part = BundleSplit(torch.randn(6, 4), torch.arange(6) % 3)
+    paths = (("bird", "gull"), ("bird", "auk"), ("fish", "ray"))
+    file = tmp_path / "features.safetensors"
+    other = BundleSplit(torch.randn(6, 4), torch.arange(6) % 3)
+    parts = dict(zip(splits, (part, other), strict=False))
+    write_bundle(file, Bundle(("kind", "species"), paths, parts, backbone="b/32"))
+    written, card, table = made(file, tmp_path)
+    assert card.levels == {"kind": 2, "species": 3}
+    assert card.root == file
+    print_written(written)  # a file with ready draws only has no "train"
+    assert "hierfit data check" in capsys.readouterr().out
+    assert set(sizes(table)) == {"test" if name == "val" else name for name in splits}

@@ -1,0 +1,184 @@
+"""A configuration in the making: the settings of one run, checked one by one and brought together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hierfit import methods
+from hierfit.config.schema import Place, nearest
+from hierfit.config.settings import Setting, seed_problem
+from hierfit.config.signature import OTHERS, Argument, NoSuchClassError, arguments_of, attribute_of, names_in
+from hierfit.errors import UserError
+from hierfit.run.keys import DEFAULTS, Keys
+
+OWN = arguments_of(f"{Keys.__module__}.{Keys.__name__}")
+TRAINER = arguments_of("lightning.pytorch.Trainer")
+DATA = arguments_of("hierfit.data.datamodule.HierarchicalDataModule")
+METHODS = tuple(name for name in methods.__all__ if name != "Method")
+
+# Where a class of the trainer's is looked for that is named without its module.
+TRAINER_CLASSES = {
+    "callbacks": "lightning.pytorch.callbacks",
+    "strategy": "lightning.pytorch.strategies",
+    "profiler": "lightning.pytorch.profilers",
+    "accelerator": "lightning.pytorch.accelerators",
+    "plugins": "lightning.pytorch.plugins",
+}
+_NAME_ONE = "Name an experiment: --config experiments/base.yaml --config experiments/lathadapter_fewshot.yaml"
+
+
+class Draft:
+    """A configuration in the making: settings are taken in order, and each is checked as it comes.
+
+    Args:
+        settings: Of one run, without its controls.
+        problems: Every fault is added here.
+    """
+
+    def __init__(self, settings: Sequence[Setting], problems: list[str]) -> None:
+        self.problems, self.hint = problems, ""
+        self.values: dict[str, dict[str, Any]] = {"": {}, "trainer": {}, "data": {}, "model": {}}
+        self.known: dict[str, Mapping[str, Argument]] = {"": OWN, "trainer": TRAINER, "data": DATA, "model": {}}
+        self.class_path = ""
+        self.open: list[tuple[str, str, Setting]] = []  # whose value is known once interpolations are resolved
+        # A key of the model may come before the method's name.
+        first = next((s for s in settings if s.key in ("model", "model.class_path")), None)
+        if first is not None:
+            self._name_method(first)
+        for setting in settings:
+            self._take(setting)
+
+    def _take(self, setting: Setting) -> None:
+        if setting.key in ("model", "model.class_path"):
+            self._name_method(setting)
+            return
+        group, _, rest = setting.key.partition(".")
+        if group not in self.values:
+            group, rest = "", setting.key
+        elif not rest or rest == "init_args":
+            if setting.value not in (None, {}):
+                self.problems.append(f"{setting.at}: expected keys and values, got {setting.value!r}")
+            return
+        name, _, below = rest.removeprefix("init_args.").partition(".")
+        known = self.known[group]
+        if name not in known:
+            if group != "model" or self.class_path:
+                groups = () if group else ("model", "data", "trainer")
+                self.problems.append(f"{setting.at}: unknown key{nearest(name, [*known, *groups])}")
+            return
+        if below:
+            setting = Setting(setting.key, _with(self.values[group].get(name), below, setting.value), setting.at)
+        value = setting.converted(known[name].type, self.problems)
+        if "${" in json.dumps(value, default=str):
+            self.open.append((group, name, setting))
+        self.values[group][name] = value
+        if group == "trainer" and name in TRAINER_CLASSES:
+            self._check_classes(value, TRAINER_CLASSES[name], setting.at)
+        if name in ("seed_everything", "seed") and type(value) is int:
+            problem = seed_problem(setting.key, value)
+            self.problems += [f"{setting.at}: {problem.partition(': ')[2]}"] if problem else []
+
+    def _name_method(self, setting: Setting) -> None:
+        """Takes up a method; keys that were given for an earlier one stay where this one has them, too."""
+        path = setting.value
+        if path is None and not self.class_path:
+            return
+        if not isinstance(path, str):
+            self.problems.append(f"{setting.at}: expected the name of a method, got {path!r}")
+            return
+        module, _, name = path.rpartition(".")
+        path = f"hierfit.methods.{name}" if not module else path
+        try:
+            known = {name: argument for name, argument in arguments_of(path).items() if name != OTHERS}
+            attribute_of(path, "needs")
+        except NoSuchClassError:
+            names = METHODS if not module or module.startswith("hierfit.methods") else names_in(module)
+            self.problems.append(f"{setting.at}: there is no method {setting.value!r}{nearest(name, names)}")
+            return
+        except UserError as error:
+            self.problems.append(f"{setting.at}: {error.summary}")
+            return
+        self.class_path, self.known["model"] = path, known
+        self.values["model"] = {k: value for k, value in self.values["model"].items() if k in known}
+
+    def _check_classes(self, value: Any, home: str, place: Place) -> None:
+        """Checks the classes that a key of the trainer names, and their keys."""
+        for entry in value if isinstance(value, list) else [value]:
+            if not isinstance(entry, Mapping) or "class_path" not in entry:
+                continue
+            try:
+                known = arguments_of(class_path(entry["class_path"], home))
+            except UserError as error:
+                self.problems.append(f"{place}: {error.summary}")
+                continue
+            given = entry.get("init_args") or {}
+            unknown = [key for key in given if key not in known and OTHERS not in known]
+            self.problems += [f"{place}: {key}: unknown key{nearest(key, known)}" for key in unknown]
+
+    def resolved(self, controls: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The whole configuration, its interpolations resolved."""
+        if not self.class_path and not self.problems:
+            self.problems.append("no method is named: the key model is missing")
+            self.hint = _NAME_ONE
+        for name, argument in self.known["model"].items():
+            if argument.required and name not in self.values["model"]:
+                self.problems.append(f"model.{name} is missing: {self.class_path} needs it")
+        whole: dict[str, dict[str, Any]] = {}
+        for group, known in self.known.items():
+            defaults = {name: argument.default for name, argument in known.items()}
+            ours = {k.rpartition(".")[2]: v for k, v in DEFAULTS.items() if group and k.startswith(f"{group}.")}
+            whole[group] = {**defaults, **ours, **self.values[group]}
+        own = whole.pop("")
+        own.pop("expected")
+        needs = attribute_of(self.class_path, "needs") if self.class_path else "features"
+        model = {"class_path": self.class_path, "init_args": whole["model"]}
+        data = {**whole["data"], "needs": needs}
+        nested = {"seed_everything": own["seed_everything"], "trainer": whole["trainer"], "model": model, "data": data}
+        nested |= {**own, "controls": controls}
+        settings = self._interpolated(nested)
+        places = {"": settings, "trainer": settings["trainer"], "data": settings["data"]}
+        for group, name, setting in [] if self.problems else self.open:
+            values = places[group] if group != "model" else settings["model"]["init_args"]
+            if self.values[group].get(name) is setting.value and values[name] is not None:
+                values[name] = replace(setting, value=values[name]).converted(
+                    self.known[group][name].type, self.problems
+                )
+        return settings
+
+    def _interpolated(self, nested: dict[str, Any]) -> dict[str, Any]:
+        places = {".".join(filter(None, (group, name))): setting.at for group, name, setting in self.open}
+        while True:
+            try:
+                found: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(nested), resolve=True)  # type: ignore
+                return found
+            except OmegaConfBaseException as error:
+                key = str(error.full_key or "")
+                reason = next(iter(str(error).splitlines()), "")
+                self.problems.append(f"{places.get(key.replace('init_args.', ''), key)}: {reason}")
+                *groups, name = key.split(".")
+                place: Any = nested
+                for group in groups:
+                    place = place[group]
+                place[name] = None
+
+
+def _with(value: Any, key: str, inner: object) -> Any:
+    """A mapping with a value set at a dotted key within it; of a class (the last, of several), among its arguments."""
+    if isinstance(value, list) and value:
+        return [*value[:-1], _with(value[-1], key, inner)]
+    found = {"class_path": value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else {}
+    name, _, below = key.partition(".")
+    if "class_path" in found and name not in ("class_path", "init_args"):
+        return {**found, "init_args": _with(found.get("init_args"), key, inner)}
+    return {**found, name: _with(found.get(name), below, inner) if below else inner}
+
+
+def class_path(name: str, home: str) -> str:
+    """The import path of a class that may be named without its module."""
+    return name if "." in name else f"{home}.{name}"
