@@ -246,7 +246,7 @@ class Taxonomy:
         return torch.where(ended & (column > last), node, paths)
 
     def lca(self, a: Tensor, b: Tensor) -> Tensor:
-        """Lowest common ancestor of nodes [...], broadcast, a node being its own; −1 for none or of −1. O(L) per pair."""
+        """Lowest common ancestor of nodes [...], broadcast, a node being its own; −1 for none or of −1. O(L) a pair."""
         a, b = torch.broadcast_tensors(a, b)
         for depth in reversed(range(self.num_levels)):
             differ = a != b
