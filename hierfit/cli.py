@@ -111,6 +111,7 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "show": ("hierfit.taxonomy.commands:show", "draw a tree"),
         "convert": ("hierfit.taxonomy.commands:convert", "write a tree in another format"),
+        "fit": ("hierfit.tools.fit:fit", "does this tree fit these features, as a whole and group by group?"),
         "induce": (
             "hierfit.tools.induce:induce",
             "grow a tree over classes from their features, by agglomerative clustering",

@@ -10,12 +10,13 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, reduce
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, TypeGuard, Union, get_type_hints
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -68,12 +69,10 @@ def arguments_of(path: str) -> Mapping[str, Argument]:
         UserError: There is no such class, or its module cannot be imported.
     """
     module, _, name = path.rpartition(".")
-    try:
+    with suppress(_NotInSource):
         source, found = _Source.of(module).find(name)
         if isinstance(found, ast.ClassDef):
             return source.arguments(found)
-    except _NotInSource:
-        pass
     return _imported(class_at(path))
 
 
@@ -189,10 +188,9 @@ class _Source:
         }
         if given.kwarg is None:
             return found
-        try:
-            return {OTHERS: Argument(Any, None), **self._inherited(owner), **found}
-        except _NotInSource:
-            return {OTHERS: Argument(Any, None), **found}
+        with suppress(_NotInSource):
+            found = {**self._inherited(owner), **found}
+        return {OTHERS: Argument(Any, None), **found}
 
     def _inherited(self, owner: ast.ClassDef) -> dict[str, Argument]:
         for base in owner.bases:
@@ -210,11 +208,9 @@ class _Source:
                 return self._value(node.value)  # type: ignore[attr-defined]
         for base in owner.bases if isinstance(owner, ast.ClassDef) else []:
             if isinstance(base, ast.Name) and base.id in self.names:
-                try:
+                with suppress(_NotInSource):
                     source, found = self.find(base.id)
                     return source.attribute(found, name)
-                except _NotInSource:
-                    continue
         raise _NotInSource
 
     def type_of(self, node: ast.AST) -> Any:
@@ -241,10 +237,8 @@ class _Source:
             bounds = [_BOUNDS[v.func.id](ast.literal_eval(v.args[0])) for v in inner[1:] if _is_bound(v)]
             return reduce(lambda one, bound: Annotated[one, bound], bounds, self.type_of(inner[0]))
         parts = [... if isinstance(v, ast.Constant) and v.value is ... else self.type_of(v) for v in inner]
-        if kind == "Optional":
-            return Optional[parts[0]]  # noqa: UP045
-        if kind == "Union":
-            return reduce(lambda one, other: Union[one, other], parts)  # noqa: UP007
+        if kind in ("Optional", "Union"):
+            return Union[tuple([*parts, *([None] if kind == "Optional" else [])])]  # noqa: UP007 (made at run time)
         return _GENERIC[kind][tuple(parts)] if kind in _GENERIC else Any  # type: ignore[index]
 
     def _value(self, node: ast.AST) -> Any:

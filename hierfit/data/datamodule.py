@@ -20,9 +20,10 @@ from hierfit.data.images import Files
 from hierfit.data.loader import FeatureBatches, Loader, PixelBatches, Rows
 from hierfit.data.novel import Novel, depth_of
 from hierfit.data.prepare import Towers, prepare
-from hierfit.data.prepared import Choice, Prepared
+from hierfit.data.prepared import Prepared
 from hierfit.data.samples import Table
 from hierfit.data.shared import Shared, get_or_make, own_task
+from hierfit.data.splits import Choice
 from hierfit.data.table import read_table
 from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError

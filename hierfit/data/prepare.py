@@ -15,10 +15,10 @@ from hierfit.data.cache import cache_of
 from hierfit.data.card import DataCard
 from hierfit.data.encode import check, encoded, node_features
 from hierfit.data.novel import coarsened, depth_of, novel_leaves, seen_nodes
-from hierfit.data.prepared import Choice, Prepared
+from hierfit.data.prepared import Prepared
 from hierfit.data.samples import Split, Table
 from hierfit.data.shared import Shared, get_or_make
-from hierfit.data.splits import coarse_left_out, training_split, validation_split
+from hierfit.data.splits import Choice, coarse_left_out, training_split, validation_split
 from hierfit.data.text import class_means
 from hierfit.data.trees import StandIn, Tree, same_nodes, stand_in
 from hierfit.errors import UserError
@@ -159,15 +159,11 @@ def _check(
 
 def _draw(table: Table, choice: Choice, seen: Tensor) -> tuple[dict[str, Split], int]:
     """What is taken of each split, and how many training samples are left out because no leaf is known of them."""
-    train = training_split(
-        table, choice.shots, choice.seed, choice.shots_policy, seen, choice.coarse_shots, choice.draw_from
-    )
-    splits = {"train": train}
+    splits = {"train": training_split(table, choice, seen)}
     if "val" in table.splits:
-        shots = choice.shots if choice.val_shots == "coop" else None
-        splits["val"] = validation_split(table, shots, choice.seed, seen, choice.coarse_shots)
+        splits["val"] = validation_split(table, choice, seen)
     splits["test"] = table.splits["test"]
-    return splits, coarse_left_out(table, train, choice.shots, seen, choice.draw_from)
+    return splits, coarse_left_out(table, splits["train"], choice, seen)
 
 
 def _per_leaf(train: Split, taxonomy: Taxonomy, seen: Tensor) -> dict[str, float]:

@@ -4,49 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hierfit.data.batch import Task
 from hierfit.data.card import DataCard
-from hierfit.data.novel import Novel
 from hierfit.data.samples import Split, Table
-from hierfit.data.splits import ShotsPolicy, draw_fingerprint
-from hierfit.data.trees import StandIn, Tree
+from hierfit.data.splits import Choice, draw_fingerprint
+from hierfit.data.trees import StandIn
 
 _OF_TARGET = (
     *("card", "card_version", "card_fingerprint", "levels", "taxonomy_fingerprint", "true_taxonomy_fingerprint"),
     *("text_source", "backbone_fingerprint"),
 )
 """Facts that a data set to test on has of its own."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What is taken of a data set; see `HierarchicalDataModule` for the meaning of each."""
-
-    shots: int | None = None
-    seed: int = 0
-    shots_policy: ShotsPolicy = "error"
-    val_shots: Literal["coop", "all"] = "coop"
-    novel: Novel | None = None
-    tree: Tree = "true"
-    train_level: str | None = None
-    coarse_shots: int | None = 0
-    draw_from: str = "train"
-
-    @property
-    def protocol(self) -> str:
-        """In words: ``novel halves``."""
-        if self.train_level is not None:
-            text = f"labels down to {self.train_level}"
-        else:
-            text = "all classes" if self.novel is None else f"novel {self.novel}"
-        if self.shots is None or self.coarse_shots == 0:
-            return text
-        return f"{text}, {'all' if self.coarse_shots is None else self.coarse_shots} labelled at each inner node"
 
 
 @dataclass(frozen=True)

@@ -11,46 +11,62 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierfit.data.novel import Novel
 from hierfit.data.samples import READY_DRAW, SPLITS, Split, Table
+from hierfit.data.trees import Tree
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
-ShotsPolicy = Literal["error", "all"]
+
+@dataclass(frozen=True)
+class Choice:
+    """What is taken of a data set; see `HierarchicalDataModule` for the meaning of each."""
+
+    shots: int | None = None
+    seed: int = 0
+    shots_policy: Literal["error", "all"] = "error"
+    val_shots: Literal["coop", "all"] = "coop"
+    novel: Novel | None = None
+    tree: Tree = "true"
+    train_level: str | None = None
+    coarse_shots: int | None = 0
+    draw_from: str = "train"
+
+    @property
+    def protocol(self) -> str:
+        """In words: ``novel halves``."""
+        if self.train_level is not None:
+            text = f"labels down to {self.train_level}"
+        else:
+            text = "all classes" if self.novel is None else f"novel {self.novel}"
+        if self.shots is None or self.coarse_shots == 0:
+            return text
+        return f"{text}, {'all' if self.coarse_shots is None else self.coarse_shots} labelled at each inner node"
 
 
-def training_split(
-    table: Table,
-    shots: int | None,
-    seed: int,
-    policy: ShotsPolicy = "error",
-    seen: Tensor | None = None,
-    coarse_shots: int | None = 0,
-    draw_from: str = "train",
-) -> Split:
+def training_split(table: Table, choice: Choice, seen: Tensor | None = None) -> Split:
     """What to train on.
+
+    A ready draw ``train<K>`` of the data set is taken as it is, whatever the seed, unless another split is named to
+    draw from.
 
     Args:
         table: The data set.
-        shots: Images a leaf; None takes all.
-        seed: Of the draw. A ready draw ``train<K>`` of the data set is taken as it is, whatever the seed, unless
-            another split is named to draw from.
-        policy: What to do for leaves with fewer images: stop, or take all they have.
+        choice: What is taken of it.
         seen: Nodes that may be trained on ``[N]`` bool; None for all. Samples known only to an inner node count as
             seen where all leaves below it are.
-        coarse_shots: See `draw`.
-        draw_from: Split to draw from: ``train``, or a ready draw of more images.
 
     Raises:
-        UserError: Lists the leaves with fewer than `shots` images; or the ready draws there are, when the
-            data set has no full training split.
+        UserError: Lists the leaves with too few images; or the ready draws there are, when the data set has no full
+            training split.
     """
-    if draw_from not in table.splits and draw_from != "train":
-        there = ", ".join(name for name in table.splits if name not in ("val", "test"))
-        raise UserError(f"data.draw_from: there is no split {draw_from!r} to draw from", hint=f"There is {there}.")
-    ready = table.splits.get(f"train{shots}") if draw_from == "train" else None
-    if ready is not None:
-        return _only(ready, table.taxonomy, seen)
-    if draw_from not in table.splits:
+    shots, source = choice.shots, choice.draw_from
+    if _is_ready(table, choice):
+        return _only(table.splits[f"train{shots}"], table.taxonomy, seen)
+    if source not in table.splits:
+        if source != "train":
+            there = ", ".join(name for name in table.splits if name not in ("val", "test"))
+            raise UserError(f"data.draw_from: there is no split {source!r} to draw from", hint=f"There is {there}.")
         known = sorted(int(m[1]) for name in table.splits if (m := READY_DRAW.fullmatch(name)))
         if not known:
             raise UserError(
@@ -61,10 +77,10 @@ def training_split(
             f"no {'full training split' if shots is None else f'draw of {shots} shots'} in this data set",
             hint=f"It holds ready draws: set data.shots to {' or '.join(map(str, known))}.",
         )
-    split = _only(table.splits[draw_from], table.taxonomy, seen)
+    split = _only(table.splits[source], table.taxonomy, seen)
     if shots is None:
         return split
-    rows = draw(split, table.taxonomy, shots, seed, policy, seen, coarse_shots)
+    rows = draw(split, table.taxonomy, shots, choice.seed, choice.coarse_shots, choice.shots_policy == "error", seen)
     if not len(rows):
         raise UserError(
             "no training image has the label of a leaf, so none can be drawn",
@@ -73,32 +89,27 @@ def training_split(
     return split.select(rows)
 
 
-def coarse_left_out(table: Table, taken: Split, shots: int | None, seen: Tensor, draw_from: str = "train") -> int:
+def coarse_left_out(table: Table, taken: Split, choice: Choice, seen: Tensor | None = None) -> int:
     """How many samples a draw for training has left out because no leaf is known of them."""
-    if shots is None or (draw_from == "train" and f"train{shots}" in table.splits):
+    if choice.shots is None or _is_ready(table, choice):
         return 0
     inner = table.taxonomy.num_children > 0
-    full = _only(table.splits[draw_from], table.taxonomy, seen)
+    full = _only(table.splits[choice.draw_from], table.taxonomy, seen)
     return sum(int(((split.nodes >= 0) & inner[split.nodes]).sum()) * sign for split, sign in ((full, 1), (taken, -1)))
 
 
-def validation_split(
-    table: Table, shots: int | None, seed: int, seen: Tensor | None = None, coarse_shots: int | None = 0
-) -> Split:
-    """What to select on, of a data set with a split ``val``.
+def validation_split(table: Table, choice: Choice, seen: Tensor | None = None) -> Split:
+    """What to select on, of a data set with a split ``val``; classes held back from training are not.
 
-    Args:
-        table: The data set.
-        shots: A K-shot run selects on min(K, 4) images a leaf (CoOp's rule, Zhou et al. 2022), or on what
-            there is of a leaf; None takes all.
-        seed: Of the draw.
-        seen: Nodes that may be selected on ``[N]`` bool, None for all: classes held back from training are not.
-        coarse_shots: As in training, and by the same rule at most 4 of a node.
+    A K-shot run selects on min(K, 4) images a leaf (CoOp's rule, Zhou et al. 2022), or on what there is of a leaf;
+    and by the same rule on at most 4 labelled at each inner node.
     """
     split = _only(table.splits["val"], table.taxonomy, seen)
-    coarse = 4 if coarse_shots is None else min(coarse_shots, 4)
-    rows = None if shots is None else draw(split, table.taxonomy, min(shots, 4), seed, "all", coarse_shots=coarse)
-    return split if rows is None or not len(rows) else split.select(rows)
+    if choice.shots is None or choice.val_shots == "all":
+        return split
+    coarse = 4 if choice.coarse_shots is None else min(choice.coarse_shots, 4)
+    rows = draw(split, table.taxonomy, min(choice.shots, 4), choice.seed, coarse)
+    return split.select(rows) if len(rows) else split
 
 
 def draw(
@@ -106,9 +117,9 @@ def draw(
     taxonomy: Taxonomy,
     shots: int,
     seed: int,
-    policy: ShotsPolicy = "error",
-    seen: Tensor | None = None,
     coarse_shots: int | None = 0,
+    strict: bool = False,
+    seen: Tensor | None = None,
 ) -> Tensor:
     """Rows of K samples a leaf, ascending, and of some known only to an inner node beside them.
 
@@ -121,18 +132,18 @@ def draw(
         taxonomy: Its tree.
         shots: K.
         seed: Of the draw.
-        policy: See `training_split`.
-        seen: Nodes whose leaves must have K ``[N]`` bool; None for all.
         coarse_shots: At most so many of each inner node, of the samples labelled no finer; None for all of them.
+        strict: Whether every leaf must have K.
+        seen: Nodes whose leaves must ``[N]`` bool; None for all.
 
     Raises:
-        UserError: With policy ``error``, lists every leaf with fewer than `shots` samples.
+        UserError: Lists every leaf with fewer than K samples.
     """
     nodes, leaves = split.nodes.numpy(), taxonomy.leaves.numpy()
     counts = np.bincount(nodes[nodes >= 0], minlength=taxonomy.num_nodes)
-    wanted = True if seen is None else seen[taxonomy.leaves].numpy()
-    short = np.flatnonzero((counts[leaves] < shots) & wanted)
-    if len(short) and policy == "error":
+    needed = strict if seen is None else strict & seen[taxonomy.leaves].numpy()
+    short = np.flatnonzero((counts[leaves] < shots) & needed)
+    if len(short):
         raise UserError(
             f"data.shots is {shots}, but {len(short)} of {taxonomy.num_leaves} leaves have fewer images",
             [f"{taxonomy.full_name(leaf)}: {counts[leaf]}" for leaf in leaves[short].tolist()],
@@ -210,6 +221,10 @@ class Draw:
 def draw_fingerprint(keys: Iterable[str]) -> str:
     """First 16 hex digits of the SHA-256 of the sorted keys: equal draws have equal fingerprints."""
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
+
+
+def _is_ready(table: Table, choice: Choice) -> bool:
+    return choice.draw_from == "train" and f"train{choice.shots}" in table.splits
 
 
 def _only(split: Split, taxonomy: Taxonomy, seen: Tensor | None) -> Split:

@@ -142,7 +142,8 @@ def _absent(base: Path, keys: Iterable[str]) -> list[str]:
         folder, name = posixpath.split(key)
         if folder not in there:
             try:
-                there[folder] = frozenset(os.listdir(base / folder))
+                with os.scandir(base / folder) as entries:
+                    there[folder] = frozenset(entry.name for entry in entries if entry.is_file())
             except (OSError, ValueError):  # ValueError: a name that no file can have
                 there[folder] = frozenset()
         if name not in there[folder] and not is_file(base / key):  # a file of another case, or spelling, may do

@@ -10,8 +10,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.cluster.hierarchy import linkage
-from scipy.spatial.distance import pdist
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -146,6 +144,9 @@ def induced(true: Taxonomy, text: Tensor) -> StandIn:
 
 def grouped(vectors: np.ndarray, count: int) -> np.ndarray:
     """Which of ``count`` groups each of n unit vectors is in ``[n]``, groups numbered as they first come."""
+    from scipy.cluster.hierarchy import linkage  # here: few who read a data set need scipy
+    from scipy.spatial.distance import pdist
+
     n = len(vectors)
     above = np.arange(2 * n - count)
     if count < n:

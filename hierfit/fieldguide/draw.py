@@ -16,21 +16,11 @@ from numpy.typing import NDArray
 from hierfit.fieldguide.outline import Array, Wing, wings
 from hierfit.fieldguide.species import COLOURS, Species
 
-_BACKDROPS = (
-    np.array(
-        [
-            (126, 160, 98),
-            (92, 128, 84),
-            (168, 196, 214),
-            (196, 184, 152),
-            (150, 130, 108),
-            (206, 196, 206),
-            (112, 140, 150),
-        ],
-        dtype=np.float32,
-    )
-    / 255.0
-)
+_BACKDROPS = np.array(
+    [(126, 160, 98), (92, 128, 84), (168, 196, 214), (196, 184, 152),
+     (150, 130, 108), (206, 196, 206), (112, 140, 150)],
+    dtype=np.float32,
+) / 255.0  # fmt: skip
 _LEAF_GREENS = np.array([(70, 112, 52), (104, 140, 66), (58, 92, 60), (140, 150, 78)], dtype=np.float32) / 255.0
 _INK = np.array([0.10, 0.08, 0.09], dtype=np.float32)
 _PEARL = np.array([0.98, 0.97, 0.93], dtype=np.float32)

@@ -7,7 +7,7 @@ are enough. The first stage learns to see colours, which nearly always tell the 
 outline and pattern are neglected. The other two take that shortcut away: their pictures share a few palettes, and
 families and genera are told in every batch. The last one sees whole pictures, as outlines are more than their parts.
 
-``pretrain_recipe`` holds all numbers, ``pretrain_batches`` what is seen, ``pretrain_model`` what learns.
+``pretrain_batches`` is what is seen, ``pretrain_model`` what learns.
 """
 
 from __future__ import annotations
@@ -25,10 +25,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.fieldguide.pretrain_batches import Captions, Pool, batches, draw_pool
-from hierfit.fieldguide.pretrain_model import MEAN, STD, encode_patches, make_model, make_tokenizer, save
-from hierfit.fieldguide.pretrain_recipe import STAGES, Size, Stage
+from hierfit.fieldguide.pretrain_batches import Captions, Mixed, Palettes, Pool, Stage, batches, draw_pool
+from hierfit.fieldguide.pretrain_model import MEAN, STD, Size, encode_patches, make_model, make_tokenizer, save
 from hierfit.fieldguide.tiny_card import FACTS, write_card
+
+STAGES = (
+    Stage(Mixed(), pairs=210_000, batch_size=256, learning_rate=1.5e-3),
+    Stage(Palettes(), pairs=144_000, batch_size=96, learning_rate=7e-4, unmasked_tail=0.3, half=True),
+    Stage(
+        Palettes(family_weight=4.0, partial_weight=0.5, whole_weight=0.25),
+        pairs=86_400, batch_size=96, learning_rate=7e-4, patches_kept=1.0, half=True,
+    ),
+)  # fmt: skip
+"""The recipe: with `Size`, everything that decides which weights are left behind."""
 
 
 def contrast(image: Tensor, text: Tensor, scale: Tensor, fits: Tensor) -> Tensor:
@@ -98,15 +107,8 @@ def train(
 
 def _losses(image: Tensor, text: dict[str, Tensor], scale: Tensor, captions: list[Captions]) -> list[Tensor]:
     image = F.normalize(image.float(), dim=-1)
-    return [
-        contrast(
-            image,
-            F.normalize(torch.stack([text[t] for t in kind.texts]).float(), dim=-1),
-            scale,
-            kind.fits.to(image.device),
-        )
-        for kind in captions
-    ]
+    told = [F.normalize(torch.stack([text[t] for t in kind.texts]).float(), dim=-1) for kind in captions]
+    return [contrast(image, t, scale, kind.fits.to(image.device)) for t, kind in zip(told, captions, strict=True)]
 
 
 def _show(row: dict[str, float], steps: int, spent: float) -> None:

@@ -23,12 +23,79 @@ from hierfit.fieldguide.captions import (
     told_by_all,
 )
 from hierfit.fieldguide.draw import draw
-from hierfit.fieldguide.pretrain_recipe import Mixed, Palettes, Size, Stage
-from hierfit.fieldguide.species import OUTLINES, PATTERNS, Species, species_of
+from hierfit.fieldguide.pretrain_model import Size
+from hierfit.fieldguide.species import OUTLINES, PATTERNS, Species, training_species
 
 _SEED = 20_000  # of the pool and the batches; guides use their own seeds and, above all, other species
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Batches at random, of a few genera, and of a few palettes, in turn; three captions a picture.
+
+    Attributes:
+        genera: In a batch of a few genera.
+        palettes: Pairs of ground and marking colour in a batch of a few palettes.
+        partial_weight: Of the loss of the captions that tell some attributes only; the whole captions' is 1.
+    """
+
+    genera: int = 10
+    palettes: int = 2
+    partial_weight: float = 0.5
+
+
+@dataclass(frozen=True)
+class Palettes:
+    """Batches of a few palettes, each with the same number of pictures; captions of each level, all of which every
+    picture meets.
+
+    Attributes:
+        palettes: In a batch.
+        captions: At most so many of a level in a batch.
+        family_weight: Of the loss of the captions that tell the family alone; the others are of those that tell the
+            genus, some attributes (as the names of species do), and everything.
+    """
+
+    palettes: int = 4
+    captions: int = 16
+    family_weight: float = 3.0
+    genus_weight: float = 2.0
+    partial_weight: float = 1.0
+    whole_weight: float = 0.5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        batches: What a batch holds.
+        pairs: Pictures seen; seen again counts again.
+        batch_size: Pictures in a batch.
+        learning_rate: Peak.
+        weight_decay: Of matrices.
+        warmup: Share of the steps until the peak.
+        patches_kept: Share of the patches seen but for the last steps.
+        unmasked_tail: Share of the steps, at the end, that see all patches.
+        half: Whether the towers compute in bfloat16.
+    """
+
+    batches: Mixed | Palettes
+    pairs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.05
+    warmup: float = 0.06
+    patches_kept: float = 0.6
+    unmasked_tail: float = 0.2
+    half: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Number of batches."""
+        return self.pairs // self.batch_size
 
 
 @dataclass(frozen=True)
@@ -65,11 +132,6 @@ class Captions:
     texts: list[str]
     fits: Tensor
     weight: float
-
-
-def training_species(outline: str, pattern: str) -> list[Species]:
-    """The species of a genus that no guide may hold."""
-    return [s for s in species_of(outline, pattern) if not s.reserved_for_guides]
 
 
 def _draw_one(job: tuple[Species, int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:

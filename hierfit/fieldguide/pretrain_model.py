@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,26 @@ import torch
 from torch import Tensor
 
 from hierfit.fieldguide.captions import FAMILY, GENUS, PARTIAL, caption, partial_caption
-from hierfit.fieldguide.pretrain_batches import training_species
-from hierfit.fieldguide.pretrain_recipe import Size
-from hierfit.fieldguide.species import OUTLINES, PATTERNS
+from hierfit.fieldguide.species import OUTLINES, PATTERNS, training_species
 
 MEAN, STD = (0.5, 0.48, 0.45), (0.25, 0.24, 0.25)  # of the pool, rounded
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of the towers, their tokenizer and the pool; ``seed`` is of the pool, the captions and the weights."""
+
+    image_size: int = 64
+    patch_size: int = 8
+    vision_width: int = 128
+    vision_layers: int = 5
+    text_width: int = 128
+    text_layers: int = 2
+    embed_dim: int = 128
+    context_length: int = 48
+    vocab_size: int = 1400
+    images: int = 30_000
+    seed: int = 0
 
 
 def make_tokenizer(size: Size) -> Any:

@@ -13,27 +13,11 @@ from functools import lru_cache
 from itertools import product
 
 OUTLINES = (
-    "swallowtail",
-    "sailwing",
-    "roundwing",
-    "anglewing",
-    "leafwing",
-    "broadwing",
-    "hookwing",
-    "scallopwing",
-)
+    "swallowtail", "sailwing", "roundwing", "anglewing", "leafwing", "broadwing", "hookwing", "scallopwing",
+)  # fmt: skip
 PATTERNS = (
-    "banded",
-    "striped",
-    "spotted",
-    "checkered",
-    "bordered",
-    "eyed",
-    "tipped",
-    "marbled",
-    "netted",
-    "halved",
-)
+    "banded", "striped", "spotted", "checkered", "bordered", "eyed", "tipped", "marbled", "netted", "halved",
+)  # fmt: skip
 ACCENTS = ("plain", "pearled", "fringed", "jewelled", "smoky", "veined")
 
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -140,3 +124,8 @@ def species_of(outline: str, pattern: str) -> Iterator[Species]:
     """Every species with this outline and pattern, reserved or not, in a fixed order."""
     for (ground, marking), accent in product(colour_pairs(), ACCENTS):
         yield Species(outline, pattern, ground, marking, accent)
+
+
+def training_species(outline: str, pattern: str) -> list[Species]:
+    """The species of a genus that no guide may hold."""
+    return [s for s in species_of(outline, pattern) if not s.reserved_for_guides]

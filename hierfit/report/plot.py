@@ -79,12 +79,12 @@ def plot(
     print(f"Written to {out}")
 
 
-def panels(cards: Sequence[ResultCard], wanted: str) -> tuple[Panel, ...]:
+def panels(cards: Sequence[ResultCard], choice: str) -> tuple[Panel, ...]:
     """What is to be drawn, data cards in the order of their names.
 
     Args:
         cards: Of any runs.
-        wanted: One column, see `hierfit.results.columns.columns`.
+        choice: One column, see `hierfit.results.columns.columns`.
 
     Raises:
         UserError: The column does not exist, is several, or no card has it; a panel would hold a row twice at the
@@ -97,9 +97,9 @@ def panels(cards: Sequence[ResultCard], wanted: str) -> tuple[Panel, ...]:
     keys = sorted(apart)
     # A part of the name that all panels share says nothing.
     differing = [i for i in range(3) if i == 0 or len({key[i] for key in keys}) > 1]
-    found = [_panel(" · ".join(key[i] for i in differing), tables(apart[key], wanted=wanted)) for key in keys]
+    found = [_panel(" · ".join(key[i] for i in differing), tables(apart[key], choice=choice)) for key in keys]
     if not any(panel.curves for panel in found):
-        raise UserError(f"No run has a figure for {wanted!r}.")
+        raise UserError(f"No run has a figure for {choice!r}.")
     return tuple(panel for panel in found if panel.curves)
 
 

@@ -43,11 +43,11 @@ def figure(card: ResultCard, key: str) -> float | None:
     return card.cost.get({"time": "train_seconds", "memory": "peak_memory_mib"}[key])
 
 
-def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> tuple[Column, ...]:
+def columns(choice: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> tuple[Column, ...]:
     """The columns of a list such as ``default`` or ``leaf_accuracy,fpa@decoded,cost``, each once.
 
     Args:
-        wanted: Presets and names, parted by commas. A metric without decoder is that of per-level argmax, but for those
+        choice: Presets and names, parted by commas. A metric without decoder is that of per-level argmax, but for those
             that only one reading makes sense of: leaf accuracy is the best leaf's, a level's accuracy the belief's.
         cards: Say which metrics and decoders there are.
         levels: Level names of the table, coarse to fine.
@@ -58,7 +58,7 @@ def columns(wanted: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
     found = {f"{metric}@{decoder}" for card in cards for decoder in card.metrics for metric in card.metrics[decoder]}
     short = {metric for metric, _, decoder in (key.partition("@") for key in found) if decoder == usual_decoder(metric)}
     plain = short | _COSTS.keys() | PRESETS.keys() | {"levels"}
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    names = [name.strip() for name in choice.split(",") if name.strip()]
     unknown = list(dict.fromkeys(name for name in names if name not in plain | found))
     if unknown or not names:
         raise UserError(

@@ -53,13 +53,13 @@ def agreement(card: ResultCard) -> tuple[Any, ...]:
     return (*(data.get(key) for key in named), test, backbone.get("source"), backbone.get("fingerprint"), card.levels)
 
 
-def tables(cards: Sequence[ResultCard], control: str | None = None, wanted: str = "default") -> list[Table]:
+def tables(cards: Sequence[ResultCard], control: str | None = None, choice: str = "default") -> list[Table]:
     """A table for each data set, number of shots and backbone; rows are methods, figures means over seeds.
 
     Args:
         cards: In any order. Rows of one name that were set otherwise are told apart, see `told_apart`.
         control: Row to which paired differences are added; tables without it go without.
-        wanted: Columns; see `hierfit.results.columns.columns`.
+        choice: Columns; see `hierfit.results.columns.columns`.
 
     Raises:
         UserError: No card is the control's; a row shares no seed with the control, or was trained on another draw than
@@ -71,7 +71,7 @@ def tables(cards: Sequence[ResultCard], control: str | None = None, wanted: str 
     names = list(dict.fromkeys(card.row for group, _ in groups for card in group))
     if control is not None and control not in names:
         raise UserError(f"No run has the row {control!r}.", hint=f"Rows: {', '.join(names)}.")
-    return [table(group, control, wanted, cards, notes) for group, notes in groups]
+    return [table(group, control, choice, cards, notes) for group, notes in groups]
 
 
 def _order(card: ResultCard) -> tuple[Any, ...]:
@@ -83,7 +83,7 @@ def _order(card: ResultCard) -> tuple[Any, ...]:
 def table(
     cards: Sequence[ResultCard],
     control: str | None = None,
-    wanted: str = "default",
+    choice: str = "default",
     known: Sequence[ResultCard] = (),
     notes: Iterable[str] = (),
 ) -> Table:
@@ -92,13 +92,13 @@ def table(
     Args:
         cards: Named as they are to be shown.
         control: Row to which paired differences are added, if it is there.
-        wanted: Columns.
+        choice: Columns.
         known: Cards that say which columns there are; ``cards`` if empty.
         notes: That stand before its own.
     """
     noted = list(notes)
     rows = {name: _by_seed(name, cards, noted) for name in dict.fromkeys(card.row for card in cards)}
-    figures = columns(wanted, known or cards, cards[0].levels)
+    figures = columns(choice, known or cards, cards[0].levels)
     base = rows.get(control) if control is not None else None
     if control is not None and base is not None:
         _check_pairs(rows, control)

@@ -21,9 +21,10 @@ from safetensors.torch import load_file
 
 from hierfit.data.datamodule import datamodule_of
 from hierfit.data.trees import StandIn
-from hierfit.decoding import Calibration, Decoder
+from hierfit.decoding import DECODERS, Calibration, Decoder
 from hierfit.methods.base import Method, method_of
 from hierfit.metrics.base_to_novel import base_to_novel
+from hierfit.metrics.collection import Own, own_metrics
 from hierfit.metrics.served import batches_of, score
 from hierfit.results.card import ResultCard
 from hierfit.results.logits import LOGITS, LeafScores
@@ -42,10 +43,15 @@ class WriteResultCard(Callback):
         folder: Run folder.
         calibrating: Fits the belief before the card is written.
         config: Of the run.
+
+    Raises:
+        UserError: A metric or a decoder of the user's cannot be used.
     """
 
     def __init__(self, folder: Path, calibrating: CalibrateOnVal, config: Config) -> None:
         self.folder, self.calibrating, self.config = folder, calibrating, config
+        self._own = own_metrics(config.keys.metrics or ())
+        self._decoders = {path: DECODERS.find(path) for path in config.keys.decoders or ()}
         self.card: ResultCard | None = None
         self._started = 0.0
         self._seconds = {"train_seconds": 0.0, "test_seconds": 0.0}
@@ -92,7 +98,8 @@ class WriteResultCard(Callback):
         if not trainer.is_global_zero:
             return
         method, tree = method_of(pl_module), datamodule_of(trainer).tree
-        metrics, belief = kept_figures(self.folder, tree, self.calibrating.calibration, method.decoders)
+        decoders = {**method.decoders, **self._decoders}
+        metrics, belief = kept_figures(self.folder, tree, self.calibrating.calibration, decoders, self._own)
         self._write(trainer, method, metrics, belief)
 
     def write_untested(self, trainer: Trainer, method: Method) -> None:
@@ -127,12 +134,13 @@ class WriteResultCard(Callback):
             versions=_versions(),
             method_settings=self.config.settings["model"],
             belief=belief,
+            own_metrics={metric.name: metric.description()._asdict() for metric in self._own},
         )
         self.card.write(self.folder)
 
 
 def kept_figures(
-    folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder]
+    folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder], own: Own = ()
 ) -> tuple[Figures, dict[str, Any]]:
     """What a card says of a run's test logits.
 
@@ -140,14 +148,15 @@ def kept_figures(
         folder: The run's.
         tree: What it was tested on.
         calibration: Makes the logits a belief.
-        decoders: Of its method.
+        decoders: Of its method, and the user's.
+        own: Metrics of the user's.
 
     Returns:
         Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
         tree, and of classes held back; and what is said of the belief.
     """
     kept = load_file(folder / LOGITS)
-    found, facts = score(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration, decoders)
+    found, facts = score(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration, decoders, own)
     figures: dict[str, Mapping[str, float | None]] = {
         **found,
         "true_tree": LeafScores.of(kept, tree.taxonomy, tree.true).figures(),

@@ -29,6 +29,8 @@ class Keys:
         resume: Go on with a run of the same settings that has not come to its end, if there is one.
         save_every: Seconds between saves of what an interrupted run goes on from; 0: after every step, null: never.
         wandb: auto: online when a key is configured, else offline, with curves only.
+        metrics: Of your own, by import path, such as my_file.MyMetric; their figures join the result card.
+        decoders: Of your own, by import path; so do theirs.
         select_on: Metric of the validation split that selects the checkpoint; null: leaf_accuracy.
         test: Test what was selected; off while a sweep searches, so that the test split has no say in it.
         tuned_on: Split on which a search has chosen these settings, for the result card.
@@ -47,6 +49,8 @@ class Keys:
     resume: bool = True
     save_every: float | None = 30.0
     wandb: WandbMode = "auto"
+    metrics: list[str] | None = None
+    decoders: list[str] | None = None
     select_on: Criterion | None = None
     test: bool = True
     tuned_on: str | None = None

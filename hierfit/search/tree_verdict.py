@@ -92,7 +92,7 @@ class Verdict:
     def _tables(self) -> list[Table]:
         names = ["leaf_accuracy", "tree_distance", *(["h", "ausuc"] if self.metric == "H" else [])]
         cards = [replace(card, row=_named(tree)) for tree, runs in self.cards.items() for card in runs.values()]
-        made = table(cards, wanted=",".join(f"{name}@true_tree" for name in names))
+        made = table(cards, choice=",".join(f"{name}@true_tree" for name in names))
         columns = tuple(replace(c, header=c.header.removesuffix(" true tree")) for c in made.columns)
         figures = replace(made, columns=columns, reading="", notes=())
         if not self.compared:

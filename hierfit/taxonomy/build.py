@@ -226,12 +226,15 @@ def draft_links(names: Sequence[str], parents: Sequence[Any], by_name: bool, pro
 
 
 def _by_name(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> Draft:
-    first: dict[str, int] = {}
+    place: dict[str, int] = {}
+    links: list[int] = []  # the first of each node
     for link, name in enumerate(names):
-        first.setdefault(name, link)
-    if len(first) < len(names):
+        if place.setdefault(name, len(links)) == len(links):
+            links.append(link)
+    nodes = names if len(links) == len(names) else list(place)
+    if len(links) < len(names):
         _check_repeated(names, parents, problems)
-    place = dict(zip(first, range(len(first)), strict=True)) | {"": -1}
+    place[""] = -1
     above = [-1 if parent is None else place.get(parent, -2) for parent in parents]
     if unknown := [link for link, node in enumerate(above) if node == -2]:
         from hierfit.taxonomy.spelling import Speller
@@ -242,8 +245,7 @@ def _by_name(names: Sequence[str], parents: Sequence[Any], problems: Problems) -
             guess = speller.did_you_mean(parent) if isinstance(parent, str) else ""
             text = f"the parent {parent!r} of {names[link]!r} is not among the names{guess}"
             problems.add("misspelt-parent" if guess else "unknown-parent", text, link)
-    links = list(first.values())
-    return Draft(list(first), [above[link] for link in links], lambda node: problems.where(links[node]))
+    return Draft(nodes, [above[link] for link in links], lambda node: problems.where(links[node]))
 
 
 def _by_position(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> Draft:

@@ -203,10 +203,7 @@ class Taxonomy:
         return torch.cat([self.level, self.level.new_tensor([-1])])
 
     def paths(self, nodes: Tensor) -> Tensor:
-        """Ancestors-or-self of nodes [...] by level: [..., L] ids, −1 below the node.
-
-        An unknown node, −1, has −1 everywhere. O(L) per node.
-        """
+        """Ancestors-or-self of nodes [...] by level [..., L], −1 below the node and for an unknown −1. O(L) each."""
         columns = []
         for depth in reversed(range(self.num_levels)):
             here = self._depth[nodes] == depth
@@ -249,10 +246,7 @@ class Taxonomy:
         return torch.where(ended & (column > last), node, paths)
 
     def lca(self, a: Tensor, b: Tensor) -> Tensor:
-        """Lowest common ancestor of nodes [...], broadcast against each other; a node is its own ancestor.
-
-        −1 where the two share no ancestor or one is −1. O(L) per pair.
-        """
+        """Lowest common ancestor of nodes [...], broadcast, a node being its own; −1 for none or of −1. O(L) a pair."""
         a, b = torch.broadcast_tensors(a, b)
         for depth in reversed(range(self.num_levels)):
             differ = a != b

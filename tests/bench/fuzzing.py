@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hierfit.data.layouts.matlab import READER
 from hierfit.errors import UserError
 
 SECONDS, MEBIBYTES = 20, 1024
@@ -237,6 +238,8 @@ class _Watch:
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.on:
             return
+        if event == "subprocess.Popen" and list(arguments[1][:3]) == [sys.executable, "-c", READER]:
+            return  # hierfit's own, which reads a MATLAB file: bounded in time and memory, and hears no code from it
         if event in _PROGRAMS:
             self.found = self.found or f"{event}: {arguments!r:.200}"
         elif event in _CHANGES or event == "open":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -117,7 +118,10 @@ def main() -> None:
         options.file.write_text(json.dumps(found, indent=1) + "\n")
         print(f"{len(found)} entries written to {options.file}")
         return
-    kept = json.loads(options.file.read_text())
+    kept, found = (
+        {re.sub(r"(/\d+-s\d+)-[0-9a-f]{8}$", r"\1", name): facts_ for name, facts_ in entries.items()}  # no digest
+        for entries in (json.loads(options.file.read_text()), found)
+    )
     other = [name for name in sorted({*kept, *found}) if kept.get(name) != found.get(name)]
     for name in other:
         before, now = kept.get(name) or {}, found.get(name) or {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,14 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hierfit import UserError, cli
-from hierfit.data.card import load_card
-from hierfit.data.table import read_table
-from hierfit.decoding import DECODERS, Calibration
+from hierfit import Taxonomy, UserError, cli
+from hierfit.decoding import DECODERS
 from hierfit.losses.objective import Objective
 from hierfit.metrics import own_metrics
-from hierfit.metrics.describe import Description
-from hierfit.metrics.served import batches_of, score
+from hierfit.results.card import ResultCard
+from hierfit.results.columns import columns
 
 from .conftest import ROOT, Shop, budget
 
@@ -70,28 +67,42 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_through_a_training_run(parts: Path, shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     (parts / "own.yaml").write_text(
         "model: {class_path: LinearProbe, init_args: {objective: {my_parts.margin: {weight: 2, width: 0.5}}}}\n"
+        "metrics: [my_parts.TopTwo]\n"
+        "decoders: [my_parts.first_leaf]\n"
     )
-    base = f"--config={ROOT / 'experiments/base.yaml'}"
+    base, run = f"--config={ROOT / 'experiments/base.yaml'}", parts / "run"
     options = budget(shop.folder, shop.folder / "small.yaml")
-    cli.main(["fit", base, f"--config={parts / 'own.yaml'}", *options, f"--folder={parts / 'run'}"])
+    cli.main(["fit", base, f"--config={parts / 'own.yaml'}", *options, f"--folder={run}"])
     assert "objective: 2 my_parts.margin" in capsys.readouterr().out
-    card = json.loads((parts / "run/result.json").read_text())
-    assert "per_level" not in card["metrics"]  # its loss says that it reads leaves alone
 
-    kept = load_file(parts / "run/test_logits.safetensors")
-    tree = read_table(load_card(str(shop.folder / "small.yaml")), None).taxonomy
-    decoders = {"rollup": DECODERS["rollup"], "my_parts.first_leaf": DECODERS.find("my_parts.first_leaf")}
-    own = own_metrics(["my_parts.TopTwo"])
-    figures, _ = score(batches_of(kept["logits"], kept["paths"]), tree, Calibration("rollup"), decoders, own)
-    assert figures["my_parts.first_leaf"]["leaf_accuracy"] == 1 / tree.num_leaves
+    card, kept = ResultCard.read(run), load_file(run / "test_logits.safetensors")
+    tree = Taxonomy.from_csv(run / "taxonomy.csv")
+    assert "per_level" not in card.metrics  # the loss says that it reads leaves alone
+    assert card.metrics["my_parts.first_leaf"]["leaf_accuracy"] == pytest.approx(1 / tree.num_leaves)
     best = kept["logits"][:, tree.leaves].topk(2).indices
     among = (tree.leaves[best] == kept["paths"].amax(dim=1, keepdim=True)).any(dim=1)
-    assert figures["belief"]["top2"] == pytest.approx(among.float().mean().item())
-    assert own[0].description() == Description("top-2", "%", True)
+    assert card.metrics["belief"]["top2"] == pytest.approx(among.float().mean().item())
+
+    # Tables know the metric from the card, without the file.
+    sys.modules.pop("my_parts")
+    (parts / "my_parts.py").rename(parts / "elsewhere.py")
+    (column,) = columns("top2@belief", [card], card.levels)
+    assert (column.header, column.unit, column.higher_is_better) == ("top-2 belief", "%", True)
+    cli.main(["results", str(run), "--columns", "top2@belief,fpa@my_parts.first_leaf"])
+    assert "top-2" in capsys.readouterr().out
+
+    # Another metric, of a run that has ended.
+    (parts / "elsewhere.py").rename(parts / "my_later.py")
+    later = (parts / "my_later.py").read_text().replace("top2", "best2").replace("top-2", "best two")
+    (parts / "my_later.py").write_text(later)
+    cli.main(["rescore", str(run), "--metric", "my_later.TopTwo", "--decoder", "belief", "--write"])
+    rescored = ResultCard.read(run)
+    assert rescored.metrics["belief"]["best2"] == card.metrics["belief"]["top2"]
+    assert rescored.own_metrics.keys() == {"top2", "best2"}
 
 
 def test_what_cannot_be_used_is_said(parts: Path) -> None:
-    tree = read_table(load_card("fieldguide"), None).taxonomy
+    tree = Taxonomy.from_paths([("a", "b"), ("a", "c")])
     for spec, said in (
         ({"my_parts.margin": {"wide": 1}}, "my_parts.margin: there is no option 'wide', did you mean 'width'?"),
         ({"my_parts.hinge": 1}, "loss 'my_parts.hinge' cannot be imported: AttributeError"),
@@ -102,8 +113,9 @@ def test_what_cannot_be_used_is_said(parts: Path) -> None:
         (problem,) = error.value.problems
         assert problem.startswith(said)
     with pytest.raises(UserError) as error:
-        own_metrics(["my_parts.margin", "my_parts.TopTwo", "my_parts.TopTwo"])
-    assert ["no class" in p or "already" in p for p in error.value.problems] == [True, True]
+        own_metrics(["my_parts.margin", "my_parts.TopTwo", "my_parts.TopTwo", "my_parts.none"])
+    for problem, said in zip(error.value.problems, ("no class", "already", "cannot be imported"), strict=True):
+        assert said in problem
     assert torch.equal(
         DECODERS.find("my_parts.first_leaf")(torch.zeros(2, tree.num_nodes), tree)[1], tree.leaf_paths[0]
     )

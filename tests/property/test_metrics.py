@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_precision
 
-from hierfit.decoding import DECODERS, best_path, leaf_rollup, per_level_argmax, top_down
+from hierfit.decoding import DECODERS, leaf_rollup, per_level_argmax, top_down
 from hierfit.metrics import (
     FullPathAccuracy,
     LeafAccuracy,
@@ -203,18 +203,6 @@ def test_overlap_agrees_with_the_taxonomy(case: tuple[Taxonomy, Tensor, Tensor])
 
 @quick
 @given(judged())
-def test_sets_of_a_path_overlap_as_its_deepest_node_does(case: tuple[Taxonomy, Tensor, Tensor]) -> None:
-    tree, predicted, target = case
-    consistent = is_tree_path(predicted, tree)
-    pair = predicted[consistent], target[consistent]
-    for of_sets, of_nodes in zip(
-        functional.set_overlap(*pair, tree), functional.path_overlap(*pair, tree), strict=True
-    ):
-        assert torch.equal(of_sets, of_nodes)
-
-
-@quick
-@given(judged())
 def test_level_scores_against_torchmetrics(case: tuple[Taxonomy, Tensor, Tensor]) -> None:
     tree, predicted, _ = case
     # Where every level is labelled and answered, the level scores are those of a flat classifier a cut.
@@ -262,21 +250,6 @@ def test_decoders_against_loops(case: tuple[Taxonomy, Tensor]) -> None:
 
 @quick
 @given(scored())
-def test_best_path_has_the_best_sum_over_cuts(case: tuple[Taxonomy, Tensor]) -> None:
-    tree, logits = case
-    cuts = [slow_cut(tree, level) for level in range(tree.num_levels)]
-    for row, path in zip(logits.tolist(), best_path(logits, tree).tolist(), strict=True):
-        masses = [math.log(sum(math.exp(row[v]) for v in cut)) for cut in cuts]
-        sums = {
-            leaf: sum(row[v] - mass for v, mass in zip(goes_on(tree, tree.leaf_paths[i].tolist()), masses, strict=True))
-            for i, leaf in enumerate(tree.leaves.tolist())
-        }
-        assert path == padded(tree, chain(tree, max(path)))
-        assert sums[max(path)] >= max(sums.values()) - 1e-12
-
-
-@quick
-@given(scored())
 def test_walking_the_tree_is_always_consistent(case: tuple[Taxonomy, Tensor]) -> None:
     tree, logits = case
     for name, decode in DECODERS.items():
@@ -303,21 +276,3 @@ def test_on_full_labels_the_whole_path_is_at_most_as_good_as_any_part(case: tupl
         fpa = FullPathAccuracy(tree)(predicted, target)
         assert not fpa > LeafAccuracy(tree)(predicted, target)
         assert not (fpa > LevelAccuracy(tree)(predicted, target)).any()
-
-
-@quick
-@given(scored(), st.integers(0, 2**32 - 1))
-def test_after_a_rollup_the_leaf_decides_the_path(case: tuple[Taxonomy, Tensor], seed: int) -> None:
-    tree, logits = case
-    rng = np.random.default_rng(seed)
-    target = tree.leaf_paths[torch.from_numpy(rng.integers(0, tree.num_leaves, len(logits)))]
-    predicted = leaf_rollup(logits, tree)
-    assert torch.equal(functional.full_path_right(predicted, target, tree), predicted.amax(dim=1) == target.amax(dim=1))
-
-
-@quick
-@given(st.integers(1, 12), st.integers(0, 2**32 - 1))
-def test_on_one_level_best_path_is_the_rollup(leaves: int, seed: int) -> None:
-    flat = Taxonomy.from_paths([(f"n{i}",) for i in range(leaves)])
-    logits = torch.from_numpy(np.random.default_rng(seed).integers(-24, 25, (8, leaves)) / 8.0)
-    assert torch.equal(best_path(logits, flat), leaf_rollup(logits, flat))

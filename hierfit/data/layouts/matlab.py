@@ -19,7 +19,7 @@ from hierfit.errors import UserError
 
 _SECONDS, _BYTES = 120, 1 << 30
 
-_READER = f"""
+READER = f"""
 import json, sys
 sys.path = [entry for entry in sys.path if entry]  # no module of the current folder
 try:
@@ -67,7 +67,7 @@ def read_mat(path: Path, *names: str) -> list[Any]:
     if head == b"MATLAB 7.3":
         raise UserError(f"{path}: MATLAB 7.3 files are not read; save it with -v7")
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # threads reserve memory
-    command = [sys.executable, "-c", _READER, str(path.absolute()), *names]
+    command = [sys.executable, "-c", READER, str(path.absolute()), *names]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_SECONDS, env=environment, check=True)
         found = json.loads(done.stdout)

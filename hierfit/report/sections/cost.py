@@ -18,7 +18,7 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     cards = evidence.of_table
     devices = ", ".join(dict.fromkeys(str(card.cost.get("device", "?")) for card in cards))
     table = replace(
-        tables(cards, wanted="cost")[0],
+        tables(cards, choice="cost")[0],
         title="Parameters that are trained, their share of all in %, seconds of training and peak memory of the "
         f"process, mean ± 95 % t-interval over seeds, on {devices}",
         reading="Times of runs that shared the machine are not to be compared.",

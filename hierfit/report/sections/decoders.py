@@ -43,7 +43,7 @@ def _sheet(cards: Sequence[ResultCard], row: str) -> Sheet:
     rows, columns = [], [Column(row)]
     for decoder, name in NAMES.items():
         if all(decoder in card.metrics for card in cards):
-            made = summary_table(cards, wanted=",".join(f"{metric}@{decoder}" for metric in metrics))
+            made = summary_table(cards, choice=",".join(f"{metric}@{decoder}" for metric in metrics))
             rows.append([name, *made.rows[0][2:-2]])
             suffix = f" {decoder.replace('_', ' ')}"
             columns[1:] = [replace(c, header=c.header.removesuffix(suffix)) for c in made.columns[2:-2]]

@@ -81,9 +81,13 @@ def _entries(cell: Any) -> tuple[str, ...]:
 
 def _child_of(table: Table, parent: int, candidates: Sequence[int]) -> int | None:
     """The column that parents are given in: of ids and names the one that most parents stand in."""
+    filled = [
+        c for c in dict.fromkeys(candidates) if c != parent and any(isinstance(v, str) and v for v in table.column(c))
+    ]
+    if len(filled) < 2:
+        return next(iter(filled), None)
     above = {entry for cell in table.column(parent) for entry in _entries(cell)}
-    shared = {c: len(above & cells) for c in candidates if c != parent and any(cells := _texts(table, c))}
-    return max(shared, key=shared.__getitem__, default=None)
+    return max(filled, key=lambda column: len(above & _texts(table, column)))
 
 
 def _named_in(table: Table, children: int, candidates: Sequence[int]) -> int | None:
@@ -117,18 +121,15 @@ def _read(
     kept: list[int] = []
     synonyms: list[str] = []
 
-    def cell(row: Sequence[Any], column: int | None) -> Any:
-        return row[column] if column is not None and column < len(row) else ""
-
-    for number, row in enumerate(table.rows):
-        name, above = cell(row, child), cell(row, parent)
+    cells = zip(table.rows, table.column(child), table.column(parent), strict=True)
+    for number, (row, name, above) in enumerate(cells):
         short = pairs_only and table.header is None and len(row) < 2
-        if not name or isinstance(name, tuple) or any(row[width:]) or short:
+        if not name or isinstance(name, tuple) or short or (len(row) > width and any(row[width:])):
             shown = ", ".join(map(repr, row[:4])) + (", …" if len(row) > 4 else "")
             text = f"{len(row)} cells, expected a child and its parent: {shown}"
             findings.append(problem("row", text, table.where(number)))
-        elif cell(row, accepted) not in ("", name) or _SYNONYM.search(str(cell(row, status))):
-            synonyms.append(cell(row, label) or name)
+        elif _is_synonym(row, name, accepted, status):
+            synonyms.append(row[label] if label is not None and label < len(row) else name)
         else:
             for entry in above if isinstance(above, tuple) and above else (above or None,):
                 pairs.append((name, entry.rpartition(joint)[2] if joint and entry else entry))
@@ -138,9 +139,17 @@ def _read(
         findings.append(remark("synonym", text + (", …" if len(synonyms) > 4 else "")))
     labels = id_names(options, source, [entry for pair in pairs for entry in pair if entry], findings)
     if label is not None and not labels:
-        labels = {table.rows[i][child]: shown for i in kept if (shown := cell(table.rows[i], label))}
+        rows = (table.rows[i] for i in kept)
+        labels = {row[child]: row[label] for row in rows if len(row) > label and row[label]}
     closed = table.header is not None and any(not above for _, above in pairs)
     return links_of(pairs, lambda link: table.where(kept[link]), closed, labels, findings)
+
+
+def _is_synonym(row: Sequence[Any], name: str, accepted: int | None, status: int | None) -> bool:
+    other = row[accepted] if accepted is not None and accepted < len(row) else ""
+    return other not in ("", name) or (
+        status is not None and status < len(row) and _SYNONYM.search(str(row[status])) is not None
+    )
 
 
 def _from_children(table: Table, key: int, children: int, label: int | None) -> Links:
@@ -205,13 +214,15 @@ def links_of(
         findings: Made before.
     """
     names = [child for child, _ in pairs]
-    known = set(names)
     # What stands in the place of a root's parent, where it is no node, and no root has an empty one.
-    marks = set() if any(not above for _, above in pairs) else {above for _, above in pairs} & {*_NO_PARENT} - known
+    marks = {above for _, above in pairs if not above or above in _NO_PARENT}
+    marks = marks.difference(names) if all(marks) else set()
     mark = marks.pop() if len(marks) == 1 else None
     parents = [above if above and above not in (child, mark) else None for child, above in pairs]
-    places = list(range(len(pairs)))
-    for number, above in enumerate(parents if not closed and mark is None else ()):
+    if closed or mark is not None:
+        return Links(names, parents, where, labels or {}, findings=findings)
+    known, places = set(names), list(range(len(pairs)))
+    for number, above in enumerate(parents):
         if above and above not in known:
             known.add(above)
             names.append(above)

@@ -94,14 +94,15 @@ def _table(path: Path, read: Read) -> Records | None:
 def _of_bare_names(root: Path, tables: Sequence[Path], read: Read) -> list[Path]:
     """Tables with a column that names at least half of the pictures below a folder, without their endings."""
     candidates = [table for path in tables if (table := _table(path, read))]
-    files = Files(root) if candidates else None
+    if not candidates:
+        return []
+    files = Files(root)
 
     def count(cells: Sequence[str]) -> int:
-        assert files is not None
         try:
             return len(set(files.find(cells[:_LOOKED_AT])) - {""})
         except UnclearError:
             return 0
 
-    least = min(len(files.paths), _LOOKED_AT) / 2 if files else 0
+    least = min(len(files.paths), _LOOKED_AT) / 2
     return [table.path for table in candidates if any(count(cells) >= least for cells in table.columns.values())]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -29,8 +30,7 @@ _TRUTH = {"0": False, "1": True, "false": False, "true": True}
 _SIGNS = (",", "\t", ";", "|")
 
 
-@dataclass
-class Row:
+class Row(NamedTuple):
     """A picture: its path from the root on, its label, and its split, by its own name, if that is known."""
 
     path: str
@@ -76,15 +76,12 @@ def from_tables(root: Path, tables: Mapping[str, Path], options: Options, read: 
     if options.levels is None and len(chain) == deep > 1:
         options = replace(options, levels=tuple(name.rpartition(".")[2] or name for name in chain))
     tree = tree_of(labelled, options)
-    names = (
-        (list(tree.levels) if deep == tree.num_levels else [f"label{i + 1}" for i in range(deep)]) if deep > 1 else []
-    )
+    names = list(tree.levels) if deep == tree.num_levels else [f"label{i + 1}" for i in range(deep)]
     meant = {name: split for split, name in splits.own.items()}
     plain = _own_table(root, parts, column, cells, paths, chain, splits.own, split_columns)
-    names_option = {"names": spelled} if spelled else {}
     return Found(
         root,
-        {**plain, **splits.draw, **names_option} if plain else {},
+        {**plain, **splits.draw, **({"names": spelled} if spelled else {})} if plain else {},
         tree,
         remarks,
         samples=[(row.path, row.label, meant.get(row.split or "", "")) for row in kept],

@@ -25,18 +25,6 @@ def test_embeddings_of_words_give_exactly_their_features(backbone: Backbone, att
         assert (alone - expected).abs().max() == 0.0
 
 
-def test_one_context_is_shared_by_all_suffixes(backbone: Backbone) -> None:
-    context = torch.randn(1, 3, backbone.text_width)
-    shared = backbone.encode_context(context, WORDS)
-    torch.testing.assert_close(shared, backbone.encode_context(context.repeat(3, 1, 1), WORDS), atol=0, rtol=0)
-
-
-def test_without_suffix_the_vectors_stand_alone(backbone: Backbone) -> None:
-    words = backbone.embed_tokens("a blue bird")
-    feature = backbone.encode_context(words[None])
-    assert (feature - backbone.encode_text(["a blue bird"])).abs().max() == 0.0
-
-
 def test_gradients_reach_every_vector_of_frozen_towers(backbone: Backbone) -> None:
     context = torch.randn(3, 4, backbone.text_width, requires_grad=True)
     backbone.encode_context(context, WORDS)[:, 0].sum().backward()

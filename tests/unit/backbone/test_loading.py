@@ -208,11 +208,6 @@ def test_the_bundled_backbone_loads() -> None:
     assert tiny.encode_text(["a butterfly"]).shape == (1, tiny.embed_dim)
 
 
-def test_a_missing_bundled_backbone_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(BUNDLED, "tiny", tmp_path / "nowhere")
-    assert "the bundled backbone is missing" in error_of("tiny")
-
-
 def test_a_file_is_not_a_folder(clip_copy: Path) -> None:
     assert f"Pass the folder that holds it: {clip_copy}" in error_of(clip_copy / "model.safetensors")
 

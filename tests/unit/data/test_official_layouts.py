@@ -17,7 +17,7 @@ from scipy.io import savemat
 from hierfit.data.card import load_card
 from hierfit.data.images import Files
 from hierfit.data.names import words
-from hierfit.data.splits import training_split
+from hierfit.data.splits import Choice, training_split
 from hierfit.data.table import Table, read_table
 from hierfit.errors import UserError
 from hierfit.tools.check.audit import audit
@@ -496,7 +496,7 @@ def test_coop_draws(tmp_path: Path) -> None:
     table = read(copy)
     assert set(table.splits) == {"train", "train1", "val", "test"}
     assert table.splits["train1"].keys == tuple(drawn)
-    assert training_split(table, 1, seed=99).keys == tuple(drawn)
+    assert training_split(table, Choice(shots=1, seed=99)).keys == tuple(drawn)
     coop_draw(folder / "shot_1-seed_1.pkl", ["/home/zhou/data/oxford_pets/images/unknown.jpg"])
     assert "shot_1-seed_1.pkl: not in 'train' of split_zhou_OxfordPets.json: /home/zhou" in faults(copy)
     write(folder / "shot_1-seed_1.pkl", pickle.dumps({"train": [Hostile()], "val": []}))

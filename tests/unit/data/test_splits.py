@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierfit.data.splits import coarse_left_out, draw, draw_fingerprint, training_split, validation_split
+from hierfit.data.splits import Choice, coarse_left_out, draw, draw_fingerprint, training_split, validation_split
 from hierfit.data.table import Split, Table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -63,10 +63,10 @@ def test_other_leaves_do_not_matter() -> None:
 def test_too_few_images_are_listed_with_their_counts() -> None:
     split = make_split({"x": 5, "y": 2, "b": 1})
     with pytest.raises(UserError, match=r"data.shots is 4, but 2 of 3 leaves have fewer images") as caught:
-        draw(split, TREE, 4, seed=0)
+        draw(split, TREE, 4, seed=0, strict=True)
     assert set(caught.value.problems) == {"a/y: 2", "b: 1"}
     assert "shots_policy to all" in caught.value.hint
-    taken = split.select(draw(split, TREE, 4, seed=0, policy="all"))
+    taken = split.select(draw(split, TREE, 4, seed=0))
     assert torch.bincount(TREE.leaf_index[taken.nodes], minlength=3).sum() == 4 + 2 + 1
 
 
@@ -75,63 +75,64 @@ def test_coarse_labels_are_not_drawn_but_used_without_shots() -> None:
     taken = split.select(draw(split, TREE, 2, seed=0))
     assert (TREE.leaf_index[taken.nodes] >= 0).all()
     table = Table(TREE, {"train": split})
-    assert len(training_split(table, None, 0)) == 13
+    assert len(training_split(table, Choice())) == 13
     everything = torch.ones(TREE.num_nodes, dtype=torch.bool)
-    assert coarse_left_out(table, taken, 2, everything) == 4
-    assert coarse_left_out(table, split, None, everything) == 0
+    assert coarse_left_out(table, taken, Choice(2), everything) == 4
+    assert coarse_left_out(table, split, Choice(), everything) == 0
     with pytest.raises(UserError, match="no training image has the label of a leaf"):
-        training_split(Table(TREE, {"train": make_split({"a": 4})}), 2, 0, "all")
+        training_split(Table(TREE, {"train": make_split({"a": 4})}), Choice(2, shots_policy="all"))
 
 
 @pytest.mark.parametrize(("wanted", "found"), [(0, 0), (1, 1), (3, 3), (9, 4), (None, 4)])
 def test_coarse_labels_are_drawn_beside_the_leaves(wanted: int | None, found: int) -> None:
     table = Table(TREE, {name: make_split({"x": 3, "y": 3, "b": 3, "a": 4}, name) for name in ("train", "val")})
     for taken in (
-        training_split(table, 2, 0, coarse_shots=wanted),
-        validation_split(table, 2, 0, coarse_shots=wanted),
+        training_split(table, Choice(2, coarse_shots=wanted)),
+        validation_split(table, Choice(2, coarse_shots=wanted)),
     ):
         assert torch.bincount(taken.nodes, minlength=4)[TREE.resolve(["x", "y", "b", "a"])].tolist() == [2, 2, 2, found]
     # The leaves' images are those of the draw without coarse ones.
     train = table.splits["train"]
-    of_leaves = {key for key in training_split(table, 2, 0, coarse_shots=wanted).keys if "/a/" not in key}
+    of_leaves = {key for key in training_split(table, Choice(2, coarse_shots=wanted)).keys if "/a/" not in key}
     assert of_leaves == drawn(train, 2, 0)
     everything = torch.ones(TREE.num_nodes, dtype=torch.bool)
-    assert coarse_left_out(table, training_split(table, 2, 0, coarse_shots=wanted), 2, everything) == 4 - found
+    taken = training_split(table, Choice(2, coarse_shots=wanted))
+    assert coarse_left_out(table, taken, Choice(2), everything) == 4 - found
 
 
 def test_ready_draws_go_first_whatever_the_seed() -> None:
     ready = make_split({"x": 2, "y": 2, "b": 2}, "train2")
     table = Table(TREE, {"train2": ready, "train": make_split({"x": 9, "y": 9, "b": 9})})
-    assert training_split(table, 2, seed=7) is ready
-    assert len(training_split(table, 3, seed=7)) == 9
+    assert training_split(table, Choice(2, seed=7)) is ready
+    assert len(training_split(table, Choice(3, seed=7))) == 9
 
 
 def test_fewer_are_drawn_of_a_ready_draw_that_is_named() -> None:
     full = make_split({"x": 16, "y": 16, "b": 16}, "train16")
     table = Table(TREE, {"train2": make_split({"x": 2}), "train16": full, "test": make_split({"x": 1})})
-    found = [training_split(table, 2, seed, draw_from="train16") for seed in (0, 1, 0)]
+    found = [training_split(table, Choice(2, seed, draw_from="train16")) for seed in (0, 1, 0)]
     assert found[0].keys == found[2].keys != found[1].keys
     assert all(len(split) == 6 and set(split.keys) <= set(full.keys) for split in found)
-    assert training_split(table, None, 0, draw_from="train16").keys == full.keys
+    assert training_split(table, Choice(draw_from="train16")).keys == full.keys
     with pytest.raises(UserError, match=r"no split 'train8' to draw from\n.*There is train2, train16"):
-        training_split(table, 2, 0, draw_from="train8")
+        training_split(table, Choice(2, draw_from="train8"))
 
 
 def test_a_missing_ready_draw_names_those_there_are() -> None:
     table = Table(TREE, {"train16": make_split({"x": 1}), "train2": make_split({"x": 1})})
     with pytest.raises(UserError, match=r"no draw of 4 shots in this data set\n.*set data.shots to 2 or 16"):
-        training_split(table, 4, 0)
+        training_split(table, Choice(4))
     with pytest.raises(UserError, match="no full training split"):
-        training_split(table, None, 0)
+        training_split(table, Choice())
 
 
 def test_validation_follows_coops_rule() -> None:
     table = Table(TREE, {"val": make_split({"x": 9, "y": 9, "b": 3}, "val")})
-    assert len(validation_split(table, 16, 0)) == 4 + 4 + 3
-    assert len(validation_split(table, 2, 0)) == 6
-    assert len(validation_split(table, None, 0)) == 21
+    assert len(validation_split(table, Choice(16))) == 4 + 4 + 3
+    assert len(validation_split(table, Choice(2))) == 6
+    assert len(validation_split(table, Choice())) == 21
     coarse = Table(TREE, {"val": make_split({"a": 5}, "val")})
-    assert len(validation_split(coarse, 16, 0)) == 5
+    assert len(validation_split(coarse, Choice(16))) == 5
 
 
 def test_equal_draws_have_equal_fingerprints() -> None:
@@ -143,10 +144,10 @@ def test_coarse_labels_above_classes_held_back_are_held_back_with_them() -> None
     """An image known to be some "a" may be of the leaf that must not be seen."""
     split = make_split({"x": 2, "y": 2, "b": 2, "a": 3})
     seen = torch.ones(TREE.num_nodes, dtype=torch.bool)
-    assert len(training_split(Table(TREE, {"train": split}), None, 0, seen=seen)) == 9
+    assert len(training_split(Table(TREE, {"train": split}), Choice(), seen)) == 9
     seen[TREE.find("y")] = False
     for name in ("train", "val"):
         table = Table(TREE, {name: split})
-        kept = training_split(table, None, 0, seen=seen) if name == "train" else validation_split(table, None, 0, seen)
+        kept = (training_split if name == "train" else validation_split)(table, Choice(), seen)
         assert sorted({TREE.names[v] for v in kept.nodes.tolist()}) == ["b", "x"]
         assert len(kept) == 4

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierfit.decoding import (
-    DECODERS,
     best_path,
     leaf_rollup,
     level_log_softmax,
@@ -16,7 +15,6 @@ from hierfit.decoding import (
     per_level_argmax,
     top_down,
 )
-from hierfit.errors import UserError
 from hierfit.metrics.functional import is_tree_path
 from hierfit.taxonomy import Taxonomy
 
@@ -119,52 +117,6 @@ def test_even_trees_are_read_to_the_bit_as_levels(rows: list[tuple[str, ...]]) -
     assert torch.equal(level_log_softmax(x, tree), levels)
     argmax = torch.stack([nodes.start + x[:, nodes].argmax(1) for nodes in tree.level_slices], 1)
     assert torch.equal(per_level_argmax(x, tree), argmax)
-
-
-@pytest.mark.parametrize("name", DECODERS)
-class TestEveryDecoder:
-    def test_no_samples(self, name: str) -> None:
-        paths = DECODERS[name](torch.empty(0, TREE.num_nodes), TREE)
-        assert paths.shape == (0, 3)
-        assert paths.dtype == torch.int64
-
-    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-    def test_half_precision_decodes_as_its_float_value(self, name: str, dtype: torch.dtype) -> None:
-        x = torch.randn(64, TREE.num_nodes, generator=torch.Generator().manual_seed(0)).to(dtype)
-        assert torch.equal(DECODERS[name](x, TREE), DECODERS[name](x.float(), TREE))
-
-    def test_keeps_no_graph(self, name: str) -> None:
-        assert not DECODERS[name](torch.randn(2, TREE.num_nodes, requires_grad=True), TREE).requires_grad
-
-    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-    def test_refuses_what_a_diverged_model_says(self, name: str, bad: float) -> None:
-        x = torch.zeros(5, TREE.num_nodes)
-        x[3, 8] = bad
-        with pytest.raises(UserError, match=r"NaN or \+inf in 1 of 5 samples \(first: row 3\)\nHas training"):
-            DECODERS[name](x, TREE)
-
-    def test_refuses_the_wrong_axis(self, name: str) -> None:
-        with pytest.raises(ValueError, match=r"one score for each of the 10 nodes.*got shape \[4, 6\]"):
-            DECODERS[name](torch.zeros(4, TREE.num_leaves), TREE)
-
-    def test_refuses_a_row_without_any_score(self, name: str) -> None:
-        x = torch.zeros(5, TREE.num_nodes)
-        x[2] = -torch.inf
-        with pytest.raises(UserError, match=r"no finite value in 1 of 5 samples \(first: row 2\)"):
-            DECODERS[name](x, TREE)
-
-    def test_masked_nodes_are_not_chosen(self, name: str) -> None:
-        # Only a/e is left: level 2 is masked empty, but for the leaf that ended above it.
-        x = torch.full((3, TREE.num_nodes), -torch.inf)
-        x[:, [0, 4]] = 0.0
-        assert DECODERS[name](x, TREE).tolist() == [[0, 4, 4 if name == "per_level" else -1]] * 3
-
-
-def test_one_level_leaves_no_choice_to_the_decoder() -> None:
-    flat = Taxonomy.from_paths([("a",), ("b",), ("c",)])
-    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    for decode in DECODERS.values():
-        assert torch.equal(decode(x, flat), x.argmax(dim=1, keepdim=True))
 
 
 def test_wide_and_narrow_families_side_by_side() -> None:

@@ -34,12 +34,6 @@ def test_manifold_points_are_not_decayed() -> None:
     torch.testing.assert_close(module(), start)
 
 
-def test_parameters_without_gradient_are_left_alone() -> None:
-    parameter = nn.Parameter(torch.ones(2))
-    RiemannianAdamW([parameter], lr=0.1, weight_decay=0.5).step()
-    torch.testing.assert_close(parameter.data, torch.ones(2))
-
-
 def test_closure_is_run_with_gradients_before_the_decay() -> None:
     parameter = nn.Parameter(torch.tensor([2.0]))
     optimizer = RiemannianAdamW([parameter], lr=0.1, weight_decay=0.5)

@@ -106,6 +106,7 @@ CASES: list[tuple[type[Method], dict[str, Any], Formula]] = [
 READ: list[tuple[type[Method], dict[str, Any]]] = [
     (CoOp, {"context_length": 2}),
     (TreeGDA, {}),
+    (TreeGDA, {"text": "none", "prior": "common"}),
     (HierLoRA, {"rank": 2}),
 ]
 GROWING = (ZeroShot, CLIPAdapter, CoOp, LatHAdapter)

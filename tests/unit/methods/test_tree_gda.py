@@ -16,7 +16,6 @@ from hierfit.closed.treeless import without_tree
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
 from hierfit.methods import KernelRidge, TreeGDA
-from hierfit.methods.head import Head
 from hierfit.taxonomy import Taxonomy
 
 D = 24
@@ -115,6 +114,7 @@ def test_val_chooses_what_is_right_more_often_and_says_so() -> None:
     for keys, shots in (({"prior": "flat"}, 1), ({}, 3)):
         assert built(TreeGDA, made(EVEN, shots)[0], text="none", **keys).choose(test, EVEN.leaves[leaves]) is None
     assert (TreeGDA().chooses, TreeGDA(use_val=False).chooses) == (True, False)
+    assert method.reads_leaves_only
 
 
 @TREES
@@ -142,15 +142,6 @@ def test_labels_held_back_are_not_looked_at(kind: type[Any]) -> None:
     coarse = dataclasses.replace(task, train_paths=task.train_paths.masked_fill(task.train_paths >= 6, -1))
     assert EVEN.level_slices[2].start == 6
     assert torch.equal(built(kind, held)(test), built(kind, coarse)(test))
-
-
-@pytest.mark.parametrize("keys", [{}, {"text": "none"}, {"prior": "common"}, {"text": "none", "covariance": "total"}])
-def test_the_head_says_what_the_method_says(keys: dict[str, Any]) -> None:
-    task, test, _ = made(UNEVEN)
-    method = built(TreeGDA, task, **keys)
-    again = Head.load(*method.classifier.saved())
-    assert torch.equal(again(test), method(test))
-    assert method.reads_leaves_only
 
 
 @TREES

@@ -26,7 +26,7 @@ def run(backbone: dict[str, str] = VIT_B16, **changes: Any) -> ResultCard:
 
 
 def test_a_published_row_stands_below_the_measured_ones() -> None:
-    (group,) = tables([run()], wanted="base@base_to_novel,h@base_to_novel")
+    (group,) = tables([run()], choice="base@base_to_novel,h@base_to_novel")
     assert [round(cell.value, 4) for cell in group.rows[1][2:4]] == [0.3341, 0.2774]  # type: ignore[call-overload]
     assert any("Zhou et al., CVPR 2022" in note for note in group.notes)
     assert "| CoCoOp (published) | 3 | 33.41 | 27.74 | last step | unknown |" in as_markdown([group])
@@ -36,7 +36,7 @@ def test_a_published_row_stands_below_the_measured_ones() -> None:
 def test_columns_that_no_paper_printed_are_dashes() -> None:
     figures = {**NOVEL, "per_level": {"fpa": 0.2}}
     ours = card("ours", 1, 0.3, data=data(1, **AIRCRAFT), backbone=VIT_B16, metrics=figures)
-    (group,) = tables([ours], wanted="fpa,h@base_to_novel")
+    (group,) = tables([ours], choice="fpa,h@base_to_novel")
     assert "| CoCoOp (published) | 3 | – | 27.74 |" in as_markdown([group])
 
 

@@ -154,8 +154,14 @@ def test_text(runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     assert max(map(len, printed.splitlines())) <= 60
 
 
-def _found(path: Path, *names: str | None) -> dict[str, Section | Omitted]:
-    return {section.title: section for section in sections(gather([path], *names))}
+def _found(path: Path) -> dict[str, Section | Omitted]:
+    return {section.title: section for section in sections(gather([path]))}
+
+
+def _section(path: Path, title: str) -> Section:
+    found = _found(path)[title]
+    assert isinstance(found, Section)
+    return found
 
 
 def test_what_is_looked_into_and_held_against(runs: Path) -> None:
@@ -175,30 +181,24 @@ def test_what_is_looked_into_and_held_against(runs: Path) -> None:
 
 def test_tables_agree_with_the_cards(runs: Path) -> None:
     evidence = gather([runs / "toy/4-s1"])
-    found = {section.title: section for section in sections(evidence)}
+    folder = runs / "toy/4-s1"
     card, breaks = evidence.focus.card, evidence.focus.breaks
     wrong = round((1 - (card.metrics["decoded"]["fpa"] or 0)) * 72)
     assert int(breaks.wrong.sum()) == wrong
-    where = found["Where paths break"]
-    assert isinstance(where, Section)
-    assert where.lead.startswith(f"{wrong} of 72 decoded paths are wrong")
-    decoders = found["Levels and decoders"]
-    assert isinstance(decoders, Section)
-    table = decoders.blocks[0]
-    assert isinstance(table, Sheet)
-    assert table.table.header == ("ours <b>", "family", "genus", "species", "FPA", "TICE")
-    assert table.table.texts()[3][4] == f"{100 * (card.metrics['best_path']['fpa'] or 0):.2f} ±–"
-    reliability = found["Reliability"]
-    assert isinstance(reliability, Section)
-    rows = next(block for block in reliability.blocks if isinstance(block, Sheet)).table.texts()
+    assert _section(folder, "Where paths break").lead.startswith(f"{wrong} of 72 decoded paths are wrong")
+    sheet = _section(folder, "Levels and decoders").blocks[0]
+    assert isinstance(sheet, Sheet)
+    assert sheet.table.header == ("ours <b>", "family", "genus", "species", "FPA", "TICE")
+    assert sheet.table.texts()[3][4] == f"{100 * (card.metrics['best_path']['fpa'] or 0):.2f} ±–"
+    blocks = _section(folder, "Reliability").blocks
+    rows = next(block for block in blocks if isinstance(block, Sheet)).table.texts()
     for (_, level, _, accuracy, _), name in zip(rows, card.levels, strict=False):
         assert level == name
         served = evidence.focus.reading.served
         right = (served.answer == served.target)[:, card.levels.index(name)]
         assert float(accuracy) == pytest.approx(100 * float(right.float().mean()), abs=0.01)
-    pairs = found["Worst sibling pairs"]
-    assert isinstance(pairs, Section)
-    gallery = next(block for block in pairs.blocks if isinstance(block, Gallery))
+    blocks = _section(folder, "Worst sibling pairs").blocks
+    gallery = next(block for block in blocks if isinstance(block, Gallery))
     assert all(picture.jpeg.startswith(b"\xff\xd8") for strip in gallery.strips for picture in strip.thumbnails)
 
 
@@ -206,9 +206,7 @@ def test_tables_agree_with_the_cards(runs: Path) -> None:
 def test_other_spaces(tmp_path: Path, geometry: str) -> None:
     space = Space(geometry)  # type: ignore[arg-type]
     write_finished(tmp_path / "run", write_guide(tmp_path), "ours", space=space)
-    found = _found(tmp_path / "run")["The latent space"]
-    assert isinstance(found, Section)
-    picture = found.blocks[0]
+    picture = _section(tmp_path / "run", "The latent space").blocks[0]
     assert isinstance(picture, Picture)
     assert ("flat space" if geometry == "euclidean" else "hyperboloid") in picture.caption
     picture.drawn()
@@ -235,8 +233,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
     write_guide(tmp_path, seed=5)
     guide = card.read_text().replace("test: 6", "test: 5")
     card.write_text(guide)
-    pairs = _found(tmp_path / "run")["Worst sibling pairs"]
-    assert isinstance(pairs, Section)
+    pairs = _section(tmp_path / "run", "Worst sibling pairs")
     assert "not those that the run was tested on" in str(pairs.blocks[-1])
     card.unlink()
     assert "cannot be found any more" in str(_found(tmp_path / "run")["Worst sibling pairs"])
@@ -253,21 +250,16 @@ def test_the_step_that_was_kept_is_the_one_all_metrics_are_of(tmp_path: Path) ->
     replace(card, val={"val/leaf_accuracy": 0.5, "val/wap_accuracy": 0.7}).write(run)
     lines = ["epoch,step,train/loss,val/leaf_accuracy,val/wap_accuracy", "0,9,1.0,,"]
     (run / "metrics.csv").write_text("\n".join([*lines, "0,19,,0.5,0.6", "0,29,,0.5,0.7", "0,39,,0.4,0.7"]) + "\n")
-    training = _found(run)["Training"]
-    assert isinstance(training, Section)
-    assert "The weights of step 30 were kept" in training.lead
+    assert "The weights of step 30 were kept" in _section(run, "Training").lead
 
 
 def test_no_mistakes_and_partial_labels(tmp_path: Path) -> None:
     guide = write_guide(tmp_path)
     write_finished(tmp_path / "right", guide, "ours", strength=100)
-    found = _found(tmp_path / "right")
-    where, confusion = found["Where paths break"], found["Confusion, ordered by the tree"]
-    assert isinstance(where, Section)
-    assert "No decoded path of 72 is wrong" in where.lead
-    assert isinstance(found["Worst sibling pairs"], Omitted)
-    assert isinstance(confusion, Section)
-    assert "No class" in confusion.lead
+    right = tmp_path / "right"
+    assert "No decoded path of 72 is wrong" in _section(right, "Where paths break").lead
+    assert isinstance(_found(right)["Worst sibling pairs"], Omitted)
+    assert "No class" in _section(right, "Confusion, ordered by the tree").lead
     write_finished(tmp_path / "run", guide, "ours")
     path = tmp_path / "run/test_logits.safetensors"
     kept = load_file(path)

@@ -177,8 +177,10 @@ def test_parts_of_another_extraction_are_not_taken_up(
     assert not out.exists()
 
 
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
-@pytest.mark.parametrize("fails", ["folder", "part", "bundle"])
+@pytest.mark.parametrize(
+    ("number", "fails"),
+    [(errno.EROFS, "folder"), (errno.EACCES, "folder"), (errno.ENOSPC, "part"), (errno.ENOSPC, "bundle")],
+)
 def test_where_nothing_can_be_written_it_says_so(
     number: int,
     fails: str,

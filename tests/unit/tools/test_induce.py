@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from hierfit.cli import main
+from hierfit.data.bundle import Bundle, BundleSplit, write_bundle
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.induce import grow
 
@@ -58,3 +61,25 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         main(["taxonomy", "induce", str(array), str(out), "--names", str(names)])
     assert "cannot be read as an array" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["leaves", "nodes", "none"])
+def test_a_bundle(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its text features, else by the means of what is trained on; equal names are told apart by their paths."""
+    paths = (("x", "a"), ("x", "b"), ("y", "a"), ("y", "d"))
+    classes, inner = POINTS[:4], torch.ones(2, 3)
+    node_text = torch.cat([inner, classes]) if text == "nodes" else None
+    split = BundleSplit(classes.repeat(2, 1), torch.arange(4).repeat(2))
+    bundle = Bundle(("top", "leaf"), paths, {"train": split}, classes if text == "leaves" else None, node_text)
+    write_bundle(tmp_path / "f.safetensors", replace(bundle, backbone="b/32"))
+    main(["taxonomy", "induce", str(tmp_path / "f.safetensors"), str(tmp_path / "t.csv"), "--levels", "2"])
+    what = "mean image" if text == "none" else "text"
+    assert f"4 classes by {what} features of b/32" in capsys.readouterr().out
+    tree = Taxonomy.from_csv(tmp_path / "t.csv")
+    assert tree.levels == ("group", "leaf")
+    assert {tree.names[v] for v in tree.leaves.tolist()} == {"x, a", "x, b", "y, a", "y, d"}
+
+
+def test_a_card(write_card: Callable[..., str], fake_backbone: object, tmp_path: Path) -> None:
+    main(["taxonomy", "induce", write_card(), str(tmp_path / "t.csv")])
+    assert Taxonomy.from_csv(tmp_path / "t.csv").level_sizes == (2, 4)
