@@ -131,7 +131,7 @@ def read_parameter(value: object, place: Place, problems: list[str]) -> Paramete
         problems.append(f"{place}: expected values: […], or min: and max:")
         return None
     given = {str(key): entry for key, entry in value.items()}
-    name = given.pop("distribution", None) or _implied(given)
+    name: Any = given.pop("distribution", None) or _implied(given)
     if "parameters" in given:
         problems.append(f"{place}: nested parameters reach no key; write the key in one word, as model.lr")
     elif name is None:
@@ -214,7 +214,7 @@ def _as_yaml(number: object) -> str:
 
 
 def _countable(name: str, numbers: Mapping[str, Any]) -> tuple[Any, ...]:
-    q = 1 if name == "int_uniform" else numbers.get("q")
+    q = numbers.get("q", 1)
     if name not in ("int_uniform", "q_uniform") or (numbers["max"] - numbers["min"]) / q >= _MOST_CHOICES:
         return ()
     first, last = (round(numbers[key] / q) for key in _RANGE)
