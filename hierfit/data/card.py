@@ -17,7 +17,6 @@ from hierfit.data.names import renamed
 from hierfit.data.samples import READY_DRAW, SPLITS, check_levels
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.readers import Reading, read_plan
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,8 @@ class Expected:
 def _read_taxonomy(value: object, place: Place, problems: list[str]) -> Taxonomy | None:
     if value is None:
         return None
+    from hierfit.taxonomy.readers import Reading, read_plan  # all formats: not for a card that draws its tree
+
     reading = build(Reading, value if isinstance(value, Mapping) else {"file": str(value)}, place, problems)
     if reading is None:
         return None

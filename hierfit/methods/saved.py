@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -20,12 +20,14 @@ from safetensors.torch import load_file
 
 from hierfit.atomic import whole_file
 from hierfit.backbone import Backbone
-from hierfit.closed import Learner
 from hierfit.decoding import Calibration, belief
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
 from hierfit.taxonomy import Taxonomy
 from hierfit.tensors import write_tensors
+
+if TYPE_CHECKING:
+    from hierfit.closed import Learner
 
 FORMAT = "hierfit.predictor/1"
 FOLDER = "predictor"
@@ -150,8 +152,7 @@ class SavedModel:
             calibration, towers = _calibration(plain.pop("calibration"), inside / _SCORES), plain.pop("towers")
             here, adapter = (inside / towers[key] if towers[key] else None for key in ("folder", "adapter"))
             towers = Towers(towers["source"], towers["fingerprint"], here, adapter)
-            learner = plain.pop("learner", None)
-            learner = None if learner is None else Learner.load(learner, load_file(inside / _SUMS))
+            learner = _learner(plain.pop("learner", None), inside / _SUMS)
             templates, fingerprint = plain.pop("templates"), plain.pop("taxonomy")
             if not all(isinstance(text, str) for level in templates for text in (level, *templates[level])):
                 raise TypeError("templates are texts")
@@ -163,6 +164,14 @@ class SavedModel:
         if learner is not None and len(learner.statistics.counts) != taxonomy.num_leaves:
             raise UserError(f"the model in {inside} is damaged: {_SUMS} is of another tree")
         return cls(taxonomy, head, calibration, towers, templates, plain, learner)
+
+
+def _learner(plain: Mapping[str, Any] | None, sums: Path) -> Learner | None:
+    if plain is None:
+        return None
+    from hierfit.closed import Learner
+
+    return Learner.load(plain, load_file(sums))
 
 
 def _try(head: Head, calibration: Calibration, taxonomy: Taxonomy) -> None:

@@ -7,9 +7,6 @@ from dataclasses import replace
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierfit.closed import Statistics
-from hierfit.closed.statistics import whitener
-from hierfit.closed.tree_gda import covariance, few
 from hierfit.data.batch import Task
 from hierfit.losses.levels import deepest_label
 from hierfit.methods.tasks import training_images
@@ -43,6 +40,9 @@ class Whitening(nn.Module):
         Raises:
             UserError: There are no features of them.
         """
+        from hierfit.closed.statistics import Statistics, whitener
+        from hierfit.closed.tree_gda import covariance, few
+
         features, paths = training_images(task, method)
         label = deepest_label(paths)
         classes, label = label[label >= 0].unique(return_inverse=True)

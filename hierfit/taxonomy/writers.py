@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from hierfit.atomic import whole_file
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
 from hierfit.taxonomy.index import tree_index
-from hierfit.taxonomy.readers import Format, Reading, given_of
-from hierfit.taxonomy.readers.source import Source
+
+if TYPE_CHECKING:
+    from hierfit.taxonomy.readers import Format
 
 _DEEPEST_JSON = 400  # json of the standard library gives up near 1000 nested values, two for each node
 
@@ -178,6 +179,9 @@ def write(plan: Plan, path: Path, form: Format) -> str:
         UserError: The format cannot hold this tree.
     """
     text = WRITERS[form](plan)
+    from hierfit.taxonomy.readers import Reading, given_of
+    from hierfit.taxonomy.readers.source import Source
+
     source = Source(path, text)
     header = True if form in ("paths", "child-parent") else None
     for shown, options in (("", Reading("")), (f"--format {form}", Reading("", form, header=header))):
