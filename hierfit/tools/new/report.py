@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.backbone.aliases import REAL, TINY_NOTE
-from hierfit.data.card import card_folders
+from hierfit.config.named import CARDS
 from hierfit.tools.check.audit import UNREADABLE
 from hierfit.tools.check.report import print_audit
 from hierfit.tools.new.new import Written
@@ -52,7 +52,7 @@ def _reason(key: str, why: str) -> str:
 
 
 def _next(written: Written) -> list[str]:
-    known = written.path.parent.resolve() in [folder.resolve() for folder in card_folders()]
+    known = written.path.parent.resolve() in [folder.resolve() for folder in CARDS.folders()]
     card = shlex.quote(written.path.stem if known else str(written.path))
     tower = "" if written.found.layout["name"] == "feature_bundle" else f" --data.backbone {REAL}"
     if written.found.test_only:
