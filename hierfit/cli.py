@@ -179,7 +179,7 @@ def _usage() -> str:
             "commands:",
             _listed(commands),
             "",
-            "`hierfit COMMAND --help` lists a command's options; `make help` the everyday ones.",
+            "`hierfit COMMAND --help` lists a command's options, `hierfit experiments` what to fit.",
         ]
     )
 

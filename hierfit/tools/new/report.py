@@ -57,11 +57,11 @@ def _next(written: Written) -> list[str]:
     tower = "" if written.found.layout["name"] == "feature_bundle" else f" --data.backbone {REAL}"
     if written.found.test_only:
         train = f"--data.card SOURCE --data.targets '{{{card}: null}}'"
-        return [f"hierfit data check {card}", f'make train EXP=lathadapter_cross_dataset ARGS="{train}{tower}"']
+        return [f"hierfit data check {card}", f"hierfit fit lathadapter_cross_dataset {train}{tower}"]
     labels = written.audit.splits.get("train")  # a file of features may have ready draws instead
     few = " --data.shots_policy all" if labels and 0 < labels.fewest < _SHOTS else ""
     return [
         f"hierfit data prompts {card}",
         f"hierfit data check {card}",
-        f'make train EXP=lathadapter_fewshot ARGS="--data.card {card}{tower}{few}"',
+        f"hierfit fit lathadapter_fewshot --data.card {card}{tower}{few}",
     ]
