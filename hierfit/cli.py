@@ -35,6 +35,10 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "hierfit.predict.learning:learn",
         "more images, a new class, or one class less for a model in use, in a second",
     ),
+    "fit-head": (
+        "hierfit.run.fit_head:fit_head",
+        "a closed form on the features that a finished run has adapted, beside its own row",
+    ),
     "export": (
         "hierfit.predict.export:export",
         "a run as one folder that loads without Lightning, with its model card; ONNX; the hub",
