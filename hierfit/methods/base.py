@@ -141,7 +141,8 @@ class Method(MethodModule):
         whiten = Whitening.of(task, type(self).__name__) if self.hparams.get("whiten") else None
         with task.text.device:
             self.classifier = self.head(task if whiten is None else whiten.task(task))
-        self.classifier.whiten = whiten
+        if whiten is not None:
+            self.classifier.whiten = whiten
         if self.trains:
             given, default = self.hparams.get("objective"), default_on(task, self.default_objective)
             self.objective = objective_for(task, given or default)

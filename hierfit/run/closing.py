@@ -38,6 +38,7 @@ _LEFT = (
     "adapter",
     "checkpoints",
     "controls",
+    "heads",
     "targets",
 )
 
