@@ -108,8 +108,8 @@ class CoOp(Method):
 
     Args:
         objective: Losses and their weights or options (see ``hierfit.losses.objective``); cross-entropy at every
-            level, ``{level_ce: 1}``, if None. Published is ``{leaf_ce: 1}``; a shared context is then learned from
-            leaves, and inner nodes use it.
+            level, ``{level_ce: 1}``, if None, and of the leaves where labels are coarse. Published is ``{leaf_ce: 1}``;
+            a shared context is then learned from leaves, and inner nodes use it.
         context_length: Context vectors, drawn from a normal distribution of deviation 0.02.
         context_init: Words to start from instead, such as ``a photo of a``; they then set the length.
         class_specific: A context for each node that has training images, instead of one for all. The other nodes are
