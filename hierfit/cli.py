@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,10 @@ _LIGHT: dict[str, tuple[str, str]] = {
     "learn": (
         "hierfit.predict.learning:learn",
         "more images, a new class, or one class less for a model in use, in a second",
+    ),
+    "fit-head": (
+        "hierfit.run.fit_head:fit_head",
+        "a closed form on the features that a finished run has adapted, beside its own row",
     ),
     "export": (
         "hierfit.predict.export:export",
@@ -128,13 +131,9 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
 
 
 def _call(name: str, place: str, arguments: Sequence[str]) -> None:
-    """Calls a typed function with the words of its command line; one that still parses them itself gets them whole."""
+    """Calls a typed function with the words of its command line."""
     module, _, function = place.partition(":")
-    found = getattr(import_module(module), function)
-    if list(inspect.signature(found).parameters) == ["arguments"]:
-        found(arguments)
-    else:
-        call(found, arguments, name)
+    call(getattr(import_module(module), function), arguments, name)
 
 
 def _call_of(group: str, arguments: Sequence[str]) -> None:

@@ -155,6 +155,9 @@ class Backbone(nn.Module):
     def encode_tokens(self, tokens: Tokens) -> Tensor:
         """Text features of one chunk of `token_chunks`: L2-normalised ``[T, d]``, fp32."""
         ids, mask = tokens
+        if ids.device.type != "cpu" and self.model.config._attn_implementation == "sdpa":
+            # A text's end, which is read, sees nothing behind it; and transformers would wait to hear what is masked.
+            mask = None
 
         def run(rows: Tensor | slice) -> Tensor:
             chosen = None if mask is None else mask[rows]  # SigLIP has none

@@ -84,10 +84,11 @@ class TextInput:
         ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=self._pad)
         if not self._is_clip:
             missing = self.context_length - ids.shape[1]
-            return Tokens(torch.nn.functional.pad(ids, (0, missing), value=self._pad).to(device), None)
+            ids = torch.nn.functional.pad(ids, (0, missing), value=self._pad)
+            return Tokens(ids.to(device, non_blocking=True), None)
         lengths = torch.tensor([len(row) for row in rows])
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
-        return Tokens(ids.to(device), mask.long().to(device))
+        return Tokens(ids.to(device, non_blocking=True), mask.long().to(device, non_blocking=True))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included, before anything is cut."""

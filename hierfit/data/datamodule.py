@@ -15,6 +15,7 @@ from hierfit.backbone.aliases import TINY_NOTE
 from hierfit.data.augment import TrainTransform
 from hierfit.data.batch import Batch, EncodedSplit, Task
 from hierfit.data.card import DataCard, load_card, target_cards
+from hierfit.data.choice import Choice, coarse_of
 from hierfit.data.encode import available_cores
 from hierfit.data.images import Files
 from hierfit.data.loader import FeatureBatches, Loader, PixelBatches, Rows
@@ -23,7 +24,6 @@ from hierfit.data.prepare import Towers, prepare
 from hierfit.data.prepared import Prepared
 from hierfit.data.samples import Table
 from hierfit.data.shared import Shared, get_or_make, own_task
-from hierfit.data.splits import Choice
 from hierfit.data.table import read_table
 from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError
@@ -51,8 +51,12 @@ class HierarchicalDataModule(LightningDataModule):
             all, 0 none, which is said.
         draw_from: Split that `shots` are drawn from. With `train`, a ready draw ``train<K>`` of a bundle is taken as it
             is, whatever the seed; `train16`, say, draws fewer of it by seed.
-        val_shots: `coop`: validate on min(shots, 4) images a leaf, as CoOp does. `all`: on the whole of
-            `val`.
+        coarse: In place of `shots`, how many images of a leaf are drawn and how much training is told of each: with
+            `{leaf: 2, parent: 8}` two know their leaf, eight its parent only (or a level, by its name).
+        tail: In place of `shots`, numbers of images that go round the leaves in an order drawn by `seed`:
+            `[1, 1, 2, 4, 8, 16]` gives a third of the leaves one image, a sixth of them 16.
+        val_shots: `coop`: validate on min(shots, 4) images a leaf, as CoOp does, where `shots` are those that training
+            is told the leaf of. `all`: on the whole of `val`.
         novel: Classes held back from training and validation, to be met in the test: `halves` of all leaves by
             name, half of the `siblings` in each family, or whole `subtrees`. null holds none back.
         tree: What the method is told of the classes' order: the `true` tree, or one over the same leaves in its place,
@@ -95,6 +99,8 @@ class HierarchicalDataModule(LightningDataModule):
         shots_policy: Literal["error", "all"] = "error",
         coarse_shots: int | None = 0,
         draw_from: str = "train",
+        coarse: dict[str, int] | None = None,
+        tail: list[int] | None = None,
         val_shots: Literal["coop", "all"] = "coop",
         novel: Novel | None = None,
         tree: Tree = "true",
@@ -111,33 +117,25 @@ class HierarchicalDataModule(LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        numbers = {
-            1: {"shots": shots, "batch_size": batch_size, "eval_batch_size": eval_batch_size},
-            0: {"coarse_shots": coarse_shots, "seed": seed, "keep_mib": keep_mib, "num_workers": num_workers},
-        }
-        problems = [
-            f"data.{name}: {value}, must be at least {least}"
-            for least, named in numbers.items()
-            for name, value in named.items()
-            if value is not None and value < least
-        ]
-        for name, chosen, kinds in (("augment", augment, Augment), ("novel", novel, Novel), ("tree", tree, Tree)):
-            if chosen not in get_args(kinds) and (name, chosen) != ("novel", None):
-                problems.append(f"data.{name}: {chosen}, must be one of {', '.join(get_args(kinds))}")
+        numbers = (("batch_size", batch_size, 1), ("keep_mib", keep_mib, 0), ("num_workers", num_workers or 0, 0))
+        problems = [f"data.{name}: {n}, must be at least {least}" for name, n, least in numbers if n < least]
+        if augment not in get_args(Augment):
+            problems.append(f"data.augment: {augment}, must be one of {', '.join(get_args(Augment))}")
         if not 0 < crop_area <= 1:
             problems.append(f"data.crop_area: {crop_area}, must be above 0 and at most 1")
-        if novel is not None and train_level is not None:
-            problems.append("data.novel and data.train_level: a run holds back either classes or levels, not both")
+        drawn = (coarse_shots, draw_from, tuple((coarse or {}).items()), tuple(tail or ()))
+        choice = Choice(shots, seed, shots_policy, val_shots, novel, tree, train_level, *drawn)
+        problems += [*choice.faults(), *(["data.tail: is empty"] if tail == [] else [])]
         if targets and tree != "true":
             problems.append(f"data.targets: they are read on their own trees, which data.tree: {tree} is not")
         if problems:
             raise UserError("these values cannot be used", problems)
         self.card = load_card(card)
         if train_level is not None and depth_of(self.card.levels, train_level) == len(self.card.levels) - 1:
-            train_level = None
+            choice = replace(choice, train_level=None)
+        self.choice = replace(choice, coarse=coarse_of(coarse, [*self.card.levels]))
         self.target_cards = target_cards(self.card, targets or {})
         self.root, self.backbone, self.needs = root, backbone, needs
-        self.choice = Choice(shots, seed, shots_policy, val_shots, novel, tree, train_level, coarse_shots, draw_from)
         self.batch_size, self.eval_batch_size, self.drop_last = batch_size, eval_batch_size, drop_last
         self.num_workers = min(available_cores(), 8) if num_workers is None else num_workers
         self.augment, self.crop_area, self.keep_mib = augment, crop_area, keep_mib
@@ -157,8 +155,8 @@ class HierarchicalDataModule(LightningDataModule):
             _print_once(TINY_NOTE)
         if stage == "fit" and (left_out := prepared.coarse_left_out):
             _print_once(
-                f"data.shots draws images of leaves: {left_out} that are labelled to an inner node only are left out. "
-                "--data.coarse_shots=null takes them too, a number so many of each node."
+                f"{self.choice.key} draws images of leaves: {left_out} that are labelled to an inner node only are "
+                "left out. --data.coarse_shots=null takes them too, a number so many of each node."
             )
 
     @cached_property

@@ -13,12 +13,13 @@ from hierfit.backbone import Backbone
 from hierfit.data.batch import Task
 from hierfit.data.cache import cache_of
 from hierfit.data.card import DataCard
+from hierfit.data.choice import Choice
 from hierfit.data.encode import check, encoded, node_features
 from hierfit.data.novel import coarsened, depth_of, novel_leaves, seen_nodes
 from hierfit.data.prepared import Prepared
 from hierfit.data.samples import Split, Table
 from hierfit.data.shared import Shared, get_or_make
-from hierfit.data.splits import Choice, coarse_left_out, training_split, validation_split
+from hierfit.data.splits import coarse_left_out, training_split, validation_split
 from hierfit.data.text import class_means
 from hierfit.data.trees import StandIn, Tree, same_nodes, stand_in
 from hierfit.errors import UserError

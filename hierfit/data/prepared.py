@@ -11,8 +11,9 @@ from torch import Tensor
 
 from hierfit.data.batch import Task
 from hierfit.data.card import DataCard
+from hierfit.data.choice import Choice
 from hierfit.data.samples import Split, Table
-from hierfit.data.splits import Choice, draw_fingerprint
+from hierfit.data.splits import draw_fingerprint
 from hierfit.data.trees import StandIn
 
 _OF_TARGET = (
@@ -79,6 +80,7 @@ class Prepared:
             "draw": {name: draw_fingerprint(split.keys) for name, split in splits.items()},
             "images": {name: len(split) for name, split in splits.items()},
             "train_per_leaf": self.train_per_leaf,
+            **({} if self.choice.drawn is None else {"drawn": self.choice.drawn}),
             "has_val": "val" in splits,
             "text_source": self.task.text_source,
             "backbone": self.backbone,

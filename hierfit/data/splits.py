@@ -4,51 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from hierfit.data.novel import Novel
+from hierfit.data.choice import Choice, lot
+from hierfit.data.novel import coarsened
 from hierfit.data.samples import READY_DRAW, SPLITS, Split, Table
-from hierfit.data.trees import Tree
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What is taken of a data set; see `HierarchicalDataModule` for the meaning of each."""
-
-    shots: int | None = None
-    seed: int = 0
-    shots_policy: Literal["error", "all"] = "error"
-    val_shots: Literal["coop", "all"] = "coop"
-    novel: Novel | None = None
-    tree: Tree = "true"
-    train_level: str | None = None
-    coarse_shots: int | None = 0
-    draw_from: str = "train"
-
-    @property
-    def protocol(self) -> str:
-        """In words: ``novel halves``."""
-        if self.train_level is not None:
-            text = f"labels down to {self.train_level}"
-        else:
-            text = "all classes" if self.novel is None else f"novel {self.novel}"
-        if self.shots is None or self.coarse_shots == 0:
-            return text
-        return f"{text}, {'all' if self.coarse_shots is None else self.coarse_shots} labelled at each inner node"
 
 
 def training_split(table: Table, choice: Choice, seen: Tensor | None = None) -> Split:
     """What to train on.
 
     A ready draw ``train<K>`` of the data set is taken as it is, whatever the seed, unless another split is named to
-    draw from.
+    draw from. Where labels are coarse, they are cut here, so that nothing below has seen them.
 
     Args:
         table: The data set.
@@ -73,53 +47,57 @@ def training_split(table: Table, choice: Choice, seen: Tensor | None = None) -> 
                 "this data set has nothing to train on: it is there to test what was trained on another",
                 hint="Train on another card, and name this one in data.targets.",
             )
+        hint = f"It holds ready draws: set data.shots to {' or '.join(map(str, known))}."
+        if choice.drawn is not None:
+            hint = f"It holds ready draws: set data.draw_from to train{known[-1]}, and images are drawn of that."
         raise UserError(
-            f"no {'full training split' if shots is None else f'draw of {shots} shots'} in this data set",
-            hint=f"It holds ready draws: set data.shots to {' or '.join(map(str, known))}.",
+            f"no {'full training split' if shots is None else f'draw of {shots} shots'} in this data set", hint=hint
         )
     split = _only(table.splits[source], table.taxonomy, seen)
-    if shots is None:
+    if choice.key is None:
         return split
-    rows = draw(split, table.taxonomy, shots, choice.seed, choice.coarse_shots, choice.shots_policy == "error", seen)
+    counts, strict = choice.counts(table.taxonomy), choice.shots_policy == "error"
+    rows = draw(split, table.taxonomy, counts, choice.seed, choice.coarse_shots, strict, seen, choice.key)
     if not len(rows):
         raise UserError(
             "no training image has the label of a leaf, so none can be drawn",
-            hint="Set data.shots to null, or data.coarse_shots to null or a number.",
+            hint=f"Set {choice.key} to null, or data.coarse_shots to null or a number.",
         )
-    return split.select(rows)
+    return _told(split.select(rows), table.taxonomy, choice)
 
 
 def coarse_left_out(table: Table, taken: Split, choice: Choice, seen: Tensor | None = None) -> int:
     """How many samples a draw for training has left out because no leaf is known of them."""
-    if choice.shots is None or _is_ready(table, choice):
+    if choice.key is None or _is_ready(table, choice):
         return 0
-    inner = table.taxonomy.num_children > 0
     full = _only(table.splits[choice.draw_from], table.taxonomy, seen)
-    return sum(int(((split.nodes >= 0) & inner[split.nodes]).sum()) * sign for split, sign in ((full, 1), (taken, -1)))
+    coarse = ((full.nodes >= 0) & (table.taxonomy.num_children[full.nodes] > 0)).nonzero()[:, 0].tolist()
+    return len({full.keys[row] for row in coarse} - set(taken.keys)) if coarse else 0
 
 
 def validation_split(table: Table, choice: Choice, seen: Tensor | None = None) -> Split:
     """What to select on, of a data set with a split ``val``; classes held back from training are not.
 
     A K-shot run selects on min(K, 4) images a leaf (CoOp's rule, Zhou et al. 2022), or on what there is of a leaf;
-    and by the same rule on at most 4 labelled at each inner node.
+    and by the same rule on at most 4 labelled at each inner node. K are those that are told their leaf.
     """
     split = _only(table.splits["val"], table.taxonomy, seen)
-    if choice.shots is None or choice.val_shots == "all":
+    if choice.key is None or choice.val_shots == "all":
         return split
     coarse = 4 if choice.coarse_shots is None else min(choice.coarse_shots, 4)
-    rows = draw(split, table.taxonomy, min(choice.shots, 4), choice.seed, coarse)
+    rows = draw(split, table.taxonomy, choice.val_counts(table.taxonomy), choice.seed, coarse)
     return split.select(rows) if len(rows) else split
 
 
 def draw(
     split: Split,
     taxonomy: Taxonomy,
-    shots: int,
+    shots: int | NDArray[np.int64],
     seed: int,
     coarse_shots: int | None = 0,
     strict: bool = False,
     seen: Tensor | None = None,
+    key: str = "data.shots",
 ) -> Tensor:
     """Rows of K samples a leaf, ascending, and of some known only to an inner node beside them.
 
@@ -130,32 +108,57 @@ def draw(
     Args:
         split: What to draw from.
         taxonomy: Its tree.
-        shots: K.
+        shots: K, of all leaves or of each ``[C]``.
         seed: Of the draw.
         coarse_shots: At most so many of each inner node, of the samples labelled no finer; None for all of them.
         strict: Whether every leaf must have K.
         seen: Nodes whose leaves must ``[N]`` bool; None for all.
+        key: That says K.
 
     Raises:
         UserError: Lists every leaf with fewer than K samples.
     """
     nodes, leaves = split.nodes.numpy(), taxonomy.leaves.numpy()
+    shots = np.broadcast_to(shots, len(leaves))
     counts = np.bincount(nodes[nodes >= 0], minlength=taxonomy.num_nodes)
     needed = strict if seen is None else strict & seen[taxonomy.leaves].numpy()
     short = np.flatnonzero((counts[leaves] < shots) & needed)
     if len(short):
         raise UserError(
-            f"data.shots is {shots}, but {len(short)} of {taxonomy.num_leaves} leaves have fewer images",
+            f"{key} is up to {shots.max()}, but {len(short)} of {taxonomy.num_leaves} leaves have fewer images"
+            if shots.min() < shots.max()
+            else f"{key} is {shots.max()}, but {len(short)} of {taxonomy.num_leaves} leaves have fewer images",
             [f"{taxonomy.full_name(leaf)}: {counts[leaf]}" for leaf in leaves[short].tolist()],
-            "Lower data.shots, or set data.shots_policy to all: such leaves then give all they have.",
+            f"Lower {key}, or set data.shots_policy to all: such leaves then give all they have.",
         )
-    lots = np.array([_lot(seed, key) for key in split.keys], dtype=np.uint64)
-    order = np.lexsort((lots, nodes))
-    order = order[nodes[order] >= 0]
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    most = np.full(taxonomy.num_nodes, len(order) if coarse_shots is None else coarse_shots)
+    most = np.full(taxonomy.num_nodes, len(nodes) if coarse_shots is None else coarse_shots)
     most[leaves] = shots
-    return torch.from_numpy(np.sort(order[rank < most[nodes[order]]]))
+    return torch.from_numpy(np.flatnonzero((nodes >= 0) & (_ranks(split, seed) < most[nodes])))
+
+
+def _ranks(split: Split, seed: int) -> NDArray[np.int64]:
+    """Each sample's place among those of its node, by lot ``[n]``."""
+    nodes = split.nodes.numpy()
+    order = np.lexsort((np.array([lot(seed, key) for key in split.keys], dtype=np.uint64), nodes))
+    _, counts = np.unique(nodes, return_counts=True)
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return ranks
+
+
+def _told(drawn: Split, taxonomy: Taxonomy, choice: Choice) -> Split:
+    """A draw with labels no finer than ``data.coarse`` tells: of each leaf the first by lot are told most."""
+    nodes, ranks, first = drawn.nodes.clone(), torch.from_numpy(_ranks(drawn, choice.seed)), 0
+    of_leaf = taxonomy.num_children[nodes] == 0
+    for told, count in choice.coarse:
+        rows = of_leaf & (ranks >= first) & (ranks < first + count)
+        first += count
+        if told == "parent":
+            above = taxonomy.parent[nodes[rows]]
+            nodes[rows] = torch.where(above >= 0, above, nodes[rows])
+        elif told != "leaf":
+            nodes[rows] = coarsened(nodes[rows], taxonomy, taxonomy.levels.index(told))
+    return replace(drawn, nodes=nodes) if choice.coarse else drawn
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,7 @@ class Draw:
             keys: Names of the n samples, all different.
             nodes: Their labels ``[n]``.
         """
-        lots = np.array([_lot(f"split {self.seed}", key) for key in keys], dtype=np.uint64)
+        lots = np.array([lot(f"split {self.seed}", key) for key in keys], dtype=np.uint64)
         labels = nodes.numpy()
         order = np.lexsort((lots, labels))
         _, counts = np.unique(labels, return_counts=True)
@@ -235,7 +238,3 @@ def _only(split: Split, taxonomy: Taxonomy, seen: Tensor | None) -> Split:
     seen_below = torch.bincount(below[below >= 0], minlength=taxonomy.num_nodes)
     whole = seen & (seen_below == taxonomy.num_leaves_below)
     return split.select(((split.nodes >= 0) & whole[split.nodes]).nonzero()[:, 0])
-
-
-def _lot(seed: int | str, key: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}\n{key}".encode()).digest()[:8], "big")

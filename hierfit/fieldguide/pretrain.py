@@ -12,19 +12,20 @@ families and genera are told in every batch. The last one sees whole pictures, a
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import resource
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hierfit.config.command import Say, call
 from hierfit.fieldguide.pretrain_batches import Captions, Mixed, Palettes, Pool, Stage, batches, draw_pool
 from hierfit.fieldguide.pretrain_model import MEAN, STD, Size, encode_patches, make_model, make_tokenizer, save
 from hierfit.fieldguide.tiny_card import FACTS, write_card
@@ -123,16 +124,16 @@ def processor_seconds() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def main() -> None:
-    """Entry point of ``make pretrain``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "backbone" / "tiny_clip")
-    parser.add_argument("--init", type=Path, help="take the stages that this folder has, and train the others")
-    parser.add_argument("--images", type=int, default=Size.images, help="pictures in the pool")
-    parser.add_argument("--seed", type=int, default=Size.seed, help="of the pool, the captions and the weights")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args()
-    size = Size(images=options.images, seed=options.seed)
+def pretrain(
+    *,
+    out: Annotated[Path, Say("folder to write")] = Path(__file__).parents[1] / "backbone" / "tiny_clip",
+    init: Annotated[Path | None, Say("take the stages that this folder has, and train the others")] = None,
+    images: Annotated[int, Say("pictures in the pool")] = Size.images,
+    seed: Annotated[int, Say("of the pool, the captions and the weights")] = Size.seed,
+    device: Annotated[str, Say("where to train")] = "cuda" if torch.cuda.is_available() else "cpu",
+) -> None:
+    """Pre-train the tiny CLIP from scratch on drawn butterflies (``make pretrain``)."""
+    size = Size(images=images, seed=seed)
 
     used, started = processor_seconds(), time.monotonic()
     print(f"drawing {size.images} pictures …", flush=True)
@@ -140,33 +141,33 @@ def main() -> None:
     tokenizer = make_tokenizer(size)
     model = make_model(size, tokenizer)
     records: list[dict[str, Any]] = []
-    if options.init is not None:
+    if init is not None:
         from transformers import CLIPModel
 
-        model.load_state_dict(CLIPModel.from_pretrained(options.init, dtype=torch.float32).state_dict())
-        records = json.loads((options.init / FACTS).read_text())["stages"]
+        model.load_state_dict(CLIPModel.from_pretrained(init, dtype=torch.float32).state_dict())
+        records = json.loads((init / FACTS).read_text())["stages"]
     for number, stage in enumerate(STAGES[len(records) :], len(records) + 1):
         print(f"stage {number} of {len(STAGES)}", flush=True)
         if number > 1:  # so that the last stages leave out the same patches whether or not the first ran before them
             torch.manual_seed(number - 1)
-        model, curve = train(model, stage, pool, tokenizer, options.device, size.seed, number)
+        model, curve = train(model, stage, pool, tokenizer, device, size.seed, number)
         records.append(
             {
                 "recipe": asdict(stage),
                 "seconds": round(time.monotonic() - started),
                 "processor_seconds": round(processor_seconds() - used),
-                "device": options.device,
+                "device": device,
                 "torch": torch.__version__,
                 "curve": [{k: round(v, 4) for k, v in row.items()} for row in curve],
             }
         )
         used, started = processor_seconds(), time.monotonic()
-    save(model, tokenizer, size, options.out)
+    save(model, tokenizer, size, out)
     facts = {"parameters": sum(p.numel() for p in model.parameters()), "size": asdict(size), "stages": records}
-    (options.out / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
-    write_card(options.out)
-    print(f"saved to {options.out}; measured in {options.out / 'README.md'}")
+    (out / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+    write_card(out)
+    print(f"saved to {out}; measured in {out / 'README.md'}")
 
 
 if __name__ == "__main__":
-    main()
+    call(pretrain, sys.argv[1:], "pretrain")

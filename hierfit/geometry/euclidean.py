@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hierfit.geometry.stable import Pairs, clip_norm, norm, pull, sqrt, squared_gaps, squared_norm
+from hierfit.geometry.stable import Pairs, clip_norm, norm, pull, sqrt, squared_gaps, squared_norm, widened
 from hierfit.tensors import fp32_island
 
 ORIGIN_LENGTH = 1.0
@@ -41,7 +41,8 @@ def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
 
 @fp32_island
 def pairwise_distance(x: Tensor, y: Tensor, c: float) -> Tensor:
-    return sqrt(_SquaredGaps.apply(x, y))
+    gaps: Tensor = _SquaredGaps.apply(widened(x), widened(y))
+    return sqrt(gaps.to(x.dtype))
 
 
 class _SquaredGaps(torch.autograd.Function):

@@ -25,6 +25,7 @@ from hierfit.geometry.stable import (
     grad_arcosh1p,
     norm,
     squared_norm,
+    widened,
 )
 from hierfit.tensors import at_least_float32, fp32_island
 
@@ -69,8 +70,8 @@ def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
 @fp32_island
 def pairwise_distance(x: Tensor, y: Tensor, c: float) -> Tensor:
     """As :func:`distance`, the angles through a Gram matrix."""
-    result: Tensor = _PairwiseDistance.apply(x[..., 1:], y[..., 1:], c)
-    return result
+    result: Tensor = _PairwiseDistance.apply(widened(x[..., 1:]), widened(y[..., 1:]), c)
+    return result.to(x.dtype)
 
 
 def _apart(x: Tensor, y: Tensor, c: float) -> Tensor:

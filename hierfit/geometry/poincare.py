@@ -23,6 +23,7 @@ from hierfit.geometry.stable import (
     pull,
     squared_gaps,
     squared_norm,
+    widened,
 )
 from hierfit.tensors import at_least_float32, fp32_island
 
@@ -84,8 +85,8 @@ def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
 
 @fp32_island
 def pairwise_distance(x: Tensor, y: Tensor, c: float) -> Tensor:
-    result: Tensor = _PairwiseDistance.apply(x, y, c)
-    return result
+    result: Tensor = _PairwiseDistance.apply(widened(x), widened(y), c)
+    return result.to(x.dtype)
 
 
 class _PairwiseDistance(torch.autograd.Function):

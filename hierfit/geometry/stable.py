@@ -92,6 +92,19 @@ def exceeds(x: Tensor, y: Tensor | float) -> Tensor:
     return torch.gt(x, y, out=torch.empty_like(x))
 
 
+def has_wide(x: Tensor) -> bool:
+    """Whether `widened` widens: on an accelerator that has float64."""
+    return x.device.type not in ("cpu", "mps")
+
+
+def widened(x: Tensor) -> Tensor:
+    """Points as a Gram matrix is to be made of them: on an accelerator in float64, with bits enough for near pairs.
+
+    To take these one by one, as on a CPU, the host would have to wait for their number at every step.
+    """
+    return x.double() if has_wide(x) else x
+
+
 class Pairs(NamedTuple):
     """Rows of x and rows of y ``[p]`` each."""
 
@@ -100,7 +113,9 @@ class Pairs(NamedTuple):
 
     @classmethod
     def where(cls, near: Tensor) -> Pairs:
-        """The pairs marked in ``[n, k]`` bool. On an accelerator it waits for their number."""
+        """The pairs marked in ``[n, k]`` bool; none where points are `widened`, for nobody waits for their number."""
+        if has_wide(near):
+            return cls(*near.new_empty(2, 0, dtype=torch.long))
         return cls(*near.nonzero(as_tuple=True))
 
     def parts(self, width: int) -> Iterator[tuple[slice, Tensor, Tensor]]:

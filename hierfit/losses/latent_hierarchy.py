@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from hierfit.geometry import Space
 from hierfit.geometry.stable import exceeds
+from hierfit.losses.levels import constant
 
 
 class Triplets(NamedTuple):
@@ -153,7 +154,7 @@ class _Hinge(torch.autograd.Function):
         chosen = score.argmax(-1)
         at = members[:, None] * distance.shape[1] + chosen
         pair_reach, triple_reach = distance.flatten().index_select(0, at.flatten()).view(3, 2, -1).unbind(1)
-        sign = distance.new_tensor([[1.0], [1.0], [-1.0]])
+        sign = constant((1.0, 1.0, -1.0), distance)[:, None]
         cost = (pair_reach - triple_reach) * sign + margin
         counted = torch.where(chosen[0] != chosen[1], weight, 0.0)
         ctx.save_for_backward(members, at, (cost > 0) * sign * counted, d, score)

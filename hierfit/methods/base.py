@@ -24,7 +24,7 @@ from hierfit.methods.head import Head
 from hierfit.methods.keys import check_keys
 from hierfit.methods.module import MethodModule
 from hierfit.methods.nodes import no_other_classes
-from hierfit.methods.tasks import kin_of, objective_for
+from hierfit.methods.tasks import default_on, kin_of, objective_for
 from hierfit.methods.whiten import Whitening
 from hierfit.metrics import hierarchy_metrics
 
@@ -49,6 +49,8 @@ class Method(MethodModule):
     trains: ClassVar[bool] = True
     tuned_on: Literal["defaults", "val"] = "defaults"
     """What chose its hyper-parameters within a run; never the test split."""
+    adapted_objective: dict[str, float] | None = None
+    """The default objective where the task's labels made it another, for the result card."""
 
     classifier: Head
     objective: Objective
@@ -72,7 +74,10 @@ class Method(MethodModule):
 
     @property
     def default_objective(self) -> dict[str, float]:
-        """Where no ``objective`` is given: cross-entropy at every level, so that inner nodes are trained as well."""
+        """Where no ``objective`` is given: cross-entropy at every level, so that inner nodes are trained as well.
+
+        Where training labels end above the leaves, `build` adds ``leaf_ce``.
+        """
         return {"level_ce": 1.0}
 
     def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
@@ -136,9 +141,12 @@ class Method(MethodModule):
         whiten = Whitening.of(task, type(self).__name__) if self.hparams.get("whiten") else None
         with task.text.device:
             self.classifier = self.head(task if whiten is None else whiten.task(task))
-        self.classifier.whiten = whiten
+        if whiten is not None:
+            self.classifier.whiten = whiten
         if self.trains:
-            self.objective = objective_for(task, self.hparams.get("objective") or self.default_objective)
+            given, default = self.hparams.get("objective"), default_on(task, self.default_objective)
+            self.objective = objective_for(task, given or default)
+            self.adapted_objective = default if not given and default != self.default_objective else None
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Inputs as the L2-normalised image features ``[B, d]`` that the head takes."""

@@ -17,7 +17,7 @@ class CLIPAdapter(Method):
 
     Args:
         objective: Losses and their weights or options (see ``hierfit.losses.objective``); cross-entropy at every
-            level, ``{level_ce: 1}``, if None. Published is ``{leaf_ce: 1}``.
+            level, ``{level_ce: 1}``, if None, and of the leaves where labels are coarse. Published is ``{leaf_ce: 1}``.
         image_ratio: Share of the adapter in the image features; 0 leaves them as they are.
         text_ratio: Share of the adapter in the node features; the published code has none.
         reduction: Width of the features over that of the bottleneck.

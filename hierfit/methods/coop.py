@@ -38,6 +38,7 @@ class PromptNodes(ReadNodes):
     """
 
     prompted: Tensor
+    own: Tensor
 
     def __init__(
         self,
@@ -54,7 +55,8 @@ class PromptNodes(ReadNodes):
         self.register_buffer("prompted", prompted, persistent=False)
         self.context: nn.Parameter = context
         own = share_of_work(len(names))
-        self._chunks = [own[start : start + chunk] for start in range(0, len(own), chunk)]
+        self.register_buffer("own", torch.tensor(own, device=text.device), persistent=False)
+        self._chunks = [[names[row] for row in own[start : start + chunk]] for start in range(0, len(own), chunk)]
 
     @classmethod
     def of_task(cls, task: Task, context: nn.Parameter, prompted: Tensor, chunk: int, name: str) -> PromptNodes:
@@ -87,10 +89,11 @@ class PromptNodes(ReadNodes):
 
     def read(self) -> Tensor:
         """L2-normalised text features ``[N, d]``."""
-        shared = len(self.context) == 1
+        contexts = [self.context] * len(self._chunks)
+        if len(self.context) > 1:
+            contexts = list(self.context.index_select(0, self.own).split(self.chunk))
         parts = []
-        for rows in self._chunks:
-            context, names = self.context if shared else self.context[rows], [self.names[row] for row in rows]
+        for context, names in zip(contexts, self._chunks, strict=True):
             if len(self._chunks) > 1 and torch.is_grad_enabled():
                 parts.append(checkpoint(self.backbone.encode_context, context, names, use_reentrant=False))
             else:
@@ -105,8 +108,8 @@ class CoOp(Method):
 
     Args:
         objective: Losses and their weights or options (see ``hierfit.losses.objective``); cross-entropy at every
-            level, ``{level_ce: 1}``, if None. Published is ``{leaf_ce: 1}``; a shared context is then learned from
-            leaves, and inner nodes use it.
+            level, ``{level_ce: 1}``, if None, and of the leaves where labels are coarse. Published is ``{leaf_ce: 1}``;
+            a shared context is then learned from leaves, and inner nodes use it.
         context_length: Context vectors, drawn from a normal distribution of deviation 0.02.
         context_init: Words to start from instead, such as ``a photo of a``; they then set the length.
         class_specific: A context for each node that has training images, instead of one for all. The other nodes are

@@ -9,8 +9,9 @@ from hierfit.closed import fit_kernel_ridge
 from hierfit.closed.kernel_ridge import kernel
 from hierfit.data.batch import Task
 from hierfit.decoding.belief import node_sums
+from hierfit.methods.adapted import head_of, seen_through
 from hierfit.methods.base import Method
-from hierfit.methods.head import scaled_cosine
+from hierfit.methods.head import Head, scaled_cosine
 from hierfit.methods.keys import Positive
 from hierfit.methods.tasks import training_images
 from hierfit.tensors import fp32_island
@@ -31,6 +32,7 @@ class KernelRidge(Method):
         beta: β.
         ridge: λ.
         use_val: Choose both on the validation split.
+        adapted_by: Folder of a finished run through whose trained adapters features are read, see `hierfit fit-head`.
     """
 
     trains = False
@@ -38,16 +40,22 @@ class KernelRidge(Method):
     images: Tensor
     values: Tensor
     text: Tensor
+    before: Head | None
 
-    def __init__(self, beta: Positive = 5.5, ridge: Positive = 0.1, use_val: bool = True) -> None:
+    def __init__(
+        self, beta: Positive = 5.5, ridge: Positive = 0.1, use_val: bool = True, adapted_by: str | None = None
+    ) -> None:
         super().__init__()
 
     def build(self, task: Task) -> None:
         """Solves for the weights of the training images.
 
         Raises:
-            UserError: There are none, or not as features.
+            UserError: There are none, or not as features, or they are not those that `adapted_by` reads.
         """
+        self.before = None if self.keys.adapted_by is None else head_of(self.keys.adapted_by, task)
+        if self.before is not None:
+            task = seen_through(self.before, task)
         features, paths = training_images(task, "KernelRidge")
         used = (paths >= 0).any(dim=1)
         paths, features = paths[used], features[used].to(task.text.dtype)
@@ -75,6 +83,8 @@ class KernelRidge(Method):
     @fp32_island
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[B, N]`` of L2-normalised features ``[B, d]``."""
+        if self.before is not None:
+            inputs = self.before.adapted(inputs)
         return SHARPNESS * (self._without(inputs) + kernel(inputs, self.images, self.beta) @ self.values)
 
     @property

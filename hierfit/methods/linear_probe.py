@@ -19,7 +19,8 @@ class LinearProbe(Method):
 
     Args:
         objective: Losses and their weights or options (see ``hierfit.losses.objective``); cross-entropy at every
-            level, ``{level_ce: 1}``, if None. Published is ``{leaf_ce: 1}``, which leaves inner nodes untrained.
+            level, ``{level_ce: 1}``, if None, and of the leaves where labels are coarse. Published is ``{leaf_ce: 1}``,
+            which leaves inner nodes untrained.
         init: Start from the nodes' ``text``, or from ``zero`` as a probe without a text tower would. With ``zero``,
             nodes held back from training still score by their text, on another footing than the rest.
         bias: Give each node a bias.

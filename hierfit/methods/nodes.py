@@ -48,6 +48,11 @@ class Nodes(nn.Module):
         """Whether a class takes something from the nearest node above it; otherwise from its own place alone."""
         return self.inherited is not None
 
+    @property
+    def changes_text(self) -> bool:
+        """Whether the text of other classes becomes something else than what the towers make of their prompts."""
+        return self.adapter is not None or self.inherited is not None or self.context is not None
+
     def added(self) -> Tensor | None:
         """What is added to the features of each node and of its kin ``[N, d]``."""
         return self.inherited

@@ -21,7 +21,8 @@ class TaskRes(Method):
 
     Args:
         objective: Losses and their weights or options (see ``hierfit.losses.objective``); cross-entropy at every
-            level, ``{level_ce: 1}``, if None. Published is ``{leaf_ce: 1}``, which leaves inner nodes untrained.
+            level, ``{level_ce: 1}``, if None, and of the leaves where labels are coarse. Published is ``{leaf_ce: 1}``,
+            which leaves inner nodes untrained.
         alpha: Weight of the residuals.
         lr: Peak learning rate of Adam; cosine to 0 over the run.
         weight_decay: L2 penalty, inside Adam as published.

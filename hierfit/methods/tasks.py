@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
+from hierfit.losses.levels import deepest_label
 from hierfit.losses.objective import Objective
 from hierfit.taxonomy import Taxonomy
 
@@ -38,6 +39,20 @@ def training_images(task: Task, method: str) -> tuple[Tensor, Tensor]:
     if task.train_features is None:
         raise UserError(f"{method} starts from the training images' features, and this task has none")
     return task.train_features, task.train_paths.masked_fill(~task.seen[task.train_paths], -1)
+
+
+def default_on(task: Task, default: Mapping[str, float]) -> dict[str, float]:
+    """A method's default objective on a task: with ``leaf_ce`` where training labels end above the leaves.
+
+    Level cross-entropy skips the levels that a label does not reach; the leaves' softmax learns from it that the class
+    is among those below.
+    """
+    tree, labels = task.taxonomy, deepest_label(task.train_paths)
+    parents = tree.parent[task.seen.to(tree.parent.device)]
+    goes_on = torch.zeros(tree.num_nodes, dtype=torch.bool)
+    goes_on[parents[parents >= 0].cpu()] = True  # into classes that are not held back
+    partial = bool(goes_on[labels[labels >= 0].cpu()].any())
+    return {**default, "leaf_ce": 1.0} if partial else {**default}
 
 
 def objective_for(task: Task, spec: Mapping[str, Any]) -> Objective:

@@ -106,7 +106,7 @@ class TipAdapterF(TipAdapter):
 
     Args:
         objective: Losses and their weights or options (see ``hierfit.losses.objective``); cross-entropy at every
-            level, ``{level_ce: 1}``, if None. Published is ``{leaf_ce: 1}``.
+            level, ``{level_ce: 1}``, if None, and of the leaves where labels are coarse. Published is ``{leaf_ce: 1}``.
         alpha: Weight of the cache beside zero-shot.
         beta: Sharpness of an image's similarity to those of the cache.
         inner_nodes: Evidence for a node above the leaves: the ``mean`` of its classes', or their ``sum``.

@@ -145,7 +145,7 @@ def _text(model: Predictor, learner: Learner, moved: Moved) -> Tensor | None:
         from hierfit.predict.growth import text_of
 
         fresh = text_of(model.head.nodes, moved.taxonomy, new, model.templates, model.backbone)
-        text[new] = fresh.to(text)
+        text[new] = model.head.read(fresh.to(model.head.nodes.text)).to(text)
     return text
 
 

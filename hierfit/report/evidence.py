@@ -232,7 +232,7 @@ def _same_draw(a: ResultCard, b: ResultCard) -> bool:
 def _focus(runs: Sequence[Run], row: str | None) -> Run:
     chosen = [run for run in runs if row is None or run.card.row == row]
     if row is None:
-        chosen = [run for run in chosen if run.folder.parent.name != "controls"] or chosen
+        chosen = [run for run in chosen if run.folder.parent.name not in ("controls", "heads")] or chosen
     most = max(_shots(run.card) for run in chosen)
     rows: dict[str, list[Run]] = {}
     for run in chosen:

@@ -103,6 +103,8 @@ class ResultCard:
 def shots_text(data: Mapping[str, Any]) -> str:
     """From a card's data: ``16 shots a leaf``, ``≤ 16 shots a leaf (median 3)`` where some leaves have fewer."""
     shots, counts = data.get("shots"), data.get("train_per_leaf")
+    if drawn := data.get("drawn"):
+        return f"{drawn} shots a leaf"
     if shots is None:
         return "all training images"
     if isinstance(counts, Mapping):

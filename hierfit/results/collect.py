@@ -11,7 +11,7 @@ from hierfit.results.runs import run_folder
 
 
 def find_cards(path: Path) -> list[Path]:
-    """Card files below a folder, run by run: a run's controls in name order, then the run itself; then each target's.
+    """Card files below a folder, run by run: a run's controls and heads, then the run itself; then each target's.
 
     Raises:
         UserError: Nothing has finished below ``path``, or there is no such run; see `run_folder`.
@@ -28,11 +28,11 @@ def find_cards(path: Path) -> list[Path]:
 
 
 def _place(file: Path) -> tuple[Path, str, bool, Path]:
-    """Run, target (empty for the run's own card), whether it is the run's or a control's, file."""
+    """Run, target (empty for the run's own card), whether it is the run's or one's within it, file."""
     owner, target = file.parent, ""
     if owner.parent.name == "targets":
         owner, target = owner.parent.parent, owner.name
-    run = owner.parent.parent if owner.parent.name == "controls" else owner
+    run = owner.parent.parent if owner.parent.name in ("controls", "heads") else owner
     return run, target, owner == run, file
 
 

@@ -107,11 +107,14 @@ def table(
         noted.append(f"No run of {control} here, so no differences.")
     body = [_row(name, row, figures, None if row is base else base) for name, row in rows.items()]
     data = cards[0].data
+    sources: dict[str, list[str]] = {}
     for found in published_for(cards[0]):
         cells = found.cells(data["card"], figures)
         body.append([f"{found.row} (published)", found.seeds, *cells, found.selected_on, "unknown"])
-        its = "its prompts and transforms are its own, its interval unknown"
-        noted.append(f"{found.row} (published): {found.source}; {its}.")
+        sources.setdefault(found.source, []).append(found.row)
+    for source, names in sources.items():
+        its = "their prompts, transforms and draws are the paper's, their intervals unknown"
+        noted.append(f"Published ({', '.join(names)}): {source}; {its}.")
     made = Table.of(_title(cards[0], body), [NAME, _SEEDS, *figures, *_ORIGIN], body)
     return replace(
         made,

@@ -132,7 +132,7 @@ class WriteResultCard(Callback):
                 "devices": trainer.world_size,
             },
             versions=_versions(),
-            method_settings=self.config.settings["model"],
+            method_settings=_as_trained(self.config.settings["model"], method),
             belief=belief,
             own_metrics={metric.name: metric.description()._asdict() for metric in self._own},
         )
@@ -164,6 +164,13 @@ def kept_figures(
     if not kept["seen"].all():
         figures["base_to_novel"] = {**base_to_novel(kept["logits"], kept["paths"], tree.taxonomy, kept["seen"])}
     return figures, facts
+
+
+def _as_trained(settings: Mapping[str, Any], method: Method) -> Mapping[str, Any]:
+    """A method's settings, with the default objective spelt out where the labels made it another."""
+    if method.adapted_objective is None:
+        return settings
+    return {**settings, "init_args": {**settings["init_args"], "objective": method.adapted_objective}}
 
 
 def _peak_memory() -> int:

@@ -32,6 +32,7 @@ _LEFT = (
     "adapter",
     "checkpoints",
     "controls",
+    "heads",
     "targets",
 )
 

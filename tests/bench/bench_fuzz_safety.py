@@ -197,7 +197,7 @@ def exported_model(folder: Path) -> Attempts:
         opened = load(model)
         question = Question(top=2)
         question.check(opened.taxonomy, opened.calibration)
-        if opened.head.nodes.shape[1] == WIDTH:
+        if opened.head.nodes.text.shape[1] == WIDTH:
             opened.answers(features, question)
 
     return of_files(files, read)

@@ -360,3 +360,31 @@ def test_every_grid_of_the_repository_can_be_run(
     assert "to do" in capsys.readouterr().out
     assert yaml.safe_load(path.read_text())["name"] == path.stem
     assert f"make grid GRID={path.stem}" in path.read_text().split("name:")[0]
+
+
+@pytest.mark.parametrize(("name", "images", "drawn"), [("coarse_labels", 32, "2 + 8"), ("long_tail", 18, "1 to 16")])
+def test_a_grid_of_rare_labels_takes_one_step(
+    name: str, images: int, drawn: str, write_grid: WriteGrid, tmp_path: Path
+) -> None:
+    """The grid as it is, but for a bundle of four images a leaf and the number of steps."""
+    grid = yaml.safe_load((ROOT / "experiments" / "grids" / f"{name}.yaml").read_text())
+    (own,) = grid["cards"].values()
+    toy = {"data.card": str(tmp_path / "toy.yaml"), "data.root": str(tmp_path / "bundle.safetensors")}
+    few = {"data.shots_policy": "all", "data.draw_from": "train4"}
+    steps = {"trainer.max_steps": 1, "trainer.val_check_interval": 1}
+    content = {**grid, "cards": {"toy": {**own, **toy, **few}}, "set": steps, "seeds": [1], "expected": None}
+    file = write_grid(**{**content, "configs": ["base.yaml"]})
+    run(file, "--jobs=1")
+    cells = planned(file).cells
+    assert [cell.row for cell in cells] == list(grid["methods"])
+    found = {cell.row: ResultCard.read(cell.folder) for cell in cells}
+    for card in found.values():
+        assert card.data["drawn"] == drawn
+        assert card.data["images"] == {"train": images, "val": 16 if name == "coarse_labels" else 12, "test": 37}
+        assert card.data["draw"] == found["level CE"].data["draw"]
+    if name == "coarse_labels":
+        settings = found["+ leaf CE"].method_settings["init_args"]
+        assert settings["objective"] == {"level_ce": 1.0, "leaf_ce": 1.0}
+        assert found["level CE"].method_settings["init_args"]["objective"] == {"level_ce": 1}
+    else:
+        assert found["level CE"].method_settings["init_args"]["objective"] is None

@@ -74,6 +74,6 @@ def test_imagenet_and_its_targets(tmp_path: Path) -> None:
     assert v2.columns is not None  # the same classes: whatever is trained is used as it is
     assert r.columns is not None  # here the copy holds the same four classes
     assert cifar.columns is None
-    assert [len(target.split) for target in data.targets] == [8, 8, 8]
+    assert [len(target.splits["test"]) for target in data.targets] == [8, 8, 8]
     with pytest.raises(UserError, match="nothing to train on"):
         module(tmp_path / "b", "imagenet_v2").setup()

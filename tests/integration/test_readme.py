@@ -241,8 +241,8 @@ def test_a_method_of_ones_own(at_home: Path, shop: Shop, capsys: pytest.CaptureF
     from safetensors.torch import load_file
 
     import hierfit
+    from hierfit.data.choice import Choice
     from hierfit.data.prepare import Towers, prepare
-    from hierfit.data.splits import Choice
 
     kept = load_file(at_home / "run" / "test_logits.safetensors")["logits"]
     model = hierfit.load(at_home / "run")

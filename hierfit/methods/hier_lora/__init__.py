@@ -66,7 +66,7 @@ class HierLoRA(Method):
 
     Args:
         objective: Losses and their weights or options (see ``hierfit.losses.objective``); the paper's,
-            ``{hisce: 1, tp_kl: 1}``, if None.
+            ``{hisce: 1, tp_kl: 1}``, if None, and cross-entropy of the leaves where labels are coarse.
         rank: Rank of the updates; null takes the largest within ``budget``.
         budget: Largest share of trained parameters, where ``rank`` is null (ViT-B/32: 0.005 gives rank 8).
         alpha: The updates are scaled by alpha/rank; null is 2·rank.

@@ -41,8 +41,9 @@ class LatHAdapter(Method):
 
     Args:
         objective: Losses and their weights or options (see ``hierfit.losses.objective``). None takes cross-entropy at
-            every level, ``{level_ce: 1}``; of the leaves alone, ``{leaf_ce: 1}``, where residuals are shared along the
-            tree. The paper's is ``{leaf_ce: 1}``, under which no inner node's own score is trained.
+            every level, ``{level_ce: 1}``, and of the leaves where labels are coarse; of the leaves alone,
+            ``{leaf_ce: 1}``, where residuals are shared along the tree. The paper's is ``{leaf_ce: 1}``, under which no
+            inner node's own score is trained.
         logit_scale: Multiplier of the cosines; null takes what the backbone was trained with.
         image_ratio: Weight of the image adapter, zero at the start.
         text_ratio: Weight of the text adapter, zero at the start.

@@ -11,11 +11,12 @@ from hierfit.closed import shuffled_places
 from hierfit.closed.tree_gda import NOISE_SHARE, CovarianceKind, Labelled
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
+from hierfit.methods.adapted import head_of, seen_through
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.keys import OpenShare
 from hierfit.methods.tasks import training_images
-from hierfit.methods.tree_gda.solver import Prior, Solver
+from hierfit.methods.tree_gda.solver import Prior, Scores, Solver
 
 
 class TreeGDA(Method):
@@ -32,9 +33,11 @@ class TreeGDA(Method):
         noise_share: At one shot, where noise and a class's own variance cannot be told apart, the share of noise.
         use_val: Let validation images say that share, and whether and how much to trust the text.
         shuffle_seed: Of ``prior: shuffled``; null takes the run's.
+        adapted_by: Folder of a finished run through whose trained adapters features are read, see `hierfit fit-head`.
     """
 
     trains = False
+    before: Head | None
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class TreeGDA(Method):
         noise_share: OpenShare = NOISE_SHARE,
         use_val: bool = True,
         shuffle_seed: int | None = None,
+        adapted_by: str | None = None,
     ) -> None:
         super().__init__()
 
@@ -51,9 +55,12 @@ class TreeGDA(Method):
         """The affine scores of the fit to the training images.
 
         Raises:
-            UserError: There are none, or not as features.
+            UserError: There are none, or not as features, or they are not those that `adapted_by` reads.
         """
         keys = self.keys
+        self.before = None if keys.adapted_by is None else head_of(keys.adapted_by, task)
+        if self.before is not None:
+            task = seen_through(self.before, task)
         features, paths = training_images(task, "TreeGDA")
         nodes = paths.amax(dim=1).cpu()
         if not (nodes >= 0).any():
@@ -72,9 +79,14 @@ class TreeGDA(Method):
             keys.noise_share,
             shuffled_places(tree, seed),
         )
-        scores = self.solver.default()
-        self.learner = scores.learner
-        return scores.head().to(task.text.device)
+        return self._taken(self.solver.default()).to(task.text.device)
+
+    def _taken(self, scores: Scores) -> Head:
+        """The head of what was fitted; what goes on learning is kept, where it could read the text of a new class."""
+        before, learner = self.before, scores.learner
+        adapts_text = before is not None and before.grows and before.nodes.changes_text
+        self.learner = None if learner is not None and learner.text is not None and adapts_text else learner
+        return scores.head(before)
 
     @property
     def chooses(self) -> bool:
@@ -83,6 +95,8 @@ class TreeGDA(Method):
 
     def choose(self, features: Tensor, labels: Tensor) -> str | None:
         """Fits anew with what validation images tell."""
+        device = self.classifier.nodes.text.device
+        features = self.classifier.adapted(features.to(device)).cpu()
         leaves = self.solver.taxonomy.leaf_index[labels]
         val = Labelled(features[leaves >= 0].float(), leaves[leaves >= 0])
         if not len(val.labels):
@@ -93,8 +107,7 @@ class TreeGDA(Method):
             chosen, scores = "the share of noise at one shot", self.solver.by_images(val)
         else:
             return None
-        self.learner = scores.learner
-        self.classifier = scores.head().to(self.classifier.nodes.text.device)
+        self.classifier = self._taken(scores).to(device)
         return chosen
 
     @property

@@ -47,9 +47,10 @@ class Scores(NamedTuple):
         """``[B, N]``."""
         return features.to(self.weights) @ self.weights.T + self.bias
 
-    def head(self) -> Head:
-        """As any other classifier."""
-        return Head(Nodes(self.weights.float(), grows=False), 1.0, bias=self.bias.float())
+    def head(self, before: Head | None) -> Head:
+        """As any other classifier; features come to it as they do to the nodes of the head ``before``."""
+        image, whiten = (None, None) if before is None else (before.image, before.whiten)
+        return Head(Nodes(self.weights.float(), grows=False), 1.0, image, self.bias.float(), whiten=whiten)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ def _what(evidence: Evidence) -> str:
     card = evidence.focus.card
     data = card.data
     levels = ", ".join(f"{name} {count}" for name, count in (data.get("levels") or {}).items())
-    shots = "all training images" if data.get("shots") is None else f"{data['shots']} training images a leaf"
+    drawn = data.get("drawn") or data.get("shots")
+    shots = "all training images" if drawn is None else f"{drawn} training images a leaf"
     trained, total = card.parameters.get("trainable"), card.parameters.get("total")
     size = f" with {trained:,} trained parameters" if trained else " without training"
     share = f" ({trained / total:.2%} of the model)" if trained and total else ""

@@ -15,9 +15,10 @@ import yaml
 from scipy.io import savemat
 
 from hierfit.data.card import load_card
+from hierfit.data.choice import Choice
 from hierfit.data.images import Files
 from hierfit.data.names import words
-from hierfit.data.splits import Choice, training_split
+from hierfit.data.splits import training_split
 from hierfit.data.table import Table, read_table
 from hierfit.errors import UserError
 from hierfit.tools.check.audit import audit

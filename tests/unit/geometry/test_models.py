@@ -121,6 +121,29 @@ def test_gradients_are_finite_where_textbook_forms_blow_up(name: str, dtype: tor
     assert torch.isfinite(u.grad).all()
 
 
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_on_an_accelerator_float64_tells_near_pairs_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stable, "has_wide", lambda x: True)
+    model, c = GEOMETRIES[name], 0.5
+    u = tangents(0, n=8, longest=3.0, c=c)
+    x = model.expmap0(torch.cat([u, u * (1 + 1e-5), u * (1 - 1e-3)]).float(), c).requires_grad_()
+    y = model.expmap0((u + 1e-4).float(), c).requires_grad_()
+    weight = torch.randn(24, 8, generator=torch.Generator().manual_seed(0))
+    found = model.pairwise_distance(x, y, c)
+    gradients = torch.autograd.grad((weight * found).sum(), (x, y))
+    ends = x.detach().double().requires_grad_(), y.detach().double().requires_grad_()
+    expected = model.distance(ends[0][:, None], ends[1], c)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-9)
+    for gradient, true in zip(gradients, torch.autograd.grad((weight * expected).sum(), ends), strict=True):
+        torch.testing.assert_close(gradient.double(), true, rtol=1e-4, atol=1e-4 * float(true.abs().max()))
+    coincident = model.pairwise_distance(x, x, c)
+    coincident.sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert (coincident.diagonal() < 1e-4).all()
+
+
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 def test_points_on_and_outside_the_ball_stay_finite(scale: float) -> None:
     x = (torch.eye(3) * scale).requires_grad_()

@@ -119,6 +119,30 @@ def test_methods_with_a_text_tower_on_cut_labels(method: type[Method], backbone:
     two_steps(method, keys, task, Batch(inputs, task.train_paths[:12], torch.arange(12)))
 
 
+def test_the_leaves_softmax_joins_the_default_objective_where_labels_are_partial() -> None:
+    full, unseen = made_task(RAGGED), made_task(RAGGED, unseen=("leaf0", "leaf1"))
+    unseen.seen[RAGGED.find("mid0")] = True
+    for task, keys, weights in (
+        (full, {}, {"level_ce": 1}),  # "short" ends above the deepest level, but it is a leaf
+        (partly(full), {}, {"level_ce": 1, "leaf_ce": 1}),
+        (partly(full), {"objective": {"level_ce": 1}}, {"level_ce": 1}),
+        (first_at("mid0", unseen), {}, {"level_ce": 1}),  # all classes below are held back
+        (first_at("mid1", unseen), {}, {"level_ce": 1, "leaf_ce": 1}),
+    ):
+        method = built(LinearProbe, task, **keys)
+        assert method.objective.weights == weights
+        assert method.describe() == ["objective: " + " + ".join(f"1 {name}" for name in weights)]
+        assert method.adapted_objective == (weights if len(weights) > 1 else None)
+    assert built(LatHAdapter, partly(full), **SMALL, residual="tree").objective.weights == {"leaf_ce": 1}
+
+
+def first_at(node: str, task: Task) -> Task:
+    """The first image is known to be of a node alone."""
+    paths = task.train_paths.clone()
+    paths[0] = RAGGED.paths(torch.tensor([RAGGED.find(node)]))
+    return dataclasses.replace(task, train_paths=paths)
+
+
 def partly(task: Task) -> Task:
     """Every third label one level coarser, every ninth two."""
     paths = task.train_paths.clone()

@@ -1,0 +1,110 @@
+"""``hierfit fit-head``: a closed form on the features that a finished run has adapted, as a run beside it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from hierfit.config.command import Say
+from hierfit.errors import UserError
+
+if TYPE_CHECKING:
+    from hierfit.run.configure import Config
+
+HEADS = "heads"
+"""Where a run keeps them."""
+
+_DROPPED = ("model", "controls", "expected", "folder", "ckpt_path", "row", "tuned_on")
+"""Keys of the run that say nothing of the head."""
+
+
+def fit_head(
+    run: Annotated[Path, Say("a finished run whose method has a head", "RUN")],
+    *options: str,
+    method: Annotated[str, Say("what is fitted: TreeGDA (default), KernelRidge, or your own", "NAME")] = "TreeGDA",
+) -> None:
+    """Fit a closed form on the features that a run has adapted, and test it beside the run's own head.
+
+    The run stays as it was. Its adapter, whitening, or towers with LoRA merged in, come first; the closed form is
+    fitted to the same training images behind them, in about a second. It becomes a run of its own in RUN/heads/NAME,
+    which predicts and exports like any other. Another fit takes the place of an earlier one.
+
+    Other options are keys of the head's run, such as --model.prior common.
+
+    examples:
+      hierfit fit-head runs/lathadapter_fewshot/20261130-120000-s1-abcd
+      hierfit fit-head RUN --method KernelRidge --model.use_val false
+
+    Raises:
+        UserError: The run has no head or has not finished, or the method cannot stand on one.
+    """
+    from hierfit.backbone.saving import save_merged
+    from hierfit.methods.saved import FOLDER, SavedModel
+    from hierfit.results.card import ResultCard
+    from hierfit.run.closing import print_cards, program, shown, shown_plainly
+    from hierfit.run.quiet import quieten
+    from hierfit.run.train import fit, set_up
+
+    quieten()
+    saved, own = SavedModel.read(run), ResultCard.read(run)
+    towers = run / HEADS / "towers" if saved.towers.adapter is not None else None
+    config = _configured(run, own.row, method, towers, options)
+    with shown_plainly():
+        if towers is not None:
+            shutil.rmtree(towers, ignore_errors=True)
+            save_merged(saved.towers.load(saved.head.nodes.text.shape[1]), towers)
+        session = set_up(config)
+        fit(session)
+        session.run.reached("done")
+    session.run.release()
+    assert session.writer.card is not None
+    print_cards([session.writer.card, own])
+    folder = shown(session.folder)
+    print(f"Written to {folder}")
+    if (session.folder / FOLDER).is_dir():
+        print(f"  {program()} predict {folder} IMAGE…")
+    else:
+        print(f"{method} has no head that could be saved: `predict` and `export` do not take it")
+
+
+def _configured(run: Path, row: str, method: str, towers: Path | None, options: tuple[str, ...]) -> Config:
+    """The run's configuration with the closed form in the place of its method."""
+    from hierfit.config.settings import Setting, read_settings
+    from hierfit.config.signature import arguments_of
+    from hierfit.run.configure import configure
+    from hierfit.run.folder import SETTINGS
+
+    if not (run / SETTINGS).is_file():
+        raise UserError(f"{run} is no run: it has no {SETTINGS}", hint="An exported model is fitted no more.")
+    problems: list[str] = []
+    kept = [
+        setting
+        for setting in read_settings(["--config", str(run / SETTINGS)], problems)
+        if setting.key.partition(".")[0] not in _DROPPED
+    ]
+    if problems:
+        raise UserError(f"{run / SETTINGS} cannot be used", problems)
+    name, place = method.rpartition(".")[2], "fit-head"
+    where = run.resolve()
+    changes: dict[str, Any] = {
+        "model": method,
+        "row": f"{row} + {name} head",
+        "folder": str(run / HEADS / name),
+        "resume": False,
+        "wandb": "disabled",
+        "data.augment": "none",
+        "data.targets": None,  # a closed form knows the classes it was fitted to
+        "trainer.devices": 1,
+        "trainer.num_nodes": 1,
+        "trainer.strategy": "auto",
+    }
+    if towers is not None:
+        changes["data.backbone"] = str(where / HEADS / towers.name)
+    found: list[str | Setting] = [*kept, *(Setting(key, value, place) for key, value in changes.items()), *options]
+    config = configure(found)
+    if "adapted_by" not in arguments_of(config.method):
+        raise UserError(
+            f"{name} cannot be fitted as a head: it has no key adapted_by", hint="TreeGDA and KernelRidge can."
+        )
+    return configure([*found, Setting("model.adapted_by", str(where), place)])
