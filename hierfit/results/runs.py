@@ -107,9 +107,8 @@ def run_folder(path: Path, several: bool = False) -> Path:
             raise UserError(f"There is no finished run below {above}.", hint="`hierfit fit EXPERIMENT` makes one.")
         found = newest.joinpath(*path.parts[place + 1 :])
         if not found.exists():
-            inside = newest / "controls"
-            names = sorted(each.name for each in inside.iterdir()) if inside.is_dir() else []
-            raise UserError(f"There is no {found}.", [str(inside / name) for name in names])
+            inside = [each for part in ("controls", "heads") for each in sorted((newest / part).glob("*"))]
+            raise UserError(f"There is no {found}.", list(map(str, inside)))
         return found
     there = [run for run in find_runs(path.parent if path.is_relative_to(RUNS) else RUNS) if run.finished]
     hint = "`hierfit runs` lists the runs below runs, `latest` is the newest." if RUNS.is_dir() else ""
