@@ -38,12 +38,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 setup: $(VENV)/.installed ## create .venv and install the pinned versions
 
-experiments/$(EXP).yaml:
-	@echo "There is no experiments/$(EXP).yaml. \`make help\` lists the experiments."; exit 2
-
-train: $(VENV)/.installed experiments/$(EXP).yaml ## train, test and print the table: EXP= SEED= DEVICES= ARGS="--key value"
-	@$(BIN)/hierfit fit --config experiments/base.yaml --config experiments/$(EXP).yaml \
-	  --seed_everything $(SEED) --trainer.devices $(DEVICES) $(ARGS)
+train: $(VENV)/.installed ## train, test and print the table: EXP= SEED= DEVICES= ARGS="--key value"
+	@$(BIN)/hierfit fit $(EXP) --seed_everything $(SEED) --trainer.devices $(DEVICES) $(ARGS)
 
 experiments/grids/$(GRID).yaml:
 	@echo "There is no experiments/grids/$(GRID).yaml. There are: $$(ls experiments/grids | sed 's/.yaml//' | tr '\n' ' ')"; exit 2
@@ -57,8 +53,8 @@ experiments/sweeps/$(SWEEP).yaml:
 sweep: $(VENV)/.installed-sweep experiments/sweeps/$(SWEEP).yaml ## search hyper-parameters on val, by W&B or here: SWEEP= ARGS="--trials 30"
 	@$(BIN)/hierfit sweep experiments/sweeps/$(SWEEP).yaml $(ARGS)
 
-ablate: $(VENV)/.installed experiments/$(EXP).yaml ## does the tree help? true, shuffled, flat, …: EXP= ARGS="--seeds 1 2 3"
-	@$(BIN)/hierfit ablate-tree --config experiments/base.yaml --config experiments/$(EXP).yaml $(ARGS)
+ablate: $(VENV)/.installed ## does the tree help? true, shuffled, flat, …: EXP= ARGS="--seeds 1 2 3"
+	@$(BIN)/hierfit ablate-tree $(EXP) $(ARGS)
 
 reproduce: $(VENV)/.installed ## run the cheap experiments again: inside or outside what they state? ARGS="--seed 2"
 	@$(BIN)/hierfit reproduce $(ARGS)

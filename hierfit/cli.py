@@ -44,12 +44,18 @@ _LIGHT: dict[str, tuple[str, str]] = {
     ),
     "data": (
         "hierfit.tools.commands:check",
-        "data sets and their cards: list, check, prompts, and a new card for your own folder",
+        "data sets and their cards: list, check, prompts, draw, and a new card for your own folder",
     ),
     "features": (
         "hierfit.tools.commands:extract",
         "encode any number of pictures into one file, over processes, resumable; look into such files",
     ),
+    "experiments": (
+        "hierfit.tools.experiments:experiments",
+        "experiments, grids and sweeps by name, and what each of them asks",
+    ),
+    "init": ("hierfit.tools.experiments:init", "a copy of an experiment, a grid or a sweep to change"),
+    "runs": ("hierfit.results.runs:runs", "runs, newest first, with their figures; `latest` is the newest one's name"),
     "grid": (
         "hierfit.search.grid:grid",
         "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice",
@@ -100,6 +106,7 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "new": ("hierfit.tools.commands:new", "a card for pictures of your own"),
         "check": ("hierfit.tools.commands:check", "is everything there, sound, and nothing twice?"),
         "prompts": ("hierfit.tools.commands:prompts", "what each node becomes for a text tower"),
+        "draw": ("hierfit.tools.commands:draw", "pictures of a drawn card as files, to predict on"),
         "list": ("hierfit.tools.commands:list_cards", "all data cards: levels, images, licence"),
     },
     "features": {
@@ -171,7 +178,7 @@ def _usage() -> str:
             "commands:",
             _listed(commands),
             "",
-            "`hierfit COMMAND --help` lists a command's options; `make help` the everyday ones.",
+            "`hierfit COMMAND --help` lists a command's options, `hierfit experiments` what to fit.",
         ]
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from hierfit.config.named import EXPERIMENTS, experiment_files
 from hierfit.config.schema import Place, convert, read_yaml
 from hierfit.errors import UserError
 
@@ -83,10 +84,17 @@ def read_settings(arguments: Sequence[str | Setting], problems: list[str]) -> It
     """All settings of the files and options of a command line, in order.
 
     Args:
-        arguments: ``--config FILE``, ``--key value``, ``--key=value``; a `Setting` stands for itself.
+        arguments: The name of an experiment; ``--config FILE``, ``--key value``, ``--key=value``; a `Setting` stands
+            for itself.
         problems: What cannot be read is added here.
     """
     words = [*arguments]
+    if words and isinstance(words[0], str) and not words[0].startswith("-"):
+        try:
+            words[:1] = [f"--config={path}" for path in experiment_files(words[0])]
+        except UserError as error:
+            problems.append(f"command line: {error.summary}")
+            del words[0]
     while words:
         word = words.pop(0)
         if isinstance(word, Setting):
@@ -102,7 +110,10 @@ def read_settings(arguments: Sequence[str | Setting], problems: list[str]) -> It
                 continue
             value = str(words.pop(0))
         if option in ("-c", "--config"):
-            yield from file_settings(Path(value), problems)
+            try:
+                yield from file_settings(EXPERIMENTS.find(value), problems)
+            except UserError as error:
+                problems.append(error.summary)
         else:
             setting = Setting(option.lstrip("-"), option_value(value), "command line", value)
             yield from spread(setting)

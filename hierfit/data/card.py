@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from hierfit.backbone import node_texts
 from hierfit.backbone.descriptions import Descriptions
 from hierfit.backbone.source import read_json
+from hierfit.config.named import CARDS
 from hierfit.config.schema import Place, build, nearest, read_yaml
 from hierfit.data.layouts import Layout, read_layout
 from hierfit.data.names import renamed
@@ -158,7 +158,7 @@ def load_card(card: str) -> DataCard:
     """Read and check a data card.
 
     Args:
-        card: Name of a card (see `card_folders`), or path of a YAML file.
+        card: Name of a card (see `hierfit.config.named.CARDS`), or path of a YAML file.
 
     Raises:
         UserError: There is no such card (with those there are), or everything that is wrong with it: unknown,
@@ -201,27 +201,10 @@ def target_cards(source: DataCard, targets: Mapping[str, str | None]) -> list[tu
 
 def find_card(card: str) -> Path:
     """The file of a card; raises `UserError` listing the known cards and where they were sought."""
-    if card.endswith((".yaml", ".yml")):
-        path = Path(card).expanduser()
-        if path.is_file():
-            return path
-        raise UserError(f"data.card: there is no file {path.absolute()}")
-    folders = card_folders()
-    for folder in folders:
-        if (path := folder / f"{card}.yaml").is_file():
-            return path
-    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
-    raise UserError(
-        f"data.card: there is no card {card!r}{nearest(card, known)}",
-        [f"sought in {folder}" for folder in folders],
-        "Give the path of a YAML file, or set HIERFIT_CARDS to the folder of your cards.",
-    )
-
-
-def card_folders() -> list[Path]:
-    """Where cards are sought: ``$HIERFIT_CARDS`` (a path list), ``./data_cards``, beside the package."""
-    chosen = [Path(part) for part in os.environ.get("HIERFIT_CARDS", "").split(os.pathsep) if part]
-    return list(dict.fromkeys([*chosen, Path.cwd() / "data_cards", Path(__file__).parents[2] / "data_cards"]))
+    try:
+        return CARDS.find(card)
+    except UserError as error:
+        raise UserError(f"data.card: {error.summary}", error.problems, error.hint) from None
 
 
 def _contradictions(card: DataCard, place: Place) -> list[str]:

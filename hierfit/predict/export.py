@@ -39,8 +39,10 @@ def export(
     from hierfit.predict.predictor import load
     from hierfit.results.card import FILE
     from hierfit.results.collect import read_cards
+    from hierfit.results.runs import run_folder
 
     _check_new(out)
+    run = run_folder(run)
     if push:
         hub.check_login()
     model = load(run, backbone=backbone)
@@ -130,7 +132,9 @@ def merge(
         UserError: There is no adapter, it does not fit the backbone, or the output exists.
     """
     from hierfit.backbone.source import read_json
+    from hierfit.results.runs import run_folder
 
+    adapter = run_folder(adapter)
     folder = adapter / "adapter" if (adapter / "adapter").is_dir() else adapter
     config = folder / "adapter_config.json"
     if not config.is_file():

@@ -46,9 +46,11 @@ def learn(
     from hierfit.predict.inputs import pictures
     from hierfit.predict.learn import place
     from hierfit.predict.predictor import load
+    from hierfit.results.runs import run_folder
 
     if (label is None) == (forget is None) or (label is not None) != bool(photos):
         raise UserError("give photos with --label, or --forget alone")
+    model = run_folder(model)
     if out is None and not (model / "predictor.json").is_file():
         raise UserError(
             f"{model} is a run: it stays as it was", hint="Write the changed model elsewhere: --out FOLDER."

@@ -20,6 +20,7 @@ from hierfit.errors import UserError
 from hierfit.methods.saved import SavedModel
 from hierfit.predict.answer import Answer, Question, answers
 from hierfit.predict.growth import grown
+from hierfit.results.runs import run_folder
 
 Picture = str | PathLike[str] | Image.Image
 """A file, or a picture that is open."""
@@ -211,7 +212,7 @@ def load(folder: str | PathLike[str], *, backbone: str | None = None, device: to
     Raises:
         UserError: There is no model, or its files are damaged or do not belong together.
     """
-    model = Predictor.read(Path(folder))
+    model = Predictor.read(run_folder(Path(folder)))
     if backbone is not None:
         model = replace(model, towers=replace(model.towers, source=backbone, folder=None, stated=False))
     return model.to(device)

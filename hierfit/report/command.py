@@ -13,6 +13,7 @@ from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.errors import UserError
 from hierfit.report.blocks import Findings, Omitted, Picture, Section, Sheet
+from hierfit.results.runs import run_folder
 from hierfit.results.writers import print_table, print_tables
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _KINDS = ("svg", "png")
 
 
 def report(
-    runs: Annotated[list[Path], Say("run folders or grids (controls inside are found)", "RUN")],
+    runs: Annotated[list[Path], Say("run folders or grids (controls inside are found), or latest", "RUN")],
     *,
     out: Annotated[Path | None, Say("the page (report.html)", "FILE")] = None,
     row: Annotated[
@@ -56,6 +57,7 @@ def report(
     from hierfit.report.page import page
     from hierfit.report.sections import sections
 
+    runs = [run_folder(run, several=True) for run in runs]
     evidence = gather(runs, row, control)
     console = Console()
     found = sections(evidence)

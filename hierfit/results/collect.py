@@ -7,14 +7,16 @@ from pathlib import Path
 
 from hierfit.errors import UserError
 from hierfit.results.card import FILE, ResultCard
+from hierfit.results.runs import run_folder
 
 
 def find_cards(path: Path) -> list[Path]:
     """Card files below a folder, run by run: a run's controls and heads, then the run itself; then each target's.
 
     Raises:
-        UserError: Nothing has finished below ``path``.
+        UserError: Nothing has finished below ``path``, or there is no such run; see `run_folder`.
     """
+    path = run_folder(path, several=True)
     if path.is_file():
         return [path]
     found = sorted(path.rglob(FILE), key=_place)

@@ -14,10 +14,11 @@ from hierfit.config.command import Say
 from hierfit.errors import UserError
 from hierfit.results.collect import read_cards
 from hierfit.results.run_table import run_tables
+from hierfit.results.runs import run_folder
 from hierfit.results.summary import tables
 from hierfit.results.writers import FORMATS, print_tables
 
-Runs = Annotated[list[Path], Say("run folders (controls inside are found) or result.json", "RUN")]
+Runs = Annotated[list[Path], Say("run folders (controls inside are found), result.json, or latest", "RUN")]
 Names = Annotated[Sequence[str], Say("only this one, or my_file.mine; repeatable", "NAME", repeat=True)]
 
 _SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".html": "html"}
@@ -75,7 +76,7 @@ def compare(
     """Hold a run against another, sample by sample, on the test samples of both."""
     from hierfit.results.compare import print_comparison  # with torch
 
-    print_comparison(a, b, decoder)
+    print_comparison(run_folder(a), run_folder(b), decoder)
 
 
 def rescore(

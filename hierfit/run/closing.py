@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,16 +15,10 @@ from rich.markup import escape
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import ResultCard
 from hierfit.results.run_table import print_results
+from hierfit.results.runs import LATEST, run_folder
+from hierfit.run.program import program, shown
 
 _INDENT = len("Run folder  ")
-
-
-def shown(path: Path) -> str:
-    """A path as one types it here."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 _LEFT = (
@@ -43,14 +37,22 @@ _LEFT = (
 )
 
 
-def program() -> str:
-    """What to type to run hierfit here: its name, or its path where the name would not be found."""
-    called = Path(sys.argv[0])
-    return shown(called) if called.name == "hierfit" and shutil.which("hierfit") is None else "hierfit"
+def print_closing(
+    folder: Path,
+    card: ResultCard,
+    arguments: Sequence[str],
+    tracked: str | None = None,
+    console: Console | None = None,
+) -> None:
+    """Prints the cost of a run, its folder, where it is at W&B if it is there, and the commands that use it.
 
-
-def print_closing(folder: Path, card: ResultCard, tracked: str | None = None, console: Console | None = None) -> None:
-    """Prints the cost of a run, its folder, where it is at W&B if it is there, and the commands that use it."""
+    Args:
+        folder: The run's.
+        card: Its result.
+        arguments: What was typed after ``fit``.
+        tracked: Its page at W&B.
+        console: Where to print.
+    """
     console = console or Console()
     trained, total = card.parameters["trainable"], card.parameters["total"]
     where, called = escape(shown(folder)), escape(program())
@@ -65,17 +67,38 @@ def print_closing(folder: Path, card: ResultCard, tracked: str | None = None, co
         lines = [f"{escape(card.row)}: {cost}", "", *lines]
     if tracked:
         lines.append(f"[bold]W&B[/]         {escape(tracked)}")
+    name = escape(short_name(folder))
     lines += [
-        f"[bold]Look[/]        {called} report {where}",
-        f"[bold]Again[/]       {called} results {where}",
-        f"[bold]Next[/]        {called} fit --config {where}/config.yaml --seed_everything {card.seed + 1} "
-        f"--data.seed {card.seed + 1}",
+        f"[bold]Look[/]        {called} report {name}",
+        f"[bold]Again[/]       {called} results {name}",
+        f"[bold]Next[/]        {called} fit {escape(next_seed(arguments, folder, card.seed + 1))}",
     ]
     if (folder / "predictor").exists():
-        lines.append(f"            {called} predict {where} IMAGE…")
+        lines.append(f"            {called} predict {name} IMAGE…")
     console.print()
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def short_name(folder: Path) -> str:
+    """What to call a finished run here: ``latest`` while it is that, else its path."""
+    try:
+        newest = run_folder(Path(LATEST))
+    except UserError:
+        return shown(folder)
+    return LATEST if newest.resolve() == folder.resolve() else shown(folder)
+
+
+def next_seed(arguments: Sequence[str], folder: Path, seed: int) -> str:
+    """The options of the same run with another seed: those of an experiment that was named, else the run's own."""
+    if arguments and not arguments[0].startswith("-") and not any(a.startswith("--data.seed") for a in arguments):
+        kept, words = list[str](), iter(arguments)
+        for word in words:
+            option, equals, _ = word.partition("=")
+            pair = [word, next(words, "")] if option.startswith("-") and not equals else [word]
+            kept += [] if option in ("--seed_everything", "--folder") else pair
+        return shlex.join([*kept, "--seed_everything", str(seed)])
+    return f"--config {shown(folder)}/config.yaml --seed_everything {seed} --data.seed {seed}"
 
 
 def print_cards(cards: Sequence[ResultCard]) -> None:

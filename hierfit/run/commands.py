@@ -36,10 +36,10 @@ def run(command: str, arguments: Sequence[str], show: Show | None = None) -> Non
         settings = configure(given, command).settings
         print(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), end="")
     else:
-        _run(configure(given, command), show)
+        _run(configure(given, command), given, show)
 
 
-def _run(config: Config, show: Show | None) -> None:
+def _run(config: Config, arguments: Sequence[str], show: Show | None) -> None:
     from hierfit.run.closing import print_cards, print_closing, print_targets, shown_plainly
     from hierfit.run.expected import check_figures
     from hierfit.run.processes import end_with_parent, is_child
@@ -66,7 +66,7 @@ def _run(config: Config, show: Show | None) -> None:
         print_cards(cards)
         print_targets([card for each in sessions for card in each.targets])
         if config.command == "fit":
-            print_closing(session.folder, cards[-1], session.page)
+            print_closing(session.folder, cards[-1], arguments, session.page)
             session.run.reached("done")
         elif session.folder.exists():
             print(f"Written to {session.folder}")

@@ -30,7 +30,7 @@ TRAINER_CLASSES = {
     "accelerator": "lightning.pytorch.accelerators",
     "plugins": "lightning.pytorch.plugins",
 }
-_NAME_ONE = "Name an experiment: --config experiments/base.yaml --config experiments/lathadapter_fewshot.yaml"
+_NAME_ONE = "Name an experiment, such as lathadapter_fewshot; `hierfit experiments` lists them."
 
 
 class Draft:

@@ -33,7 +33,7 @@ def fit_head(
     Other options are keys of the head's run, such as --model.prior common.
 
     examples:
-      hierfit fit-head runs/lathadapter_fewshot/20261130-120000-s1-abcd
+      hierfit fit-head latest
       hierfit fit-head RUN --method KernelRidge --model.use_val false
 
     Raises:
@@ -42,11 +42,14 @@ def fit_head(
     from hierfit.backbone.saving import save_merged
     from hierfit.methods.saved import FOLDER, SavedModel
     from hierfit.results.card import ResultCard
-    from hierfit.run.closing import print_cards, program, shown, shown_plainly
+    from hierfit.results.runs import run_folder
+    from hierfit.run.closing import print_cards, shown_plainly
+    from hierfit.run.program import program, shown
     from hierfit.run.quiet import quieten
     from hierfit.run.train import fit, set_up
 
     quieten()
+    run = run_folder(run)
     saved, own = SavedModel.read(run), ResultCard.read(run)
     towers = run / HEADS / "towers" if saved.towers.adapter is not None else None
     config = _configured(run, own.row, method, towers, options)

@@ -46,11 +46,12 @@ def print_help(command: str, arguments: Sequence[str], everything: bool = False)
     if method:
         groups.append((f"model. ({method})", "model.", known))
     lines = [
-        f"usage: hierfit {command} [--config FILE …] [--KEY VALUE …]",
+        f"usage: hierfit {command} [EXPERIMENT] [--config FILE …] [--KEY VALUE …]",
         "",
         _ABOUT[command],
         "Files and keys are taken in order, a later one wins; values are YAML, ${key} stands for another key's value.",
-        f"  hierfit {command} --config experiments/base.yaml --config experiments/hier_lora.yaml --data.shots 4",
+        "An experiment is a file, or a name that `hierfit experiments` lists.",
+        f"  hierfit {command} hier_lora --data.shots 4",
         "  --print_config prints what they come to; --help=all says what each key does.",
         "",
         fill(

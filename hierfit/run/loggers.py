@@ -26,9 +26,9 @@ from wandb import Settings
 
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
-from hierfit.run.closing import shown
 from hierfit.run.curves import Curves
 from hierfit.run.keys import WandbMode
+from hierfit.run.program import shown
 from hierfit.run.saving import Stopped
 
 _KILLED = 255

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from rich.console import Console
 
 from hierfit.config.command import Say
+from hierfit.config.named import experiment_files
 from hierfit.config.schema import Place
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
@@ -36,6 +37,7 @@ _OTHERWISE = {
 
 
 def ablate_tree(
+    experiment: Annotated[str | None, Say("by name or as a file", "EXPERIMENT")] = None,
     *keys: str,
     config: Annotated[
         list[str] | None, Say("as of `hierfit fit`; may be repeated", "FILE", repeat=True, short="-c")
@@ -61,7 +63,8 @@ def ablate_tree(
     from hierfit.search.tree_verdict import FILE, PAGE
 
     quieten()
-    file = _grid_file(keys, config or [], trees, seeds, jobs)
+    configs = [*(map(str, experiment_files(experiment)) if experiment else ()), *(config or [])]
+    file = _grid_file(keys, configs, trees, seeds, jobs)
     cells = plan(file, runs).cells
     first = cells[0].config
     shares = class_at(first.method)(**first.settings["model"]["init_args"]).shares_along_tree

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.config.command import Say
+from hierfit.config.named import GRIDS
 from hierfit.errors import UserError
 from hierfit.search.cell import Cell, finished, state
 from hierfit.search.grid_file import GridFile, read_grid
@@ -21,7 +22,7 @@ from hierfit.search.running import Cluster, Jobs, Runs, failed, run_cells, too_f
 
 
 def grid(
-    file: Annotated[Path, Say("the grid, a YAML file; see experiments/grids", "FILE")],
+    file: Annotated[str, Say("the grid, by name or as a YAML file; `hierfit experiments` lists them", "GRID")],
     *,
     jobs: Jobs = None,
     runs: Runs = Path("runs"),
@@ -39,7 +40,7 @@ def grid(
         UserError: The file is at fault; nothing has been started.
         SystemExit: With 1 when a cell has failed.
     """
-    content = read_grid(file)
+    content = read_grid(GRIDS.find(file))
     if problems := too_few(jobs=jobs):
         raise UserError(problems[0])
     # From here on imports take seconds: the process that others are forked from begins its own meanwhile.

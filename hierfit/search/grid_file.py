@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hierfit.config.named import HOME
 from hierfit.config.schema import Place, nearest, read_document
 from hierfit.config.settings import seed_problem
 from hierfit.errors import UserError
@@ -144,10 +145,10 @@ class GridFile:
             yield from unknown([expected.shots], self.shots, place.at("shots"), "number of shots")
 
     def config_paths(self, problems: list[str]) -> list[Path]:
-        """The configuration files: sought from the working folder, then from the grid file's folder upwards."""
+        """The configuration files: sought here, then from the grid file's folder upwards, then among hierfit's own."""
         found = []
         for config in self.configs:
-            folders = [Path(), *self.path.absolute().parents]
+            folders = [Path(), *self.path.absolute().parents, HOME]
             path = next((folder / config for folder in folders if (folder / config).is_file()), None)
             if path is None:
                 problems.append(f"{self.source.at('configs')}: there is no file {config}, here or above {self.path}")
@@ -163,6 +164,4 @@ def read_grid(path: Path) -> GridFile:
         UserError: Everything that is wrong with its form: unknown or missing keys, wrong types. What its axes and the
             keys of its runs mean is checked later, see `hierfit.search.plan`.
     """
-    if not path.is_file():
-        raise UserError(f"There is no file {path}.", hint="The grids of the repository are in experiments/grids.")
     return read_document(GridFile, path, "this grid cannot be run")

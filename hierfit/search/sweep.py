@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.config.command import Say
+from hierfit.config.named import SWEEPS
 from hierfit.errors import UserError
 from hierfit.search.runner import prepare
 from hierfit.search.running import Cluster, Jobs, Runs, too_few
@@ -26,7 +27,7 @@ _TRIALS = 20
 
 
 def sweep(
-    file: Annotated[Path, Say("the sweep, a YAML file; see experiments/sweeps", "FILE")],
+    file: Annotated[str, Say("the sweep, by name or as a YAML file; `hierfit experiments` lists them", "SWEEP")],
     *,
     trials: Annotated[int | None, Say(f"in all; default: run_cap of the file, a whole grid, or {_TRIALS}", "N")] = None,
     local: Annotated[bool, Say("run here, also with a W&B account")] = False,
@@ -49,7 +50,7 @@ def sweep(
         UserError: The file is at fault; nothing has been started. Or no trial has been done.
         SystemExit: With 1 when a trial has failed.
     """
-    content = read_sweep(file)
+    content = read_sweep(SWEEPS.find(file))
     if problems := too_few(trials=trials, jobs=jobs):
         raise UserError("The command line cannot be used.", problems)
     here = local or cluster is not None or not _has_account()
@@ -112,7 +113,7 @@ def _run_agent(file: SweepFile, count: int, console: Console) -> None:
     import wandb
 
     from hierfit.config.schema import read_yaml
-    from hierfit.run.closing import program
+    from hierfit.run.program import program
 
     content: Any = read_yaml(file.path, [])[0]
     project = file.project or "hierfit"
@@ -172,7 +173,7 @@ def _test_chosen(
 
     from hierfit.atomic import whole_file
     from hierfit.results.summary import print_summary
-    from hierfit.run.closing import program
+    from hierfit.run.program import program
     from hierfit.search.cell import finished
     from hierfit.search.running import failed, run_cells
 

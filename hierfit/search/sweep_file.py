@@ -236,8 +236,6 @@ def read_sweep(path: Path) -> SweepFile:
             that is not of the validation split. What the keys of its trials mean is checked later, see
             `hierfit.search.trials`.
     """
-    if not path.is_file():
-        raise UserError(f"There is no file {path}.", hint="The sweeps of the repository are in experiments/sweeps.")
     return read_document(SweepFile, path, "this sweep cannot be run")
 
 

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hierfit.data.card import DataCard, card_folders, load_card
+from hierfit.config.named import CARDS
+from hierfit.data.card import DataCard, load_card
 from hierfit.data.table import level_text
 from hierfit.errors import UserError
 
@@ -40,7 +41,6 @@ def print_cards(console: Console | None = None) -> None:
     A card that cannot be used is listed with the reason.
     """
     console = console or Console()
-    paths = {path.stem: path for folder in reversed(card_folders()) for path in sorted(folder.glob("*.yaml"))}
     licences = console.width >= _WIDE
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("card", overflow="fold", no_wrap=False)
@@ -49,7 +49,7 @@ def print_cards(console: Console | None = None) -> None:
     if licences:
         table.add_column("licence", ratio=1)
     faulty = []
-    for name, path in sorted(paths.items()):
+    for name, path in CARDS.files().items():
         try:
             card = load_card(str(path))
         except UserError as error:
@@ -62,7 +62,7 @@ def print_cards(console: Console | None = None) -> None:
     for line in faulty:
         console.print(Text(f"cannot be used: {line}", "red"))
     console.print()
-    console.print(Text("Cards are sought in: " + ", ".join(str(folder) for folder in card_folders()), "dim"))
+    console.print(Text("Cards are sought in: " + ", ".join(str(folder) for folder in CARDS.folders()), "dim"))
     console.print(Text("A card for your own pictures: hierfit data new FOLDER", "dim"))
 
 

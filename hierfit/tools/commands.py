@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
@@ -105,6 +106,25 @@ def new(
 
 def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def draw(
+    card: Card,
+    *,
+    out: Annotated[Path, Say("folder to write to", "DIR")],
+    count: Annotated[Count, Say("pictures; default: 12", "N")] = Count(12),  # noqa: B008
+) -> None:
+    """Writes test pictures of a card whose pictures are drawn, such as
+    fieldguide, spread over its classes and named after them: something for
+    `hierfit predict`.
+    """
+    from hierfit.data.card import load_card
+    from hierfit.run.program import program
+    from hierfit.tools.draw import draw_pictures
+
+    written = draw_pictures(load_card(card), out, count)
+    print(f"{len(written)} pictures of {card}'s test split in {out}, such as {written[0].name}")
+    print(f"  {program()} predict latest {shlex.quote(str(out))}")
 
 
 def list_cards(

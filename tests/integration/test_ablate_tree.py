@@ -172,7 +172,7 @@ def test_without_text_no_tree_is_induced(ablate: Ablate, tmp_path: Path, capsys:
     [
         (["--data.tree=flat"], "--data.tree: list the trees under --trees"),
         (["--seed_everything=3"], "--seed_everything: list the seeds under --seeds"),
-        (["stray"], "unrecognized arguments: stray"),
+        (["stray"], "there is no experiment 'stray'"),
         (["--model.lr"], "--model.lr has no value"),
         (["--model.lrr=1"], "model.lrr: unknown key"),
         (["--data.shots=many"], "data.shots: expected a whole number or null, got 'many'"),

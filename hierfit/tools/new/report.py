@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.backbone.aliases import REAL, TINY_NOTE
-from hierfit.data.card import card_folders
+from hierfit.config.named import CARDS
 from hierfit.tools.check.audit import UNREADABLE
 from hierfit.tools.check.report import print_audit
 from hierfit.tools.new.new import Written
@@ -52,16 +52,16 @@ def _reason(key: str, why: str) -> str:
 
 
 def _next(written: Written) -> list[str]:
-    known = written.path.parent.resolve() in [folder.resolve() for folder in card_folders()]
+    known = written.path.parent.resolve() in [folder.resolve() for folder in CARDS.folders()]
     card = shlex.quote(written.path.stem if known else str(written.path))
     tower = "" if written.found.layout["name"] == "feature_bundle" else f" --data.backbone {REAL}"
     if written.found.test_only:
         train = f"--data.card SOURCE --data.targets '{{{card}: null}}'"
-        return [f"hierfit data check {card}", f'make train EXP=lathadapter_cross_dataset ARGS="{train}{tower}"']
+        return [f"hierfit data check {card}", f"hierfit fit lathadapter_cross_dataset {train}{tower}"]
     labels = written.audit.splits.get("train")  # a file of features may have ready draws instead
     few = " --data.shots_policy all" if labels and 0 < labels.fewest < _SHOTS else ""
     return [
         f"hierfit data prompts {card}",
         f"hierfit data check {card}",
-        f'make train EXP=lathadapter_fewshot ARGS="--data.card {card}{tower}{few}"',
+        f"hierfit fit lathadapter_fewshot --data.card {card}{tower}{few}",
     ]

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from hierfit.errors import UserError
 from hierfit.losses.objective import LOSSES, Objective
@@ -241,28 +240,6 @@ class TestWarningOfUnequalScales:
                 loss(*self.batch(3, 3, 3))
         with pytest.warns(UserWarning, match="scale"):  # the 8th batch is looked at again
             loss(*self.batch(1, 9, 9))
-
-
-class NoWaiting(TorchDispatchMode):
-    """Refuses what an accelerator's host would have to wait for."""
-
-    WAITS = frozenset(
-        {"_local_scalar_dense", "nonzero", "equal", "is_nonzero", "_unique2", "unique_dim", "masked_select"}
-    )
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func.overloadpacket.__name__ not in self.WAITS, func
-        return func(*args, **(kwargs or {}))
-
-
-# leaf_ce looks at the labels where that costs nothing, on a CPU.
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "leaf_ce"])
-@pytest.mark.parametrize("options", [{}, {"families": 3, "epsilon": {"leaf": 0.3, "class": 0.1}}])
-def test_once_it_knows_the_tree_no_loss_waits_for_the_device(name: str, options: dict[str, Any]) -> None:
-    z, options = logits(), options if name == "hisce" else OPTIONS.get(name, {})
-    LOSSES[name](z, PATHS, TREE, **options)
-    with NoWaiting():
-        LOSSES[name](z, PATHS, TREE, **options).backward()
 
 
 def test_a_tree_of_sixty_thousand_leaves_needs_no_matrix_of_its_classes() -> None:

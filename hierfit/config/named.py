@@ -1,0 +1,91 @@
+"""Files asked for by name: experiments, grids, sweeps and data cards, the user's own and those that hierfit brings."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hierfit.config.reading import nearest
+from hierfit.errors import UserError
+
+_PACKAGE = Path(__file__).parents[1]
+HOME = _PACKAGE if (_PACKAGE / "experiments").is_dir() else _PACKAGE.parent
+"""Where hierfit's own lie: in an installed package, inside it; in a repository, at its top."""
+
+BASE = "base"
+"""What every experiment shares; an experiment is read on top of it."""
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where files of one kind are sought: the folders a variable names, the one here, hierfit's own.
+
+    Attributes:
+        kind: What they are, as said in errors: ``data card``.
+        folder: Below the working folder, and below hierfit's own.
+        hint: Of an error.
+        variable: Of the environment: a path list that goes before.
+    """
+
+    kind: str
+    folder: str
+    hint: str
+    variable: str = ""
+
+    def folders(self) -> list[Path]:
+        """In the order in which they are sought; they need not exist."""
+        chosen = [Path(part) for part in os.environ.get(self.variable, "").split(os.pathsep) if part]
+        return list(dict.fromkeys([*chosen, Path.cwd() / self.folder, HOME / self.folder]))
+
+    def files(self) -> dict[str, Path]:
+        """Every file by its name; of those of one name, the one that is found first."""
+        found = {path.stem: path for folder in reversed(self.folders()) for path in folder.glob("*.yaml")}
+        return {name: found[name] for name in sorted(found) if name != BASE}
+
+    def find(self, name: str) -> Path:
+        """The file of a name, or the file at a path.
+
+        One below `folder` that is not here (``experiments/base.yaml`` in a folder without experiments) is hierfit's.
+
+        Raises:
+            UserError: There is none; with the nearest name, and where it was sought.
+        """
+        path = Path(name).expanduser()
+        is_path = path.suffix in _SUFFIXES
+        if is_path:
+            places = [path, HOME / path] if path.is_relative_to(self.folder) else [path]
+        else:
+            places = [*(folder / f"{name}.yaml" for folder in self.folders()), path]
+        if found := next((place for place in places if place.is_file()), None):
+            return found
+        if is_path:
+            raise UserError(f"there is no file {path}", hint=self.hint)
+        sought = [f"sought in {folder}" for folder in self.folders()]
+        raise UserError(f"there is no {self.kind} {name!r}{nearest(name, self.files())}", sought, self.hint)
+
+
+_LIST = "`hierfit experiments` lists what there is."
+EXPERIMENTS = Shelf("experiment", "experiments", _LIST)
+GRIDS = Shelf("grid", "experiments/grids", _LIST)
+SWEEPS = Shelf("sweep", "experiments/sweeps", _LIST)
+CARDS = Shelf(
+    "card",
+    "data_cards",
+    "Give the path of a YAML file, or set HIERFIT_CARDS to the folder of your cards.",
+    "HIERFIT_CARDS",
+)
+
+
+def experiment_files(name: str) -> list[Path]:
+    """The configuration files of an experiment: what all share, from beside it or hierfit's own, and its own.
+
+    Raises:
+        UserError: There is no such experiment.
+    """
+    own = EXPERIMENTS.find(name)
+    beside = own.with_name(f"{BASE}.yaml")
+    base = beside if beside.is_file() else EXPERIMENTS.find(BASE)
+    return [own] if own.stem == BASE else [base, own]

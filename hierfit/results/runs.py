@@ -1,0 +1,160 @@
+"""Runs by name: what lies below a folder, and which run is meant. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+
+from hierfit.config.command import Say
+from hierfit.errors import UserError
+from hierfit.results.card import FILE, ResultCard
+
+LATEST = "latest"
+RUNS = Path("runs")
+
+_SETTINGS = "config.yaml"
+_SHOWN = 8
+_HEADER = ("name", "row", "card", "shots", "seed", "leaf acc", "FPA", "state", "folder")
+_FIGURES = (("rollup", "leaf_accuracy"), ("per_level", "fpa"))
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a tenth of the time, where PyYAML was built with it
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, finished or not; its controls and targets are within it.
+
+    Attributes:
+        folder: Where it lies.
+        began: Seconds since the epoch.
+        finished: Whether it has left its result card.
+    """
+
+    folder: Path
+    began: float
+    finished: bool
+
+    def cells(self) -> list[str]:
+        """What there is to say of it, as in `_HEADER`."""
+        try:
+            facts = self._of_card() if self.finished else self._of_settings()
+        except (UserError, OSError, ValueError, RecursionError, yaml.YAMLError):
+            facts = ["–"] * 7 + ["damaged"]
+        return [*facts, str(self.folder)]
+
+    def _of_card(self) -> list[str]:
+        card = ResultCard.read(self.folder)
+        figures = [card.metrics.get(decoder, {}).get(metric) for decoder, metric in _FIGURES]
+        shown = ["–" if value is None else f"{100 * value:.2f}" for value in figures]
+        shots = card.data.get("shots")
+        facts = [card.experiment, card.row, str(card.data["card"]), "all" if shots is None else str(shots)]
+        return [*facts, str(card.seed), *shown, "finished"]
+
+    def _of_settings(self) -> list[str]:
+        found = yaml.load((self.folder / _SETTINGS).read_text(encoding="utf-8"), _LOADER)
+        settings: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+        data, model = settings.get("data") or {}, settings.get("model") or {}
+        row = settings.get("row") or str(model.get("class_path", "–")).rpartition(".")[2]
+        shots = data.get("shots")
+        facts = [settings.get("name", "–"), row, data.get("card", "–"), "all" if shots is None else shots]
+        return [*map(str, facts), str(settings.get("seed_everything", "–")), "–", "–", "unfinished"]
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """Every run at or below a folder, newest first: by when it began."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        if marks := [name for name in (_SETTINGS, FILE) if name in files]:
+            folders.clear()  # controls and targets are parts of it
+            began = (Path(place) / marks[0]).stat().st_mtime
+            found.append(Run(Path(place), began, FILE in files))
+    return sorted(found, key=lambda run: (run.began, str(run.folder)), reverse=True)
+
+
+def run_folder(path: Path, several: bool = False) -> Path:
+    """The folder of the run that is meant.
+
+    ``latest`` stands for the newest finished run below ``runs``, ``FOLDER/latest`` for the one below that folder, and
+    ``latest/controls/ROW`` for what is inside it; a folder that holds one finished run stands for that run.
+
+    Args:
+        path: As named; anything else that is there, such as an exported model, is meant as it is.
+        several: Whether a folder of many runs may be meant.
+
+    Raises:
+        UserError: There is no such run, or a folder holds several; says which there are.
+    """
+    if path.exists():
+        if several or path.is_file() or any((path / name).exists() for name in (_SETTINGS, FILE)):
+            return path
+        within = [run for run in find_runs(path) if run.finished]
+        if len(within) > 1:
+            raise UserError(
+                f"{path} holds {len(within)} finished runs.", _listed(within), f"Name one of them, or {path / LATEST}."
+            )
+        return within[0].folder if within else path
+    if LATEST in path.parts:
+        place = path.parts.index(LATEST)
+        above = Path(*path.parts[:place]) if place else RUNS
+        newest = next((run.folder for run in find_runs(above) if run.finished), None)
+        if newest is None:
+            raise UserError(f"There is no finished run below {above}.", hint="`hierfit fit EXPERIMENT` makes one.")
+        found = newest.joinpath(*path.parts[place + 1 :])
+        if not found.exists():
+            inside = [each for part in ("controls", "heads") for each in sorted((newest / part).glob("*"))]
+            raise UserError(f"There is no {found}.", list(map(str, inside)))
+        return found
+    there = [run for run in find_runs(path.parent if path.is_relative_to(RUNS) else RUNS) if run.finished]
+    hint = "`hierfit runs` lists the runs below runs, `latest` is the newest." if RUNS.is_dir() else ""
+    raise UserError(f"{path} does not exist.", _listed(there), hint)
+
+
+def _listed(runs: Sequence[Run]) -> list[str]:
+    more = [f"and {len(runs) - _SHOWN} more"] if len(runs) > _SHOWN else []
+    return [*(str(run.folder) for run in runs[:_SHOWN]), *more]
+
+
+def runs(
+    folder: Annotated[Path, Say("where runs lie (runs)", "FOLDER")] = RUNS,
+    *,
+    most: Annotated[int, Say("at most so many (20); 0: all", "N")] = 20,
+) -> None:
+    """List runs, newest first: what they are, and leaf accuracy and FPA in % where they have finished.
+
+    `latest` stands for the newest finished one wherever a run is named, FOLDER/latest for the newest below a folder,
+    and a folder that holds one finished run for that run.
+
+    Raises:
+        UserError: There is none.
+    """
+    found = find_runs(folder)
+    if not found:
+        raise UserError(f"There is no run below {folder}.", hint="`hierfit fit EXPERIMENT` makes one.")
+    shown = found[:most] if most > 0 else found
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print("\n".join(_table([run.cells() for run in shown], width)))
+    if len(found) > len(shown):
+        print(f"… and {len(found) - len(shown)} older; --most 0 lists all.")
+
+
+def _table(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """A line for each run; its folder in a line of its own where a terminal is too narrow for both."""
+    every = [_HEADER, *rows]
+    widths = [max(len(row[i]) for row in every) for i in range(len(_HEADER))]
+    beside = width is None or sum(widths) + 2 * (len(widths) - 1) <= width
+    lines = []
+    for row in every:
+        cells = [
+            text.rjust(space) if header in ("shots", "seed", "leaf acc", "FPA") else text.ljust(space)
+            for header, text, space in zip(_HEADER[:-1], row, widths, strict=False)
+        ]
+        lines.append("  ".join([*cells, row[-1]] if beside else cells).rstrip())
+        if not beside and row is not _HEADER:
+            lines.append(f"    {row[-1]}")
+    return lines
