@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,8 @@ def learn(model: Predictor, features: Tensor, label: str | Sequence[str]) -> Pre
     """
     learner, tree = _learner(model), model.taxonomy
     path = place(tree, label)
-    moved = _moved(tree, [*_rows(tree), *([] if path in _rows(tree) else [path])])
+    rows = _rows(tree)
+    moved = _moved(tree, rows if path in rows else [*rows, path])
     leaf = int(moved.taxonomy.leaf_index[moved.taxonomy.resolve([path])[0]])
     with torch.no_grad():
         adapted = model.head.adapted(features.to(model.head.nodes.text))
@@ -92,7 +93,7 @@ def place(tree: Taxonomy, label: str | Sequence[str]) -> Path:
     if node >= 0:
         if tree.num_children[node]:
             raise UserError(f"{shown!r} is a group: name one of its classes, or a new one, {shown}/NAME")
-        return _path(tree, node)
+        return _paths(tree)[node]
     if len(parts) == 1:
         raise UserError(
             f"there is no class {shown!r}{nearest(shown, tree.names)}", hint="A new one is GROUP/NAME, under its group."
@@ -105,7 +106,7 @@ def place(tree: Taxonomy, label: str | Sequence[str]) -> Path:
         ) from error
     if not tree.num_children[parent]:
         raise UserError(f"{shown!r}: {parts[-2]!r} is a class, with nothing below it")
-    return (*_path(tree, parent), parts[-1])
+    return (*_paths(tree)[parent], parts[-1])
 
 
 def _learner(model: Predictor) -> Learner:
@@ -118,18 +119,22 @@ def _learner(model: Predictor) -> Learner:
     return model.learner
 
 
+def _paths(tree: Taxonomy) -> list[Path]:
+    """Names from the root down, of every node."""
+    rows = tree.paths(torch.arange(tree.num_nodes)).tolist()
+    return [tuple(tree.names[above] for above in row if above >= 0) for row in rows]
+
+
 def _rows(tree: Taxonomy) -> list[Path]:
-    return [_path(tree, leaf) for leaf in tree.leaves.tolist()]
-
-
-def _path(tree: Taxonomy, node: int) -> Path:
-    return tuple(tree.names[above] for above in tree.paths(torch.tensor([node]))[0].tolist() if above >= 0)
+    """The same of every leaf."""
+    paths = _paths(tree)
+    return [paths[leaf] for leaf in tree.leaves.tolist()]
 
 
 def _moved(tree: Taxonomy, rows: Sequence[Path]) -> Moved:
     larger = Taxonomy.from_paths(rows, tree.levels)
-    there: Mapping[Path, int] = {_path(larger, node): node for node in range(larger.num_nodes)}
-    here = {_path(tree, node): node for node in range(tree.num_nodes)}
+    there = {path: node for node, path in enumerate(_paths(larger))}
+    here = {path: node for node, path in enumerate(_paths(tree))}
     position = larger.leaf_index.tolist()
     leaves = [position[there[row]] if row in there else -1 for row in _rows(tree)]
     return Moved(larger, torch.tensor(leaves), torch.tensor([here.get(path, -1) for path in there]))
