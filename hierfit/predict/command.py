@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -157,12 +156,7 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
         with whole_file(out) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             yield file
         return
-    try:
-        yield sys.stdout
-        sys.stdout.flush()
-    except BrokenPipeError:  # `… | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    yield sys.stdout
 
 
 def _print(text: str) -> None:
