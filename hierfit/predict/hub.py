@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from hierfit.errors import UserError
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
+
+
+def is_name(name: str) -> bool:
+    """Whether ``owner/name`` or ``owner/name@revision`` can be a model of the hub: no folder here is called so."""
+    return bool(_NAME.fullmatch(name)) and not Path(name).exists() and not Path(name).parent.is_dir()
+
+
+def fetched(name: str) -> Path:
+    """The folder of a model of the hub: from the cache, else downloaded.
+
+    Raises:
+        UserError: It is in neither place.
+    """
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
+    except (OSError, ValueError):
+        pass  # not in the cache
+    try:
+        return Path(snapshot_download(repository, revision=revision or None))
+    except Exception as error:  # whatever the HTTP library below huggingface_hub raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"there is no folder {name}, and no model of this name in the hub's cache or on the hub",
+            [f"{type(error).__name__}: {reason}"],
+            f"Without network: run `hf download {repository} --local-dir FOLDER` elsewhere, and name the folder.",
+        ) from error
 
 
 def check_login() -> str:

@@ -20,6 +20,7 @@ from hierfit.errors import UserError
 from hierfit.methods.saved import SavedModel
 from hierfit.predict.answer import Answer, Question, answers
 from hierfit.predict.growth import grown
+from hierfit.predict.hub import fetched, is_name
 from hierfit.results.runs import run_folder
 
 Picture = str | PathLike[str] | Image.Image
@@ -205,14 +206,14 @@ def load(folder: str | PathLike[str], *, backbone: str | None = None, device: to
     """Opens a model that ``hierfit export`` wrote, or a run's folder.
 
     Args:
-        folder: The folder.
+        folder: The folder, ``latest``, or ``owner/name`` on the Hugging Face hub.
         backbone: Towers instead of those the folder names: for a model that learnt from a feature bundle.
         device: Where to compute.
 
     Raises:
         UserError: There is no model, or its files are damaged or do not belong together.
     """
-    model = Predictor.read(run_folder(Path(folder)))
+    model = Predictor.read(fetched(str(folder)) if is_name(str(folder)) else run_folder(Path(folder)))
     if backbone is not None:
         model = replace(model, towers=replace(model.towers, source=backbone, folder=None, stated=False))
     return model.to(device)
