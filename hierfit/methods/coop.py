@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hierfit.backbone import Backbone, node_texts
 from hierfit.data.batch import Task
-from hierfit.distributed import gather_work, share_of_work
+from hierfit.distributed import gather_work, processes, share_of_work
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
@@ -38,7 +38,6 @@ class PromptNodes(ReadNodes):
     """
 
     prompted: Tensor
-    own: Tensor
 
     def __init__(
         self,
@@ -55,7 +54,7 @@ class PromptNodes(ReadNodes):
         self.register_buffer("prompted", prompted, persistent=False)
         self.context: nn.Parameter = context
         own = share_of_work(len(names))
-        self.register_buffer("own", torch.tensor(own, device=text.device), persistent=False)
+        self._first, self._share = own[0], len(own)
         self._chunks = [[names[row] for row in own[start : start + chunk]] for start in range(0, len(own), chunk)]
 
     @classmethod
@@ -91,7 +90,11 @@ class PromptNodes(ReadNodes):
         """L2-normalised text features ``[N, d]``."""
         contexts = [self.context] * len(self._chunks)
         if len(self.context) > 1:
-            contexts = list(self.context.index_select(0, self.own).split(self.chunk))
+            # By a slice: row numbers would wait for the device, and a buffer of them is another on each process.
+            rows = self.context[self._first :: processes()]
+            if len(rows) < self._share:
+                rows = torch.cat([rows, self.context[-1:]])
+            contexts = list(rows.split(self.chunk))
         parts = []
         for context, names in zip(contexts, self._chunks, strict=True):
             if len(self._chunks) > 1 and torch.is_grad_enabled():

@@ -59,7 +59,7 @@ def test_beside_an_adapter(
     assert "no key adapted_by" in refused(capsys, "fit-head", str(run), "--method=ZeroShot")
     shutil.rmtree(run / "predictor")
     assert "its method has no head" in refused(capsys, "fit-head", str(run))
-    assert "no run" in refused(capsys, "fit-head", str(shop.folder))
+    assert "no run" in refused(capsys, "fit-head", str(shop.folder / "pictures"))
 
 
 def test_towers_with_lora_are_merged_first(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -215,7 +215,7 @@ def test_features_in_a_file_will_do(shop: Shop, tmp_path: Path, capsys: pytest.C
 
 
 def test_what_cannot_be_opened_says_why(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "there is no folder" in said(capsys, tmp_path / "none", shop.picture, status=2)[1]
+    assert "does not exist" in said(capsys, tmp_path / "none", shop.picture, status=2)[1]
     assert "is no run and no exported model" in said(capsys, tmp_path, shop.picture, status=2)[1]
     old = tmp_path / "old"
     shutil.copytree(shop.run, old)

@@ -202,14 +202,16 @@ def test_faulty_values_come_at_once(write_card: WriteCard) -> None:
             keep_mib=-1,
             num_workers=-2,
         )
-    assert caught.value.problems == (
-        "data.shots: 0, must be at least 1",
-        "data.batch_size: 0, must be at least 1",
-        "data.seed: -1, must be at least 0",
-        "data.keep_mib: -1, must be at least 0",
-        "data.num_workers: -2, must be at least 0",
-        "data.augment: flip, must be one of none, crop, crop_flip",
-        "data.crop_area: 0.0, must be above 0 and at most 1",
+    assert sorted(caught.value.problems) == sorted(
+        (
+            "data.shots: 0, must be at least 1",
+            "data.batch_size: 0, must be at least 1",
+            "data.seed: -1, must be at least 0",
+            "data.keep_mib: -1, must be at least 0",
+            "data.num_workers: -2, must be at least 0",
+            "data.augment: flip, must be one of none, crop, crop_flip",
+            "data.crop_area: 0.0, must be above 0 and at most 1",
+        )
     )
 
 

@@ -315,7 +315,7 @@ def test_bf16_gives_nearly_the_same_logits(clip: Backbone) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere", "out"], "is no adapter"),
+        (["nowhere", "out"], "does not exist"),
         (["adapter", "."], "exists already"),
         (["adapter", "out", "--backbone", "tiny"], "does not fit the backbone 'tiny'"),
     ],
