@@ -43,11 +43,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "a run as one folder that loads without Lightning, with its model card; ONNX; the hub",
     ),
     "data": (
-        "hierfit.tools.commands:check",
+        "",
         "data sets and their cards: list, check, prompts, draw, and a new card for your own folder",
     ),
     "features": (
-        "hierfit.tools.commands:extract",
+        "",
         "encode any number of pictures into one file, over processes, resumable; look into such files",
     ),
     "experiments": (
@@ -90,7 +90,7 @@ _LIGHT: dict[str, tuple[str, str]] = {
         "metrics of finished runs again from their test logits, without training",
     ),
     "taxonomy": (
-        "hierfit.taxonomy.commands:taxonomy",
+        "",
         "check, show, convert and induce class trees in files of any format",
     ),
     "merge": (
@@ -100,7 +100,7 @@ _LIGHT: dict[str, tuple[str, str]] = {
 }
 
 
-# Commands below a command: name → (place, help). A group's own place in _LIGHT is not called.
+# Commands below a command: name → (place, help). A group itself has no place in _LIGHT.
 _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "data": {
         "new": ("hierfit.tools.commands:new", "a card for pictures of your own"),

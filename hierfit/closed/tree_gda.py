@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -64,11 +64,6 @@ class GaussianClasses:
         """The same as weights ``[N, d]`` and biases ``[N]`` on the features themselves."""
         bias = -self.nodes @ self.center - self.nodes.square().sum(dim=1) / 2
         return self.nodes @ self.whitener.T, bias
-
-    def taking(self, rows: Tensor) -> GaussianClasses:
-        """With the means of ``rows`` of its nodes in the place of all."""
-        variance = None if self.variance is None else self.variance[rows]
-        return replace(self, nodes=self.nodes[rows], variance=variance)
 
 
 class Covariance(NamedTuple):

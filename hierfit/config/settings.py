@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,8 +143,3 @@ def spread(setting: Setting) -> Iterator[Setting]:
     for name in sorted(map(str, setting.value), key=lambda name: name != "class_path"):
         place = setting.place if isinstance(setting.place, str) else setting.place.at(name)
         yield from spread(Setting(f"{setting.key}.{name}", setting.value[name], place))
-
-
-def as_options(settings: Mapping[str, Any]) -> list[str]:
-    """Settings as one writes them on a command line."""
-    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]

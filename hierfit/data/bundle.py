@@ -72,6 +72,19 @@ class Bundle:
     def __post_init__(self) -> None:
         object.__setattr__(self, "taxonomy", Taxonomy.from_paths(self.paths, self.levels))
 
+    @property
+    def leaf_text(self) -> Tensor | None:
+        """Text features of the leaves ``[C, d]``, whichever way they are held; None without."""
+        if self.text is None and self.node_text is not None:
+            return self.node_text[self.taxonomy.resolve(self.paths)]
+        return self.text
+
+    @property
+    def largest_training(self) -> str | None:
+        """Name of the training split or ready draw with the most samples; None without."""
+        training = [name for name in self.splits if name.startswith("train")]
+        return max(training, key=lambda name: len(self.splits[name].labels), default=None)
+
     def tensors(self) -> dict[str, Tensor]:
         """Every array it has, by its name in the file."""
         named = {"text.features": self.text, "text.node_features": self.node_text}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hierfit.config.schema import nearest
+from hierfit.data.trees import counterparts
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
 from hierfit.methods.nodes import Nodes
@@ -132,12 +133,10 @@ def _rows(tree: Taxonomy) -> list[Path]:
 
 
 def _moved(tree: Taxonomy, rows: Sequence[Path]) -> Moved:
-    larger = Taxonomy.from_paths(rows, tree.levels)
-    there = {path: node for node, path in enumerate(_paths(larger))}
-    here = {path: node for node, path in enumerate(_paths(tree))}
-    position = larger.leaf_index.tolist()
-    leaves = [position[there[row]] if row in there else -1 for row in _rows(tree)]
-    return Moved(larger, torch.tensor(leaves), torch.tensor([here.get(path, -1) for path in there]))
+    changed = Taxonomy.from_paths(rows, tree.levels)
+    there = counterparts(tree, changed)[tree.leaves]
+    leaves = changed.leaf_index[there].masked_fill(there < 0, -1)
+    return Moved(changed, leaves, counterparts(changed, tree))
 
 
 def _text(model: Predictor, learner: Learner, moved: Moved) -> Tensor | None:

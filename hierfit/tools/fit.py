@@ -82,9 +82,7 @@ def of_texts(bundle: Bundle, taxonomy: Taxonomy, file: Path) -> ClassMeans:
     Raises:
         UserError: A class is no leaf of the tree, or there are no text features.
     """
-    vectors = bundle.text
-    if vectors is None and bundle.node_text is not None:
-        vectors = bundle.node_text[bundle.taxonomy.resolve(bundle.paths)]
+    vectors = bundle.leaf_text
     if vectors is None:
         raise UserError(f"{file} holds no text features", hint="Without --text its images are judged.")
     leaf = _leaves(bundle, taxonomy)
@@ -109,8 +107,7 @@ def of_images(bundle: Bundle, taxonomy: Taxonomy, file: Path, split: str | None)
     Raises:
         UserError: A class is no leaf of the tree, or there is no such split.
     """
-    training = sorted((s for s in bundle.splits if s.startswith("train")), key=lambda s: len(bundle.splits[s].labels))
-    name = split or (training[-1] if training else "train")
+    name = split or bundle.largest_training or "train"
     if name not in bundle.splits:
         raise UserError(f"{file} has no split {name!r}", hint=f"--split takes one of {', '.join(bundle.splits)}.")
     chosen = bundle.splits[name]

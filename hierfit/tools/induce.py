@@ -142,19 +142,16 @@ def _of_bundle(path: Path) -> Classes:
     names = [row[-1] for row in bundle.paths]
     if repeated(names):
         names = [", ".join(row) for row in bundle.paths]
-    text = bundle.text
-    if text is None and bundle.node_text is not None:
-        text = bundle.node_text[bundle.taxonomy.resolve(bundle.paths)]
+    text = bundle.leaf_text
     what, found = ("text", text.float()) if text is not None else ("mean image", _means(bundle, path))
     return Classes(names, found, bundle.levels[-1], f"{what} features of {bundle.backbone}")
 
 
 def _means(bundle: Bundle, path: Path) -> Tensor:
     """Mean of each class over the training split with the most samples."""
-    training = [split for name, split in bundle.splits.items() if name.startswith("train")]
-    if not training:
+    if (name := bundle.largest_training) is None:
         raise UserError(f"{path}: there are neither text features nor a training split to average")
-    split = max(training, key=lambda split: len(split.labels))
+    split = bundle.splits[name]
     labels, features = split.labels.long(), normalize(split.features.float(), dim=-1)
     known = labels >= 0
     sums = torch.zeros(len(bundle.paths), features.shape[1]).index_add_(0, labels[known], features[known])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 
-from hierfit.config.settings import Setting, as_options, option_value, read_settings
+from hierfit.config.settings import Setting, option_value, read_settings
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,8 @@ def test_settings_come_in_order_with_their_places(tmp_path: Path) -> None:
         "command line: --test has no value",
         f"there is no file {tmp_path}/none.yaml",
     ]
-    again = list(read_settings(as_options({s.key: s.value for s in found}), problems))
+    typed = [f"--{s.key}={s.value if isinstance(s.value, str) else json.dumps(s.value)}" for s in found]
+    again = list(read_settings(typed, problems))
     assert {s.key: s.value for s in again} == {s.key: s.value for s in found}
 
 
