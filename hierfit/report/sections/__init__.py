@@ -1,8 +1,8 @@
 """The sections of a report, in the order in which they are read.
 
-A section is a function of `Evidence` that returns its lead, one or two sentences that say what was found, and the blocks
-that show it (`hierfit.report.blocks`). It raises `UserError` where it does not apply: the page says why. Its line in
-`SECTIONS` gives it an address, a title and its place; the page, ``--text``, ``--figures`` and W&B follow.
+A section is a function of `Evidence` that returns its lead, one or two sentences that say what was found, and the
+blocks that show it (`hierfit.report.blocks`). It raises `UserError` where it does not apply: the page says why. Its
+line in `SECTIONS` gives it an address, a title and its place; the page, ``--text``, ``--figures`` and W&B follow.
 """
 
 from __future__ import annotations
