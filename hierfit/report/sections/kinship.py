@@ -58,8 +58,8 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     picture = Picture(
         "kinship",
         "The tree, coarse to fine from left to right; the height of a node is its number of classes. Blue groups hold "
-        "together, the stronger the more; vermilion ones are no family to these features. Grey: one class, or all of them, nothing to "
-        "test.",
+        "together, the stronger the more; vermilion ones are no family to these features. Grey: one class, or all, "
+        "nothing to test.",
         f"The tree as nested bars. {len(groups) - strangers} of {len(groups)} groups hold together; the figures are in "
         "the table below.",
         partial(kinship_tree, found, taxonomy),

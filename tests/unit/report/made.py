@@ -74,7 +74,7 @@ def write_finished(
         attributes = 0.5 * torch.randn(4, 6, generator=generator)
         Embeddings(space, centres, images, indices[::2], attributes).write(folder)
         means = centres[tree.leaf_paths].sum(dim=1).double()
-        kinship = kinship_test(means, torch.ones(len(means)).bool(), tree, permutations=20, origin="12 classes by chance")
+        kinship = kinship_test(means, torch.ones(len(means)).bool(), tree, permutations=20, origin="12 classes")
         (folder / FILE).write_text(json.dumps(kinship.saved(tree)))
     _card(table, tree, row, seed, shots, trainable, logits, paths).write(folder)
     return ResultCard.read(folder)
