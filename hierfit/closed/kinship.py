@@ -71,8 +71,8 @@ class Kinship:
         for group in plain["groups"]:
             values[place[group["node"]]] = float(group["kinship"])
             p[place[group["node"]]] = float(group["p"])
-        whole = (float(plain[name]) for name in ("kinship", "z", "p"))
-        return cls(*whole, values, p, int(plain["permutations"]), str(plain["origin"]))
+        value, z, overall = (float(plain[name]) for name in ("kinship", "z", "p"))
+        return cls(value, z, overall, values, p, int(plain["permutations"]), str(plain["origin"]))
 
 
 def kinship_test(
