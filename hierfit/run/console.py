@@ -64,7 +64,13 @@ class StepBar(Callback):
             self._meter.show(batch_idx + 1)
 
     def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         if self._meter is not None:
             self._meter.show(batch_idx + 1)
