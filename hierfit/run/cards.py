@@ -1,4 +1,4 @@
-"""Writes the result card of a run when its test ends."""
+"""What a run leaves when its test ends: its result card, its predictor, what other programs can open."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from hierfit.data.datamodule import datamodule_of
 from hierfit.data.trees import StandIn
 from hierfit.decoding import DECODERS, Calibration, Decoder
 from hierfit.methods.base import Method, method_of
+from hierfit.methods.head import Head
+from hierfit.methods.saved import FOLDER, SavedModel, Towers
 from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.collection import Own, own_metrics
 from hierfit.metrics.served import batches_of, score
@@ -59,11 +61,9 @@ class WriteResultCard(Callback):
         self._val: dict[str, float] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
         self._started = time.monotonic()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stops the clock."""
         self._seconds["train_seconds"] += time.monotonic() - self._started
         self._steps = trainer.global_step
 
@@ -83,17 +83,14 @@ class WriteResultCard(Callback):
         return {"val": self._val, "train_seconds": seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes them up again."""
         self._val = state_dict["val"]
         # The checkpoint that is tested is an earlier one than the end of training.
         self._seconds["train_seconds"] = max(self._seconds["train_seconds"], state_dict.get("train_seconds", 0.0))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
         self._started = time.monotonic()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the card."""
         self._seconds["test_seconds"] = time.monotonic() - self._started
         if not trainer.is_global_zero:
             return
@@ -137,6 +134,63 @@ class WriteResultCard(Callback):
             own_metrics={metric.name: metric.description()._asdict() for metric in self._own},
         )
         self.card.write(self.folder)
+
+
+class KeepPredictor(Callback):
+    """Writes ``predictor/`` when the test ends, with the weights that were tested; nothing for a method without head.
+
+    Args:
+        folder: The run's.
+        calibrating: Has fitted the belief.
+        writer: Has measured it on test.
+    """
+
+    def __init__(self, folder: Path, calibrating: CalibrateOnVal, writer: WriteResultCard) -> None:
+        self.folder = folder
+        self.calibrating = calibrating
+        self.writer = writer
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes on the first rank; all read the nodes, for weights may be spread over them."""
+        method, data = method_of(pl_module), datamodule_of(trainer)
+        head = getattr(method, "classifier", None)
+        if not isinstance(head, Head):
+            return
+        with torch.inference_mode():
+            head = Head.load(*head.saved())
+        if not trainer.is_global_zero:
+            return
+        tree, facts = method.taxonomy.to("cpu"), data.summary()
+        from_file = data.task.backbone is None
+        fingerprint = None if from_file else str(facts["backbone_fingerprint"])
+        adapter = self.folder / "adapter"
+        towers = Towers(str(facts["backbone"]), fingerprint, adapter=adapter if adapter.is_dir() else None)
+        card = data.card
+        # Of classes that are added later nothing is known but the name; a level may have descriptions alone.
+        templates = {level: group for level, group in card.templates.items() if level in tree.levels and group}
+        belief = {} if self.writer.card is None else self.writer.card.belief
+        about = {
+            "method": type(method).__name__,
+            "max_error": belief.get("max_error", {}),
+            "data": {
+                **{key: facts[key] for key in ("card", "card_version", "shots")},
+                **{key: getattr(card, key) for key in ("title", "citation", "licence", "known_faults")},
+            },
+        }
+        learner = getattr(method, "learner", None)
+        saved = SavedModel(tree, head, self.calibrating.calibration, towers, templates, about, learner)
+        saved.write(self.folder / FOLDER)
+
+
+class WriteArtifacts(Callback):
+    """Has the method write its artifacts, such as an adapter for peft, with the weights that were tested."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            method_of(pl_module).write_artifacts(self.folder)
 
 
 def kept_figures(

@@ -53,7 +53,7 @@ def _run(config: Config, arguments: Sequence[str], show: Show | None) -> None:
     from hierfit.run.expected import check_figures
     from hierfit.run.processes import end_with_parent, is_child
     from hierfit.run.quiet import quieten
-    from hierfit.run.train import predict, set_up, test, validate
+    from hierfit.run.train import set_up, test
 
     if is_child():
         end_with_parent()
@@ -62,13 +62,17 @@ def _run(config: Config, arguments: Sequence[str], show: Show | None) -> None:
     with shown_plainly():
         if config.command == "fit":
             sessions = _fit_all(config, show)
-            session = sessions[-1]
         else:
-            session = set_up(config)
-            sessions = [session]
-            {"validate": validate, "predict": predict, "test": lambda s: test(s, config.keys.ckpt_path)}[
-                config.command
-            ](session)
+            sessions = [set_up(config)]
+        session, keys = sessions[-1], config.keys
+        if config.command == "test":
+            test(session, keys.ckpt_path)
+        elif config.command == "validate":
+            session.trainer.validate(session.method, None, keys.ckpt_path, keys.verbose, session.data)
+        elif config.command == "predict":
+            session.trainer.predict(
+                session.method, datamodule=session.data, ckpt_path=keys.ckpt_path, return_predictions=False
+            )
         if not session.trainer.is_global_zero:
             return
         cards = [each.writer.card for each in sessions if each.writer.card is not None]

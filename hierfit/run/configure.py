@@ -10,10 +10,10 @@ from typing import Any
 
 from hierfit.config.settings import Setting, read_settings, spread
 from hierfit.errors import UserError
-from hierfit.run.digest import run_digest
 from hierfit.run.draft import OWN, Draft
 from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.expected import read_expected
+from hierfit.run.folder import run_digest
 from hierfit.run.keys import Keys
 
 

@@ -34,7 +34,7 @@ class Run:
 
     Attributes:
         folder: Its folder.
-        digest: What it computes; see `hierfit.run.digest`.
+        digest: What it computes; see `hierfit.run.folder`.
         stage: How far it had come when this process met it; None when it begins.
         wandb_id: Of the run at W&B, kept for when it is taken up. An agent of a sweep gives its own.
     """

@@ -100,12 +100,10 @@ class KeepTestLogits(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collects one batch."""
         assert isinstance(batch, Batch)
         self._parts.append({"logits": outputs.cpu(), "paths": batch.paths.cpu(), "indices": batch.indices.cpu()})
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the files."""
         whole = _on_first(trainer, self.folder / LOGITS, _joined(self._parts))
         if whole is None:
             return
@@ -147,7 +145,6 @@ class WritePredictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collects the rows of one batch."""
         assert isinstance(batch, Batch)
         rows = _rows(outputs.cpu(), method_of(pl_module).taxonomy.to("cpu"), self.calibrating.calibration)
         self._rows.update(zip(batch.indices.tolist(), rows, strict=True))

@@ -46,7 +46,6 @@ class OnTarget(LightningModule):
         self.head = method.over(target.task) if target.columns is None else None
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The logits."""
         if self.columns is not None:
             return self.method(batch.inputs).index_select(1, self.columns).float()
         assert self.head is not None
@@ -129,5 +128,4 @@ class CheckTargets(Callback):
             raise UserError("data.targets cannot be tested", problems, hint)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tries, where nothing is trained."""
         self.on_fit_start(trainer, pl_module)

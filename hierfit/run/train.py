@@ -18,25 +18,22 @@ from hierfit.data.shared import Shared
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
-from hierfit.run.cards import WriteResultCard
-from hierfit.run.checkpoints import Checkpoints, read_checkpoint
+from hierfit.run.cards import KeepPredictor, WriteArtifacts, WriteResultCard
+from hierfit.run.checkpoints import Checkpoints, SelectOnVal, read_checkpoint
 from hierfit.run.closing import print_cards, shown_plainly
 from hierfit.run.configure import Config, configure
 from hierfit.run.console import StepBar
 from hierfit.run.curves import Curves
 from hierfit.run.draft import TRAINER_CLASSES, class_path
-from hierfit.run.folder import SaveSettings, discarded_unless_started
 from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
-from hierfit.run.predictor import KeepPredictor, WriteArtifacts
 from hierfit.run.processes import check_launch, check_processes, check_strategy
 from hierfit.run.program import shown
 from hierfit.run.progress import Run, find_run
-from hierfit.run.saving import SaveProgress
+from hierfit.run.saving import SaveProgress, SaveSettings, discarded_unless_started
 from hierfit.run.scores import CalibrateOnVal, KeepTestLogits, WritePredictions
-from hierfit.run.selection import SelectOnVal
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
 
-__all__ = ["Config", "Session", "configure", "fit", "predict", "set_up", "test", "train", "validate"]
+__all__ = ["Config", "Session", "configure", "fit", "set_up", "test", "train"]
 
 
 def train(
@@ -84,7 +81,6 @@ class Session:
 
     @property
     def folder(self) -> Path:
-        """The run's."""
         return self.run.folder
 
     @property
@@ -185,19 +181,6 @@ def test(session: Session, checkpoint: str | None) -> None:
     trainer.test(session.method, datamodule=session.data, ckpt_path=checkpoint, verbose=False)
     session.targets = test_on_targets(
         trainer, session.method, session.data, folder, session.writer.card, session.calibrating.calibration
-    )
-
-
-def validate(session: Session) -> None:
-    """Prints the metrics of a checkpoint on the validation split."""
-    keys = session.config.keys
-    session.trainer.validate(session.method, datamodule=session.data, ckpt_path=keys.ckpt_path, verbose=keys.verbose)
-
-
-def predict(session: Session) -> None:
-    """Writes ``predictions.csv``."""
-    session.trainer.predict(
-        session.method, datamodule=session.data, ckpt_path=session.config.keys.ckpt_path, return_predictions=False
     )
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hierfit.config.command import Say
+from hierfit.config.named import EXPERIMENTS, GRIDS
 from hierfit.errors import UserError
 from hierfit.search.runner import prepare
 from hierfit.search.running import Cluster, Jobs, failed, run_cells, too_few
@@ -20,12 +21,11 @@ from hierfit.search.running import Cluster, Jobs, failed, run_cells, too_few
 if TYPE_CHECKING:
     from hierfit.search.reproducible import Figure, Reproducible
 
-_FOLDER = Path("experiments")
 _READING = "% on the test split; both ends of a range belong to it."
 
 
 def reproduce(
-    files: Annotated[Sequence[Path], Say(f"experiments and grids; default: all below {_FOLDER}/", "FILE")] = (),
+    files: Annotated[Sequence[Path], Say("experiments and grids; default: all that `hierfit experiments` lists")] = (),
     *,
     cheaper_than: Annotated[float, Say("skip what takes as long or longer (3)", "MINUTES")] = 3.0,
     seed: Annotated[int | None, Say("one of those measured; default: an experiment's first")] = None,
@@ -43,10 +43,8 @@ def reproduce(
         UserError: A file is at fault; nothing has been started.
         SystemExit: With 1 when a figure lies outside its range, or an experiment fails.
     """
-    grids = sorted(_FOLDER.glob("grids/*.yaml"))
-    files = files or [*(path for path in sorted(_FOLDER.glob("*.yaml")) if path.name != "base.yaml"), *grids]
-    if not files:
-        raise UserError(f"There is no experiment in {_FOLDER}/.", hint="Run this from the repository, or name files.")
+    known = {**GRIDS.files(), **EXPERIMENTS.files()}
+    files = [known.get(str(name)) or EXPERIMENTS.find(str(name)) for name in files or known]
     if problems := too_few(jobs=jobs):
         raise UserError(problems[0])
     roots = _roots(data_root or [])

@@ -11,7 +11,7 @@ from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
 from hierfit.run.configure import configure
-from hierfit.run.digest import WITHOUT_EFFECT, digest_of, without
+from hierfit.run.folder import WITHOUT_EFFECT, digest_of, without
 from hierfit.search.cell import DEFAULTS, Cell
 from hierfit.search.plan import Words, faults_of, not_one_device, settings_of
 from hierfit.search.study import Judge
