@@ -147,7 +147,7 @@ def dispatch(arguments: Sequence[str]) -> None:
     elif command == "--version":
         print(f"hierfit {__version__}")
     elif _is_training(command, rest):
-        import_module("hierfit.run.commands").run(command, rest, show_at_wandb)
+        import_module("hierfit.run.commands").run_command(command, rest, show_at_wandb)
     elif command not in COMMANDS or " " in command:
         raise _no_command(command, [*TRAINING, *(n for n in COMMANDS if " " not in n)], "hierfit --help")
     elif COMMANDS[command][0]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hierfit.atomic import whole_file
 
-FILE = "metrics.csv"
+CURVES = "metrics.csv"
 _FLUSH = 10.0
 """Seconds between writes, for those who watch."""
 
@@ -30,7 +30,7 @@ class Curves(Logger):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.path = folder / FILE
+        self.path = folder / CURVES
         self.rows: list[dict[str, Any]] = []
         self._written, self._last_write = 0, time.monotonic()
 

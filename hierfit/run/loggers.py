@@ -171,7 +171,7 @@ def has_wandb_key() -> bool:
 
 
 @cache
-def answers(server: str, seconds: float = _PATIENCE) -> bool:
+def responds(server: str, seconds: float = _PATIENCE) -> bool:
     """Whether a server answers in time, whatever it says; a network that hangs hangs here, and not in the run."""
     answered = []
 
@@ -211,7 +211,7 @@ def settled_mode(wandb: WandbMode, folder: Path) -> str:
         if named is None:
             return "offline"
         problem = "no key is configured for W&B (`wandb login`, or WANDB_API_KEY)"
-    elif not answers(server):
+    elif not responds(server):
         problem = f"W&B at {server} does not answer"
     if not problem:
         return "online"

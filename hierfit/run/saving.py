@@ -28,7 +28,7 @@ from hierfit.atomic import whole_file
 from hierfit.distributed import of_all_processes
 from hierfit.run.curves import Curves
 from hierfit.run.folder import SETTINGS
-from hierfit.run.progress import Run
+from hierfit.run.progress import RunState
 
 _LOOK_EVERY = 10
 """Steps between the moments at which several processes agree whether to save; each costs an all-reduce."""
@@ -100,7 +100,7 @@ class SaveProgress(Callback):
         curves: Go back to where the run was saved.
     """
 
-    def __init__(self, run: Run, every: float | None, curves: Curves | None) -> None:
+    def __init__(self, run: RunState, every: float | None, curves: Curves | None) -> None:
         self.run, self.every, self.curves = run, every, curves
         self._saved_at = time.monotonic()
         self._saving = False

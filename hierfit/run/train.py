@@ -18,9 +18,9 @@ from hierfit.data.shared import Shared
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
-from hierfit.run.cards import KeepPredictor, WriteArtifacts, WriteResultCard
+from hierfit.run.cards import WriteResultCard
 from hierfit.run.checkpoints import Checkpoints, SelectOnVal, read_checkpoint
-from hierfit.run.closing import print_cards, shown_plainly
+from hierfit.run.closing import print_rows, shown_plainly
 from hierfit.run.configure import Config, configure
 from hierfit.run.console import StepBar
 from hierfit.run.curves import Curves
@@ -28,9 +28,9 @@ from hierfit.run.draft import TRAINER_CLASSES, class_path
 from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
 from hierfit.run.processes import check_launch, check_processes, check_strategy
 from hierfit.run.program import shown
-from hierfit.run.progress import Run, find_run
+from hierfit.run.progress import RunState, find_run
 from hierfit.run.saving import SaveProgress, SaveSettings, discarded_unless_started
-from hierfit.run.scores import CalibrateOnVal, KeepTestLogits, WritePredictions
+from hierfit.run.scores import KeepTestLogits, WritePredictions
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
 
 __all__ = ["Config", "Session", "configure", "fit", "set_up", "test", "train"]
@@ -55,7 +55,7 @@ def train(
         fit(session, show)
     session.run.release()
     assert session.writer.card is not None
-    print_cards([session.writer.card])
+    print_rows([session.writer.card])
     return session.writer.card
 
 
@@ -65,7 +65,6 @@ class Session:
 
     Attributes:
         run: Its folder.
-        calibrating: Fits the belief on val.
         writer: Holds the result card once there is one, on the first process.
         targets: Cards of the tests on other data sets.
     """
@@ -73,9 +72,8 @@ class Session:
     config: Config
     data: HierarchicalDataModule
     method: Method
-    run: Run
+    run: RunState
     trainer: Trainer
-    calibrating: CalibrateOnVal
     writer: WriteResultCard
     targets: list[ResultCard] = field(default_factory=list)
 
@@ -120,14 +118,13 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
 
     fits = command == "fit"
     run = find_run(config, resume=fits and keys.resume)
-    calibrating = CalibrateOnVal(run.folder)
-    writer = WriteResultCard(run.folder, calibrating, config)
+    writer = WriteResultCard(run.folder, config)
     callbacks: list[Callback] = [
         CheckTargets(),
         SaveSettings(run.folder, settings, run.begin if fits else None),
         *watchers,
         *([writer] if command in ("fit", "test") else []),
-        *([WritePredictions(run.folder, calibrating)] if command == "predict" else []),
+        *([WritePredictions(run.folder)] if command == "predict" else []),
     ]
     logger: Any = False
     # What is only tested has no curves, but W&B may want to compare it.
@@ -140,7 +137,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
             SelectOnVal(run.folder, keys.select_on or "leaf_accuracy"),
         ]
     trainer = _trainer(config, callbacks, logger, run.folder)
-    return Session(config, data, method, run, trainer, calibrating, writer)
+    return Session(config, data, method, run, trainer, writer)
 
 
 def fit(session: Session, show: Show | None = None) -> None:
@@ -175,12 +172,10 @@ def test(session: Session, checkpoint: str | None) -> None:
     """Tests a checkpoint, or what was trained, and writes a card of it; then the same on each target."""
     folder, trainer = session.folder, session.trainer
     # Only now: Lightning calls every callback at every hook of every training step.
-    before = [KeepTestLogits(folder), WriteArtifacts(folder), session.calibrating]
-    after = [KeepPredictor(folder, session.calibrating, session.writer)]
-    trainer.callbacks = [*before, *trainer.callbacks, *after]  # type: ignore[attr-defined]
+    trainer.callbacks = [KeepTestLogits(folder), *trainer.callbacks]  # type: ignore[attr-defined]
     trainer.test(session.method, datamodule=session.data, ckpt_path=checkpoint, verbose=False)
     session.targets = test_on_targets(
-        trainer, session.method, session.data, folder, session.writer.card, session.calibrating.calibration
+        trainer, session.method, session.data, folder, session.writer.card, session.writer.calibration
     )
 
 

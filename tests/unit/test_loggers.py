@@ -12,7 +12,7 @@ import wandb
 from lightning.pytorch.utilities import rank_zero_only
 
 from hierfit.errors import UserError
-from hierfit.run.loggers import answers, loggers, settled_mode
+from hierfit.run.loggers import loggers, responds, settled_mode
 
 
 def test_only_the_first_of_several_processes_reads_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,9 +38,9 @@ def silent_server() -> Iterator[str]:
 
 def test_a_network_that_hangs_is_left_after_a_moment(silent_server: str) -> None:
     start = time.monotonic()
-    assert not answers(silent_server, seconds=0.3)
-    assert not answers("http://127.0.0.1:9", seconds=0.3)
-    assert not answers("no address", seconds=0.3)
+    assert not responds(silent_server, seconds=0.3)
+    assert not responds("http://127.0.0.1:9", seconds=0.3)
+    assert not responds("no address", seconds=0.3)
     assert time.monotonic() - start < 5
 
 
