@@ -14,8 +14,8 @@ from rich.text import Text
 from hierfit.config.command import Say
 from hierfit.config.named import SWEEPS
 from hierfit.errors import UserError
-from hierfit.search.runner import prepare
-from hierfit.search.running import Cluster, Jobs, Runs, too_few
+from hierfit.search.engines import prepare
+from hierfit.search.progress import Cluster, Jobs, Runs, too_few
 from hierfit.search.sweep_file import SweepFile, read_sweep
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def sweep(
     if not here:
         _run_agent(content, count, console)
         return
-    from hierfit.search.local_sweep import search_here
+    from hierfit.search.trials import search_here
 
     search, missed = search_here(cells, count, seed, jobs, cluster, console)
     done = search.done()
@@ -174,8 +174,8 @@ def _test_chosen(
     from hierfit.atomic import whole_file
     from hierfit.results.summary import print_summary
     from hierfit.run.program import program
-    from hierfit.search.cell import finished
-    from hierfit.search.running import failed, run_cells
+    from hierfit.search.progress import failed, run_cells
+    from hierfit.search.runner import finished
 
     best, path = done[0], trials.folder / BEST
     text = yaml.safe_dump(_nested({**best.values, "tuned_on": "val"}), sort_keys=False, allow_unicode=True)

@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
-from hierfit.search.cell import sole
+from hierfit.search.engines import prepare
+from hierfit.search.grid import Plan, plan
 from hierfit.search.grid_file import read_grid
-from hierfit.search.plan import Plan, plan
-from hierfit.search.runner import prepare
+from hierfit.search.runner import sole
 
 from .session.conftest import write_bundle, write_card
 
