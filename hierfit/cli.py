@@ -91,7 +91,7 @@ _LIGHT: dict[str, tuple[str, str]] = {
     ),
     "taxonomy": (
         "",
-        "check, show, convert and induce class trees in files of any format",
+        "class trees in files of any format: check, show, convert, induce, and whether they fit features",
     ),
     "merge": (
         "hierfit.predict.export:merge",

@@ -98,6 +98,8 @@ class DataCard:
         layout: How the files lie: ``name`` and the options of that layout.
         taxonomy: The tree: a file beside the card, or `hierfit.taxonomy.readers.Reading` as a mapping (``file``,
             ``format``, ``select``, …); None when the data bring their own.
+        folders: What the folder of the data set is called by its authors, or among others (in CoOp's ``DATASETS.md``):
+            ``data.root`` may be it, or the folder that it lies in.
         splits: What each split must hold.
         templates: Prompt templates by level, see `hierfit.backbone.node_texts`.
         descriptions: Sentences that describe classes, a JSON file beside the card for each level, ``{"class name":
@@ -121,6 +123,7 @@ class DataCard:
     levels: Mapping[str, int | None]
     layout: Layout = field(metadata={"parse": read_layout})
     taxonomy: Taxonomy | None = field(default=None, metadata={"parse": _read_taxonomy})
+    folders: tuple[str, ...] = ()
     splits: Mapping[str, Expected] = field(default_factory=dict)
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     descriptions: Descriptions = field(default_factory=dict, metadata={"parse": _read_descriptions})

@@ -1,9 +1,16 @@
-"""One section of a report a file: each turns `Evidence` into a lead and blocks, or says why it does not apply."""
+"""The sections of a report, in the order in which they are read.
+
+A section is a function of `Evidence` that returns its lead, one or two sentences that say what was found, and the
+blocks that show it (`hierfit.report.blocks`). It raises `UserError` where it does not apply: the page says why. Its
+line in `SECTIONS` gives it an address, a title and its place; the page, ``--text``, ``--figures`` and W&B follow.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 from hierfit.errors import UserError
-from hierfit.report.blocks import Omitted, Section
+from hierfit.report.blocks import Block, Omitted, Section
 from hierfit.report.evidence import Evidence
 from hierfit.report.sections import (
     attributes,
@@ -13,6 +20,7 @@ from hierfit.report.sections import (
     cost,
     decoders,
     depth,
+    kinship,
     latent,
     shots,
     siblings,
@@ -20,7 +28,7 @@ from hierfit.report.sections import (
     training,
 )
 
-_SECTIONS = {
+SECTIONS: Mapping[str, tuple[str, Callable[[Evidence], tuple[str, Sequence[Block]]]]] = {
     "summary": ("Summary", summary.section),
     "decoders": ("Levels and decoders", decoders.section),
     "shots": ("Accuracy over shots", shots.section),
@@ -31,6 +39,7 @@ _SECTIONS = {
     "reliability": ("Reliability", calibration.section),
     "latent-space": ("The latent space", latent.section),
     "attributes": ("What attributes respond to", attributes.section),
+    "kinship": ("Does the tree fit the features", kinship.section),
     "training": ("Training", training.section),
     "other-runs": ("Other runs", summary.others),
     "cost": ("Cost and origin", cost.section),
@@ -38,9 +47,9 @@ _SECTIONS = {
 
 
 def sections(evidence: Evidence) -> list[Section | Omitted]:
-    """All sections in the order in which they are read. One whose files are missing or damaged is left out."""
+    """Those of a report, in order; one whose files are missing or damaged is left out."""
     found: list[Section | Omitted] = []
-    for slug, (title, make) in _SECTIONS.items():
+    for slug, (title, make) in SECTIONS.items():
         try:
             lead, blocks = make(evidence)
             found.append(Section(slug, title, lead, tuple(blocks)))
