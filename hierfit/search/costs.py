@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +72,14 @@ def passes(cell: Cell) -> Passes:
     """Counted from the cell's settings and the numbers its cards state."""
     settings = cell.config.settings
     data, trainer, keys = settings["data"], settings["trainer"], settings["model"].get("init_args") or {}
-    card = load_card(data["card"])
+    card = _card(data["card"])
     method: Any = class_at(cell.config.method)
     leaves, texts = _sizes(card)
     seen = math.ceil(leaves / 2) if data["novel"] else leaves
     own = {name: _images(card, name) for name in ("train", "val", "test")}
     train = min(data["shots"] * seen, own["train"] or data["shots"] * seen) if data["shots"] else own["train"]
     val = min(own["val"], min(data["shots"], 4) * seen if data["shots"] else own["val"])
-    targets = {name: _images(load_card(name), "test") for name in data["targets"] or {}}
+    targets = {name: _images(_card(name), "test") for name in data["targets"] or {}}
     steps = validations = 0
     if method.trains:
         an_epoch = math.ceil(train / data["batch_size"])
@@ -108,6 +109,9 @@ def passes(cell: Cell) -> Passes:
     return Passes(
         encoded, text_steps=steps * texts * read, steps=steps, at_once=(0, min(texts, 256) * read), unknown=unknown
     )
+
+
+_card = cache(load_card)
 
 
 def _images(card: DataCard, split: str) -> int:
@@ -230,7 +234,7 @@ def print_costs(cells: Sequence[Cell], jobs: int | None, console: Console) -> No
     """Prints, by data set, what cells that are not done will take; nothing where no towers are at work."""
     by_backbone: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
-        card = load_card(cell.config.settings["data"]["card"])
+        card = _card(cell.config.settings["data"]["card"])
         if card.layout.name != "feature_bundle":
             by_backbone[str(cell.config.settings["data"]["backbone"])].append(cell)
     for source, own in by_backbone.items():
@@ -272,6 +276,6 @@ def _costs(cells: Iterable[Cell], pace: Pace, devices: int, jobs: int) -> tuple[
         gib = max(gib, PROCESS + (2 * pace.weights + held * pace.width * 4 + kept) / _GIB)
         rows.append((card, len(found), once, sum(each.image_steps for each in found), seconds / 3600))
     rows.append(("all", *(sum(row[i] for row in rows) for i in range(1, 5))))
-    columns = [Column(name, "count") for name in ("cells", "pictures, forwards", "and back")]
+    columns = [Column(name, "count") for name in ("cells", "pictures read", "trained on")]
     table = Table.of("What is to come", [NAME, *columns, Column("hours", "", 2)], rows)
     return table, gib, sorted({name for found in groups.values() for each in found for name in each.unknown})

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from hierfit.config.command import Say
 from hierfit.config.named import GRIDS, HOME
-from hierfit.config.settings import Setting, read_settings, spread
+from hierfit.config.settings import Setting, file_settings, read_settings, spread
 from hierfit.errors import UserError
 from hierfit.run.configure import Config, configure
 from hierfit.search.data_root import DataRoot
@@ -57,7 +57,7 @@ def grid(
     ] = None,
     data_root: Annotated[
         Path | None,
-        Say("below it lie the data that the grid names by relative paths; what is not there is left out", "FOLDER"),
+        Say("where all data lie, as downloaded; what is not there is named and left out", "FOLDER"),
     ] = None,
     skip_missing: Annotated[bool, Say("leave out cards whose data are not there")] = False,
     cluster: Cluster = None,
@@ -142,15 +142,15 @@ def plan(
         grid: The file.
         runs: Where grids lie.
         skip_missing: Leave out cards whose data are not there, where it is an error otherwise.
-        data_root: Folder in which relative paths of data begin; cards and targets whose data are not there, or not laid
-            out as their cards say, are left out.
+        data_root: Folder of all data; cards and targets whose data are not there, or not laid out as their cards say,
+            are left out.
         keys: Words of a command line that set keys for every cell, after all that the file sets.
 
     Raises:
         UserError: Everything that is wrong with any key of any cell, each with its line.
     """
     problems = list(grid.faults())
-    configs = [f"--config={path}" for path in _config_paths(grid, problems)]
+    files = list(_config_paths(grid, problems))
     data = DataRoot(data_root)
 
     def settings(where: tuple[str, ...], given: Keys) -> list[Setting]:
@@ -158,12 +158,15 @@ def plan(
         return _checked([data.placed(own) for one in found for own in spread(one)], problems)
 
     everywhere = settings(("set",), grid.set)
-    cards = {name: settings(("cards", name), own) for name, own in grid.cards.items()}
-    rows = {name: settings(("methods", name), own) for name, own in grid.methods.items()}
     last = _checked(list(read_settings(keys, problems)), problems)
-    missing = {card: lack for card, own in cards.items() if (lack := data.lack(card, own))}
+    rows = {name: settings(("methods", name), own) for name, own in grid.methods.items()}
+    before = [*(own for file in files for own in file_settings(file, [])), *everywhere, *last]
+    located = {name: data.located(name, settings(("cards", name), own), before) for name, own in grid.cards.items()}
+    cards = {name: own for name, (own, _) in located.items()}
+    missing = {name: lack for name, (_, lack) in located.items() if lack}
     if not skip_missing and data_root is None:
         problems += [f"{grid.source.at('cards').at(card)}: {lack}" for card, lack in missing.items()]
+    configs = [f"--config={file}" for file in files]
 
     def words(card: str, row: str, shots: int | None, seed: int) -> Words:
         named = Setting("data.card", card, _line(grid, ("cards", card)))
@@ -191,7 +194,9 @@ def plan(
                 problems.append(f"{place}: {fault}")
     problems += _same_rows(grid, firsts)
     if problems:
-        raise UserError(f"{grid.source.file}: this grid cannot be run", list(dict.fromkeys(problems)))
+        hint = "--data-root FOLDER says where all data lie; --skip-missing leaves out what is not there."
+        summary = f"{grid.source.file}: this grid cannot be run"
+        raise UserError(summary, list(dict.fromkeys(problems)), hint if missing else "")
     cells = []
     for card, shots, seed, row in product(cards, grid.shots, grid.seeds, rows):
         if card not in missing:
