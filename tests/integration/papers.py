@@ -1,4 +1,4 @@
-"""A folder of data sets as CoOp's DATASETS.md lays them out, in miniature, and small random towers in place of CLIP's."""
+"""Data sets as CoOp's DATASETS.md lays them out, in miniature, and small random towers in place of CLIP's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..unit.data.miniature import miniature
 
 
 def official_folder(names: Sequence[str], folder: Path) -> Path:
-    """Copies of the data sets of some cards below ``folder/data``; their cards, cut down to fit, in ``folder/cards``."""
+    """Copies of the data sets of some cards in ``folder/data``; their cards, cut down to fit, in ``folder/cards``."""
     data, cards = folder / "data", folder / "cards"
     data.mkdir(parents=True)
     cards.mkdir()

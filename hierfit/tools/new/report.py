@@ -9,7 +9,7 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
-from hierfit.backbone.aliases import REAL, TINY_NOTE
+from hierfit.backbone.source import REAL, TINY_NOTE
 from hierfit.config.named import CARDS
 from hierfit.tools.check.audit import UNREADABLE
 from hierfit.tools.check.report import print_audit
