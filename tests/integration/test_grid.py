@@ -131,7 +131,7 @@ def test_a_cell_is_what_fit_does_and_is_not_done_twice(
 
     for cell in planned(file).cells[2:]:
         own = {
-            "shots": str(cell.shots),
+            "shots": str(cell.config.settings["data"]["shots"]),
             "card": str(tmp_path / "toy.yaml"),
             "root": str(tmp_path / "bundle.safetensors"),
         }
