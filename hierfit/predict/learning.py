@@ -43,8 +43,8 @@ def learn(
     import sys
 
     from hierfit.data.encode import available_cores
+    from hierfit.predict.growth import place
     from hierfit.predict.inputs import pictures
-    from hierfit.predict.learn import place
     from hierfit.predict.predictor import load
     from hierfit.results.runs import run_folder
 
