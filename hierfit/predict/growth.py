@@ -62,25 +62,26 @@ def leaf_rows(tree: Taxonomy) -> list[Path]:
 
 
 def place(tree: Taxonomy, label: str | Sequence[str]) -> Path:
-    """The whole path of a class: of a known one, or of a new one under a known node.
+    """The whole path of a class: of a known one, or of a new one under a known node; ``/NAME`` is new under none.
 
     Raises:
         UserError: It is a group, or what stands before its name is no group.
     """
     parts = tuple(label.split("/")) if isinstance(label, str) else tuple(label)
-    shown = "/".join(parts)
+    shown, known = "/".join(parts), parts[1:] if len(parts) == 2 and not parts[0] else parts
     try:
-        node = int(tree.resolve([parts if len(parts) > 1 else parts[0]])[0])
+        node = int(tree.resolve([known if len(known) > 1 else known[0]])[0])
     except UserError:
         node = -1
     if node >= 0:
         if tree.num_children[node]:
             raise UserError(f"{shown!r} is a group: name one of its classes, or a new one, {shown}/NAME")
         return paths_of(tree)[node]
+    if known != parts:
+        return known
     if len(parts) == 1:
-        raise UserError(
-            f"there is no class {shown!r}{nearest(shown, tree.names)}", hint="A new one is GROUP/NAME, under its group."
-        )
+        hint = "A new one is GROUP/NAME, under its group; /NAME where it has none."
+        raise UserError(f"there is no class {shown!r}{nearest(shown, tree.names)}", hint=hint)
     try:
         parent = int(tree.resolve([parts[:-1] if len(parts) > 2 else parts[0]])[0])
     except UserError as error:
