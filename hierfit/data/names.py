@@ -12,7 +12,8 @@ from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.checks import name_problem
 
-_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_HUMP = re.compile(r"(?<=[a-z])(?<!\bMc)(?<!\bMac)(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _NUMBER = re.compile(r"^\d+[._\s-]+(?=\D)")
 
 
@@ -76,13 +77,13 @@ def respelled(
 def readable(name: str) -> str:
     """A folder's name as people write it: ``003.BlueJay``, ``blue_jay`` and ``Blue-Jay`` become words.
 
-    A hyphen inside of a name with blanks or underscores stays: ``black-footed_albatross``. Capitals stay.
+    A name with blanks was written by people: only its underscores and a number before it go. A hyphen stays beside
+    underscores (``black-footed_albatross``) and at a digit (``737-200``). Capitals stay.
     """
     bare = _NUMBER.sub("", name)
-    if "_" not in bare and " " not in bare:
-        bare = bare.replace("-", " ")
-    words = " ".join(_HUMP.sub(" ", bare.replace("_", " ")).split())
-    return words or name
+    if " " not in bare:
+        bare = _HUMP.sub(" ", bare if "_" in bare else _HYPHEN.sub(" ", bare))
+    return " ".join(bare.replace("_", " ").split()) or name
 
 
 def worded(labels: Iterable[Label], taxonomy: Taxonomy, names: Mapping[str, str]) -> dict[Label, Label]:
