@@ -229,7 +229,8 @@ def test_the_tree_and_its_images_by_pointer_and_by_keys(page: Path, tmp_path: Pa
             found: at(".found").textContent, chosen: at(".chosen").textContent, trail: at(".trail").textContent,
             blocks: root.querySelectorAll(".node").length, which: at(".which").value,
             rows: [...root.querySelectorAll(".images tbody tr")].map(row => row.innerText) });
-        const key = name => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
+        const press = (element, key) => element.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+        const key = name => press(document.activeElement, name);
         seen.start = state();
         root.querySelectorAll(".node")[1].click();
         seen.family = state();
@@ -258,7 +259,7 @@ def test_the_tree_and_its_images_by_pointer_and_by_keys(page: Path, tmp_path: Pa
         root.querySelector(".images .open").click();
         const viewer = document.getElementById("viewer");
         seen.viewer = [viewer.open, viewer.querySelector("h2").textContent, viewer.innerText];
-        viewer.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+        press(viewer, "ArrowRight");
         seen.next = viewer.querySelector("h2").textContent;
         viewer.close();
         seen.files = [...root.querySelectorAll(".images .file")].slice(0, 2).map(cell => cell.textContent);
