@@ -98,6 +98,8 @@ class DataCard:
         layout: How the files lie: ``name`` and the options of that layout.
         taxonomy: The tree: a file beside the card, or `hierfit.taxonomy.readers.Reading` as a mapping (``file``,
             ``format``, ``select``, …); None when the data bring their own.
+        folders: What the folder of the data set is called by its authors, or among others (in CoOp's ``DATASETS.md``):
+            ``data.root`` may be it, or the folder that it lies in.
         splits: What each split must hold.
         templates: Prompt templates by level, see `hierfit.backbone.node_texts`.
         descriptions: Sentences that describe classes, a JSON file beside the card for each level, ``{"class name":
@@ -105,6 +107,7 @@ class DataCard:
         names: What a class is called, where the data call it otherwise: ``{BlueJay: blue jay}``, or by its path where
             others share its name: ``{1/3: fox}``. Data and taxonomy keep their spelling; prompts, reports and
             predictions have this one.
+        checked: When, and against what, the spelling of its classes was checked.
         leave_out: Samples that are not used, and why: ``{train/cat/7.jpg: damaged}``.
         known_faults: What is wrong with the data, and what was done about it.
         expects: How the files lie below ``data.root``, drawn as a small tree.
@@ -121,11 +124,13 @@ class DataCard:
     levels: Mapping[str, int | None]
     layout: Layout = field(metadata={"parse": read_layout})
     taxonomy: Taxonomy | None = field(default=None, metadata={"parse": _read_taxonomy})
+    folders: tuple[str, ...] = ()
     splits: Mapping[str, Expected] = field(default_factory=dict)
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     descriptions: Descriptions = field(default_factory=dict, metadata={"parse": _read_descriptions})
     names: Mapping[str, str] = field(default_factory=dict)
     leave_out: Mapping[str, str] = field(default_factory=dict)
+    checked: str = ""
     known_faults: tuple[str, ...] = ()
     expects: str = ""
     root: Path | None = field(default=None, metadata={"parse": _read_root})

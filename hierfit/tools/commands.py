@@ -88,8 +88,7 @@ def new(
     from hierfit.data.encode import available_cores
     from hierfit.taxonomy.readers import read_taxonomy
     from hierfit.tools.new.found import Options
-    from hierfit.tools.new.new import new_card
-    from hierfit.tools.new.report import print_written
+    from hierfit.tools.new.new import new_card, print_written
 
     options = Options(
         levels=_names(levels),

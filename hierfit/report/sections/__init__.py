@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hierfit.errors import UserError
 from hierfit.report.blocks import Block, Omitted, Section
 from hierfit.report.evidence import Evidence
-from hierfit.report.sections import attributes, breaks, confusion, curves, explorer, latent, served, summary
+from hierfit.report.sections import attributes, breaks, confusion, curves, explorer, kinship, latent, served, summary
 
 SECTIONS: Mapping[str, tuple[str, Callable[[Evidence], tuple[str, Sequence[Block]]]]] = {
     "summary": ("Summary", summary.section),
@@ -22,6 +22,7 @@ SECTIONS: Mapping[str, tuple[str, Callable[[Evidence], tuple[str, Sequence[Block
     "confusion": ("Confusion, ordered by the tree", confusion.section),
     "depth": ("How deep an answer may go", served.depth),
     "reliability": ("Reliability", served.reliability),
+    "kinship": ("Does the tree fit the features", kinship.section),
     "decoders": ("Levels and decoders", summary.decoders),
     "shots": ("Accuracy over shots", curves.shots),
     "latent-space": ("The latent space", latent.section),

@@ -17,8 +17,8 @@ from hierfit.data.images import Files, passed_over, passed_over_text
 from hierfit.data.table import SPLITS, Split, Table, several, survey_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.tools.check.duplicates import Placed, judge_exact, judge_near
 from hierfit.tools.check.pictures import Pictures, look
-from hierfit.tools.check.repeats import Placed, judge_exact, judge_near
 from hierfit.tools.printing import counted, listed, split_order
 
 _IMBALANCE = 10.0

@@ -22,7 +22,7 @@ import torch
 from hierfit.backbone.aliases import TINY_NOTE
 from hierfit.data.decode import BATCH, decoded, run_padded
 from hierfit.data.encode import available_cores
-from hierfit.data.progress import clock, with_lines, with_progress
+from hierfit.data.progress import clock, with_progress
 from hierfit.errors import UserError
 from hierfit.tools.extract.assemble import Summary, assemble
 from hierfit.tools.extract.job import Job, Request
@@ -77,7 +77,7 @@ def _lead(job: Job, source: Source, world: int, devices: int) -> Summary:
     own = [number for number in missing if number % world == 0]
     total = sum(sizes[number] for number in own)
     batches = _over_processes(job, own, sizes, devices) if devices > 1 else _here(job, own)
-    for _ in with_lines(with_progress(batches, total, "encoding", int), total, int):
+    for _ in with_progress(batches, total, "encoding", int):
         pass
     _until(lambda: not job.missing(len(sizes)))
     found = assemble(job, len(sizes), source.tree, source.texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,8 +31,8 @@ from .browser import CHROMIUM, play
 from .made import write_finished, write_guide
 
 SLUGS = [
-    *("summary", "tree", "where-paths-break", "sibling-pairs", "confusion", "depth", "reliability", "decoders"),
-    *("shots", "latent-space", "attributes", "training", "other-runs", "cost"),
+    *("summary", "tree", "where-paths-break", "sibling-pairs", "confusion", "depth", "reliability", "kinship"),
+    *("decoders", "shots", "latent-space", "attributes", "training", "other-runs", "cost"),
 ]
 
 
@@ -445,9 +446,11 @@ def test_what_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
     found = _found(tmp_path / "run")
     left_out = {title: section.why for title, section in found.items() if isinstance(section, Omitted)}
     assert left_out.keys() == {
-        *("Accuracy over shots", "The latent space", "What attributes respond to", "Training", "Other runs")
+        *("Accuracy over shots", "The latent space", "What attributes respond to", "Training", "Other runs"),
+        "Does the tree fit the features",
     }
     assert "no embeddings" in left_out["The latent space"]
+    assert f"taxonomy fit {tmp_path / 'run'} FEATURES" in left_out["Does the tree fit the features"]
     # Pictures that are no longer those of the test.
     write_guide(tmp_path, seed=5)
     guide = card.read_text().replace("test: 6", "test: 5")
@@ -461,6 +464,23 @@ def test_what_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "run/test_logits.safetensors").unlink()
     main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "r.html")])
     assert "left out: Where paths break" in capsys.readouterr().out
+
+
+def test_the_test_of_the_tree_is_drawn_group_by_group(runs: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(runs / "toy/4-s1", tmp_path / "run")
+    picture, sheet = _section(run, "Does the tree fit the features").blocks
+    _, texts = picture.drawn()  # type: ignore[union-attr]
+    plain = json.loads((run / "kinship.json").read_text())
+    said = " ".join([*texts["holds"], *texts["strangers"]])
+    for group in plain["groups"]:
+        assert f"{group['node']}: " in said
+        assert f"kinship {group['kinship']:.3f}, p {group['p']:.3f}" in said
+    assert len(texts["holds"] + texts["strangers"]) == len(sheet.table.rows) == 9  # type: ignore[union-attr]
+    assert not texts["untested"]
+    plain["groups"][0]["node"] = "another tree's"
+    for damaged in (json.dumps(plain), "{", "[]"):
+        (run / "kinship.json").write_text(damaged)
+        assert "cannot be read, or is of another tree" in str(_found(run)["Does the tree fit the features"])
 
 
 def test_the_step_that_was_kept_is_the_one_all_metrics_are_of(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.check.audit import audit
-from hierfit.tools.new.report import print_written
+from hierfit.tools.new.new import print_written
 from tests.unit.tools.made import Pics, labels, leaves, made, many, refusal, sizes
 
 Save = Callable[[Path, int], None]
