@@ -81,8 +81,8 @@ class Reading:
                 yield batch, target
 
         served = serve(batches(), tree, calibration)
-        of_images = (torch.cat(each) for each in (best, decoded, sure, truth))
-        return cls(tree, served.target, *of_images, served, logits.indices.tolist())
+        best_leaf, path, of_path, of_truth = (torch.cat(each) for each in (best, decoded, sure, truth))
+        return cls(tree, served.target, best_leaf, path, of_path, of_truth, served, logits.indices.tolist())
 
 
 @dataclass(frozen=True)
