@@ -13,7 +13,7 @@ from hierfit.closed.statistics import Statistics
 from hierfit.closed.temperature import leave_one_out_temperature
 from hierfit.closed.text import fit_with_text
 from hierfit.closed.tree_gda import GaussianClasses, fit_tree
-from hierfit.closed.treeless import fit_elsewhere, shuffled_places
+from hierfit.closed.treeless import fit_elsewhere
 
 __all__ = [
     "Beside",
@@ -29,5 +29,4 @@ __all__ = [
     "fit_with_text",
     "kinship_test",
     "leave_one_out_temperature",
-    "shuffled_places",
 ]

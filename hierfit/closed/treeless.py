@@ -41,13 +41,3 @@ def fit_elsewhere(
     if variance is not None:  # that of inner nodes is not known, and not asked for
         variance = variance.new_zeros(len(nodes)).index_copy_(0, taxonomy.leaves, variance[rows])
     return replace(found, nodes=nodes, variance=variance)
-
-
-def shuffled_places(taxonomy: Taxonomy, seed: int) -> Tensor:
-    """A leaf for each leaf to stand at ``[C]``, at random among leaves of equal depth."""
-    generator = torch.Generator().manual_seed(seed)
-    places, start = torch.arange(taxonomy.num_leaves), 0
-    for count in taxonomy.leaf_counts:  # leaves of one depth follow each other
-        places[start : start + count] = start + torch.randperm(count, generator=generator)
-        start += count
-    return places.to(taxonomy.leaves.device)

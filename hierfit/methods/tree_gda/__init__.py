@@ -7,7 +7,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hierfit.closed import shuffled_places
 from hierfit.closed.tree_gda import NOISE_SHARE, CovarianceKind, Labelled
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
@@ -17,6 +16,7 @@ from hierfit.methods.head import Head
 from hierfit.methods.keys import OpenShare
 from hierfit.methods.tasks import training_images
 from hierfit.methods.tree_gda.solver import Prior, Scores, Solver
+from hierfit.taxonomy.shuffle import shuffled_places
 
 
 class TreeGDA(Method):
@@ -77,7 +77,7 @@ class TreeGDA(Method):
             keys.prior,
             keys.covariance,
             keys.noise_share,
-            shuffled_places(tree, seed),
+            tree.leaf_index[shuffled_places(tree, seed)[tree.leaves]],
         )
         return self._taken(self.solver.default()).to(task.text.device)
 

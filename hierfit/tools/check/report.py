@@ -32,6 +32,8 @@ def print_audit(audit: Audit, console: Console | None = None) -> None:
     if audit.root:
         console.print(Text(f"data: {audit.root}"), soft_wrap=True)
     console.print(Text("levels: " + level_text(card.levels)))
+    if card.checked:
+        print_hanging(console, f"class names checked: {card.checked}", "", 0)
     if audit.splits:
         console.print()
         console.print(_split_table(audit))

@@ -17,7 +17,8 @@ from hierfit.errors import UserError
 from hierfit.methods.head import Head
 from hierfit.methods.nodes import Nodes
 from hierfit.methods.saved import SavedModel, Towers
-from hierfit.predict.learn import forget, learn, place
+from hierfit.predict.growth import place
+from hierfit.predict.learn import forget, learn
 from hierfit.predict.learning import learn as command
 from hierfit.predict.predictor import Predictor, load
 from hierfit.taxonomy import Taxonomy
@@ -100,6 +101,8 @@ def test_a_class_that_is_forgotten_leaves_the_tree_and_the_others() -> None:
     gone = forget(forget(gone, "herring"), "common")
     with pytest.raises(UserError, match="last class"):
         forget(gone, "ivory")
+    flat = forget(fitted([("gulls", "herring"), ("skua",), ("tern",)], "tree", with_text=False), "herring")
+    assert flat.taxonomy == Taxonomy.from_paths([("skua",), ("tern",)])  # the deepest level went with it
 
 
 @pytest.mark.parametrize(
@@ -115,6 +118,8 @@ def test_a_class_without_a_place_is_refused(label: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         place(Taxonomy.from_paths(ROWS), label)
     assert place(WHOLE, "ivory") == LATE
+    assert place(WHOLE, "/puffin") == ("puffin",)
+    assert place(WHOLE, "/skua") == ("skua",)
 
 
 def test_the_command_changes_a_folder_as_a_whole(
