@@ -116,6 +116,7 @@ class DataCard:
         names: What a class is called, where the data call it otherwise: ``{BlueJay: blue jay}``, or by its path where
             others share its name: ``{1/3: fox}``. Data and taxonomy keep their spelling; prompts, reports and
             predictions have this one.
+        checked: When, and against what, the spelling of its classes was checked.
         leave_out: Samples that are not used, and why: ``{train/cat/7.jpg: damaged}``.
         known_faults: What is wrong with the data, and what was done about it.
         expects: How the files lie below ``data.root``, drawn as a small tree.
@@ -139,6 +140,7 @@ class DataCard:
     common_names: Mapping[str, str] = field(default_factory=dict, metadata={"parse": _read_common_names})
     names: Mapping[str, str] = field(default_factory=dict)
     leave_out: Mapping[str, str] = field(default_factory=dict)
+    checked: str = ""
     known_faults: tuple[str, ...] = ()
     expects: str = ""
     root: Path | None = field(default=None, metadata={"parse": _read_root})
