@@ -83,7 +83,7 @@ COMMANDS = {
         "results.command:rescore",
         "metrics of finished runs again from their test logits, without training",
     ),
-    "taxonomy": ("", "check, show, convert and induce class trees in files of any format"),
+    "taxonomy": ("", "class trees in files of any format: check, show, convert, induce, and whether they fit features"),
     "taxonomy check": (
         "taxonomy.commands:check",
         "everything that is wrong with a tree, or odd about it, and how to mend it",
@@ -98,6 +98,11 @@ COMMANDS = {
     "merge": ("predict.export:merge", "a trained LoRA adapter and its backbone as one transformers folder"),
 }
 """Where each function is and what it does; one without a place has commands below it. Imported when it is called."""
+
+# What other programs call a command.
+_OTHERS = {"train": "fit", "finetune": "fit", "run": "fit", "eval": "test", "evaluate": "test", "infer": "predict",
+           "inference": "predict", "classify": "predict", "extract": "features extract", "list": "runs",
+           "show": "results", "doctor": "taxonomy check", "dataset": "data"}  # fmt: skip
 
 
 def _usage() -> str:
@@ -124,7 +129,8 @@ def _listed(commands: Mapping[str, str]) -> str:
 def _no_command(name: str, known: Iterable[str], help_command: str) -> UserError:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, list(known), n=1)
+    below = [command for command in COMMANDS if command.partition(" ")[2] == name]
+    close = [_OTHERS[name]] if name in _OTHERS else below or get_close_matches(name, list(known), n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"`{help_command}` lists the commands."
     return UserError(f"There is no command {name!r}.", hint=hint)
 

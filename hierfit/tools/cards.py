@@ -106,6 +106,8 @@ def _section(card: DataCard) -> str:
         parts.append(
             "\n".join(["`data.root` holds:\n", *(f"    {line}" for line in card.expects.rstrip().splitlines())]) + "\n"
         )
+    if card.checked:
+        parts.append(f"Class names checked: {card.checked}.\n")
     if card.known_faults:
         parts.append("Known faults:\n\n" + "\n".join(f"- {fault}" for fault in card.known_faults) + "\n")
     return "\n".join(parts)

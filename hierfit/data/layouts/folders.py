@@ -42,7 +42,8 @@ def image_folder(
     tree_names = {clean_name(name): name for name in card.tree.names}
     whole = draw is not None and draw.test > 0
     splits = ("all",) if whole else SPLITS
-    home.images, home.names, home.draw, home.draw_from = Files(root), None, draw, "all" if whole else "train"
+    home.images, home.draw, home.draw_from = Files(root), draw, "all" if whole else "train"
+    home.names = None if labels == "path" else {name: name for name in card.tree.names}
     home.problems += [f"{card.path.name}: layout.folders: {n}: unknown split" for n in folders if n not in splits]
     for split in splits:
         if split not in folders and split in folders.values():
