@@ -31,7 +31,6 @@ from hierfit.run.program import shown
 from hierfit.run.progress import RunState, find_run
 from hierfit.run.saving import SaveProgress, SaveSettings, discarded_unless_started
 from hierfit.run.scores import KeepTestLogits, WritePredictions
-from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
 
 __all__ = ["Config", "Session", "configure", "fit", "set_up", "test", "train"]
 
@@ -120,12 +119,15 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     run = find_run(config, resume=fits and keys.resume)
     writer = WriteResultCard(run.folder, config)
     callbacks: list[Callback] = [
-        CheckTargets(),
         SaveSettings(run.folder, settings, run.begin if fits else None),
         *watchers,
         *([writer] if command in ("fit", "test") else []),
         *([WritePredictions(run.folder)] if command == "predict" else []),
     ]
+    if settings["data"]["targets"]:
+        from hierfit.run.targets import CheckTargets
+
+        callbacks.insert(0, CheckTargets())
     logger: Any = False
     # What is only tested has no curves, but W&B may want to compare it.
     if fits and (method.trains or wants_report(keys.wandb)):
@@ -170,13 +172,14 @@ def fit(session: Session, show: Show | None = None) -> None:
 
 def test(session: Session, checkpoint: str | None) -> None:
     """Tests a checkpoint, or what was trained, and writes a card of it; then the same on each target."""
-    folder, trainer = session.folder, session.trainer
+    trainer = session.trainer
     # Only now: Lightning calls every callback at every hook of every training step.
-    trainer.callbacks = [KeepTestLogits(folder), *trainer.callbacks]  # type: ignore[attr-defined]
+    trainer.callbacks = [KeepTestLogits(session.folder), *trainer.callbacks]  # type: ignore[attr-defined]
     trainer.test(session.method, datamodule=session.data, ckpt_path=checkpoint, verbose=False)
-    session.targets = test_on_targets(
-        trainer, session.method, session.data, folder, session.writer.card, session.writer.calibration
-    )
+    if session.data.targets:
+        from hierfit.run.targets import test_on_targets
+
+        session.targets = test_on_targets(session)
 
 
 def _made(name: str, kind: type, given: Mapping[str, Any]) -> Any:
@@ -256,7 +259,7 @@ def _read_results(session: Session) -> bool:
     """Takes up what a run that was tested already has left; False if that cannot be read."""
     try:
         card = ResultCard.read(session.folder)
-        targets = [ResultCard.read(path) for path in sorted(session.folder.glob(f"{TARGETS}/*/"))]
+        targets = [ResultCard.read(path) for path in sorted(session.folder.glob("targets/*/"))]
     except UserError:
         return False
     if session.trainer.is_global_zero:
