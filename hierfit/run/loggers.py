@@ -80,6 +80,7 @@ class WandbRun(WandbLogger):
                 raise UserError(problem, hint=_KEEP_HERE) from error
             print(_kept_offline(problem, Path(self.save_dir or ".")))
             self._wandb_init["mode"] = "offline"
+            return
         if self.where and not self.experiment.offline:
             print(f"W&B: {self.where}")
 

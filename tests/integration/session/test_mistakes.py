@@ -49,6 +49,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--modle.lr=1"], ["modle.lr: unknown key", "did you mean 'model'"]),
         (["--model", "TipAdapter"], ["unknown key", "--controls=null leaves them out"]),
         (["--trainer.accelerator", "abacus"], ["abacus"]),
+        (["--folder", f"{__file__}/below"], ["below cannot be made", "Not a directory", "--runs"]),
     ],
 )
 def test_a_wrong_option(
