@@ -55,7 +55,7 @@ class WandbRun(WandbLogger):
         named: What `wandb.init` takes.
     """
 
-    def __init__(self, curves: Curves, strict: bool, **named: Any) -> None:
+    def __init__(self, curves: Curves, strict: bool = False, **named: Any) -> None:
         super().__init__(**named)
         # Lightning passes on a setting that W&B has dropped and warns about on every run.
         self._wandb_init.pop("anonymous", None)

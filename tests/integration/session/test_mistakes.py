@@ -38,7 +38,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["stray"], ["'stray' is not an option"]),
         (["--config", "nowhere.yaml"], ["there is no file nowhere.yaml"]),
         (["--data.root", "nowhere"], ["nowhere"]),
-        (["--data.card", "nowhere"], ["no card 'nowhere'", "fieldguide"]),
+        (["--data.card", "nowhere"], ["no card 'nowhere'", "hierfit data list"]),
         (["--data.shots", "5"], ["5 shots", "4"]),
         (["--data.batch_size", "0"], ["data.batch_size: 0"]),
         (["--model.attributes", "prompts"], ["text tower", "vectors"]),
