@@ -205,8 +205,11 @@ def _decoded(path: Path, content: bytes) -> tuple[str, tuple[Finding, ...]]:
 
 
 def _windows_1252(content: bytes) -> str:
-    """The text where high bytes stand alone among letters, as accents do; two-byte encodings have runs of them."""
-    runs = re.findall(rb"[\x80-\xff]+", content)
+    """The text where high bytes stand among letters, as accents do; two-byte encodings have runs of them.
+
+    Two small letters in a word, as in ``Größe``, are no such run.
+    """
+    runs = re.findall(rb"[\x80-\xff]+", re.sub(rb"(?<=[A-Za-z])[\xdf-\xff]{2}(?=[A-Za-z])", b"", content))
     try:
         return content.decode("cp1252") if sum(len(run) > 1 for run in runs) * 10 <= len(runs) else ""
     except UnicodeDecodeError:

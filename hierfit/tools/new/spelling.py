@@ -11,8 +11,8 @@ from hierfit.taxonomy import Taxonomy
 from hierfit.tools.printing import listed
 
 _NO_NAMES = """na n/a nan none null nil unknown unk unclassified undefined unidentified undetermined unspecified
-    unlabelled unlabeled indet incertaesedis notclassified notavailable notapplicable notknown notassigned
-    notidentified unassigned unplaced unsure nodata missing sp spp tba tbd"""
+    unlabelled unlabeled indet notclassified notavailable notapplicable notknown notassigned notidentified unassigned
+    unplaced unsure nodata missing sp spp tba tbd"""
 _NOT_KNOWN = frozenset(_NO_NAMES.split())
 
 
@@ -21,7 +21,7 @@ def is_known(name: str) -> bool:
     if name in ("-1", "-1.0", "-9999"):
         return False
     bare = re.sub(r"[\s_.<>()\[\]-]+", "", name.casefold())
-    return bool(re.search(r"\w", bare)) and bare not in _NOT_KNOWN
+    return bool(re.search(r"\w", bare)) and bare not in _NOT_KNOWN and not bare.endswith("incertaesedis")
 
 
 def renamings(names: Iterable[str], taxonomy: Taxonomy | None, remarks: list[str]) -> dict[str, str]:
@@ -44,13 +44,13 @@ def renamings(names: Iterable[str], taxonomy: Taxonomy | None, remarks: list[str
         groups.setdefault(_words(name), []).append(name)
     changed: dict[str, str] = {}
     for words, group in groups.items():
-        wanted = own.get(words, set())
-        if len(wanted) > 1 or (taxonomy and not wanted):
+        known = own.get(words, set())
+        if len(known) > 1 or (taxonomy and not known):
             continue
         spelled = Counter({clean_name(name): 0 for name in group})
         for name in group:
             spelled[clean_name(name)] += counts[name]
-        main = next(iter(wanted)) if wanted else max(spelled, key=lambda name: (" " in name, spelled[name], name))
+        main = next(iter(known)) if known else max(spelled, key=lambda name: (" " in name, spelled[name], name))
         changed |= {name: main for name in group if clean_name(name) != clean_name(main)}
         if len(set(group)) > len(spelled):
             remarks.append(f"{main!r} is written in {len(set(group))} ways that look the same; it is one class.")
