@@ -12,7 +12,7 @@ from hierfit.report.blocks import Thumbnail
 from hierfit.results.card import ResultCard
 
 if TYPE_CHECKING:
-    from hierfit.data.table import Images
+    from hierfit.data.samples import Images
 
 _SIDE = 96  # pixels, the longer side
 _QUALITY = 78

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hierfit.atomic import whole_file
-from hierfit.data.table import level_text
+from hierfit.data.samples import level_text
 from hierfit.tools.check.audit import Audit
 from hierfit.tools.printing import counted, print_hanging
 
