@@ -101,6 +101,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
 }
 
 
+# What other programs call a command.
+_OTHERS = {"train": "fit", "finetune": "fit", "run": "fit", "eval": "test", "evaluate": "test", "infer": "predict",
+           "inference": "predict", "classify": "predict", "extract": "features extract", "list": "runs",
+           "show": "results", "doctor": "taxonomy check", "dataset": "data"}  # fmt: skip
+
 # Commands below a command: name → (place, help). A group itself has no place in _LIGHT.
 _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "data": {
@@ -153,7 +158,8 @@ def _call_of(group: str, arguments: Sequence[str]) -> None:
 def _no_command(name: str, known: Sequence[str], help_command: str) -> UserError:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, n=1)
+    below = [f"{group} {name}" for group, commands in _GROUPS.items() if name in commands]
+    close = [_OTHERS[name]] if name in _OTHERS else below or get_close_matches(name, known, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"`{help_command}` lists the commands."
     return UserError(f"There is no command {name!r}.", hint=hint)
 

@@ -185,7 +185,8 @@ def passed_over_text(found: Mapping[str, int]) -> str:
     if found.keys() & {".heic", ".heif"}:
         ways.append('pip install "hierfit[heic]" reads HEIC')
     ways.append("convert them to JPEG or PNG" if found.keys() - {"without an ending"} else "give them one: .jpg, .png")
-    return f"{sum(found.values())} files are passed over: {kinds} ({'; or '.join(ways)})"
+    files = "1 file is" if sum(found.values()) == 1 else f"{sum(found.values())} files are"
+    return f"{files} passed over: {kinds} ({'; or '.join(ways)})"
 
 
 def _starts_as_picture(path: Path) -> bool:

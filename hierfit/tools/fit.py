@@ -160,7 +160,9 @@ def print_fit(found: Kinship, taxonomy: Taxonomy, console: Console | None = None
         f"z = {found.z:.1f}, p = {found.p:.2g} ({found.permutations} random trees)",
         found.origin,
         f"{len(groups) - len(no_family)} of {len(groups)} groups hold together (p ≤ {CHANCE}); "
-        f"by chance about {CHANCE * len(groups):.0f}",
+        f"by chance about {CHANCE * len(groups):.0f}"
+        if groups
+        else "no group can be tested: none has two classes, but not all",
     ]
     if no_family:
         lines += ["", "No family to these features:", f"{'kinship':>9} {'p':>6}  group"]

@@ -1,4 +1,4 @@
-"""Losses, validation and the health of the latent space over training."""
+"""What changes over training steps, and over the number of training images a leaf."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from functools import partial
 from hierfit.errors import UserError
 from hierfit.report.blocks import Block, Drawn, Picture
 from hierfit.report.evidence import Evidence, Run
+from hierfit.report.plot import Panel, draw, panels
 from hierfit.report.style import COLOURS, MARKERS, MUTED, SMALL, furnish, new_axes
+from hierfit.results.card import ResultCard
 
 Series = Sequence[tuple[int, float]]
 
 _RADII = ("image_radius", "node_radius", "attribute_radius")
 _AT_CAP = "image_share_at_cap"
 _SAME = 1e-6
+_OVER_SHOTS = {"leaf_accuracy": "Leaf accuracy", "fpa@decoded": "FPA, decoded"}
 
 
-def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def training(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that were trained."""
     run = evidence.focus
     trained = {name.removeprefix("train/"): line for name, line in run.curves.items() if name.startswith("train/")}
@@ -84,3 +87,36 @@ def _curves(series: Mapping[str, Series], title: str, y: str, selected: int | No
     furnish(axes, x="step", y=y, title=title)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL)
     return figure, {}
+
+
+def shots(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+    """Of runs with several numbers of shots on the focus's data."""
+    own = evidence.focus.card
+    cards = [card for card in evidence.cards if _alike(card, own)]
+    counts = dict.fromkeys(card.data.get("shots") for card in cards)
+    if len(counts) < 2:
+        raise UserError("all runs have the same number of shots.")
+    if "leaf_accuracy" not in own.metrics.get("per_level", {}):
+        raise UserError("the runs hold classes back, so their accuracies are not of all classes.")
+    count = sum(shot is not None for shot in counts)
+    lead = f"What more labels buy: {count} numbers of training images a leaf, the same draw for every row."
+    return lead, [_shots_picture(panels(cards, column), title) for column, title in _OVER_SHOTS.items()]
+
+
+def _alike(card: ResultCard, own: ResultCard) -> bool:
+    same = all(card.data.get(key) == own.data.get(key) for key in ("card", "protocol", "card_fingerprint"))
+    return same and card.backbone == own.backbone
+
+
+def _shots_picture(shown: Sequence[Panel], title: str) -> Picture:
+    summary = [
+        f"{curve.row}: " + ", ".join(f"{100 * e.mean:.1f} at {'all' if s is None else s}" for s, e in curve.points)
+        for panel in shown
+        for curve in panel.curves
+    ]
+    return Picture(
+        f"shots_{shown[0].column.key.replace('@', '_')}",
+        f"{title} in %, mean and 95 % t-interval over seeds.",
+        f"{title} over shots. {'; '.join(summary)}.",
+        lambda: (draw(shown), {}),
+    )
