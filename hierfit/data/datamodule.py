@@ -10,7 +10,7 @@ import torch
 from lightning import LightningDataModule, Trainer
 from torch import Tensor
 
-from hierfit.backbone.aliases import TINY_NOTE
+from hierfit.backbone.source import TINY_NOTE
 from hierfit.data.batch import Batch, EncodedSplit, Shared, Task
 from hierfit.data.card import DataCard, load_card, target_cards
 from hierfit.data.choice import Choice, Novel, coarse_of, depth_of
