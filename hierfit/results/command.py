@@ -48,8 +48,8 @@ def results(
 ) -> None:
     """Print tables of finished runs from their result cards: a run's own with one seed, means over several."""
     form = format or (_SUFFIXES.get(out.suffix, "table") if out else "table")
-    given = {"--control": control, "--columns": columns, "--out": out, "--format": form != "table" or None}
-    given["--choose"] = choose or None
+    given: dict[str, object] = {"--control": control, "--columns": columns, "--choose": choose or None}
+    given |= {"--out": out, "--format": form != "table" or None}
     named = [name for name, value in given.items() if value is not None]
     if each and (summary or over_seeds or named):
         listed = ", ".join(named or ["--summary"])
