@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import TypeAlias
 
+from hierfit.config.reading import nearest
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.spelling import Speller
 
 PerLevel: TypeAlias = float | Sequence[float] | Mapping[str, float]
 """One number for all levels, a list of one a level coarse to fine, or numbers by level name (others: 0)."""
@@ -45,9 +45,8 @@ def per_level(
     levels = taxonomy.levels
     if isinstance(value, Mapping):
         named = (*levels, _LEAVES) if leaves and _LEAVES in value and _LEAVES not in levels else levels
-        speller = Speller(levels)
         problems = [
-            f"{name} names the level {level!r}, which does not exist{speller.did_you_mean(str(level))}"
+            f"{name} names the level {level!r}, which does not exist{nearest(str(level), levels)}"
             for level in value
             if level not in named
         ]
