@@ -13,7 +13,7 @@ DEVICES ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train grid sweep ablate reproduce test lint format bench golden fuzz pretrain clean
+.PHONY: help setup train grid sweep ablate reproduce test lint format bench golden fuzz docs pretrain clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,8 +81,12 @@ golden: $(VENV)/.installed-dev ## what the cheap runs give, to the bit, before w
 fuzz: $(VENV)/.installed-dev ## read damaged and hostile files of every kind, and count how that ends: ARGS="--cases 2000"
 	@$(BIN)/python tests/bench/fuzz.py $(ARGS)
 
+docs: $(VENV)/.installed-dev ## build the documentation, docs/_build/html/index.html; a warning ends it
+	@$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 pretrain: $(VENV)/.installed ## train the bundled tiny CLIP again (about 40 minutes on 2 cores)
 	$(BIN)/python -m hierfit.fieldguide.pretrain $(ARGS)
 
 clean: ## remove the environment and caches; runs stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist docs/_build *.egg-info

@@ -11,6 +11,7 @@ from hierfit import __version__
 from hierfit.config.command import call
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.report import show_at_wandb
+from hierfit.run.program import process_number
 from hierfit.streams import tolerate_any_character
 
 # OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
@@ -91,7 +92,7 @@ _LIGHT: dict[str, tuple[str, str]] = {
     ),
     "taxonomy": (
         "",
-        "check, show, convert and induce class trees in files of any format",
+        "class trees in files of any format: check, show, convert, induce, and whether they fit features",
     ),
     "merge": (
         "hierfit.predict.export:merge",
@@ -99,6 +100,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
     ),
 }
 
+
+# What other programs call a command.
+_OTHERS = {"train": "fit", "finetune": "fit", "run": "fit", "eval": "test", "evaluate": "test", "infer": "predict",
+           "inference": "predict", "classify": "predict", "extract": "features extract", "list": "runs",
+           "show": "results", "doctor": "taxonomy check", "dataset": "data"}  # fmt: skip
 
 # Commands below a command: name → (place, help). A group itself has no place in _LIGHT.
 _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -152,7 +158,8 @@ def _call_of(group: str, arguments: Sequence[str]) -> None:
 def _no_command(name: str, known: Sequence[str], help_command: str) -> UserError:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, n=1)
+    below = [f"{group} {name}" for group, commands in _GROUPS.items() if name in commands]
+    close = [_OTHERS[name]] if name in _OTHERS else below or get_close_matches(name, known, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"`{help_command}` lists the commands."
     return UserError(f"There is no command {name!r}.", hint=hint)
 
@@ -216,9 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except UserError as error:
-        number = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
-        who = "" if number == "0" else f"process {number}: "
-        print(f"{who}error: {error}", file=sys.stderr)
+        number = process_number()
+        print(f"process {number}: error: {error}" if number else f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno not in NO_LEAVE:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hierfit.closed.prior import nearest_with_company, sums_below
 from hierfit.taxonomy import Taxonomy
+
+FILE = "kinship.json"
+"""Of a run whose tree was tested, in its folder."""
+CHANCE = 0.05
+"""A group with a larger p is no family to the features."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,8 @@ class Kinship:
         p: Share of permutations (and this one) that come out as high.
         node_values: The same of the pairs below each node ``[N]``; NaN where there is no pair, or every pair.
         node_p: p of each node ``[N]``: whether its classes are more alike than as many taken at random.
+        permutations: How many there were.
+        origin: What the means are of, in words.
     """
 
     value: float
@@ -29,6 +38,41 @@ class Kinship:
     p: float
     node_values: Tensor
     node_p: Tensor
+    permutations: int
+    origin: str = ""
+
+    def saved(self, taxonomy: Taxonomy) -> dict[str, Any]:
+        """Everything found, as plain values for a JSON file; groups coarse to fine."""
+        return {
+            "kinship": self.value,
+            "z": self.z,
+            "p": self.p,
+            "permutations": self.permutations,
+            "origin": self.origin,
+            "groups": [
+                {
+                    "node": taxonomy.full_name(node),
+                    "kinship": float(self.node_values[node]),
+                    "p": float(self.node_p[node]),
+                }
+                for node in self.node_p.isfinite().nonzero()[:, 0].tolist()
+            ],
+        }
+
+    @classmethod
+    def load(cls, plain: Mapping[str, Any], taxonomy: Taxonomy) -> Kinship:
+        """What was `saved` of this tree.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is of another tree, or damaged.
+        """
+        place = {taxonomy.full_name(node): node for node in range(taxonomy.num_nodes)}
+        values, p = (torch.full((taxonomy.num_nodes,), torch.nan, dtype=torch.float64) for _ in range(2))
+        for group in plain["groups"]:
+            values[place[group["node"]]] = float(group["kinship"])
+            p[place[group["node"]]] = float(group["p"])
+        value, z, overall = (float(plain[name]) for name in ("kinship", "z", "p"))
+        return cls(value, z, overall, values, p, int(plain["permutations"]), str(plain["origin"]))
 
 
 def kinship_test(
@@ -38,6 +82,7 @@ def kinship_test(
     noise: float = 0.0,
     permutations: int = 200,
     seed: int = 0,
+    origin: str = "",
 ) -> Kinship:
     """Tests by permuting the classes over the leaves. O(permutations·N·d).
 
@@ -48,6 +93,7 @@ def kinship_test(
         noise: Variance of a mean about its class's true one, a dimension: s²·(mean of 1/n).
         permutations: How many.
         seed: Of them.
+        origin: What the means are of, in words.
     """
     if int(seen.sum()) < 2:
         raise ValueError("kinship needs two classes that have a mean")
@@ -76,6 +122,8 @@ def kinship_test(
         (1 + int((null >= value - 1e-12).sum())) / (1 + permutations),
         nodes.masked_fill(~tested, torch.nan),
         (as_high / (1 + permutations)).masked_fill(~tested, torch.nan),
+        permutations,
+        origin,
     )
 
 

@@ -64,7 +64,7 @@ class Variances:
 def pair_covariances(means: Tensor, seen: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
     """Mean of z_i·z_j/d over ordered pairs of classes whose paths share exactly h nodes, h = 0 … L.
 
-    The sum over all pairs below a node is |Σz|² − Σ|z|². O(N·d).
+    The sum over all pairs below a node is ``|Σz|² − Σ|z|²``. O(N·d).
 
     Of classes that are ``seen`` and have a mean z ``[C, d]``. The means ``[L + 1]``, 0 where there is no pair, and the
     number of pairs ``[L + 1]``.

@@ -11,7 +11,7 @@ from lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from hierfit.backbone import ImageTransform
-from hierfit.backbone.aliases import TINY_NOTE
+from hierfit.backbone.source import TINY_NOTE
 from hierfit.data.augment import TrainTransform
 from hierfit.data.batch import Batch, EncodedSplit, Task
 from hierfit.data.card import DataCard, load_card, target_cards

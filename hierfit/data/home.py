@@ -59,20 +59,25 @@ class Home:
         """The root, which must be a file; raises `UserError` with where to get the data."""
         return self._existing("file", self.root is not None and self.root.is_file())
 
+    def places(self, folders: Sequence[str] = ()) -> list[Path]:
+        """The root, and those folders of it that there are and by whose name the data set goes; see `DataCard`."""
+        root = self.folder()
+        below = [root / name for name in (*folders, *self.card.folders)]
+        return [root, *(place for place in below if place.is_dir())]
+
     def holding(self, needed: Sequence[str], folders: Sequence[str] = ()) -> Path:
         """Where the files of a data set lie as downloaded: in the root, or in a folder of it.
 
         Args:
             needed: Files and folders that must be there.
-            folders: Folders below the root that may hold them in its place, such as the one an archive unpacks to.
+            folders: Folders below the root that may hold them, beside those that the card names.
 
         Raises:
             UserError: There is no root; or none of these places has all that is needed, with what the best one lacks.
         """
-        root = self.folder()
-        places = (root, *(root / folder for folder in folders))
+        places = self.places(folders)
         lacking = {place: [name for name in needed if not (place / name).exists()] for place in places}
-        best = min(lacking, key=lambda place: (len(lacking[place]), not place.is_dir()))
+        best = min(lacking, key=lambda place: len(lacking[place]))
         if lacking[best]:
             raise UserError(
                 f"{best} is not laid out as card {self.card.name!r} expects",

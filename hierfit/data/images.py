@@ -140,11 +140,26 @@ def decode(source: Path | BinaryIO, name: str, least: int | None = None) -> Imag
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{name}: not a picture, or of an unknown format") from error
+        raise UserError(f"{name}: {_what_else(source)}") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{name}: too large: {error}") from error
     except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged files
         raise UserError(f"{name}: damaged: {str(error) or type(error).__name__}") from error
+
+
+def _what_else(source: Path | BinaryIO) -> str:
+    """What a file is that is no picture: what clones and downloads leave in place of one."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            head = file.read(64)
+    else:
+        source.seek(0)
+        head = source.read(64)
+    if head.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the picture: run `git lfs pull` where it lies"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "a web page, not a picture: the download has failed"
+    return "not a picture, or of an unknown format" if head else "an empty file"
 
 
 def is_file(path: Path) -> bool:
@@ -187,7 +202,8 @@ def passed_over_text(found: Mapping[str, int]) -> str:
     if found.keys() & {".heic", ".heif"}:
         ways.append('pip install "hierfit[heic]" reads HEIC')
     ways.append("convert them to JPEG or PNG" if found.keys() - {"without an ending"} else "give them one: .jpg, .png")
-    return f"{sum(found.values())} files are passed over: {kinds} ({'; or '.join(ways)})"
+    files = "1 file is" if sum(found.values()) == 1 else f"{sum(found.values())} files are"
+    return f"{files} passed over: {kinds} ({'; or '.join(ways)})"
 
 
 def _starts_as_picture(path: Path) -> bool:

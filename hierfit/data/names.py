@@ -12,7 +12,8 @@ from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.checks import name_problem
 
-_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_HUMP = re.compile(r"(?<=[a-z])(?<!\bMc)(?<!\bMac)(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _NUMBER = re.compile(r"^\d+[._\s-]+(?=\D)")
 
 
@@ -76,34 +77,32 @@ def respelled(
 def readable(name: str) -> str:
     """A folder's name as people write it: ``003.BlueJay``, ``blue_jay`` and ``Blue-Jay`` become words.
 
-    A hyphen inside of a name with blanks or underscores stays: ``black-footed_albatross``. Capitals stay.
+    A name with blanks was written by people: only its underscores and a number before it go. A hyphen stays beside
+    underscores (``black-footed_albatross``) and at a digit (``737-200``). Capitals stay.
     """
     bare = _NUMBER.sub("", name)
-    if "_" not in bare and " " not in bare:
-        bare = bare.replace("-", " ")
-    words = " ".join(_HUMP.sub(" ", bare.replace("_", " ")).split())
-    return words or name
+    if " " not in bare:
+        bare = _HUMP.sub(" ", bare if "_" in bare else _HYPHEN.sub(" ", bare))
+    return " ".join(bare.replace("_", " ").split()) or name
 
 
 def worded(labels: Iterable[Label], taxonomy: Taxonomy, names: Mapping[str, str]) -> dict[Label, Label]:
     """How the tree spells each label.
 
     A text that is no leaf's name is first looked up in ``names``. Else it is a leaf's name in another spelling, where
-    it holds the same words as one leaf does: case, punctuation and order do not count, since a data set's own files and
-    its users write ``british_shorthair`` and ``2012 Tesla Model S Sedan`` as they please. Other labels stay as they
-    are.
+    it holds the same words as one leaf does: case, punctuation, order and a number before it do not count, since a data
+    set's own files and its users write ``british_shorthair``, ``2012 Tesla Model S Sedan`` and ``070.Green_Violetear``
+    as they please. Other labels stay as they are.
     """
     leaves = {taxonomy.names[leaf] for leaf in taxonomy.leaves.tolist()}
     by_words: dict[str, str | None] = {}
     for leaf in sorted(leaves):
         by_words[words(leaf)] = None if words(leaf) in by_words else leaf
-    spelled: dict[Label, Label] = {}
-    for label in labels:
-        if isinstance(label, str) and label not in leaves:
-            spelled[label] = names.get(label) or by_words.get(words(label)) or label
-        else:
-            spelled[label] = label
-    return spelled
+
+    def spelled(label: str) -> str:
+        return names.get(label) or by_words.get(words(label)) or by_words.get(words(_NUMBER.sub("", label))) or label
+
+    return {x: x if not isinstance(x, str) or x in leaves else spelled(x) for x in labels}
 
 
 def words(name: str) -> str:

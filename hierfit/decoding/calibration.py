@@ -167,7 +167,7 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: Σ_b (n_b/n)·|accuracy_b − confidence_b|; NaN without samples.
+        """Expected calibration error: ``Σ_b (n_b/n)·|accuracy_b − confidence_b|``; NaN without samples.
 
         Source: Naeini et al., AAAI 2015; Guo et al., ICML 2017.
         """

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hierfit.errors import UserError
 from hierfit.results.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+PICTURES = 400
+"""Test images that a page shows to look through, unless told otherwise."""
 
 Drawn: TypeAlias = "tuple[Figure, Mapping[str, Sequence[str]]]"
 """A figure, and for the gid of each group of marks what each mark says when it is pointed at, in drawing order."""
@@ -36,12 +39,13 @@ class Findings:
 
 @dataclass(frozen=True)
 class Tile:
-    """A headline figure, its interval (or why there is none), and its difference to the control; empty without."""
+    """A headline figure, its interval (or why there is none), its difference to the control, and what it is."""
 
     label: str
     value: str
     interval: str = ""
     against: str = ""
+    meaning: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Sheet:
         folded: Closed at first on a page: a table few will want.
         narrow: Fits beside a figure.
         brief: Rows that a terminal shows; None for all, 0 for none.
+        terms: What its words mean, by word; beside them a page explains every metric that is a column.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Sheet:
     folded: bool = False
     narrow: bool = False
     brief: int | None = None
+    terms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def caption(self) -> str:
@@ -136,7 +142,26 @@ class Gallery:
     strips: tuple[Strip, ...]
 
 
-Block: TypeAlias = Words | Findings | Tiles | Sheet | Picture | Gallery
+@dataclass(frozen=True)
+class Explorer:
+    """A tree to walk through and test images to look through, for a page alone; `page.js` says what it reads.
+
+    Attributes:
+        name: Of the block.
+        caption: How to read the tree.
+        data: What is drawn and listed, as JSON can hold it.
+        pictures: JPEG of some of the images, by their place in the list.
+        missing: Why there are no pictures, if so.
+    """
+
+    name: str
+    caption: str
+    data: Mapping[str, Any]
+    pictures: Mapping[int, bytes] = field(repr=False)
+    missing: str = ""
+
+
+Block: TypeAlias = Words | Findings | Tiles | Sheet | Picture | Gallery | Explorer
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from hierfit.results.writers import print_tables
 BySeed = Mapping[int, ResultCard]
 
 _READING = (
-    "% on the test split, mean ± 95 % t-interval over seeds; – where one seed gives no interval, or where inner nodes "
-    "were not trained. leaf acc: the best leaf. FPA and TICE: each level's own argmax. decoded: by the decoder that "
+    "% on the test split, mean ± 95 % t-interval over seeds, of one seed the figure alone; – where inner nodes were "
+    "not trained. leaf acc: the best leaf. FPA and TICE: each level's own argmax. decoded: by the decoder that "
     "val chose. Levels: the most probable node."
 )
 _READING_DIFFERENCES = (

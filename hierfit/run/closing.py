@@ -16,7 +16,7 @@ from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import ResultCard
 from hierfit.results.run_table import print_results
 from hierfit.results.runs import LATEST, run_folder
-from hierfit.run.program import program, shown
+from hierfit.run.program import process_number, program, shown
 
 _INDENT = len("Run folder  ")
 
@@ -125,7 +125,6 @@ def shown_plainly() -> Iterator[None]:
         UserError: There is no room, or no leave, to write.
         SystemExit: The run was asked to stop, and has saved itself.
     """
-    from hierfit.run.processes import process_number
     from hierfit.run.saving import Stopped
 
     try:
@@ -135,6 +134,10 @@ def shown_plainly() -> Iterator[None]:
             print(stop, file=sys.stderr)
             sys.exit(stop.exit_code)
         sys.exit(0)  # whoever started the processes would take another code for a crash of this one
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
     except OSError as error:
         if error.errno not in NO_LEAVE:
             raise

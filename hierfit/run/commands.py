@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import yaml
 
+from hierfit.config.signature import attribute_of
 from hierfit.run.configure import Config, configure
+from hierfit.run.program import process_number
 
 if TYPE_CHECKING:
     from hierfit.run.loggers import Show
@@ -40,6 +47,8 @@ def run(command: str, arguments: Sequence[str], show: Show | None = None) -> Non
 
 
 def _run(config: Config, arguments: Sequence[str], show: Show | None) -> None:
+    if process_number() == 0:  # before anything heavy is imported
+        say(opening(config))
     from hierfit.run.closing import print_cards, print_closing, print_targets, shown_plainly
     from hierfit.run.expected import check_figures
     from hierfit.run.processes import end_with_parent, is_child
@@ -80,9 +89,33 @@ def _fit_all(config: Config, show: Show | None) -> list[Session]:
     from hierfit.run.train import fit, set_up
 
     session = set_up(config)
+    if session.trainer.is_global_zero:
+        say(session.place)
     fit(session, show)
     controls = []
-    for control in config.controls:
-        controls.append(set_up(control.inside(control_folder(session.folder, control.row))))
+    for number, control in enumerate(config.controls, start=1):
+        part = f"control {number} of {len(config.controls)}"
+        controls.append(set_up(replace(control, folder=control_folder(session.folder, control.row), part=part)))
         fit(controls[-1], show)
     return [*controls, session]
+
+
+def say(line: str) -> None:
+    """Prints a line at once; in a terminal, broken between words."""
+    wide = fill(line, shutil.get_terminal_size().columns, break_on_hyphens=False)
+    print(wide if sys.stdout.isatty() else line, flush=True)
+
+
+def opening(config: Config) -> str:
+    """What a command is about to do, in a line."""
+    trainer, data = config.settings["trainer"], config.settings["data"]
+    steps, epochs = trainer["max_steps"], trainer["max_epochs"]
+    work = f"{steps} steps" if steps > 0 else f"{epochs} epochs" if epochs else "training without end"
+    if not attribute_of(config.method, "trains"):
+        work = "nothing to train, a test"
+    if config.command != "fit":
+        work = {"test": "a test", "validate": "validation", "predict": "predictions"}[config.command]
+    shots = "all images" if data["shots"] is None else f"{data['shots']} shots"
+    rows = [control.row for control in config.controls]
+    controls = f"; then its control{'s' if len(rows) > 1 else ''} {', '.join(rows)}" if rows else ""
+    return f"{config.row}: {work} on {Path(data['card']).stem}, {shots}, seed {config.seed}{controls}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +27,7 @@ class Config:
         folder: The run's, where one is named.
         controls: The runs that stand beside it in its table.
         expected: What its files say a rerun finds.
+        part: Of a command with several runs, which one: ``control 1 of 2``.
     """
 
     settings: dict[str, Any]
@@ -35,10 +35,7 @@ class Config:
     folder: Path | None = None
     controls: tuple[Config, ...] = ()
     expected: tuple[Setting, ...] = ()
-
-    def inside(self, folder: Path) -> Config:
-        """The same run in a folder of its own."""
-        return replace(self, folder=folder)
+    part: str = ""
 
     @cached_property
     def digest(self) -> str:
@@ -65,6 +62,11 @@ class Config:
     def row(self) -> str:
         """Name of the run in tables."""
         return str(self.settings["row"] or self.method.rpartition(".")[2])
+
+    @property
+    def title(self) -> str:
+        """Name of the run while it goes."""
+        return f"{self.row} ({self.part})" if self.part else self.row
 
     @property
     def name(self) -> str:
@@ -120,7 +122,7 @@ def _config(settings: dict[str, Any], command: str, folder: Path | None) -> Conf
     settings["folder"] = settings["trainer"]["default_root_dir"] = None
     settings["trainer"]["enable_model_summary"] = False
     if settings["trainer"]["enable_progress_bar"] is None:
-        settings["trainer"]["enable_progress_bar"] = sys.stdout.isatty()
+        settings["trainer"]["enable_progress_bar"] = True
     if command not in ("fit", "test"):
         settings["data"]["targets"] = None  # only these test on them
     return Config(settings, command, folder)

@@ -137,7 +137,8 @@ def ended_as_it_ends(loggers: Sequence[Logger]) -> Iterator[None]:
         raise
     except BaseException as error:
         for run in runs:
-            run.close(_KILLED if isinstance(error, KeyboardInterrupt) else 1)
+            by_hand = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+            run.close(_KILLED if by_hand else 1)
         raise
 
 

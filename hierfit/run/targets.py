@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from hierfit.errors import UserError
 from hierfit.methods.base import Method, method_of
 from hierfit.results.card import ResultCard
 from hierfit.run.cards import kept_figures
+from hierfit.run.console import StepBar
 from hierfit.run.scores import KeepTestLogits
 
 TARGETS = "targets"
@@ -80,8 +80,8 @@ def test_on_targets(
         on_target, inside = OnTarget(method, target), folder / TARGETS / target.card.name
         keep_alike_only_trained(on_target)
         # The run's own would write its card, curves and weights again.
-        shown = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
-        trainer.callbacks = [*shown, KeepTestLogits(inside, target)]  # type: ignore[attr-defined]
+        bars = [bar.on(target.card.name) for bar in callbacks if isinstance(bar, StepBar)]
+        trainer.callbacks = [*bars, KeepTestLogits(inside, target)]  # type: ignore[attr-defined]
         started = time.monotonic()
         try:
             trainer.test(on_target, dataloaders=data.target_dataloader(target), verbose=False)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
 
 from hierfit.config.signature import class_at
 from hierfit.data.datamodule import HierarchicalDataModule
@@ -20,12 +22,14 @@ from hierfit.run.cards import WriteResultCard
 from hierfit.run.checkpoints import Checkpoints, read_checkpoint
 from hierfit.run.closing import print_cards, shown_plainly
 from hierfit.run.configure import Config, configure
+from hierfit.run.console import StepBar
 from hierfit.run.curves import Curves
 from hierfit.run.draft import TRAINER_CLASSES, class_path
 from hierfit.run.folder import SaveSettings, discarded_unless_started
 from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
 from hierfit.run.predictor import KeepPredictor, WriteArtifacts
 from hierfit.run.processes import check_launch, check_processes, check_strategy
+from hierfit.run.program import shown
 from hierfit.run.progress import Run, find_run
 from hierfit.run.saving import SaveProgress
 from hierfit.run.scores import CalibrateOnVal, KeepTestLogits, WritePredictions
@@ -84,6 +88,16 @@ class Session:
         return self.run.folder
 
     @property
+    def place(self) -> str:
+        """On what it runs, and where to, for people."""
+        kept = self.data.card.layout.name == "feature_bundle"
+        tower = "features of a bundle" if kept else f"tower {self.data.backbone}"
+        root = self.trainer.strategy.root_device
+        device = torch.cuda.get_device_name(root) if root.type == "cuda" else root.type
+        many = f"{self.trainer.world_size} × " if self.trainer.world_size > 1 else ""
+        return f"{tower} on {many}{device}, into {shown(self.folder)}"
+
+    @property
     def page(self) -> str | None:
         """Where the run is at W&B, if it is to be looked at there."""
         tracked = [logger.where for logger in self.trainer.loggers if isinstance(logger, WandbRun)]
@@ -129,7 +143,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
             SaveProgress(run, keys.save_every, curves),
             SelectOnVal(run.folder, keys.select_on or "leaf_accuracy"),
         ]
-    trainer = _trainer(settings["trainer"], callbacks, logger, run.folder, resumes=fits)
+    trainer = _trainer(config, callbacks, logger, run.folder)
     return Session(config, data, method, run, trainer, calibrating, writer)
 
 
@@ -197,16 +211,18 @@ def _made(name: str, kind: type, given: Mapping[str, Any]) -> Any:
         raise UserError(f"{name}: {error}") from error
 
 
-def _trainer(
-    settings: Mapping[str, Any], callbacks: Sequence[Callback], logger: Any, folder: Path, resumes: bool
-) -> Trainer:
+def _trainer(config: Config, callbacks: Sequence[Callback], logger: Any, folder: Path) -> Trainer:
     given = {
         name: _instances(value, TRAINER_CLASSES[name]) if name in TRAINER_CLASSES else value
-        for name, value in settings.items()
+        for name, value in config.settings["trainer"].items()
     }
     check_strategy(given["strategy"])
-    given["callbacks"] = [*_listed(given["callbacks"]), *callbacks]
-    given["plugins"] = [*_listed(given["plugins"]), Checkpoints(resumes)]
+    theirs = _listed(given["callbacks"])
+    has_bar = any(isinstance(callback, ProgressBar) for callback in theirs)
+    bar = [StepBar(config.title)] if given["enable_progress_bar"] and not has_bar else []
+    given["enable_progress_bar"] = has_bar
+    given["callbacks"] = [*theirs, *bar, *callbacks]
+    given["plugins"] = [*_listed(given["plugins"]), Checkpoints(resumes=config.command == "fit")]
     try:
         trainer = Trainer(**{**given, "logger": logger, "default_root_dir": str(folder)})
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:

@@ -31,6 +31,8 @@ A card whose counts differ from what you have (part of a set, another split) is 
 `--data.card=my_cards/cub50.yaml`; `hierfit data new FOLDER` writes one for pictures of your own. Cards `…_coop` read
 the splits of CoOp (Zhou et al. 2022), which most few-shot papers use; with `draws: 1` below `layout:` they take CoOp's
 own few-shot draws of that seed from `split_fewshot/` too. Cards that hold a split `test` only are for `data.targets`.
+Where sets lie side by side as CoOp's `DATASETS.md` says (`$DATA/oxford_pets/…`, `$DATA/imagenet/images/train/…`),
+`data.root` may be `$DATA` for each of them.
 
 """
 
@@ -104,6 +106,8 @@ def _section(card: DataCard) -> str:
         parts.append(
             "\n".join(["`data.root` holds:\n", *(f"    {line}" for line in card.expects.rstrip().splitlines())]) + "\n"
         )
+    if card.checked:
+        parts.append(f"Class names checked: {card.checked}.\n")
     if card.known_faults:
         parts.append("Known faults:\n\n" + "\n".join(f"- {fault}" for fault in card.known_faults) + "\n")
     return "\n".join(parts)

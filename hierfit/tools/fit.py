@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, NamedTuple
 
 import torch
 from rich.console import Console
@@ -14,18 +13,19 @@ from torch.nn.functional import normalize
 
 from hierfit.atomic import whole_file
 from hierfit.closed import Kinship, Statistics, fit_tree, kinship_test
+from hierfit.closed.kinship import CHANCE, FILE
 from hierfit.closed.tree_gda import few
 from hierfit.config.command import Say
 from hierfit.data.bundle import Bundle, read_bundle
 from hierfit.errors import UserError
+from hierfit.results.logits import TREE
+from hierfit.results.runs import LATEST, run_folder
 from hierfit.taxonomy import Taxonomy
 
-_CHANCE = 0.05
 _SHOWN = 30
 
 
-@dataclass(frozen=True)
-class ClassMeans:
+class ClassMeans(NamedTuple):
     """What stands for the classes of a tree.
 
     Attributes:
@@ -42,14 +42,14 @@ class ClassMeans:
 
 
 def fit(
-    tree: Annotated[Path, Say("the tree, in any format that `taxonomy check` reads", "TREE")],
+    tree: Annotated[Path, Say("the tree, in any format that `taxonomy check` reads; or a run, for its own", "TREE")],
     features: Annotated[Path, Say("a feature bundle, as `features extract` writes it", "FEATURES")],
     *,
     text: Annotated[bool, Say("judge by the classes' text features instead of their images")] = False,
     split: Annotated[str | None, Say("whose images to average; default: the largest one to train on")] = None,
     permutations: Annotated[int, Say("how many random trees the test draws; default 1000", "N")] = 1000,
     seed: Annotated[int, Say("of them; default 0")] = 0,
-    json_file: Annotated[Path | None, Say("write every node's figures", "FILE")] = None,
+    json_file: Annotated[Path | None, Say("write every node's figures; a run gets them in any case", "FILE")] = None,
 ) -> None:
     """Does this tree fit these features?
 
@@ -58,22 +58,35 @@ def fit(
     as much. For a group it says whether its classes are more alike than as many taken at random; those that are not
     are no family to these features. It says that the tree fits, not how much it helps: `hierfit ablate-tree` does.
 
+    Named a run, it judges the run's tree, and `hierfit report` of that run draws what was found, group by group.
+
+    examples:
+      hierfit taxonomy fit tree.csv features.safetensors
+      hierfit taxonomy fit latest features.safetensors && hierfit report latest
+
     Raises:
         UserError: The classes of the two do not match, or there is nothing to test.
     """
     from hierfit.taxonomy.readers import read_taxonomy
 
-    taxonomy = read_taxonomy(tree)
+    run = run_folder(tree) if LATEST in tree.parts and not tree.exists() else tree
+    of_run = (run / TREE).is_file()
+    taxonomy = read_taxonomy(run / TREE if of_run else tree)
     bundle = read_bundle(features)
     if permutations < 1:
         raise UserError("--permutations must be at least 1")
     classes = of_texts(bundle, taxonomy, features) if text else of_images(bundle, taxonomy, features, split)
-    found = kinship_test(classes.means, classes.seen, taxonomy, classes.noise, permutations, seed)
-    print_fit(found, taxonomy, classes, permutations)
-    if json_file is not None:
-        with whole_file(json_file) as draft:
-            draft.write_text(json.dumps(facts(found, taxonomy), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"Written to {json_file}")
+    count = int(classes.seen.sum())
+    if count < 2:
+        raise UserError(f"{count} of the tree's classes have features: kinship is between two")
+    origin = f"{count} classes by {classes.origin}"
+    found = kinship_test(classes.means, classes.seen, taxonomy, classes.noise, permutations, seed, origin)
+    print_fit(found, taxonomy)
+    for file in [*([run / FILE] if of_run else []), *([json_file] if json_file else [])]:
+        with whole_file(file) as draft:
+            content = json.dumps(found.saved(taxonomy), indent=1, ensure_ascii=False)
+            draft.write_text(content + "\n", encoding="utf-8")
+        print(f"Written to {file}")
 
 
 def of_texts(bundle: Bundle, taxonomy: Taxonomy, file: Path) -> ClassMeans:
@@ -137,37 +150,19 @@ def _nodes(bundle: Bundle, taxonomy: Taxonomy) -> Tensor:
         return taxonomy.resolve([path[-1] for path in bundle.paths])
 
 
-def facts(found: Kinship, taxonomy: Taxonomy) -> dict[str, Any]:
-    """Everything found, as plain values."""
-    tested = found.node_p.isfinite().nonzero()[:, 0].tolist()
-    return {
-        "kinship": found.value,
-        "z": found.z,
-        "p": found.p,
-        "groups": [
-            {
-                "node": taxonomy.full_name(node),
-                "kinship": float(found.node_values[node]),
-                "p": float(found.node_p[node]),
-            }
-            for node in tested
-        ],
-    }
-
-
-def print_fit(
-    found: Kinship, taxonomy: Taxonomy, classes: ClassMeans, permutations: int, console: Console | None = None
-) -> None:
+def print_fit(found: Kinship, taxonomy: Taxonomy, console: Console | None = None) -> None:
     """Prints the verdict, and the groups that are no family, the least alike first."""
     console = console or Console()
-    groups = facts(found, taxonomy)["groups"]
-    no_family = sorted((group for group in groups if group["p"] > _CHANCE), key=lambda group: -group["p"])
+    groups = found.saved(taxonomy)["groups"]
+    no_family = sorted((group for group in groups if group["p"] > CHANCE), key=lambda group: -group["p"])
     lines = [
-        f"{'The tree fits' if found.p <= _CHANCE else 'No evidence that the tree fits'}: kinship {found.value:.3f}, "
-        f"z = {found.z:.1f}, p = {found.p:.2g} ({permutations} random trees)",
-        f"{int(classes.seen.sum())} classes by {classes.origin}",
-        f"{len(groups) - len(no_family)} of {len(groups)} groups hold together (p ≤ {_CHANCE}); "
-        f"by chance about {_CHANCE * len(groups):.0f}",
+        f"{'The tree fits' if found.p <= CHANCE else 'No evidence that the tree fits'}: kinship {found.value:.3f}, "
+        f"z = {found.z:.1f}, p = {found.p:.2g} ({found.permutations} random trees)",
+        found.origin,
+        f"{len(groups) - len(no_family)} of {len(groups)} groups hold together (p ≤ {CHANCE}); "
+        f"by chance about {CHANCE * len(groups):.0f}"
+        if groups
+        else "no group can be tested: none has two classes, but not all",
     ]
     if no_family:
         lines += ["", "No family to these features:", f"{'kinship':>9} {'p':>6}  group"]

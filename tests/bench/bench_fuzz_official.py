@@ -21,7 +21,7 @@ from tests.unit.data.miniature import Miniature, miniature
 
 SETS = (
     *("cub200", "fgvc_aircraft", "oxford_pets", "food101", "ucf101", "stanford_cars", "oxford_flowers", "dtd_coop"),
-    *("inat2021", "butterfly200", "sun397", "sun397_tree", "imagenet", "imagenet_v2", "breeds_living17", "cifar100"),
+    *("inat2021", "butterfly200", "sun397", "sun397_tree", "breeds_living17", "cifar100"),
 )
 _TOKENS = (b"\n", b" ", b"0", b"-1", b"../", b"\xff", b"\0", b'"', b",", b"[", b"{}", b"null", b"9" * 20, b"\t", b"/")
 
@@ -59,6 +59,7 @@ def official(folder: Path) -> Attempts:
             copies[name] = miniature(name, folder / name)
         copy = copies[name]
         files = sorted(p for p in copy.root.rglob("*") if p.is_file() and p.suffix.lower() not in (".jpg", ".jpeg"))
+        files = files or [Path(copy.card).with_suffix(".csv")]
         path = rng.choice(files)
         raw = path.read_bytes()
         sound = rng.random() < 0.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import doctest
 import os
 import re
 import shlex
@@ -29,6 +30,7 @@ PAGES = [
     *sorted(page for page in (ROOT / "hierfit").rglob("README.md") if "tiny_clip" not in page.parts),
     *sorted((ROOT / "data_cards").glob("README.md")),
     *sorted((ROOT / "experiments").rglob("README.md")),
+    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.stem not in ("commands", "keys")),
 ]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _OURS = re.compile(r"(?:^|.*/)hierfit$")
@@ -287,6 +289,19 @@ def test_a_loop_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(code, "README.md", "exec"), {"__name__": "loop"})
     share = float(capsys.readouterr().out.rpartition(":")[2].rstrip(" %\n"))
     assert share > 85
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.name == "docs" and ">>>" in page.read_text("utf-8")], ids=str
+)
+def test_what_a_page_types_into_python_gives_what_it_shows(page: Path, at_home: Path, shop: Shop) -> None:
+    given = {
+        "run": str(shop.run),
+        "picture": str(shop.picture),
+        "quiet": {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"},
+        "folder": [f"--folder={at_home / 'run'}", "--controls=null"],
+    }
+    assert doctest.testfile(str(page), module_relative=False, globs=given).failed == 0
 
 
 def test_links_lead_somewhere() -> None:

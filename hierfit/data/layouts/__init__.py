@@ -28,7 +28,7 @@ _MODULES = {
     "lists": ("aircraft", "butterfly", "cub", "listed", "pets", "sun"),
     "folders": ("class_folders", "image_folder"),
     "matlab": ("cars", "flowers"),
-    "synsets": ("breeds", "imagenet"),
+    "synsets": ("imagenet",),
     **{name: (name,) for name in ("cifar", "coop_split", "feature_bundle", "fieldguide", "hf_dataset", "inaturalist")},
     "manifest": ("manifest",),
 }

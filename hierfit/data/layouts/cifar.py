@@ -26,7 +26,7 @@ def cifar(home: Home, *, files: Mapping[str, str] = {"train": "train", "test": "
         home: Where they lie. All pixels are read into memory.
         files: Pickle of each split.
     """
-    place = home.holding(["meta", *files.values()], ["cifar-100-python"])
+    place = home.holding(["meta", *files.values()])
     classes, keys, pixels = _names(place / "meta"), [], []
     for split, file in files.items():
         labels, values = _batch(place / file, len(classes))

@@ -42,7 +42,8 @@ def image_folder(
     tree_names = {clean_name(name): name for name in card.tree.names}
     whole = draw is not None and draw.test > 0
     splits = ("all",) if whole else SPLITS
-    home.images, home.names, home.draw, home.draw_from = Files(root), None, draw, "all" if whole else "train"
+    home.images, home.draw, home.draw_from = Files(root), draw, "all" if whole else "train"
+    home.names = None if labels == "path" else {name: name for name in card.tree.names}
     home.problems += [f"{card.path.name}: layout.folders: {n}: unknown split" for n in folders if n not in splits]
     for split in splits:
         if split not in folders and split in folders.values():
@@ -89,7 +90,7 @@ def class_folders(
 
     Args:
         home: Where they lie.
-        images: Folder below the root that holds the classes, or the first there is of these; ``.`` for the root.
+        images: Folder that holds the classes, or the first there is of these; ``.`` for the root.
         shares: Share of each split. What remains goes to the last one.
         ignore: Folders that are no class.
         names: What the tree calls a class whose folder has a name of its own.
@@ -98,9 +99,8 @@ def class_folders(
         raise UserError(f"{home.card.path}: layout.shares must be above 0, and of {', '.join(SPLITS)}")
     if abs(sum(shares.values()) - 1) > 1e-6:
         raise UserError(f"{home.card.path}: layout.shares must sum to 1, not {sum(shares.values()):g}")
-    root = home.folder()
-    folder = next((folder for folder in images if (root / folder).is_dir()), images[0])
-    home.base, home.names = home.holding([folder]) / folder, names
+    there = [place / name for place in home.places() for name in images if (place / name).is_dir()]
+    home.base, home.names = there[0] if there else home.holding([images[0]]) / images[0], names
     for name in classes_in(home.base):
         if name not in ignore:
             for picture in pictures_in(home.base / name):

@@ -29,7 +29,7 @@ def cub(home: Home, *, names: Mapping[str, str] = {}) -> Iterator[Sample]:
     images, labels, classes, split = files = [
         f"{name}.txt" for name in ("images", "image_class_labels", "classes", "train_test_split")
     ]
-    place = home.holding([*files, "images"], ["CUB_200_2011"])
+    place = home.holding([*files, "images"])
     path, label, name, trained = (read_pairs(place / file, home.problems) for file in files)
     home.report(f"{labels}: no class of picture", [n for n in path if n not in label])
     home.report(f"{split}: no split of picture", [n for n in path if n not in trained])
@@ -53,7 +53,7 @@ def aircraft(home: Home, *, levels: tuple[str, ...] = ("manufacturer", "family",
             contradict the card's tree, that is a fault.
     """
     lists = {(level, split): f"images_{level}_{split}.txt" for level in levels for split in SPLITS}
-    place = home.holding([*lists.values(), "images"], ["data", "fgvc-aircraft-2013b/data"])
+    place = home.holding([*lists.values(), "images"])
     home.base = place / "images"
     for split in SPLITS:
         paths: dict[str, list[str]] = {}

@@ -143,7 +143,7 @@ def flowers(
         home: Where they lie. Class i is line i of the card's tree.
         variables: Variable of each split in ``setid.mat``.
     """
-    place = home.holding(["imagelabels.mat", "setid.mat", "jpg"], ["flowers-102"])
+    place = home.holding(["imagelabels.mat", "setid.mat", "jpg"])
     home.base = place / "jpg"
     names = [home.card.tree.names[leaf] for leaf in home.card.tree.leaves.tolist()]
     labels = whole_numbers(read_mat(place / "imagelabels.mat", "labels")[0], f"{place / 'imagelabels.mat'}: labels")

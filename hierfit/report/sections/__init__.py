@@ -1,46 +1,42 @@
-"""One section of a report a file: each turns `Evidence` into a lead and blocks, or says why it does not apply."""
+"""The sections of a report, in the order in which they are read.
+
+A section is a function of `Evidence` that returns its lead, one or two sentences that say what was found, and the
+blocks that show it (`hierfit.report.blocks`). It raises `UserError` where it does not apply: the page says why. Its
+line in `SECTIONS` gives it an address, a title and its place; the page, ``--text``, ``--figures`` and W&B follow.
+"""
 
 from __future__ import annotations
 
-from hierfit.errors import UserError
-from hierfit.report.blocks import Omitted, Section
-from hierfit.report.evidence import Evidence
-from hierfit.report.sections import (
-    attributes,
-    breaks,
-    calibration,
-    confusion,
-    cost,
-    decoders,
-    depth,
-    latent,
-    shots,
-    siblings,
-    summary,
-    training,
-)
+from collections.abc import Callable, Mapping, Sequence
 
-_SECTIONS = {
+from hierfit.errors import UserError
+from hierfit.report.blocks import Block, Omitted, Section
+from hierfit.report.evidence import Evidence
+from hierfit.report.sections import attributes, breaks, confusion, curves, explorer, kinship, latent, served, summary
+
+SECTIONS: Mapping[str, tuple[str, Callable[[Evidence], tuple[str, Sequence[Block]]]]] = {
     "summary": ("Summary", summary.section),
-    "decoders": ("Levels and decoders", decoders.section),
-    "shots": ("Accuracy over shots", shots.section),
+    "tree": ("The tree and its images", explorer.section),
     "where-paths-break": ("Where paths break", breaks.section),
-    "sibling-pairs": ("Worst sibling pairs", siblings.section),
+    "sibling-pairs": ("Worst sibling pairs", breaks.siblings),
     "confusion": ("Confusion, ordered by the tree", confusion.section),
-    "depth": ("How deep an answer may go", depth.section),
-    "reliability": ("Reliability", calibration.section),
+    "depth": ("How deep an answer may go", served.depth),
+    "reliability": ("Reliability", served.reliability),
+    "kinship": ("Does the tree fit the features", kinship.section),
+    "decoders": ("Levels and decoders", summary.decoders),
+    "shots": ("Accuracy over shots", curves.shots),
     "latent-space": ("The latent space", latent.section),
     "attributes": ("What attributes respond to", attributes.section),
-    "training": ("Training", training.section),
+    "training": ("Training", curves.training),
     "other-runs": ("Other runs", summary.others),
-    "cost": ("Cost and origin", cost.section),
+    "cost": ("Cost and origin", summary.cost),
 }
 
 
 def sections(evidence: Evidence) -> list[Section | Omitted]:
-    """All sections in the order in which they are read. One whose files are missing or damaged is left out."""
+    """Those of a report, in order; one whose files are missing or damaged is left out."""
     found: list[Section | Omitted] = []
-    for slug, (title, make) in _SECTIONS.items():
+    for slug, (title, make) in SECTIONS.items():
         try:
             lead, blocks = make(evidence)
             found.append(Section(slug, title, lead, tuple(blocks)))

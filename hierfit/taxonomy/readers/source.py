@@ -185,8 +185,8 @@ def _decoded(path: Path, content: bytes) -> tuple[str, tuple[Finding, ...]]:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        # High bytes stand alone among letters, as accents do; two-byte encodings have runs of them.
-        runs = re.findall(rb"[\x80-\xff]+", content)
+        # High bytes stand alone among letters, as accents do, or two small ones as in Größe; other encodings have runs.
+        runs = re.findall(rb"[\x80-\xff]+", re.sub(rb"(?<=[A-Za-z])[\xdf-\xff]{2}(?=[A-Za-z])", b"", content))
         try:
             text = content.decode("cp1252") if sum(len(run) > 1 for run in runs) * 10 <= len(runs) else ""
         except UnicodeDecodeError:

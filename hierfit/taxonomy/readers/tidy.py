@@ -12,7 +12,7 @@ from hierfit.taxonomy.readers.given import Rows
 
 _NOT_KNOWN = re.compile(
     r"na|nan|unclassified|undefined|unidentified|undetermined|unspecified|unlabell?ed|unassigned|unplaced|nodata|norank"
-    r"|not(?:classified|available|applicable|known|assigned|identified|determined)|indet|incertaesedis|tba|tbd"
+    r"|not(?:classified|available|applicable|known|assigned|identified|determined)|indet|.*incertaesedis|tba|tbd"
 )
 _PERHAPS_NOT_KNOWN = frozenset({"unknown", "unk", "none", "null", "nil", "missing", "unsure", "sp", "spp"})
 _SIGNS = re.compile(r"[\s?.\-–—_/\\*#]+")
@@ -93,7 +93,8 @@ def _without_placeholders(rows: Cells, where: Where, ranks: bool, found: list[Fi
     unsure: dict[str, set[tuple[str, ...]]] = {}  # what stands above those that may be names
     for start in range(0, len(rows), 10_000):
         for cell in set().union(*rows[start : start + 10_000]):
-            if len(cell) <= _LONGEST and cell[:1] in _INITIALS and cell and (kind := placeholder(cell)):
+            suspect = (len(cell) <= _LONGEST and cell[:1] in _INITIALS and cell) or cell.endswith("sedis")
+            if suspect and (kind := placeholder(cell)):
                 if kind == "sure" or ranks:
                     sure.add(cell)
                 else:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hierfit.data.table import SPLITS
+from hierfit.data.samples import SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -56,12 +56,12 @@ class Found:
 
     Attributes:
         root: Where the data lie.
-        layout: As it stands in a card.
+        layout: As it stands in a card; where there are `samples`, a guess that must read just these, or nothing.
         taxonomy: The tree of the labels.
         remarks: What was concluded from what, one line each.
         unlabelled: Pictures that have no label, and why.
-        samples: Picture, label and split of each row of a table, if `layout` is a guess that must read just these.
-        otherwise: The layout where it does not; it reads a table of the samples beside the card.
+        samples: Picture, label and split of each row of a table.
+        otherwise: The layout that reads a table of the samples beside the card.
         test_only: Whether there is nothing to train on.
     """
 
@@ -73,6 +73,44 @@ class Found:
     samples: Sequence[tuple[str, Label, str]] = ()
     otherwise: dict[str, object] = field(default_factory=dict)
     test_only: bool = False
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Own name of each split that is used (none where all are drawn), and the layout's option that draws others."""
+
+    own: dict[str, str]
+    draw: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def test_only(self) -> bool:
+        """Whether there is nothing to train on."""
+        return not self.draw and "train" not in self.own
+
+
+def found_rows(
+    root: Path,
+    rows: Iterable[tuple[str, Label, str | None]],
+    splits: Splits,
+    options: Options,
+    remarks: list[str],
+    layout: dict[str, object],
+) -> Found:
+    """What is made of pictures that are known one by one, by path, label and split; see `Found` for the rest."""
+    rows = [row for row in rows if not splits.own or row[2] in splits.own.values()]
+    labels = sorted({label for _, label, _ in rows})
+    tree, deep = tree_of(labels, options), max(map(len, labels))
+    names = list(tree.levels) if deep == tree.num_levels else [f"label{i + 1}" for i in range(deep)]
+    means = {name: split for split, name in splits.own.items()}
+    return Found(
+        root,
+        layout,
+        tree,
+        remarks,
+        samples=[(path, label, means.get(split or "", "")) for path, label, split in rows],
+        otherwise={"name": "manifest", "samples": "", "label": names if deep > 1 else "label", **splits.draw},
+        test_only=splits.test_only,
+    )
 
 
 def tree_of(paths: Iterable[Label], options: Options) -> Taxonomy:
@@ -117,19 +155,6 @@ def split_of(names: Iterable[str]) -> dict[str, str]:
         if split := split_word(name):
             found.setdefault(split, name)
     return {split: found[split] for split in SPLITS if split in found}
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Own name of each split that is used (none where all are drawn), and the layout's option that draws others."""
-
-    own: dict[str, str]
-    draw: dict[str, object] = field(default_factory=dict)
-
-    @property
-    def test_only(self) -> bool:
-        """Whether there is nothing to train on."""
-        return not self.draw and "train" not in self.own
 
 
 def settle(own: Mapping[str, str], options: Options, remarks: list[str], unsplit: str) -> Splits:

@@ -39,13 +39,13 @@ def renamings(names: Iterable[str], taxonomy: Taxonomy | None, remarks: list[str
         groups.setdefault(_words(name), []).append(name)
     changed: dict[str, str] = {}
     for words, group in groups.items():
-        wanted = own.get(words, set())
-        if len(wanted) > 1 or (taxonomy and not wanted):
+        known = own.get(words, set())
+        if len(known) > 1 or (taxonomy and not known):
             continue
         spelled = Counter({clean_name(name): 0 for name in group})
         for name in group:
             spelled[clean_name(name)] += counts[name]
-        main = next(iter(wanted)) if wanted else max(spelled, key=lambda name: (" " in name, spelled[name], name))
+        main = next(iter(known)) if known else max(spelled, key=lambda name: (" " in name, spelled[name], name))
         changed |= {name: main for name in group if clean_name(name) != clean_name(main)}
         if len(set(group)) > len(spelled):
             remarks.append(f"{main!r} is written in {len(set(group))} ways that look the same; it is one class.")

@@ -12,7 +12,6 @@ import json
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,7 @@ CARDS = Path(__file__).parents[3] / "data_cards"
 COUNTS = {"train": 3, "val": 2, "test": 2}
 """Pictures of each class in each split."""
 
-SYNSETS = {
-    "n02123045": "tabby, tabby cat",
-    "n02123159": "tiger cat",
-    "n02099601": "golden retriever",
-    "n02099712": "Labrador retriever",
-}
+SYNSETS = ("n02099601", "n02099712", "n02123045", "n02123159")  # two retrievers, two cats
 
 
 def picture(name: str) -> bytes:
@@ -47,7 +41,7 @@ class Miniature:
 
     Attributes:
         card: Path of the cut-down card.
-        root: What ``data.root`` should be.
+        root: The folder of the data set, called as the first of the card's ``folders``, in a folder of several.
         paths: Of the classes in the tree, for sets whose tree is the card's.
     """
 
@@ -60,10 +54,11 @@ def miniature(name: str, folder: Path, **changes: object) -> Miniature:
     """Build the copy of the data set of a card; keyword arguments change keys of the card, None takes one out."""
     card: dict[str, Any] = yaml.safe_load((CARDS / f"{name}.yaml").read_text(encoding="utf-8"))
     layout = card["layout"] if isinstance(card["layout"], dict) else {"name": card["layout"]}
-    root, cards = folder / "root", folder / "cards"
+    root, cards = folder / "root" / card.get("folders", ["."])[0], folder / "cards"
     root.mkdir(parents=True)
     cards.mkdir()
     paths = _subset(cards, card) if "taxonomy" in card else []
+    card["names"] = {old: new for old, new in card.get("names", {}).items() if any(old in path for path in paths)}
     splits = BUILDERS[layout["name"]](root, layout, paths, card)
     card["splits"] = {split: {"images": count} for split, count in splits.items()} or card.get("splits")
     card |= changes
@@ -102,14 +97,13 @@ def _times(classes: int, *splits: str) -> dict[str, int]:
 
 
 def _cub(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]) -> dict[str, int]:
-    base = root / "CUB_200_2011"
     images, labels, split, classes = [], [], [], []
     for number, path in enumerate(paths, 1):
         folder = f"{number:03d}.{path[-1]}"
         classes.append(f"{number} {folder}")
         for i in range(COUNTS["train"] + COUNTS["test"]):
             key = f"{folder}/{path[-1]}_{i:04d}.jpg"
-            write(base / "images" / key)
+            write(root / "images" / key)
             images.append(f"{len(images) + 1} {key}")
             labels.append(f"{len(images)} {number}")
             split.append(f"{len(images)} {int(i < COUNTS['train'])}")
@@ -119,7 +113,7 @@ def _cub(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], c
         "train_test_split": split,
         "classes": classes,
     }.items():
-        write(base / f"{name}.txt", "\n".join(lines) + "\n")
+        write(root / f"{name}.txt", "\n".join(lines) + "\n")
     return _times(len(paths), "train", "test")
 
 
@@ -131,12 +125,12 @@ def _aircraft(
         lists: dict[str, list[str]] = {}
         for path in paths:
             for _ in range(count):
-                write(root / f"data/images/{number:07d}.jpg")
+                write(root / f"images/{number:07d}.jpg")
                 for level, name in zip(("manufacturer", "family", "variant"), path, strict=True):
                     lists.setdefault(level, []).append(f"{number:07d} {name}")
                 number += 1
         for level, lines in lists.items():
-            write(root / f"data/images_{level}_{split}.txt", "\n".join(lines) + "\n")
+            write(root / f"images_{level}_{split}.txt", "\n".join(lines) + "\n")
     return _times(len(paths), *COUNTS)
 
 
@@ -155,17 +149,16 @@ def _pets(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], 
 def _listed(
     root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
 ) -> dict[str, int]:
-    base = root / layout["folders"][0] if "folders" in layout else root
     for split, file in layout["files"].items():
         lines = []
         for path in paths:
             folder = path[-1].replace("_", "") if layout.get("camel") else path[-1]
             for i in range(COUNTS[split]):
                 stem = f"{path[-1]}_{split}_{i}"
-                write(base / layout.get("images", "images") / path[-1] / f"{stem}.jpg")
+                write(root / layout.get("images", "images") / path[-1] / f"{stem}.jpg")
                 ending = {"ucf101": ".avi 1", "food101": ""}.get(card["name"], ".jpg")
                 lines.append(f"{folder}/{stem}{ending}")
-        write(base / file, "\n".join(lines) + "\n")
+        write(root / file, "\n".join(lines) + "\n")
     return _times(len(paths), *layout["files"])
 
 
@@ -205,16 +198,14 @@ def _flowers(
 def _cifar(
     root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
 ) -> dict[str, int]:
-    base = root / "cifar-100-python"
-    base.mkdir()
     names = sorted(path[-1].replace(" ", "_").encode() for path in paths)
-    write(base / "meta", pickle.dumps({b"fine_label_names": names, b"coarse_label_names": []}, protocol=2))
+    write(root / "meta", pickle.dumps({b"fine_label_names": names, b"coarse_label_names": []}, protocol=2))
     generator = np.random.default_rng(0)
     for split in ("train", "test"):
         labels = [label for label in range(len(paths)) for _ in range(COUNTS[split])]
         data = generator.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
         batch = {b"batch_label": b"part", b"fine_labels": labels, b"coarse_labels": labels, b"data": data}
-        write(base / split, pickle.dumps(batch, protocol=2))
+        write(root / split, pickle.dumps(batch, protocol=2))
     return _times(len(paths), "train", "test")
 
 
@@ -313,75 +304,25 @@ def _sun(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], c
     return _times(3, "train", "test")
 
 
-WORDNET = {
-    "n00001740": "entity",
-    "n00015388": "animal, beast",
-    "n02121620": "cat, true cat",
-    "n02121808": "domestic cat",
-    "n01317541": "domestic animal",
-    "n02084071": "dog, domestic dog",
-    "n02099029": "retriever",
-    **SYNSETS,
-}
-IS_A = (
-    "n00001740 n00015388",
-    "n00015388 n02121620",
-    "n00015388 n01317541",
-    "n00015388 n02084071",
-    "n01317541 n02121808",
-    "n02121620 n02121808",
-    "n02121808 n02123045",
-    "n02121808 n02123159",
-    "n02084071 n02099029",
-    "n02099029 n02099601",
-    "n02099029 n02099712",
-)
-
-
 def _imagenet(
     root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
 ) -> dict[str, int]:
-    write(root / "words.txt", "".join(f"{synset}\t{words}\n" for synset, words in WORDNET.items()))
-    write(root / "wordnet.is_a.txt", "".join(f"{line}\n" for line in IS_A))
-    write(root / "classnames.txt", "".join(f"{s} {w.split(',')[0]}\n" for s, w in sorted(SYNSETS.items())))
+    """Four classes of the set's own table: of BREEDS two of each of two superclasses."""
+    with (CARDS / layout.get("table", "imagenet.csv")).open(encoding="utf-8", newline="") as file:
+        rows = [[cell for cell in row if cell] for row in csv.reader(file)][1:]
+    tops = list(dict.fromkeys(row[1] for row in rows))[:2]
+    breeds = [row[0] for top in tops for row in [row for row in rows if row[1] == top][:2]]
+    chosen = breeds if "table" in layout else SYNSETS
+    number = {row[0]: i for i, row in enumerate(rows)}
     for split, options in layout["parts"].items():
-        for number, synset in enumerate(sorted(SYNSETS)):
-            folder = str(number) if layout.get("classes") == "numbers" else synset
+        for synset in chosen:
+            name = str(number[synset]) if layout.get("classes") == "numbers" else synset
             for i in range(COUNTS[split]):
-                write(root / options.split("|")[0] / folder / f"{split}_{i}.JPEG")
-    card["levels"] = {"depth1": 2, "depth2": 4}
+                write(root / options.split("|")[0] / name / f"{split}_{i}.JPEG")
+    if "table" in layout:
+        (root.parents[1] / "cards" / layout["table"]).write_bytes((CARDS / layout["table"]).read_bytes())
+    card["levels"] = dict(zip(card["levels"], (2, 4), strict=False))
     return _times(4, *layout["parts"])
-
-
-def _breeds(
-    root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
-) -> dict[str, int]:
-    """Two superclasses at the card's level, each with one more class than it gives."""
-    above, number = ["n00001740"], layout["subclasses"] + 1
-    if "ancestor" in layout:
-        above.append(layout["ancestor"])
-    while len(above) < layout["level"]:
-        above.append(f"n9000000{len(above)}")
-    edges = [f"{a} {b}" for a, b in pairwise(above)]
-    names, classes = [], []
-    for top in range(2):
-        superclass = f"n9100000{top}"
-        edges.append(f"{above[-1]} {superclass}")
-        names.append(f"{superclass}\tsuper {top}")
-        for i in range(number):
-            synset = f"n92{top}{i:05d}"
-            edges.append(f"{superclass} {synset}")
-            names.append(f"{synset}\tclass {top} {i}")
-            classes.append([len(classes), synset, f"class {top} {i}, synonym"])
-            for split, options in layout["parts"].items():
-                for n in range(COUNTS[split]):
-                    write(root / options.split("|")[0] / synset / f"{split}_{n}.JPEG")
-    write(root / "breeds/class_hierarchy.txt", "\n".join(edges))
-    write(root / "breeds/node_names.txt", "\n".join(names))
-    write(root / "breeds/dataset_class_info.json", json.dumps(classes))
-    half = layout["subclasses"] // 2
-    card["levels"] = {"superclass": 2, "subclass": 2 * half}
-    return _times(2 * half, *layout["parts"])
 
 
 Builder = Callable[[Path, dict[str, Any], Sequence[tuple[str, ...]], dict[str, Any]], dict[str, int]]
@@ -400,5 +341,4 @@ BUILDERS: dict[str, Builder] = {
     "butterfly": _butterfly,
     "sun": _sun,
     "imagenet": _imagenet,
-    "breeds": _breeds,
 }

@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ import pytest
 import yaml
 from scipy.io import savemat
 
-from hierfit.data.card import load_card
+from hierfit.config.schema import Place
+from hierfit.data.card import Expected, load_card
 from hierfit.data.choice import Choice
 from hierfit.data.images import Files
+from hierfit.data.layouts import read_layout
 from hierfit.data.names import words
 from hierfit.data.splits import training_split
 from hierfit.data.table import Table, read_table
@@ -88,12 +91,29 @@ def test_labels_of_tables_are_joined_right(tmp_path: Path) -> None:
         assert [table.taxonomy.names[v] for v in test.nodes.tolist()] == wanted
 
 
-def test_the_root_may_be_the_folder_itself(tmp_path: Path) -> None:
-    for name, inner in (("cub200", "CUB_200_2011"), ("cifar100", "cifar-100-python"), ("food101", "food-101")):
-        copy = miniature(name, tmp_path / name)
-        keys = read(copy).splits["test"].keys
-        copy.root = copy.root / inner
-        assert read(copy).splits["test"].keys == keys
+COOP = {
+    **{name: "imagenet" for name in ("imagenet", "breeds_living17", "breeds_entity30_target")},
+    **{"imagenet_v2": "imagenetv2", "imagenet_sketch": "imagenet-sketch", "imagenet_a": "imagenet-adversarial"},
+    **{"imagenet_r": "imagenet-rendition", "caltech101_coop": "caltech-101", "caltech101": "caltech-101"},
+    **{"oxford_pets_coop": "oxford_pets", "oxford_pets": "oxford_pets", "stanford_cars_coop": "stanford_cars"},
+    **{"stanford_cars": "stanford_cars", "oxford_flowers_coop": "oxford_flowers", "oxford_flowers": "oxford_flowers"},
+    **{"food101_coop": "food-101", "food101": "food-101", "fgvc_aircraft": "fgvc_aircraft", "sun397_coop": "sun397"},
+    **{"sun397": "sun397", "dtd_coop": "dtd", "dtd": "dtd", "eurosat_coop": "eurosat", "eurosat": "eurosat"},
+    **{"ucf101_coop": "ucf101", "ucf101": "ucf101", "cub200": "CUB_200_2011", "cifar100": "cifar-100-python"},
+}
+"""The folder of each set below a folder of all, as CoOp's DATASETS.md has them (of the last two, as downloaded)."""
+
+
+@pytest.mark.parametrize("name", COOP)
+def test_the_root_may_be_the_folder_of_all_sets(name: str, tmp_path: Path) -> None:
+    copy = miniature(name, tmp_path)
+    assert copy.root.name == COOP[name]
+    (copy.root.parent / "another_set" / "images").mkdir(parents=True)
+    table = read_table(load_card(copy.card), copy.root.parent)
+    inside = read(copy)
+    assert {n: split.keys for n, split in table.splits.items()} == {n: s.keys for n, s in inside.splits.items()}
+    assert isinstance(table.images, type(inside.images))
+    assert table.images.load(table.splits["test"].keys[0]).size
 
 
 # ---------------------------------------------------------------------- what is missing
@@ -141,7 +161,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_cub(tmp_path: Path) -> None:
     copy = miniature("cub200", tmp_path)
-    base = copy.root / "CUB_200_2011"
+    base = copy.root
     edit(base / "images.txt", "1 001.", "1 ../../001.")
     edit(base / "image_class_labels.txt", "\n2 1\n", "\n2 999\n")
     edit(base / "image_class_labels.txt", "\n3 1\n", "\n3\n")
@@ -164,17 +184,46 @@ def test_cub(tmp_path: Path) -> None:
     assert "there is no classes.txt" in faults(copy)
 
 
-def test_the_spelling_of_the_arctic_tern(tmp_path: Path) -> None:
-    copy = miniature("cub200", tmp_path)
-    first = copy.paths[0][-1]
-    edit(copy.root / "CUB_200_2011/classes.txt", first, "Artic_Tern")
-    edit(Path(copy.card).with_suffix(".csv"), first, "Arctic_Tern")
-    assert "Arctic_Tern" in read(copy).taxonomy.names
+CUB = (Path(__file__).parent / "cub_classes.txt").read_text(encoding="utf-8").split()
+"""The classes of CUB-200-2011 in the order of their numbers, spelled as in its own classes.txt."""
+
+
+@pytest.mark.parametrize("name", ["cub200", "cub200_published"])
+def test_all_birds_load_as_they_are_spelled_in_the_download(name: str, tmp_path: Path) -> None:
+    folders = [f"{number:03d}.{bird}" for number, bird in enumerate(CUB, 1)]
+    keys = [f"{folder}/{folder[4:]}_{i}.jpg" for folder in folders for i in range(2)]
+    for key in keys:
+        write(tmp_path / "CUB_200_2011/images" / key, b"")
+    for file, values in {
+        "classes": folders,
+        "images": keys,
+        "image_class_labels": [i // 2 + 1 for i in range(len(keys))],
+        "train_test_split": [i % 2 for i in range(len(keys))],
+    }.items():
+        lines = [f"{number} {value}\n" for number, value in enumerate(values, 1)]
+        write(tmp_path / "CUB_200_2011" / f"{file}.txt", "".join(lines))
+    card = replace(load_card(name), splits={})
+    table = read_table(card, tmp_path)
+    for split in table.splits.values():
+        assert sorted(card.tree.names[node] for node in split.nodes.tolist()) == sorted(CUB)
+        for key, node in zip(split.keys, split.nodes.tolist(), strict=True):
+            assert card.tree.names[node] == key.split("/")[0][4:]
+    assert {"Arctic_Tern", "Green_Violet_ear"} <= set(table.taxonomy.names)  # as they are called in prompts
+
+
+def test_a_tree_of_the_official_folders_loads_too(tmp_path: Path) -> None:
+    for number, bird in enumerate(CUB, 1):
+        for split in ("train", "test"):
+            write(tmp_path / split / f"{number:03d}.{bird}" / "x.jpg", b"")
+    card = load_card("cub200")
+    layout = read_layout({"name": "image_folder", "labels": "name"}, Place(card.path), [])
+    table = read_table(replace(card, splits={}, layout=layout), tmp_path)
+    assert len(table.splits["train"]) == len(set(table.splits["train"].nodes.tolist())) == 200
 
 
 def test_aircraft(tmp_path: Path) -> None:
     copy = miniature("fgvc_aircraft", tmp_path)
-    data = copy.root / "data"
+    data = copy.root
     family = copy.paths[0][1]
     edit(data / "images_family_train.txt", family, "Concorde")
     edit(data / "images_variant_val.txt", "003", "999")
@@ -208,7 +257,7 @@ def test_pets(tmp_path: Path) -> None:
 
 def test_lists_of_pictures(tmp_path: Path) -> None:
     copy = miniature("food101", tmp_path)
-    train = copy.root / "food-101/meta/train.txt"
+    train = copy.root / "meta/train.txt"
     train.write_text("stray\n../../../etc/passwd\nsoup_du_jour/1\n" + train.read_text())
     text = faults(copy)
     assert "meta/train.txt: lies in no class's folder: line 1" in text
@@ -253,7 +302,7 @@ class Hostile:
 def test_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     copy = miniature("cifar100", tmp_path / "copy")
-    train = copy.root / "cifar-100-python/train"
+    train = copy.root / "train"
     data = np.zeros((2, 3072), np.uint8)
     for content, part in (
         ({b"fine_labels": [0, 4], b"data": data}, "'fine_labels' is no list of whole numbers from 0 to 3"),
@@ -273,7 +322,7 @@ def test_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cifar_pictures_are_the_bytes_of_the_file(tmp_path: Path) -> None:
     copy = miniature("cifar100", tmp_path)
     table = read(copy)
-    raw = pickle.loads((copy.root / "cifar-100-python/test").read_bytes())
+    raw = pickle.loads((copy.root / "test").read_bytes())
     assert table.images is not None
     picture = np.asarray(table.images.load("test/5"))
     np.testing.assert_array_equal(picture, raw[b"data"][5].reshape(3, 32, 32).transpose(1, 2, 0))
@@ -357,26 +406,41 @@ def test_sun(tmp_path: Path) -> None:
     assert "no header line with a column 'category'" in faults(copy)
 
 
-def test_imagenet_without_wordnet(tmp_path: Path) -> None:
-    copy = miniature("imagenet", tmp_path)
-    (copy.root / "wordnet.is_a.txt").rename(copy.root / "elsewhere")
-    (copy.root / "words.txt").rename(copy.root / "elsewhere.txt")
-    text = faults(copy)
-    assert "no wordnet.is_a.txt or class_hierarchy.txt" in text
-    assert "no words.txt or node_names.txt" in text
-    assert f"sought in {copy.root}/wordnet" in text
-    (copy.root.parent / "class_hierarchy.txt").write_bytes((copy.root / "elsewhere").read_bytes())
-    (copy.root / "wordnet").mkdir()
-    (copy.root / "wordnet/node_names.txt").write_bytes((copy.root / "elsewhere.txt").read_bytes())
-    assert read(copy).taxonomy.num_leaves == 4
+def test_imagenets_tree_is_wordnets(tmp_path: Path) -> None:
+    tree = read(miniature("imagenet", tmp_path)).taxonomy
+    assert [tree.full_name(leaf) for leaf in tree.leaves.tolist()] == [
+        "retriever/Golden Retriever",
+        "retriever/Labrador Retriever",
+        "domestic cat/tabby cat",
+        "domestic cat/tiger cat",
+    ]
+    card = load_card("imagenet_sketch")
+    for synset in read_synsets(CARDS / "imagenet.csv"):
+        write(tmp_path / "whole" / "images" / synset / "x.JPEG", b"")
+    table = read_table(replace(card, splits={"test": Expected(1000, 1000)}), tmp_path / "whole")
+    assert table.taxonomy.level_sizes == (2, 5, 8, 21, 36, 85, 168, 231, 243, 217, 126, 88, 44, 64, 34, 2)
 
 
-def test_imagenet_of_an_unknown_synset(tmp_path: Path) -> None:
-    copy = miniature("imagenet", tmp_path)
-    write(copy.root / "train/n99999999/x.JPEG")
-    text = faults(copy)
-    assert "no parent of n99999999" in text
-    assert "no name of n99999999" in text
+def read_synsets(path: Path) -> list[str]:
+    return [line.split(",")[0] for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+
+
+@pytest.mark.parametrize("name", ["entity13", "entity30", "living17", "nonliving26"])
+def test_the_halves_of_breeds_share_no_class(name: str) -> None:
+    source, target = (read_synsets(CARDS / f"breeds_{name}{half}.csv") for half in ("", "_target"))
+    assert len(source) == len(target) == list(load_card(f"breeds_{name}").levels.values())[1]
+    assert not set(source) & set(target)
+    assert set(source) | set(target) <= set(read_synsets(CARDS / "imagenet.csv"))
+
+
+def test_a_table_of_classes_is_checked(tmp_path: Path) -> None:
+    copy = miniature("breeds_living17", tmp_path)
+    table = Path(copy.card).with_suffix(".csv")
+    for text in ("synset,name\n", "synset,name\nn01440764\n", "synset,name\nn01440764,a\nn01440764,b\n", "a,b\nc,d\n"):
+        table.write_text(text)
+        assert "expected a header, and in each line a synset of its own and its names" in faults(copy)
+    table.write_text("synset,superclass,subclass\nn99999999,a,b\n")
+    assert "there is no picture of a class of breeds_living17.csv in " in faults(copy)
 
 
 @pytest.mark.parametrize("labels", ["LOC_val_solution.csv", "imagenet_2012_validation_synset_labels.txt"])
@@ -406,38 +470,9 @@ def test_imagenet_v2_counts_its_classes(tmp_path: Path) -> None:
     table = read(copy)
     test = table.splits["test"]
     place = {key: table.taxonomy.names[v] for key, v in zip(test.keys, test.nodes.tolist(), strict=True)}
-    assert place["imagenetv2-matched-frequency-format-val/2/test_0.JPEG"] == "tabby"
-    write(copy.root / "imagenetv2-matched-frequency-format-val/4/x.jpeg")
-    assert "not of 0 … 3: 4" in faults(copy)
-    (copy.root / "classnames.txt").unlink()
-    assert "the numbers of the classes are not known" in faults(copy)
-
-
-def test_breeds_draws_halves_that_share_no_class(tmp_path: Path) -> None:
-    source, target = miniature("breeds_living17", tmp_path / "a"), miniature("breeds_living17_target", tmp_path / "b")
-    here, there = read(source), read(target)
-    assert here.taxonomy.level_sizes == there.taxonomy.level_sizes == (2, 4)
-    assert set(here.taxonomy.names[:2]) == set(there.taxonomy.names[:2])
-    assert not set(here.taxonomy.names[2:]) & set(there.taxonomy.names[2:])
-    assert list(there.splits) == ["test"]
-    # What numpy's legacy generator draws with seed 2, as the authors do: four of five, superclass by superclass.
-    generator = np.random.RandomState(2)
-    drawn = [generator.choice(range(5), 4, replace=False).tolist() for _ in range(2)]
-    wanted = {f"class {top} {i}" for top in range(2) for i in drawn[top][:2]}
-    assert set(here.taxonomy.names[2:]) == wanted
-
-
-def test_breeds_with_faulty_files(tmp_path: Path) -> None:
-    copy = miniature("breeds_entity30", tmp_path)
-    info = copy.root / "breeds"
-    edit(info / "class_hierarchy.txt", "n91000000 n9200000", "n91000000 n91000000\nn91000000 n9200000")
-    assert "a synset is its own ancestor" in faults(copy)
-    (info / "class_hierarchy.txt").write_text("a b\n")
-    assert "no synset at level 4 has 8 classes" in faults(copy)
-    (info / "dataset_class_info.json").write_text('[[1, "n1"]]')
-    assert "expected a list of [number, synset, name]" in faults(copy)
-    (info / "node_names.txt").unlink()
-    assert "node_names.txt" in faults(copy)
+    assert place["imagenetv2-matched-frequency-format-val/281/test_0.JPEG"] == "tabby cat"
+    write(copy.root / "imagenetv2-matched-frequency-format-val/1000/x.jpeg")
+    assert "not of 0 … 999: 1000" in faults(copy)
 
 
 # ---------------------------------------------------------------------- CoOp

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.closed import Beside, Learner, Statistics
+from hierfit.closed import Beside, Form, Learner, Statistics
 from hierfit.config.command import call
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
 from hierfit.methods.nodes import Nodes
 from hierfit.methods.saved import SavedModel, Towers
-from hierfit.predict.learn import forget, learn, place
+from hierfit.predict.growth import place
+from hierfit.predict.learn import forget, learn
 from hierfit.predict.learning import learn as command
 from hierfit.predict.predictor import Predictor, load
 from hierfit.taxonomy import Taxonomy
@@ -47,7 +48,7 @@ def fitted(rows: list[tuple[str, ...]], prior: str, with_text: bool) -> Predicto
     features = torch.cat([images(tree, row) for row in rows])
     statistics = Statistics.of(features, torch.tensor(leaves).repeat_interleave(7), tree.num_leaves)
     text = Beside(text_of(tree), 20.0, 0.3, 0.2) if with_text else None
-    learner = Learner(statistics, prior, "within", 0.5, 2.0, text)  # type: ignore[arg-type]
+    learner = Learner(statistics, Form(prior, "within", 0.5), 2.0, text)  # type: ignore[arg-type]
     weights, bias = learner.scores(tree)
     head = Head(Nodes(weights.float(), grows=False), 1.0, bias=bias.float())
     calibration = Calibration(conformal=torch.rand(50))
@@ -100,6 +101,8 @@ def test_a_class_that_is_forgotten_leaves_the_tree_and_the_others() -> None:
     gone = forget(forget(gone, "herring"), "common")
     with pytest.raises(UserError, match="last class"):
         forget(gone, "ivory")
+    flat = forget(fitted([("gulls", "herring"), ("skua",), ("tern",)], "tree", with_text=False), "herring")
+    assert flat.taxonomy == Taxonomy.from_paths([("skua",), ("tern",)])  # the deepest level went with it
 
 
 @pytest.mark.parametrize(
@@ -115,6 +118,8 @@ def test_a_class_without_a_place_is_refused(label: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         place(Taxonomy.from_paths(ROWS), label)
     assert place(WHOLE, "ivory") == LATE
+    assert place(WHOLE, "/puffin") == ("puffin",)
+    assert place(WHOLE, "/skua") == ("skua",)
 
 
 def test_the_command_changes_a_folder_as_a_whole(

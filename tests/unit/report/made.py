@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import yaml
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from hierfit.closed import kinship_test
+from hierfit.closed.kinship import FILE
 from hierfit.data.card import load_card
 from hierfit.data.splits import draw_fingerprint
 from hierfit.data.table import Table, read_table
@@ -70,6 +73,9 @@ def write_finished(
         images = centres[nodes[::2]] + 0.2 * torch.randn(len(nodes[::2]), 6, generator=generator)
         attributes = 0.5 * torch.randn(4, 6, generator=generator)
         Embeddings(space, centres, images, indices[::2], attributes).write(folder)
+        means = centres[tree.leaf_paths].sum(dim=1).double()
+        kinship = kinship_test(means, torch.ones(len(means)).bool(), tree, permutations=20, origin="12 classes")
+        (folder / FILE).write_text(json.dumps(kinship.saved(tree)))
     _card(table, tree, row, seed, shots, trainable, logits, paths).write(folder)
     return ResultCard.read(folder)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hierfit.closed import Kinship
 from hierfit.config.command import call
 from hierfit.data.bundle import Bundle, BundleSplit, write_bundle
 from hierfit.errors import UserError
@@ -52,6 +53,22 @@ def test_the_true_tree_fits_and_its_odd_group_is_named(
     assert groups["g0"] > 0.05 > max(p for name, p in groups.items() if name != "g0")
     assert shown.rpartition("group\n")[2].split()[2] == "g0"
     assert max(map(len, shown.splitlines()[:-1])) <= 80
+
+
+def test_a_run_is_judged_by_its_own_tree_and_keeps_what_was_found(features: Path, tmp_path: Path) -> None:
+    tree = Taxonomy.from_paths(PATHS)
+    run = tmp_path / "run"
+    run.mkdir()
+    tree.to_csv(run / "taxonomy.csv")
+    call(fit, [str(run), str(features), "--permutations=50"], "taxonomy fit")
+    plain = json.loads((run / "kinship.json").read_text())
+    found = Kinship.load(plain, tree)
+    assert found.saved(tree) == plain
+    assert found.permutations == 50
+    assert found.origin.startswith("24 classes by 120 images of train")
+    assert int(found.node_p.isfinite().sum()) == GROUPS
+    with pytest.raises(KeyError):
+        Kinship.load(plain, Taxonomy.from_paths([("x", "y"), ("x", "z")]))
 
 
 def test_other_groups_of_the_same_classes_do_not(features: Path, capsys: pytest.CaptureFixture[str]) -> None:
