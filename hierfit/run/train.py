@@ -13,8 +13,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 
 from hierfit.config.signature import class_at
+from hierfit.data.batch import Shared
 from hierfit.data.datamodule import HierarchicalDataModule
-from hierfit.data.shared import Shared
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
