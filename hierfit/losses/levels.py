@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hierfit.config.reading import nearest
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.cuts import Ended, ended_leaves
-from hierfit.taxonomy.spelling import Speller
 from hierfit.tensors import at_least_float32
 
 OverLevels: TypeAlias = Literal["mean", "sum"]
@@ -156,9 +156,8 @@ def per_level(
     levels = taxonomy.levels
     if isinstance(value, Mapping):
         named = (*levels, "leaf") if leaves and "leaf" in value and "leaf" not in levels else levels
-        speller = Speller(levels)
         problems = [
-            f"{name} names the level {level!r}, which does not exist{speller.did_you_mean(str(level))}"
+            f"{name} names the level {level!r}, which does not exist{nearest(str(level), levels)}"
             for level in value
             if level not in named
         ]

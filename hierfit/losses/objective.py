@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from hierfit.config.reading import nearest
 from hierfit.config.registry import Registry
 from hierfit.distributed import processes, share_of_batch
 from hierfit.errors import UserError
@@ -25,7 +26,6 @@ from hierfit.losses.leaves import (
 from hierfit.losses.levels import check_number, read_levels
 from hierfit.losses.modules import Loss, check_batch, empty_batch
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.spelling import Speller
 
 LOSSES: Registry[Loss] = Registry(
     "loss",
@@ -252,11 +252,10 @@ def _read(spec: Spec, taxonomy: Taxonomy) -> tuple[Weights, Options]:
 def _option_problems(loss: Loss, options: Mapping[str, Any], taxonomy: Taxonomy) -> list[str]:
     """Faults of a loss's options, each tried alone on an empty batch: the loss itself knows what it takes."""
     taken = [p.name for p in signature(loss).parameters.values() if p.kind is p.KEYWORD_ONLY and p.name != "reading"]
-    speller = Speller(taken)
     problems: list[str] = []
     for option, value in options.items():
         if option not in taken:
-            guess = speller.did_you_mean(str(option)) or ("" if taken else "; it takes none")
+            guess = nearest(str(option), taken) or "; it takes none"
             problems.append(f"there is no option {option!r}{guess}")
             continue
         try:

@@ -161,10 +161,10 @@ class TestFaultyConfiguration:
         ) == (
             "there is no loss 'level-ce' – did you mean 'level_ce'?",
             "hisce: weight is -1; it must be a number, at least 0",
-            "hisce: epsilon names the level 'genus', which does not exist",
+            "hisce: epsilon names the level 'genus', which does not exist (known: class, family, species)",
             "hisce: epsilon at species is 1.0; it must be a number, at least 0 and below 1",
             "hisce: roots is 'alone'; it must be siblings or unsmoothed",
-            "hisce: there is no option 'epsilon_', did you mean 'epsilon'?",
+            "hisce: there is no option 'epsilon_' – did you mean 'epsilon'?",
             "tp_kl: level_weights are all 0; at least one must be positive",
             "leaf_ce: there is no option 'over_levels'; it takes none",
             "hxe: weight is 'high'; it must be a number, at least 0",
