@@ -55,8 +55,8 @@ def hierarchical_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy
     costs = [
         weights[level] * ((row == level) - (row == level + 1)) for row in range(depth + 1) for level in range(depth)
     ]
-    costs = constant(tuple(costs), logits).view(-1, depth)
-    return _weighted_masses(logits, paths, path, costs @ (path >= 0).to(costs.dtype), taxonomy)
+    weight = constant(tuple(costs), logits).view(-1, depth) @ (path >= 0).to(logits.dtype)
+    return _weighted_masses(logits, paths, path, weight, taxonomy)
 
 
 def hierarchy_aware_cross_entropy(
