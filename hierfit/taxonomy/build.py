@@ -72,11 +72,12 @@ def ordered(draft: Draft, problems: Problems) -> tuple[tuple[str, ...], Ints, In
     links = np.array(draft.parents, dtype=np.int64)
     # Nodes coarse to fine, children of one parent together and in given order; none on or under a cycle.
     by_parent = np.argsort(links, kind="stable")
-    starts = np.searchsorted(links[by_parent], np.arange(-1, len(links) + 1)).tolist()
-    nodes = by_parent.tolist()
+    starts = array("q", np.searchsorted(links[by_parent], np.arange(-1, len(links) + 1)).tobytes())
+    nodes = array("q", by_parent.tobytes())
     queue = nodes[: starts[1]]
     for node in queue:
-        queue.extend(nodes[starts[node + 1] : starts[node + 2]])
+        if starts[node + 1] < starts[node + 2]:
+            queue.extend(nodes[starts[node + 1] : starts[node + 2]])
     order = np.array(queue, dtype=np.int64)
     if len(order) < len(links):
         _check_cycles(draft, problems)

@@ -134,8 +134,8 @@ def _read(
     if label is not None and not labels:
         rows = map(table.rows.__getitem__, kept)
         labels = {row[child]: _entries(row[label])[0] for row in rows if len(row) > label and row[label]}
-    closed = table.header is not None and "" in above
-    return links_of(names, above, lambda link: table.where(kept[link]), closed, labels, findings)
+    closed, where = table.header is not None and "" in above, table.where
+    return links_of(names, above, lambda link: where(kept[link]), closed, labels, findings)
 
 
 def _synonyms(table: Table, names: Sequence[Any], label: int | None, findings: list[Finding]) -> set[int]:
@@ -174,8 +174,8 @@ def _from_children(table: Table, key: int, children: int, label: int | None) -> 
     where |= {name: number for number, name in enumerate(names)}
     pairs = [(name, above) for name in dict.fromkeys([*names, *parents]) for above in parents.get(name, [""])]
     labels = {name: shown for name, shown in table.paths([key, label]) if shown} if label is not None else {}
-    listed, above = [name for name, _ in pairs], [above for _, above in pairs]
-    return links_of(listed, above, lambda link: table.where(where[listed[link]]), True, labels)
+    listed, above, place = [name for name, _ in pairs], [above for _, above in pairs], table.where
+    return links_of(listed, above, lambda link: place(where[listed[link]]), True, labels)
 
 
 # Two columns without a word ------------------------------------------------------------------------------------------

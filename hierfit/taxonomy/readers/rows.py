@@ -90,7 +90,8 @@ def _by_columns(
         if way == "leaf-first" and header is None:
             # A headerless line is as long as its path: from the leaf, what is missing is missing at its end.
             rows = [[*filter(None, row)] for row in rows]
-        where = (lambda row: table.where(kept[row])) if faults else table.where
+        place = table.where
+        where = (lambda row: place(kept[row])) if faults else place
         if verbatim:
             return Rows(rows, where, levels, found)
         whole = [table.rows[i] for i in kept] if len(chosen) < table.width else None
