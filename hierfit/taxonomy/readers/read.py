@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 _NEWICK_NAMES = (".nwk", ".newick", ".tree", ".nw", ".tre")
 _DOT = re.compile(r"(?:(?://|#)[^\n]*\s+)*(?:strict\s+)?(?:di)?graph\b[^{;\n]*\{", re.IGNORECASE)
-_OBO = re.compile(r"^\[Term\]\s*$", re.MULTILINE)
 
 _KINDS: tuple[tuple[str, Callable[[Source], object], Callable[[Source, Reading], Iterable[Claim]]], ...] = (
     ("xml", lambda s: s.head.startswith("<"), lambda s, _: [nested.xml_claim(s)]),
     ("newick", lambda s: s.suffix in _NEWICK_NAMES or re.match(r"(?:\[&[RU]\]\s*)?\(", s.head),
      lambda s, _: [texts.newick_claim(s)]),
     ("dot", lambda s: _DOT.match(s.head), lambda s, _: [graphs.dot_claim(s)]),
-    ("obo", lambda s: _OBO.search(s.text), lambda s, _: [graphs.obo_claim(s)]),
+    ("obo", lambda s: "[Term]" in s.text and re.search(r"^\[Term\]\s*$", s.text, re.MULTILINE),
+     lambda s, _: [graphs.obo_claim(s)]),
     ("document", lambda s: s.language, documents.claims),
     ("lines", lambda s: True, lambda s, options: _of_lines(s, options)),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from hierfit.errors import UserError
+from hierfit.taxonomy.build import without_end
 from hierfit.taxonomy.checks import Where
 from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
 from hierfit.taxonomy.readers.document import Placed
@@ -122,7 +123,7 @@ class Table:
         first = [str(cell).strip() for cell in self.rows[0]]
         if self.width == 1:
             return 0 if self.is_csv or word(first[0]) in PATH else None
-        below = [set(filter(None, self._part(slice(1, None)).column(c))) for c in range(len(first))]
+        below = [[*filter(None, self._part(slice(1, None)).column(c))] for c in range(len(first))]
         pairs = [pair for pair in zip(first, below, strict=True) if all(pair)]
         if any(all(map(_NUMBER.fullmatch, cells)) and _NUMBER.fullmatch(cell) for cell, cells in pairs):
             return None  # a number above numbers
@@ -257,8 +258,8 @@ def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
     try:
         for row in reader:
             if any(map(str.strip, row)) and (is_csv or not row[0].startswith("#")):
-                while len(row) > 2 and not row[-1]:
-                    row.pop()
+                if not row[-1]:
+                    del row[max(2, len(without_end(row))) :]
                 cells = list(map(str.strip, row)) if loose else row
                 rows.append(tuple(map(same.setdefault, cells, cells)))
                 lines.append(line)
