@@ -147,7 +147,7 @@ def _no_path(table: Table, chosen: Sequence[int], rows: Sequence[Sequence[str]])
             return f"{name} holds measurements", False
         if 2 * sum(_MARKUP.search(cell) is not None for cell in filled) > len(filled):
             return f"{name} holds code or markup, not names", False
-        if {*filled} <= {"0", "1"} and len(chosen) > 2:
+        if filled and {*filled} <= {"0", "1"} and len(chosen) > 2:
             return f"{name} holds 0 and 1 alone: marks for classes, not names", False
     distinct = len(set(map(tuple, rows)))
     if len(rows) > 20 and distinct * 2 < len(rows):

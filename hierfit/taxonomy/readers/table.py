@@ -130,7 +130,7 @@ class Table:
         if any(all(map(_NUMBER.fullmatch, cells)) and not cell[0].isdigit() for cell, cells in pairs):
             return 0  # a word above numbers
         if self.is_csv:
-            if len(pairs) == 1 < self.width and len(self.rows) > 1 and self.rows[1][0] == "":
+            if sum(map(bool, first)) == 1 < self.width and len(self.rows) > 1 and self.rows[1][0] == "":
                 return None  # a staircase
             if not any(cell in cells for cell, cells in pairs):
                 return 0
