@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hierfit.atomic import whole_file
-from hierfit.backbone.aliases import REAL
+from hierfit.backbone.source import REAL
 from hierfit.config.named import CARDS
 from hierfit.data.samples import level_text
 from hierfit.run.program import program

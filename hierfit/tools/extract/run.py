@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from hierfit.backbone.aliases import TINY_NOTE
+from hierfit.backbone.source import TINY_NOTE
 from hierfit.data.decode import BATCH, decoded, run_padded
 from hierfit.data.encode import available_cores
 from hierfit.data.progress import clock, with_progress

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.atomic import whole_file
-from hierfit.backbone.aliases import REAL, TINY_NOTE
+from hierfit.backbone.source import REAL, TINY_NOTE
 from hierfit.data.samples import SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
