@@ -23,9 +23,8 @@ from hierfit.losses.leaves import (
     leaf_cross_entropy,
     soft_label_cross_entropy,
 )
-from hierfit.losses.levels import read_levels
+from hierfit.losses.levels import check_number, read_levels
 from hierfit.losses.modules import Loss, check_batch, empty_batch
-from hierfit.losses.options import check_number
 from hierfit.taxonomy import Taxonomy
 
 LOSSES: Registry[Loss] = Registry(
@@ -143,21 +142,6 @@ class Objective(nn.Module):
             terms = {name: term * (every if name in _UNLABELLED_TOO else labelled) for name, term in terms.items()}
         weighted = [weight * terms[name] for name, weight in self.weights.items() if weight > 0]
         return {**terms, "loss": torch.stack(weighted).sum()}
-
-    def mixed(self, logits: Tensor, paths_a: Tensor, paths_b: Tensor, lam: float) -> dict[str, Tensor]:
-        """The terms for mixed samples (mixup, CutMix): lam · forward(paths_a) + (1 − lam) · forward(paths_b).
-
-        Every loss here is linear in the label's distribution, so this is its value against the mixed label.
-        The one exception is the mixed label's own entropy in TP-KL, which no logit changes.
-
-        Args:
-            logits: Scores ``[B, N]`` of the mixed inputs.
-            paths_a: Node ids ``[B, L]`` of the first of each pair.
-            paths_b: Node ids ``[B, L]`` of the second.
-            lam: Share of the first, in [0, 1].
-        """
-        first, second = self(logits, paths_a), self(logits, paths_b)
-        return {name: lam * first[name] + (1 - lam) * second[name] for name in first}
 
     def describe(self) -> list[str]:
         """Lines to print before training: the sum, and how many classes HiSCE can act on."""
