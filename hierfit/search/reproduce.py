@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hierfit.config.command import Say
+from hierfit.config.named import EXPERIMENTS, GRIDS
 from hierfit.config.schema import nearest, read_yaml
 from hierfit.config.settings import Setting, file_settings
 from hierfit.errors import UserError
@@ -33,7 +34,9 @@ _READING = "% on the test split; both ends of a range belong to it."
 
 
 def reproduce(
-    files: Annotated[Sequence[Path], Say(f"experiments and grids; default: all below {_FOLDER}/", "FILE")] = (),
+    files: Annotated[
+        Sequence[Path], Say(f"experiments and grids, by name or file; default: all below {_FOLDER}/", "NAME")
+    ] = (),
     *,
     cheaper_than: Annotated[float, Say("skip what takes as long or longer (3)", "MINUTES")] = 3.0,
     seed: Annotated[int | None, Say("one of those measured; default: an experiment's first")] = None,
@@ -52,6 +55,7 @@ def reproduce(
         SystemExit: With 1 when a figure lies outside its range, or an experiment fails.
     """
     grids = sorted(_FOLDER.glob("grids/*.yaml"))
+    files = [f if f.suffix else (GRIDS if str(f) in GRIDS.files() else EXPERIMENTS).find(str(f)) for f in files]
     files = files or [*(path for path in sorted(_FOLDER.glob("*.yaml")) if path.name != "base.yaml"), *grids]
     if not files:
         raise UserError(f"There is no experiment in {_FOLDER}/.", hint="Run this from the repository, or name files.")
