@@ -12,12 +12,13 @@ from hierfit.config.command import call
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.report import show_at_wandb
 from hierfit.run.program import process_number
-from hierfit.streams import tolerate_any_character
+from hierfit.streams import as_text, is_text, tolerate_any_character
 
 # OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
 # It is read when torch is imported, which nothing above does.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+_NOT_TEXT = "'{}' holds a name that is not UTF-8 and cannot be written into a file: rename it (convmv -t utf8)."
 _TRAINING = {
     "fit": "train an experiment, test the selected checkpoint, run its controls, print the table",
     "validate": "metrics of a checkpoint on the validation split",
@@ -206,6 +207,8 @@ def dispatch(arguments: Sequence[str]) -> None:
     elif command in _LIGHT and not _is_training(command, rest):
         _call(command, _LIGHT[command][0], rest)
     elif command in _TRAINING or command in _LIGHT:
+        if odd := [as_text(word) for word in rest if not is_text(word)]:
+            raise UserError(_NOT_TEXT.format(odd[0]))
         import_module("hierfit.run.commands").run(command, rest, show_at_wandb)
     else:
         raise _no_command(command, [*_TRAINING, *_LIGHT], "hierfit --help")
@@ -214,6 +217,9 @@ def dispatch(arguments: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 when all went well, 2 on a user's mistake, 130 when interrupted."""
     tolerate_any_character()
+    if not os.path.isdir("."):
+        print("error: the folder you are in is not there any more: `cd` to another.", file=sys.stderr)
+        sys.exit(2)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a user's own `model: my_file.MyMethod`; last, so that it hides nothing
     try:
@@ -230,6 +236,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.errno not in NO_LEAVE:
             raise
         print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    except UnicodeEncodeError as error:
+        if is_text(error.object):
+            raise
+        line = (error.object[: error.start].splitlines() or [""])[-1] + error.object[error.start :].splitlines()[0]
+        print(f"error: {_NOT_TEXT.format(as_text(line)[:200])}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
