@@ -33,7 +33,7 @@ _READING = "% on the test split; both ends of a range belong to it."
 
 
 def reproduce(
-    files: Annotated[Sequence[Path], Say("experiments and grids; default: all that `hierfit experiments` lists")] = (),
+    files: Annotated[Sequence[Path], Say("experiments and grids; default: all that hierfit has", "NAME")] = (),
     *,
     cheaper_than: Annotated[float, Say("skip what takes as long or longer (3)", "MINUTES")] = 3.0,
     seed: Annotated[int | None, Say("one of those measured; default: an experiment's first")] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,8 @@ def test_what_is_not_run_is_said_with_its_reason(
     ):
         assert reason in text
     assert "base.yaml" not in text
+    assert reproduce("costly", "one_shot", "--cheaper-than=0.1") == 0  # by name: one's own, hierfit's
+    assert {"costly.yaml", "one_shot.yaml"} == set(re.findall(r"\w+\.yaml", capsys.readouterr().out))
     assert not (tmp_path / "runs").exists()
 
 
