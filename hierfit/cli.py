@@ -12,12 +12,13 @@ from hierfit.config.command import call
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.report import show_at_wandb
 from hierfit.run.program import process_number
-from hierfit.streams import tolerate_any_character
+from hierfit.streams import as_text, is_text, tolerate_any_character
 
 # OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
 # It is read when torch is imported, which nothing above does.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+_NOT_TEXT = "'{}' holds a name that is not UTF-8 and cannot be written into a file: rename it (convmv -t utf8)."
 _TRAINING = {
     "fit": "train an experiment, test the selected checkpoint, run its controls, print the table",
     "validate": "metrics of a checkpoint on the validation split",
@@ -101,6 +102,11 @@ _LIGHT: dict[str, tuple[str, str]] = {
 }
 
 
+# What other programs call a command.
+_OTHERS = {"train": "fit", "finetune": "fit", "run": "fit", "eval": "test", "evaluate": "test", "infer": "predict",
+           "inference": "predict", "classify": "predict", "extract": "features extract", "list": "runs",
+           "show": "results", "doctor": "taxonomy check", "dataset": "data"}  # fmt: skip
+
 # Commands below a command: name → (place, help). A group itself has no place in _LIGHT.
 _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "data": {
@@ -153,7 +159,8 @@ def _call_of(group: str, arguments: Sequence[str]) -> None:
 def _no_command(name: str, known: Sequence[str], help_command: str) -> UserError:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, n=1)
+    below = [f"{group} {name}" for group, commands in _GROUPS.items() if name in commands]
+    close = [_OTHERS[name]] if name in _OTHERS else below or get_close_matches(name, known, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"`{help_command}` lists the commands."
     return UserError(f"There is no command {name!r}.", hint=hint)
 
@@ -200,6 +207,8 @@ def dispatch(arguments: Sequence[str]) -> None:
     elif command in _LIGHT and not _is_training(command, rest):
         _call(command, _LIGHT[command][0], rest)
     elif command in _TRAINING or command in _LIGHT:
+        if odd := [as_text(word) for word in rest if not is_text(word)]:
+            raise UserError(_NOT_TEXT.format(odd[0]))
         import_module("hierfit.run.commands").run(command, rest, show_at_wandb)
     else:
         raise _no_command(command, [*_TRAINING, *_LIGHT], "hierfit --help")
@@ -208,6 +217,9 @@ def dispatch(arguments: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 when all went well, 2 on a user's mistake, 130 when interrupted."""
     tolerate_any_character()
+    if not os.path.isdir("."):
+        print("error: the folder you are in is not there any more: `cd` to another.", file=sys.stderr)
+        sys.exit(2)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a user's own `model: my_file.MyMethod`; last, so that it hides nothing
     try:
@@ -224,6 +236,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.errno not in NO_LEAVE:
             raise
         print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    except UnicodeEncodeError as error:
+        if is_text(error.object):
+            raise
+        line = (error.object[: error.start].splitlines() or [""])[-1] + error.object[error.start :].splitlines()[0]
+        print(f"error: {_NOT_TEXT.format(as_text(line)[:200])}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

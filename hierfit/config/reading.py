@@ -16,6 +16,7 @@ Key = tuple[str, ...]
 
 _MOST_VALUES = 1_000_000
 _DEEPEST = 100
+_MOST_LISTED = 30
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class Place:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`` – did you mean 'x'?`` for the most similar known word, else all known words."""
+    """`` – did you mean 'x'?`` for the most similar known word, else all known words if they are not too many."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1)
     if close:
         return f" – did you mean {close[0]!r}?"
-    return f" (known: {', '.join(known)})" if known else ""
+    return f" (known: {', '.join(known)})" if 0 < len(known) <= _MOST_LISTED else ""
 
 
 def read_yaml(path: Path, problems: list[str]) -> tuple[Any, Place]:

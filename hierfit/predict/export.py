@@ -81,7 +81,7 @@ def write_export(
         UserError: The towers cannot be had, or ONNX cannot be written.
     """
     from hierfit.backbone import Backbone
-    from hierfit.backbone.saving import save_merged
+    from hierfit.backbone.loading import save_merged
     from hierfit.methods.saved import Towers
     from hierfit.predict.model_card import model_card
 
@@ -149,7 +149,7 @@ def merge(
     import transformers
 
     from hierfit.backbone import Backbone
-    from hierfit.backbone.saving import save_merged
+    from hierfit.backbone.loading import save_merged
     from hierfit.methods.lora import open_adapter
     from hierfit.run.quiet import quieten
 

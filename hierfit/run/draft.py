@@ -69,7 +69,7 @@ class Draft:
         known = self.known[group]
         if name not in known:
             if group != "model" or self.class_path:
-                groups = () if group else ("model", "data", "trainer")
+                groups = () if group else ("model", "data", "trainer", *(f"data.{key}" for key in DATA if key == name))
                 self.problems.append(f"{setting.at}: unknown key{nearest(name, [*known, *groups])}")
             return
         if below:

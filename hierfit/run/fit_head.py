@@ -39,7 +39,7 @@ def fit_head(
     Raises:
         UserError: The run has no head or has not finished, or the method cannot stand on one.
     """
-    from hierfit.backbone.saving import save_merged
+    from hierfit.backbone.loading import save_merged
     from hierfit.methods.saved import FOLDER, SavedModel
     from hierfit.results.card import ResultCard
     from hierfit.results.runs import run_folder

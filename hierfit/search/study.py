@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
-from hierfit.search.cell import sole
+from hierfit.search.runner import sole
 from hierfit.search.sweep_file import EarlyTerminate, Metric, SweepFile
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

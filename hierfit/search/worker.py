@@ -21,13 +21,13 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
 
-from hierfit.data.shared import Shared
+from hierfit.data.batch import Shared
 from hierfit.errors import UserError
 from hierfit.report import show_at_wandb
 from hierfit.run.quiet import quieten
 from hierfit.run.train import train
-from hierfit.search.cell import LOG, Cell, finished, seal, sole
-from hierfit.search.runner import Outcome, Place
+from hierfit.search.engines import Place
+from hierfit.search.runner import LOG, Cell, Outcome, finished, seal, sole
 
 _PRELOADED = AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
 """Imported when they are first named, which else would be in each draw's process anew."""

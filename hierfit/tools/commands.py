@@ -191,7 +191,8 @@ def extract(
         raise UserError("--images is for --dry-run", hint="Pictures are counted where they are encoded.")
     asked = Request(source, out, backbone, root, split, dtype, bad == "skip", outside, part, workers, devices)
     if dry_run:
-        print_facts(reckon(asked, images))
+        if facts := reckon(asked, images):
+            print_facts(facts)
     elif found := run(asked):
         print_extracted(found, out)
 

@@ -12,8 +12,8 @@ import yaml
 
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
+from hierfit.search.grid import plan
 from hierfit.search.grid_file import read_grid
-from hierfit.search.plan import plan
 
 from .session.conftest import write_bundle, write_card
 

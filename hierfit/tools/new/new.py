@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import shlex
 import shutil
 import tempfile
 from collections import Counter
@@ -16,21 +15,18 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.atomic import whole_file
-from hierfit.backbone.aliases import REAL, TINY_NOTE
-from hierfit.config.named import CARDS
+from hierfit.backbone.source import REAL, TINY_NOTE
 from hierfit.data.samples import SPLITS
 from hierfit.errors import UserError
-from hierfit.run.program import program
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.check.audit import UNREADABLE, Audit
 from hierfit.tools.check.duplicates import on_one_path
-from hierfit.tools.check.report import print_audit
+from hierfit.tools.check.report import fit_command, print_audit, print_next, typed_name
 from hierfit.tools.new.card import Draft
 from hierfit.tools.new.find import find
 from hierfit.tools.new.found import Found, Options
 from hierfit.tools.printing import counted, print_hanging
 
-_SHOTS = 16  # of the experiment named below
 _NO_WORD = re.compile(r"-?\d+|n\d{8}|/m/\w+")  # numbers, ids of WordNet and Freebase
 
 
@@ -169,25 +165,18 @@ def print_written(written: Written, console: Console | None = None) -> None:
     card, *others = written.files
     names = [str(card), *(file.name for file in others)]
     console.print(Text(f"Written: {', '.join(names[:-1])} and {names[-1]}", "bold green"), soft_wrap=True)
-    console.print("\nNext:")
-    for command in _next(written):
-        console.print(Text(f"  {program()} {command}"), soft_wrap=True)
-    if written.found.layout["name"] != "feature_bundle":
+    name = typed_name(card)
+    tower = "" if written.found.layout["name"] == "feature_bundle" else f" --data.backbone {REAL}"
+    if written.found.test_only:
+        train = f"--data.card SOURCE --data.targets '{{{name}: null}}'"
+        print_next(console, [f"data check {name}", f"fit lathadapter_cross_dataset {train}{tower}"])
+    else:
+        print_next(console, [f"data prompts {name}", f"data check {name}", fit_command(written.audit, card)])
+    if tower:
         print_hanging(console, TINY_NOTE)
 
 
 def _reason(key: str, why: str) -> str:
-    reason = why.partition(": ")[0] if ": " in why else why.partition(" as ")[0]
-    return f"{reason} ({posixpath.splitext(key)[1].lower()})" if why == UNREADABLE else reason
-
-
-def _next(written: Written) -> list[str]:
-    known = written.path.parent.resolve() in [folder.resolve() for folder in CARDS.folders()]
-    card = shlex.quote(written.path.stem if known else str(written.path))
-    tower = "" if written.found.layout["name"] == "feature_bundle" else f" --data.backbone {REAL}"
-    if written.found.test_only:
-        train = f"--data.card SOURCE --data.targets '{{{card}: null}}'"
-        return [f"data check {card}", f"fit lathadapter_cross_dataset {train}{tower}"]
-    labels = written.audit.splits.get("train")  # a file of features may have ready draws instead
-    few = " --data.shots_policy all" if labels and 0 < labels.fewest < _SHOTS else ""
-    return [f"data prompts {card}", f"data check {card}", f"fit lathadapter_fewshot --data.card {card}{tower}{few}"]
+    if why == UNREADABLE:
+        return f"cannot be read ({posixpath.splitext(key)[1].lower()})"
+    return "copies of another" if why.startswith("the same as") else why.partition(": ")[0]

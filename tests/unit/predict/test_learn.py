@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.closed import Beside, Learner, Statistics
+from hierfit.closed import Beside, Form, Learner, Statistics
 from hierfit.config.command import call
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
@@ -48,7 +48,7 @@ def fitted(rows: list[tuple[str, ...]], prior: str, with_text: bool) -> Predicto
     features = torch.cat([images(tree, row) for row in rows])
     statistics = Statistics.of(features, torch.tensor(leaves).repeat_interleave(7), tree.num_leaves)
     text = Beside(text_of(tree), 20.0, 0.3, 0.2) if with_text else None
-    learner = Learner(statistics, prior, "within", 0.5, 2.0, text)  # type: ignore[arg-type]
+    learner = Learner(statistics, Form(prior, "within", 0.5), 2.0, text)  # type: ignore[arg-type]
     weights, bias = learner.scores(tree)
     head = Head(Nodes(weights.float(), grows=False), 1.0, bias=bias.float())
     calibration = Calibration(conformal=torch.rand(50))

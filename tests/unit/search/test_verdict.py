@@ -10,9 +10,8 @@ from rich.console import Console
 
 from hierfit.results.card import ResultCard
 from hierfit.results.statistics import Estimate, Interval
-from hierfit.search.tree_answer import conclude
 from hierfit.search.tree_effect import Comparison
-from hierfit.search.tree_verdict import Verdict
+from hierfit.search.verdict import Verdict, conclude
 
 
 def found(points: float, width: float = 0.5, samples: float | None = None, seeds: int = 5) -> Comparison:
