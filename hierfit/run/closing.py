@@ -101,7 +101,7 @@ def next_seed(arguments: Sequence[str], folder: Path, seed: int) -> str:
     return f"--config {shown(folder)}/config.yaml --seed_everything {seed} --data.seed {seed}"
 
 
-def print_cards(cards: Sequence[ResultCard]) -> None:
+def print_rows(cards: Sequence[ResultCard]) -> None:
     """The table of what was tested; a line for what was not."""
     if tested := [card for card in cards if card.metrics]:
         print_results(tested)
