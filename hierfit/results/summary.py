@@ -150,7 +150,7 @@ def _row(name: str, row: BySeed, figures: Sequence[Column], base: BySeed | None)
         values = {seed: value for seed, card in row.items() if (value := figure(card, column.key)) is not None}
         of_base = {} if base is None else {seed: figure(base[seed], column.key) for seed in values if seed in base}
         pairs = [(values[seed], other) for seed, other in of_base.items() if other is not None]
-        difference = paired_difference(*zip(*pairs, strict=True)) if pairs else None
+        difference = paired_difference([a for a, _ in pairs], [b for _, b in pairs]) if pairs else None
         cells.append(Cell(t_interval(list(values.values())) if values else None, difference, of=len(row)))
     origin = [", ".join(dict.fromkeys(getattr(c, name) for c in row.values())) for name in ("selected_on", "tuned_on")]
     return [name, tuple(row), *cells, *origin]
