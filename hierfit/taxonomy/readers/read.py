@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
@@ -21,16 +23,19 @@ from hierfit.taxonomy.readers.source import Source
 if TYPE_CHECKING:
     from hierfit.taxonomy.tree import Taxonomy
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _NEWICK_NAMES = (".nwk", ".newick", ".tree", ".nw", ".tre")
 _DOT = re.compile(r"(?:(?://|#)[^\n]*\s+)*(?:strict\s+)?(?:di)?graph\b[^{;\n]*\{", re.IGNORECASE)
-_OBO = re.compile(r"^\[Term\]\s*$", re.MULTILINE)
 
 _KINDS: tuple[tuple[str, Callable[[Source], object], Callable[[Source, Reading], Iterable[Claim]]], ...] = (
     ("xml", lambda s: s.head.startswith("<"), lambda s, _: [nested.xml_claim(s)]),
     ("newick", lambda s: s.suffix in _NEWICK_NAMES or re.match(r"(?:\[&[RU]\]\s*)?\(", s.head),
      lambda s, _: [texts.newick_claim(s)]),
     ("dot", lambda s: _DOT.match(s.head), lambda s, _: [graphs.dot_claim(s)]),
-    ("obo", lambda s: _OBO.search(s.text), lambda s, _: [graphs.obo_claim(s)]),
+    ("obo", lambda s: "[Term]" in s.text and re.search(r"^\[Term\]\s*$", s.text, re.MULTILINE),
+     lambda s, _: [graphs.obo_claim(s)]),
     ("document", lambda s: s.language, documents.claims),
     ("lines", lambda s: True, lambda s, options: _of_lines(s, options)),
 )  # fmt: skip
@@ -42,6 +47,22 @@ _HINT = (
     "Give one of these formats (in a data card, `taxonomy: {file: …, format: …}`), or the columns to read, coarse to "
     "fine: --columns 2,1."
 )
+
+
+def _uncollected(function: Callable[P, T]) -> Callable[P, T]:
+    """Millions of small objects and no circles: the collector would look through them again and again."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            if enabled:
+                gc.enable()
+
+    return run
 
 
 def read_taxonomy(path: str | os.PathLike[str], format: Format | None = None, **options: Any) -> Taxonomy:
@@ -69,6 +90,7 @@ def read_csv(path: str | os.PathLike[str]) -> Plan:
     return given_of(source, Reading(os.fspath(path), form, header=True)).plan()
 
 
+@_uncollected
 def read_plan(options: Reading) -> Plan:
     """What a `Taxonomy` is made of, without importing torch; raises as `read_taxonomy`."""
     try:
@@ -79,6 +101,7 @@ def read_plan(options: Reading) -> Plan:
         raise
 
 
+@_uncollected
 def read_given(options: Reading, placed: bool = False) -> Given:
     """What a file says, be it a tree or not.
 

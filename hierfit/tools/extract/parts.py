@@ -29,7 +29,7 @@ class Part:
 
     def to_json(self) -> str:
         """One line."""
-        return json.dumps({**vars(self), "samples": [sample[1:] for sample in self.samples]}, ensure_ascii=False)
+        return json.dumps({**vars(self), "samples": [sample[1:] for sample in self.samples]})
 
     @classmethod
     def from_json(cls, text: str) -> Part:
