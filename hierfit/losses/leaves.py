@@ -93,36 +93,8 @@ def soft_label_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, 
         targets = _all_soft_labels(taxonomy, beta, logits.dtype).index_select(0, label)
     else:
         targets = _soft_labels(label, taxonomy, beta, logits.dtype)
-    loss: Tensor = _CrossEntropy.apply(logits, targets, taxonomy)
-    return mean_over_samples(loss, paths)
-
-
-class _CrossEntropy(torch.autograd.Function):
-    # −Σ targets·log p over the leaves [B]: the softmax that is the gradient gives the value as well, and goes where it
-    # belongs on the axis of nodes.
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, taxonomy: Taxonomy) -> Tensor:
-        even = taxonomy.is_even
-        own = logits[:, -taxonomy.num_leaves :] if even else logits.index_select(1, taxonomy.leaves)
-        p = own.softmax(dim=1)
-        ctx.save_for_backward(p, targets)
-        ctx.taxonomy = taxonomy
-        return own.amax(dim=1) - p.amax(dim=1).log_() - torch.linalg.vecdot(targets, own)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        p, targets = ctx.saved_tensors
-        taxonomy = ctx.taxonomy
-        gradient = p.new_empty(len(p), taxonomy.num_nodes)
-        if not taxonomy.is_even:
-            own = (p - targets).mul_(grad[:, None])
-            return gradient.zero_().index_copy_(1, taxonomy.leaves, own), None, None
-        inner, own = gradient.tensor_split([-taxonomy.num_leaves], dim=1)
-        inner.zero_()
-        torch.sub(p, targets, out=own).mul_(grad[:, None])
-        return gradient, None, None
+    own = logits[:, -taxonomy.num_leaves :] if taxonomy.is_even else logits.index_select(1, taxonomy.leaves)
+    return mean_over_samples(-torch.linalg.vecdot(targets, own.log_softmax(dim=1)), paths)
 
 
 _TABLE = 2**23
