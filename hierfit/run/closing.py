@@ -14,8 +14,8 @@ from rich.markup import escape
 
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import ResultCard
-from hierfit.results.run_table import print_results
 from hierfit.results.runs import LATEST, run_folder
+from hierfit.results.summary import print_results
 from hierfit.run.program import process_number, program, shown
 
 _INDENT = len("Run folder  ")
@@ -101,7 +101,7 @@ def next_seed(arguments: Sequence[str], folder: Path, seed: int) -> str:
     return f"--config {shown(folder)}/config.yaml --seed_everything {seed} --data.seed {seed}"
 
 
-def print_cards(cards: Sequence[ResultCard]) -> None:
+def print_rows(cards: Sequence[ResultCard]) -> None:
     """The table of what was tested; a line for what was not."""
     if tested := [card for card in cards if card.metrics]:
         print_results(tested)
