@@ -33,7 +33,9 @@ _READING = "% on the test split; both ends of a range belong to it."
 
 
 def reproduce(
-    files: Annotated[Sequence[Path], Say("experiments and grids; default: all that hierfit has", "NAME")] = (),
+    files: Annotated[
+        Sequence[Path], Say("experiments and grids; default: all of ./experiments, else of hierfit", "NAME")
+    ] = (),
     *,
     cheaper_than: Annotated[float, Say("skip what takes as long or longer (3)", "MINUTES")] = 3.0,
     seed: Annotated[int | None, Say("one of those measured; default: an experiment's first")] = None,
@@ -52,7 +54,9 @@ def reproduce(
         SystemExit: With 1 when a figure lies outside its range, or an experiment fails.
     """
     known = {**GRIDS.files(), **EXPERIMENTS.files()}
-    files = [known.get(str(name)) or EXPERIMENTS.find(str(name)) for name in files or known]
+    here = [path.relative_to(Path.cwd()) for path in known.values() if path.is_relative_to(Path.cwd())]
+    named = [known.get(str(name)) or EXPERIMENTS.find(str(name)) for name in files]
+    files = named or here or [*known.values()]
     if problems := too_few(jobs=jobs):
         raise UserError(problems[0])
     pairs = {card: Path(path).expanduser() for card, _, path in (text.partition("=") for text in data_root or [])}
