@@ -12,7 +12,6 @@ from hierfit.backbone.source import read_json
 from hierfit.config.named import CARDS
 from hierfit.config.schema import Place, build, nearest, read_yaml
 from hierfit.data.layouts import Layout, read_layout
-from hierfit.data.names import renamed
 from hierfit.data.samples import READY_DRAW, SPLITS, check_levels
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -161,6 +160,14 @@ class DataCard:
         """Whether its pictures are drawn, as those that the bundled towers know."""
         return self.layout.name == "fieldguide"
 
+    def called(self, taxonomy: Taxonomy) -> Taxonomy:
+        """The tree with its nodes called as `names` says; raises `UserError` with all that cannot be."""
+        if not self.names:
+            return taxonomy
+        from hierfit.data.names import renamed  # here: few cards need it
+
+        return renamed(taxonomy, self.names)
+
     def texts(self, taxonomy: Taxonomy) -> list[list[str]]:
         """The prompts of each node of the card's tree, or of the data's own where it has none."""
         return self.prompts(taxonomy).texts
@@ -240,7 +247,7 @@ def _contradictions(card: DataCard, place: Place) -> list[str]:
     if card.taxonomy is not None:
         problems += [f"{place.at('levels')}: {problem}" for problem in check_levels(card.taxonomy, card.levels)]
         try:
-            card.texts(renamed(card.taxonomy, card.names))
+            card.texts(card.called(card.taxonomy))
         except UserError as error:
             problems += [f"{place}: {problem}" for problem in error.problems]
     return problems

@@ -10,20 +10,14 @@ import torch
 from lightning import LightningDataModule, Trainer
 from torch import Tensor
 
-from hierfit.backbone import ImageTransform
 from hierfit.backbone.source import TINY_NOTE
-from hierfit.data.augment import TrainTransform
-from hierfit.data.batch import Batch, EncodedSplit, Task
+from hierfit.data.batch import Batch, EncodedSplit, Shared, Task
 from hierfit.data.card import DataCard, load_card, target_cards
-from hierfit.data.choice import Choice, coarse_of
+from hierfit.data.choice import Choice, Novel, coarse_of, depth_of
 from hierfit.data.encode import available_cores
-from hierfit.data.images import Files
-from hierfit.data.loader import FeatureBatches, Loader, PixelBatches, Rows
-from hierfit.data.novel import Novel, depth_of
-from hierfit.data.prepare import Towers, prepare
-from hierfit.data.prepared import Prepared
+from hierfit.data.loader import FeatureBatches, Loader, Rows
+from hierfit.data.prepare import Prepared, Towers, prepare
 from hierfit.data.samples import Table
-from hierfit.data.shared import Shared, get_or_make, own_task
 from hierfit.data.table import read_table
 from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError
@@ -163,12 +157,11 @@ class HierarchicalDataModule(LightningDataModule):
     def _prepared(self) -> Prepared:
         towers = self._towers
         how = (self.root, self.choice, towers.name, towers.needs, towers.cache_dir, str(towers.device))
-        prepared = get_or_make(
-            self.shared,
+        prepared = towers.shared.get(
             ("task", str(self.card.path), self.card.fingerprint, *how),
             lambda: prepare(self.card, self._table(self.card, self.root), self.choice, towers),
         )
-        return prepared if self.shared is None else replace(prepared, task=own_task(prepared.task))
+        return prepared if self.shared is None else replace(prepared, task=prepared.task.own())
 
     @cached_property
     def targets(self) -> tuple[Prepared, ...]:
@@ -185,12 +178,13 @@ class HierarchicalDataModule(LightningDataModule):
 
     def _table(self, card: DataCard, root: str | None) -> Table:
         kind = "table" if card is self.card else "target's table"
-        return get_or_make(self.shared, (kind, str(card.path), card.fingerprint, root), lambda: read_table(card, root))
+        shared = self.shared or Shared(0)
+        return shared.get((kind, str(card.path), card.fingerprint, root), lambda: read_table(card, root))
 
     @property
     def _towers(self) -> Towers:
         device = self.trainer.strategy.root_device if self.trainer else "cpu"
-        return Towers(self.backbone, self.needs, self.cache_dir, self.num_workers, device, self.shared)
+        return Towers(self.backbone, self.needs, self.cache_dir, self.num_workers, device, self.shared or Shared(0))
 
     @property
     def task(self) -> Task:
@@ -280,15 +274,15 @@ class HierarchicalDataModule(LightningDataModule):
         rows, paths = Rows(len(split), batch_size, seed, rank, world, drop_last), task.taxonomy.paths(split.nodes)
         if split.features is not None:
             return Loader(FeatureBatches(split.features, paths), rows)
+        from hierfit.data.pixels import batches  # here: most runs train on features
+
         assert images is not None
         assert task.backbone is not None
-        transform: ImageTransform | TrainTransform = task.backbone.preprocess
-        if seed is not None and self.augment != "none":
-            transform = TrainTransform(task.backbone.preprocess, self.crop_area, self.augment == "crop_flip")
-            images = Files(images.root, transform.least) if isinstance(images, Files) else images
         # Each worker keeps what it decodes for itself; the test split is read once.
         keep = 0 if name == "test" else (self.keep_mib << 20) // max(self.num_workers, 1)
-        return Loader(PixelBatches(split.keys, images, transform, paths, seed or 0, keep), rows, self.num_workers)
+        augment = (self.crop_area, self.augment == "crop_flip") if seed is not None and self.augment != "none" else None
+        pixels = batches(split.keys, images, task.backbone.preprocess, paths, augment, seed or 0, keep)
+        return Loader(pixels, rows, self.num_workers)
 
 
 def datamodule_of(trainer: Trainer) -> HierarchicalDataModule:

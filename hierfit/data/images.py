@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import warnings
 import zlib
 from collections import Counter
@@ -162,22 +161,6 @@ def _what_else(source: Path | BinaryIO) -> str:
     return "not a picture, or of an unknown format" if head else "an empty file"
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is such a file; a path that no file can have (too long, a NUL in it) is none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def is_folder(path: Path) -> bool:
-    """As `is_file`, of a folder."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
 def passed_over(folder: Path) -> dict[str, int]:
     """Files below a folder that are pictures, or may hold some, but are not read: how many of each ending.
 
@@ -213,11 +196,6 @@ def _starts_as_picture(path: Path) -> bool:
     except OSError:
         return False
     return head.startswith((b"\xff\xd8\xff", _PNG, b"GIF8", b"II*\0", b"MM\0*")) or head[8:12] == b"WEBP"
-
-
-def leaves_root(key: str) -> bool:
-    """Whether a relative path leads out of its folder; links inside are the user's own business."""
-    return posixpath.isabs(key) or posixpath.normpath(key).split("/")[0] == ".."
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

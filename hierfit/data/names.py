@@ -27,8 +27,6 @@ def renamed(taxonomy: Taxonomy, names: Mapping[str, str]) -> Taxonomy:
     Raises:
         UserError: Lists old names that no node has, and new ones that cannot be names or that siblings would share.
     """
-    if not names:
-        return taxonomy
     known = {*taxonomy.names}
     paths = list(taxonomy.names)
     if any("/" in old for old in names):

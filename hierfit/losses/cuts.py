@@ -12,12 +12,14 @@ from hierfit.errors import UserError
 from hierfit.losses.levels import (
     LevelReading,
     OverLevels,
+    PerLevel,
+    check_choice,
     constant,
     mean_over_labels,
     mean_over_samples,
+    per_level,
     read_levels,
 )
-from hierfit.losses.options import PerLevel, check_choice, per_level
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.cuts import ended_leaves, once_a_tree
 from hierfit.taxonomy.upward import segment_logsumexp, steps_up
@@ -69,21 +71,21 @@ def tree_path_kl(
     weights = tuple(per_level("level_weights", level_weights, taxonomy)[0])
     if not any(weights):
         raise UserError("level_weights are all 0; at least one must be positive")
+    if reading is None and taxonomy.is_even and paths.device.type == "cpu" and len(paths) and (paths >= 0).all():
+        share = constant(tuple(weight / sum(weights) for weight in weights), logits)
+        log_p = at_least_float32(logits).log_softmax(dim=1).gather(1, paths)
+        return -torch.special.entr(share).sum() - (log_p @ share.to(log_p.dtype)).mean()
     padded, lse, label = reading or read_levels(logits, paths, taxonomy)
     known = padded >= 0
     # A sample without labels keeps all levels: the logsumexp of nothing has no gradient.
     left_out = ~known & known.any(dim=1, keepdim=True)
-    log_normaliser = lse.masked_fill(left_out, -torch.inf).logsumexp(dim=1)
-    weight = constant(weights, label)
-    total = (known * weight).sum(dim=1)
-    has_share = total > 0
-    total = total.where(has_share, 1.0)
-    mean_logit = (label * weight).masked_fill(~known, 0).sum(dim=1) / total
-    # Σ q·log q of q = w/Σw.
-    scatter = known * constant(tuple(w * math.log(w) if w > 0 else 0.0 for w in weights), label)
-    negative_entropy = scatter.sum(dim=1) / total - total.log()
-    divergence = log_normaliser - mean_logit + negative_entropy
-    return mean_over_samples(divergence.masked_fill(~has_share, 0), paths)
+    share = known * constant(weights, label)
+    total = share.sum(dim=1, keepdim=True)
+    share = share / total.where(total > 0, 1.0)
+    entropy = torch.special.entr(share).sum(dim=1)
+    mean_logit = (share * label.masked_fill(~known, 0)).sum(dim=1)
+    divergence = lse.masked_fill(left_out, -torch.inf).logsumexp(dim=1) - mean_logit - entropy
+    return mean_over_samples(divergence.masked_fill(total[:, 0] == 0, 0), paths)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from hierfit.report.blocks import Thumbnail
 from hierfit.results.card import ResultCard
 
 if TYPE_CHECKING:
-    from hierfit.data.table import Images
+    from hierfit.data.samples import Images
 
 _SIDE = 160  # pixels, the longer side: sharp where small, and large enough to see what it shows
 _QUALITY = 78

@@ -15,7 +15,7 @@ from torch import Tensor
 from hierfit.atomic import whole_file
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import datamodule_of
-from hierfit.data.prepared import Prepared
+from hierfit.data.prepare import Prepared
 from hierfit.data.trees import StandIn
 from hierfit.decoding import Calibration, belief, calibrate, leaf_rollup
 from hierfit.decoding.belief import LeafScores

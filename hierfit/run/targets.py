@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
-from hierfit.data.prepared import Prepared
+from hierfit.data.prepare import Prepared
 from hierfit.decoding import Calibration
 from hierfit.distributed import keep_alike_only_trained
 from hierfit.errors import UserError

@@ -13,8 +13,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 
 from hierfit.config.signature import class_at
+from hierfit.data.batch import Shared
 from hierfit.data.datamodule import HierarchicalDataModule
-from hierfit.data.shared import Shared
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
@@ -35,6 +35,15 @@ from hierfit.run.saving import SaveProgress
 from hierfit.run.scores import CalibrateOnVal, KeepTestLogits, WritePredictions
 from hierfit.run.selection import SelectOnVal
 from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
+
+_STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
 
 __all__ = ["Config", "Session", "configure", "fit", "predict", "set_up", "test", "train", "validate"]
 
@@ -227,6 +236,11 @@ def _trainer(config: Config, callbacks: Sequence[Callback], logger: Any, folder:
         trainer = Trainer(**{**given, "logger": logger, "default_root_dir": str(folder)})
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"The trainer cannot be set up: {error}", hint="See the keys under trainer.") from error
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for hook in _STEP_HOOKS:
+            # Lightning passes over a hook that is None; one that does nothing it calls at every step.
+            if getattr(type(callback), hook) is getattr(Callback, hook):
+                setattr(callback, hook, None)
     check_processes(trainer)
     return trainer
 

@@ -21,7 +21,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
 
-from hierfit.data.shared import Shared
+from hierfit.data.batch import Shared
 from hierfit.errors import UserError
 from hierfit.report import show_at_wandb
 from hierfit.run.quiet import quieten

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from hierfit.config.named import CARDS
 from hierfit.data.card import DataCard, load_card
-from hierfit.data.table import level_text
+from hierfit.data.samples import level_text
 from hierfit.errors import UserError
 
 _MANY = 7  # levels

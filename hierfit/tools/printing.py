@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from hierfit.data.table import READY_DRAW, SPLITS
+from hierfit.data.samples import READY_DRAW, SPLITS
 
 
 def print_hanging(console: Console, text: str, style: str = "", indent: int = 2, mark: str = "") -> None:

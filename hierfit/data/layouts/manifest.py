@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hierfit.config.schema import nearest
 from hierfit.data.home import Home
-from hierfit.data.images import is_file, leaves_root
+from hierfit.data.layouts.draw import Draw
 from hierfit.data.names import clean_name, respelled
 from hierfit.data.records import read_csv, read_rows
-from hierfit.data.samples import SPLITS, Label, Sample, repeated
-from hierfit.data.splits import Draw
+from hierfit.data.samples import SPLITS, Label, Sample, leaves_root, repeated
 from hierfit.errors import UserError
 
 
@@ -74,7 +74,7 @@ def manifest(
         raise UserError(f"{card.path}: layout: a table must lie below the root", outside)
     if unknown := [f"{name}: unknown split{nearest(name, SPLITS)}" for name in files if name not in SPLITS]:
         raise UserError(f"{card.path}: layout.files names splits there are not", unknown)
-    if absent := [f"no file {name}" for name in tables.values() if not is_file(place / name)]:
+    if absent := [f"no file {name}" for name in tables.values() if not os.path.isfile(place / name)]:
         raise UserError(f"{place} has not the tables of the card", absent, f"To get the data: {card.obtain}")
     wanted = (path, *label, *(() if files or drawn else (split,)))
     for fixed, name in tables.items():

@@ -91,7 +91,7 @@ def examine(given: Given, count_tokens: CountTokens) -> Report:
         problems.add("empty", "there is no node")
     moves = misplaced(form) if isinstance(form, Rows) else {}
     twins = () if isinstance(form, Rows) or not form.labels else twin_labels(
-        form.names, form.parents, [form.label(name) for name in form.names])  # fmt: skip
+        form.names, form.parents, [form.labels.get(name, name) for name in form.names])  # fmt: skip
     found = [
         *map(_with_remedy, problems),
         *(finding for finding in form.findings if finding.severity != "problem"),

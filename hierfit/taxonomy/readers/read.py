@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
 from hierfit.taxonomy.checks import EDGE_HEADER
-from hierfit.taxonomy.readers import documents, graphs, lines, links, nested, newick, outline, rows
+from hierfit.taxonomy.readers import documents, graphs, lines, links, nested, rows, texts
 from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
 from hierfit.taxonomy.readers.given import FORMATS, Claim, Format, Given, Reading, Score
 from hierfit.taxonomy.readers.indices import leaf_list
@@ -28,7 +28,7 @@ _OBO = re.compile(r"^\[Term\]\s*$", re.MULTILINE)
 _KINDS: tuple[tuple[str, Callable[[Source], object], Callable[[Source, Reading], Iterable[Claim]]], ...] = (
     ("xml", lambda s: s.head.startswith("<"), lambda s, _: [nested.xml_claim(s)]),
     ("newick", lambda s: s.suffix in _NEWICK_NAMES or re.match(r"(?:\[&[RU]\]\s*)?\(", s.head),
-     lambda s, _: [newick.claim(s)]),
+     lambda s, _: [texts.newick_claim(s)]),
     ("dot", lambda s: _DOT.match(s.head), lambda s, _: [graphs.dot_claim(s)]),
     ("obo", lambda s: _OBO.search(s.text), lambda s, _: [graphs.obo_claim(s)]),
     ("document", lambda s: s.language, documents.claims),
@@ -94,7 +94,13 @@ def read_given(options: Reading, placed: bool = False) -> Given:
 
 def given_of(source: Source, options: Reading) -> Given:
     """What a text says, see `read_given`."""
-    kind, claims = _claims(source, options)
+    kinds = _KINDS[-1:] if source.is_table else _KINDS
+    kind, read = next((kind, read) for kind, evidence, read in kinds if evidence(source))
+    if options.format == "outline" and source.sheet is None:
+        claims: Iterable[Claim] = texts.outline_claims(source, forced=True)
+    else:
+        asked = [read for name, _, read in _KINDS if name == options.format and name in ("newick", "dot")]
+        claims = (asked[0] if asked else read)(source, options)
     claim = _best(list(claims), source, options)
     # What is asked for and would change nothing was meant for another file.
     idle = {
@@ -113,20 +119,10 @@ def given_of(source: Source, options: Reading) -> Given:
     return Given(str(source.path), claim.format, claim.why, form)
 
 
-def _claims(source: Source, options: Reading) -> tuple[str, Iterable[Claim]]:
-    """What the text is, and what its reader takes it for."""
-    kinds = _KINDS[-1:] if source.is_table else _KINDS
-    kind, read = next((kind, read) for kind, evidence, read in kinds if evidence(source))
-    if options.format == "outline" and source.sheet is None:
-        return kind, outline.claims(source, forced=True)
-    asked = [read for name, _, read in _KINDS if name == options.format and name in ("newick", "dot")]
-    return kind, (asked[0] if asked else read)(source, options)
-
-
 def _of_lines(source: Source, options: Reading) -> Iterator[Claim]:
     """Lines: indented, paths or codes without a header, links, rows of levels, names."""
     if not source.is_table:
-        found = [*outline.claims(source)]
+        found = [*texts.outline_claims(source)]
         yield from found
         if found and not options.columns and options.format is None:
             return

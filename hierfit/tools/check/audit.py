@@ -14,7 +14,8 @@ import torch
 
 from hierfit.data.card import DataCard
 from hierfit.data.images import Files, passed_over, passed_over_text
-from hierfit.data.table import SPLITS, Split, Table, several, survey_table
+from hierfit.data.samples import SPLITS, Split, Table, several
+from hierfit.data.table import survey_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.check.duplicates import Placed, judge_exact, judge_near

@@ -17,7 +17,7 @@ from PIL import Image
 
 from hierfit.data.images import decode
 from hierfit.data.progress import with_progress
-from hierfit.data.table import Images
+from hierfit.data.samples import Images
 from hierfit.errors import UserError
 
 SIDE = 16

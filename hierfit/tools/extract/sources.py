@@ -12,10 +12,10 @@ from pathlib import Path
 
 from hierfit.backbone import node_texts
 from hierfit.data.card import load_card
-from hierfit.data.images import EXTENSIONS, Files, leaves_root, passed_over, passed_over_text
+from hierfit.data.images import EXTENSIONS, Files, passed_over, passed_over_text
 from hierfit.data.names import clean_name
 from hierfit.data.records import read_csv
-from hierfit.data.samples import SPLITS, Images, Sample, Table, names_of
+from hierfit.data.samples import SPLITS, Images, Sample, Table, leaves_root, names_of
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy

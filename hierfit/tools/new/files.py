@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from hierfit.config.schema import nearest
-from hierfit.data.images import EXTENSIONS, is_file
+from hierfit.data.images import EXTENSIONS
 from hierfit.errors import UserError
 from hierfit.tools.new.found import Options, split_in, split_word
 from hierfit.tools.new.records import Records, names_picture
@@ -213,7 +213,7 @@ def _homes(root: Path, parts: Mapping[str, Records], names: Sequence[str]) -> It
         for part in parts.values()
         for name in names
         for cell in part.columns[name]
-        if posixpath.isabs(cell) and names_picture(cell) and is_file(Path(cell))
+        if posixpath.isabs(cell) and names_picture(cell) and os.path.isfile(cell)
     ]
     if absolute:
         yield Path(os.path.commonpath(absolute))

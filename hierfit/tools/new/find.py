@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -9,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hierfit.data.bundle import read_bundle
-from hierfit.data.images import EXTENSIONS, is_file
+from hierfit.data.images import EXTENSIONS
 from hierfit.data.layouts.hf_dataset import label_paths, open_hub, parquet_files
-from hierfit.data.samples import SPLITS
-from hierfit.data.table import READY_DRAW
+from hierfit.data.samples import READY_DRAW, SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy.readers.source import Source
 from hierfit.tools.new.columns import label_columns
@@ -107,7 +107,7 @@ def _tables(root: Path, read: Read) -> dict[str, Path]:
 
 def _tables_in(folder: Path) -> list[Path]:
     found = (path for path in folder.iterdir() if path.suffix.lower() in TABLES) if folder.is_dir() else ()
-    return sorted(path for path in found if is_file(path) and "submission" not in path.stem)
+    return sorted(path for path in found if os.path.isfile(path) and "submission" not in path.stem)
 
 
 def _table(path: Path, read: Read) -> Records | None:

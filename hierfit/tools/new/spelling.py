@@ -8,20 +8,15 @@ from collections.abc import Iterable
 
 from hierfit.data.names import clean_name
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.readers.tidy import placeholder
 from hierfit.tools.printing import listed
-
-_NO_NAMES = """na n/a nan none null nil unknown unk unclassified undefined unidentified undetermined unspecified
-    unlabelled unlabeled indet notclassified notavailable notapplicable notknown notassigned notidentified unassigned
-    unplaced unsure nodata missing sp spp tba tbd"""
-_NOT_KNOWN = frozenset(_NO_NAMES.split())
 
 
 def is_known(name: str) -> bool:
     """Whether a cell or folder names something, and is no ``not_classified``, ``NA``, ``incertae sedis`` or ``-``."""
     if name in ("-1", "-1.0", "-9999"):
         return False
-    bare = re.sub(r"[\s_.<>()\[\]-]+", "", name.casefold())
-    return bool(re.search(r"\w", bare)) and bare not in _NOT_KNOWN and not bare.endswith("incertaesedis")
+    return re.search(r"[^\W_]", name) is not None and not placeholder(name)
 
 
 def renamings(names: Iterable[str], taxonomy: Taxonomy | None, remarks: list[str]) -> dict[str, str]:

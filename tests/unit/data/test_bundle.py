@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from hierfit.data.bundle import FORMAT, Bundle, BundleSplit, read_bundle, write_bundle
 from hierfit.data.card import load_card
-from hierfit.data.table import Table, read_table
+from hierfit.data.samples import Table
+from hierfit.data.table import read_table
 from hierfit.errors import UserError
 
 WriteCard = Callable[..., str]

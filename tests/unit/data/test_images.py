@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hierfit.data.images import Files, leaves_root, open_image
+from hierfit.data.images import Files, open_image
+from hierfit.data.samples import leaves_root
 from hierfit.errors import UserError
 
 

@@ -21,8 +21,9 @@ from hierfit.data.choice import Choice
 from hierfit.data.images import Files
 from hierfit.data.layouts import read_layout
 from hierfit.data.names import words
+from hierfit.data.samples import Table
 from hierfit.data.splits import training_split
-from hierfit.data.table import Table, read_table
+from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.tools.check.audit import audit
 from tests.unit.data.miniature import BUILDERS, CARDS, COUNTS, Miniature, miniature, write

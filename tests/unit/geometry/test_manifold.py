@@ -11,8 +11,7 @@ from torch import nn
 
 from hierfit.errors import UserError
 from hierfit.geometry import Space
-from hierfit.geometry.manifold import ManifoldPoints, audit_manifold_parameters, geoopt
-from hierfit.geometry.optim import RiemannianAdamW
+from hierfit.geometry.manifold import ManifoldPoints, RiemannianAdamW, audit_manifold_parameters, geoopt
 
 GEOMETRIES = ["poincare", "lorentz", "euclidean"]
 

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from hierfit.geometry import Space
-from hierfit.geometry.manifold import ManifoldPoints, geoopt
-from hierfit.geometry.optim import RiemannianAdamW
+from hierfit.geometry.manifold import ManifoldPoints, RiemannianAdamW, geoopt
 
 
 def test_euclidean_parameters_take_adamws_steps() -> None:

@@ -18,7 +18,7 @@ from hierfit.cli import main
 from hierfit.data.bundle import Bundle, BundleSplit, write_bundle
 from hierfit.data.card import load_card
 from hierfit.data.images import open_image
-from hierfit.data.splits import Draw
+from hierfit.data.layouts.draw import Draw
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hierfit.data.splits import Draw
+from hierfit.data.layouts.draw import Draw
 from tests.unit.tools.made import Pics, labels, leaves, made, many, refusal, sizes
 
 Cell = Callable[[int], str]

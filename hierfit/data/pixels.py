@@ -1,4 +1,4 @@
-"""Training pictures: a random part of each, stretched to the tower's square, perhaps mirrored."""
+"""Batches of pictures: to train on a random part of each, stretched to the tower's square, perhaps mirrored."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
 from hierfit.backbone import ImageTransform
+from hierfit.data.batch import Batch
+from hierfit.data.images import Files
+from hierfit.data.loader import Step
+from hierfit.data.samples import Images
 
 _ASPECT = 4 / 3
 """Sides of a crop are at most 4 : 3, lying or standing; the field's value since the Inception crop."""
@@ -110,3 +115,69 @@ def crop_box(width: int, height: int, area: float, aspect: float, left: float, t
 def chance(seed: int, epoch: int, row: int) -> np.random.Generator:
     """What happens to a sample in an epoch: the same on any number of processes and workers, and after a resume."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, row)))
+
+
+class PixelBatches(Dataset[Batch]):
+    """Batches of pictures as the tower wants them, some of them kept.
+
+    First come, first kept, until memory is spent. Nothing is thrown out: an epoch asks for every picture once, so the
+    oldest is the one needed next.
+
+    Args:
+        keys: Of the n samples.
+        images: Their pictures.
+        transform: Gives the pixels of a picture; to train on, by chance.
+        paths: Their node ids ``[n, L]``.
+        seed: Of that chance: seed, epoch and row say what happens to each, and nothing else does.
+        keep: Bytes each process that makes batches may keep: of pixels, or, where these vary, of decoded pictures.
+    """
+
+    def __init__(
+        self,
+        keys: tuple[str, ...],
+        images: Images,
+        transform: ImageTransform | TrainTransform,
+        paths: Tensor,
+        seed: int = 0,
+        keep: int = 0,
+    ) -> None:
+        self.keys, self.images, self.transform, self.paths, self.seed = keys, images, transform, paths, seed
+        self._left = keep
+        self._kept: dict[int, Tensor | Image.Image] = {}
+
+    def __getitem__(self, step: Step) -> Batch:
+        pixels = [self._pixels(row, step.epoch) for row in step.rows.tolist()]
+        side = self.transform.size
+        return Batch(torch.stack(pixels) if pixels else torch.empty(0, 3, side, side), self.paths[step.rows], step.rows)
+
+    def _pixels(self, row: int, epoch: int) -> Tensor:
+        found = self._kept.get(row)
+        if found is None:
+            picture = self.images.load(self.keys[row])
+            found = picture if isinstance(self.transform, TrainTransform) else self.transform(picture)
+            # Pillow pads RGB to four bytes.
+            size = found.nbytes if isinstance(found, Tensor) else 4 * found.width * found.height
+            if size <= self._left:
+                self._left -= size
+                self._kept[row] = found
+        if isinstance(found, Tensor):
+            return found
+        assert isinstance(self.transform, TrainTransform)
+        return self.transform(found, chance(self.seed, epoch, row))
+
+
+def batches(
+    keys: tuple[str, ...],
+    images: Images,
+    tower: ImageTransform,
+    paths: Tensor,
+    augment: tuple[float, bool] | None,
+    seed: int,
+    keep: int,
+) -> PixelBatches:
+    """Batches as the tower wants them; to train on, cropped to no less than this share, and perhaps mirrored."""
+    if augment is None:
+        return PixelBatches(keys, images, tower, paths, seed, keep)
+    transform = TrainTransform(tower, *augment)
+    images = Files(images.root, transform.least) if isinstance(images, Files) else images
+    return PixelBatches(keys, images, transform, paths, seed, keep)

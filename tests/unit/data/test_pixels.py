@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hierfit.backbone import ImageTransform
-from hierfit.data.augment import TrainTransform, chance, crop_box
 from hierfit.data.images import open_image
+from hierfit.data.pixels import TrainTransform, chance, crop_box
 
 MEAN, STD = (0.2, 0.4, 0.6), (0.5, 0.25, 0.2)
 TOWER = ImageTransform(8, 8, MEAN, STD)
