@@ -60,7 +60,7 @@ def test_base_to_novel_from_pictures_to_the_table(
         line.partition(" · ")[0] for line in tables.splitlines() if " · 16 shots a leaf" in line or " · ≤ 16" in line
     ]
     assert titles == ["caltech101_coop", "oxford_pets_coop", "2 data sets"]
-    assert tables.count("PromptSRC (published)") == 3
+    assert all("PromptSRC (published)" in part for part in tables.split("16 shots a leaf")[1:])
     overview = tables.partition("2 data sets")[2]
     # Of the papers' own figures: base 98.10 and 95.33, novel 94.03 and 97.30, H of the means.
     assert _figures(overview, "PromptSRC")[:3] == ["96.72", "95.67", "96.19"]
@@ -92,7 +92,7 @@ def test_losses_of_a_real_tree_take_a_step(
     printed = capsys.readouterr().out
     assert "1/1 done" in printed
     assert "left out: card inat2021_mini" in printed
-    assert all(word in printed for word in ("TICE", "rollup", "bayes", "best path"))
+    assert all(word in printed for word in ("TICE", "rollup", "bayes"))
 
 
 @pytest.mark.parametrize("grid", ["paper_fewshot", "paper_cross_dataset"])
