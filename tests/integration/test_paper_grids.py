@@ -63,8 +63,9 @@ def test_base_to_novel_from_pictures_to_the_table(
     assert all("PromptSRC (published)" in part for part in tables.split("16 shots a leaf")[1:])
     overview = tables.partition("2 data sets")[2]
     # Of the papers' own figures: base 98.10 and 95.33, novel 94.03 and 97.30, H of the means.
-    assert _figures(overview, "PromptSRC")[:3] == ["96.72", "95.67", "96.19"]
-    assert len(_figures(overview, "LatHAdapter")) == 1  # on one of the sets alone: no average
+    assert _figures(overview, "PromptSRC")[:3] == ["96.71", "95.67", "96.19"]
+    (first, *_) = (line for line in overview.splitlines() if line.startswith("LatHAdapter"))
+    assert first.count("–") >= 3  # on one of the sets alone: no average
 
 
 def test_targets_that_are_there_are_tested_and_averaged_without_the_source(
