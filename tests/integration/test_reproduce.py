@@ -193,12 +193,14 @@ def test_all_faults_of_all_files_come_at_once(write: Write, capsys: pytest.Captu
     assert "there is no file nowhere.yaml" in capsys.readouterr().err
 
 
-def test_without_experiments_there_is_nothing_to_reproduce(
+def test_without_names_all_that_hierfit_brings_is_meant_wherever_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert reproduce() == 2
-    assert "There is no experiment in experiments/." in capsys.readouterr().err
+    assert reproduce("--cheaper-than=0") == 0
+    shown = capsys.readouterr().out
+    for name in ("lathadapter_fewshot", "grids/fewshot"):
+        assert f"{name}.yaml: takes about" in shown
 
 
 def test_what_is_expected_does_not_change_a_cell(write: Write, tmp_path: Path) -> None:
