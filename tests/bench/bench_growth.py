@@ -91,6 +91,7 @@ def measured(ways: Ways) -> dict[str, tuple[float, int]]:
         way()
         repeats = min(20, math.ceil(0.02 / max(1e-6, timed(way)())))
         found[name] = min(timed(way, repeats)() for _ in range(2)), peak_bytes(way)
+        print(f"{name}: {1e3 * found[name][0]:.2f} ms, {found[name][1] / 2**20:.1f} MiB", flush=True)
     return found
 
 
