@@ -23,7 +23,7 @@ function explore(root, data) {
   const nameOf = node => node === TOP ? "all" : names[node];
   const fullName = node => pathOf(node).map(each => names[each]).join(" › ");
   const reach = node => 1 + Math.max(0, ...children.get(node).map(reach));
-  const percent = (part, all, digits = 1) => all ? `${(100 * part / all).toFixed(digits)} %` : "–";
+  const percent = (part, all, digits = 1) => all ? `${(100 * part / all).toFixed(digits)}\u00a0%` : "–";
   const signed = value => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)}`;
 
   // ---- The tree -----------------------------------------------------------------------------------------------
@@ -188,7 +188,12 @@ function explore(root, data) {
     const rows = found.slice(first, first + PAGE), withPicture = found.filter(image => image.i in data.pictures).length;
     const of = data.total > images.length ? ` (${images.length} of ${data.total} listed)` : "";
     at(".found").textContent = `${found.length} of ${images.length} images${of}`
-      + (Object.keys(data.pictures).length ? `, ${withPicture} of them with a picture` : "") + (found.length ? "" : ". Show everything, or clear the filters.");
+      + (Object.keys(data.pictures).length ? `, ${withPicture} of them with a picture. ` : ". ");
+    if (!found.length && outcome.value !== "everything") {
+      const all = make("button", { type: "button" }, "Show those that are right, too");
+      all.addEventListener("click", () => { outcome.value = "everything"; list(); });
+      at(".found").append(all);
+    }
     const steps = found.map(image => () => details(image));
     at("tbody").replaceChildren(...rows.map((image, number) => {
       const open = make("button", { type: "button", class: "open", "aria-label": `Details of ${image.file}` }, picture(image.i) ?? "details");

@@ -14,7 +14,7 @@ from hierfit.config.command import Say
 from hierfit.errors import UserError
 from hierfit.report.style import COLOURS, MARKERS
 from hierfit.results.card import ResultCard
-from hierfit.results.collect import read_cards
+from hierfit.results.runs import read_cards
 from hierfit.results.statistics import Estimate
 from hierfit.results.summary import tables
 from hierfit.results.table import Cell, Column, Table

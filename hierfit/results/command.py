@@ -13,10 +13,8 @@ from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.errors import UserError
 from hierfit.results.choice import chosen
-from hierfit.results.collect import read_cards
-from hierfit.results.run_table import run_tables
-from hierfit.results.runs import run_folder
-from hierfit.results.summary import tables
+from hierfit.results.runs import read_cards, run_folder
+from hierfit.results.summary import run_tables, tables
 from hierfit.results.writers import FORMATS, print_tables
 
 Runs = Annotated[list[Path], Say("run folders (controls inside are found), result.json, or latest", "RUN")]

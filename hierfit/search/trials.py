@@ -15,7 +15,7 @@ from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
 from hierfit.run.configure import configure
-from hierfit.run.digest import WITHOUT_EFFECT, digest_of, without
+from hierfit.run.folder import WITHOUT_EFFECT, digest_of, without
 from hierfit.search.engines import engine
 from hierfit.search.grid import Words, faults_of, not_one_device, settings_of
 from hierfit.search.progress import Tally, failed, interruptible, print_failed, shown

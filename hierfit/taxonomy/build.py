@@ -72,11 +72,12 @@ def ordered(draft: Draft, problems: Problems) -> tuple[tuple[str, ...], Ints, In
     links = np.array(draft.parents, dtype=np.int64)
     # Nodes coarse to fine, children of one parent together and in given order; none on or under a cycle.
     by_parent = np.argsort(links, kind="stable")
-    starts = np.searchsorted(links[by_parent], np.arange(-1, len(links) + 1)).tolist()
-    nodes = by_parent.tolist()
+    starts = array("q", np.searchsorted(links[by_parent], np.arange(-1, len(links) + 1)).tobytes())
+    nodes = array("q", by_parent.tobytes())
     queue = nodes[: starts[1]]
     for node in queue:
-        queue.extend(nodes[starts[node + 1] : starts[node + 2]])
+        if starts[node + 1] < starts[node + 2]:
+            queue.extend(nodes[starts[node + 1] : starts[node + 2]])
     order = np.array(queue, dtype=np.int64)
     if len(order) < len(links):
         _check_cycles(draft, problems)
@@ -131,7 +132,8 @@ def draft_rows(
         if node < len(names) and parents[node] != parent:
             node = others.setdefault((parent, name), len(names))
         if node == len(names):
-            problems.check_name(number, name)
+            if type(name) is not str or not name.isprintable() or name[0] == " " or name[-1] == " ":
+                problems.check_name(number, name)
             names.append(name)
             parents.append(parent)
             first_row.append(number)
@@ -155,7 +157,8 @@ def draft_rows(
     has_children = np.zeros(len(names) + 1, dtype=bool)  # the last is nobody's parent
     has_children[np.array(parents, dtype=np.int64)] = True
     last = np.array(ends, dtype=np.int64)
-    if len(np.unique(last)) < len(last) or has_children[last[last >= 0]].any():
+    last = last[last >= 0]
+    if (np.bincount(last) > 1).any() or has_children[last].any():
         _check_leaves(ends, draft, problems, whole, inner_rows)
     return draft
 
@@ -222,7 +225,8 @@ def draft_links(names: Sequence[str], parents: Sequence[Any], by_name: bool, pro
         problems: Knows the place of each link, and gains what is wrong.
     """
     for link, name in enumerate(names):
-        problems.check_name(link, name)
+        if type(name) is not str or not name.isprintable() or name[:1] in ("", " ") or name[-1] == " ":
+            problems.check_name(link, name)
     return (_by_name if by_name else _by_position)(names, parents, problems)
 
 

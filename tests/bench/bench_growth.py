@@ -3,7 +3,7 @@
     python tests/bench/bench_growth.py [--leaves 1000 10000 100000] [--nodes 10000 100000] [--images 1000 10000 100000]
 
 1 is in proportion. Time is processor time of one thread, memory the most that torch holds beyond what was there. A
-training step reads 16 samples, a metric 64; TreeGDA two images of 32 numbers a leaf. Trees have three levels, with
+training step reads 16 samples, a metric 32; TreeGDA two images of 32 numbers a leaf. Trees have three levels, with
 families as uneven as nature's; those of ``--nodes`` some 17, as WordNet has (``--nodes 1000000`` takes a minute).
 """
 
@@ -40,8 +40,8 @@ MOST = 1.15  # exponent: a hundred times as much takes two hundred times as long
 def by_leaves(leaves: int) -> Ways:
     """All that reads logits, and a closed form, on a tree of so many leaves."""
     tree = skewed_tree([max(2, leaves // 50), max(4, leaves // 8), leaves])
-    logits = torch.randn(64, tree.num_nodes)
-    paths = tree.leaf_paths[torch.randint(leaves, (64,))]
+    logits = torch.randn(32, tree.num_nodes)
+    paths = tree.leaf_paths[torch.randint(leaves, (32,))]
     few = logits[:16].clone().requires_grad_()
     features = F.normalize(torch.randn(2 * leaves, 32), dim=1)
     labels = torch.arange(leaves).repeat(2)
@@ -90,7 +90,8 @@ def measured(ways: Ways) -> dict[str, tuple[float, int]]:
     for name, way in ways.items():
         way()
         repeats = min(20, math.ceil(0.02 / max(1e-6, timed(way)())))
-        found[name] = min(timed(way, repeats)() for _ in range(3)), peak_bytes(way)
+        found[name] = min(timed(way, repeats)() for _ in range(2)), peak_bytes(way)
+        print(f"{name}: {1e3 * found[name][0]:.2f} ms, {found[name][1] / 2**20:.1f} MiB", flush=True)
     return found
 
 

@@ -14,7 +14,7 @@ from hierfit.taxonomy.readers import columns
 from hierfit.taxonomy.readers.columns import ACCEPTED, CHILDREN, ID_PATH, IDS, STATUS, SUPER
 from hierfit.taxonomy.readers.given import Claim, Links, Reading, Score
 from hierfit.taxonomy.readers.indices import WNID, id_names
-from hierfit.taxonomy.readers.rows import is_chained, torn
+from hierfit.taxonomy.readers.rows import is_chained
 from hierfit.taxonomy.readers.source import Source, read_text
 from hierfit.taxonomy.readers.table import Table, lines_of
 
@@ -134,8 +134,8 @@ def _read(
     if label is not None and not labels:
         rows = map(table.rows.__getitem__, kept)
         labels = {row[child]: _entries(row[label])[0] for row in rows if len(row) > label and row[label]}
-    closed = table.header is not None and "" in above
-    return links_of(names, above, lambda link: table.where(kept[link]), closed, labels, findings)
+    closed, where = table.header is not None and "" in above, table.where
+    return links_of(names, above, lambda link: where(kept[link]), closed, labels, findings)
 
 
 def _synonyms(table: Table, names: Sequence[Any], label: int | None, findings: list[Finding]) -> set[int]:
@@ -174,8 +174,8 @@ def _from_children(table: Table, key: int, children: int, label: int | None) -> 
     where |= {name: number for number, name in enumerate(names)}
     pairs = [(name, above) for name in dict.fromkeys([*names, *parents]) for above in parents.get(name, [""])]
     labels = {name: shown for name, shown in table.paths([key, label]) if shown} if label is not None else {}
-    listed, above = [name for name, _ in pairs], [above for _, above in pairs]
-    return links_of(listed, above, lambda link: table.where(where[listed[link]]), True, labels)
+    listed, above, place = [name for name, _ in pairs], [above for _, above in pairs], table.where
+    return links_of(listed, above, lambda link: place(where[listed[link]]), True, labels)
 
 
 # Two columns without a word ------------------------------------------------------------------------------------------
@@ -190,11 +190,12 @@ def _pairs(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
         return
     rows = [row for row in table.rows if len(row) == 2]
     order, why = order_of(rows)
-    left, right = ({row[side] for row in rows} for side in (0, 1))
-    ids = bool(rows) and all(map(WNID.fullmatch, left)) and all(map(WNID.fullmatch, right))
-    # Pairs of words are links, and not names of two words, where most parents are somebody's child.
-    linked = table.what != "two words in each line" or ids or 2 * len(left & right) >= min(len(left), len(right))
-    sure = table.width == 2 and table.header is None and linked and is_chained(rows)
+    ids = bool(rows) and all(WNID.fullmatch(cell) for row in rows for cell in row)
+    sure = order is not None and table.width == 2 and table.header is None and is_chained(rows)
+    if sure and table.what == "two words in each line" and not ids:
+        # They are links, and not names of two words, where most parents are somebody's child.
+        left, right = ({row[side] for row in rows} for side in (0, 1))
+        sure = 2 * len(left & right) >= min(len(left), len(right))
     for form, first, child in (("child-parent", "child", 0), ("parent-child", "parent", 1)):
         score = Score.LIKELY if sure and order == form else Score.POSSIBLE
         what = f"{'WordNet ids, ' if ids else ''}{table.what}, links with the {first} on the left: {why}"
@@ -242,10 +243,11 @@ def links_of(
 
 def order_of(pairs: Sequence[Sequence[str]]) -> tuple[Order | None, str]:
     """Which of two columns is the child's: each child has one parent, and few nodes are roots."""
-    linked = [pair for pair in pairs if pair[0] != pair[1]]
-    several = torn((pair[1], pair[0]) for pair in linked), torn(linked)
-    left, right = ({pair[side] for pair in linked} for side in (0, 1))
-    only = len(left - right), len(right - left)
+    left, right = ([pair[side] for pair in pairs if pair[0] != pair[1]] for side in (0, 1))
+    beside = dict(zip(left, right, strict=True)), dict(zip(right, left, strict=True))
+    several = (len({name for name, other in zip(left, right, strict=True) if beside[0][name] != other}),
+               len({name for name, other in zip(right, left, strict=True) if beside[1][name] != other}))  # fmt: skip
+    only = len(beside[0].keys() - beside[1].keys()), len(beside[1].keys() - beside[0].keys())
     if several[0] * 2 <= several[1] and several[0] < several[1] and only[1] <= only[0]:
         return "child-parent", f"{several[0]} names on the left stand beside several others, {several[1]} on the right"
     if several[1] * 2 <= several[0] and several[1] < several[0] and only[0] <= only[1]:

@@ -90,7 +90,8 @@ def _by_columns(
         if way == "leaf-first" and header is None:
             # A headerless line is as long as its path: from the leaf, what is missing is missing at its end.
             rows = [[*filter(None, row)] for row in rows]
-        where = (lambda row: table.where(kept[row])) if faults else table.where
+        place = table.where
+        where = (lambda row: place(kept[row])) if faults else place
         if verbatim:
             return Rows(rows, where, levels, found)
         whole = [table.rows[i] for i in kept] if len(chosen) < table.width else None
@@ -146,7 +147,7 @@ def _no_path(table: Table, chosen: Sequence[int], rows: Sequence[Sequence[str]])
             return f"{name} holds measurements", False
         if 2 * sum(_MARKUP.search(cell) is not None for cell in filled) > len(filled):
             return f"{name} holds code or markup, not names", False
-        if {*filled} <= {"0", "1"} and len(chosen) > 2:
+        if filled and {*filled} <= {"0", "1"} and len(chosen) > 2:
             return f"{name} holds 0 and 1 alone: marks for classes, not names", False
     distinct = len(set(map(tuple, rows)))
     if len(rows) > 20 and distinct * 2 < len(rows):

@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from hierfit.errors import UserError
+from hierfit.taxonomy.build import without_end
+from hierfit.taxonomy.checks import Where
 from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
 from hierfit.taxonomy.readers.document import Placed
 
@@ -66,12 +68,17 @@ class Table:
         """What a column is called, perhaps nothing."""
         return self.header[column] if self.header and column < len(self.header) else ""
 
-    def where(self, row: int) -> str:
-        """Place of a row."""
-        place = f"{self.unit} {self.numbers[row]}"
-        lines = (cell.line for cell in self.rows[row] if isinstance(cell, Placed)) if self.of_records else iter(())
-        line = next(lines, None)
-        return f"line {line} ({place})" if line else place
+    @cached_property
+    def where(self) -> Where:
+        """Says the place of a row; it keeps no cells, but those of records."""
+        rows, numbers, unit = self.rows if self.of_records else (), self.numbers, self.unit
+
+        def place(row: int) -> str:
+            lines = (cell.line for cell in rows[row] if isinstance(cell, Placed)) if rows else iter(())
+            line = next(lines, None)
+            return f"line {line} ({unit} {numbers[row]})" if line else f"{unit} {numbers[row]}"
+
+        return place
 
     def sample(self) -> Table:
         """The first rows."""
@@ -116,14 +123,14 @@ class Table:
         first = [str(cell).strip() for cell in self.rows[0]]
         if self.width == 1:
             return 0 if self.is_csv or word(first[0]) in PATH else None
-        below = [set(filter(None, self._part(slice(1, None)).column(c))) for c in range(len(first))]
+        below = [[*filter(None, self._part(slice(1, None)).column(c))] for c in range(len(first))]
         pairs = [pair for pair in zip(first, below, strict=True) if all(pair)]
         if any(all(map(_NUMBER.fullmatch, cells)) and _NUMBER.fullmatch(cell) for cell, cells in pairs):
             return None  # a number above numbers
         if any(all(map(_NUMBER.fullmatch, cells)) and not cell[0].isdigit() for cell, cells in pairs):
             return 0  # a word above numbers
         if self.is_csv:
-            if len(pairs) == 1 < self.width and len(self.rows) > 1 and self.rows[1][0] == "":
+            if sum(map(bool, first)) == 1 < self.width and len(self.rows) > 1 and self.rows[1][0] == "":
                 return None  # a staircase
             if not any(cell in cells for cell, cells in pairs):
                 return 0
@@ -243,7 +250,7 @@ def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
     """Rows as CSV has them, with their first lines; blank ones are left out."""
     # "leaf, mid, top": the blank behind each comma belongs to it. In a table without them it is a fault of a name.
     loose = sign != "\t" and not re.search(rf"{re.escape(sign)}(?![ \t])[^\n]", text)
-    rows: list[list[str]] = []
+    rows: list[tuple[str, ...]] = []
     lines = array("q")
     same: dict[str, str] = {}  # a name that comes again is kept once
     reader = csv.reader(map(re.Match.group, _LINE.finditer(text)), strict=True, delimiter=sign, skipinitialspace=loose)
@@ -251,9 +258,10 @@ def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
     try:
         for row in reader:
             if any(map(str.strip, row)) and (is_csv or not row[0].startswith("#")):
-                while len(row) > 2 and not row[-1]:
-                    row.pop()
-                rows.append([same.setdefault(cell, cell) for cell in (map(str.strip, row) if loose else row)])
+                if not row[-1]:
+                    del row[max(2, len(without_end(row))) :]
+                cells = list(map(str.strip, row)) if loose else row
+                rows.append(tuple(map(same.setdefault, cells, cells)))
                 lines.append(line)
             line = reader.line_num + 1
     except csv.Error as error:

@@ -13,7 +13,8 @@ from hierfit.taxonomy.readers.lines import is_code
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import lines_of
 
-_STANDS_OUT = re.compile(r"[├└┣┗╠╚]|\+--|`--|\\--|\|--|(?:^|\r)(?:[^\S\r\n]+\S|[-*+•‣◦#] |\*\*|##)", re.MULTILINE)
+_SIGNS = ("├", "└", "┣", "┗", "╠", "╚", "+--", "`--", "\\--", "|--")
+_INDENT = re.compile(r"[\r\n](?:[^\S\r\n]|[-*+•‣◦#] |\*\*|##)")
 _DRAWN = re.compile(r".*[├└┣┗╠╚]|[ \t|]*(?:\+--|`--|\\--)|[ \t|]*\|--", re.DOTALL)
 _LEAD = re.compile(r"[\s│┃║|]*[├└┣┗╠╚+`|\\][─━═\-_]+\s?|[\s│┃║]*")
 _NODE = re.compile(r"""\w*Node\((['"])(?:.*/)?(.*?)\1.*\)""")
@@ -34,7 +35,7 @@ class Line(NamedTuple):
 
 def outline_claims(source: Source, forced: bool = False) -> Iterator[Claim]:
     """Whether lines are indented, or drawn; where the user says so, they are."""
-    if not forced and not _STANDS_OUT.search(source.text):
+    if not (forced or any(sign in source.text for sign in _SIGNS) or _INDENT.search(source.text)):
         return
     texts = [(i, line) for i, line in enumerate(lines_of(source.text), 1) if line.strip()]
     drawn = any(_DRAWN.match(line) for _, line in texts)

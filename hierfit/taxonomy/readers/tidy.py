@@ -93,7 +93,8 @@ def _without_placeholders(rows: Cells, where: Where, ranks: bool, found: list[Fi
     unsure: dict[str, set[tuple[str, ...]]] = {}  # what stands above those that may be names
     for start in range(0, len(rows), 10_000):
         for cell in set().union(*rows[start : start + 10_000]):
-            suspect = (len(cell) <= _LONGEST and cell[:1] in _INITIALS and cell) or cell.endswith("sedis")
+            short = len(cell) <= _LONGEST and cell[:1] in _INITIALS and cell and not cell[-1].isdigit()
+            suspect = short or cell.endswith("sedis")
             if suspect and (kind := placeholder(cell)):
                 if kind == "sure" or ranks:
                     sure.add(cell)
