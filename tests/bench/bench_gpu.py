@@ -137,7 +137,7 @@ def tests(device: torch.device, tiny: bool) -> Iterator[Claim]:
     """The unit tests of devices, which take a real one where there is one."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_devices.py"]
     command += ["-k", "LinearProbe"] if tiny else []
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     print(done.stdout[-2000:] + done.stderr[-500:] if done.returncode else done.stdout.strip().splitlines()[-1])
     yield Claim("unit tests of devices: exit status", spread([done.returncode]), 0, "")
 

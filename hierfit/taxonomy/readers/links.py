@@ -188,7 +188,7 @@ def _pairs(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
             yield Claim(options.format, Score.CERTAIN, "columns of parent and child",
                         lambda: _read(table, child, parent, None, source, options))  # fmt: skip
         return
-    rows = table.rows if table.width == 2 else [row for row in table.rows if len(row) == 2]
+    rows = [row for row in table.rows if len(row) == 2]
     order, why = order_of(rows)
     ids = bool(rows) and all(WNID.fullmatch(cell) for row in rows for cell in row)
     sure = order is not None and table.width == 2 and table.header is None and is_chained(rows)
