@@ -106,7 +106,7 @@ def covariance(statistics: Statistics, taxonomy: Taxonomy, kind: CovarianceKind)
         return Covariance(statistics.about(middle) / images, share)
     raw = torch.where(seen[:, None], means - middle, 0)
     kinship = float(variances(raw, statistics.counts, 0.0, taxonomy).kinship[-1])
-    stand_in = statistics.about(mean_of_kin(means, seen, taxonomy, itself=True)) / images
+    stand_in = statistics.about(mean_of_kin(means, seen, taxonomy)) / images
     return Covariance(stand_in, 1 - (1 - share) * kinship)
 
 

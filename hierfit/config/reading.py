@@ -12,7 +12,7 @@ import yaml
 
 from hierfit.errors import UserError
 
-Key = tuple[str, ...]
+KeyPath = tuple[str, ...]
 
 _MOST_VALUES = 1_000_000
 _DEEPEST = 100
@@ -24,8 +24,8 @@ class Place:
     """Where a value stands in a file; prints as ``card.yaml:12: splits.train.images``."""
 
     file: Path
-    key: Key = ()
-    lines: Mapping[Key, int] = field(default_factory=dict, repr=False)
+    key: KeyPath = ()
+    lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False)
 
     def at(self, name: str) -> Place:
         """The place of an entry below this one."""
@@ -71,7 +71,7 @@ def read_yaml(path: Path, problems: list[str]) -> tuple[Any, Place]:
         raise UserError(f"{path}{line}: not valid YAML: {reason}") from error
     except (ValueError, OverflowError, AttributeError) as error:  # of a number or a date
         raise UserError(f"{path}: not valid YAML: {error}") from error
-    lines: dict[Key, int] = {}
+    lines: dict[KeyPath, int] = {}
     place = Place(path, (), lines)
     _find_lines(node, (), lines, place, problems)
     return value, place
@@ -113,7 +113,9 @@ def _check_size(root: yaml.Node | None) -> None:
         size(root)
 
 
-def _find_lines(node: yaml.Node | None, key: Key, lines: dict[Key, int], place: Place, problems: list[str]) -> None:
+def _find_lines(
+    node: yaml.Node | None, key: KeyPath, lines: dict[KeyPath, int], place: Place, problems: list[str]
+) -> None:
     if isinstance(node, yaml.MappingNode):
         for name, entry in node.value:
             inner = (*key, str(name.value))

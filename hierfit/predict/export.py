@@ -38,8 +38,7 @@ def export(
     from hierfit.predict import hub
     from hierfit.predict.predictor import load
     from hierfit.results.card import FILE
-    from hierfit.results.collect import read_cards
-    from hierfit.results.runs import run_folder
+    from hierfit.results.runs import read_cards, run_folder
 
     _check_new(out)
     run = run_folder(run)

@@ -23,8 +23,8 @@ from hierfit.report.blocks import PICTURES
 from hierfit.report.breaks import Breaks
 from hierfit.report.pictures import Pictures
 from hierfit.results.card import ResultCard
-from hierfit.results.collect import find_cards
 from hierfit.results.logits import TestLogits
+from hierfit.results.runs import find_cards
 from hierfit.results.summary import agreement, tables
 from hierfit.results.table import Table
 from hierfit.results.variants import told_apart

@@ -15,7 +15,6 @@ from pathlib import Path
 from hierfit.errors import UserError
 from hierfit.report.blocks import Explorer, Omitted, Picture, Section, Sheet
 from hierfit.report.evidence import Evidence
-from hierfit.report.terms import terms
 from hierfit.results.writers import html_table
 
 _NO_STAMP = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -47,7 +46,6 @@ def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequen
     environment.filters |= {
         "figure": lambda picture: Markup(svg(picture)),
         "table": table,
-        "terms": lambda sheet: {**terms(sheet.table.columns), **sheet.terms},
         "json": lambda explorer: Markup(_data(explorer)),
         "data_uri": lambda jpeg: f"data:image/jpeg;base64,{b64encode(jpeg).decode()}",
         "kind": lambda block: type(block).__name__,

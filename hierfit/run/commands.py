@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hierfit.run.train import Session
 
 
-def run(command: str, arguments: Sequence[str], show: Show | None = None) -> None:
+def run_command(command: str, arguments: Sequence[str], show: Show | None = None) -> None:
     """Runs a training command with its controls and prints what came out.
 
     Args:
@@ -49,30 +49,31 @@ def run(command: str, arguments: Sequence[str], show: Show | None = None) -> Non
 def _run(config: Config, arguments: Sequence[str], show: Show | None) -> None:
     if process_number() == 0:  # before anything heavy is imported
         say(opening(config))
-    from hierfit.run.closing import print_cards, print_closing, print_targets, shown_plainly
+    from hierfit.run.closing import print_closing, print_rows, print_targets, shown_plainly
     from hierfit.run.expected import check_figures
     from hierfit.run.processes import end_with_parent, is_child
     from hierfit.run.quiet import quieten
-    from hierfit.run.train import predict, set_up, test, validate
+    from hierfit.run.train import set_up, test
 
     if is_child():
         end_with_parent()
     quieten()
     check_figures(config.expected)
     with shown_plainly():
-        if config.command == "fit":
-            sessions = _fit_all(config, show)
-            session = sessions[-1]
-        else:
-            session = set_up(config)
-            sessions = [session]
-            {"validate": validate, "predict": predict, "test": lambda s: test(s, config.keys.ckpt_path)}[
-                config.command
-            ](session)
+        sessions = _fit_all(config, show) if config.command == "fit" else [set_up(config)]
+        session, keys = sessions[-1], config.keys
+        if config.command == "test":
+            test(session, keys.ckpt_path)
+        elif config.command == "validate":
+            session.trainer.validate(session.method, None, keys.ckpt_path, keys.verbose, session.data)
+        elif config.command == "predict":
+            session.trainer.predict(
+                session.method, datamodule=session.data, ckpt_path=keys.ckpt_path, return_predictions=False
+            )
         if not session.trainer.is_global_zero:
             return
         cards = [each.writer.card for each in sessions if each.writer.card is not None]
-        print_cards(cards)
+        print_rows(cards)
         print_targets([card for each in sessions for card in each.targets])
         if config.command == "fit":
             print_closing(session.folder, cards[-1], arguments, session.page)

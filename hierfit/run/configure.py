@@ -10,10 +10,10 @@ from typing import Any
 
 from hierfit.config.settings import Setting, read_settings, spread
 from hierfit.errors import UserError
-from hierfit.run.digest import run_digest
-from hierfit.run.draft import OWN, Draft
+from hierfit.run.draft import OWN, ConfigDraft
 from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.expected import read_expected
+from hierfit.run.folder import run_digest
 from hierfit.run.keys import Keys
 
 
@@ -97,13 +97,13 @@ def configure(arguments: Sequence[str | Setting], command: str = "fit") -> Confi
     expected = tuple(setting for setting in own if setting.key == EXPECTED)
     for setting in expected:
         read_expected(setting.value, setting.at, problems)
-    draft = Draft(own, problems)
+    draft = ConfigDraft(own, problems)
     settings = draft.resolved({row: {s.key: s.value for s in changes} for row, changes in rows.items()} or None)
     controls, hint = [], draft.hint
     before = len(problems)
     for row, changes in rows.items():
         found: list[str] = []
-        control = Draft([*own, *changes, Setting("row", row, f"control {row}")], found)
+        control = ConfigDraft([*own, *changes, Setting("row", row, f"control {row}")], found)
         controls.append(_config(control.resolved(None), command, None))
         problems += [problem for problem in found if problem not in problems]
     if len(problems) > before and len({s.value for s in own if s.key in ("model", "model.class_path")}) > 1:

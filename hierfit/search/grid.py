@@ -110,7 +110,7 @@ def grid(
 def _summarise(file: GridFile, cells: Sequence[Cell], console: Console) -> None:
     """The tables of every cell that is done, whether it was chosen now or not, and of what it was tested on beside its
     own data; then, of several data sets, the table over all."""
-    from hierfit.results.collect import read_cards
+    from hierfit.results.runs import read_cards
     from hierfit.results.summary import tables
     from hierfit.results.writers import print_tables
     from hierfit.search.overview import overviews
@@ -196,7 +196,7 @@ def plan(
     if problems:
         hint = "--data-root FOLDER says where all data lie; --skip-missing leaves out what is not there."
         summary = f"{grid.source.file}: this grid cannot be run"
-        raise UserError(summary, list(dict.fromkeys(problems)), hint if missing else "")
+        raise UserError(summary, list(dict.fromkeys(problems)), hint if missing and data_root is None else "")
     cells = []
     for card, shots, seed, row in product(cards, grid.shots, grid.seeds, rows):
         if card not in missing:

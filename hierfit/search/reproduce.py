@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hierfit.config.command import Say
+from hierfit.config.named import EXPERIMENTS, GRIDS
 from hierfit.config.schema import nearest, read_yaml
 from hierfit.config.settings import Setting, file_settings
 from hierfit.errors import UserError
@@ -28,12 +29,11 @@ from hierfit.search.runner import DEFAULTS, Cell, finished
 if TYPE_CHECKING:
     from hierfit.run.expected import Range
 
-_FOLDER = Path("experiments")
 _READING = "% on the test split; both ends of a range belong to it."
 
 
 def reproduce(
-    files: Annotated[Sequence[Path], Say(f"experiments and grids; default: all below {_FOLDER}/", "FILE")] = (),
+    files: Annotated[Sequence[Path], Say("experiments and grids; default: all that hierfit has", "NAME")] = (),
     *,
     cheaper_than: Annotated[float, Say("skip what takes as long or longer (3)", "MINUTES")] = 3.0,
     seed: Annotated[int | None, Say("one of those measured; default: an experiment's first")] = None,
@@ -51,10 +51,8 @@ def reproduce(
         UserError: A file is at fault; nothing has been started.
         SystemExit: With 1 when a figure lies outside its range, or an experiment fails.
     """
-    grids = sorted(_FOLDER.glob("grids/*.yaml"))
-    files = files or [*(path for path in sorted(_FOLDER.glob("*.yaml")) if path.name != "base.yaml"), *grids]
-    if not files:
-        raise UserError(f"There is no experiment in {_FOLDER}/.", hint="Run this from the repository, or name files.")
+    known = {**GRIDS.files(), **EXPERIMENTS.files()}
+    files = [known.get(str(name)) or EXPERIMENTS.find(str(name)) for name in files or known]
     if problems := too_few(jobs=jobs):
         raise UserError(problems[0])
     pairs = {card: Path(path).expanduser() for card, _, path in (text.partition("=") for text in data_root or [])}
@@ -271,7 +269,9 @@ def _grid(file: Path, roots: Mapping[str, str]) -> Stated:
     def planned(seed: int, runs: Path) -> Plan:
         """The rows and cards that figures are stated of, at one seed and number of shots."""
         shots = grid.shots[0] if len(grid.shots) == 1 else stated.shots
-        cards = {name: {**grid.cards[name], **_root(roots.get(name))} for name in stated.cards}
+        cards = {
+            name: {**grid.cards[name], **({"data.root": roots[name]} if name in roots else {})} for name in stated.cards
+        }
         rows = {row: grid.methods[row] for rows in stated.cards.values() for row in rows}
         few = replace(grid, cards=cards, methods=rows, seeds=(seed,), shots=(shots,), control=None, expected=None)
         return plan(few, runs, skip_missing=True)
@@ -288,10 +288,6 @@ def _grid(file: Path, roots: Mapping[str, str]) -> Stated:
     return Stated(
         file, grid.name, tuple(stated.cards), stated.cards, stated.seeds, stated.minutes, lacking, cells, is_grid=True
     )
-
-
-def _root(path: str | None) -> dict[str, str]:
-    return {} if path is None else {"data.root": path}
 
 
 def _where(lack: str, card: str) -> str:

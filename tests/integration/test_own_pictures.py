@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -134,3 +136,56 @@ def test_a_command_called_otherwise(words: tuple[str, ...], advice: str, capsys:
     with pytest.raises(SystemExit):
         main(list(words))
     assert f"Did you mean {advice}?" in capsys.readouterr().err
+
+
+ODD = os.fsdecode(b"caf\xe9")  # a file's name in Windows-1252, on a system of UTF-8
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_no_stream_and_no_name_ends_a_command_in_a_traceback(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HIERFIT_CACHE", str(tmp_path / "cache"))
+    for n, name in enumerate(
+        f"{s}/{c}/{i}.png" for s in ("train", "test") for c in ("猫 🐈", "Möwe – λ") for i in "12"
+    ):
+        (tmp_path / "Bilder λ" / name).parent.mkdir(parents=True, exist_ok=True)
+        photo((90, 30 * n, 200), n).save(tmp_path / "Bilder λ" / name)
+        (tmp_path / ODD / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / "Bilder λ" / name, tmp_path / ODD / name)
+    (tmp_path / "schief ✗.csv").write_text("a,b\nVögel,Möwe\nFische,Möwe\n猫,\n,x ✗\n", encoding="utf-8")
+    (tmp_path / f"{ODD}.csv").write_text("a,b\nVögel,Möwe\nVögel,猫\nFische,🐟\n", encoding="utf-8")
+
+    def run(*words: str) -> tuple[object, str]:
+        streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
+        code: object = 0
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", streams[0])
+            patched.setattr(sys, "stderr", streams[1])
+            try:
+                main(list(words))
+            except SystemExit as stop:
+                code = stop.code
+            for stream in streams:
+                stream.flush()
+        return code, "".join(stream.buffer.getvalue().decode(encoding) for stream in streams)  # type: ignore[attr-defined]
+
+    assert run("data", "new", "Bilder λ", "--out", "kärte.yaml")[0] == 0
+    assert run("data", "check", "kärte.yaml")[0] == 0
+    assert run("data", "prompts", "kärte.yaml")[0] == 0
+    assert run("taxonomy", "check", "schief ✗.csv")[0] in (1, 2)
+    assert run("taxonomy", "show", f"{ODD}.csv")[0] == 0
+    assert run("experiments")[0] == 0
+    (tmp_path / "Bilder λ/train/Möwe – λ/2.png").rename(tmp_path / "Bilder λ/train/Möwe – λ" / f"{ODD}.png")
+    assert run("features", "extract", "Bilder λ", "--out", "m.safetensors", "--workers", "0")[0] == 0
+    for words in (
+        ("data", "new", ODD, "--out", "c.yaml"),
+        ("data", "new", "Bilder λ", "--out", "c.yaml"),
+        ("init", "lathadapter_fewshot", "--out", f"{ODD}.yaml"),
+        ("fit", "lathadapter_fewshot", "--name", ODD),
+    ):
+        code, text = run(*words)
+        assert code == 2
+        assert "caf\\xe9" in text
+        assert "UTF-8" in text

@@ -75,20 +75,16 @@ class Solver:
         temperature = leave_one_out_temperature(found, statistics, self.features[rows], leaf[rows], self.taxonomy)
         temperature = temperature or 2 * TOO_SURE * found.noise
         weights, bias = found.affine()
-        return Scores(weights / temperature, bias / temperature, self._learner(found, statistics, temperature))
-
-    def default(self) -> Scores:
-        """What is fitted without validation images: beside text where there is some."""
-        return self.by_images() if self.text is None else self.with_text()
-
-    def _learner(self, found: GaussianClasses, statistics: Statistics, temperature: float) -> Learner | None:
-        if self.form.prior == "shuffled":
-            return None
         form = self.form
         if found.one_shot:  # as it was told by val
             energy = found.whiten(statistics.means[statistics.seen]).square().mean().clamp_min(1e-12)
             form = replace(form, noise_share=found.noise / float(energy))
-        return Learner(statistics, form, temperature)
+        learner = None if form.prior == "shuffled" else Learner(statistics, form, temperature)
+        return Scores(weights / temperature, bias / temperature, learner)
+
+    def default(self) -> Scores:
+        """What is fitted without validation images: beside text where there is some."""
+        return self.by_images() if self.text is None else _sum(*self.beside_text(), WEIGHT)
 
     def beside_text(self, ridge: float = RIDGE) -> tuple[Scores, Scores]:
         """Zero-shot's scores, and those of what the images add, to be weighted."""
@@ -96,26 +92,18 @@ class Solver:
         found, statistics = self._fitted(text=self.text, ridge=ridge)
         weights, bias = found.affine()
         zero_shot = Scores(self.text_scale * self.text.double(), torch.zeros_like(bias))
-        learner = self._learner(found, statistics, 1.0)
-        if learner is not None:
-            beside = Beside(self.text, self.text_scale, ridge, WEIGHT)
-            learner = replace(learner, form=self.form, text=beside)
+        beside = Beside(self.text, self.text_scale, ridge, WEIGHT)
+        learner = None if self.form.prior == "shuffled" else Learner(statistics, self.form, 1.0, beside)
         return zero_shot, Scores(weights / found.noise, bias / found.noise, learner)
-
-    def with_text(self, ridge: float = RIDGE, weight: float = WEIGHT) -> Scores:
-        """Both, weighted."""
-        return _sum(*self.beside_text(ridge), weight)
 
     def best(self, val: Labelled) -> tuple[str, Scores]:
         """The form, ridge and weight that put most of ``val`` right; of equals the nearest to the defaults."""
-        best, most = None, -1
-        for name, scores in self._candidates(val):
-            logits = scores.of(val.features)[:, self.taxonomy.leaves]
-            hits = int((logits.argmax(dim=1) == val.labels).sum())
-            if hits > most:
-                best, most = (name, scores), hits
-        assert best is not None
-        return best
+
+        def hits(candidate: tuple[str, Scores]) -> int:
+            logits = candidate[1].of(val.features)[:, self.taxonomy.leaves]
+            return int((logits.argmax(dim=1) == val.labels).sum())
+
+        return max(self._candidates(val), key=hits)  # the first of equals
 
     def _candidates(self, val: Labelled) -> Iterator[tuple[str, Scores]]:
         for ridge in sorted(RIDGES, key=lambda ridge: abs(ridge - RIDGE)):

@@ -17,7 +17,7 @@ from hierfit.results.table import Column, Table
 from hierfit.taxonomy import Taxonomy
 
 _RUNS, _NODES = 8, 20  # bars side by side
-_LISTED, _LISTED_SHARES = 12, 100
+_LISTED = 12
 _PAIRS_LISTED, _PAIRS_PICTURED = 15, 6
 _MISTAKES = 3  # pictures of each direction
 # Dark to light, evenly in lightness: the order can be read in grey.
@@ -36,7 +36,7 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     fitting = [depth for depth in range(taxonomy.num_levels - 1) if taxonomy.level_sizes[depth] <= _NODES]
     if fitting:
         blocks.append(_across_nodes(breaks, fitting[-1]))
-    return _lead(breaks), [*blocks, _shares(breaks)]
+    return _lead(breaks), blocks
 
 
 def part_names(taxonomy: Taxonomy) -> list[str]:
@@ -79,7 +79,7 @@ def _across_nodes(breaks: Breaks, depth: int) -> Picture:
     return Picture(
         "breaks_by_node",
         f"The same for the images of each {level}, most mistakes first.{rest}",
-        f"Stacked bars, a bar a {level}; the figures are in the table of mistakes by node below.",
+        f"Stacked bars, a bar a {level}; the tree above has the figures.",
         partial(stacked_bars, bars, part_names(taxonomy), f"wrong paths [% of the {level}'s images]", FULL),
         wide=True,
     )
@@ -143,29 +143,6 @@ def _break_nodes(breaks: Breaks) -> Sheet:
         "child; and of all mistakes.",
     )
     return Sheet("break_nodes", table, narrow=True, brief=6)
-
-
-def _shares(breaks: Breaks) -> Sheet:
-    """Per node above the leaves the share of its mistakes by depth of the LCA."""
-    taxonomy = breaks.taxonomy
-    counts, samples, level = breaks.by_depth.tolist(), breaks.samples.tolist(), taxonomy.level.tolist()
-    inner = [v for v in range(taxonomy.num_nodes) if sum(counts[v]) and int(taxonomy.num_children[v])]
-    inner.sort(key=lambda v: (level[v], -sum(counts[v]), v))
-    rows = [
-        (
-            taxonomy.names[v],
-            taxonomy.levels[level[v]],
-            samples[v],
-            sum(counts[v]),
-            *(n / sum(counts[v]) for n in counts[v]),
-        )
-        for v in inner[:_LISTED_SHARES]
-    ]
-    figures = [Column(header, "count") for header in ("images", "mistakes")]
-    figures += [Column(part, "%", 0) for part in part_names(taxonomy)]
-    title = f"Mistakes on the images of each node{shown_of(len(inner), _LISTED_SHARES)}"
-    table = Table.of(title, ("node", "level", *figures), rows, "Their share in % by where the path breaks.")
-    return Sheet("breaks_by_node", table, folded=True, brief=0)
 
 
 def siblings(evidence: Evidence) -> tuple[str, Sequence[Block]]:

@@ -9,9 +9,8 @@ from typing import Any
 
 from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
-from hierfit.report.blocks import Block, Findings, Sheet, Tile, Tiles, Words
+from hierfit.report.blocks import Block, Findings, Sheet, Tile, Tiles, Words, meaning
 from hierfit.report.evidence import Evidence
-from hierfit.report.terms import meaning
 from hierfit.results.card import ResultCard
 from hierfit.results.columns import accuracy_of
 from hierfit.results.compare import leaf_labelled, leaf_right

@@ -11,8 +11,20 @@ from hierfit.data.images import passed_over, passed_over_text
 from hierfit.data.layouts.folders import pictures_below
 from hierfit.data.names import respelled
 from hierfit.errors import UserError
-from hierfit.tools.new.found import Found, Label, Options, found_rows, settle, split_of, split_word, tree_of
-from hierfit.tools.new.spelling import is_known, not_known, renamings
+from hierfit.streams import as_text, is_text
+from hierfit.tools.new.found import (
+    Found,
+    Label,
+    Options,
+    found_rows,
+    is_known,
+    not_known,
+    renamings,
+    settle,
+    split_of,
+    split_word,
+    tree_of,
+)
 from hierfit.tools.printing import counted, listed
 
 _PLAIN_NAMES = """image images img imgs jpegimages picture pictures photo photos data dataset raw files labels
@@ -37,10 +49,10 @@ def from_folders(root: Path, options: Options) -> Found:
             [passed_over_text(unread)] if unread else [],
             "Give the folder that holds the folders of classes.",
         )
-    if odd := [path.as_posix() for path in pictures if any("\ud800" <= letter <= "\udfff" for letter in str(path))]:
+    if odd := [path.as_posix() for path in pictures if not is_text(str(path))]:
         raise UserError(
             f"{counted(len(odd), 'picture')} of {root} cannot be written into a card: the name is not UTF-8",
-            [ascii(name)[1:-1] for name in odd[:5]],
+            [*map(as_text, odd[:5])],
             "Rename them: convmv -r -f cp1252 -t utf8 --notest FOLDER.",
         )
     parts = [path.parent.parts for path in pictures]

@@ -18,7 +18,7 @@ from hierfit.cli import main
 from hierfit.decoding import DECODERS
 from hierfit.metrics import hierarchy_metrics
 from hierfit.results.card import ResultCard
-from hierfit.run.keys import DEFAULTS
+from hierfit.run.keys import OVERRIDES
 from hierfit.taxonomy import Taxonomy
 
 from .conftest import PATHS, Fit, write_bundle, write_card, write_experiment
@@ -164,7 +164,7 @@ def test_a_run_without_any_file_is_set_up_as_the_repositorys_are(experiment: Pat
     (folder,) = tmp_path.glob("runs/experiment/*")
     settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     assert {key: settings["trainer"][key] for key in base["trainer"]} == base["trainer"]
-    assert {f"trainer.{key}" for key in base["trainer"]} - {"trainer.accelerator"} == DEFAULTS.keys() - {"data.seed"}
+    assert {f"trainer.{key}" for key in base["trainer"]} - {"trainer.accelerator"} == OVERRIDES.keys() - {"data.seed"}
     assert base["data"] == {"seed": "${seed_everything}"}
     assert settings["data"]["seed"] == 7
 
