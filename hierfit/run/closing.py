@@ -21,29 +21,7 @@ from hierfit.run.program import process_number, program, shown
 _INDENT = len("Run folder  ")
 
 
-_LEFT = (
-    "config.yaml",
-    "result.json",
-    "metrics.csv",
-    "test_logits.safetensors",
-    "taxonomy.csv",
-    "embeddings.safetensors",
-    "predictor",
-    "adapter",
-    "checkpoints",
-    "controls",
-    "heads",
-    "targets",
-)
-
-
-def print_closing(
-    folder: Path,
-    card: ResultCard,
-    arguments: Sequence[str],
-    tracked: str | None = None,
-    console: Console | None = None,
-) -> None:
+def print_closing(folder: Path, card: ResultCard, arguments: Sequence[str], tracked: str | None) -> None:
     """Prints the cost of a run, its folder, where it is at W&B if it is there, and the commands that use it.
 
     Args:
@@ -51,20 +29,17 @@ def print_closing(
         card: Its result.
         arguments: What was typed after ``fit``.
         tracked: Its page at W&B.
-        console: Where to print.
     """
-    console = console or Console()
+    console = Console()
     trained, total = card.parameters["trainable"], card.parameters["total"]
     where, called = escape(shown(folder)), escape(program())
     share = f" ({100.0 * trained / total:.2f} % of {total:,})" if total else ""
-    left = " · ".join(name for name in _LEFT if (folder / name).exists())
+    left = " · ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
     wrapped = wrap(left, max(console.width, 40) - _INDENT, break_long_words=False, break_on_hyphens=False)
     lines = [f"[bold]Run folder[/]  {where}", *(" " * _INDENT + line for line in wrapped)]
     if trained:
-        cost = (
-            f"{trained:,} trained parameters{share}, {card.cost['steps']} steps in {card.cost['train_seconds']:.0f} s"
-        )
-        lines = [f"{escape(card.row)}: {cost}", "", *lines]
+        took = f"{card.cost['steps']} steps in {card.cost['train_seconds']:.0f} s"
+        lines = [f"{escape(card.row)}: {trained:,} trained parameters{share}, {took}", "", *lines]
     if tracked:
         lines.append(f"[bold]W&B[/]         {escape(tracked)}")
     name = escape(short_name(folder))

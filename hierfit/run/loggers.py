@@ -9,7 +9,6 @@ import netrc
 import os
 import shutil
 import signal
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +19,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger, WandbLogger
 from torch import Tensor
@@ -62,27 +62,33 @@ class WandbRun(WandbLogger):
         self._curves, self._strict = curves, strict
         self._sent: int | None = None
 
-    @rank_zero_only
-    def start(self) -> None:
-        """Begins the run at W&B.
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The run at W&B, begun when it is first asked for, which says where to watch it.
 
         Raises:
             UserError: W&B refuses it, or does not answer, where it was asked for by name.
         """
+        if self._experiment is not None:
+            return self._experiment
         import wandb
 
         wandb.setup(wandb.Settings(silent=True))
         try:
-            _ = self.experiment
+            found = super().experiment
         except wandb.errors.Error as error:
             problem = f"W&B does not take the run: {next(iter(str(error).splitlines()), 'no reason given')}"
             if self._strict:
                 raise UserError(problem, hint=_KEEP_HERE) from error
             print(_kept_offline(problem, Path(self.save_dir or ".")))
             self._wandb_init["mode"] = "offline"
-            return
-        if self.where and not self.experiment.offline:
+            wandb.teardown()  # it holds the run's id
+            wandb.setup(wandb.Settings(silent=True))
+            found = super().experiment
+        if self.where and not found.offline:
             print(f"W&B: {self.where}")
+        return found
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float | Tensor], step: int | None = None) -> None:
@@ -99,13 +105,6 @@ class WandbRun(WandbLogger):
             row = {name: float(v) if isinstance(v, str) else v for name, v in self._curves.rows[number].items()}
             self.experiment.log({"trainer/global_step": row.pop("step"), **row}, step=number)
         self._sent = max(self._sent, len(self._curves.rows))
-
-    @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
-        """Sends what the method was given."""
-        if self._experiment is None:
-            self.start()
-        super().log_hyperparams(params)
 
     @property
     def where(self) -> str | None:

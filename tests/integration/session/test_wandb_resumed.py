@@ -139,6 +139,7 @@ def test_online_only_what_wandb_lacks_is_sent(
         run.log_metrics({"loss": 1 / (step + 2)}, step)
     assert Online.rows == {n: {"loss": 1 / (n + 2), "trainer/global_step": n} for n in (3, 4, 5)}
     assert run.where == "page"
+    assert capsys.readouterr().out == "W&B: page\n"
     fresh = WandbRun(Curves(tmp_path), id="a", mode="online")
     fresh.log_hyperparams({})
     fresh.log_hyperparams({})
