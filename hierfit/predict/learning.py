@@ -67,7 +67,7 @@ def learn(
         started = time.monotonic()
         from hierfit.predict import learn as closed
 
-        predictor = closed.learn(predictor, features, path)
+        predictor = closed.learn(predictor, features, label)
         what = f"{len(files)} image{'s'[: len(files) != 1]} of {'new ' * (predictor.taxonomy.num_leaves > before)}"
     else:
         assert forget is not None

@@ -273,7 +273,9 @@ def _grid(file: Path, roots: Mapping[str, str]) -> Stated:
     def planned(seed: int, runs: Path) -> Plan:
         """The rows and cards that figures are stated of, at one seed and number of shots."""
         shots = grid.shots[0] if len(grid.shots) == 1 else stated.shots
-        cards = {name: {**grid.cards[name], **_root(roots.get(name))} for name in stated.cards}
+        cards = {
+            name: {**grid.cards[name], **({"data.root": roots[name]} if name in roots else {})} for name in stated.cards
+        }
         rows = {row: grid.methods[row] for rows in stated.cards.values() for row in rows}
         few = replace(grid, cards=cards, methods=rows, seeds=(seed,), shots=(shots,), control=None, expected=None)
         return plan(few, runs, skip_missing=True)
@@ -290,10 +292,6 @@ def _grid(file: Path, roots: Mapping[str, str]) -> Stated:
     return Stated(
         file, grid.name, tuple(stated.cards), stated.cards, stated.seeds, stated.minutes, lacking, cells, is_grid=True
     )
-
-
-def _root(path: str | None) -> dict[str, str]:
-    return {} if path is None else {"data.root": path}
 
 
 def _where(lack: str, card: str) -> str:

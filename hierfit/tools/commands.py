@@ -119,7 +119,7 @@ def draw(
     """
     from hierfit.data.card import load_card
     from hierfit.run.program import program
-    from hierfit.tools.draw import draw_pictures
+    from hierfit.tools.cards import draw_pictures
 
     written = draw_pictures(load_card(card), out, count)
     print(f"{len(written)} pictures of {card}'s test split in {out}, such as {written[0].name}")

@@ -8,9 +8,8 @@ from itertools import accumulate, pairwise
 
 from hierfit.config.schema import nearest
 from hierfit.errors import UserError
-from hierfit.tools.new.found import Label, Options
+from hierfit.tools.new.found import Label, Options, is_known, not_known
 from hierfit.tools.new.records import JOIN, Columns, list_cell
-from hierfit.tools.new.spelling import is_known, not_known
 from hierfit.tools.printing import counted
 
 _RANK_WORDS = """kingdom phylum class subclass order suborder superfamily family subfamily tribe genus species

@@ -12,8 +12,19 @@ from hierfit.data.layouts.folders import pictures_below
 from hierfit.data.names import respelled
 from hierfit.errors import UserError
 from hierfit.streams import as_text, is_text
-from hierfit.tools.new.found import Found, Label, Options, found_rows, settle, split_of, split_word, tree_of
-from hierfit.tools.new.spelling import is_known, not_known, renamings
+from hierfit.tools.new.found import (
+    Found,
+    Label,
+    Options,
+    found_rows,
+    is_known,
+    not_known,
+    renamings,
+    settle,
+    split_of,
+    split_word,
+    tree_of,
+)
 from hierfit.tools.printing import counted, listed
 
 _PLAIN_NAMES = """image images img imgs jpegimages picture pictures photo photos data dataset raw files labels

@@ -19,9 +19,8 @@ from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.new.columns import labels_of
 from hierfit.tools.new.files import locate
-from hierfit.tools.new.found import Found, Label, Options, found_rows, settle, split_of, split_word
+from hierfit.tools.new.found import Found, Label, Options, found_rows, is_known, renamings, settle, split_of, split_word
 from hierfit.tools.new.records import LINES, Columns, Records
-from hierfit.tools.new.spelling import is_known, renamings
 from hierfit.tools.printing import counted, listed
 
 _IS_SPLIT = re.compile(r"is_?(train|test|val)\w*", re.IGNORECASE)

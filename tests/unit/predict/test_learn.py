@@ -74,6 +74,7 @@ def test_a_class_learnt_later_is_as_if_it_had_been_there(prior: str) -> None:
     for name, value in wanted.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-5)
     assert grown.calibration.conformal is None  # what was promised of other classes
+    assert ("puffin",) in logits_by_path(learn(model, features, "/puffin"))
     assert model.taxonomy.num_leaves == 5
 
 
@@ -134,6 +135,8 @@ def test_the_command_changes_a_folder_as_a_whole(
     (tmp_path / "a.png").write_bytes(b"")
     monkeypatch.setattr(Predictor, "encode", lambda self, files, workers=0: images(WHOLE, LATE))
     call(command, [str(home), str(tmp_path / "a.png"), "--label", "gulls/ivory"], "learn")
+    call(command, [str(home), str(tmp_path / "a.png"), "--label", "/puffin", "--out", str(tmp_path / "new")], "learn")
+    assert "puffin" in load(tmp_path / "new").taxonomy.names
     again = load(home)
     assert again.taxonomy.num_leaves == 6
     assert again.towers.folder == home / "towers"
@@ -145,7 +148,7 @@ def test_the_command_changes_a_folder_as_a_whole(
     page = (tmp_path / "smaller" / "README.md").read_text()
     assert re.search(r"# Terns\n\n## Learnt since\n\n- [\d-]+: 1 image of new gulls/ivory\n- [\d-]+: forgot", page)
     assert "ms beside encoding" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "model", "smaller"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "model", "new", "smaller"]
     for words in ([str(home)], [str(home), "a.png"], [str(home), "--forget", "herring", "--out", str(home)]):
         with pytest.raises(UserError):
             call(command, words, "learn")
