@@ -13,10 +13,10 @@ DEVICES ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train grid sweep ablate reproduce test lint format bench golden fuzz docs pretrain clean
+.PHONY: help setup train grid sweep ablate reproduce test lint format bench bench-gpu golden fuzz docs pretrain clean
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Experiments: $$(ls experiments/*.yaml | xargs -n1 basename | sed 's/.yaml//' | grep -v '^base$$' | tr '\n' ' ')"
 	@echo "  Example:     make train EXP=lathadapter_fewshot SEED=1 ARGS=\"--data.shots 4\""
@@ -74,6 +74,9 @@ format: $(VENV)/.installed-dev ## put the code into the house's form
 
 bench: $(VENV)/.installed-dev ## measure what is claimed of speed, as ratios in one run (about 10 minutes): ARGS="--only step"
 	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+bench-gpu: $(VENV)/.installed-dev ## what only a GPU can tell, on one (about 6 minutes): ARGS=--cpu tries the script without
+	@$(BIN)/python tests/bench/bench_gpu.py $(ARGS)
 
 golden: $(VENV)/.installed-dev ## what the cheap runs give, to the bit, before work on the code; ARGS=--check after it
 	@$(BIN)/python tests/bench/golden.py $(ARGS)

@@ -87,8 +87,7 @@ def links_of_a_readme(app: Any, path: Path, _page: str, content: list[str]) -> N
 
 def what_the_program_says(_app: object) -> None:
     """Writes ``commands.md`` and ``keys.md``: the help of every command, and every key of a run."""
-    commands = [["fit"], *([name] for name in cli._LIGHT if name not in cli._GROUPS)]
-    commands += [[group, name] for group, names in cli._GROUPS.items() for name in names]
+    commands = [["fit"], *(name.split() for name, (place, _) in cli.COMMANDS.items() if place)]
     parts = ["# Commands\n"]
     for words in commands:
         parts.append(f"## hierfit {' '.join(words)}\n\n```text\n{_said([*words, '--help'])}\n```\n")

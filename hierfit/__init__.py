@@ -86,68 +86,31 @@ if TYPE_CHECKING:
 __version__ = "0.2.0.dev0"
 
 _HOMES = {
-    "Calibration": "decoding",
-    "ClassList": "taxonomy.class_list",
-    "FullPathAccuracy": "metrics",
-    "HiSCE": "losses.modules",
-    "HierarchicalF1": "metrics",
-    "LeafAccuracy": "metrics",
-    "LeafCrossEntropy": "losses.modules",
-    "LevelAccuracy": "metrics",
-    "LevelCrossEntropy": "losses.modules",
-    "MistakeSeverity": "metrics",
-    "Objective": "losses.objective",
-    "Taxonomy": "taxonomy.tree",
-    "TreeDistance": "metrics",
-    "TreeInconsistency": "metrics",
-    "TreePathKL": "losses.modules",
-    "UserError": "errors",
-    "belief": "decoding",
-    "best_path": "decoding",
-    "calibrate": "decoding",
-    "hierarchy_metrics": "metrics",
-    "leaf_rollup": "decoding",
-    "least_distance": "decoding",
-    "level_log_softmax": "decoding",
-    "load": "predict.predictor",
-    "per_level_argmax": "decoding",
-    "top_down": "decoding",
+    "decoding": "Calibration belief best_path calibrate leaf_rollup least_distance level_log_softmax per_level_argmax "
+    "top_down",
+    "errors": "UserError",
+    "losses.modules": "HiSCE LeafCrossEntropy LevelCrossEntropy TreePathKL",
+    "losses.objective": "Objective",
+    "metrics": "FullPathAccuracy HierarchicalF1 LeafAccuracy LevelAccuracy MistakeSeverity TreeDistance "
+    "TreeInconsistency hierarchy_metrics",
+    "predict.predictor": "load",
+    "taxonomy.class_list": "ClassList",
+    "taxonomy.tree": "Taxonomy",
 }
 
 __all__ = [
-    "Calibration",
-    "ClassList",
-    "FullPathAccuracy",
-    "HiSCE",
-    "HierarchicalF1",
-    "LeafAccuracy",
-    "LeafCrossEntropy",
-    "LevelAccuracy",
-    "LevelCrossEntropy",
-    "MistakeSeverity",
-    "Objective",
-    "Taxonomy",
-    "TreeDistance",
-    "TreeInconsistency",
-    "TreePathKL",
-    "UserError",
-    "belief",
-    "best_path",
-    "calibrate",
-    "hierarchy_metrics",
-    "leaf_rollup",
-    "least_distance",
-    "level_log_softmax",
-    "load",
-    "per_level_argmax",
-    "top_down",
-]
+    "Calibration", "ClassList", "FullPathAccuracy", "HiSCE", "HierarchicalF1", "LeafAccuracy", "LeafCrossEntropy",
+    "LevelAccuracy", "LevelCrossEntropy", "MistakeSeverity", "Objective", "Taxonomy", "TreeDistance",
+    "TreeInconsistency", "TreePathKL", "UserError", "belief", "best_path", "calibrate", "hierarchy_metrics",
+    "leaf_rollup", "least_distance", "level_log_softmax", "load", "per_level_argmax", "top_down",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    home = next((home for home, names in _HOMES.items() if name in names.split()), None)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    found = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
     return found
 
 

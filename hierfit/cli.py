@@ -4,171 +4,110 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 
 from hierfit import __version__
-from hierfit.config.command import call
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.report import show_at_wandb
-from hierfit.streams import tolerate_any_character
+from hierfit.run.program import process_number
+from hierfit.streams import as_text, is_text, tolerate_any_character
 
 # OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
 # It is read when torch is imported, which nothing above does.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-_TRAINING = {
+_NOT_TEXT = "'{}' holds a name that is not UTF-8 and cannot be written into a file: rename it (convmv -t utf8)."
+TRAINING = {
     "fit": "train an experiment, test the selected checkpoint, run its controls, print the table",
     "validate": "metrics of a checkpoint on the validation split",
     "test": "metrics of a checkpoint on the test split; writes a result card",
 }
 
-
-# Where each function is; imported when its command is called, so that the others start without it.
-_LIGHT: dict[str, tuple[str, str]] = {
+COMMANDS = {
     "predict": (
-        "hierfit.predict.command:predict",
+        "predict.command:predict",
         "what a run, or an exported model, says of images: paths with calibrated probabilities",
     ),
     "learn": (
-        "hierfit.predict.learning:learn",
+        "predict.learning:learn",
         "more images, a new class, or one class less for a model in use, in a second",
     ),
     "fit-head": (
-        "hierfit.run.fit_head:fit_head",
+        "run.fit_head:fit_head",
         "a closed form on the features that a finished run has adapted, beside its own row",
     ),
     "export": (
-        "hierfit.predict.export:export",
+        "predict.export:export",
         "a run as one folder that loads without Lightning, with its model card; ONNX; the hub",
     ),
-    "data": (
-        "",
-        "data sets and their cards: list, check, prompts, draw, and a new card for your own folder",
-    ),
-    "features": (
-        "",
-        "encode any number of pictures into one file, over processes, resumable; look into such files",
-    ),
+    "data": ("", "data sets and their cards: list, check, prompts, draw, and a new card for your own folder"),
+    "data new": ("tools.commands:new", "a card for pictures of your own"),
+    "data check": ("tools.commands:check", "is everything there, sound, and nothing twice?"),
+    "data prompts": ("tools.commands:prompts", "what each node becomes for a text tower"),
+    "data draw": ("tools.commands:draw", "pictures of a drawn card as files, to predict on"),
+    "data list": ("tools.commands:list_cards", "all data cards: levels, images, licence"),
+    "features": ("", "encode any number of pictures into one file, over processes, resumable; look into such files"),
+    "features extract": ("tools.commands:extract", "encode pictures; killed, the same command goes on"),
+    "features inspect": ("tools.commands:inspect", "what a bundle holds"),
+    "features export": ("tools.commands:export", "for other programs: NumPy, CSV"),
     "experiments": (
-        "hierfit.tools.experiments:experiments",
+        "tools.experiments:experiments",
         "experiments, grids and sweeps by name, and what each of them asks",
     ),
-    "init": ("hierfit.tools.experiments:init", "a copy of an experiment, a grid or a sweep to change"),
-    "runs": ("hierfit.results.runs:runs", "runs, newest first, with their figures; `latest` is the newest one's name"),
+    "init": ("tools.experiments:init", "a copy of an experiment, a grid or a sweep to change"),
+    "runs": ("results.runs:runs", "runs, newest first, with their figures; `latest` is the newest one's name"),
     "grid": (
-        "hierfit.search.grid:grid",
+        "search.grid:grid",
         "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice",
     ),
     "sweep": (
-        "hierfit.search.sweep:sweep",
+        "search.sweep:sweep",
         "search hyper-parameters on val: a W&B sweep file, by an agent or on this machine",
     ),
     "ablate-tree": (
-        "hierfit.search.ablate_tree:ablate_tree",
+        "search.ablate_tree:ablate_tree",
         "does my tree help? one experiment on the true tree and on others, with a verdict",
     ),
-    "reproduce": (
-        "hierfit.search.reproduce:reproduce",
-        "experiments again, and whether they find what their files say",
-    ),
+    "reproduce": ("search.reproduce:reproduce", "experiments again, and whether they find what their files say"),
     "results": (
-        "hierfit.results.command:results",
+        "results.command:results",
         "tables of finished runs: means with intervals over seeds, differences to a control",
     ),
     "report": (
-        "hierfit.report.command:report",
+        "report.command:report",
         "finished runs as one web page: intervals, where paths break, confusion, the latent space",
     ),
-    "plot": ("hierfit.report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
-    "compare": (
-        "hierfit.results.command:compare",
-        "two runs sample by sample: McNemar's test and bootstrap intervals",
-    ),
+    "plot": ("report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
+    "compare": ("results.command:compare", "two runs sample by sample: McNemar's test and bootstrap intervals"),
     "rescore": (
-        "hierfit.results.command:rescore",
+        "results.command:rescore",
         "metrics of finished runs again from their test logits, without training",
     ),
-    "taxonomy": (
-        "",
-        "class trees in files of any format: check, show, convert, induce, and whether they fit features",
+    "taxonomy": ("", "class trees in files of any format: check, show, convert, induce, and whether they fit features"),
+    "taxonomy check": (
+        "taxonomy.commands:check",
+        "everything that is wrong with a tree, or odd about it, and how to mend it",
     ),
-    "merge": (
-        "hierfit.predict.export:merge",
-        "a trained LoRA adapter and its backbone as one transformers folder",
+    "taxonomy show": ("taxonomy.commands:show", "draw a tree"),
+    "taxonomy convert": ("taxonomy.commands:convert", "write a tree in another format"),
+    "taxonomy fit": ("tools.fit:fit", "does this tree fit these features, as a whole and group by group?"),
+    "taxonomy induce": (
+        "tools.induce:induce",
+        "grow a tree over classes from their features, by agglomerative clustering",
     ),
+    "merge": ("predict.export:merge", "a trained LoRA adapter and its backbone as one transformers folder"),
 }
+"""Where each function is and what it does; one without a place has commands below it. Imported when it is called."""
 
-
-# Commands below a command: name → (place, help). A group itself has no place in _LIGHT.
-_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
-    "data": {
-        "new": ("hierfit.tools.commands:new", "a card for pictures of your own"),
-        "check": ("hierfit.tools.commands:check", "is everything there, sound, and nothing twice?"),
-        "prompts": ("hierfit.tools.commands:prompts", "what each node becomes for a text tower"),
-        "draw": ("hierfit.tools.commands:draw", "pictures of a drawn card as files, to predict on"),
-        "list": ("hierfit.tools.commands:list_cards", "all data cards: levels, images, licence"),
-    },
-    "features": {
-        "extract": ("hierfit.tools.commands:extract", "encode pictures; killed, the same command goes on"),
-        "inspect": ("hierfit.tools.commands:inspect", "what a bundle holds"),
-        "export": ("hierfit.tools.commands:export", "for other programs: NumPy, CSV"),
-    },
-    "taxonomy": {
-        "check": (
-            "hierfit.taxonomy.commands:check",
-            "everything that is wrong with a tree, or odd about it, and how to mend it",
-        ),
-        "show": ("hierfit.taxonomy.commands:show", "draw a tree"),
-        "convert": ("hierfit.taxonomy.commands:convert", "write a tree in another format"),
-        "fit": ("hierfit.tools.fit:fit", "does this tree fit these features, as a whole and group by group?"),
-        "induce": (
-            "hierfit.tools.induce:induce",
-            "grow a tree over classes from their features, by agglomerative clustering",
-        ),
-    },
-}
-
-
-def _call(name: str, place: str, arguments: Sequence[str]) -> None:
-    """Calls a typed function with the words of its command line."""
-    module, _, function = place.partition(":")
-    call(getattr(import_module(module), function), arguments, name)
-
-
-def _call_of(group: str, arguments: Sequence[str]) -> None:
-    """Calls one of a group's commands, such as ``taxonomy check``."""
-    commands = _GROUPS[group]
-    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if name in commands:
-        _call(f"{group} {name}", commands[name][0], rest)
-    elif name in ("-h", "--help"):
-        print(f"usage: hierfit {group} COMMAND [options]\n\n{_LIGHT[group][1]}\n\ncommands:")
-        print(_listed({name: text for name, (_, text) in commands.items()}))
-    else:
-        raise _no_command(f"{group} {name}", [f"{group} {known}" for known in commands], f"hierfit {group} --help")
-
-
-def _no_command(name: str, known: Sequence[str], help_command: str) -> UserError:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"`{help_command}` lists the commands."
-    return UserError(f"There is no command {name!r}.", hint=hint)
-
-
-def _listed(commands: Mapping[str, str]) -> str:
-    width = max(map(len, commands))
-    return "\n".join(f"  {name:<{width}}  {text}" for name, text in commands.items())
-
-
-def _is_training(command: str, arguments: Sequence[str]) -> bool:
-    """`hierfit predict --config …` runs the data module's own test split through the trainer."""
-    return command == "predict" and any(a.partition("=")[0] in ("-c", "--config", "--ckpt_path") for a in arguments)
+# What other programs call a command.
+_OTHERS = {"train": "fit", "finetune": "fit", "run": "fit", "eval": "test", "evaluate": "test", "infer": "predict",
+           "inference": "predict", "classify": "predict", "extract": "features extract", "list": "runs",
+           "show": "results", "doctor": "taxonomy check", "dataset": "data"}  # fmt: skip
 
 
 def _usage() -> str:
-    commands = {**_TRAINING, **{name: text for name, (_, text) in _LIGHT.items()}}
+    commands = {**TRAINING, **{name: text for name, (_, text) in COMMANDS.items() if " " not in name}}
     return "\n".join(
         [
             "usage: hierfit COMMAND [options]",
@@ -183,30 +122,71 @@ def _usage() -> str:
     )
 
 
+def _listed(commands: Mapping[str, str]) -> str:
+    width = max(map(len, commands))
+    return "\n".join(f"  {name:<{width}}  {text}" for name, text in commands.items())
+
+
+def _no_command(name: str, known: Iterable[str], help_command: str) -> UserError:
+    from difflib import get_close_matches
+
+    below = [command for command in COMMANDS if command.partition(" ")[2] == name]
+    close = [_OTHERS[name]] if name in _OTHERS else below or get_close_matches(name, list(known), n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"`{help_command}` lists the commands."
+    return UserError(f"There is no command {name!r}.", hint=hint)
+
+
+def _is_training(command: str, arguments: Sequence[str]) -> bool:
+    """`hierfit predict --config …` runs the data module's own test split through the trainer."""
+    names = ("-c", "--config", "--ckpt_path")
+    return command in TRAINING or (command == "predict" and any(a.partition("=")[0] in names for a in arguments))
+
+
 def dispatch(arguments: Sequence[str]) -> None:
     """Runs one command.
 
     Raises:
         UserError: There is none of this name, or what it was given is at fault.
     """
-    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    command, *rest = arguments or ["--help"]
     if command in ("-h", "--help"):
         print(_usage())
     elif command == "--version":
         print(f"hierfit {__version__}")
-    elif command in _GROUPS:
-        _call_of(command, rest)
-    elif command in _LIGHT and not _is_training(command, rest):
-        _call(command, _LIGHT[command][0], rest)
-    elif command in _TRAINING or command in _LIGHT:
-        import_module("hierfit.run.commands").run(command, rest, show_at_wandb)
+    elif _is_training(command, rest):
+        if odd := [as_text(word) for word in rest if not is_text(word)]:
+            raise UserError(_NOT_TEXT.format(odd[0]))
+        import_module("hierfit.run.commands").run_command(command, rest, show_at_wandb)
+    elif command not in COMMANDS or " " in command:
+        raise _no_command(command, [*TRAINING, *(n for n in COMMANDS if " " not in n)], "hierfit --help")
+    elif COMMANDS[command][0]:
+        _call(command, rest)
     else:
-        raise _no_command(command, [*_TRAINING, *_LIGHT], "hierfit --help")
+        below = {name: text for name, (_, text) in COMMANDS.items() if name.startswith(f"{command} ")}
+        name = f"{command} {rest[0]}" if rest else command
+        if not rest or rest[0] in ("-h", "--help"):
+            print(f"usage: hierfit {command} COMMAND [options]\n\n{COMMANDS[command][1]}\n\ncommands:")
+            print(_listed({name.partition(" ")[2]: text for name, text in below.items()}))
+        elif name in below:
+            _call(name, rest[1:])
+        else:
+            raise _no_command(name, below, f"hierfit {command} --help")
+
+
+def _call(name: str, arguments: Sequence[str]) -> None:
+    """Calls a typed function with the words of its command line."""
+    from hierfit.config.command import call
+
+    module, _, function = COMMANDS[name][0].partition(":")
+    call(getattr(import_module(f"hierfit.{module}"), function), arguments, name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 when all went well, 2 on a user's mistake, 130 when interrupted."""
     tolerate_any_character()
+    if not os.path.isdir("."):
+        print("error: the folder you are in is not there any more: `cd` to another.", file=sys.stderr)
+        sys.exit(2)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a user's own `model: my_file.MyMethod`; last, so that it hides nothing
     try:
@@ -216,14 +196,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except UserError as error:
-        number = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
-        who = "" if number == "0" else f"process {number}: "
-        print(f"{who}error: {error}", file=sys.stderr)
+        number = process_number()
+        print(f"process {number}: error: {error}" if number else f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno not in NO_LEAVE:
             raise
         print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    except UnicodeEncodeError as error:
+        if is_text(error.object):
+            raise
+        line = (error.object[: error.start].splitlines() or [""])[-1] + error.object[error.start :].splitlines()[0]
+        print(f"error: {_NOT_TEXT.format(as_text(line)[:200])}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Output on streams that cannot hold every character: consoles and pipes of Windows, logs in ASCII."""
+"""Text on streams and in files that cannot hold every character: consoles of Windows, logs in ASCII, odd file names."""
 
 from __future__ import annotations
 
@@ -11,24 +11,37 @@ _ALIKE = {
     "≥": ">=", "−": "-", "λ": "lambda", "α": "alpha", "τ": "tau", "Δ": "delta", "‘": "'", "’": "'", "“": '"', "”": '"',
     "├": "|", "└": "`", "│": "|", "─": "-", "•": "*",
 }  # fmt: skip
-_NAME = "hierfit.alike"
+ALIKE = "hierfit.alike"
+"""Errors of an encoding: what is most alike is written; ``caf\\xe9`` for a file name whose bytes are no text."""
 
 
 def tolerate_any_character() -> None:
     """Lets standard output and error write what is most alike for a character that their encoding does not have."""
-    codecs.register_error(_NAME, _alike)
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "errors", "") in ("strict", "surrogateescape") and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors=_NAME)
+            stream.reconfigure(errors=ALIKE)
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written into a file; one whose bytes are not of the system's encoding cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def as_text(name: str) -> str:
+    """A name as it can be written: ``caf\\xe9``."""
+    return name.encode(errors=ALIKE).decode()
 
 
 def _alike(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    text = error.object[error.start : error.end]
-    return "".join(_ALIKE.get(letter) or _without_accent(letter) for letter in text), error.end
+    return "".join(map(_letter, error.object[error.start : error.end])), error.end
 
 
-def _without_accent(letter: str) -> str:
-    plain = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
-    return plain or "?"
+def _letter(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # a byte of a file's name
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return _ALIKE.get(letter) or unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode() or "?"
+
+
+codecs.register_error(ALIKE, _alike)

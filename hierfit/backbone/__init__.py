@@ -1,7 +1,8 @@
 """CLIP and SigLIP behind one small interface; nothing of transformers is imported before `Backbone.load`."""
 
 from hierfit.backbone.model import Backbone
-from hierfit.backbone.nodes import DEFAULT_TEMPLATE, encode_nodes, encode_texts, node_prompts, node_texts
+from hierfit.backbone.node_encoder import encode_nodes, encode_texts
+from hierfit.backbone.nodes import DEFAULT_TEMPLATE, node_prompts, node_texts
 from hierfit.backbone.transform import ImageTransform
 
 __all__ = [

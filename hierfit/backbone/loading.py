@@ -1,20 +1,27 @@
-"""Reads the parts of a backbone from a folder, and refuses what would load only in part."""
+"""Reads the parts of a backbone from a folder, refuses what would load only in part, and writes a folder again."""
 
 from __future__ import annotations
 
+import copy
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from hierfit.atomic import whole_folder
 from hierfit.backbone.open_clip import CONFIG, is_canonical, is_open_clip, load_model, preprocessing
 from hierfit.backbone.source import SUPPORTED, find_folder, read_json
 from hierfit.backbone.text import TextInput
 from hierfit.backbone.transform import ImageTransform
 from hierfit.errors import UserError
+from hierfit.tensors import as_os_error
+
+if TYPE_CHECKING:
+    from hierfit.backbone.model import Backbone
 
 
 class Parts(NamedTuple):
@@ -52,8 +59,8 @@ def load_parts(folder: Path, source: str) -> Parts:
             output_loading_info=True, **local,
         )  # fmt: skip
     problems = [f"{name} is missing" for name in sorted(report["missing_keys"])]
-    problems += [f"{name} is {tuple(stored)}, but config.json says {tuple(wanted)}"
-                 for name, stored, wanted in sorted(report["mismatched_keys"])]  # fmt: skip
+    problems += [f"{name} is {tuple(stored)}, but config.json says {tuple(expected)}"
+                 for name, stored, expected in sorted(report["mismatched_keys"])]  # fmt: skip
     if problems:
         raise UserError(f"{where}: the weights do not fit the config", problems)
     if getattr(model.config.vision_config, "vision_use_head", True) is False:
@@ -150,3 +157,57 @@ def quiet(transformers: Any) -> Iterator[None]:
             logger.removeFilter(hide)
         if had_bars:
             bars.enable_progress_bar()
+
+
+_REPLACED = [
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "*.bin",
+    "*.pt",
+    "*.h5",
+    "*.msgpack",
+    "*.onnx",
+    "*.md",
+]
+
+
+def save_merged(backbone: Backbone, folder: Path) -> None:
+    """Writes the towers with their LoRA updates merged in, and the tokenizer and preprocessing they came with.
+
+    The features equal the adapted towers' up to rounding (below 1e-5). The backbone itself stays as it is.
+
+    Raises:
+        UserError: The folder exists already, or what the backbone was loaded from is gone.
+    """
+    import transformers
+
+    if folder.exists():
+        raise UserError(f"{folder} exists already", hint="Name a new folder.")
+    source = find_folder(backbone.source)
+    with whole_folder(folder) as draft:
+        shutil.copytree(source, draft, ignore=shutil.ignore_patterns(*_REPLACED))
+        model = copy.deepcopy(backbone.model)
+        if hasattr(model, "merge_and_unload"):
+            model = model.merge_and_unload(safe_merge=True)
+        with quiet(transformers), as_os_error(folder):
+            model.save_pretrained(draft, safe_serialization=True)
+            if is_open_clip(source):
+                _processor(backbone.preprocess, model.config.model_type).save_pretrained(draft)
+
+
+def _processor(transform: ImageTransform, kind: str) -> Any:
+    """What prepares pictures in transformers, of a model that open_clip wrote."""
+    import transformers
+
+    square = {"height": transform.size, "width": transform.size}
+    shared: dict[str, Any] = {
+        "image_mean": list(transform.mean), "image_std": list(transform.std), "resample": int(transform.resample)
+    }  # fmt: skip
+    if transform.shortest_edge is None:
+        crop: dict[str, Any] = {"do_center_crop": False} if kind == "clip" else {}
+        shared |= {"size": square, **crop}
+    else:
+        shared |= {"size": {"shortest_edge": transform.shortest_edge}, "crop_size": square}
+    name = {"clip": "CLIPImageProcessorPil", "siglip": "SiglipImageProcessorPil"}[kind]
+    return getattr(transformers, name)(**shared)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from hierfit.backbone.nodes import node_texts
 from hierfit.backbone.text import Tokens
 from hierfit.distributed import gather_work, processes, share_of_work
 
 if TYPE_CHECKING:
     from hierfit.backbone.model import Backbone
+    from hierfit.taxonomy import Taxonomy
 
 
 class NodeEncoder(nn.Module):
@@ -69,3 +71,27 @@ class NodeEncoder(nn.Module):
         sums = features.new_zeros(self.num_nodes, features.shape[1])
         # A sum points where the mean points, and the length is normalised away.
         return F.normalize(sums.index_add(0, self.node, features[self.text]), dim=-1)
+
+
+def encode_nodes(
+    backbone: Backbone, taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], batch_size: int = 256
+) -> Tensor:
+    """One text feature for each node: the mean of its prompts' normalised features, normalised again.
+
+    Args:
+        backbone: The towers; no gradient reaches them.
+        taxonomy: The tree.
+        templates: As in `node_texts`.
+        batch_size: Texts that go through the tower at once.
+
+    Returns:
+        L2-normalised features `[N, d]`, on the backbone's device.
+    """
+    return encode_texts(backbone, node_texts(taxonomy, templates), batch_size)
+
+
+@torch.no_grad()
+def encode_texts(backbone: Backbone, texts: Sequence[Sequence[str]], batch_size: int = 256) -> Tensor:
+    """As `encode_nodes`, of texts that are written already: a group of at least one a node."""
+    features: Tensor = NodeEncoder(backbone, texts, batch_size)(backbone)
+    return features

@@ -1,28 +1,27 @@
-"""Prompts for every node of a tree, and their features."""
+"""Prompts for every node of a tree: from templates, and from sentences that describe classes."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from string import Formatter
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
-
-from hierfit.backbone.descriptions import Described, Descriptions, match_descriptions
-from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.errors import UserError
 
 if TYPE_CHECKING:
-    from hierfit.backbone.model import Backbone
     from hierfit.taxonomy import Taxonomy
 
 DEFAULT_TEMPLATE = "a photo of a {name}."
 """Used for a level without templates of its own."""
 
-_PLACEHOLDERS = ("name", "parent", "path")
+Descriptions = Mapping[str, Mapping[str, Sequence[str]]]
+"""Level name to class name to sentences that describe it (CuPL, Pratt et al., ICCV 2023). A class is named as in the
+tree, in any case, with blanks or underscores; or by its path with "/", where several of the level have its name."""
+
+GENUS = "genus"
+_NAMING = ("name", "path", "taxonomic", "scientific", "common")
 _LISTED = 5
 
 
@@ -33,65 +32,85 @@ class NodePrompts(NamedTuple):
         texts: Prompts of each node ``[N]``.
         added: Ancestors added to each node's name, because another node would read the same without ``[N]``.
         alike: Nodes that read like another one all the same.
-        described: Where the descriptions went.
+        missing: Nodes without a description, by described level.
     """
 
     texts: list[list[str]]
     added: list[int]
     alike: list[int]
-    described: Described
+    missing: dict[str, list[int]]
 
 
 def node_texts(
-    taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], descriptions: Descriptions | None = None
+    taxonomy: Taxonomy,
+    templates: Mapping[str, Sequence[str]],
+    descriptions: Descriptions | None = None,
+    common: Mapping[str, str] | None = None,
 ) -> list[list[str]]:
     """N lists of prompts, in node order; see `node_prompts`."""
-    return node_prompts(taxonomy, templates, descriptions).texts
+    return node_prompts(taxonomy, templates, descriptions, common).texts
 
 
 def node_prompts(
-    taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], descriptions: Descriptions | None = None
+    taxonomy: Taxonomy,
+    templates: Mapping[str, Sequence[str]],
+    descriptions: Descriptions | None = None,
+    common: Mapping[str, str] | None = None,
 ) -> NodePrompts:
     """Writes the prompts of every node: from the templates of its level, then the sentences that describe it.
 
-    `{name}` is the node, `{parent}` its nearest ancestor of another name, `{path}` all names from the root
-    down, joined by commas. Underscores become spaces. Where two different nodes would get the same text, each
-    gets its ancestry added to its name, as far as it takes: "crane, a kind of bird". A node that only repeats
-    its parent's name is the same thing on a finer level, and keeps the same text.
+    `{name}` is the node, `{parent}` its nearest ancestor of another name, `{path}` all names from the root down, joined
+    by commas. As BioCLIP (Stevens et al., CVPR 2024) was trained: `{taxonomic}` is the same joined by blanks;
+    `{scientific}` what of it begins with the level `genus` (the node's own name where there is none); `{common}` the
+    common name, or the scientific one of a node that has none. The name of a level at or above the node's stands for
+    the name on it: `{genus} {species}`. In these three a name that begins with its parent's goes without it: below
+    Apis, Apis mellifera is mellifera. Underscores become spaces.
+
+    Where two different nodes would get the same text, each gets its ancestry added to its `{name}`, as far as it takes:
+    "crane, a kind of bird". A node that only repeats its parent's name is the same thing on a finer level, and keeps
+    the same text.
 
     Args:
         taxonomy: The tree.
         templates: Templates by level name; a level not named gets `DEFAULT_TEMPLATE`. An empty list is for levels all
             of whose nodes are described.
         descriptions: Sentences by level and class.
+        common: Common names by class, named as in descriptions.
 
     Raises:
         UserError: Unknown levels, unknown or malformed placeholders, descriptions of classes that are not there while
             others go without; all of them at once.
     """
-    described = match_descriptions(taxonomy, descriptions or {})
-    problems = _template_problems(taxonomy, templates, described)
-    problems += [
-        f"{level}: described, but there is no such level" for level in set(descriptions or {}) - {*taxonomy.levels}
-    ]
-    problems += described.problems(taxonomy)
+    sentences, missing, problems = _described(taxonomy, descriptions or {})
+    problems = [*_template_problems(taxonomy, templates, missing), *problems]
     if problems:
-        raise UserError(
-            "prompts cannot be used",
-            problems,
-            f"Levels are {', '.join(taxonomy.levels)}; placeholders are {{name}}, {{parent}}, {{path}}.",
-        )
+        placeholders = "{name}, {parent}, {path}, {taxonomic}, {scientific}, {common}, and levels at or above"
+        hint = f"Levels are {', '.join(taxonomy.levels)}; placeholders are {placeholders}."
+        raise UserError("prompts cannot be used", problems, hint)
     by_level = [list(templates.get(level, [DEFAULT_TEMPLATE])) for level in taxonomy.levels]
     names = [" ".join(name.replace("_", " ").split()) for name in taxonomy.names]
-    ancestors, concept = _ancestry(names, taxonomy.parent.tolist())
-    levels = taxonomy.level.tolist()
+    parents, levels = taxonomy.parent.tolist(), taxonomy.level.tolist()
+    ancestors, concept = _ancestry(names, parents)
+    short = [_short(name, names[above]) if above >= 0 else name for name, above in zip(names, parents, strict=True)]
+    called = {_plain(name): text for name, text in (common or {}).items()}
+    genus = taxonomy.levels.index(GENUS) if GENUS in taxonomy.levels else len(taxonomy.levels)
 
     def written(node: int, depth: int) -> list[str]:
         lineage = [names[a] for a in ancestors[node]]
+        ranked, above = list[str](), node
+        while above >= 0:
+            ranked.insert(0, short[above])
+            above = parents[above]
+        scientific = " ".join(dict.fromkeys(ranked[genus:])) or names[node]
+        own = (called.get(_plain(name)) for name in (taxonomy.full_name(node), names[node]) if called)
         fields = {
+            **dict(zip(taxonomy.levels, ranked, strict=False)),
             "name": ", a kind of ".join([names[node], *lineage[:depth]]),
             "parent": lineage[0] if lineage else names[node],
             "path": ", ".join([*reversed(lineage), names[node]]),
+            "taxonomic": " ".join(dict.fromkeys(ranked)),
+            "scientific": scientific,
+            "common": next(filter(None, own), scientific),
         }
         return [template.format(**fields) for template in by_level[levels[node]]]
 
@@ -103,32 +122,17 @@ def node_prompts(
             depths[node] += 1
             texts[node] = written(node, depths[node])
         alike = _ambiguous(texts, concept)
-    whole = [[*own, *more] for own, more in zip(texts, described.sentences, strict=True)]
-    return NodePrompts(whole, depths, alike, described)
+    whole = [[*own, *more] for own, more in zip(texts, sentences, strict=True)]
+    return NodePrompts(whole, depths, alike, missing)
 
 
-def encode_nodes(
-    backbone: Backbone, taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], batch_size: int = 256
-) -> Tensor:
-    """One text feature for each node: the mean of its prompts' normalised features, normalised again.
-
-    Args:
-        backbone: The towers; no gradient reaches them.
-        taxonomy: The tree.
-        templates: As in `node_texts`.
-        batch_size: Texts that go through the tower at once.
-
-    Returns:
-        L2-normalised features `[N, d]`, on the backbone's device.
-    """
-    return encode_texts(backbone, node_texts(taxonomy, templates), batch_size)
+def _short(name: str, parent: str) -> str:
+    """A name without its parent's in front: mellifera of Apis mellifera."""
+    return name[len(parent) + 1 :] if name.casefold().startswith(f"{parent} ".casefold()) else name
 
 
-@torch.no_grad()
-def encode_texts(backbone: Backbone, texts: Sequence[Sequence[str]], batch_size: int = 256) -> Tensor:
-    """As `encode_nodes`, of texts that are written already: a group of at least one a node."""
-    features: Tensor = NodeEncoder(backbone, texts, batch_size)(backbone)
-    return features
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").split()).casefold()
 
 
 def _ancestry(names: Sequence[str], parent: Sequence[int]) -> tuple[list[list[int]], list[int]]:
@@ -154,39 +158,65 @@ def _ambiguous(texts: Sequence[Sequence[str]], concept: Sequence[int]) -> list[i
     return [node for node, group in enumerate(texts) if any(len(sharing[t.casefold()]) > 1 for t in group)]
 
 
-def _template_problems(taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], described: Described) -> list[str]:
-    problems = []
+def _described(
+    taxonomy: Taxonomy, descriptions: Descriptions
+) -> tuple[list[list[str]], dict[str, list[int]], list[str]]:
+    """Sentences of each node; nodes without any, by described level; and names that fit no node on levels where nodes
+    go without: a file may describe more than a tree has."""
+    sentences: list[list[str]] = [[] for _ in taxonomy.names]
+    missing: dict[str, list[int]] = {}
+    problems = [f"{level}: described, but there is no such level" for level in set(descriptions) - {*taxonomy.levels}]
+    for level, part in zip(taxonomy.levels, taxonomy.level_slices, strict=True):
+        if level not in descriptions:
+            continue
+        nodes = range(part.start, part.stop)
+        bearers: dict[str, list[int]] = defaultdict(list)
+        for node in nodes:
+            for name in {_plain(taxonomy.names[node]), _plain(taxonomy.full_name(node))}:
+                bearers[name].append(node)
+        for name, own in descriptions[level].items():
+            for node in bearers.get(_plain(name), ()):
+                sentences[node] += own
+        missing[level] = [node for node in nodes if not sentences[node]]
+        lacking = {_plain(taxonomy.names[node]): taxonomy.full_name(node) for node in missing[level]}
+        for name in descriptions[level] if lacking else ():
+            if _plain(name) not in bearers:
+                close = get_close_matches(_plain(name), lacking, n=1)
+                guess = f"; did you mean {lacking[close[0]]!r}?" if close else ""
+                problems.append(f"{level}: {name!r} is described, but no node of this level has the name{guess}")
+    return sentences, missing, problems
+
+
+def _template_problems(
+    taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], missing: Mapping[str, Sequence[int]]
+) -> Iterator[str]:
     for level, group in templates.items():
         if level not in taxonomy.levels:
             close = get_close_matches(level, taxonomy.levels, n=1)
-            problems.append(f"{level}: no such level" + (f"; did you mean {close[0]}?" if close else ""))
-        elif isinstance(group, Sequence) and not group and level in described.missing:
-            bare = [taxonomy.full_name(node) for node in described.missing[level]]
-            if bare:
-                shown = ", ".join(bare[:_LISTED]) + (f" and {len(bare) - _LISTED} more" if len(bare) > _LISTED else "")
-                problems.append(f"{level}: no templates, and no description of {shown}")
+            yield f"{level}: no such level" + (f"; did you mean {close[0]}?" if close else "")
+        elif isinstance(group, Sequence) and not group and level in missing:
+            if bare := [taxonomy.full_name(node) for node in missing[level]]:
+                more = f" and {len(bare) - _LISTED} more" if len(bare) > _LISTED else ""
+                yield f"{level}: no templates, and no description of {', '.join(bare[:_LISTED])}{more}"
         elif isinstance(group, str) or not group:
-            problems.append(f"{level}: needs a list of at least one template, not {group!r}")
+            yield f"{level}: needs a list of at least one template, not {group!r}"
         else:
-            for template in group:
-                problems += [
-                    f"{level}: {template!r}: {fault}" for fault in _faults(template, level == taxonomy.levels[0])
-                ]
-    return problems
+            above = taxonomy.levels[: taxonomy.levels.index(level) + 1]
+            yield from (f"{level}: {template!r}: {fault}" for template in group for fault in _faults(template, above))
 
 
-def _faults(template: str, is_coarsest: bool) -> list[str]:
+def _faults(template: str, levels: Sequence[str]) -> list[str]:
+    """What is wrong with a template of the last of some levels."""
     try:
-        fields = [
-            (name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template) if name is not None
-        ]
+        fields = [(name, bool(spec or how)) for _, name, spec, how in Formatter().parse(template) if name is not None]
     except ValueError as error:
         return [f"{error}; write {{{{ or }}}} for a brace"]
-    used = {name for name, _, _ in fields}
-    faults = [f"unknown placeholder {{{name}}}" for name in sorted(used - set(_PLACEHOLDERS))]
-    faults += [f"{{{name}}} takes no format" for name, spec, conversion in fields if spec or conversion]
-    if not used & {"name", "path"}:
-        faults.append("has neither {name} nor {path}, so all nodes would read alike")
-    if is_coarsest and "parent" in used:
+    used = {name for name, _ in fields}
+    known = {*_NAMING, "parent", *(level for level in levels if not {*level} & {*".["})}
+    faults = [f"unknown placeholder {{{name}}}" for name in sorted(used - known)]
+    faults += [f"{{{name}}} takes no format" for name, formatted in fields if formatted]
+    if not used & {*_NAMING, levels[-1]}:
+        faults.append(f"has none of {', '.join(f'{{{name}}}' for name in _NAMING)}, so all nodes would read alike")
+    if len(levels) == 1 and "parent" in used:
         faults.append("the coarsest level has no {parent}")
     return faults

@@ -7,16 +7,17 @@ with any other tower. What has no counterpart there is refused by its name.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from hierfit.backbone.open_clip_weights import read_weights, renamed
 from hierfit.errors import UserError
 
 CONFIG = "open_clip_config.json"
+WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
 
 # Settings that are read; with any other value than one of the second entry the towers compute something else.
 _VISION: dict[str, tuple[Any, ...]] = {
@@ -128,8 +129,7 @@ def load_model(folder: Path, config: Mapping[str, Any], tokenizer: Any, where: s
 def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of `ImageTransform`, from the same settings."""
     given, vision = config.get("preprocess_cfg") or {}, config["model_cfg"]["vision_cfg"]
-    size = given.get("size", vision.get("image_size", 224))
-    side = int(size[0] if isinstance(size, list) else size)
+    side = _side(given.get("size", vision.get("image_size", 224)))
     siglip = "timm_model_name" in vision
     squash = given.get("resize_mode", "squash" if siglip else "shortest") == "squash"
     half = (0.5, 0.5, 0.5)
@@ -153,7 +153,6 @@ def _clip_config(settings: Mapping[str, Any], tokenizer: Any) -> Any:
 
     act = "quick_gelu" if settings.get("quick_gelu") else "gelu"
     vision, text = settings["vision_cfg"], settings["text_cfg"]
-    side = vision.get("image_size", 224)
     shared = {"hidden_act": act, "layer_norm_eps": 1e-5, "projection_dim": settings["embed_dim"]}
     return transformers.CLIPConfig(
         projection_dim=settings["embed_dim"],
@@ -169,7 +168,7 @@ def _clip_config(settings: Mapping[str, Any], tokenizer: Any) -> Any:
         vision_config={
             **shared,
             **_tower(vision, vision["width"] // vision.get("head_width", 64)),
-            "image_size": side[0] if isinstance(side, list) else side,
+            "image_size": _side(vision.get("image_size", 224)),
             "patch_size": vision.get("patch_size", 16),
         },
     )
@@ -208,6 +207,10 @@ def _siglip_config(settings: Mapping[str, Any], weights: Mapping[str, Tensor], t
     )
 
 
+def _side(size: Any) -> int:
+    return int(size[0] if isinstance(size, list) else size)
+
+
 def _tower(settings: Mapping[str, Any], heads: int) -> dict[str, int]:
     width = settings["width"]
     return {
@@ -216,3 +219,87 @@ def _tower(settings: Mapping[str, Any], heads: int) -> dict[str, int]:
         "num_hidden_layers": settings["layers"],
         "num_attention_heads": heads,
     }
+
+
+_WHOLE = {
+    "visual.class_embedding": "vision_model.embeddings.class_embedding",
+    "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
+    "visual.trunk.pos_embed": "vision_model.embeddings.position_embedding.weight",
+    "visual.trunk.attn_pool.latent": "vision_model.head.probe",
+    "positional_embedding": "text_model.embeddings.position_embedding.weight",
+    "logit_scale": "logit_scale",
+    "logit_bias": "logit_bias",
+}
+_BEFORE = {
+    "visual.conv1": "vision_model.embeddings.patch_embedding",
+    "visual.ln_pre": "vision_model.pre_layrnorm",
+    "visual.ln_post": "vision_model.post_layernorm",
+    "visual.trunk.patch_embed.proj": "vision_model.embeddings.patch_embedding",
+    "visual.trunk.norm": "vision_model.post_layernorm",
+    "visual.trunk.attn_pool.proj": "vision_model.head.attention.out_proj",
+    "visual.trunk.attn_pool.norm": "vision_model.head.layernorm",
+    "visual.trunk.attn_pool.mlp.fc1": "vision_model.head.mlp.fc1",
+    "visual.trunk.attn_pool.mlp.fc2": "vision_model.head.mlp.fc2",
+    "token_embedding": "text_model.embeddings.token_embedding",
+    "ln_final": "text_model.final_layer_norm",
+}
+_BLOCK = re.compile(
+    r"(?P<tower>visual\.trunk|visual\.transformer|transformer)\.(?:res)?blocks\.(?P<layer>\d+)\.(?P<rest>.+)"
+)
+_IN_BLOCK = {
+    "ln_1": "layer_norm1", "ln_2": "layer_norm2", "attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2", "norm1": "layer_norm1", "norm2": "layer_norm2", "attn.proj": "self_attn.out_proj",
+    "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2",
+}  # fmt: skip
+_FUSED = {f"attn.{name}": last for last in ("weight", "bias") for name in (f"in_proj_{last}", f"qkv.{last}")}
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of the file. A pickled one is read as tensors alone, so that no code can hide in it."""
+    path = next(folder / name for name in WEIGHTS if (folder / name).is_file())
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    return dict(found.get("state_dict", found))
+
+
+def renamed(weights: Mapping[str, Tensor], siglip: bool) -> Iterator[tuple[str, Tensor]]:
+    """Weights under transformers' names; an unknown one keeps its own."""
+    pooled: dict[str, dict[str, Tensor]] = {"weight": {}, "bias": {}}
+    for name, tensor in weights.items():
+        bare = name.removeprefix("module.").removeprefix("text.")
+        head, _, last = bare.rpartition(".")
+        block = _BLOCK.fullmatch(bare)
+        if bare.endswith("attn_mask"):
+            continue
+        if bare in _WHOLE:
+            yield _WHOLE[bare], tensor
+        elif bare == "visual.proj":
+            yield "visual_projection.weight", tensor.T
+        elif head == "text_projection" or bare == "text_projection":
+            to = "text_model.head" if siglip else "text_projection"
+            yield f"{to}.{last if head else 'weight'}", tensor if head else tensor.T
+        elif head in _BEFORE:
+            yield f"{_BEFORE[head]}.{last}", tensor
+        elif head in ("visual.trunk.attn_pool.q", "visual.trunk.attn_pool.kv"):
+            pooled[last][head.rpartition(".")[2]] = tensor
+        elif block is not None:
+            yield from _in_block(block, tensor)
+        else:
+            yield name, tensor
+    for last, parts in pooled.items():
+        if parts.keys() == {"q", "kv"}:
+            yield f"vision_model.head.attention.in_proj_{last}", torch.cat([parts["q"], parts["kv"]])
+
+
+def _in_block(block: re.Match[str], tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    tower = "text_model" if block["tower"] == "transformer" else "vision_model"
+    before, rest = f"{tower}.encoder.layers.{block['layer']}", block["rest"]
+    head, _, last = rest.rpartition(".")
+    if rest in _FUSED:
+        for part, third in zip(("q", "k", "v"), tensor.chunk(3), strict=True):
+            yield f"{before}.self_attn.{part}_proj.{_FUSED[rest]}", third
+    else:
+        yield f"{before}.{_IN_BLOCK.get(head, head)}.{last}", tensor

@@ -8,10 +8,33 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hierfit.backbone.aliases import REAL, hub_name, is_residual
-from hierfit.backbone.open_clip import CONFIG, config_problems, is_open_clip
-from hierfit.backbone.open_clip_weights import WEIGHTS, weights_of
+from hierfit.backbone.open_clip import CONFIG, WEIGHTS, config_problems, is_open_clip
 from hierfit.errors import UserError
+
+REAL = "openai/clip-vit-base-patch32"
+"""A tower for pictures of any kind, where an example is wanted."""
+TINY_NOTE = (
+    "The backbone `tiny` has seen drawn butterflies only: on other pictures its figures say nothing of a method. "
+    f"--data.backbone {REAL} names a real one."
+)
+
+_BEFORE = re.compile(r"(?:https?://)?(?:(?:www\.)?huggingface\.co/|hf[-_]hub:|hub:|open_?clip:|clip:)", re.IGNORECASE)
+_VIT = re.compile(
+    r"(?:openai[/_-])?(?:clip[/_ -]?)?vit[/_ -]?(?P<size>b|l|h|g|bigg|so400m)[/_ -]?(?P<patch>14|16|32)"
+    r"(?P<siglip>[/_ -]?siglip)?(?:[@/_ -]?(?P<side>\d{3})(?:px)?)?(?:-quickgelu)?(?:[/,:].*)?",
+    re.IGNORECASE,
+)
+_RESNET = re.compile(r"(?:clip[/_ -]?)?(?:rn|resnet-?)(?:50|101)(?:x\d+)?(?:-quickgelu)?", re.IGNORECASE)
+_OPENAI = {
+    ("b", "32", None): REAL,
+    ("b", "16", None): "openai/clip-vit-base-patch16",
+    ("l", "14", None): "openai/clip-vit-large-patch14",
+    ("l", "14", "336"): "openai/clip-vit-large-patch14-336",
+    ("h", "14", None): "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+    ("g", "14", None): "laion/CLIP-ViT-g-14-laion2B-s12B-b42K",
+    ("bigg", "14", None): "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
+}
+_SIGLIP = {"b": "base", "l": "large", "so400m": "so400m"}
 
 SUPPORTED = {"clip": "CLIPModel", "siglip": "SiglipModel"}
 """Model types that load, and their transformers class. Fixed-resolution SigLIP 2 calls itself siglip."""
@@ -46,14 +69,20 @@ def find_folder(source: str) -> Path:
     """
     path = BUNDLED.get(source) or Path(source).expanduser()
     if path.is_dir():
-        if _is_cache(path):
+        if path.name.startswith("models--") and not (path / "config.json").is_file():
             inside = sorted(path.glob("snapshots/*"))
             raise UserError(
                 f"backbone {source!r} is a folder of the hub's cache, which holds the model in a folder below",
                 hint=f"Pass {inside[-1]}" if inside else "Its snapshots are missing: download it again.",
             )
         if problems := folder_problems(path):
-            raise UserError(f"backbone {source!r}: the folder {path.resolve()} cannot be used", problems, _hint(path))
+            whole = "save_pretrained of a model, of its tokenizer and of its image processor together write all of it."
+            if is_open_clip(path):
+                whole = (
+                    "A folder of open_clip needs open_clip_config.json, its weights and its tokenizer; most of its "
+                    f"CLIPs share the tokenizer.json of {REAL}."
+                )
+            raise UserError(f"backbone {source!r}: the folder {path.resolve()} cannot be used", problems, whole)
         return path
     if path.is_file():
         raise UserError(f"backbone {source!r} is a file", hint=f"Pass the folder that holds it: {path.parent}")
@@ -77,17 +106,12 @@ def find_folder(source: str) -> Path:
     return _from_hub(source)
 
 
-def _is_cache(folder: Path) -> bool:
-    """Whether a folder is the hub cache's of one model: ``models--owner--name``."""
-    return folder.name.startswith("models--") and not (folder / "config.json").is_file()
-
-
 def folder_problems(folder: Path) -> list[str]:
     """Everything that keeps a folder from being loaded; empty if it is whole."""
     if is_open_clip(folder):
         config, fault = read_json(folder / CONFIG)
         problems = [fault] if fault else config_problems(config)
-        if weights_of(folder) is None:
+        if not any((folder / name).is_file() for name in WEIGHTS):
             problems.append("no weights: " + ", or ".join(WEIGHTS))
         return problems + _tokenizer_problems(folder)
     problems = []
@@ -147,26 +171,14 @@ def _weight_problems(folder: Path) -> list[str]:
     return [f"no {_WEIGHTS}"]
 
 
-def _hint(folder: Path) -> str:
-    if is_open_clip(folder):
-        return (
-            "A folder of open_clip needs open_clip_config.json, its weights and its tokenizer; most of its CLIPs share "
-            f"the tokenizer.json of {REAL}."
-        )
-    return "save_pretrained of a model, of its tokenizer and of its image processor together write all of it."
-
-
 def _from_hub(source: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     name, _, revision = source.partition("@")
-    wanted: dict[str, Any] = {
-        "repo_id": name,
-        "revision": revision or None,
-    }
+    model: dict[str, Any] = {"repo_id": name, "revision": revision or None}
     try:
         patterns = [*_DOWNLOADED, CONFIG, *WEIGHTS]
-        cached = Path(snapshot_download(**wanted, allow_patterns=patterns, local_files_only=True))
+        cached = Path(snapshot_download(**model, allow_patterns=patterns, local_files_only=True))
         if not folder_problems(cached):
             return cached
     except (OSError, ValueError):
@@ -177,7 +189,7 @@ def _from_hub(source: str) -> Path:
         # One short question first: a download retries for minutes before it says that there is no network.
         about = HfApi().model_info(name, revision=revision or None, timeout=_SECONDS_TO_ANSWER)
         files = {file.rfilename for file in about.siblings or ()}
-        folder = Path(snapshot_download(**wanted, allow_patterns=_needed(files)))
+        folder = Path(snapshot_download(**model, allow_patterns=_needed(files)))
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or "no answer"
         to = name.rpartition("/")[2]
@@ -198,3 +210,28 @@ def _needed(files: set[str]) -> list[str]:
     if CONFIG not in files or ("config.json" in files and not files.isdisjoint((_WEIGHTS, _SHARDS))):
         return list(_DOWNLOADED)
     return [CONFIG, *[name for name in WEIGHTS if name in files][:1], *_SHARED]
+
+
+def hub_name(name: str) -> str:
+    """The hub's name of a tower: ``ViT-B/32`` is ``openai/clip-vit-base-patch32``; empty where none is known.
+
+    ``hf-hub:owner/name`` and a link lose their beginning; a name without its owner gets it.
+    """
+    bare = name.strip()
+    if before := _BEFORE.match(bare):
+        bare = bare[before.end() :].strip("/")
+        return hub_name(bare) or bare
+    if f"openai/{bare}" in _OPENAI.values():
+        return f"openai/{bare}"
+    found = _VIT.fullmatch(bare.replace("bigG", "bigg"))
+    if found is None:
+        return ""
+    size, patch, side = found["size"].lower(), found["patch"], found["side"]
+    if found["siglip"]:
+        return f"google/siglip-{_SIGLIP[size]}-patch{patch}-{side or 224}" if size in _SIGLIP else ""
+    return _OPENAI.get((size, patch, side), "")
+
+
+def is_residual(name: str) -> bool:
+    """Whether a name is one of CLIP's residual networks, which have no form in transformers."""
+    return bool(_RESNET.fullmatch(name.strip()))

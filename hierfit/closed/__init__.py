@@ -8,15 +8,14 @@ from __future__ import annotations
 from hierfit.closed.coarse import fit_coarse
 from hierfit.closed.kernel_ridge import KernelRidge, fit_kernel_ridge
 from hierfit.closed.kinship import Kinship, kinship_test
-from hierfit.closed.learner import Beside, Learner
+from hierfit.closed.learner import Beside, Form, Learner
 from hierfit.closed.statistics import Statistics
 from hierfit.closed.temperature import leave_one_out_temperature
-from hierfit.closed.text import fit_with_text
-from hierfit.closed.tree_gda import GaussianClasses, fit_tree
-from hierfit.closed.treeless import fit_elsewhere, shuffled_places
+from hierfit.closed.tree_gda import GaussianClasses, fit_elsewhere, fit_tree, fit_with_text, without_tree
 
 __all__ = [
     "Beside",
+    "Form",
     "GaussianClasses",
     "KernelRidge",
     "Kinship",
@@ -29,5 +28,5 @@ __all__ = [
     "fit_with_text",
     "kinship_test",
     "leave_one_out_temperature",
-    "shuffled_places",
+    "without_tree",
 ]

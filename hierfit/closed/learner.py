@@ -1,4 +1,4 @@
-"""`Learner`: TreeGDA that goes on learning, from sums over its images and without the images."""
+"""Which prior ties the means (`Form`), and TreeGDA that goes on learning from sums, without its images (`Learner`)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,70 @@ import torch
 from torch import Tensor
 
 from hierfit.closed.statistics import Statistics
-from hierfit.closed.text import fit_with_text
-from hierfit.closed.tree_gda import CovarianceKind, GaussianClasses, fit_tree
-from hierfit.closed.treeless import fit_elsewhere, without_tree
+from hierfit.closed.tree_gda import (
+    RIDGE,
+    CovarianceKind,
+    GaussianClasses,
+    Labelled,
+    fit_elsewhere,
+    fit_tree,
+    fit_with_text,
+    without_tree,
+)
 from hierfit.taxonomy import Taxonomy
+
+Prior = Literal["tree", "shuffled", "common", "flat"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a fit is made; see `hierfit.methods.TreeGDA`.
+
+    Attributes:
+        prior: What ties the means.
+        kind: Of the covariance.
+        noise_share: See `fit_tree`.
+        places: Leaf that each class stands at under the ``shuffled`` prior ``[C]``; else not read.
+    """
+
+    prior: Prior
+    kind: CovarianceKind
+    noise_share: float
+    places: Tensor | None = None
+
+    def fit(
+        self,
+        statistics: Statistics,
+        taxonomy: Taxonomy,
+        text: Tensor | None = None,
+        ridge: float = RIDGE,
+        val: Labelled | None = None,
+    ) -> GaussianClasses:
+        """Means of the nodes of a tree.
+
+        Args:
+            statistics: Of the images, class k at the k-th leaf.
+            taxonomy: The tree.
+            text: Of every node ``[N, d]``, to stand beside; None for images alone.
+            ridge: Beside text, see `fit_with_text`.
+            val: Without text, see `fit_tree`.
+        """
+        count, shrink = taxonomy.num_leaves, self.prior != "flat"
+        places = torch.arange(count) if self.places is None else self.places
+
+        def on(sums: Statistics, tree: Taxonomy) -> GaussianClasses:
+            if text is None:
+                there = None if val is None else Labelled(val.features, places[val.labels])
+                share = self.noise_share
+                return fit_tree(sums, tree, kind=self.kind, shrink=shrink, noise_share=share, val=there)
+            leaves = text[taxonomy.leaves]
+            leaves = torch.zeros_like(leaves).index_copy_(0, places, leaves)
+            return fit_with_text(sums, leaves, tree, ridge=ridge, shrink=shrink, noise_share=self.noise_share)
+
+        if self.prior == "tree":
+            return on(statistics, taxonomy)
+        other = taxonomy if self.prior == "shuffled" else without_tree(count)
+        return fit_elsewhere(statistics, taxonomy, other, places, on)
 
 
 @dataclass(frozen=True)
@@ -39,28 +99,26 @@ class Learner:
 
     Attributes:
         statistics: Of the images, class k at the k-th leaf.
-        prior: What ties the means; see `hierfit.methods.TreeGDA`.
-        kind: Of the covariance.
-        noise_share: See `fit_tree`.
+        form: What ties the means, on whatever tree: not ``shuffled``.
         temperature: What logits are divided by, without text. It stays as it was: to measure it anew takes the images.
         text: None for none.
     """
 
     statistics: Statistics
-    prior: Literal["tree", "common", "flat"]
-    kind: CovarianceKind
-    noise_share: float
+    form: Form
     temperature: float
     text: Beside | None = None
 
     def scores(self, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
         """``x·w_v + b_v`` for every node: w ``[N, d]`` and b ``[N]``, float64. O(C·d² + d³ + N·d)."""
-        found = self._fit(self.statistics, taxonomy)
+        text = self.text
+        beside = (None,) if text is None else (text.features, text.ridge)
+        found = self.form.fit(self.statistics, taxonomy, *beside)
         weights, bias = found.affine()
-        if self.text is None:
+        if text is None:
             return weights / self.temperature, bias / self.temperature
-        share = self.text.weight / found.noise
-        return self.text.scale * self.text.features.to(weights) + share * weights, share * bias
+        share = text.weight / found.noise
+        return text.scale * text.features.to(weights) + share * weights, share * bias
 
     def with_images(self, features: Tensor, leaf: int) -> Learner:
         """With images ``[n, d]`` of the class at a leaf's position. O(n·d²)."""
@@ -87,27 +145,13 @@ class Learner:
         beside = None if self.text is None or text is None else replace(self.text, features=text)
         return replace(self, statistics=kept.at(leaves[there], taxonomy.num_leaves), text=beside)
 
-    def _fit(self, statistics: Statistics, taxonomy: Taxonomy) -> GaussianClasses:
-        shrink = self.prior != "flat"
-
-        def fit(sums: Statistics, tree: Taxonomy) -> GaussianClasses:
-            if self.text is None:
-                return fit_tree(sums, tree, kind=self.kind, shrink=shrink, noise_share=self.noise_share)
-            text = self.text.features[taxonomy.leaves]
-            return fit_with_text(sums, text, tree, ridge=self.text.ridge, shrink=shrink, noise_share=self.noise_share)
-
-        if self.prior == "tree":
-            return fit(statistics, taxonomy)
-        count = taxonomy.num_leaves
-        return fit_elsewhere(statistics, taxonomy, without_tree(count), torch.arange(count), fit)
-
     def saved(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What `load` takes: plain values for a JSON file, and tensors by name."""
-        sums, text = self.statistics, self.text
+        sums, text, form = self.statistics, self.text, self.form
         plain: dict[str, Any] = {
-            "prior": self.prior,
-            "covariance": self.kind,
-            "noise_share": self.noise_share,
+            "prior": form.prior,
+            "covariance": form.kind,
+            "noise_share": form.noise_share,
             "temperature": self.temperature,
             "spare": sums.spare,
             "text": None if text is None else {"scale": text.scale, "ridge": text.ridge, "weight": text.weight},
@@ -129,5 +173,5 @@ class Learner:
             raise ValueError("the sums do not fit each other")
         text = None if plain["text"] is None else Beside(tensors["text"], **plain["text"])
         statistics = Statistics(counts, sums, second, float(plain["spare"]))
-        share, temperature = float(plain["noise_share"]), float(plain["temperature"])
-        return cls(statistics, plain["prior"], plain["covariance"], share, temperature, text)
+        form = Form(plain["prior"], plain["covariance"], float(plain["noise_share"]))
+        return cls(statistics, form, float(plain["temperature"]), text)

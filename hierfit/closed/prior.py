@@ -28,23 +28,19 @@ def nearest_with_company(seen: Tensor, taxonomy: Taxonomy) -> Tensor:
     return torch.where(company[paths] > 1, paths, -1).amax(dim=1).where(seen, -1)  # ids grow with depth
 
 
-def mean_of_kin(means: Tensor, seen: Tensor, taxonomy: Taxonomy, itself: bool) -> Tensor:
-    """Mean over the classes below `nearest_with_company`, each class weighing 1: ``[C, d]``.
+def mean_of_kin(means: Tensor, seen: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Mean over the classes below `nearest_with_company`, itself among them, each weighing 1: ``[C, d]``.
 
     Args:
         means: Of the classes ``[C, d]``.
         seen: Which of them have one ``[C]`` bool.
         taxonomy: The tree.
-        itself: Whether a class counts among its own kin.
     """
     means = torch.where(seen[:, None], means, 0)
     node = nearest_with_company(seen, taxonomy)
     count = torch.cat([sums_below(seen.to(means.dtype), taxonomy), seen.sum().to(means.dtype)[None]])  # −1 wraps round
     total = torch.cat([sums_below(means, taxonomy), means.sum(dim=0, keepdim=True)])
-    count, total = count[node], total[node]
-    if not itself:
-        count, total = count - seen.to(count), total - means
-    return total / count.clamp_min(1)[:, None]
+    return total[node] / count[node].clamp_min(1)[:, None]
 
 
 @dataclass(frozen=True)

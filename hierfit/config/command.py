@@ -100,33 +100,33 @@ def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: An
     kind, say = (get_args(hint)[0], get_args(hint)[1]) if get_origin(hint) is Annotated else (hint, Say(""))
     option = parameter.kind is parameter.KEYWORD_ONLY
     required = parameter.default is parameter.empty
-    told: dict[str, Any] = {"help": say.help.replace("%", "%%") or None}
+    given: dict[str, Any] = {"help": say.help.replace("%", "%%") or None}
     if not required:
         default = parameter.default
-        told["default"] = list(default) if isinstance(default, tuple) else default  # argparse appends to a copy
+        given["default"] = list(default) if isinstance(default, tuple) else default  # argparse appends to a copy
     single = _without_none(kind)
     if single is bool:
-        told["action"] = "store_true" if kind is bool else argparse.BooleanOptionalAction
+        given["action"] = "store_true" if kind is bool else argparse.BooleanOptionalAction
     else:
         many = get_origin(single) in (list, tuple, Sequence)
         value = _without_none(get_args(single)[0]) if many else single
         if get_origin(value) is Literal:
-            told["choices"] = get_args(value)
+            given["choices"] = get_args(value)
         else:
-            told["type"] = value
-        if say.metavar or "choices" not in told:
-            told["metavar"] = say.metavar or parameter.name.upper()
+            given["type"] = value
+        if say.metavar or "choices" not in given:
+            given["metavar"] = say.metavar or parameter.name.upper()
         if many and say.repeat:
-            told["action"] = "append"
+            given["action"] = "append"
         elif many:
-            told["nargs"] = "+" if required or option else "*"
+            given["nargs"] = "+" if required or option else "*"
         elif not required and not option:
-            told["nargs"] = "?"
+            given["nargs"] = "?"
     if option:
         names = [name for name in (say.short, f"--{parameter.name.replace('_', '-')}") if name]
-        parser.add_argument(*names, dest=parameter.name, required=required, **told)
+        parser.add_argument(*names, dest=parameter.name, required=required, **given)
     else:
-        parser.add_argument(parameter.name, **told)
+        parser.add_argument(parameter.name, **given)
 
 
 def _without_none(kind: Any) -> Any:

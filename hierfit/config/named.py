@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +60,7 @@ class Shelf:
         if is_path:
             places = [path, HOME / path] if path.is_relative_to(self.folder) else [path]
         else:
-            places = [*(folder / f"{name}.yaml" for folder in self.folders()), path]
+            places = [*(folder / f"{name}.yaml" for folder in self.folders()), Path(f"{name}.yaml"), path]
         if found := next((place for place in places if place.is_file()), None):
             return found
         if is_path:
@@ -74,7 +76,8 @@ SWEEPS = Shelf("sweep", "experiments/sweeps", _LIST)
 CARDS = Shelf(
     "card",
     "data_cards",
-    "Give the path of a YAML file, or set HIERFIT_CARDS to the folder of your cards.",
+    "`hierfit data list` lists them, `hierfit data new FOLDER` makes one. Give the path of a YAML file, or set "
+    "HIERFIT_CARDS to the folder of your cards.",
     "HIERFIT_CARDS",
 )
 
@@ -86,6 +89,9 @@ def experiment_files(name: str) -> list[Path]:
         UserError: There is no such experiment.
     """
     own = EXPERIMENTS.find(name)
+    if own.is_file() and re.search(r"^layout:", own.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
+        command = f"hierfit fit lathadapter_fewshot --data.card {shlex.quote(str(own))}"
+        raise UserError(f"{own} is a data card, and no experiment: {command}")
     beside = own.with_name(f"{BASE}.yaml")
     base = beside if beside.is_file() else EXPERIMENTS.find(BASE)
     return [own] if own.stem == BASE else [base, own]

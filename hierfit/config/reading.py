@@ -12,10 +12,11 @@ import yaml
 
 from hierfit.errors import UserError
 
-Key = tuple[str, ...]
+KeyPath = tuple[str, ...]
 
 _MOST_VALUES = 1_000_000
 _DEEPEST = 100
+_MOST_LISTED = 30
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Place:
     """Where a value stands in a file; prints as ``card.yaml:12: splits.train.images``."""
 
     file: Path
-    key: Key = ()
-    lines: Mapping[Key, int] = field(default_factory=dict, repr=False)
+    key: KeyPath = ()
+    lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False)
 
     def at(self, name: str) -> Place:
         """The place of an entry below this one."""
@@ -37,12 +38,12 @@ class Place:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`` – did you mean 'x'?`` for the most similar known word, else all known words."""
+    """`` – did you mean 'x'?`` for the most similar known word, else all known words if they are not too many."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1)
     if close:
         return f" – did you mean {close[0]!r}?"
-    return f" (known: {', '.join(known)})" if known else ""
+    return f" (known: {', '.join(known)})" if 0 < len(known) <= _MOST_LISTED else ""
 
 
 def read_yaml(path: Path, problems: list[str]) -> tuple[Any, Place]:
@@ -70,7 +71,7 @@ def read_yaml(path: Path, problems: list[str]) -> tuple[Any, Place]:
         raise UserError(f"{path}{line}: not valid YAML: {reason}") from error
     except (ValueError, OverflowError, AttributeError) as error:  # of a number or a date
         raise UserError(f"{path}: not valid YAML: {error}") from error
-    lines: dict[Key, int] = {}
+    lines: dict[KeyPath, int] = {}
     place = Place(path, (), lines)
     _find_lines(node, (), lines, place, problems)
     return value, place
@@ -112,7 +113,9 @@ def _check_size(root: yaml.Node | None) -> None:
         size(root)
 
 
-def _find_lines(node: yaml.Node | None, key: Key, lines: dict[Key, int], place: Place, problems: list[str]) -> None:
+def _find_lines(
+    node: yaml.Node | None, key: KeyPath, lines: dict[KeyPath, int], place: Place, problems: list[str]
+) -> None:
     if isinstance(node, yaml.MappingNode):
         for name, entry in node.value:
             inner = (*key, str(name.value))

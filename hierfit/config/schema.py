@@ -77,7 +77,7 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
         elif parse := spec.metadata.get("parse"):
             found[name] = parse(value[name], here, problems)
         else:
-            found[name] = convert(hints[name], value[name], here, problems)
+            found[name] = as_type(hints[name], value[name], here, problems)
     if len(problems) > before:
         return None
     try:
@@ -87,7 +87,7 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
         return None
 
 
-def convert(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
+def as_type(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     """A value as a type wants it: whole numbers become floats, plain containers are checked within.
 
     Args:
@@ -99,10 +99,10 @@ def convert(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return _convert_union(hint, value, place, problems)
+        return _as_union(hint, value, place, problems)
     if origin is Annotated:
         within: list[str] = []
-        found = convert(arguments[0], value, place, within)
+        found = as_type(arguments[0], value, place, within)
         if not within and not all(_COMPARE[type(bound)](found, bound) for bound in arguments[1:]):
             within = [f"{place}: {value}, must be {range_words(arguments[1:])}"]
         problems += within
@@ -119,36 +119,36 @@ def convert(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
             problems.append(f"{place}: expected a list, got {_shown(value)}")
             return value
         entries: Sequence[Any] = [value] if single else value  # type: ignore[assignment]
-        found = [convert(arguments[0], v, place.at(str(i)), problems) for i, v in enumerate(entries)]
+        found = [as_type(arguments[0], v, place.at(str(i)), problems) for i, v in enumerate(entries)]
         return tuple(found) if origin is tuple else found
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             problems.append(f"{place}: expected keys and values, got {_shown(value)}")
             return {}
-        return {str(k): convert(arguments[1], v, place.at(str(k)), problems) for k, v in value.items()}
+        return {str(k): as_type(arguments[1], v, place.at(str(k)), problems) for k, v in value.items()}
     if hint is float and type(value) is int:
         return float(value)
     if hint in _WORDS and type(value) is not hint:
-        problems.append(f"{place}: expected {_WORDS[hint]}, got {_shown(value)}{_advice(hint, value)}")
+        problems.append(f"{place}: expected {_WORDS[hint]}, got {_shown(value)}{advice(hint, value)}")
     return value
 
 
-def _convert_union(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
+def _as_union(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     options = get_args(hint)
     if type(value) in options or Any in options:
         return value
     others = [option for option in options if option is not type(None)]
     if len(others) == 1 and others[0] not in _WORDS:
-        return convert(others[0], value, place, problems)
+        return as_type(others[0], value, place, problems)
     for option in others:
         within: list[str] = []
-        found = convert(option, value, place, within)
+        found = as_type(option, value, place, within)
         if not within:
             return found
     words = [_WORDS.get(option) or f"one of {', '.join(map(str, get_args(option)))}" for option in others]
     words += ["null"] if len(others) < len(options) else []
-    advice = next(filter(None, (_advice(option, value) for option in others)), "")
-    problems.append(f"{place}: expected {' or '.join(words)}, got {_shown(value)}{advice}")
+    why = next(filter(None, (advice(option, value) for option in others)), "")
+    problems.append(f"{place}: expected {' or '.join(words)}, got {_shown(value)}{why}")
     return value
 
 
@@ -173,7 +173,9 @@ def range_words(bounds: Sequence[Any]) -> str:
     return f"within {', '.join(map(str, bounds))}"
 
 
-def _advice(hint: Any, value: object) -> str:
+def advice(hint: Any, value: object) -> str:
+    """What to write in place of a value that YAML takes for another type than the one wanted; empty where that is not
+    why."""
     if hint is str and isinstance(value, int | float):
         return "; put it in quotes"
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from hierfit.config.named import EXPERIMENTS, experiment_files
-from hierfit.config.schema import Place, convert, read_yaml
+from hierfit.config.schema import Place, as_type, read_yaml
 from hierfit.errors import UserError
 
 GROUPS = ("model", "model.init_args", "data", "trainer")
@@ -50,10 +50,10 @@ class Setting:
         if isinstance(self.value, str) and "${" in self.value:
             return self.value
         faults: list[str] = []
-        found = convert(hint, self.value, self.at, faults)
+        found = as_type(hint, self.value, self.at, faults)
         if faults and self.text is not None:
             as_text: list[str] = []
-            text = convert(hint, self.text, self.at, as_text)
+            text = as_type(hint, self.text, self.at, as_text)
             if not as_text:
                 return text
         problems += faults

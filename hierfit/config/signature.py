@@ -9,25 +9,22 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard, Union, get_type_hints
+from typing import Annotated, Any, Literal, Optional, Union, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from hierfit.errors import UserError
 
-_PLAIN = {"int": int, "float": float, "str": str, "bool": bool, "None": type(None), "Any": Any}
-_GENERIC = {"dict": dict, "Mapping": Mapping, "list": list, "Sequence": list, "tuple": tuple}
-_GENERIC |= {name.capitalize(): kind for name, kind in _GENERIC.items()}
-
-
-_BOUNDS = {bound.__name__: bound for bound in (Gt, Ge, Lt, Le)}
+_TYPES: dict[str, Any] = {kind.__name__: kind for kind in (int, float, str, bool, dict, list, tuple, Gt, Ge, Lt, Le)}
+_TYPES |= {"Any": Any, "Annotated": Annotated, "Literal": Literal, "Optional": Optional, "Union": Union}
+_TYPES |= {"Dict": dict, "List": list, "Tuple": tuple, "Mapping": Mapping, "Sequence": Sequence}
 
 OTHERS = "**"
 """Stands among the arguments of a class that passes on keys it does not name to something that is not known here."""
@@ -215,31 +212,11 @@ class _Source:
 
     def type_of(self, node: ast.AST) -> Any:
         """The type an annotation names; ``Any`` for classes, which no plain value is."""
-        if isinstance(node, ast.Constant):
-            return type(None) if node.value is None else self.type_of(ast.parse(str(node.value), mode="eval").body)
-        if isinstance(node, ast.Name):
-            if node.id in _PLAIN or node.id in _GENERIC:
-                return _PLAIN.get(node.id) or _GENERIC.get(node.id)
-            try:
-                source, found = self.find(node.id)
-            except _NotInSource:
-                return Any
-            return Any if isinstance(found, ast.ClassDef | ast.Call) else source.type_of(found)
-        if isinstance(node, ast.BinOp):
-            return Union[self.type_of(node.left), self.type_of(node.right)]  # noqa: UP007 (made at run time)
-        if not isinstance(node, ast.Subscript) or not isinstance(node.value, ast.Name):
+        try:
+            found = eval(ast.unparse(node), {"__builtins__": {}}, _Types(self))
+        except (TypeError, AttributeError, NameError, SyntaxError):  # of a class, such as `Any.Tensor`
             return Any
-        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        kind = node.value.id
-        if kind == "Literal":
-            return Literal[tuple(ast.literal_eval(value) for value in inner)]
-        if kind == "Annotated":
-            bounds = [_BOUNDS[v.func.id](ast.literal_eval(v.args[0])) for v in inner[1:] if _is_bound(v)]
-            return reduce(lambda one, bound: Annotated[one, bound], bounds, self.type_of(inner[0]))
-        parts = [... if isinstance(v, ast.Constant) and v.value is ... else self.type_of(v) for v in inner]
-        if kind in ("Optional", "Union"):
-            return Union[tuple([*parts, *([None] if kind == "Optional" else [])])]  # noqa: UP007 (made at run time)
-        return _GENERIC[kind][tuple(parts)] if kind in _GENERIC else Any  # type: ignore[index]
+        return self.type_of(ast.parse(found, mode="eval").body) if isinstance(found, str) else found
 
     def _value(self, node: ast.AST) -> Any:
         if isinstance(node, ast.Name):
@@ -251,8 +228,19 @@ class _Source:
             raise _NotInSource from error
 
 
-def _is_bound(node: ast.AST) -> TypeGuard[Any]:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _BOUNDS
+class _Types(dict[str, Any]):
+    """What names in an annotation stand for: plain types, aliases of the source; ``Any`` for all others."""
+
+    def __init__(self, source: _Source) -> None:
+        super().__init__(_TYPES)
+        self.source = source
+
+    def __missing__(self, name: str) -> Any:
+        try:
+            source, found = self.source.find(name)
+        except _NotInSource:
+            return Any
+        return Any if isinstance(found, ast.ClassDef | ast.Call) else source.type_of(found)
 
 
 def plain(value: Any) -> Any:

@@ -1,15 +1,20 @@
-"""What flows from the data to a method: batches, and the task they belong to."""
+"""What flows from the data to a method: batches, and the task they belong to; and what the runs of a process share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from hierfit.backbone import Backbone
     from hierfit.taxonomy import Taxonomy
+
+T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -62,3 +67,41 @@ class Task:
     train_features: Tensor | None
     train_paths: Tensor
     shuffle: int | None = None
+
+    def own(self) -> Task:
+        """With copies of its own of whatever a method may change: towers, which LoRA wraps, and tensors.
+
+        So a run that shares its data with others finds what it would find alone.
+        """
+        changed: dict[str, Any] = {
+            k: copy.deepcopy(v) for k, v in vars(self).items() if isinstance(v, Tensor | nn.Module)
+        }
+        return replace(self, **changed)
+
+
+class Shared:
+    """Remembers what was made under a key; one a process, in the hands of whoever starts several runs there.
+
+    Whoever gets a thing only reads it, or takes a copy; see `Task.own`.
+
+    Args:
+        most: Things of a kind that are kept; of more, the one used longest ago goes. A key's first entry is its kind.
+            0 keeps none.
+    """
+
+    def __init__(self, most: int = 1) -> None:
+        self.most = most
+        self._kept: dict[Hashable, OrderedDict[Hashable, Any]] = {}
+
+    def get(self, key: tuple[Hashable, ...], make: Callable[[], T]) -> T:
+        """What was made under this key, or is now."""
+        if self.most == 0:
+            return make()
+        kept = self._kept.setdefault(key[0], OrderedDict())
+        if key not in kept:
+            while len(kept) >= self.most:  # before making the next, so that both need not fit
+                kept.popitem(last=False)
+            kept[key] = make()
+        kept.move_to_end(key)
+        found: T = kept[key]
+        return found

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hierfit.backbone import node_texts
-from hierfit.backbone.descriptions import Descriptions
+from hierfit.backbone.nodes import Descriptions, NodePrompts, node_prompts
 from hierfit.backbone.source import read_json
 from hierfit.config.named import CARDS
 from hierfit.config.schema import Place, build, nearest, read_yaml
 from hierfit.data.layouts import Layout, read_layout
-from hierfit.data.names import renamed
 from hierfit.data.samples import READY_DRAW, SPLITS, check_levels
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -73,6 +71,14 @@ def _read_descriptions(value: object, place: Place, problems: list[str]) -> Desc
     return found
 
 
+def _read_common_names(value: object, place: Place, problems: list[str]) -> dict[str, str]:
+    content, fault = (value, "") if isinstance(value, Mapping) else read_json(place.file.parent / str(value))
+    if not fault and not all(isinstance(name, str) and name.strip() for name in content.values()):
+        fault = "expected a name for each class"
+    problems += [f"{place}: {fault}"] if fault else []
+    return {} if fault else {str(name): common for name, common in content.items()}
+
+
 def _read_root(value: object, place: Place, problems: list[str]) -> Path | None:
     if value is None:
         return None
@@ -104,9 +110,12 @@ class DataCard:
         templates: Prompt templates by level, see `hierfit.backbone.node_texts`.
         descriptions: Sentences that describe classes, a JSON file beside the card for each level, ``{"class name":
             ["sentence", …]}``. They count beside the templates: all texts of a node have equal weight.
+        common_names: Of classes, ``{Apis mellifera: western honey bee}``, or a JSON file beside the card that holds
+            them: what the placeholder ``{common}`` of a template stands for.
         names: What a class is called, where the data call it otherwise: ``{BlueJay: blue jay}``, or by its path where
             others share its name: ``{1/3: fox}``. Data and taxonomy keep their spelling; prompts, reports and
             predictions have this one.
+        checked: When, and against what, the spelling of its classes was checked.
         leave_out: Samples that are not used, and why: ``{train/cat/7.jpg: damaged}``.
         known_faults: What is wrong with the data, and what was done about it.
         expects: How the files lie below ``data.root``, drawn as a small tree.
@@ -127,11 +136,17 @@ class DataCard:
     splits: Mapping[str, Expected] = field(default_factory=dict)
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     descriptions: Descriptions = field(default_factory=dict, metadata={"parse": _read_descriptions})
+    common_names: Mapping[str, str] = field(default_factory=dict, metadata={"parse": _read_common_names})
     names: Mapping[str, str] = field(default_factory=dict)
     leave_out: Mapping[str, str] = field(default_factory=dict)
+    checked: str = ""
     known_faults: tuple[str, ...] = ()
     expects: str = ""
     root: Path | None = field(default=None, metadata={"parse": _read_root})
+
+    def prompts(self, taxonomy: Taxonomy) -> NodePrompts:
+        """What each node of the card's tree becomes, or of the data's own where it has none."""
+        return node_prompts(taxonomy, self.templates, self.descriptions, self.common_names)
 
     @property
     def tree(self) -> Taxonomy:
@@ -145,15 +160,23 @@ class DataCard:
         """Whether its pictures are drawn, as those that the bundled towers know."""
         return self.layout.name == "fieldguide"
 
+    def called(self, taxonomy: Taxonomy) -> Taxonomy:
+        """The tree with its nodes called as `names` says; raises `UserError` with all that cannot be."""
+        if not self.names:
+            return taxonomy
+        from hierfit.data.names import renamed  # here: few cards need it
+
+        return renamed(taxonomy, self.names)
+
     def texts(self, taxonomy: Taxonomy) -> list[list[str]]:
         """The prompts of each node of the card's tree, or of the data's own where it has none."""
-        return node_texts(taxonomy, self.templates, self.descriptions)
+        return self.prompts(taxonomy).texts
 
     @property
     def fingerprint(self) -> str:
-        """First 16 hex digits of the SHA-256 of the card's text, its tree and its descriptions."""
+        """First 16 hex digits of the SHA-256 of the card's text, its tree, its descriptions and common names."""
         tree = self.taxonomy.fingerprint if self.taxonomy else ""
-        described = repr(self.descriptions) if self.descriptions else ""
+        described = "".join(repr(told) for told in (self.descriptions, self.common_names) if told)
         return hashlib.sha256(self.path.read_bytes() + tree.encode() + described.encode()).hexdigest()[:16]
 
 
@@ -219,10 +242,12 @@ def _contradictions(card: DataCard, place: Place) -> list[str]:
         for name in card.splits
         if name not in SPLITS and not READY_DRAW.fullmatch(name)
     ]
+    if not card.common_names and any("{common}" in text for group in card.templates.values() for text in group):
+        problems.append(f"{place.at('templates')}: {{common}} needs the key common_names")
     if card.taxonomy is not None:
         problems += [f"{place.at('levels')}: {problem}" for problem in check_levels(card.taxonomy, card.levels)]
         try:
-            card.texts(renamed(card.taxonomy, card.names))
+            card.texts(card.called(card.taxonomy))
         except UserError as error:
             problems += [f"{place}: {problem}" for problem in error.problems]
     return problems

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from hierfit.data.card import DataCard
 from hierfit.data.samples import Encoded, Images, several
-from hierfit.data.splits import Draw
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from hierfit.data.layouts.draw import Draw
 
 
 @dataclass

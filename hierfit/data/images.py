@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import warnings
 import zlib
 from collections import Counter
@@ -140,27 +139,26 @@ def decode(source: Path | BinaryIO, name: str, least: int | None = None) -> Imag
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{name}: not a picture, or of an unknown format") from error
+        raise UserError(f"{name}: {_what_else(source)}") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{name}: too large: {error}") from error
     except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged files
         raise UserError(f"{name}: damaged: {str(error) or type(error).__name__}") from error
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is such a file; a path that no file can have (too long, a NUL in it) is none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def is_folder(path: Path) -> bool:
-    """As `is_file`, of a folder."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
+def _what_else(source: Path | BinaryIO) -> str:
+    """What a file is that is no picture: what clones and downloads leave in place of one."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            head = file.read(64)
+    else:
+        source.seek(0)
+        head = source.read(64)
+    if head.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the picture: run `git lfs pull` where it lies"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "a web page, not a picture: the download has failed"
+    return "not a picture, or of an unknown format" if head else "an empty file"
 
 
 def passed_over(folder: Path) -> dict[str, int]:
@@ -187,7 +185,8 @@ def passed_over_text(found: Mapping[str, int]) -> str:
     if found.keys() & {".heic", ".heif"}:
         ways.append('pip install "hierfit[heic]" reads HEIC')
     ways.append("convert them to JPEG or PNG" if found.keys() - {"without an ending"} else "give them one: .jpg, .png")
-    return f"{sum(found.values())} files are passed over: {kinds} ({'; or '.join(ways)})"
+    files = "1 file is" if sum(found.values()) == 1 else f"{sum(found.values())} files are"
+    return f"{files} passed over: {kinds} ({'; or '.join(ways)})"
 
 
 def _starts_as_picture(path: Path) -> bool:
@@ -197,11 +196,6 @@ def _starts_as_picture(path: Path) -> bool:
     except OSError:
         return False
     return head.startswith((b"\xff\xd8\xff", _PNG, b"GIF8", b"II*\0", b"MM\0*")) or head[8:12] == b"WEBP"
-
-
-def leaves_root(key: str) -> bool:
-    """Whether a relative path leads out of its folder; links inside are the user's own business."""
-    return posixpath.isabs(key) or posixpath.normpath(key).split("/")[0] == ".."
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

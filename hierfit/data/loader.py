@@ -8,14 +8,10 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hierfit.backbone import ImageTransform
-from hierfit.data.augment import TrainTransform, chance
 from hierfit.data.batch import Batch
-from hierfit.data.samples import Images
 
 
 class Step(NamedTuple):
@@ -96,55 +92,6 @@ class FeatureBatches(Dataset[Batch]):
     def __getitem__(self, step: Step) -> Batch:
         rows = step.rows
         return Batch(self.features.index_select(0, rows), self.paths.index_select(0, rows), rows)
-
-
-class PixelBatches(Dataset[Batch]):
-    """Batches of pictures as the tower wants them, some of them kept.
-
-    First come, first kept, until memory is spent. Nothing is thrown out: an epoch asks for every picture once, so the
-    oldest is the one needed next.
-
-    Args:
-        keys: Of the n samples.
-        images: Their pictures.
-        transform: Gives the pixels of a picture; to train on, by chance.
-        paths: Their node ids ``[n, L]``.
-        seed: Of that chance: seed, epoch and row say what happens to each, and nothing else does.
-        keep: Bytes each process that makes batches may keep: of pixels, or, where these vary, of decoded pictures.
-    """
-
-    def __init__(
-        self,
-        keys: tuple[str, ...],
-        images: Images,
-        transform: ImageTransform | TrainTransform,
-        paths: Tensor,
-        seed: int = 0,
-        keep: int = 0,
-    ) -> None:
-        self.keys, self.images, self.transform, self.paths, self.seed = keys, images, transform, paths, seed
-        self._left = keep
-        self._kept: dict[int, Tensor | Image.Image] = {}
-
-    def __getitem__(self, step: Step) -> Batch:
-        pixels = [self._pixels(row, step.epoch) for row in step.rows.tolist()]
-        side = self.transform.size
-        return Batch(torch.stack(pixels) if pixels else torch.empty(0, 3, side, side), self.paths[step.rows], step.rows)
-
-    def _pixels(self, row: int, epoch: int) -> Tensor:
-        found = self._kept.get(row)
-        if found is None:
-            picture = self.images.load(self.keys[row])
-            found = picture if isinstance(self.transform, TrainTransform) else self.transform(picture)
-            # Pillow pads RGB to four bytes.
-            size = found.nbytes if isinstance(found, Tensor) else 4 * found.width * found.height
-            if size <= self._left:
-                self._left -= size
-                self._kept[row] = found
-        if isinstance(found, Tensor):
-            return found
-        assert isinstance(self.transform, TrainTransform)
-        return self.transform(found, chance(self.seed, epoch, row))
 
 
 class Loader:

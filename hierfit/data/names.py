@@ -27,8 +27,6 @@ def renamed(taxonomy: Taxonomy, names: Mapping[str, str]) -> Taxonomy:
     Raises:
         UserError: Lists old names that no node has, and new ones that cannot be names or that siblings would share.
     """
-    if not names:
-        return taxonomy
     known = {*taxonomy.names}
     paths = list(taxonomy.names)
     if any("/" in old for old in names):
@@ -90,21 +88,19 @@ def worded(labels: Iterable[Label], taxonomy: Taxonomy, names: Mapping[str, str]
     """How the tree spells each label.
 
     A text that is no leaf's name is first looked up in ``names``. Else it is a leaf's name in another spelling, where
-    it holds the same words as one leaf does: case, punctuation and order do not count, since a data set's own files and
-    its users write ``british_shorthair`` and ``2012 Tesla Model S Sedan`` as they please. Other labels stay as they
-    are.
+    it holds the same words as one leaf does: case, punctuation, order and a number before it do not count, since a data
+    set's own files and its users write ``british_shorthair``, ``2012 Tesla Model S Sedan`` and ``070.Green_Violetear``
+    as they please. Other labels stay as they are.
     """
     leaves = {taxonomy.names[leaf] for leaf in taxonomy.leaves.tolist()}
     by_words: dict[str, str | None] = {}
     for leaf in sorted(leaves):
         by_words[words(leaf)] = None if words(leaf) in by_words else leaf
-    spelled: dict[Label, Label] = {}
-    for label in labels:
-        if isinstance(label, str) and label not in leaves:
-            spelled[label] = names.get(label) or by_words.get(words(label)) or label
-        else:
-            spelled[label] = label
-    return spelled
+
+    def spelled(label: str) -> str:
+        return names.get(label) or by_words.get(words(label)) or by_words.get(words(_NUMBER.sub("", label))) or label
+
+    return {x: x if not isinstance(x, str) or x in leaves else spelled(x) for x in labels}
 
 
 def words(name: str) -> str:

@@ -1,29 +1,29 @@
-"""From a table to everything a run needs: the draw, the features, the text."""
+"""From a table to everything a run needs: the draw, the features, the text; for what is trained on, and for targets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from hierfit.backbone import Backbone
-from hierfit.data.batch import Task
-from hierfit.data.cache import cache_of
+from hierfit.data.batch import Shared, Task
 from hierfit.data.card import DataCard
-from hierfit.data.choice import Choice
-from hierfit.data.encode import check, encoded, node_features
-from hierfit.data.novel import coarsened, depth_of, novel_leaves, seen_nodes
-from hierfit.data.prepared import Prepared
+from hierfit.data.choice import Choice, coarsened, depth_of, novel_leaves, seen_nodes
+from hierfit.data.encode import cache_of, check, encoded, node_features
 from hierfit.data.samples import Split, Table
-from hierfit.data.shared import Shared, get_or_make
-from hierfit.data.splits import coarse_left_out, training_split, validation_split
-from hierfit.data.text import class_means
-from hierfit.data.trees import StandIn, Tree, same_nodes, stand_in
+from hierfit.data.splits import coarse_left_out, draw_fingerprint, training_split, validation_split
+from hierfit.data.trees import StandIn, same_nodes, stand_in
 from hierfit.errors import UserError
-from hierfit.taxonomy import Taxonomy
+
+_OF_TARGET = (
+    *("card", "card_version", "card_fingerprint", "levels", "taxonomy_fingerprint", "true_taxonomy_fingerprint"),
+    *("text_source", "backbone_fingerprint"),
+)
+"""Facts that a data set to test on has of its own."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,87 @@ class Towers:
     cache_dir: str | None = None
     num_workers: int = 0
     device: torch.device | str = "cpu"
-    shared: Shared | None = None
+    shared: Shared = field(default_factory=lambda: Shared(0))
 
     def load(self, name: str) -> Backbone:
         """The towers as they came: those of a task may have been trained by now."""
-        return get_or_make(self.shared, ("towers", name), lambda: Backbone.load(name)).to(self.device)
+        return self.shared.get(("towers", name), lambda: Backbone.load(name)).to(self.device)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set ready to train on, or to test on what was trained on another.
+
+    Attributes:
+        card: Its card.
+        table: The whole data set, on its own tree.
+        choice: What is taken of it.
+        tree: What the task's tree has to do with that one.
+        splits: What is taken of `train`, `test` and, if there is one, `val`, on the task's tree; with features unless
+            pixels are wanted. Of a data set to test on, `test` only.
+        task: What a method may know.
+        backbone: What made the features, or encodes them.
+        fingerprint: Hash of its weights and preprocessing before training; for a file of features, of it.
+        coarse_left_out: Training samples that the draw left out because no leaf is known of them.
+        train_per_leaf: Smallest, median and largest number of training images of the leaves trained on.
+        columns: Of a data set to test on, for each node the source's node at the same path ``[N]``, where both have the
+            same leaves and levels; None where the classes are others.
+    """
+
+    card: DataCard
+    table: Table
+    choice: Choice
+    tree: StandIn
+    splits: dict[str, Split]
+    task: Task
+    backbone: str
+    fingerprint: str
+    coarse_left_out: int
+    train_per_leaf: dict[str, float]
+    columns: Tensor | None = None
+
+    def base(self, of_source: Tensor) -> Tensor:
+        """Which nodes base-to-novel figures count as base ``[N]`` bool, of the source's; of other classes all."""
+        return torch.ones_like(self.task.seen) if self.columns is None else of_source[self.columns]
+
+    def summary(self, source: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The facts of the data that go into a result card: plain values only.
+
+        Args:
+            source: Those of the run, for a data set that it is tested on.
+        """
+        true, splits = self.table.taxonomy, self.splits
+        facts: dict[str, Any] = {
+            "card": self.card.name,
+            "card_version": self.card.version,
+            "card_fingerprint": self.card.fingerprint,
+            "levels": dict(zip(true.levels, true.level_sizes, strict=True)),
+            "tree": self.choice.tree,
+            "taxonomy_fingerprint": self.task.taxonomy.fingerprint,
+            "true_taxonomy_fingerprint": true.fingerprint,
+            "protocol": self.choice.protocol,
+            "shots": self.choice.shots,
+            "seed": self.choice.seed,
+            "draw": {name: draw_fingerprint(split.keys) for name, split in splits.items()},
+            "images": {name: len(split) for name, split in splits.items()},
+            "train_per_leaf": self.train_per_leaf,
+            **({} if self.choice.drawn is None else {"drawn": self.choice.drawn}),
+            "has_val": "val" in splits,
+            "text_source": self.task.text_source,
+            "backbone": self.backbone,
+            "backbone_fingerprint": self.fingerprint,
+        }
+        if source is None:
+            return facts
+        protocol = "" if source["protocol"] == "all classes" else f", {source['protocol']}"
+        return {
+            **source,
+            **{key: facts[key] for key in _OF_TARGET},
+            "protocol": f"trained on {source['card']}{protocol}",
+            "source": {key: source[key] for key in ("card", "card_version", "card_fingerprint")},
+            "draw": {**source["draw"], **facts["draw"]},
+            "images": {**source["images"], **facts["images"]},
+        }
 
 
 def prepare(card: DataCard, table: Table, choice: Choice, towers: Towers, like: Prepared | None = None) -> Prepared:
@@ -67,14 +143,19 @@ def prepare(card: DataCard, table: Table, choice: Choice, towers: Towers, like: 
     true, columns = table.taxonomy, None if like is None else same_nodes(table.taxonomy, like.task.taxonomy)
     _check(card, table, choice, towers, like, columns)
     seen, left_out = torch.ones(true.num_nodes, dtype=torch.bool), 0
-    if like is not None:
-        splits = {"test": table.splits["test"]}
-    else:
+    per_leaf: dict[str, float] = {}
+    splits = {"test": table.splits["test"]}
+    if like is None:
         if choice.novel is not None:
             seen = seen_nodes(true, novel_leaves(true, choice.novel))
-        splits, left_out = _draw(table, choice, seen)
-    per_leaf = _per_leaf(splits["train"], true, seen) if "train" in splits else {}
-    backbone, texts, text, source = None, None, None, "bundle"
+        train = training_split(table, choice, seen)
+        val = {"val": validation_split(table, choice, seen)} if "val" in table.splits else {}
+        splits = {"train": train, **val, **splits}
+        left_out = coarse_left_out(table, train, choice, seen)
+        leaves = true.leaves[seen[true.leaves]]
+        counts = train.nodes[train.nodes >= 0].bincount(minlength=true.num_nodes)[leaves].double()
+        per_leaf = {"min": int(counts.min()), "median": float(counts.quantile(0.5)), "max": int(counts.max())}
+    backbone, prompts, text, source = None, None, None, "bundle"
     if table.encoded is not None:
         text, name, fingerprint = table.encoded.text, table.encoded.backbone, table.encoded.fingerprint
         logit_scale = table.encoded.logit_scale
@@ -83,8 +164,8 @@ def prepare(card: DataCard, table: Table, choice: Choice, towers: Towers, like: 
         backbone, name, source = towers.load(towers.name), towers.name, "prompts"
         fingerprint, logit_scale = backbone.fingerprint, backbone.logit_scale
         if columns is None:
-            texts = card.texts(true)
-            text = node_features(backbone, texts, cache_of(card.name, towers.cache_dir, "text", fingerprint))
+            prompts = card.texts(true)
+            text = node_features(backbone, prompts, cache_of(card.name, towers.cache_dir, "text", fingerprint))
         splits = _encoded(card, table, splits, backbone, towers)
         backbone = backbone.cpu()
     tree = stand_in(choice.tree, true, text)
@@ -93,7 +174,7 @@ def prepare(card: DataCard, table: Table, choice: Choice, towers: Towers, like: 
         if columns is not None:
             seen, text, source = like.task.seen[columns], like.task.text[columns], like.task.text_source
     else:
-        splits, seen = _shown(tree, choice, _on(tree, choice.tree, splits), seen)
+        splits, seen = _shown(tree, choice, _moved(tree, choice, splits), seen)
         if text is not None:
             text = tree.text(text)
         elif not seen.all():
@@ -103,21 +184,23 @@ def prepare(card: DataCard, table: Table, choice: Choice, towers: Towers, like: 
                 hint="Choose a card with pictures or with text features.",
             )
         else:
+            from hierfit.data.stand_ins import class_means  # here: few data sets have no text
+
             assert splits["train"].features is not None
             paths = tree.taxonomy.paths(splits["train"].nodes)
             text, source = class_means(splits["train"].features, paths, tree.taxonomy), "class means"
     assert text is not None
-    train = splits.get("train")
+    drawn, origin = splits.get("train"), tree.origin.tolist()
     task = Task(
         taxonomy=tree.taxonomy,
         text=text,
         text_source=source,
-        prompts=None if texts is None else _prompts(tree, texts),
+        prompts=None if prompts is None or -1 in origin else tuple(tuple(prompts[node]) for node in origin),
         seen=seen,
         logit_scale=logit_scale,
         backbone=backbone,
-        train_features=None if train is None else train.features,
-        train_paths=tree.taxonomy.paths(torch.zeros(0, dtype=torch.int64) if train is None else train.nodes),
+        train_features=None if drawn is None else drawn.features,
+        train_paths=tree.taxonomy.paths(torch.zeros(0, dtype=torch.int64) if drawn is None else drawn.nodes),
         shuffle=choice.seed if choice.tree == "shuffled" else None,
     )
     return Prepared(card, table, choice, tree, splits, task, name, fingerprint, left_out, per_leaf, columns)
@@ -158,21 +241,6 @@ def _check(
         raise UserError("it does not go with the source", problems)
 
 
-def _draw(table: Table, choice: Choice, seen: Tensor) -> tuple[dict[str, Split], int]:
-    """What is taken of each split, and how many training samples are left out because no leaf is known of them."""
-    splits = {"train": training_split(table, choice, seen)}
-    if "val" in table.splits:
-        splits["val"] = validation_split(table, choice, seen)
-    splits["test"] = table.splits["test"]
-    return splits, coarse_left_out(table, splits["train"], choice, seen)
-
-
-def _per_leaf(train: Split, taxonomy: Taxonomy, seen: Tensor) -> dict[str, float]:
-    leaves = taxonomy.leaves[seen[taxonomy.leaves]]
-    counts = train.nodes[train.nodes >= 0].bincount(minlength=taxonomy.num_nodes)[leaves].double()
-    return {"min": int(counts.min()), "median": float(counts.quantile(0.5)), "max": int(counts.max())}
-
-
 def _encoded(
     card: DataCard, table: Table, splits: dict[str, Split], backbone: Backbone, towers: Towers
 ) -> dict[str, Split]:
@@ -186,17 +254,13 @@ def _encoded(
     return encoded(splits, table.images, backbone, cache, towers.num_workers)
 
 
-def _on(tree: StandIn, kind: Tree, splits: dict[str, Split]) -> dict[str, Split]:
-    """Splits with their labels on another tree; only leaves are in both.
-
-    Raises:
-        UserError: Samples are labelled at inner nodes.
-    """
+def _moved(tree: StandIn, choice: Choice, splits: dict[str, Split]) -> dict[str, Split]:
+    """Splits with their labels on another tree; only leaves are in both, else raises `UserError`."""
     moved = {name: replace(split, nodes=tree.nodes(split.nodes)) for name, split in splits.items()}
     lost = {name: int(((moved[name].nodes < 0) & (split.nodes >= 0)).sum()) for name, split in splits.items()}
     if any(lost.values()):
         raise UserError(
-            f"data.tree: {kind}: samples are labelled at inner nodes, and no node of another tree has the same "
+            f"data.tree: {choice.tree}: samples are labelled at inner nodes, and no node of another tree has the same "
             "leaves below it",
             [f"{name}: {count} of {len(splits[name])} samples" for name, count in lost.items() if count],
             "Other trees can be tried on samples that are labelled at leaves: with data.shots, train on no others "
@@ -206,17 +270,8 @@ def _on(tree: StandIn, kind: Tree, splits: dict[str, Split]) -> dict[str, Split]
 
 
 def _shown(tree: StandIn, choice: Choice, splits: dict[str, Split], seen: Tensor) -> tuple[dict[str, Split], Tensor]:
-    """Splits with no more of the labels than training and validation are shown, and the nodes these can name.
-
-    Args:
-        tree: The task's.
-        choice: Its `train_level` is a level of that tree.
-        splits: On that tree.
-        seen: Nodes of the true tree that are not held back.
-
-    Returns:
-        Splits, and which nodes of the task's tree are seen ``[N]`` bool.
-    """
+    """Splits on the task's tree with no more of the labels than `Choice.train_level` tells; and the nodes of that tree
+    that training and validation can name ``[N]`` bool, of those of the true tree that are not held back."""
     taxonomy = tree.taxonomy
     seen = seen_nodes(taxonomy, ~seen[tree.true.leaves][tree.true_leaf])
     if choice.train_level is None:
@@ -227,9 +282,3 @@ def _shown(tree: StandIn, choice: Choice, splits: dict[str, Split], seen: Tensor
         for name, split in splits.items()
     }
     return shown, seen & (taxonomy.level <= depth)
-
-
-def _prompts(tree: StandIn, texts: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...] | None:
-    """Each node's own of the true tree's prompts; None where a node has none."""
-    origin = tree.origin.tolist()
-    return None if -1 in origin else tuple(tuple(texts[node]) for node in origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -148,6 +149,11 @@ def several(what: str, items: Sequence[str]) -> list[str]:
     if len(items) <= _LISTED:
         return [f"{what} {item}" for item in items]
     return [f"{what} {', '.join(items[:_LISTED])} and {len(items) - _LISTED} more"]
+
+
+def leaves_root(key: str) -> bool:
+    """Whether a relative path leads out of its folder; links inside are the user's own business."""
+    return posixpath.isabs(key) or posixpath.normpath(key).split("/")[0] == ".."
 
 
 def check_levels(taxonomy: Taxonomy, levels: Mapping[str, int | None]) -> list[str]:

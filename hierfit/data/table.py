@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -14,42 +14,22 @@ import torch
 
 from hierfit.data.card import DataCard
 from hierfit.data.home import Home
-from hierfit.data.images import Files, is_file, leaves_root
-from hierfit.data.names import renamed, worded
 from hierfit.data.samples import (
     READY_DRAW,
     SPLITS,
-    Encoded,
     Images,
     Label,
     Sample,
     Split,
     Table,
     check_levels,
-    level_text,
-    names_of,
+    leaves_root,
     nodes_of,
     repeated,
     several,
 )
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-
-__all__ = [
-    "READY_DRAW",
-    "SPLITS",
-    "Encoded",
-    "Images",
-    "Sample",
-    "Split",
-    "Table",
-    "level_text",
-    "names_of",
-    "read_table",
-    "repeated",
-    "several",
-    "survey_table",
-]
 
 _UNUSUAL = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")  # a part of a key that is empty, . or ..
 
@@ -95,7 +75,7 @@ def survey_table(card: DataCard, root: str | Path | None, problems: list[str]) -
     problems += _check_presence(table, card)
     problems += _check_leaks(table)
     try:
-        return replace(table, taxonomy=renamed(table.taxonomy, card.names))
+        return replace(table, taxonomy=card.called(table.taxonomy))
     except UserError as error:
         problems += error.problems
         return table
@@ -114,16 +94,12 @@ def _placed(home: Home, samples: Iterable[Sample]) -> Table:
         found.setdefault(split, ([], []))
     tree = home.card.tree if home.tree is None else home.tree
     if home.names is not None:
+        from hierfit.data.names import worded
+
         spelled = worded({label for _, labels in found.values() for label in labels}, tree, home.names)
         found = {split: (keys, [spelled[label] for label in labels]) for split, (keys, labels) in found.items()}
-    images = home.images
-    if images is None and home.encoded is None:
-        base = home.base or home.folder()
-        images = Files(base)
-        for split, (keys, _) in found.items():
-            outside = [key for key in keys if key.startswith(("/", "..")) and leaves_root(key)]
-            home.report(f"{split}: path leaves the folder {base}:", outside)
-            home.report(f"{split}: no such file:", _absent(base, [key for key in keys if key not in outside]))
+    if home.images is None and home.encoded is None:
+        home.images = _files(home, {split: keys for split, (keys, _) in found.items()})
     splits = {
         split: Split(tuple(keys), nodes_of(tree, split, labels, home.problems), home.features.get(split))
         for split, (keys, labels) in found.items()
@@ -131,7 +107,19 @@ def _placed(home: Home, samples: Iterable[Sample]) -> Table:
     if home.draw is not None and home.draw_from in splits:
         home.report("listed more than once:", repeated(splits[home.draw_from].keys))
         splits = home.draw.of(splits, home.draw_from)
-    return Table(tree, splits, images, home.encoded)
+    return Table(tree, splits, home.images, home.encoded)
+
+
+def _files(home: Home, found: Mapping[str, list[str]]) -> Images:
+    """The pictures at the keys of each split; every one must be there, below the root."""
+    from hierfit.data.images import Files  # here: a data set may draw its pictures, or have none
+
+    base = home.base or home.folder()
+    for split, keys in found.items():
+        outside = [key for key in keys if key.startswith(("/", "..")) and leaves_root(key)]
+        home.report(f"{split}: path leaves the folder {base}:", outside)
+        home.report(f"{split}: no such file:", _absent(base, [key for key in keys if key not in outside]))
+    return Files(base)
 
 
 def _absent(base: Path, keys: Iterable[str]) -> list[str]:
@@ -146,7 +134,7 @@ def _absent(base: Path, keys: Iterable[str]) -> list[str]:
                     there[folder] = frozenset(entry.name for entry in entries if entry.is_file())
             except (OSError, ValueError):  # ValueError: a name that no file can have
                 there[folder] = frozenset()
-        if name not in there[folder] and not is_file(base / key):  # a file of another case, or spelling, may do
+        if name not in there[folder] and not os.path.isfile(base / key):  # a file of another case, or spelling, may do
             missing.append(key)
     return missing
 
@@ -159,13 +147,11 @@ def _without(table: Table, card: DataCard, problems: list[str]) -> Table:
         left = [row for row, key in enumerate(split.keys) if key not in card.leave_out]
         seen.update(key for key in split.keys if key in card.leave_out)
         splits[name] = split.select(torch.tensor(left, dtype=torch.int64)) if len(left) < len(split) else split
-    unknown = [key for key in card.leave_out if key not in seen and not _is_there(table.images, key)]
+    unknown = [key for key in card.leave_out if key not in seen]
+    if root := getattr(table.images, "root", None):  # a layout may pass by what the card leaves out
+        unknown = [key for key in unknown if leaves_root(key) or not os.path.isfile(root / key)]
     problems += several(f"{card.path.name}: leave_out: there is no", unknown)
     return replace(table, splits=splits)
-
-
-def _is_there(images: Images | None, key: str) -> bool:
-    return isinstance(images, Files) and not leaves_root(key) and is_file(images.root / key)
 
 
 def _check_counts(name: str, split: Split, taxonomy: Taxonomy, card: DataCard) -> list[str]:

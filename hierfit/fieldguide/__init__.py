@@ -1,7 +1,6 @@
 """Procedurally drawn butterflies: a data set with a true tree, made from a seed."""
 
-from hierfit.fieldguide.draw import PLATE, Nuisance, draw
 from hierfit.fieldguide.guide import Fieldguide
-from hierfit.fieldguide.species import Species
+from hierfit.fieldguide.species import PLATE, Nuisance, Species
 
-__all__ = ["PLATE", "Fieldguide", "Nuisance", "Species", "draw"]
+__all__ = ["PLATE", "Fieldguide", "Nuisance", "Species"]

@@ -7,14 +7,13 @@ pixel, so any size can be drawn and a 64-px picture takes about 2 ms.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hierfit.fieldguide.outline import Array, Wing, wings
-from hierfit.fieldguide.species import COLOURS, Species
+from hierfit.fieldguide.species import COLOURS, Nuisance, Species
 
 _BACKDROPS = np.array(
     [(126, 160, 98), (92, 128, 84), (168, 196, 214), (196, 184, 152),
@@ -25,20 +24,6 @@ _LEAF_GREENS = np.array([(70, 112, 52), (104, 140, 66), (58, 92, 60), (140, 150,
 _INK = np.array([0.10, 0.08, 0.09], dtype=np.float32)
 _PEARL = np.array([0.98, 0.97, 0.93], dtype=np.float32)
 _JEWEL = np.array([0.16, 0.42, 0.96], dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Nuisance:
-    """How strongly a picture departs from the plate in a guide; 0 is the plate, 1 the default."""
-
-    pose: float = 1.0
-    light: float = 1.0
-    backdrop: float = 1.0
-    occlusion: float = 1.0
-    wear: float = 1.0
-
-
-PLATE = Nuisance(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @lru_cache(maxsize=8)

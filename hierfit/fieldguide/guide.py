@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hierfit.errors import UserError
-from hierfit.fieldguide.draw import Nuisance, draw
-from hierfit.fieldguide.species import COLOURS, OUTLINES, PATTERNS, Species, species_of
+from hierfit.fieldguide.species import COLOURS, OUTLINES, PATTERNS, Nuisance, Species, species_of
 from hierfit.taxonomy import Taxonomy
 
 # Each depth fixes more of a species; the last level is always the species itself.
@@ -148,6 +147,8 @@ class Fieldguide:
         Returns:
             RGB picture ``[image_size, image_size, 3]``.
         """
+        from hierfit.fieldguide.draw import draw  # here: most runs find the features of their pictures
+
         species = self.leaves[leaf]
         rng = np.random.default_rng([self.seed, SPLITS.index(split), species.key, index])
         return draw(species, rng, self.image_size, self.nuisance)

@@ -23,12 +23,28 @@ from hierfit.fieldguide.captions import (
     told_by_all,
 )
 from hierfit.fieldguide.draw import draw
-from hierfit.fieldguide.pretrain_model import Size
 from hierfit.fieldguide.species import OUTLINES, PATTERNS, Species, training_species
 
 _SEED = 20_000  # of the pool and the batches; guides use their own seeds and, above all, other species
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of the towers, their tokenizer and the pool; ``seed`` is of the pool, the captions and the weights."""
+
+    image_size: int = 64
+    patch_size: int = 8
+    vision_width: int = 128
+    vision_layers: int = 5
+    text_width: int = 128
+    text_layers: int = 2
+    embed_dim: int = 128
+    context_length: int = 48
+    vocab_size: int = 1400
+    images: int = 30_000
+    seed: int = 0
 
 
 @dataclass(frozen=True)

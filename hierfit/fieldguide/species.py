@@ -129,3 +129,17 @@ def species_of(outline: str, pattern: str) -> Iterator[Species]:
 def training_species(outline: str, pattern: str) -> list[Species]:
     """The species of a genus that no guide may hold."""
     return [s for s in species_of(outline, pattern) if not s.reserved_for_guides]
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """How strongly a picture departs from the plate in a guide; 0 is the plate, 1 the default."""
+
+    pose: float = 1.0
+    light: float = 1.0
+    backdrop: float = 1.0
+    occlusion: float = 1.0
+    wear: float = 1.0
+
+
+PLATE = Nuisance(0.0, 0.0, 0.0, 0.0, 0.0)

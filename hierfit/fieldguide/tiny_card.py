@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from hierfit.atomic import whole_file
 from hierfit.backbone.model import Backbone
-from hierfit.backbone.nodes import encode_nodes
+from hierfit.backbone.node_encoder import encode_nodes
 from hierfit.decoding import per_level_argmax
 from hierfit.fieldguide import Fieldguide
 

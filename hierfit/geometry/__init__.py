@@ -1,7 +1,6 @@
 """Poincaré, Lorentz and flat space as small pure functions.
 
-Manifold parameters and their optimiser need geoopt and are imported from where they live:
-:mod:`hierfit.geometry.manifold` and :mod:`hierfit.geometry.optim`.
+Manifold parameters and their optimiser need geoopt and are imported from :mod:`hierfit.geometry.manifold`.
 """
 
 from __future__ import annotations

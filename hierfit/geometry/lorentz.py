@@ -105,21 +105,22 @@ class _PairwiseDistance(torch.autograd.Function):
         if exact:
             t[near] = torch.cat(exact)
         distance, root = arcosh1p_and_root(t)
-        ctx.save_for_backward(x, y, root, *near)
+        ctx.save_for_backward(x, y, x_sinh, y_sinh, root, *near)
         ctx.c = c
         return distance.div_(math.sqrt(c))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, y, root, *pairs = ctx.saved_tensors
+        x, y, x_sinh, y_sinh, root, *pairs = ctx.saved_tensors
         c, near = ctx.c, Pairs(*pairs)
-        slope = grad_arcosh1p(grad / math.sqrt(c), root)
-        of_near = slope[near]
-        slope[near] = 0.0
-        x_cosh, y_cosh = ((1 + c * squared_norm(point)).sqrt() for point in (x, y))
-        of_x = c * (x * ((slope @ y_cosh) / x_cosh)[:, None] - slope @ y)
-        of_y = c * (y * ((x_cosh @ slope) / y_cosh)[:, None] - slope.T @ x)
+        slope = grad_arcosh1p(grad * math.sqrt(c), root)  # c times that of t
+        if len(near.rows):
+            of_near = slope[near] / c
+            slope[near] = 0.0
+        x_cosh, y_cosh = ((1 + sinh.square()).sqrt() for sinh in (x_sinh, y_sinh))
+        of_x = torch.addmm(x * ((slope @ y_cosh) / x_cosh)[:, None], slope, y, alpha=-1)
+        of_y = torch.addmm(y * ((x_cosh @ slope) / y_cosh)[:, None], slope.T, x, alpha=-1)
         for part, rows, columns in near.parts(x.shape[1]):
             with torch.enable_grad():
                 ends = x[rows].requires_grad_(), y[columns].requires_grad_()

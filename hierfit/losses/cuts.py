@@ -12,14 +12,15 @@ from hierfit.errors import UserError
 from hierfit.losses.levels import (
     LevelReading,
     OverLevels,
+    PerLevel,
+    check_choice,
     constant,
     mean_over_labels,
     mean_over_samples,
+    per_level,
     read_levels,
 )
-from hierfit.losses.options import PerLevel, check_choice, per_level
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.cuts import ended_leaves, once_a_tree
 from hierfit.taxonomy.upward import segment_logsumexp, steps_up
 from hierfit.tensors import at_least_float32
 
@@ -69,21 +70,21 @@ def tree_path_kl(
     weights = tuple(per_level("level_weights", level_weights, taxonomy)[0])
     if not any(weights):
         raise UserError("level_weights are all 0; at least one must be positive")
+    if reading is None and taxonomy.is_even and paths.device.type == "cpu" and len(paths) and (paths >= 0).all():
+        share = constant(tuple(weight / sum(weights) for weight in weights), logits)
+        log_p = at_least_float32(logits).log_softmax(dim=1).gather(1, paths)
+        return -torch.special.entr(share).sum() - (log_p @ share.to(log_p.dtype)).mean()
     padded, lse, label = reading or read_levels(logits, paths, taxonomy)
     known = padded >= 0
     # A sample without labels keeps all levels: the logsumexp of nothing has no gradient.
     left_out = ~known & known.any(dim=1, keepdim=True)
-    log_normaliser = lse.masked_fill(left_out, -torch.inf).logsumexp(dim=1)
-    weight = constant(weights, label)
-    total = (known * weight).sum(dim=1)
-    has_share = total > 0
-    total = total.where(has_share, 1.0)
-    mean_logit = (label * weight).masked_fill(~known, 0).sum(dim=1) / total
-    # Σ q·log q of q = w/Σw.
-    scatter = known * constant(tuple(w * math.log(w) if w > 0 else 0.0 for w in weights), label)
-    negative_entropy = scatter.sum(dim=1) / total - total.log()
-    divergence = log_normaliser - mean_logit + negative_entropy
-    return mean_over_samples(divergence.masked_fill(~has_share, 0), paths)
+    share = known * constant(weights, label)
+    total = share.sum(dim=1, keepdim=True)
+    share = share / total.where(total > 0, 1.0)
+    entropy = torch.special.entr(share).sum(dim=1)
+    mean_logit = (share * label.masked_fill(~known, 0)).sum(dim=1)
+    divergence = lse.masked_fill(left_out, -torch.inf).logsumexp(dim=1) - mean_logit - entropy
+    return mean_over_samples(divergence.masked_fill(total[:, 0] == 0, 0), paths)
 
 
 @torch.no_grad()
@@ -108,49 +109,19 @@ def level_consistency(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Tens
     """
     taxonomy = taxonomy.to(logits.device)
     levels = at_least_float32(logits).split(taxonomy.level_sizes, dim=1)
-    pairs = _counterparts(taxonomy)
-    ended = _ended_above(levels, pairs)
+    is_leaf, ended = taxonomy.num_children == 0, None
     total = logits.new_zeros(())
-    for upper, (leaves, counterpart) in zip(reversed(range(taxonomy.num_levels - 1)), pairs, strict=True):
-        # What ended above both cuts is the same in both but for one factor, so its divergence is that of its sum.
-        here = None if leaves is None else levels[upper].index_select(1, leaves)
-        own = _side_by_side(ended[upper], levels[upper])
-        below = _side_by_side(ended[upper], here, levels[upper + 1])
-        nothing = torch.full_like(own, -torch.inf)
-        added = segment_logsumexp(nothing, below.log_softmax(dim=1), counterpart)
-        total = total + _jensen_shannon(own.log_softmax(dim=1), added).sum()
+    for upper, parent in reversed(list(steps_up(taxonomy))):
+        here = levels[upper]
+        leaves = here.where(is_leaf[taxonomy.level_slices[upper]], -torch.inf)
+        below = segment_logsumexp(leaves, levels[upper + 1], parent)
+        if ended is not None:  # what ended above both cuts is one column of both, whose divergence is that of its sum
+            here, below = torch.cat([ended, here], dim=1), torch.cat([ended, below], dim=1)
+        total = total + _jensen_shannon(here.log_softmax(dim=1), below.log_softmax(dim=1)).sum()
+        if taxonomy.leaf_counts[upper]:
+            leaves = leaves if ended is None else torch.cat([ended, leaves], dim=1)
+            ended = leaves.logsumexp(dim=1, keepdim=True)
     return total / max(1, len(logits) * (taxonomy.num_levels - 1))
-
-
-@once_a_tree
-def _counterparts(taxonomy: Taxonomy) -> list[tuple[Tensor | None, Tensor]]:
-    """For each pair of levels, the finest first: where the leaves of the upper one are in it, and which column of the
-    upper cut each column of the lower one adds to (the leaves that ended above both are one column, the first)."""
-    above, pairs = ended_leaves(taxonomy).above, []
-    for upper, parent in steps_up(taxonomy):
-        leaves = (taxonomy.num_children[taxonomy.level_slices[upper]] == 0).nonzero()[:, 0]
-        shift = int(above[upper] > 0)
-        columns = torch.cat([torch.arange(shift, device=parent.device), leaves + shift, parent + shift])
-        pairs.append((leaves if len(leaves) else None, columns))
-    return pairs
-
-
-def _ended_above(levels: tuple[Tensor, ...], pairs: list[tuple[Tensor | None, Tensor]]) -> list[Tensor | None]:
-    """Logsumexp of the leaves that ended above each level ``[B, 1]``, None where there are none ``[L]``."""
-    found: list[Tensor | None] = [None]
-    for level, (leaves, _) in zip(levels, reversed(pairs), strict=False):
-        before = found[-1]
-        if leaves is None:
-            found.append(before)
-            continue
-        here = level.index_select(1, leaves).logsumexp(dim=1, keepdim=True)
-        found.append(here if before is None else torch.logaddexp(before, here))
-    return found
-
-
-def _side_by_side(*parts: Tensor | None) -> Tensor:
-    columns = [part for part in parts if part is not None]
-    return columns[0] if len(columns) == 1 else torch.cat(columns, dim=1)
 
 
 def _jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -8,8 +8,15 @@ import torch
 from torch import Tensor
 
 from hierfit.errors import UserError
-from hierfit.losses.levels import LevelReading, OverLevels, mean_over_labels, read_levels
-from hierfit.losses.options import PerLevel, check_choice, per_level
+from hierfit.losses.levels import (
+    LevelReading,
+    OverLevels,
+    PerLevel,
+    check_choice,
+    mean_over_labels,
+    per_level,
+    read_levels,
+)
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.cuts import once_a_tree, sibling_families
 from hierfit.taxonomy.shuffle import shuffled_places

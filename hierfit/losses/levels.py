@@ -1,4 +1,4 @@
-"""What the level losses read of a batch, in one pass forward and one back, and the means they take over labels.
+"""What losses share: the reading of a batch at every level, the means over labels, and options from configuration.
 
 A label is a node id in ``paths [B, L]``; −1 is unknown, or below the end of a branch. Levels are cuts: level l is the
 nodes at depth l and the leaves that ended above it. So a label that is a leaf stands for itself on all deeper levels
@@ -11,13 +11,18 @@ what else is in it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from numbers import Real
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hierfit.config.reading import nearest
+from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.cuts import Ended, ended_leaves
 from hierfit.tensors import at_least_float32
@@ -117,3 +122,58 @@ def constant(values: tuple[float, ...], like: Tensor) -> Tensor:
 @torch.inference_mode(False)
 def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.tensor(values, dtype=dtype, device=device)
+
+
+PerLevel: TypeAlias = float | Sequence[float] | Mapping[str, float]
+"""One number for all levels, a list of one a level coarse to fine, or numbers by level name (others: 0)."""
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raises a UserError that lists the choices, unless ``value`` is one."""
+    if value not in choices:
+        raise UserError(f"{name} is {value!r}; it must be {' or '.join(choices)}")
+
+
+def check_number(name: str, value: object, low: float = 0.0, below: float = math.inf) -> float:
+    """``value`` as a float; a UserError if it is no number in [low, below)."""
+    if isinstance(value, Real) and not isinstance(value, bool) and low <= (number := float(value)) < below:
+        return number
+    allowed = f"at least {low:g}" + (f" and below {below:g}" if below < math.inf else "")
+    raise UserError(f"{name} is {value!r}; it must be a number, {allowed}")
+
+
+def per_level(
+    name: str, value: object, taxonomy: Taxonomy, below: float = math.inf, leaves: bool = False
+) -> tuple[list[float], float | None]:
+    """One number in [0, below) for each level; and, where asked for, that under ``leaf``: of leaves at any depth.
+
+    Returns:
+        ``[L]`` numbers, and that of the leaves; None where it is not given, or where ``leaf`` is the name of a level.
+
+    Raises:
+        UserError: Its problems name every wrong number, every level that does not exist, or the wrong length.
+    """
+    levels = taxonomy.levels
+    if isinstance(value, Mapping):
+        named = (*levels, "leaf") if leaves and "leaf" in value and "leaf" not in levels else levels
+        problems = [
+            f"{name} names the level {level!r}, which does not exist{nearest(str(level), levels)}"
+            for level in value
+            if level not in named
+        ]
+        given = {level: value.get(level, 0.0) for level in named}
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        fits = len(value) == len(levels)
+        problems = [] if fits else [f"{name} lists {len(value)} numbers; there are {len(levels)} levels"]
+        given = dict(zip(levels, value, strict=False))
+    else:
+        return [check_number(name, value, below=below)] * len(levels), None
+    numbers = {}
+    for level, entry in given.items():
+        try:
+            numbers[level] = check_number(f"{name} at {level}", entry, below=below)
+        except UserError as error:
+            problems.append(error.summary)
+    if problems:
+        raise UserError(f"{name} does not fit the levels {', '.join(levels)}", problems)
+    return [numbers[level] for level in levels], numbers.get("leaf") if "leaf" not in levels else None

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from hierfit.losses.cuts import level_cross_entropy, tree_path_kl
 from hierfit.losses.hisce import Roots, sibling_smoothed_cross_entropy
 from hierfit.losses.leaves import leaf_cross_entropy
-from hierfit.losses.levels import OverLevels
-from hierfit.losses.options import PerLevel
+from hierfit.losses.levels import OverLevels, PerLevel
 from hierfit.taxonomy import Taxonomy
 
 Loss: TypeAlias = Callable[..., Tensor]

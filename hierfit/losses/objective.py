@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from hierfit.config.reading import nearest
 from hierfit.config.registry import Registry
 from hierfit.distributed import processes, share_of_batch
 from hierfit.errors import UserError
@@ -22,11 +23,9 @@ from hierfit.losses.leaves import (
     leaf_cross_entropy,
     soft_label_cross_entropy,
 )
-from hierfit.losses.levels import read_levels
+from hierfit.losses.levels import check_number, read_levels
 from hierfit.losses.modules import Loss, check_batch, empty_batch
-from hierfit.losses.options import check_number
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.spelling import Speller
 
 LOSSES: Registry[Loss] = Registry(
     "loss",
@@ -144,21 +143,6 @@ class Objective(nn.Module):
         weighted = [weight * terms[name] for name, weight in self.weights.items() if weight > 0]
         return {**terms, "loss": torch.stack(weighted).sum()}
 
-    def mixed(self, logits: Tensor, paths_a: Tensor, paths_b: Tensor, lam: float) -> dict[str, Tensor]:
-        """The terms for mixed samples (mixup, CutMix): lam · forward(paths_a) + (1 − lam) · forward(paths_b).
-
-        Every loss here is linear in the label's distribution, so this is its value against the mixed label.
-        The one exception is the mixed label's own entropy in TP-KL, which no logit changes.
-
-        Args:
-            logits: Scores ``[B, N]`` of the mixed inputs.
-            paths_a: Node ids ``[B, L]`` of the first of each pair.
-            paths_b: Node ids ``[B, L]`` of the second.
-            lam: Share of the first, in [0, 1].
-        """
-        first, second = self(logits, paths_a), self(logits, paths_b)
-        return {name: lam * first[name] + (1 - lam) * second[name] for name in first}
-
     def describe(self) -> list[str]:
         """Lines to print before training: the sum, and how many classes HiSCE can act on."""
         lines = ["objective: " + " + ".join(f"{weight:g} {name}" for name, weight in self.weights.items())]
@@ -268,11 +252,10 @@ def _read(spec: Spec, taxonomy: Taxonomy) -> tuple[Weights, Options]:
 def _option_problems(loss: Loss, options: Mapping[str, Any], taxonomy: Taxonomy) -> list[str]:
     """Faults of a loss's options, each tried alone on an empty batch: the loss itself knows what it takes."""
     taken = [p.name for p in signature(loss).parameters.values() if p.kind is p.KEYWORD_ONLY and p.name != "reading"]
-    speller = Speller(taken)
     problems: list[str] = []
     for option, value in options.items():
         if option not in taken:
-            guess = speller.did_you_mean(str(option)) or ("" if taken else "; it takes none")
+            guess = nearest(str(option), taken) or "; it takes none"
             problems.append(f"there is no option {option!r}{guess}")
             continue
         try:

@@ -72,7 +72,7 @@ class Cache(nn.Module):
         # Rows are nodes, so that adding up runs along memory; the last one collects what has no node.
         sums = affinity.new_zeros(len(self.below) + 1, len(features))
         for nodes in self.values:
-            sums = sums.index_add(0, nodes, affinity)
+            sums.index_add_(0, nodes, affinity)
         return (sums[:-1] / self.below[:, None]).T
 
     def forward(self, features: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from hierfit.config.schema import Place, convert
+from hierfit.config.schema import Place, as_type
 from hierfit.errors import UserError
 
 Positive: TypeAlias = Annotated[float, Gt(0)]
@@ -31,6 +31,6 @@ def check_keys(method: type, keys: Mapping[str, Any], problems: Sequence[str] = 
     except NameError:  # types that exist for type checkers only
         hints = {}
     for name in hints.keys() & keys.keys():
-        convert(hints[name], keys[name], Place(Path(name)), found)
+        as_type(hints[name], keys[name], Place(Path(name)), found)
     if found := [*sorted(found), *problems]:
         raise UserError(f"{method.__name__} cannot be set up", found)

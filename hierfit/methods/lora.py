@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from hierfit.atomic import whole_folder
 from hierfit.backbone import Backbone
 from hierfit.backbone.source import read_json
+from hierfit.config.reading import nearest
 from hierfit.errors import UserError
-from hierfit.taxonomy.spelling import Speller
 from hierfit.tensors import as_os_error
 
 Towers = Literal["both", "image", "text"]
@@ -80,10 +80,8 @@ class LoraChoice:
         if not self.targets or isinstance(self.targets, str):
             found.append(f"targets is {self.targets!r}; it is a list of at least one of {', '.join(MATRICES)}")
         else:
-            speller = Speller(MATRICES)
             found += [
-                f"targets: there is no {target!r} in a block{speller.did_you_mean(str(target))}; "
-                f"there are {', '.join(MATRICES)}"
+                f"targets: there is no {target!r} in a block{nearest(str(target), MATRICES)}"
                 for target in self.targets
                 if target not in MATRICES
             ]

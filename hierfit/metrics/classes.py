@@ -236,10 +236,7 @@ class HierarchicalPrecision(OverlapMetric):
 
 
 class HierarchicalRecall(OverlapMetric):
-    """hR = Σ|P̂ ∩ T̂| / Σ|T̂|: share of the true nodes, each label with its ancestors, among those predicted.
-
-    Source: Kiritchenko et al., Canadian AI 2006.
-    """
+    """hR = Σ|P̂ ∩ T̂| / Σ|T̂|: share of the true nodes, each label with its ancestors, among those predicted."""
 
     def compute(self) -> Tensor:
         return self.overlap_sets_common / self.overlap_target

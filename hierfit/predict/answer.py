@@ -10,12 +10,12 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from hierfit.config.reading import nearest
 from hierfit.decoding import BELIEF_DECODERS, Calibration, belief, cut_to, deepest_sure, top_down
 from hierfit.decoding.belief import LeafScores, node_sums
 from hierfit.decoding.calibration import images_needed
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.spelling import Speller
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,11 @@ class Question:
         problems = []
         allowed = [name for name in BELIEF_DECODERS if name in calibration.temperatures or not _scores_leaves(name)]
         if self.decoder is not None and self.decoder not in BELIEF_DECODERS:
-            near = Speller(BELIEF_DECODERS).did_you_mean(self.decoder)
-            problems.append(f"decoder: there is no {self.decoder!r}{near}; there are {', '.join(allowed)}")
+            problems.append(f"decoder: there is no {self.decoder!r}{nearest(self.decoder, BELIEF_DECODERS)}")
         elif self.decoder is not None and self.decoder not in allowed:
             problems.append(f"decoder: {self.decoder!r} reads inner nodes, and this model was trained on leaves alone")
         if self.rank is not None and self.rank not in taxonomy.levels:
-            near = Speller(taxonomy.levels).did_you_mean(self.rank)
-            problems.append(f"rank: there is no level {self.rank!r}{near}; there are {', '.join(taxonomy.levels)}")
+            problems.append(f"rank: there is no level {self.rank!r}{nearest(self.rank, taxonomy.levels)}")
         if self.top < 1:
             problems.append(f"top is {self.top}; it must be 1 or more")
         if self.top > 1 and self.decoder == "per_level":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.errors import UserError
+from hierfit.streams import ALIKE
 
 if TYPE_CHECKING:
     from hierfit.predict.answer import Answer, Question
@@ -153,7 +154,7 @@ def promise(model: Predictor, question: Question) -> list[str]:
 @contextmanager
 def _opened(out: Path | None) -> Iterator[TextIO]:
     if out is not None:
-        with whole_file(out) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        with whole_file(out) as draft, draft.open("w", encoding="utf-8", errors=ALIKE, newline="") as file:
             yield file
         return
     yield sys.stdout

@@ -38,8 +38,7 @@ def export(
     from hierfit.predict import hub
     from hierfit.predict.predictor import load
     from hierfit.results.card import FILE
-    from hierfit.results.collect import read_cards
-    from hierfit.results.runs import run_folder
+    from hierfit.results.runs import read_cards, run_folder
 
     _check_new(out)
     run = run_folder(run)
@@ -82,7 +81,7 @@ def write_export(
         UserError: The towers cannot be had, or ONNX cannot be written.
     """
     from hierfit.backbone import Backbone
-    from hierfit.backbone.saving import save_merged
+    from hierfit.backbone.loading import save_merged
     from hierfit.methods.saved import Towers
     from hierfit.predict.model_card import model_card
 
@@ -150,7 +149,7 @@ def merge(
     import transformers
 
     from hierfit.backbone import Backbone
-    from hierfit.backbone.saving import save_merged
+    from hierfit.backbone.loading import save_merged
     from hierfit.methods.lora import open_adapter
     from hierfit.run.quiet import quieten
 

@@ -23,7 +23,9 @@ def learn(
     model: Annotated[Path, Say("what `hierfit export` wrote, or a run with --out", "MODEL")],
     photos: Annotated[list[str], Say("pictures, folders of them, or - for a list on stdin", "PHOTO")] = [],  # noqa: B006
     *,
-    label: Annotated[str | None, Say("their class; a new one under its group: Larus/Ivory gull", "LABEL")] = None,
+    label: Annotated[
+        str | None, Say("their class; a new one under its group: Larus/Ivory gull, or /NAME without", "LABEL")
+    ] = None,
     forget: Annotated[str | None, Say("drop a class instead", "LABEL")] = None,
     out: Annotated[Path | None, Say("write to a new folder; default: MODEL itself is changed", "OUT")] = None,
     backbone: Annotated[str | None, Say("towers for a model that learnt from a feature bundle", "NAME")] = None,
@@ -43,8 +45,8 @@ def learn(
     import sys
 
     from hierfit.data.encode import available_cores
+    from hierfit.predict.growth import place
     from hierfit.predict.inputs import pictures
-    from hierfit.predict.learn import place
     from hierfit.predict.predictor import load
     from hierfit.results.runs import run_folder
 
@@ -65,7 +67,7 @@ def learn(
         started = time.monotonic()
         from hierfit.predict import learn as closed
 
-        predictor = closed.learn(predictor, features, path)
+        predictor = closed.learn(predictor, features, label)
         what = f"{len(files)} image{'s'[: len(files) != 1]} of {'new ' * (predictor.taxonomy.num_leaves > before)}"
     else:
         assert forget is not None

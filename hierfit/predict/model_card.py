@@ -118,7 +118,7 @@ def _results(cards: Sequence[ResultCard]) -> str:
     selected = ", ".join(sorted({card.selected_on for card in cards if card.parameters.get("trainable")})) or "nothing"
     seeds = len({card.seed for card in cards})
     means = f"Means over {seeds} seeds with 95 % t-intervals" if seeds > 1 else "One seed: no interval can be given"
-    table = as_markdown(tables(cards)).strip().replace(" ±–", "")
+    table = as_markdown(tables(cards)).strip()
     return f"{table}\n\n{means}. The checkpoint was selected on: {selected}.\n"
 
 

@@ -182,7 +182,8 @@ class Predictor(SavedModel):
         Raises:
             UserError: TreeGDA did not fit the model, the class has no place, or names pictures that cannot be read.
         """
-        from hierfit.predict.learn import learn, place
+        from hierfit.predict.growth import place
+        from hierfit.predict.learn import learn
 
         place(self.taxonomy, label)  # before the pictures are read
         return learn(self, self.encode(images, num_workers), label)

@@ -77,6 +77,18 @@ class Breaks:
         return _count(self.true_path[self.true_path >= 0], self.taxonomy.num_nodes)
 
     @cached_property
+    def right(self) -> Tensor:
+        """``[N]`` samples whose true and predicted path both hold each node."""
+        column = torch.arange(self.taxonomy.num_levels)
+        return _count(self.true_path[(self.true_path >= 0) & (column < self.common[:, None])], self.taxonomy.num_nodes)
+
+    @cached_property
+    def whole(self) -> Tensor:
+        """``[N]`` samples of each node whose path is right down to their label."""
+        path = self.true_path[~self.wrong]
+        return _count(path[path >= 0], self.taxonomy.num_nodes)
+
+    @cached_property
     def by_depth(self) -> Tensor:
         """``[N, L]`` mistakes on samples of each node, by the depth of their LCA: 0 for nothing shared."""
         levels = self.taxonomy.num_levels

@@ -12,7 +12,7 @@ from rich.text import Text
 from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.errors import UserError
-from hierfit.report.blocks import Findings, Omitted, Picture, Section, Sheet
+from hierfit.report.blocks import PICTURES, Findings, Omitted, Picture, Section, Sheet
 from hierfit.results.runs import run_folder
 from hierfit.results.writers import print_table, print_tables
 
@@ -25,7 +25,9 @@ _KINDS = ("svg", "png")
 def report(
     runs: Annotated[list[Path], Say("run folders or grids (controls inside are found), or latest", "RUN")],
     *,
-    out: Annotated[Path | None, Say("the page (report.html)", "FILE")] = None,
+    out: Annotated[
+        Path | None, Say("the page; default: report.html in RUN, or here where several are named", "FILE")
+    ] = None,
     row: Annotated[
         str | None,
         Say(
@@ -42,6 +44,7 @@ def report(
             "ROW",
         ),
     ] = None,
+    pictures: Annotated[int, Say("at most so many test images to look through (400)", "N")] = PICTURES,
     figures: Annotated[Path | None, Say("also write every figure as SVG and PNG", "DIR")] = None,
     text: Annotated[bool, Say("print the tables here instead of writing a page")] = False,
 ) -> None:
@@ -58,13 +61,13 @@ def report(
     from hierfit.report.sections import sections
 
     runs = [run_folder(run, several=True) for run in runs]
-    evidence = gather(runs, row, control)
+    evidence = gather(runs, row, control, pictures)
     console = Console()
     found = sections(evidence)
     if text:
         print_sections(evidence, found, console)
     else:
-        out = out or Path("report.html")
+        out = out or (runs[0] if len(runs) == 1 and runs[0].is_dir() else Path()) / "report.html"
         made = page(evidence, found, runs)
         with whole_file(out) as draft:
             draft.write_text(made, encoding="utf-8")

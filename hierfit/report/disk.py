@@ -44,16 +44,15 @@ def to_plane(kinds: Mapping[str, Tensor], space: Space) -> Plane:
     # Eigenvectors have no sign; the same points must give the same picture.
     directions = vectors[:, -2:].flip(1)
     directions = directions * directions.gather(0, directions.abs().argmax(0, keepdim=True)).sign()
-    places = {name: _turned(x.double(), directions).float() for name, x in kinds.items()}
+    places = {}
+    for name, x in kinds.items():
+        shadow = x.double() @ directions
+        stretch = x.double().norm(dim=1, keepdim=True) / shadow.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        places[name] = (shadow * stretch).float()
     share = float(values[-2:].sum() / values.sum().clamp_min(1e-30))
     before, after = torch.cat(list(kinds.values())), torch.cat(list(places.values()))
     rows = torch.arange(0, len(before), max(1, -(-len(before) // _COMPARED)))
     return Plane(places, share, spearman(distances(before[rows], space), distances(after[rows], space)))
-
-
-def _turned(x: Tensor, directions: Tensor) -> Tensor:
-    shadow = x @ directions
-    return shadow * (x.norm(dim=1, keepdim=True) / shadow.norm(dim=1, keepdim=True).clamp_min(1e-12))
 
 
 def distances(x: Tensor, space: Space) -> Tensor:
@@ -64,15 +63,10 @@ def distances(x: Tensor, space: Space) -> Tensor:
 
 
 def spearman(a: Tensor, b: Tensor) -> float:
-    """Rank correlation of two vectors ``[n]``, ties sharing their mean rank; NaN where one does not vary."""
-    x, y = (ranks - ranks.mean() for ranks in map(_ranks, (a, b)))
-    return float((x @ y) / (x.norm() * y.norm()))
+    """Rank correlation of two vectors ``[n]``."""
+    from scipy.stats import spearmanr  # takes a second to import
 
-
-def _ranks(x: Tensor) -> Tensor:
-    _, place, count = x.unique(return_inverse=True, return_counts=True)
-    last = count.cumsum(0).double()
-    return (last - (count - 1) / 2)[place]
+    return float(spearmanr(a.numpy(), b.numpy()).statistic)
 
 
 def on_disk(places: Tensor, space: Space) -> Tensor:
@@ -115,13 +109,15 @@ def disk(kinds: Sequence[Points], branches: Sequence[str], space: Space) -> Draw
 
     figure, axes = new_axes(FULL, FULL * 0.93)
     farthest = max(float(points.places.norm(dim=1).max()) for points in kinds)
-    edge = 1.1 * _at(farthest, space)
-    for radius in range(1, math.floor(farthest) + 1):
-        at = _at(radius, space)
+    radii = torch.tensor([farthest, *range(1, math.floor(farthest) + 1)])
+    edge, *circles = on_disk(torch.stack([radii, torch.zeros_like(radii)], dim=1), space)[:, 0].tolist()
+    edge *= 1.1
+    for radius, at in enumerate(circles, 1):
         axes.add_patch(Circle((0, 0), at, fill=False, edgecolor=GRID, linewidth=0.8, zorder=0))
         axes.text(0, -at, f"{radius}", fontsize=SMALL - 1, color=MUTED, va="top", ha="center", zorder=1)
     if space.geometry != "euclidean" and edge >= 1:
         axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor=INK, linewidth=1.1, zorder=0))
+    hues = [*_HUES, MUTED, MUTED]  # past the sixth branch, and of none: −1
     texts, handles = {}, []
     written: list[tuple[str, float, float]] = []
     for rank, points in enumerate(kinds):
@@ -132,7 +128,7 @@ def disk(kinds: Sequence[Points], branches: Sequence[str], space: Space) -> Draw
             [x for x, _ in where],
             [y for _, y in where],
             s=9 if image else 62 if star else 14 + 16 * rank,
-            c=[INK if star else _hue(branch) for branch in points.branch.tolist()],
+            c=[INK if star else hues[min(branch, len(_HUES))] for branch in points.branch.tolist()],
             marker=marker,
             alpha=0.4 if image else 0.95,
             linewidths=0 if image else 0.7,
@@ -157,15 +153,6 @@ def disk(kinds: Sequence[Points], branches: Sequence[str], space: Space) -> Draw
         handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=SMALL, columnspacing=1.2
     )
     return figure, texts
-
-
-def _hue(branch: int) -> str:
-    return _HUES[branch] if 0 <= branch < len(_HUES) else MUTED
-
-
-def _at(radius: float, space: Space) -> float:
-    """Where a geodesic radius is drawn."""
-    return float(on_disk(torch.tensor([[radius, 0.0]]), space)[0, 0])
 
 
 def _apart(names: Sequence[tuple[str, float, float]], gap: float) -> list[tuple[str, float, float]]:

@@ -19,11 +19,12 @@ from hierfit.decoding import belief, leaf_rollup
 from hierfit.errors import UserError
 from hierfit.geometry.embeddings import Embeddings
 from hierfit.metrics.served import Served, serve
+from hierfit.report.blocks import PICTURES
 from hierfit.report.breaks import Breaks
 from hierfit.report.pictures import Pictures
 from hierfit.results.card import ResultCard
-from hierfit.results.collect import find_cards
 from hierfit.results.logits import TestLogits
+from hierfit.results.runs import find_cards
 from hierfit.results.summary import agreement, tables
 from hierfit.results.table import Table
 from hierfit.results.variants import told_apart
@@ -44,6 +45,8 @@ class Reading:
         target: True node ids ``[n, L]``, −1 where unknown or ended.
         best_leaf: Path of the leaf with the best logit ``[n, L]``.
         decoded: Path of the most probable leaf by the belief ``[n, L]``.
+        sure: Probability of each node of ``decoded`` by the belief ``[n, L]``; 0 past the leaf.
+        truth: The same of the nodes of ``target``.
         served: The belief's descent and its probabilities.
         indices: Row of each sample in the test split.
     """
@@ -52,6 +55,8 @@ class Reading:
     target: Tensor
     best_leaf: Tensor
     decoded: Tensor
+    sure: Tensor
+    truth: Tensor
     served: Served
     indices: list[int]
 
@@ -64,16 +69,20 @@ class Reading:
         """
         tree, calibration = logits.taxonomy, logits.calibration
         none = torch.zeros(0, tree.num_levels, dtype=torch.long)
-        best, decoded = [none], [none]
+        best, decoded, sure, truth = [none], [none], [none.float()], [none.float()]
 
         def batches() -> Iterable[tuple[Tensor, Tensor]]:
             for batch, target in logits.batches(max(1, _VALUES_AT_ONCE // tree.num_nodes)):
+                nodes = belief(batch, tree, calibration).nodes
                 best.append(leaf_rollup(batch, tree))
-                decoded.append(leaf_rollup(belief(batch, tree, calibration).nodes, tree))
+                decoded.append(leaf_rollup(nodes, tree))
+                for found, path in ((sure, decoded[-1]), (truth, target)):
+                    found.append(nodes.gather(1, path.clamp_min(0)).masked_fill(path < 0, 0))
                 yield batch, target
 
         served = serve(batches(), tree, calibration)
-        return cls(tree, served.target, torch.cat(best), torch.cat(decoded), served, logits.indices.tolist())
+        best_leaf, path, of_path, of_truth = (torch.cat(each) for each in (best, decoded, sure, truth))
+        return cls(tree, served.target, best_leaf, path, of_path, of_truth, served, logits.indices.tolist())
 
 
 @dataclass(frozen=True)
@@ -146,6 +155,7 @@ class Evidence:
         control: Name of the row that others are held against; None without.
         focus: The run that is looked into.
         beside: Runs on the same data, draw and seed, the focus among them: the control first, the focus last.
+        pictures: How many test images may be shown to look through.
     """
 
     cards: tuple[ResultCard, ...]
@@ -154,6 +164,7 @@ class Evidence:
     control: str | None
     focus: Run
     beside: tuple[Run, ...]
+    pictures: int = PICTURES
 
     def read(self, most: int | None = None) -> list[Run]:
         """The runs beside the focus whose test logits can be read on its levels, and it itself: the last ``most``.
@@ -171,7 +182,9 @@ class Evidence:
         return [card for card in self.cards if agreement(card) == agreement(self.focus.card)]
 
 
-def gather(paths: Sequence[Path], row: str | None = None, control: str | None = None) -> Evidence:
+def gather(
+    paths: Sequence[Path], row: str | None = None, control: str | None = None, pictures: int = PICTURES
+) -> Evidence:
     """Reads the cards below some folders and chooses what to look into.
 
     Args:
@@ -180,6 +193,7 @@ def gather(paths: Sequence[Path], row: str | None = None, control: str | None = 
             are no control of another. It is looked into at its most shots and lowest seed.
         control: Name of the row to hold it against. If None, a row with no more trained parameters: of the same
             method, else one without training, zero-shot first.
+        pictures: How many test images may be shown to look through.
 
     Raises:
         UserError: Nothing has finished there, or there is no such row; see also `tables`.
@@ -210,7 +224,7 @@ def gather(paths: Sequence[Path], row: str | None = None, control: str | None = 
         if given:
             raise
         every = tables(cards)
-    return Evidence(tuple(cards), tuple(every), table, control, focus, tuple(beside[name] for name in order))
+    return Evidence(tuple(cards), tuple(every), table, control, focus, tuple(beside[name] for name in order), pictures)
 
 
 def _told_apart(runs: Sequence[Run]) -> list[Run]:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from hierfit.errors import UserError
-from hierfit.report.blocks import Omitted, Picture, Section, Sheet
+from hierfit.report.blocks import Explorer, Omitted, Picture, Section, Sheet
 from hierfit.report.evidence import Evidence
 from hierfit.results.writers import html_table
 
@@ -46,19 +46,28 @@ def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequen
     environment.filters |= {
         "figure": lambda picture: Markup(svg(picture)),
         "table": table,
+        "json": lambda explorer: Markup(_data(explorer)),
         "data_uri": lambda jpeg: f"data:image/jpeg;base64,{b64encode(jpeg).decode()}",
         "kind": lambda block: type(block).__name__,
     }
-    parts = {end: files(__package__).joinpath(f"page.{end}").read_text("utf-8") for end in ("html", "css", "js")}
-    return environment.from_string(parts["html"]).render(
+    names = ("page.html", "page.css", "page.js", "explorer.js")
+    template, style, *scripts = (files(__package__).joinpath(name).read_text("utf-8") for name in names)
+    return environment.from_string(template).render(
         title=f"{evidence.focus.card.row} on {evidence.focus.card.data.get('card')}",
         subtitle=evidence.table.title,
         sections=[section for section in sections if isinstance(section, Section)],
         omitted=[section for section in sections if isinstance(section, Omitted)],
         made_by=f"hierfit report {' '.join(map(str, runs))}",
-        style=Markup(parts["css"]),
-        script=Markup(parts["js"]),
+        style=Markup(style),
+        script=Markup("\n".join(scripts)),
     )
+
+
+def _data(explorer: Explorer) -> str:
+    """As JSON that no name in it can end: the page's script reads it."""
+    pictures = {place: b64encode(jpeg).decode() for place, jpeg in explorer.pictures.items()}
+    text = json.dumps({**explorer.data, "pictures": pictures}, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
 
 
 def svg(picture: Picture) -> str:

@@ -12,9 +12,9 @@ from hierfit.report.blocks import Thumbnail
 from hierfit.results.card import ResultCard
 
 if TYPE_CHECKING:
-    from hierfit.data.table import Images
+    from hierfit.data.samples import Images
 
-_SIDE = 96  # pixels, the longer side
+_SIDE = 160  # pixels, the longer side: sharp where small, and large enough to see what it shows
 _QUALITY = 78
 
 
@@ -47,8 +47,8 @@ class Pictures:
             return cls(missing="The test images found now are not those that the run was tested on.")
         return cls(keys, table.images)
 
-    def thumbnail(self, index: int, alt: str, caption: str = "") -> Thumbnail | None:
-        """The image at a row of the test split, at most 96 pixels wide and high; None where it cannot be had."""
+    def jpeg(self, index: int) -> bytes | None:
+        """The image at a row of the test split, at most 160 pixels wide and high; None where it cannot be had."""
         if self.images is None:
             return None
         try:
@@ -58,4 +58,9 @@ class Pictures:
         picture.thumbnail((_SIDE, _SIDE))
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=_QUALITY)
-        return Thumbnail(file.getvalue(), alt, caption)
+        return file.getvalue()
+
+    def thumbnail(self, index: int, alt: str, caption: str = "") -> Thumbnail | None:
+        """The same with words."""
+        jpeg = self.jpeg(index)
+        return None if jpeg is None else Thumbnail(jpeg, alt, caption)

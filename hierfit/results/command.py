@@ -12,10 +12,9 @@ from rich.console import Console
 from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.errors import UserError
-from hierfit.results.collect import read_cards
-from hierfit.results.run_table import run_tables
-from hierfit.results.runs import run_folder
-from hierfit.results.summary import tables
+from hierfit.results.choice import chosen
+from hierfit.results.runs import read_cards, run_folder
+from hierfit.results.summary import run_tables, tables
 from hierfit.results.writers import FORMATS, print_tables
 
 Runs = Annotated[list[Path], Say("run folders (controls inside are found), result.json, or latest", "RUN")]
@@ -36,6 +35,10 @@ def results(
         str | None,
         Say("default, decoders, novel, cost and columns, such as leaf_accuracy,fpa@best_path,levels", "LIST"),
     ] = None,
+    choose: Annotated[
+        Sequence[str],
+        Say("a row of others: of rows like PATTERN the best on val, draw by draw", "NAME=PATTERN,…", repeat=True),
+    ] = (),
     format: Annotated[
         Literal["table", "markdown", "latex", "csv", "html"] | None, Say("default: by the suffix of --out, else table")
     ] = None,
@@ -43,12 +46,13 @@ def results(
 ) -> None:
     """Print tables of finished runs from their result cards: a run's own with one seed, means over several."""
     form = format or (_SUFFIXES.get(out.suffix, "table") if out else "table")
-    given = {"--control": control, "--columns": columns, "--out": out, "--format": form != "table" or None}
+    given: dict[str, object] = {"--control": control, "--columns": columns, "--choose": choose or None}
+    given |= {"--out": out, "--format": form != "table" or None}
     named = [name for name, value in given.items() if value is not None]
     if each and (summary or over_seeds or named):
         listed = ", ".join(named or ["--summary"])
         raise UserError(f"--each prints the plain tables; it does not go with {listed}.")
-    cards = read_cards(runs)
+    cards = chosen(read_cards(runs), choose, control)
     several = len({card.seed for card in cards}) > 1
     if each or not (summary or over_seeds or named or several):
         print_tables(run_tables(cards))

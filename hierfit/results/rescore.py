@@ -17,8 +17,8 @@ from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics, own_metrics
 from hierfit.metrics.served import score
 from hierfit.results.card import ResultCard
-from hierfit.results.collect import find_cards
 from hierfit.results.logits import TestLogits
+from hierfit.results.runs import find_cards
 from hierfit.results.table import Column, Table
 from hierfit.results.writers import print_table
 
@@ -125,14 +125,16 @@ def rescored(
         name: {k: v if math.isfinite(v) else None for k, v in found[name].items() if not metrics or k in metrics}
         for name in decoders or names
     }
-    changes = [(d, m) for d in figures for m in figures[d] if not _agrees(card, d, m, figures[d][m])]
+    before = {name: card.metrics.get(name, {}) for name in figures}
+    changes = [
+        (d, m)
+        for d in figures
+        for m, value in figures[d].items()
+        if m not in before[d] or not _same(before[d][m], value)
+    ]
     described = {metric.name: metric.description()._asdict() for metric in own}
     return Rescored(saved.folder, card, figures, tuple(changes), belief, described)
 
 
-def _agrees(card: ResultCard, decoder: str, metric: str, value: float | None) -> bool:
-    figures = card.metrics.get(decoder, {})
-    if metric not in figures:
-        return False
-    before = figures[metric]
-    return before == value if before is None or value is None else abs(before - value) <= _TOLERANCE
+def _same(a: float | None, b: float | None) -> bool:
+    return a == b if a is None or b is None else math.isclose(a, b, rel_tol=0, abs_tol=_TOLERANCE)

@@ -1,8 +1,8 @@
-"""Result cards as tables: one run's figures, or means over seeds with intervals and differences to a control."""
+"""Result cards as tables: a run's own figures, or means over seeds with intervals and differences to a control."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -11,9 +11,9 @@ from rich.console import Console
 
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard, shots_text
-from hierfit.results.columns import columns, figure
+from hierfit.results.columns import columns, figure, holds_classes_back
 from hierfit.results.published import published_for
-from hierfit.results.statistics import LEAST, Estimate, p_value, paired_difference, t_interval, verdicts
+from hierfit.results.statistics import LEAST, p_value, paired_difference, t_interval, verdicts
 from hierfit.results.table import HELPS, HURTS, NAME, SEEDS, Cell, Column, Table
 from hierfit.results.variants import told_apart
 from hierfit.results.writers import print_tables
@@ -21,13 +21,17 @@ from hierfit.results.writers import print_tables
 BySeed = Mapping[int, ResultCard]
 
 _READING = (
-    "% on the test split, mean ± 95 % t-interval over seeds; – where one seed gives no interval, or where inner nodes "
-    "were not trained. leaf acc: the best leaf. FPA and TICE: each level's own argmax. decoded: by the decoder that "
+    "% on the test split, mean ± 95 % t-interval over seeds, of one seed the figure alone; – where inner nodes were "
+    "not trained. leaf acc: the best leaf. FPA and TICE: each level's own argmax. decoded: by the decoder that "
     "val chose. Levels: the most probable node."
 )
 _READING_DIFFERENCES = (
     f" {HELPS} helps, {HURTS} hurts: by a paired t-test over seeds at 5 %, corrected for all differences of the table "
     "(Holm), and by 0.2 points or more. No mark: no evidence, also where an interval excludes 0."
+)
+_READING_NOVEL = (
+    "% leaf accuracy on the test split: base classes among base, novel among novel, their harmonic mean H, and H of "
+    "each level by the best leaf's path; /all: with all classes as candidates; AUSUC: area under the seen-unseen curve."
 )
 _SEEDS = Column("seeds", SEEDS, key="seeds")
 _ORIGIN = (Column("selected on", key="selected_on"), Column("tuned on", key="tuned_on"))
@@ -120,7 +124,7 @@ def table(
         made,
         rows=_marked(made),
         reading=_READING if base is None else _READING + _READING_DIFFERENCES,
-        notes=(*noted, *_seed_notes(rows, base), *_draw_notes(rows), *_belief_notes(rows), *_tree_notes(rows)),
+        notes=(*noted, *_notes(rows, base)),
         control=None if base is None else control,
         facts={
             **{"data": data.get("card"), "shots": data.get("shots"), "backbone": cards[0].backbone.get("source")},
@@ -141,23 +145,15 @@ def _title(card: ResultCard, body: Sequence[Sequence[Any]]) -> str:
 
 
 def _row(name: str, row: BySeed, figures: Sequence[Column], base: BySeed | None) -> list[Any]:
-    cells = [
-        Cell(_estimate(column, row), None if base is None else _difference(column, row, base), of=len(row))
-        for column in figures
-    ]
+    cells = []
+    for column in figures:
+        values = {seed: value for seed, card in row.items() if (value := figure(card, column.key)) is not None}
+        of_base = {} if base is None else {seed: figure(base[seed], column.key) for seed in values if seed in base}
+        pairs = [(values[seed], other) for seed, other in of_base.items() if other is not None]
+        difference = paired_difference([a for a, _ in pairs], [b for _, b in pairs]) if pairs else None
+        cells.append(Cell(t_interval(list(values.values())) if values else None, difference, of=len(row)))
     origin = [", ".join(dict.fromkeys(getattr(c, name) for c in row.values())) for name in ("selected_on", "tuned_on")]
     return [name, tuple(row), *cells, *origin]
-
-
-def _estimate(column: Column, row: BySeed) -> Estimate | None:
-    values = [value for card in row.values() if (value := figure(card, column.key)) is not None]
-    return t_interval(values) if values else None
-
-
-def _difference(column: Column, row: BySeed, base: BySeed) -> Estimate | None:
-    pairs = [(figure(card, column.key), figure(base[seed], column.key)) for seed, card in row.items() if seed in base]
-    both = [(a, b) for a, b in pairs if a is not None and b is not None]
-    return paired_difference([a for a, _ in both], [b for _, b in both]) if both else None
 
 
 def _marked(made: Table) -> tuple[tuple[Cell, ...], ...]:
@@ -214,38 +210,81 @@ def _check_pairs(rows: Mapping[str, BySeed], control: str) -> None:
         )
 
 
-def _seed_notes(rows: Mapping[str, BySeed], base: BySeed | None) -> list[str]:
-    if len({tuple(row) for row in rows.values()}) == 1:
-        return []
-    listed = "; ".join(f"{name}: {_list(row)}" for name, row in rows.items())
-    paired = " Differences use the seeds both have." if base is not None else ""
-    return [f"Rows have different seeds, so their means are not of the same draws ({listed}).{paired}"]
-
-
-def _draw_notes(rows: Mapping[str, BySeed]) -> list[str]:
+def _notes(rows: Mapping[str, BySeed], base: BySeed | None) -> Iterator[str]:
+    """What keeps rows from being compared: other seeds, draws or trees, or what old cards did not measure."""
+    if len({tuple(row) for row in rows.values()}) > 1:
+        listed = "; ".join(f"{name}: {_list(row)}" for name, row in rows.items())
+        paired = " Differences use the seeds both have." if base is not None else ""
+        yield f"Rows have different seeds, so their means are not of the same draws ({listed}).{paired}"
     draws: dict[int, set[str]] = {}
     for row in rows.values():
         for seed, card in row.items():
             draws.setdefault(seed, set()).add(repr(card.data.get("draw")))
-    mixed = sorted(seed for seed, found in draws.items() if len(found) > 1)
-    return [f"Rows were trained on different draws with seed {_list(mixed)}."] if mixed else []
-
-
-def _belief_notes(rows: Mapping[str, BySeed]) -> list[str]:
-    old = [name for name, row in rows.items() if any(card.metrics and not card.belief for card in row.values())]
-    if not old:
-        return []
-    return [f"{_list(old)}: made by hierfit 0.1; `hierfit rescore --write RUN` fills in what it did not measure."]
-
-
-def _tree_notes(rows: Mapping[str, BySeed]) -> list[str]:
+    if mixed := sorted(seed for seed, found in draws.items() if len(found) > 1):
+        yield f"Rows were trained on different draws with seed {_list(mixed)}."
+    if old := [name for name, row in rows.items() if any(c.metrics and not c.belief for c in row.values())]:
+        yield f"{_list(old)}: made by hierfit 0.1; `hierfit rescore --write RUN` fills in what it did not measure."
     trees = {name: {card.data.get("taxonomy_fingerprint") for card in row.values()} for name, row in rows.items()}
-    first_name, usual = next(iter(trees.items()))
-    others = [name for name, tree in trees.items() if tree != usual]
-    if others:
-        return [f"Scored on another tree than {first_name}: {_list(others)}. Compare leaf accuracy only."]
-    return []
+    first, usual = next(iter(trees.items()))
+    if others := [name for name, tree in trees.items() if tree != usual]:
+        yield f"Scored on another tree than {first}: {_list(others)}. Compare leaf accuracy only."
 
 
 def _list(items: Iterable[Any]) -> str:
     return ", ".join(map(str, items))
+
+
+def print_results(cards: Sequence[ResultCard], console: Console | None = None) -> None:
+    """Prints the table a run ends with; see `run_table`."""
+    print_tables([run_table(cards)], console)
+
+
+def run_table(cards: Sequence[ResultCard]) -> Table:
+    """A row a card, figures without intervals.
+
+    Args:
+        cards: Of one data set, seed and shots; the last one says on what all stand.
+    """
+    levels, last = cards[0].levels, cards[-1]
+    shown, reading = columns("default", cards, levels), _legend(cards)
+    if holds_classes_back(cards):
+        reading = _READING_NOVEL
+        if len(levels) > 1:
+            shown += columns(",".join(f"h/{level}@base_to_novel" for level in levels[:-1]), cards, levels)
+    protocol = last.data.get("protocol", "all classes")
+    parts = [
+        last.data["card"],
+        *([] if protocol == "all classes" else [protocol]),
+        *(shots_text(last.data), f"seed {last.seed}", f"{last.data['images']['test']} test images"),
+        *(last.backbone["source"], f"selected on {last.selected_on}"),
+    ]
+    rows = [[card.row, *(figure(card, column.key) for column in shown)] for card in cards]
+    return Table.of(" · ".join(parts), [NAME, *shown], rows, reading)
+
+
+def run_tables(cards: Sequence[ResultCard]) -> list[Table]:
+    """A table for each experiment, seed and data set, in the order of the cards; rows of one name told apart."""
+    made = []
+    for _, group in groupby(cards, key=lambda c: (c.experiment, c.seed, c.data["card"], c.data.get("draw"), c.levels)):
+        rows, notes = told_apart(list(group))
+        made.append(replace(run_table(rows), notes=tuple(notes)))
+    return made
+
+
+def _legend(cards: Sequence[ResultCard]) -> str:
+    """How to read the columns, and by which decoder each row's paths were decoded."""
+    rows: dict[str, list[str]] = {}
+    for card in cards:
+        if card.belief:
+            decoder = {"best_path": "best path", "rollup": "roll-up"}[str(card.belief["scores"])]
+            decoder += "" if card.belief["val_images"] else ", without val to choose"
+        else:
+            decoder = "– made by hierfit 0.1, `hierfit rescore --write RUN` fills it in"
+        rows.setdefault(decoder, []).append(card.row)
+    decoders = "; ".join(decoder if len(rows) == 1 else f"{decoder}: {', '.join(of)}" for decoder, of in rows.items())
+    dashes = " –: inner nodes were not trained." if any("per_level" not in card.metrics for card in cards) else ""
+    return (
+        "% on the test split. leaf acc: the best leaf. FPA and TICE (lower is better): each level's own argmax."
+        f"{dashes} FPA decoded: by the decoder that val chose ({decoders}). Levels: the most probable node, a node's "
+        "probability being the sum of its leaves'."
+    )

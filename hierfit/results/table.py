@@ -91,7 +91,7 @@ class Cell:
         return value if isinstance(value, int | float) else None
 
     def text(self, column: Column) -> str:
-        """As people read it: ``93.20 ±0.41``, ``+1.30 [0.20, 2.40] ▲``."""
+        """As people read it: ``93.20 ±0.41``, ``93.20`` of one seed, ``+1.30 [0.20, 2.40] ▲``."""
         mark = "" if self.difference is not None else MARKS[self.mark]
         match self.value:
             case None:
@@ -108,10 +108,10 @@ class Cell:
                 return f"{column.number(figure)}{mark}"
 
     def _half_width(self, width: float, n: int, column: Column) -> str:
-        if column.is_fact and (n == 1 or width == 0):
-            return ""
-        text = DASH if math.isnan(width) else replace(column, signed=False).number(width)
-        return f" ±{text}" if self.of in (None, n) else f" ±{text} (n={n})"
+        fewer = "" if self.of in (None, n) else f" (n={n})"
+        if math.isnan(width) or (column.is_fact and width == 0):
+            return fewer
+        return f" ±{replace(column, signed=False).number(width)}{fewer}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Writes the result card of a run when its test ends."""
+"""What a run leaves when its test ends: its result card, its predictor, what other programs can open."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 
-from hierfit.data.datamodule import datamodule_of
+from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
 from hierfit.data.trees import StandIn
 from hierfit.decoding import DECODERS, Calibration, Decoder
 from hierfit.methods.base import Method, method_of
+from hierfit.methods.head import Head
+from hierfit.methods.saved import FOLDER, SavedModel, Towers
 from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.collection import Own, own_metrics
 from hierfit.metrics.served import batches_of, score
 from hierfit.results.card import ResultCard
 from hierfit.results.logits import LOGITS, LeafScores
 from hierfit.run.configure import Config
-from hierfit.run.scores import CalibrateOnVal
+from hierfit.run.scores import calibrated
 
-Figures = Mapping[str, Mapping[str, float | None]]
+_Figures = Mapping[str, Mapping[str, float | None]]
 
 _LIBRARIES = ("torch", "lightning", "transformers", "peft", "torchmetrics", "geoopt")
 
@@ -40,16 +42,20 @@ class WriteResultCard(Callback):
     """Times training and test and, on the first rank, writes ``result.json``.
 
     Args:
-        folder: Run folder.
-        calibrating: Fits the belief before the card is written.
+        folder: The run's.
         config: Of the run.
+
+    Attributes:
+        calibration: Makes the scores a belief; fitted on the first rank.
+        card: The result, on the first rank.
 
     Raises:
         UserError: A metric or a decoder of the user's cannot be used.
     """
 
-    def __init__(self, folder: Path, calibrating: CalibrateOnVal, config: Config) -> None:
-        self.folder, self.calibrating, self.config = folder, calibrating, config
+    def __init__(self, folder: Path, config: Config) -> None:
+        self.folder, self.config = folder, config
+        self.calibration = Calibration()
         self._own = own_metrics(config.keys.metrics or ())
         self._decoders = {path: DECODERS.find(path) for path in config.keys.decoders or ()}
         self.card: ResultCard | None = None
@@ -59,11 +65,9 @@ class WriteResultCard(Callback):
         self._val: dict[str, float] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
         self._started = time.monotonic()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stops the clock."""
         self._seconds["train_seconds"] += time.monotonic() - self._started
         self._steps = trainer.global_step
 
@@ -83,34 +87,46 @@ class WriteResultCard(Callback):
         return {"val": self._val, "train_seconds": seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes them up again."""
         self._val = state_dict["val"]
         # The checkpoint that is tested is an earlier one than the end of training.
         self._seconds["train_seconds"] = max(self._seconds["train_seconds"], state_dict.get("train_seconds", 0.0))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
         self._started = time.monotonic()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the card."""
+        """Fits the belief and writes, with the weights that were tested, what other programs can open, the card, and
+        the predictor of a method with a head. Comes after what keeps the test logits."""
+        method, data = method_of(pl_module), datamodule_of(trainer)
+        if trainer.is_global_zero:
+            method.write_artifacts(self.folder)
+        self.calibration = calibrated(trainer, method, self.folder)
+        head = getattr(method, "classifier", None)
+        if isinstance(head, Head):
+            with torch.inference_mode():  # all ranks read the nodes: weights may be spread over them
+                head = Head.load(*head.saved())
         self._seconds["test_seconds"] = time.monotonic() - self._started
         if not trainer.is_global_zero:
             return
-        method, tree = method_of(pl_module), datamodule_of(trainer).tree
         decoders = {**method.decoders, **self._decoders}
-        metrics, belief = kept_figures(self.folder, tree, self.calibrating.calibration, decoders, self._own)
+        metrics, belief = kept_figures(self.folder, data.tree, self.calibration, decoders, self._own)
         self._write(trainer, method, metrics, belief)
+        if isinstance(head, Head):
+            self._write_predictor(method, data, head, belief)
 
     def write_untested(self, trainer: Trainer, method: Method) -> None:
         """Writes the card of a run that is not tested, on the first rank."""
         if trainer.is_global_zero:
             self._write(trainer, method, {}, {})
 
-    def _write(self, trainer: Trainer, method: Method, metrics: Figures, belief: Mapping[str, Any]) -> None:
+    def _write(self, trainer: Trainer, method: Method, metrics: _Figures, belief: Mapping[str, Any]) -> None:
         source = datamodule_of(trainer)
         data = dict(source.summary())
         backbone = {"source": data.pop("backbone"), "fingerprint": data.pop("backbone_fingerprint")}
+        settings = self.config.settings["model"]
+        if method.adapted_objective is not None:  # the default one, where the labels made it another
+            settings = {**settings, "init_args": {**settings["init_args"], "objective": method.adapted_objective}}
+        root = trainer.strategy.root_device
         self.card = ResultCard(
             row=self.config.row,
             experiment=self.config.name,
@@ -128,20 +144,40 @@ class WriteResultCard(Callback):
                 **{name: round(seconds, 2) for name, seconds in self._seconds.items()},
                 "steps": self._steps,
                 "peak_memory_mib": round(_peak_memory() / 2**20),
-                "device": _device(trainer),
+                "device": torch.cuda.get_device_name(root) if root.type == "cuda" else platform.machine(),
                 "devices": trainer.world_size,
             },
             versions=_versions(),
-            method_settings=_as_trained(self.config.settings["model"], method),
+            method_settings=settings,
             belief=belief,
             own_metrics={metric.name: metric.description()._asdict() for metric in self._own},
         )
         self.card.write(self.folder)
 
+    def _write_predictor(
+        self, method: Method, data: HierarchicalDataModule, head: Head, belief: Mapping[str, Any]
+    ) -> None:
+        tree, facts, card = method.taxonomy.to("cpu"), data.summary(), data.card
+        fingerprint = None if data.task.backbone is None else str(facts["backbone_fingerprint"])
+        adapter = self.folder / "adapter"
+        towers = Towers(str(facts["backbone"]), fingerprint, adapter=adapter if adapter.is_dir() else None)
+        # Of classes that are added later nothing is known but the name; a level may have descriptions alone.
+        templates = {level: group for level, group in card.templates.items() if level in tree.levels and group}
+        about = {
+            "method": type(method).__name__,
+            "max_error": belief.get("max_error", {}),
+            "data": {
+                **{key: facts[key] for key in ("card", "card_version", "shots")},
+                **{key: getattr(card, key) for key in ("title", "citation", "licence", "known_faults")},
+            },
+        }
+        learner = getattr(method, "learner", None)
+        SavedModel(tree, head, self.calibration, towers, templates, about, learner).write(self.folder / FOLDER)
+
 
 def kept_figures(
     folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder], own: Own = ()
-) -> tuple[Figures, dict[str, Any]]:
+) -> tuple[_Figures, dict[str, Any]]:
     """What a card says of a run's test logits.
 
     Args:
@@ -152,7 +188,7 @@ def kept_figures(
         own: Metrics of the user's.
 
     Returns:
-        Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
+        _Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
         tree, and of classes held back; and what is said of the belief.
     """
     kept = load_file(folder / LOGITS)
@@ -166,24 +202,12 @@ def kept_figures(
     return figures, facts
 
 
-def _as_trained(settings: Mapping[str, Any], method: Method) -> Mapping[str, Any]:
-    """A method's settings, with the default objective spelt out where the labels made it another."""
-    if method.adapted_objective is None:
-        return settings
-    return {**settings, "init_args": {**settings["init_args"], "objective": method.adapted_objective}}
-
-
 def _peak_memory() -> int:
     """Bytes: of the accelerator where there is one, else of the process."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024  # kilobytes on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _device(trainer: Trainer) -> str:
-    root = trainer.strategy.root_device
-    return torch.cuda.get_device_name(root) if root.type == "cuda" else platform.machine()
 
 
 @cache

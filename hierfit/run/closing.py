@@ -14,36 +14,14 @@ from rich.markup import escape
 
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import ResultCard
-from hierfit.results.run_table import print_results
 from hierfit.results.runs import LATEST, run_folder
-from hierfit.run.program import program, shown
+from hierfit.results.summary import print_results
+from hierfit.run.program import process_number, program, shown
 
 _INDENT = len("Run folder  ")
 
 
-_LEFT = (
-    "config.yaml",
-    "result.json",
-    "metrics.csv",
-    "test_logits.safetensors",
-    "taxonomy.csv",
-    "embeddings.safetensors",
-    "predictor",
-    "adapter",
-    "checkpoints",
-    "controls",
-    "heads",
-    "targets",
-)
-
-
-def print_closing(
-    folder: Path,
-    card: ResultCard,
-    arguments: Sequence[str],
-    tracked: str | None = None,
-    console: Console | None = None,
-) -> None:
+def print_closing(folder: Path, card: ResultCard, arguments: Sequence[str], tracked: str | None) -> None:
     """Prints the cost of a run, its folder, where it is at W&B if it is there, and the commands that use it.
 
     Args:
@@ -51,20 +29,17 @@ def print_closing(
         card: Its result.
         arguments: What was typed after ``fit``.
         tracked: Its page at W&B.
-        console: Where to print.
     """
-    console = console or Console()
+    console = Console()
     trained, total = card.parameters["trainable"], card.parameters["total"]
     where, called = escape(shown(folder)), escape(program())
     share = f" ({100.0 * trained / total:.2f} % of {total:,})" if total else ""
-    left = " · ".join(name for name in _LEFT if (folder / name).exists())
+    left = " · ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
     wrapped = wrap(left, max(console.width, 40) - _INDENT, break_long_words=False, break_on_hyphens=False)
     lines = [f"[bold]Run folder[/]  {where}", *(" " * _INDENT + line for line in wrapped)]
     if trained:
-        cost = (
-            f"{trained:,} trained parameters{share}, {card.cost['steps']} steps in {card.cost['train_seconds']:.0f} s"
-        )
-        lines = [f"{escape(card.row)}: {cost}", "", *lines]
+        took = f"{card.cost['steps']} steps in {card.cost['train_seconds']:.0f} s"
+        lines = [f"{escape(card.row)}: {trained:,} trained parameters{share}, {took}", "", *lines]
     if tracked:
         lines.append(f"[bold]W&B[/]         {escape(tracked)}")
     name = escape(short_name(folder))
@@ -101,7 +76,7 @@ def next_seed(arguments: Sequence[str], folder: Path, seed: int) -> str:
     return f"--config {shown(folder)}/config.yaml --seed_everything {seed} --data.seed {seed}"
 
 
-def print_cards(cards: Sequence[ResultCard]) -> None:
+def print_rows(cards: Sequence[ResultCard]) -> None:
     """The table of what was tested; a line for what was not."""
     if tested := [card for card in cards if card.metrics]:
         print_results(tested)
@@ -125,7 +100,6 @@ def shown_plainly() -> Iterator[None]:
         UserError: There is no room, or no leave, to write.
         SystemExit: The run was asked to stop, and has saved itself.
     """
-    from hierfit.run.processes import process_number
     from hierfit.run.saving import Stopped
 
     try:
@@ -135,6 +109,10 @@ def shown_plainly() -> Iterator[None]:
             print(stop, file=sys.stderr)
             sys.exit(stop.exit_code)
         sys.exit(0)  # whoever started the processes would take another code for a crash of this one
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
     except OSError as error:
         if error.errno not in NO_LEAVE:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,10 +10,10 @@ from typing import Any
 
 from hierfit.config.settings import Setting, read_settings, spread
 from hierfit.errors import UserError
-from hierfit.run.digest import run_digest
-from hierfit.run.draft import OWN, Draft
+from hierfit.run.draft import OWN, ConfigDraft
 from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.expected import read_expected
+from hierfit.run.folder import run_digest
 from hierfit.run.keys import Keys
 
 
@@ -28,6 +27,7 @@ class Config:
         folder: The run's, where one is named.
         controls: The runs that stand beside it in its table.
         expected: What its files say a rerun finds.
+        part: Of a command with several runs, which one: ``control 1 of 2``.
     """
 
     settings: dict[str, Any]
@@ -35,10 +35,7 @@ class Config:
     folder: Path | None = None
     controls: tuple[Config, ...] = ()
     expected: tuple[Setting, ...] = ()
-
-    def inside(self, folder: Path) -> Config:
-        """The same run in a folder of its own."""
-        return replace(self, folder=folder)
+    part: str = ""
 
     @cached_property
     def digest(self) -> str:
@@ -65,6 +62,11 @@ class Config:
     def row(self) -> str:
         """Name of the run in tables."""
         return str(self.settings["row"] or self.method.rpartition(".")[2])
+
+    @property
+    def title(self) -> str:
+        """Name of the run while it goes."""
+        return f"{self.row} ({self.part})" if self.part else self.row
 
     @property
     def name(self) -> str:
@@ -95,13 +97,13 @@ def configure(arguments: Sequence[str | Setting], command: str = "fit") -> Confi
     expected = tuple(setting for setting in own if setting.key == EXPECTED)
     for setting in expected:
         read_expected(setting.value, setting.at, problems)
-    draft = Draft(own, problems)
+    draft = ConfigDraft(own, problems)
     settings = draft.resolved({row: {s.key: s.value for s in changes} for row, changes in rows.items()} or None)
     controls, hint = [], draft.hint
     before = len(problems)
     for row, changes in rows.items():
         found: list[str] = []
-        control = Draft([*own, *changes, Setting("row", row, f"control {row}")], found)
+        control = ConfigDraft([*own, *changes, Setting("row", row, f"control {row}")], found)
         controls.append(_config(control.resolved(None), command, None))
         problems += [problem for problem in found if problem not in problems]
     if len(problems) > before and len({s.value for s in own if s.key in ("model", "model.class_path")}) > 1:
@@ -120,7 +122,7 @@ def _config(settings: dict[str, Any], command: str, folder: Path | None) -> Conf
     settings["folder"] = settings["trainer"]["default_root_dir"] = None
     settings["trainer"]["enable_model_summary"] = False
     if settings["trainer"]["enable_progress_bar"] is None:
-        settings["trainer"]["enable_progress_bar"] = sys.stdout.isatty()
+        settings["trainer"]["enable_progress_bar"] = True
     if command not in ("fit", "test"):
         settings["data"]["targets"] = None  # only these test on them
     return Config(settings, command, folder)

@@ -14,37 +14,28 @@ from torch import Tensor
 
 from hierfit.atomic import whole_file
 
-FILE = "metrics.csv"
+CURVES = "metrics.csv"
 _FLUSH = 10.0
 """Seconds between writes, for those who watch."""
 
 
 class Curves(Logger):
-    """One row for each call: the step, and what was logged; columns in alphabetical order.
+    """``metrics.csv``: a row for each call, with the step; columns in alphabetical order. Always whole on disk.
 
     Args:
         folder: The run's.
     """
 
+    name = version = ""
+
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.path = folder / FILE
+        self.path = folder / CURVES
         self.rows: list[dict[str, Any]] = []
         self._written, self._last_write = 0, time.monotonic()
 
     @property
-    def name(self) -> str:
-        """None of its own."""
-        return ""
-
-    @property
-    def version(self) -> str:
-        """None of its own."""
-        return ""
-
-    @property
     def save_dir(self) -> str:
-        """The run's folder."""
         return str(self.path.parent)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
@@ -52,7 +43,6 @@ class Curves(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float | Tensor], step: int | None = None) -> None:
-        """Adds a row."""
         values = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
         self.rows.append({**values, "step": len(self.rows) if step is None else step})
         if time.monotonic() - self._last_write >= _FLUSH:
@@ -60,7 +50,7 @@ class Curves(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Writes the file: whole, so that no moment is a bad one to be ended at. O(rows)."""
+        """Writes the file where there is something new. O(rows)."""
         if self._written == len(self.rows):
             return
         columns = sorted({name for row in self.rows for name in row})

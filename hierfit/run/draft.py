@@ -15,7 +15,7 @@ from hierfit.config.schema import Place, nearest
 from hierfit.config.settings import Setting, seed_problem
 from hierfit.config.signature import OTHERS, Argument, NoSuchClassError, arguments_of, attribute_of, names_in
 from hierfit.errors import UserError
-from hierfit.run.keys import DEFAULTS, Keys
+from hierfit.run.keys import OVERRIDES, Keys
 
 OWN = arguments_of(f"{Keys.__module__}.{Keys.__name__}")
 TRAINER = arguments_of("lightning.pytorch.Trainer")
@@ -33,7 +33,7 @@ TRAINER_CLASSES = {
 _NAME_ONE = "Name an experiment, such as lathadapter_fewshot; `hierfit experiments` lists them."
 
 
-class Draft:
+class ConfigDraft:
     """A configuration in the making: settings are taken in order, and each is checked as it comes.
 
     Args:
@@ -69,7 +69,7 @@ class Draft:
         known = self.known[group]
         if name not in known:
             if group != "model" or self.class_path:
-                groups = () if group else ("model", "data", "trainer")
+                groups = () if group else ("model", "data", "trainer", *(f"data.{key}" for key in DATA if key == name))
                 self.problems.append(f"{setting.at}: unknown key{nearest(name, [*known, *groups])}")
             return
         if below:
@@ -132,7 +132,7 @@ class Draft:
         whole: dict[str, dict[str, Any]] = {}
         for group, known in self.known.items():
             defaults = {name: argument.default for name, argument in known.items()}
-            ours = {k.rpartition(".")[2]: v for k, v in DEFAULTS.items() if group and k.startswith(f"{group}.")}
+            ours = {k.rpartition(".")[2]: v for k, v in OVERRIDES.items() if group and k.startswith(f"{group}.")}
             whole[group] = {**defaults, **ours, **self.values[group]}
         own = whole.pop("")
         own.pop("expected")

@@ -39,11 +39,11 @@ def fit_head(
     Raises:
         UserError: The run has no head or has not finished, or the method cannot stand on one.
     """
-    from hierfit.backbone.saving import save_merged
+    from hierfit.backbone.loading import save_merged
     from hierfit.methods.saved import FOLDER, SavedModel
     from hierfit.results.card import ResultCard
     from hierfit.results.runs import run_folder
-    from hierfit.run.closing import print_cards, shown_plainly
+    from hierfit.run.closing import print_rows, shown_plainly
     from hierfit.run.program import program, shown
     from hierfit.run.quiet import quieten
     from hierfit.run.train import fit, set_up
@@ -62,7 +62,7 @@ def fit_head(
         session.run.reached("done")
     session.run.release()
     assert session.writer.card is not None
-    print_cards([session.writer.card, own])
+    print_rows([session.writer.card, own])
     folder = shown(session.folder)
     print(f"Written to {folder}")
     if (session.folder / FOLDER).is_dir():

@@ -1,29 +1,34 @@
 """Where a run lies: ``runs/<experiment>/<time>-s<seed>-<digest>/``, its controls in ``controls/<row>/`` inside.
 
 ``config.yaml`` in it says what the run was told. A folder that holds a finished run is not written over unasked.
+The digest of a run tells whether another one would give the same figures.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning import Callback, LightningModule, Trainer
 
-from hierfit.atomic import whole_file
+from hierfit.config.signature import plain
 from hierfit.errors import UserError
 from hierfit.results.card import FILE as RESULT
-from hierfit.run.digest import WITHOUT_EFFECT, without
 
 SETTINGS = "config.yaml"
+WITHOUT_EFFECT = (
+    *("runs", "folder", "controls", "wandb", "test", "resume", "save_every", "weights_only", "verbose"),
+    *("data.num_workers", "data.cache_dir", "trainer.enable_progress_bar", "trainer.default_root_dir"),
+    "model.init_args.shard",
+)
+"""Keys of a configuration that change no figure of the run itself."""
 _SHOWN = 8
 _HINT = "Give another --folder, or --resume=false to put the new run in its place."
 
@@ -49,51 +54,6 @@ def new_run_folder(runs: Path, experiment: str, seed: int, digest: str = "") -> 
 def control_folder(folder: Path, row: str) -> Path:
     """Folder of a control inside its run's folder."""
     return folder / "controls" / (re.sub(r"[^\w.=-]+", "-", row).strip("-") or "control")
-
-
-@contextmanager
-def discarded_unless_started(folder: Path) -> Iterator[None]:
-    """Removes a folder that loggers made for a run that was refused before its first step.
-
-    A folder that was there before is left alone, and so is one whose run has started (it holds ``config.yaml``).
-    """
-    existed = folder.exists()
-    try:
-        yield
-    except BaseException:
-        if not existed and not (folder / SETTINGS).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):  # other runs may lie beside it
-                folder.parent.rmdir()
-                folder.parent.parent.rmdir()
-        raise
-
-
-class SaveSettings(Callback):
-    """Writes ``config.yaml`` once data and model are found to be in order, so that a refused run leaves nothing.
-
-    Args:
-        folder: The run's.
-        settings: The resolved configuration.
-        begin: Called before, on the first rank.
-    """
-
-    def __init__(self, folder: Path, settings: Mapping[str, Any], begin: Callable[[], None] | None = None) -> None:
-        self.folder, self.settings, self.begin = folder, settings, begin
-        self._written = False
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the file."""
-        if not trainer.is_global_zero or self._written:
-            return
-        if self.begin is not None:
-            self.begin()
-        text = yaml.safe_dump(dict(self.settings), sort_keys=False, allow_unicode=True)
-        with whole_file(self.folder / SETTINGS) as draft:
-            draft.write_text(text, encoding="utf-8")
-        self._written = True
-
-    on_test_start = on_predict_start = on_train_start
 
 
 def check_free(folder: Path, same: bool, settings: Mapping[str, Any]) -> None:
@@ -136,3 +96,39 @@ def _differing(there: object, here: object, key: str = "") -> Iterator[tuple[str
 
 def _shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def run_digest(settings: Mapping[str, Any], card: str) -> str:
+    """sha256 (hex) of a run's settings without those that change no figure, the data card's content and the version.
+
+    Args:
+        settings: The resolved configuration, as plain containers.
+        card: Fingerprint of the data card.
+    """
+    return digest_of({"hierfit": version("hierfit"), "card": card, "settings": without(settings, WITHOUT_EFFECT)})
+
+
+def without(settings: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Settings without some dotted keys; what was given stays as it is."""
+    found: dict[str, Any] = plain(settings)
+    for key in keys:
+        *groups, name = key.split(".")
+        place = found
+        for group in groups:
+            place = place.get(group) or {}
+        place.pop(name, None)
+    return found
+
+
+def digest_of(content: object) -> str:
+    """sha256 (hex) of plain containers; keys at null count as absent.
+
+    So a later version's new key, left alone, does not make what is finished new.
+    """
+    return hashlib.sha256(json.dumps(_set(content), sort_keys=True).encode()).hexdigest()
+
+
+def _set(content: object) -> object:
+    if isinstance(content, Mapping):
+        return {key: _set(value) for key, value in content.items() if value is not None}
+    return [_set(value) for value in content] if isinstance(content, list) else content

@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 from hierfit.config.settings import read_settings
 from hierfit.config.signature import OTHERS, Argument
-from hierfit.run.draft import DATA, METHODS, OWN, TRAINER, Draft
-from hierfit.run.keys import DEFAULTS
+from hierfit.run.draft import DATA, METHODS, OWN, TRAINER, ConfigDraft
+from hierfit.run.keys import OVERRIDES
 
 _ABOUT = {
     "fit": "Trains an experiment, tests the selected checkpoint, runs its controls, prints the table.",
@@ -34,7 +34,7 @@ def print_help(command: str, arguments: Sequence[str], everything: bool = False)
         everything: Every key with what it does.
     """
     width = min(shutil.get_terminal_size().columns, 120)
-    draft = Draft(list(read_settings(arguments, [])), [])
+    draft = ConfigDraft(list(read_settings(arguments, [])), [])
     method = draft.class_path.rpartition(".")[2]
     known = {name: argument for name, argument in draft.known["model"].items() if name != OTHERS}
     trainer = {name: TRAINER[name] for name in (TRAINER if everything else _FEW)}
@@ -83,7 +83,7 @@ def _explained(prefix: str, name: str, argument: Argument, width: int) -> str:
 
 
 def _default(prefix: str, name: str, argument: Argument) -> Any:
-    value = DEFAULTS.get(f"{prefix}{name}", argument.default)
+    value = OVERRIDES.get(f"{prefix}{name}", argument.default)
     if value is inspect.Parameter.empty:
         return "(must be given)"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else value

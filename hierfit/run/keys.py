@@ -57,7 +57,7 @@ class Keys:
     expected: dict[str, Any] | None = None
 
 
-DEFAULTS: dict[str, Any] = {
+OVERRIDES: dict[str, Any] = {
     "trainer.devices": 1,
     "trainer.max_steps": 200,  # Lightning's own is a thousand epochs
     # Validation by steps: few-shot epochs are only a handful of batches long.

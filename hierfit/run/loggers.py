@@ -1,4 +1,4 @@
-"""Where the curves of a run go: a CSV file always, W&B beside it.
+"""Where the curves of a run go: ``metrics.csv`` always, W&B beside it.
 
 At W&B a run has one row of the curves a step, none missing or twice, however often it is interrupted.
 """
@@ -9,20 +9,20 @@ import netrc
 import os
 import shutil
 import signal
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
-from typing import Any, Literal
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger, WandbLogger
 from torch import Tensor
-from wandb import Settings
 
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
@@ -31,8 +31,11 @@ from hierfit.run.keys import WandbMode
 from hierfit.run.program import shown
 from hierfit.run.saving import Stopped
 
+_PATIENCE = 5.0
+"""Seconds that W&B has to answer at all, and again to take up a run."""
 _KILLED = 255
 """The exit code by which W&B tells a run that somebody has ended from one that has failed."""
+_KEEP_HERE = "--wandb offline keeps the run here, for `wandb sync` later."
 
 Show = Callable[[Any, Path, ResultCard], None]
 """Sends W&B what is to be seen of a finished run: takes the W&B run, the folder and the result card."""
@@ -48,15 +51,44 @@ class WandbRun(WandbLogger):
 
     Args:
         curves: They come before this logger among those of the trainer.
+        strict: W&B was asked for online by name: not to be reached, it ends the run in place of going offline.
         named: What `wandb.init` takes.
     """
 
-    def __init__(self, curves: Curves, **named: Any) -> None:
+    def __init__(self, curves: Curves, strict: bool = False, **named: Any) -> None:
         super().__init__(**named)
         # Lightning passes on a setting that W&B has dropped and warns about on every run.
         self._wandb_init.pop("anonymous", None)
-        self._curves = curves
+        self._curves, self._strict = curves, strict
         self._sent: int | None = None
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The run at W&B, begun when it is first asked for, which says where to watch it.
+
+        Raises:
+            UserError: W&B refuses it, or does not answer, where it was asked for by name.
+        """
+        if self._experiment is not None:
+            return self._experiment
+        import wandb
+
+        wandb.setup(wandb.Settings(silent=True))
+        try:
+            found = super().experiment
+        except wandb.errors.Error as error:
+            problem = f"W&B does not take the run: {next(iter(str(error).splitlines()), 'no reason given')}"
+            if self._strict:
+                raise UserError(problem, hint=_KEEP_HERE) from error
+            print(_kept_offline(problem, Path(self.save_dir or ".")))
+            self._wandb_init["mode"] = "offline"
+            wandb.teardown()  # it holds the run's id
+            wandb.setup(wandb.Settings(silent=True))
+            found = super().experiment
+        if self.where and not found.offline:
+            print(f"W&B: {self.where}")
+        return found
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float | Tensor], step: int | None = None) -> None:
@@ -64,29 +96,15 @@ class WandbRun(WandbLogger):
         if self._sent is None:
             self._sent = self.experiment.starting_step
             if self.experiment.offline:
-                self._remove_earlier(Path(self.experiment.dir).parent)
+                own = Path(self.experiment.dir).parent
+                # W&B numbers those that begin in the same second: …-ID-1.
+                for earlier in own.parent.glob(f"offline-run-*-{self.experiment.id}*"):
+                    if earlier != own:
+                        shutil.rmtree(earlier, ignore_errors=True)
         for number in range(self._sent, len(self._curves.rows)):
-            row = {name: float(value) if isinstance(value, str) else value for name, value in self._row(number)}
-            self.experiment.log(row, step=number)
+            row = {name: float(v) if isinstance(v, str) else v for name, v in self._curves.rows[number].items()}
+            self.experiment.log({"trainer/global_step": row.pop("step"), **row}, step=number)
         self._sent = max(self._sent, len(self._curves.rows))
-
-    def _remove_earlier(self, folder: Path) -> None:
-        # W&B numbers those that begin in the same second: …-ID-1.
-        for earlier in folder.parent.glob(f"offline-run-*-{self.experiment.id}*"):
-            if earlier != folder:
-                shutil.rmtree(earlier, ignore_errors=True)
-
-    def _row(self, number: int) -> Iterator[tuple[str, Any]]:
-        for name, value in self._curves.rows[number].items():
-            yield "trainer/global_step" if name == "step" else name, value
-
-    @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
-        """Sends what the method was given, and says where to watch the run."""
-        met = self._experiment is not None
-        super().log_hyperparams(params)
-        if not met and self.where and not self.experiment.offline:
-            print(f"W&B: {self.where}")
 
     @property
     def where(self) -> str | None:
@@ -113,11 +131,10 @@ class WandbRun(WandbLogger):
 
     def close(self, exit_code: int = 0, preempted: bool = False) -> None:
         """Ends the W&B run, if there is one; the next run of this process needs its own."""
-        if self._experiment is None:
-            return
-        if preempted:
-            self._experiment.mark_preempting()
-        self._experiment.finish(exit_code)
+        if self._experiment is not None:
+            if preempted:
+                self._experiment.mark_preempting()
+            self._experiment.finish(exit_code)
 
 
 @contextmanager
@@ -131,13 +148,14 @@ def ended_as_it_ends(loggers: Sequence[Logger]) -> Iterator[None]:
     try:
         yield
     except Stopped as stop:
-        told = stop.by_sweep or stop.signum == signal.SIGINT
+        by_someone = stop.by_sweep or stop.signum == signal.SIGINT
         for run in runs:
-            run.close(_KILLED if told else stop.exit_code, preempted=not told)
+            run.close(_KILLED if by_someone else stop.exit_code, preempted=not by_someone)
         raise
     except BaseException as error:
+        by_hand = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
         for run in runs:
-            run.close(_KILLED if isinstance(error, KeyboardInterrupt) else 1)
+            run.close(_KILLED if by_hand else 1)
         raise
 
 
@@ -153,7 +171,7 @@ def has_wandb_key() -> bool:
 
 
 @cache
-def answers(server: str, seconds: float = 5.0) -> bool:
+def responds(server: str, seconds: float = _PATIENCE) -> bool:
     """Whether a server answers in time, whatever it says; a network that hangs hangs here, and not in the run."""
     answered = []
 
@@ -173,29 +191,38 @@ def answers(server: str, seconds: float = 5.0) -> bool:
     return bool(answered)
 
 
-def settled_mode(wandb: Literal["auto", "online", "offline"], folder: Path) -> str:
+def settled_mode(wandb: WandbMode, folder: Path) -> str:
     """How W&B is run: ``auto`` as ``WANDB_MODE`` says, else online where a key is configured and W&B answers.
 
     Raises:
-        UserError: It was to be online by name, and there is no key, or W&B does not answer.
+        UserError: It was asked for by name, and is not installed; or online, without a key or an answer.
     """
     named = os.environ.get("WANDB_MODE") if wandb == "auto" else wandb
+    if named == "disabled":
+        return "disabled"
+    if find_spec("wandb") is None:
+        if named is None and not has_wandb_key():
+            return "disabled"
+        raise UserError("W&B is not installed", hint="pip install wandb, or --wandb disabled.")
     if named not in ("online", None):
         return named
-    if named is None and not has_wandb_key():
-        return "offline"
-    server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    problem = ""
+    problem, server = "", os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     if not has_wandb_key():
+        if named is None:
+            return "offline"
         problem = "no key is configured for W&B (`wandb login`, or WANDB_API_KEY)"
-    elif not answers(server):
+    elif not responds(server):
         problem = f"W&B at {server} does not answer"
-    if problem and named == "online":
-        raise UserError(problem, hint="--wandb offline keeps the run here, for `wandb sync` later.")
-    if problem:
-        rank_zero_only(print)(f"{problem}: kept offline; later: wandb sync {folder}/wandb/offline-run-*")
-        return "offline"
-    return "online"
+    if not problem:
+        return "online"
+    if named == "online":
+        raise UserError(problem, hint=_KEEP_HERE)
+    rank_zero_only(print)(_kept_offline(problem, folder))
+    return "offline"
+
+
+def _kept_offline(problem: str, folder: Path) -> str:
+    return f"{problem}: kept offline; later: wandb sync {shown(folder)}/wandb/offline-run-*"
 
 
 def wants_report(wandb: WandbMode) -> bool:
@@ -211,7 +238,7 @@ def loggers(folder: Path, wandb: WandbMode, experiment: str, row: str, wandb_id:
 
     Args:
         folder: The run's folder; ``metrics.csv`` and ``wandb/`` lie in it.
-        wandb: ``auto`` is online where a key is configured and W&B answers; ``WANDB_MODE`` goes before it.
+        wandb: See `settled_mode`.
         experiment: Becomes the W&B group.
         row: Becomes part of the W&B run's name.
         wandb_id: Of the run at W&B; the same again when the run is taken up.
@@ -219,18 +246,22 @@ def loggers(folder: Path, wandb: WandbMode, experiment: str, row: str, wandb_id:
     Raises:
         UserError: See `settled_mode`.
     """
-    curves = Curves(folder)
-    if wandb == "disabled":
+    curves, mode = Curves(folder), settled_mode(wandb, folder)
+    if mode == "disabled":
         return [curves]
+    from wandb import Settings
+
     # `offline=True` fails once wandb has been initialised in a process; `mode` does not.
     run = WandbRun(
         curves,
+        strict=(os.environ.get("WANDB_MODE") if wandb == "auto" else wandb) == "online",
         project=os.environ.get("WANDB_PROJECT", "hierfit"),
         group=experiment,
         name=f"{row} {folder.name}",
         save_dir=str(folder),
-        mode=settled_mode(wandb, folder),
+        mode=mode,
         id=wandb_id,
-        settings=Settings(silent=True, disable_git=True),  # the closing lines say where the run lies
+        # The closing lines say where the run lies.
+        settings=Settings(silent=True, disable_git=True, init_timeout=_PATIENCE),
     )
     return [curves, run]

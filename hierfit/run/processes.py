@@ -55,12 +55,6 @@ def launched() -> ClusterEnvironment | None:
     return None
 
 
-def process_number() -> int:
-    """Number of this process among all, as far as the environment tells; 0 for the first."""
-    where = launched()
-    return where.global_rank() if where is not None else int(os.environ.get("LOCAL_RANK", "0"))
-
-
 def check_strategy(strategy: str | Strategy) -> None:
     """Refuses strategies of the trainer but DDP, as processes that are commands themselves.
 

@@ -1,10 +1,17 @@
-"""What to type here: of a program and of a path."""
+"""This process among others, and what to type to run another one."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
+
+
+def process_number() -> int:
+    """Number of this process among those that torchrun, SLURM or Lightning have started; 0 for the first."""
+    numbers = (int(os.environ.get(name) or 0) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return next(filter(None, numbers), 0)
 
 
 def shown(path: Path) -> str:

@@ -7,41 +7,43 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from hierfit.atomic import whole_file
-from hierfit.errors import UserError
+from hierfit.errors import NO_LEAVE, UserError
 from hierfit.run.configure import Config
 from hierfit.run.folder import check_free, new_run_folder
 from hierfit.run.processes import agreed, is_child
 
-Stage = Literal["begun", "tested", "done"]
+_Stage = Literal["begun", "tested", "done"]
 """``tested``: the run itself has its result; ``done``: its controls have theirs, too."""
 
 STATE, LOCK = "run.json", ".lock"
-FORMAT = "hierfit.run/1"
+_FORMAT = "hierfit.run/1"
 
+_HINT = "Choose another place: --runs or --folder."
 # Ranks that Lightning starts inherit the first rank's environment, and must write to the same folder.
 _FOLDER = "HIERFIT_RUN_FOLDER"
 
 
 @dataclass
-class Run:
+class RunState:
     """A run's folder and how far it has come.
 
     Attributes:
         folder: Its folder.
-        digest: What it computes; see `hierfit.run.digest`.
+        digest: What it computes; see `hierfit.run.folder`.
         stage: How far it had come when this process met it; None when it begins.
         wandb_id: Of the run at W&B, kept for when it is taken up. An agent of a sweep gives its own.
     """
 
     folder: Path
     digest: str
-    stage: Stage | None = None
+    stage: _Stage | None = None
     wandb_id: str = field(default_factory=lambda: os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))
     _lock: int | None = field(default=None, repr=False)
 
@@ -110,7 +112,7 @@ class Run:
             with whole_file(self.selected) as draft:
                 shutil.copyfile(self._aside, draft)
 
-    def reached(self, stage: Stage) -> None:
+    def reached(self, stage: _Stage) -> None:
         """States that a stage is reached; what a resumption would have needed goes."""
         self._write(stage)
         self.forget()
@@ -131,13 +133,13 @@ class Run:
     def _aside(self) -> Path:
         return self.last.with_name(".selected-at-last.ckpt")
 
-    def _write(self, stage: Stage) -> None:
-        content = {"format": FORMAT, "digest": self.digest, "stage": stage, "wandb_id": self.wandb_id}
+    def _write(self, stage: _Stage) -> None:
+        content = {"format": _FORMAT, "digest": self.digest, "stage": stage, "wandb_id": self.wandb_id}
         with whole_file(self.folder / STATE) as draft:
             draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def find_run(config: Config, resume: bool) -> Run:
+def find_run(config: Config, resume: bool) -> RunState:
     """The run a command stands for: an unfinished one of the same digest, or a new one. The same on all ranks.
 
     Args:
@@ -149,33 +151,40 @@ def find_run(config: Config, resume: bool) -> Run:
     """
     folder, digest, runs = config.folder, config.digest, Path(config.keys.runs)
     if is_child() and _FOLDER in os.environ and folder is None:
-        run = Run(Path(os.environ[_FOLDER]), digest)
+        run = RunState(Path(os.environ[_FOLDER]), digest)
         return _met(run) if resume else run
 
-    def choose() -> Run | UserError:
+    def choose() -> RunState | UserError | OSError:
+        place = folder or runs / config.name
+        try:  # before anything is read or trained
+            exists = next(parent for parent in (place, *place.absolute().parents) if parent.exists())
+            with tempfile.TemporaryDirectory(dir=exists, prefix=".hierfit-"):
+                pass
+        except OSError as error:
+            return error if error.errno in NO_LEAVE else UserError(f"{place} cannot be made: {error}", hint=_HINT)
         if folder is not None:
-            run = _met(Run(folder, digest)) if resume else Run(folder, digest)
+            run = _met(RunState(folder, digest)) if resume else RunState(folder, digest)
             if resume and run.stage in (None, "done"):
                 try:
                     check_free(folder, run.stage == "done", config.settings)
                 except UserError as error:  # not raised here, where other processes wait for the answer
                     return error
-            return run if run.stage != "done" else Run(folder, digest)
+            return run if run.stage != "done" else RunState(folder, digest)
         unfinished = _unfinished(runs / config.name, digest) if resume else None
-        return unfinished or Run(new_run_folder(runs, config.name, config.seed, digest), digest)
+        return unfinished or RunState(new_run_folder(runs, config.name, config.seed, digest), digest)
 
     found = agreed(choose)
-    if isinstance(found, UserError):
+    if isinstance(found, Exception):
         raise found
     if folder is None:
         os.environ[_FOLDER] = str(found.folder)
     return found
 
 
-def _unfinished(folder: Path, digest: str) -> Run | None:
+def _unfinished(folder: Path, digest: str) -> RunState | None:
     """The newest run of a digest that has not come to its end and that nobody is at work on."""
     for path in sorted(folder.glob(f"*/{STATE}"), reverse=True):
-        run = _met(Run(path.parent, digest))
+        run = _met(RunState(path.parent, digest))
         if run.stage in ("begun", "tested"):
             with suppress(OSError):  # another user's
                 if run.claim():
@@ -184,16 +193,16 @@ def _unfinished(folder: Path, digest: str) -> Run | None:
     return None
 
 
-def _met(run: Run) -> Run:
+def _met(run: RunState) -> RunState:
     """The run as its folder tells: how far it has come. As given when the folder holds another run, or none."""
     try:
         content = json.loads((run.folder / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return run
-    if not isinstance(content, dict) or (content.get("format"), content.get("digest")) != (FORMAT, run.digest):
+    if not isinstance(content, dict) or (content.get("format"), content.get("digest")) != (_FORMAT, run.digest):
         return run
     stage, wandb_id = content.get("stage"), content.get("wandb_id")
-    if stage in get_args(Stage):
+    if stage in get_args(_Stage):
         run.stage = stage
         if isinstance(wandb_id, str) and "WANDB_RUN_ID" not in os.environ:
             run.wandb_id = wandb_id

@@ -30,6 +30,8 @@ def quieten() -> None:
         r"It is recommended to use `self\.log\(.*sync_dist=True\)`",
         # A frozen text tower stays in eval mode while the prompts it reads are learnt.
         r"Found \d+ module\(s\) in eval mode at the start of training",
+        # LatHAdapter looks at a batch before it goes to the accelerator; the data module moves it.
+        r"You have overridden `on_before_batch_transfer` in `LightningModule`",
         # Batches know their rows themselves.
         r"Couldn't infer the batch indices",
         # Settings are written before the first curve.

@@ -5,23 +5,30 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
+import yaml
 from lightning import Callback, LightningModule, Trainer
 
+from hierfit.atomic import whole_file
 from hierfit.distributed import of_all_processes
 from hierfit.run.curves import Curves
-from hierfit.run.progress import Run
+from hierfit.run.folder import SETTINGS
+from hierfit.run.progress import RunState
 
 _LOOK_EVERY = 10
 """Steps between the moments at which several processes agree whether to save; each costs an all-reduce."""
@@ -54,6 +61,32 @@ class Stopped(Exception):  # noqa: N818 (no error: what was asked for)
         return f"stopped by {name} after step {self.step}, which is saved: the same command goes on from there"
 
 
+class SaveSettings(Callback):
+    """Writes ``config.yaml`` once data and model are found to be in order, so that a refused run leaves nothing.
+
+    Args:
+        folder: The run's.
+        settings: The resolved configuration.
+        begin: Called before, on the first rank.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], begin: Callable[[], None] | None = None) -> None:
+        self.folder, self.settings, self.begin = folder, settings, begin
+        self._written = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero or self._written:
+            return
+        if self.begin is not None:
+            self.begin()
+        text = yaml.safe_dump(dict(self.settings), sort_keys=False, allow_unicode=True)
+        with whole_file(self.folder / SETTINGS) as draft:
+            draft.write_text(text, encoding="utf-8")
+        self._written = True
+
+    on_test_start = on_predict_start = on_train_start
+
+
 class SaveProgress(Callback):
     """Writes ``last.ckpt`` every so many seconds and when the run is asked to stop (SIGTERM, Ctrl-C, SLURM's SIGUSR1).
 
@@ -67,7 +100,7 @@ class SaveProgress(Callback):
         curves: Go back to where the run was saved.
     """
 
-    def __init__(self, run: Run, every: float | None, curves: Curves | None) -> None:
+    def __init__(self, run: RunState, every: float | None, curves: Curves | None) -> None:
         self.run, self.every, self.curves = run, every, curves
         self._saved_at = time.monotonic()
         self._saving = False
@@ -92,7 +125,6 @@ class SaveProgress(Callback):
             self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Listens no more."""
         self._restore_handlers()
 
     def state_dict(self) -> dict[str, Any]:
@@ -111,12 +143,10 @@ class SaveProgress(Callback):
             self.curves.go_back(self._found["rows"])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Notes the step of the curves."""
         if self._saving:
             checkpoint["hierfit_logged_steps"] = trainer.fit_loop.epoch_loop._batches_that_stepped
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Reads it again."""
         self._logged_steps = checkpoint.get("hierfit_logged_steps")
 
     def _between_steps(self, trainer: Trainer) -> None:
@@ -167,6 +197,24 @@ class SaveProgress(Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+@contextmanager
+def discarded_unless_started(folder: Path) -> Iterator[None]:
+    """Removes a folder that loggers made for a run that was refused before its first step.
+
+    A folder that was there before is left alone, and so is one whose run has started (it holds ``config.yaml``).
+    """
+    existed = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed and not (folder / SETTINGS).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # other runs may lie beside it
+                folder.parent.rmdir()
+                folder.parent.parent.rmdir()
+        raise
 
 
 def requeue() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from hierfit.atomic import whole_file
 from hierfit.data.batch import Batch
 from hierfit.data.datamodule import datamodule_of
-from hierfit.data.prepared import Prepared
+from hierfit.data.prepare import Prepared
 from hierfit.data.trees import StandIn
 from hierfit.decoding import Calibration, belief, calibrate, leaf_rollup
 from hierfit.decoding.belief import LeafScores
@@ -28,45 +28,28 @@ from hierfit.tensors import write_tensors
 PREDICTIONS = "predictions.csv"
 
 
-class CalibrateOnVal(Callback):
-    """Scores the validation split once more when the test ends: each rank its share, the first fits.
+def calibrated(trainer: Trainer, method: Method, folder: Path) -> Calibration:
+    """How the validation split makes the scores of a method, with the weights at hand, a belief.
 
-    Args:
-        folder: The run's.
-
-    Attributes:
-        calibration: What was fitted, on the first rank; without validation images, or on other ranks, the default.
+    All ranks take part: each scores its share, and weights may be spread over them. The first fits; on others, and
+    without validation images, it is the default.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.calibration = Calibration()
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fits; comes before the callbacks that keep it."""
-        self.fit(trainer, method_of(pl_module))
-
-    def fit(self, trainer: Trainer, method: Method) -> None:
-        """Fits with the weights at hand. All ranks take part, for weights may be spread over them."""
-        choices: tuple[LeafScores, ...] = ("rollup",) if method.reads_leaves_only else ("best_path", "rollup")
-        self.calibration = Calibration(choices[0], dict.fromkeys(choices, 1.0))
-        if not datamodule_of(trainer).has_val:
-            return
-        whole = _on_first(trainer, self.folder / "val_logits.safetensors", self._scored(trainer, method))
-        if whole is not None:
-            self.calibration = calibrate(whole["logits"], whole["paths"], method.taxonomy.to("cpu"), choices)
-
-    @torch.inference_mode()
-    def _scored(self, trainer: Trainer, method: Method) -> dict[str, Tensor]:
-        tree = method.taxonomy
-        logits, paths = [torch.zeros(0, tree.num_nodes)], [torch.zeros(0, tree.num_levels, dtype=torch.long)]
-        loader = datamodule_of(trainer).val_dataloader()
-        assert not isinstance(loader, list)
+    tree, data = method.taxonomy, datamodule_of(trainer)
+    choices: tuple[LeafScores, ...] = ("rollup",) if method.reads_leaves_only else ("best_path", "rollup")
+    calibration = Calibration(choices[0], dict.fromkeys(choices, 1.0))
+    if not data.has_val:
+        return calibration
+    logits, paths = [torch.zeros(0, tree.num_nodes)], [torch.zeros(0, tree.num_levels, dtype=torch.long)]
+    loader = data.val_dataloader()
+    assert not isinstance(loader, list)
+    with torch.inference_mode():
         for batch in loader:
             with trainer.precision_plugin.forward_context():
                 logits.append(method(batch.inputs.to(method.device)).float().cpu())
             paths.append(batch.paths.cpu())
-        return {"logits": torch.cat(logits), "paths": torch.cat(paths)}
+    mine = {"logits": torch.cat(logits), "paths": torch.cat(paths)}
+    whole = _on_first(trainer, folder / "val_logits.safetensors", mine)
+    return calibration if whole is None else calibrate(whole["logits"], whole["paths"], tree.to("cpu"), choices)
 
 
 class KeepTestLogits(Callback):
@@ -100,12 +83,10 @@ class KeepTestLogits(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collects one batch."""
         assert isinstance(batch, Batch)
         self._parts.append({"logits": outputs.cpu(), "paths": batch.paths.cpu(), "indices": batch.indices.cpu()})
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the files."""
         whole = _on_first(trainer, self.folder / LOGITS, _joined(self._parts))
         if whole is None:
             return
@@ -128,15 +109,14 @@ class WritePredictions(Callback):
     They are those of `hierfit predict RUN`: of one belief, fitted on val. Rows of all processes, in the split's order.
     """
 
-    def __init__(self, folder: Path, calibrating: CalibrateOnVal) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.calibrating = calibrating
+        self.calibration = Calibration()
         self._rows: dict[int, list[str]] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fits the belief; every process must know it."""
-        self.calibrating.fit(trainer, method_of(pl_module))
-        self.calibrating.calibration = of_all_processes(self.calibrating.calibration)[0]
+        self.calibration = of_all_processes(calibrated(trainer, method_of(pl_module), self.folder))[0]
 
     def on_predict_batch_end(
         self,
@@ -147,9 +127,8 @@ class WritePredictions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collects the rows of one batch."""
         assert isinstance(batch, Batch)
-        rows = _rows(outputs.cpu(), method_of(pl_module).taxonomy.to("cpu"), self.calibrating.calibration)
+        rows = _rows(outputs.cpu(), method_of(pl_module).taxonomy.to("cpu"), self.calibration)
         self._rows.update(zip(batch.indices.tolist(), rows, strict=True))
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

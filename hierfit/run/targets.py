@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from hierfit.data.batch import Batch
-from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
-from hierfit.data.prepared import Prepared
-from hierfit.decoding import Calibration
+from hierfit.data.datamodule import datamodule_of
+from hierfit.data.prepare import Prepared
 from hierfit.distributed import keep_alike_only_trained
 from hierfit.errors import UserError
 from hierfit.methods.base import Method, method_of
 from hierfit.results.card import ResultCard
 from hierfit.run.cards import kept_figures
+from hierfit.run.console import StepBar
 from hierfit.run.scores import KeepTestLogits
 
-TARGETS = "targets"
+if TYPE_CHECKING:
+    from hierfit.run.train import Session
 
 
 class OnTarget(LightningModule):
@@ -46,7 +46,6 @@ class OnTarget(LightningModule):
         self.head = method.over(target.task) if target.columns is None else None
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The logits."""
         if self.columns is not None:
             return self.method(batch.inputs).index_select(1, self.columns).float()
         assert self.head is not None
@@ -54,57 +53,40 @@ class OnTarget(LightningModule):
         return logits.float()
 
 
-def test_on_targets(
-    trainer: Trainer,
-    method: Method,
-    data: HierarchicalDataModule,
-    folder: Path,
-    card: ResultCard | None,
-    calibration: Calibration,
-) -> list[ResultCard]:
-    """Tests a method, with the weights it has, on every target of the data.
+def test_on_targets(session: Session) -> list[ResultCard]:
+    """Tests a run's method, with the weights it has, on every target of its data.
 
     Args:
-        trainer: Has just tested the method on the source.
-        method: Stays as it is.
-        data: The source.
-        folder: The run's.
-        card: The run's; None on ranks that keep none.
-        calibration: How its logits become a belief, fitted on the source's val: no target has a say in it.
+        session: The trainer has just tested the method on the source. How its logits become a belief was fitted on the
+            source's val: no target has a say in it.
 
     Returns:
         A card a target, written into its folder; on the first rank only.
     """
+    trainer, data, card = session.trainer, session.data, session.writer.card
     callbacks, cards = trainer.callbacks, []  # type: ignore[attr-defined]
+    # Conformal thresholds hold for images like those they were taken from.
+    calibration = replace(session.writer.calibration, conformal=None)
     for target in data.targets:
-        on_target, inside = OnTarget(method, target), folder / TARGETS / target.card.name
+        on_target, inside = OnTarget(session.method, target), session.folder / "targets" / target.card.name
         keep_alike_only_trained(on_target)
         # The run's own would write its card, curves and weights again.
-        shown = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
-        trainer.callbacks = [*shown, KeepTestLogits(inside, target)]  # type: ignore[attr-defined]
+        bars = [bar.on(target.card.name) for bar in callbacks if isinstance(bar, StepBar)]
+        trainer.callbacks = [*bars, KeepTestLogits(inside, target)]  # type: ignore[attr-defined]
         started = time.monotonic()
         try:
             trainer.test(on_target, dataloaders=data.target_dataloader(target), verbose=False)
         finally:
             trainer.callbacks = callbacks  # type: ignore[attr-defined]
-        if card is not None:
-            facts = target.summary(data.summary())
-            backbone = {"source": facts.pop("backbone"), "fingerprint": facts.pop("backbone_fingerprint")}
-            # Conformal thresholds hold for images like those they were taken from.
-            promising_nothing = replace(calibration, conformal=None)
-            metrics, belief = kept_figures(inside, target.tree, promising_nothing, method.decoders)
-            cards.append(
-                replace(
-                    card,
-                    data=facts,
-                    backbone=backbone,
-                    levels=target.task.taxonomy.levels,
-                    metrics=metrics,
-                    belief=belief,
-                    cost={**card.cost, "test_seconds": round(time.monotonic() - started, 2)},
-                )
-            )
-            cards[-1].write(inside)
+        if card is None:
+            continue
+        facts = target.summary(data.summary())
+        backbone = {"source": facts.pop("backbone"), "fingerprint": facts.pop("backbone_fingerprint")}
+        metrics, belief = kept_figures(inside, target.tree, calibration, session.method.decoders)
+        own: dict[str, Any] = {"data": facts, "backbone": backbone, "metrics": metrics, "belief": belief}
+        cost = {**card.cost, "test_seconds": round(time.monotonic() - started, 2)}
+        cards.append(replace(card, levels=target.task.taxonomy.levels, cost=cost, **own))
+        cards[-1].write(inside)
     return cards
 
 
@@ -129,5 +111,4 @@ class CheckTargets(Callback):
             raise UserError("data.targets cannot be tested", problems, hint)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tries, where nothing is trained."""
         self.on_fit_start(trainer, pl_module)

@@ -7,32 +7,41 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
 
 from hierfit.config.signature import class_at
+from hierfit.data.batch import Shared
 from hierfit.data.datamodule import HierarchicalDataModule
-from hierfit.data.shared import Shared
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
 from hierfit.run.cards import WriteResultCard
-from hierfit.run.checkpoints import Checkpoints, read_checkpoint
-from hierfit.run.closing import print_cards, shown_plainly
+from hierfit.run.checkpoints import Checkpoints, SelectOnVal, read_checkpoint
+from hierfit.run.closing import print_rows, shown_plainly
 from hierfit.run.configure import Config, configure
+from hierfit.run.console import StepBar
 from hierfit.run.curves import Curves
 from hierfit.run.draft import TRAINER_CLASSES, class_path
-from hierfit.run.folder import SaveSettings, discarded_unless_started
 from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
-from hierfit.run.predictor import KeepPredictor, WriteArtifacts
 from hierfit.run.processes import check_launch, check_processes, check_strategy
-from hierfit.run.progress import Run, find_run
-from hierfit.run.saving import SaveProgress
-from hierfit.run.scores import CalibrateOnVal, KeepTestLogits, WritePredictions
-from hierfit.run.selection import SelectOnVal
-from hierfit.run.targets import TARGETS, CheckTargets, test_on_targets
+from hierfit.run.program import shown
+from hierfit.run.progress import RunState, find_run
+from hierfit.run.saving import SaveProgress, SaveSettings, discarded_unless_started
+from hierfit.run.scores import KeepTestLogits, WritePredictions
 
-__all__ = ["Config", "Session", "configure", "fit", "predict", "set_up", "test", "train", "validate"]
+_STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
+
+__all__ = ["Config", "Session", "configure", "fit", "set_up", "test", "train"]
 
 
 def train(
@@ -54,7 +63,7 @@ def train(
         fit(session, show)
     session.run.release()
     assert session.writer.card is not None
-    print_cards([session.writer.card])
+    print_rows([session.writer.card])
     return session.writer.card
 
 
@@ -64,7 +73,6 @@ class Session:
 
     Attributes:
         run: Its folder.
-        calibrating: Fits the belief on val.
         writer: Holds the result card once there is one, on the first process.
         targets: Cards of the tests on other data sets.
     """
@@ -72,16 +80,24 @@ class Session:
     config: Config
     data: HierarchicalDataModule
     method: Method
-    run: Run
+    run: RunState
     trainer: Trainer
-    calibrating: CalibrateOnVal
     writer: WriteResultCard
     targets: list[ResultCard] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
-        """The run's."""
         return self.run.folder
+
+    @property
+    def place(self) -> str:
+        """On what it runs, and where to, for people."""
+        kept = self.data.card.layout.name == "feature_bundle"
+        tower = "features of a bundle" if kept else f"tower {self.data.backbone}"
+        root = self.trainer.strategy.root_device
+        device = torch.cuda.get_device_name(root) if root.type == "cuda" else root.type
+        many = f"{self.trainer.world_size} × " if self.trainer.world_size > 1 else ""
+        return f"{tower} on {many}{device}, into {shown(self.folder)}"
 
     @property
     def page(self) -> str | None:
@@ -110,15 +126,17 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
 
     fits = command == "fit"
     run = find_run(config, resume=fits and keys.resume)
-    calibrating = CalibrateOnVal(run.folder)
-    writer = WriteResultCard(run.folder, calibrating, config)
+    writer = WriteResultCard(run.folder, config)
     callbacks: list[Callback] = [
-        CheckTargets(),
         SaveSettings(run.folder, settings, run.begin if fits else None),
         *watchers,
         *([writer] if command in ("fit", "test") else []),
-        *([WritePredictions(run.folder, calibrating)] if command == "predict" else []),
+        *([WritePredictions(run.folder)] if command == "predict" else []),
     ]
+    if settings["data"]["targets"]:
+        from hierfit.run.targets import CheckTargets
+
+        callbacks.insert(0, CheckTargets())
     logger: Any = False
     # What is only tested has no curves, but W&B may want to compare it.
     if fits and (method.trains or wants_report(keys.wandb)):
@@ -129,8 +147,8 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
             SaveProgress(run, keys.save_every, curves),
             SelectOnVal(run.folder, keys.select_on or "leaf_accuracy"),
         ]
-    trainer = _trainer(settings["trainer"], callbacks, logger, run.folder, resumes=fits)
-    return Session(config, data, method, run, trainer, calibrating, writer)
+    trainer = _trainer(config, callbacks, logger, run.folder)
+    return Session(config, data, method, run, trainer, writer)
 
 
 def fit(session: Session, show: Show | None = None) -> None:
@@ -163,28 +181,14 @@ def fit(session: Session, show: Show | None = None) -> None:
 
 def test(session: Session, checkpoint: str | None) -> None:
     """Tests a checkpoint, or what was trained, and writes a card of it; then the same on each target."""
-    folder, trainer = session.folder, session.trainer
+    trainer = session.trainer
     # Only now: Lightning calls every callback at every hook of every training step.
-    before = [KeepTestLogits(folder), WriteArtifacts(folder), session.calibrating]
-    after = [KeepPredictor(folder, session.calibrating, session.writer)]
-    trainer.callbacks = [*before, *trainer.callbacks, *after]  # type: ignore[attr-defined]
+    trainer.callbacks = [KeepTestLogits(session.folder), *trainer.callbacks]  # type: ignore[attr-defined]
     trainer.test(session.method, datamodule=session.data, ckpt_path=checkpoint, verbose=False)
-    session.targets = test_on_targets(
-        trainer, session.method, session.data, folder, session.writer.card, session.calibrating.calibration
-    )
+    if session.data.targets:
+        from hierfit.run.targets import test_on_targets
 
-
-def validate(session: Session) -> None:
-    """Prints the metrics of a checkpoint on the validation split."""
-    keys = session.config.keys
-    session.trainer.validate(session.method, datamodule=session.data, ckpt_path=keys.ckpt_path, verbose=keys.verbose)
-
-
-def predict(session: Session) -> None:
-    """Writes ``predictions.csv``."""
-    session.trainer.predict(
-        session.method, datamodule=session.data, ckpt_path=session.config.keys.ckpt_path, return_predictions=False
-    )
+        session.targets = test_on_targets(session)
 
 
 def _made(name: str, kind: type, given: Mapping[str, Any]) -> Any:
@@ -197,20 +201,27 @@ def _made(name: str, kind: type, given: Mapping[str, Any]) -> Any:
         raise UserError(f"{name}: {error}") from error
 
 
-def _trainer(
-    settings: Mapping[str, Any], callbacks: Sequence[Callback], logger: Any, folder: Path, resumes: bool
-) -> Trainer:
+def _trainer(config: Config, callbacks: Sequence[Callback], logger: Any, folder: Path) -> Trainer:
     given = {
         name: _instances(value, TRAINER_CLASSES[name]) if name in TRAINER_CLASSES else value
-        for name, value in settings.items()
+        for name, value in config.settings["trainer"].items()
     }
     check_strategy(given["strategy"])
-    given["callbacks"] = [*_listed(given["callbacks"]), *callbacks]
-    given["plugins"] = [*_listed(given["plugins"]), Checkpoints(resumes)]
+    theirs = _listed(given["callbacks"])
+    has_bar = any(isinstance(callback, ProgressBar) for callback in theirs)
+    bar = [StepBar(config.title)] if given["enable_progress_bar"] and not has_bar else []
+    given["enable_progress_bar"] = has_bar
+    given["callbacks"] = [*theirs, *bar, *callbacks]
+    given["plugins"] = [*_listed(given["plugins"]), Checkpoints(resumes=config.command == "fit")]
     try:
         trainer = Trainer(**{**given, "logger": logger, "default_root_dir": str(folder)})
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"The trainer cannot be set up: {error}", hint="See the keys under trainer.") from error
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for hook in _STEP_HOOKS:
+            # Lightning passes over a hook that is None; one that does nothing it calls at every step.
+            if getattr(type(callback), hook) is getattr(Callback, hook):
+                setattr(callback, hook, None)
     check_processes(trainer)
     return trainer
 
@@ -262,7 +273,7 @@ def _read_results(session: Session) -> bool:
     """Takes up what a run that was tested already has left; False if that cannot be read."""
     try:
         card = ResultCard.read(session.folder)
-        targets = [ResultCard.read(path) for path in sorted(session.folder.glob(f"{TARGETS}/*/"))]
+        targets = [ResultCard.read(path) for path in sorted(session.folder.glob("targets/*/"))]
     except UserError:
         return False
     if session.trainer.is_global_zero:

@@ -15,13 +15,14 @@ from hierfit.config.named import experiment_files
 from hierfit.config.schema import Place
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
-from hierfit.search.cell import LOG, Cell, finished
+from hierfit.search.engines import prepare
+from hierfit.search.grid import plan
 from hierfit.search.grid_file import GridFile
-from hierfit.search.runner import prepare
-from hierfit.search.running import Cluster, Jobs, Runs, failed, run_cells, too_few
+from hierfit.search.progress import Cluster, Jobs, Runs, failed, run_cells, too_few
+from hierfit.search.runner import LOG, Cell, finished
 
 if TYPE_CHECKING:
-    from hierfit.search.tree_verdict import Verdict
+    from hierfit.search.verdict import Verdict
 
 Tree = Literal["shuffled", "flat", "truncated", "induced"]
 TREES = get_args(Tree)
@@ -59,8 +60,7 @@ def ablate_tree(
         prepare()  # from here on imports take seconds
     from hierfit.config.signature import class_at
     from hierfit.run.quiet import quieten
-    from hierfit.search.plan import plan
-    from hierfit.search.tree_verdict import FILE, PAGE
+    from hierfit.search.verdict import FILE, PAGE
 
     quieten()
     configs = [*(map(str, experiment_files(experiment)) if experiment else ()), *(config or [])]
@@ -128,9 +128,8 @@ def _verdict(file: GridFile, cells: Sequence[Cell], shares: bool, left_out: Mapp
     Raises:
         UserError: The experiment cannot be run on its true tree, or on no other.
     """
-    from hierfit.search.tree_answer import conclude
     from hierfit.search.tree_effect import Answers, compare_trees
-    from hierfit.search.tree_verdict import Verdict, metric_of
+    from hierfit.search.verdict import Verdict, conclude, metric_of
 
     if "true" in left_out:
         raise UserError(f"The experiment cannot be run on its true tree: {left_out['true']}")

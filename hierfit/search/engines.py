@@ -1,4 +1,4 @@
-"""Where draws run: on this machine, or on a dask cluster. Both are executors whose tasks start processes."""
+"""Where draws run: here or on a dask cluster, each in a process that its cells share, with imports and data."""
 
 from __future__ import annotations
 
@@ -6,21 +6,49 @@ import multiprocessing
 import os
 import pickle
 import queue
+import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from multiprocessing import forkserver
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from hierfit.errors import UserError
-from hierfit.search.cell import Cell
-from hierfit.search.runner import Draw, Engine, Outcome, Place, Report, run_draw
+from hierfit.search.runner import LOG, Cell, Draw, Engine, Outcome, Report
 
-_SLURM = "slurm"
-_TIMEOUT = 30  # seconds to meet a scheduler, and for its first worker
+_FORKS = sys.platform == "linux"
+_PATIENCE, _TIMEOUT = 0.1, 30  # seconds: between looks at a process; to meet a scheduler, and for its first worker
+_DEATHS = 2  # of the process that runs a cell, before the cell is given up
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a process elsewhere must have as the one that asks for draws, so that the same words mean the same.
+
+    Attributes:
+        folder: Relative paths begin here.
+        paths: Modules are imported from.
+        environment: Variables.
+        threads: For PyTorch.
+    """
+
+    folder: Path
+    paths: tuple[str, ...]
+    environment: Mapping[str, str]
+    threads: int
+
+    @classmethod
+    def here(cls, threads: int) -> Place:
+        """This process's."""
+        return cls(Path.cwd(), tuple(sys.path), dict(os.environ), threads)
 
 
 def engine(
@@ -38,26 +66,21 @@ def engine(
         return on_cluster(cluster, jobs)
     from hierfit.data.encode import available_cores
 
-    cores, accelerators = available_cores(), _accelerators(settings)
-    jobs = max(1, min(jobs or len(accelerators) or cores, most))
-    return on_this_machine(jobs, _threads(cores // jobs), accelerators)
+    cores, names = available_cores(), list[str]()
+    if settings["trainer"]["accelerator"] != "cpu":
+        from torch import cuda
+
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = [name.strip() for name in visible.split(",")] if visible else list(map(str, range(cuda.device_count())))
+        names = names[: cuda.device_count()]
+    jobs = max(1, min(jobs or len(names) or cores, most))
+    return on_this_machine(jobs, _threads(cores // jobs), names)
 
 
 def _threads(share: int) -> int:
     """A process's share of the cores, or fewer where the user wants fewer."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(share, int(wanted)) if wanted.isdigit() else share)
-
-
-def _accelerators(settings: Mapping[str, Any]) -> list[str]:
-    """Names of the GPUs there are, unless cells run on the CPU."""
-    if settings["trainer"]["accelerator"] == "cpu":
-        return []
-    from torch import cuda
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = [name.strip() for name in visible.split(",")] if visible else list(map(str, range(cuda.device_count())))
-    return names[: cuda.device_count()]
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(share, int(asked)) if asked.isdigit() else share)
 
 
 @contextmanager
@@ -104,11 +127,18 @@ def on_cluster(address: str, jobs: int | None) -> Iterator[Engine]:
     Raises:
         UserError: A package is missing, or nobody answers at the address.
     """
+    made: Any = None
     try:
         from distributed import Client
+
+        if address == "slurm":
+            from dask_jobqueue import SLURMCluster
+
+            made = SLURMCluster()  # of what size, and in which queue, says ~/.config/dask/jobqueue.yaml
+            made.scale(jobs=jobs or 1)
     except ModuleNotFoundError as error:
-        raise UserError("--cluster needs dask.distributed.", hint='pip install "hierfit[cluster]"') from error
-    made = _slurm(jobs or 1) if address == _SLURM else None
+        package = {"distributed": '"hierfit[cluster]"'}.get(str(error.name), "dask-jobqueue")
+        raise UserError(f"--cluster {address} needs {error.name}.", hint=f"pip install {package}") from error
     try:
         client = Client(made or address, timeout=_TIMEOUT, set_as_default=False)
         client.wait_for_workers(1, timeout=None if made else _TIMEOUT)
@@ -122,12 +152,12 @@ def on_cluster(address: str, jobs: int | None) -> Iterator[Engine]:
         reports[number] = draw, report
         return executor.submit(_run_there, draw, waits, place, topic, number)
 
-    def heard(event: tuple[float, tuple[str, int, bytes]]) -> None:
+    def received(event: tuple[float, tuple[str, int, bytes]]) -> None:
         number, index, outcome = event[1]
         draw, report = reports[number]
         report(draw[index], pickle.loads(outcome))
 
-    client.subscribe_topic(topic, heard)
+    client.subscribe_topic(topic, received)
     try:
         yield Engine(jobs or max(1, sum(client.nthreads().values())), submit)
     finally:
@@ -135,16 +165,6 @@ def on_cluster(address: str, jobs: int | None) -> Iterator[Engine]:
         client.close()
         if made is not None:
             made.close()
-
-
-def _slurm(jobs: int) -> Any:
-    try:
-        from dask_jobqueue import SLURMCluster
-    except ModuleNotFoundError as error:
-        raise UserError("--cluster slurm needs dask-jobqueue.", hint="pip install dask-jobqueue") from error
-    cluster = SLURMCluster()  # of what size, and in which queue, says ~/.config/dask/jobqueue.yaml
-    cluster.scale(jobs=jobs)
-    return cluster
 
 
 def _run_there(draw: Draw, waits: bool, place: Place, topic: str, number: str) -> list[Outcome]:
@@ -169,3 +189,112 @@ def _run_there(draw: Draw, waits: bool, place: Place, topic: str, number: str) -
 
     there = replace(place, environment=environment, threads=_threads(os.cpu_count() or 1))
     return run_draw(draw, waits, there, report, stopped)
+
+
+def run_draw(
+    draw: Draw, waits: bool, place: Place, report: Report, stopped: Callable[[], bool], forks: bool = _FORKS
+) -> list[Outcome]:
+    """Runs the cells of a draw in a process of their own, and in another one after what it does not survive.
+
+    Args:
+        draw: The cells, in order.
+        waits: Wait for cells that another grid is at work on.
+        place: What the process is to have.
+        report: Told of each cell at once.
+        stopped: Asked often whether to end at once.
+        forks: Fork the process from one that has its imports already. Not beside accelerators: a driver that was asked
+            anything does not survive it.
+    """
+    outcomes: list[Outcome] = []
+    process: _Process | None = None
+    try:
+        for cell in draw:
+            deaths = 0
+            while True:
+                process = process or _Process(place, forks, stopped)
+                try:
+                    outcome, died = process.call(_run_cell, cell, waits), False
+                except BrokenProcessPool:
+                    outcome, died, deaths = Outcome("failed", error=process.death()), True, deaths + 1
+                if outcome.kind == "failed" and not outcome.mistake:
+                    # Nobody foresaw it: it may have left the process (or its accelerator) in any state.
+                    process.end()
+                    process = None
+                if not died or deaths == _DEATHS:
+                    break
+            if deaths:
+                with suppress(OSError), (cell.folder / LOG).open("a", encoding="utf-8") as log:
+                    print(f"error: {outcome.error}" if died else "The process before this one died.", file=log)
+            outcomes.append(outcome)
+            report(cell, outcome)
+    except _StoppedError:
+        return [Outcome("failed", error="stopped")] * len(draw)
+    finally:
+        if process is not None:
+            process.end()
+    return outcomes
+
+
+class _StoppedError(Exception):
+    pass  # nobody waits for the draw any more
+
+
+class _Process:
+    """A process that does what it is sent, one thing after the other."""
+
+    def __init__(self, place: Place, forks: bool, stopped: Callable[[], bool]) -> None:
+        if forks:
+            prepare()
+        context = multiprocessing.get_context("forkserver" if forks else "spawn")
+        self._executor = ProcessPoolExecutor(1, context, _begin, (place,))
+        self._stopped = stopped
+        number = self.call(os.getpid)
+        self._process = self._executor._processes[number]
+
+    def call(self, function: Callable[..., Any], *arguments: object) -> Any:
+        future = self._executor.submit(function, *arguments)
+        while not wait([future], _PATIENCE).done:
+            if self._stopped():
+                self.end()
+                raise _StoppedError
+        return future.result()
+
+    def end(self) -> None:
+        for process in list((self._executor._processes or {}).values()):
+            process.kill()
+        self._executor.shutdown()
+
+    def death(self) -> str:
+        self._executor.shutdown()  # waits for it: a second one to ask would find no exit code
+        code = self._process.exitcode or 0
+        if code >= 0:
+            return f"the process that ran it ended with code {code}"
+        name = signal.Signals(-code).name
+        return f"the process that ran it was ended by {name}{' – out of memory?' if name == 'SIGKILL' else ''}"
+
+
+def _begin(place: Place) -> None:
+    from hierfit.search.worker import begin
+
+    begin(place)
+
+
+def _run_cell(cell: Cell, waits: bool) -> Outcome:
+    from hierfit.search.worker import run_cell
+
+    return run_cell(cell, waits)
+
+
+@cache
+def prepare() -> None:
+    """Begins to import, in a process of its own, what the others need; so they start at once and share that memory."""
+    if not _FORKS:
+        return
+    multiprocessing.set_forkserver_preload(["hierfit.search.worker"])
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # no threads before the fork; each process sets its own number
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("OMP_NUM_THREADS")
+        os.environ |= {} if before is None else {"OMP_NUM_THREADS": before}

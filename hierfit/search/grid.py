@@ -1,40 +1,70 @@
-"""``hierfit grid``: all cells of a grid that are not done yet, side by side; then the table of all."""
+"""``hierfit grid``: all cells of a grid that are not done yet, side by side; then the table of all.
+
+Every key is checked and every configuration resolved before anything starts.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from hierfit.config.command import Say
-from hierfit.config.named import GRIDS
+from hierfit.config.named import GRIDS, HOME
+from hierfit.config.settings import Setting, file_settings, read_settings, spread
 from hierfit.errors import UserError
-from hierfit.search.cell import Cell, finished, state
-from hierfit.search.grid_file import GridFile, read_grid
-from hierfit.search.runner import prepare
-from hierfit.search.running import Cluster, Jobs, Runs, failed, run_cells, too_few
+from hierfit.run.configure import Config, configure
+from hierfit.search.data_root import DataRoot
+from hierfit.search.engines import prepare
+from hierfit.search.grid_file import GridFile, Keys, read_grid
+from hierfit.search.progress import Cluster, Jobs, Runs, failed, run_cells, too_few
+from hierfit.search.runner import DEFAULTS, Cell, finished, state
+
+Words = list[str | Setting]
+
+_RESERVED = {
+    "name": "the grid's name is taken",
+    "row": "the name under methods is taken",
+    "folder": "--runs says where the grid lies",
+    "runs": "--runs says where the grid lies",
+    "seed_everything": "list it under seeds",
+    "data.shots": "list it under shots",
+    "controls": "a control is a row of its own, named by the key control",
+    "test": "every cell is tested",
+}
+# ${key}, but not ${oc.env:NAME}.
+_REFERENCE = re.compile(r"\$\{(?!oc\.)")
 
 
 def grid(
     file: Annotated[str, Say("the grid, by name or as a YAML file; `hierfit experiments` lists them", "GRID")],
-    *,
+    *keys: str,
     jobs: Jobs = None,
     runs: Runs = Path("runs"),
     only: Annotated[
         list[str] | None,
         Say("cells named card/row/shots-sSEED with this in it (* and ?); repeatable", "PATTERN", repeat=True),
     ] = None,
+    data_root: Annotated[
+        Path | None,
+        Say("where all data lie, as downloaded; what is not there is named and left out", "FOLDER"),
+    ] = None,
     skip_missing: Annotated[bool, Say("leave out cards whose data are not there")] = False,
     cluster: Cluster = None,
-    dry_run: Annotated[bool, Say("check the file, list the cells and their state")] = False,
+    dry_run: Annotated[bool, Say("check the file, list the cells and their state, and what they will take")] = False,
 ) -> None:
-    """Run rows × shots × seeds × cards of one file; what is done already is not run again.
+    """Run rows × shots × seeds × cards of one file; what is done already is not run again. Any --key=value of
+    `hierfit fit` can be added, for every cell.
 
     Raises:
         UserError: The file is at fault; nothing has been started.
@@ -47,19 +77,27 @@ def grid(
     if not dry_run and cluster is None:
         prepare()
     from hierfit.run.quiet import quieten
-    from hierfit.search.plan import plan
 
     quieten()
-    planned = plan(content, runs, skip_missing)
+    planned = plan(content, runs, skip_missing, data_root, keys)
     console = Console()
-    for card, lack in planned.left_out.items():
-        console.print(Text(f"left out: card {card}: {lack}", "yellow"), soft_wrap=True)
+    for name, lack in planned.left_out.items():
+        console.print(Text(f"left out: {name}: {lack}", "yellow"), soft_wrap=True)
     chosen = [c for c in planned.cells if not only or any(fnmatchcase(c.label, f"*{pattern}*") for pattern in only)]
     if not chosen:
         labels = ", ".join(cell.label for cell in planned.cells[:5])
         raise UserError("No cell is chosen.", hint=f"Cells are named like {labels}." if labels else "")
     if dry_run:
-        _list(chosen, console)
+        states = [state(cell) for cell in chosen]
+        for cell, found in zip(chosen, states, strict=True):
+            console.print(Text(f"{found:8}{cell.label}  {cell.folder}"), soft_wrap=True)
+        counts = ", ".join(f"{count} {name}" for name, count in Counter(states).items())
+        console.print(Text(f"{len(chosen)} cells: {counts}"))
+    if dry_run or data_root is not None:
+        from hierfit.search.costs import print_costs
+
+        print_costs([cell for cell in chosen if not finished(cell)], jobs, console)
+    if dry_run:
         return
     outcomes = run_cells(content.name, chosen, jobs, cluster, console)
     _summarise(content, planned.cells, console)
@@ -69,19 +107,155 @@ def grid(
         sys.exit(1)
 
 
-def _list(cells: Sequence[Cell], console: Console) -> None:
-    states = [state(cell) for cell in cells]
-    for cell, found in zip(cells, states, strict=True):
-        console.print(Text(f"{found:8}{cell.label}  {cell.folder}"), soft_wrap=True)
-    counts = ", ".join(f"{count} {name}" for name, count in Counter(states).items())
-    console.print(Text(f"{len(cells)} cells: {counts}"))
-
-
 def _summarise(file: GridFile, cells: Sequence[Cell], console: Console) -> None:
-    """The table of every cell that is done, whether it was chosen now or not."""
-    from hierfit.results.summary import print_summary
+    """The tables of every cell that is done, whether it was chosen now or not, and of what it was tested on beside its
+    own data; then, of several data sets, the table over all."""
+    from hierfit.results.runs import read_cards
+    from hierfit.results.summary import tables
+    from hierfit.results.writers import print_tables
+    from hierfit.search.overview import overviews
 
-    cards = [card for cell in cells if (card := finished(cell))]
-    if cards:
+    done = [cell.folder for cell in cells if finished(cell)]
+    if cards := read_cards(done) if done else []:
         control = file.control if any(card.row == file.control for card in cards) else None
-        print_summary(cards, control=control, columns=file.columns, console=console)
+        print_tables([*tables(cards, control, file.columns), *overviews(cards)], console)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a grid, draw by draw; and the data sets that were left out, with the reason."""
+
+    cells: tuple[Cell, ...]
+    left_out: Mapping[str, str]
+
+
+def plan(
+    grid: GridFile,
+    runs: Path,
+    skip_missing: bool = False,
+    data_root: Path | None = None,
+    keys: Sequence[str] = (),
+) -> Plan:
+    """The cells of a grid.
+
+    Args:
+        grid: The file.
+        runs: Where grids lie.
+        skip_missing: Leave out cards whose data are not there, where it is an error otherwise.
+        data_root: Folder of all data; cards and targets whose data are not there, or not laid out as their cards say,
+            are left out.
+        keys: Words of a command line that set keys for every cell, after all that the file sets.
+
+    Raises:
+        UserError: Everything that is wrong with any key of any cell, each with its line.
+    """
+    problems = list(grid.faults())
+    files = list(_config_paths(grid, problems))
+    data = DataRoot(data_root)
+
+    def settings(where: tuple[str, ...], given: Keys) -> list[Setting]:
+        found = [Setting(str(key), value, _line(grid, (*where, str(key)))) for key, value in given.items()]
+        return _checked([data.placed(own) for one in found for own in spread(one)], problems)
+
+    everywhere = settings(("set",), grid.set)
+    last = _checked(list(read_settings(keys, problems)), problems)
+    rows = {name: settings(("methods", name), own) for name, own in grid.methods.items()}
+    before = [*(own for file in files for own in file_settings(file, [])), *everywhere, *last]
+    located = {name: data.located(name, settings(("cards", name), own), before) for name, own in grid.cards.items()}
+    cards = {name: own for name, (own, _) in located.items()}
+    missing = {name: lack for name, (_, lack) in located.items() if lack}
+    if not skip_missing and data_root is None:
+        problems += [f"{grid.source.at('cards').at(card)}: {lack}" for card, lack in missing.items()]
+    configs = [f"--config={file}" for file in files]
+
+    def words(card: str, row: str, shots: int | None, seed: int) -> Words:
+        named = Setting("data.card", card, _line(grid, ("cards", card)))
+        own = [*everywhere, named, *cards[card], *rows[row], *last]
+        draw = {"name": grid.name, "row": row, "data.shots": shots, "seed_everything": seed}
+        # The draw goes by the run's seed, unless the grid sets data.seed otherwise.
+        first = Setting("data.seed", seed, str(grid.source.file))
+        return [first, *DEFAULTS, *configs, "--controls=null", *own, *settings_of(draw, str(grid.source.file))]
+
+    firsts: dict[tuple[str, str], Config] = {}
+    if grid.seeds and grid.shots:
+        for card, row in product(cards, rows):
+            place = f"{grid.source.at('methods').at(row)}: on card {card}"
+            given = words(card, row, grid.shots[0], grid.seeds[0])
+            if card in missing:
+                given = [word for word in given if isinstance(word, str) or word.key != "data.root"]
+            try:
+                config = configure(given)
+                config.digest  # noqa: B018 (reads the card)
+            except UserError as error:
+                problems += faults_of(error, place)
+                continue
+            firsts[card, row] = config
+            if fault := not_one_device(config):
+                problems.append(f"{place}: {fault}")
+    problems += _same_rows(grid, firsts)
+    if problems:
+        hint = "--data-root FOLDER says where all data lie; --skip-missing leaves out what is not there."
+        summary = f"{grid.source.file}: this grid cannot be run"
+        raise UserError(summary, list(dict.fromkeys(problems)), hint if missing and data_root is None else "")
+    cells = []
+    for card, shots, seed, row in product(cards, grid.shots, grid.seeds, rows):
+        if card not in missing:
+            cells.append(Cell.of(runs / grid.name, card, configure(words(card, row, shots, seed))))
+    return Plan(tuple(cells), {f"card {card}": lack for card, lack in missing.items()} | data.left_out)
+
+
+def _config_paths(grid: GridFile, problems: list[str]) -> Iterator[Path]:
+    """The configuration files: sought here, then from the grid file's folder upwards, then among hierfit's own."""
+    for config in grid.configs:
+        folders = [Path(), *grid.source.file.absolute().parents, HOME]
+        if path := next((folder / config for folder in folders if (folder / config).is_file()), None):
+            yield path
+        else:
+            place = grid.source.at("configs")
+            problems.append(f"{place}: there is no file {config}, here or above {grid.source.file}")
+
+
+def faults_of(error: UserError, place: str) -> list[str]:
+    """What is wrong with a configuration, said of a place where it does not say so itself."""
+    if error.problems and error.summary.startswith("The configuration"):
+        return list(error.problems)
+    return [f"{place}: {error.summary}", *(f"{place}: {problem}" for problem in error.problems)]
+
+
+def not_one_device(config: Config) -> str | None:
+    """What is wrong with the devices of a cell; None where it runs on one."""
+    trainer = config.settings["trainer"]
+    if trainer["devices"] in (1, "1", "auto") and trainer["num_nodes"] == 1:
+        return None
+    return "trainer.devices: a cell runs on one device here; --jobs takes as many cells at once as there are"
+
+
+def settings_of(keys: Keys, place: str) -> list[Setting]:
+    """Keys and values that a program sets."""
+    return [Setting(key, value, place) for key, value in keys.items()]
+
+
+def _checked(settings: list[Setting], problems: list[str]) -> list[Setting]:
+    """The same; those that a grid may not set are added to the problems."""
+    for setting in settings:
+        if why := _RESERVED.get(setting.key):
+            problems.append(f"{setting.place}: {setting.key}: cannot be set here; {why}")
+        if isinstance(setting.value, str) and _REFERENCE.search(setting.value):
+            why = "refers to another key, which only a configuration file can"
+            problems.append(f"{setting.place}: {setting.key}: {why}")
+    return settings
+
+
+def _line(grid: GridFile, where: tuple[str, ...]) -> str:
+    line = grid.source.lines.get(where)
+    return f"{grid.source.file}:{line}" if line else str(grid.source.file)
+
+
+def _same_rows(grid: GridFile, configs: Mapping[tuple[str, str], Config]) -> Iterator[str]:
+    """Rows that would train the very same thing under two names."""
+    first: dict[str, str] = {}
+    for row in grid.methods:
+        settings: list[Any] = [{**config.settings, "row": None} for (_, own), config in configs.items() if own == row]
+        other = first.setdefault(json.dumps(settings, sort_keys=True), row)
+        if settings and other != row:
+            yield f"{grid.source.at('methods').at(row)}: the same run as {other!r}"

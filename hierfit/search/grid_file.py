@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hierfit.config.named import HOME
 from hierfit.config.schema import Place, nearest, read_document
 from hierfit.config.settings import seed_problem
 from hierfit.errors import UserError
@@ -27,10 +26,6 @@ def _groups_of_keys(value: object, place: Place, problems: list[str]) -> dict[st
         if not isinstance(keys, Mapping | None)
     ]
     return {str(name): keys if isinstance(keys, Mapping) else {} for name, keys in value.items()}
-
-
-def _keys(value: object, place: Place, problems: list[str]) -> Keys:
-    return _groups_of_keys({"": value}, place, problems)[""]
 
 
 def _expected_cards(value: object, place: Place, problems: list[str]) -> dict[str, Any]:
@@ -64,11 +59,6 @@ class GridExpectations:
         if problems:
             raise UserError("These expectations cannot be used.", problems)
 
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """Rows with a figure on any card."""
-        return tuple(dict.fromkeys(row for rows in self.cards.values() for row in rows))
-
 
 @dataclass(frozen=True)
 class GridFile:
@@ -96,17 +86,14 @@ class GridFile:
     seeds: tuple[int, ...]
     shots: tuple[int | None, ...]
     configs: tuple[str, ...] = ()
-    set: Keys = field(default_factory=dict, metadata={"parse": _keys})
+    set: Keys = field(
+        default_factory=dict, metadata={"parse": lambda *given: _groups_of_keys({"": given[0]}, *given[1:])[""]}
+    )
     control: str | None = None
     columns: str = "default"
     expected: GridExpectations | None = field(default=None, repr=False)
 
-    @property
-    def path(self) -> Path:
-        """The file it was read from."""
-        return self.source.file
-
-    def faults(self) -> list[str]:
+    def faults(self) -> Iterator[str]:
         """What is wrong with the axes and with what is expected of them; the keys of runs are another matter."""
         axes: dict[str, Sequence[object]] = {
             "cards": list(self.cards),
@@ -114,47 +101,32 @@ class GridFile:
             "seeds": self.seeds,
             "shots": self.shots,
         }
-        faults = []
         for axis, values in axes.items():
             place = self.source.at(axis)
-            faults += [] if values else [f"{place}: is empty, the grid has no cells"]
+            if not values:
+                yield f"{place}: is empty, the grid has no cells"
             twice = [value for value, count in Counter(values).items() if count > 1]
-            faults += [f"{place}: {'null' if v is None else repr(v)} is given twice" for v in twice]
+            yield from (f"{place}: {'null' if v is None else repr(v)} is given twice" for v in twice)
         seeds, shots = self.source.at("seeds"), self.source.at("shots")
-        faults += [f"{seeds}: {fault.partition(': ')[2]}" for s in self.seeds if (fault := seed_problem("seeds", s))]
-        faults += [f"{shots}: {n}, must be at least 1" for n in self.shots if n is not None and n < 1]
-        if self.control is not None and self.control not in self.methods:
-            near = nearest(self.control, self.methods)
-            faults.append(f"{self.source.at('control')}: there is no row {self.control!r}{near}")
-        return [*faults, *(self._expected_faults(self.expected) if self.expected else ())]
+        yield from (f"{seeds}: {fault.partition(': ')[2]}" for s in self.seeds if (fault := seed_problem("seeds", s)))
+        yield from (f"{shots}: {n}, must be at least 1" for n in self.shots if n is not None and n < 1)
+        if self.control is not None:
+            yield from _unknown([self.control], self.methods, self.source.at("control"), "there is no row")
+        if (expected := self.expected) is not None:
+            place, no = self.source.at("expected"), "the grid has no"
+            yield from _unknown(expected.seeds, self.seeds, place.at("seeds"), f"{no} seed")
+            yield from _unknown(expected.cards, self.cards, place.at("cards"), f"{no} card")
+            for card, rows in expected.cards.items():
+                yield from _unknown(rows, self.methods, place.at("cards").at(card), f"{no} row")
+            if expected.shots is not None or len(self.shots) > 1:
+                yield from _unknown([expected.shots], self.shots, place.at("shots"), f"{no} number of shots")
 
-    def _expected_faults(self, expected: GridExpectations) -> Iterator[str]:
-        place = self.source.at("expected")
 
-        def unknown(names: Iterable[object], known: Iterable[object], where: Place, what: str) -> Iterator[str]:
-            known = list(known)
-            for name in names:
-                if name not in known:
-                    yield f"{where}: the grid has no {what} {name!r}{nearest(str(name), map(str, known))}"
-
-        yield from unknown(expected.seeds, self.seeds, place.at("seeds"), "seed")
-        yield from unknown(expected.cards, self.cards, place.at("cards"), "card")
-        for card, rows in expected.cards.items():
-            yield from unknown(rows, self.methods, place.at("cards").at(card), "row")
-        if expected.shots is not None or len(self.shots) > 1:
-            yield from unknown([expected.shots], self.shots, place.at("shots"), "number of shots")
-
-    def config_paths(self, problems: list[str]) -> list[Path]:
-        """The configuration files: sought here, then from the grid file's folder upwards, then among hierfit's own."""
-        found = []
-        for config in self.configs:
-            folders = [Path(), *self.path.absolute().parents, HOME]
-            path = next((folder / config for folder in folders if (folder / config).is_file()), None)
-            if path is None:
-                problems.append(f"{self.source.at('configs')}: there is no file {config}, here or above {self.path}")
-            else:
-                found.append(path)
-        return found
+def _unknown(names: Iterable[object], known: Iterable[object], where: Place, lack: str) -> Iterator[str]:
+    known = list(known)
+    for name in names:
+        if name not in known:
+            yield f"{where}: {lack} {name!r}{nearest(str(name), map(str, known))}"
 
 
 def read_grid(path: Path) -> GridFile:
@@ -162,6 +134,6 @@ def read_grid(path: Path) -> GridFile:
 
     Raises:
         UserError: Everything that is wrong with its form: unknown or missing keys, wrong types. What its axes and the
-            keys of its runs mean is checked later, see `hierfit.search.plan`.
+            keys of its runs mean is checked by `hierfit.search.grid.plan`.
     """
     return read_document(GridFile, path, "this grid cannot be run")

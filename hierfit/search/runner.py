@@ -1,33 +1,164 @@
-"""Runs draws: all cells of one in a process of its own, so that they share imports and data, and what kills it hits
-no other."""
+"""A run among others (a cell): where it lies, when it counts as done, who is at work on it; and how many run."""
 
 from __future__ import annotations
 
-import multiprocessing
+import fcntl
+import json
 import os
 import queue
-import signal
-import sys
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
-from multiprocessing import forkserver
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from hierfit.atomic import whole_file
 from hierfit.results.card import ResultCard
-from hierfit.search.cell import LOG, Cell
 
-T = TypeVar("T")
-Draw = tuple[Cell, ...]
+if TYPE_CHECKING:
+    from lightning import Callback
 
-_FORKS = sys.platform == "linux"
-_PATIENCE = 0.1  # seconds
-_DEATHS = 2  # of the process that runs a cell, before the cell is given up
+    from hierfit.run.configure import Config
+
+SEAL = "cell.json"
+"""Written last: a run without it has not finished."""
+LOG = "log.txt"
+"""All that a run printed, and why it failed."""
+
+FORMAT = "hierfit.cell/1"
+
+DEFAULTS = (
+    "--wandb=disabled",
+    "--trainer.enable_progress_bar=false",
+    "--save_every=null",  # a cell that was interrupted starts over
+)
+"""What every cell sets otherwise than a run; configuration files and own keys come after."""
+
+
+class Follower(Protocol):
+    """Whoever follows a cell in the process that runs it; it is sent there."""
+
+    def watchers(self) -> Sequence[Callback]:
+        """Callbacks of the trainer."""
+
+    def conclude(self, card: ResultCard) -> None:
+        """The cell is done."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run among others.
+
+    Attributes:
+        card: Name of the data card in the grid.
+        config: What is trained and tested.
+        folder: Where it leaves its files.
+        follower: Who follows it, if anybody.
+    """
+
+    card: str
+    config: Config = field(repr=False, compare=False)
+    folder: Path
+    follower: Follower | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, grid: Path, card: str, config: Config) -> Cell:
+        """A cell in ``<grid>/<card>/<row>/<shots>-s<seed>-<digest>``."""
+        return cls(
+            card, config, grid / _file_name(card) / _file_name(config.row) / f"{_draw(config)}-{config.digest[:8]}"
+        )
+
+    @property
+    def row(self) -> str:
+        """Name of the row."""
+        return self.config.row
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.config.seed
+
+    @property
+    def draw(self) -> tuple[str, str]:
+        """What it shares its data with: cells of one draw read the same samples."""
+        return self.card, _draw(self.config)
+
+    @property
+    def label(self) -> str:
+        """``fieldguide/LatHAdapter/16-s1``."""
+        return f"{self.card}/{self.row}/{_draw(self.config)}"
+
+
+def _draw(config: Config) -> str:
+    shots = config.settings["data"]["shots"]
+    return f"{'all' if shots is None else shots}-s{config.seed}"
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.=-]+", "-", name).strip("-.") or "row"
+
+
+def finished(cell: Cell) -> ResultCard | None:
+    """The result card of a cell that is done: its seal states these very settings, and its result can be read."""
+    try:
+        seal = json.loads((cell.folder / SEAL).read_text(encoding="utf-8"))
+        card = ResultCard.read(cell.folder)
+    except (OSError, ValueError, TypeError):
+        return None
+    sealed = isinstance(seal, dict) and seal.get("format") == FORMAT and seal.get("digest") == cell.config.digest
+    return card if sealed and (card.row, card.seed) == (cell.row, cell.seed) else None
+
+
+def seal(cell: Cell) -> None:
+    """States that a cell is done."""
+    content = {"format": FORMAT, "digest": cell.config.digest, "settings": cell.config.settings}
+    with whole_file(cell.folder / SEAL) as draft:
+        draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def state(cell: Cell) -> Literal["done", "running", "broken", "to do"]:
+    """How things stand; anything in the folder of a cell that is neither done nor running is broken."""
+    if finished(cell):
+        return "done"
+    if not cell.folder.exists():
+        return "to do"
+    with sole(cell.folder, wait=False) as mine:
+        return "broken" if mine else "running"
+
+
+@contextmanager
+def sole(folder: Path, wait: bool) -> Iterator[bool]:
+    """Keeps every other process off a folder while the block runs; the kernel lets go of it when this process dies.
+
+    Args:
+        folder: Need not exist; the lock lies beside it.
+        wait: Wait until nobody else is at work on it.
+
+    Returns:
+        Whether it is ours; False only without ``wait``.
+    """
+    path = folder.with_name(f".{folder.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            yield False
+            return
+        with suppress(FileNotFoundError):  # whoever held it may have removed it since it was opened
+            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                break
+        os.close(descriptor)
+    try:
+        yield True
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 @dataclass(frozen=True)
@@ -49,28 +180,7 @@ class Outcome:
     mistake: bool = False
 
 
-@dataclass(frozen=True)
-class Place:
-    """What a process elsewhere must have as the one that asks for draws, so that the same words mean the same.
-
-    Attributes:
-        folder: Relative paths begin here.
-        paths: Modules are imported from.
-        environment: Variables.
-        threads: For PyTorch.
-    """
-
-    folder: Path
-    paths: tuple[str, ...]
-    environment: Mapping[str, str]
-    threads: int
-
-    @classmethod
-    def here(cls, threads: int) -> Place:
-        """This process's."""
-        return cls(Path.cwd(), tuple(sys.path), dict(os.environ), threads)
-
-
+Draw = tuple[Cell, ...]
 Report = Callable[[Cell, Outcome], None]
 
 
@@ -99,7 +209,7 @@ def run(draws: Iterable[Draw], engine: Engine, report: Report) -> None:
     news: queue.SimpleQueue[tuple[Cell, Outcome] | Future[list[Outcome]]] = queue.SimpleQueue()
     seen: set[Cell] = set()
 
-    def heard(cell: Cell, outcome: Outcome) -> None:
+    def received(cell: Cell, outcome: Outcome) -> None:
         if cell not in seen:
             seen.add(cell)
             busy.append(cell) if outcome.kind == "busy" else report(cell, outcome)
@@ -120,7 +230,7 @@ def run(draws: Iterable[Draw], engine: Engine, report: Report) -> None:
             return
         found = news.get()
         if isinstance(found, tuple):
-            heard(*found)
+            received(*found)
             continue
         draw = running.pop(found)
         try:
@@ -128,7 +238,7 @@ def run(draws: Iterable[Draw], engine: Engine, report: Report) -> None:
         except Exception as error:  # of the engine
             outcomes = [Outcome("failed", error=f"{type(error).__name__}: {error}")] * len(draw)
         for cell, outcome in zip(draw, outcomes, strict=True):
-            heard(cell, outcome)
+            received(cell, outcome)
 
 
 def in_draws(cells: Sequence[Cell], jobs: int) -> list[Draw]:
@@ -141,119 +251,3 @@ def in_draws(cells: Sequence[Cell], jobs: int) -> list[Draw]:
         return draws
     parts = -(-jobs // left)
     return [*draws[:-left], *(draw[i::parts] for draw in draws[-left:] for i in range(min(parts, len(draw))))]
-
-
-def run_draw(
-    draw: Draw, waits: bool, place: Place, report: Report, stopped: Callable[[], bool], forks: bool = _FORKS
-) -> list[Outcome]:
-    """Runs the cells of a draw in a process of their own, and in another one after what it does not survive.
-
-    Args:
-        draw: The cells, in order.
-        waits: Wait for cells that another grid is at work on.
-        place: What the process is to have.
-        report: Told of each cell at once.
-        stopped: Asked often whether to end at once.
-        forks: Fork the process from one that has its imports already. Not beside accelerators: a driver that was asked
-            anything does not survive it.
-    """
-    outcomes: list[Outcome] = []
-    process: _Process | None = None
-    try:
-        for cell in draw:
-            deaths = 0
-            while True:
-                process = process or _Process(place, forks, stopped)
-                try:
-                    outcome = process.call(_run_cell, cell, waits)
-                except BrokenProcessPool:
-                    deaths += 1
-                    outcome = Outcome("failed", error=process.death())
-                if outcome.kind == "failed" and not outcome.mistake:
-                    # Nobody foresaw it: it may have left the process (or its accelerator) in any state.
-                    process.end()
-                    process = None
-                if outcome.kind != "failed" or not 0 < deaths < _DEATHS:
-                    break
-            if deaths:
-                _note(cell, outcome)
-            outcomes.append(outcome)
-            report(cell, outcome)
-    except _StoppedError:
-        return [Outcome("failed", error="stopped")] * len(draw)
-    finally:
-        if process is not None:
-            process.end()
-    return outcomes
-
-
-class _StoppedError(Exception):
-    """Nobody waits for the draw any more."""
-
-
-class _Process:
-    """A process that does what it is sent, one thing after the other."""
-
-    def __init__(self, place: Place, forks: bool, stopped: Callable[[], bool]) -> None:
-        if forks:
-            prepare()
-        context = multiprocessing.get_context("forkserver" if forks else "spawn")
-        self._executor = ProcessPoolExecutor(1, context, _begin, (place,))
-        self._stopped = stopped
-        number = self.call(os.getpid)
-        self._process = self._executor._processes[number]
-
-    def call(self, function: Callable[..., T], *arguments: object) -> T:
-        future = self._executor.submit(function, *arguments)
-        while not wait([future], _PATIENCE).done:
-            if self._stopped():
-                self.end()
-                raise _StoppedError
-        return future.result()
-
-    def end(self) -> None:
-        for process in list((self._executor._processes or {}).values()):
-            process.kill()
-        self._executor.shutdown()
-
-    def death(self) -> str:
-        self._executor.shutdown()  # waits for it: a second one to ask would find no exit code
-        code = self._process.exitcode or 0
-        if code >= 0:
-            return f"the process that ran it ended with code {code}"
-        name = signal.Signals(-code).name
-        return f"the process that ran it was ended by {name}{' – out of memory?' if name == 'SIGKILL' else ''}"
-
-
-def _note(cell: Cell, outcome: Outcome) -> None:
-    """Says in a cell's log what its process could not."""
-    with suppress(OSError), (cell.folder / LOG).open("a", encoding="utf-8") as log:
-        print(f"error: {outcome.error}" if outcome.error else "The process before this one died.", file=log)
-
-
-# What the process imports is heavy, and not needed here.
-def _begin(place: Place) -> None:
-    from hierfit.search.worker import begin
-
-    begin(place)
-
-
-def _run_cell(cell: Cell, waits: bool) -> Outcome:
-    from hierfit.search.worker import run_cell
-
-    return run_cell(cell, waits)
-
-
-@cache
-def prepare() -> None:
-    """Begins to import, in a process of its own, what the others need; so they start at once and share that memory."""
-    if not _FORKS:
-        return
-    multiprocessing.set_forkserver_preload(["hierfit.search.worker"])
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # no threads before the fork; each process sets its own number
-    try:
-        forkserver.ensure_running()
-    finally:
-        os.environ.pop("OMP_NUM_THREADS")
-        os.environ |= {} if before is None else {"OMP_NUM_THREADS": before}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +14,8 @@ from rich.text import Text
 from hierfit.config.command import Say
 from hierfit.config.named import SWEEPS
 from hierfit.errors import UserError
-from hierfit.search.runner import prepare
-from hierfit.search.running import Cluster, Jobs, Runs, too_few
+from hierfit.search.engines import prepare
+from hierfit.search.progress import Cluster, Jobs, Runs, too_few
 from hierfit.search.sweep_file import SweepFile, read_sweep
 
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ def sweep(
     content = read_sweep(SWEEPS.find(file))
     if problems := too_few(trials=trials, jobs=jobs):
         raise UserError("The command line cannot be used.", problems)
-    here = local or cluster is not None or not _has_account()
+    here = local or cluster is not None or os.environ.get("WANDB_MODE", "online") != "online"
+    if not here:
+        from hierfit.run.loggers import has_wandb_key
+
+        here = not has_wandb_key()
     # From here on imports take seconds: the process that others are forked from begins its own meanwhile.
     if here and not check and cluster is None:
         prepare()
@@ -76,7 +80,7 @@ def sweep(
     if not here:
         _run_agent(content, count, console)
         return
-    from hierfit.search.local_sweep import search_here
+    from hierfit.search.trials import search_here
 
     search, missed = search_here(cells, count, seed, jobs, cluster, console)
     done = search.done()
@@ -88,15 +92,6 @@ def sweep(
     if missed:
         console.print(Text(f"{missed} runs failed; the same command runs them again."))
         sys.exit(1)
-
-
-def _has_account() -> bool:
-    """Whether W&B can be reached under an account, for all we know without asking it."""
-    if os.environ.get("WANDB_MODE", "online") != "online":
-        return False
-    from hierfit.run.loggers import has_wandb_key
-
-    return has_wandb_key()
 
 
 def _describe(file: SweepFile, count: int, console: Console) -> None:
@@ -169,18 +164,22 @@ def _test_chosen(
     console: Console,
 ) -> int:
     """Trains the best trial's values again, now with the test, and prints what it found; how many runs failed."""
-    import yaml
+    from omegaconf import OmegaConf
 
     from hierfit.atomic import whole_file
     from hierfit.results.summary import print_summary
     from hierfit.run.program import program
-    from hierfit.search.cell import finished
-    from hierfit.search.running import failed, run_cells
+    from hierfit.search.progress import failed, run_cells
+    from hierfit.search.runner import finished
 
     best, path = done[0], trials.folder / BEST
-    text = yaml.safe_dump(_nested({**best.values, "tuned_on": "val"}), sort_keys=False, allow_unicode=True)
+    values = OmegaConf.create()
+    for name, value in {**best.values, "tuned_on": "val"}.items():
+        group, _, key = name.partition(".")
+        own = group == "model" and key and key.partition(".")[0] not in ("class_path", "init_args")
+        OmegaConf.update(values, f"model.init_args.{key}" if own else name, value)
     with whole_file(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(OmegaConf.to_yaml(values), encoding="utf-8")
     console.print()
     cells = [trials.chosen(best.values, f"{best.method}, best of {len(done)}", seed) for seed in seeds]
     outcomes = run_cells(f"trial {best.number} with the test", cells, jobs, cluster, console)
@@ -193,17 +192,3 @@ def _test_chosen(
 
 def _short(name: str) -> str:
     return name.removeprefix("model.").removeprefix("init_args.")
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys with dots as the groups of a configuration file."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        parts = name.split(".")
-        if parts[0] == "model" and parts[1:2] not in ([], ["class_path"], ["init_args"]):
-            parts.insert(1, "init_args")
-        group = found
-        for part in parts[:-1]:
-            group = group.setdefault(part, {})
-        group[parts[-1]] = value
-    return found

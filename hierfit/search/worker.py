@@ -14,19 +14,20 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
 
-from hierfit.data.shared import Shared
+from hierfit.data.batch import Shared
 from hierfit.errors import UserError
 from hierfit.report import show_at_wandb
 from hierfit.run.quiet import quieten
 from hierfit.run.train import train
-from hierfit.search.cell import LOG, Cell, finished, seal, sole
-from hierfit.search.runner import Outcome, Place
+from hierfit.search.engines import Place
+from hierfit.search.runner import LOG, Cell, Outcome, finished, seal, sole
 
 _PRELOADED = AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
 """Imported when they are first named, which else would be in each draw's process anew."""
@@ -91,7 +92,7 @@ def _trained(cell: Cell, shared: Shared, until_read: ExitStack) -> Outcome:
     if data["num_workers"] is None:  # of the process's share; with one thread there is none to spare
         data["num_workers"] = min(torch.get_num_threads(), 8) if torch.get_num_threads() > 1 else 0
     try:
-        card = train(cell.config.inside(cell.folder), watchers, shared, show_at_wandb)
+        card = train(replace(cell.config, folder=cell.folder), watchers, shared, show_at_wandb)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return Outcome("failed", error=str(error), mistake=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -69,23 +70,20 @@ def finish(draft: Draft, levels: Sequence[str] | None, problems: Problems) -> Pl
 def ordered(draft: Draft, problems: Problems) -> tuple[tuple[str, ...], Ints, Ints]:
     """Names and parents in canonical order, and the draft's node of each; cycles become problems and are left out."""
     links = np.array(draft.parents, dtype=np.int64)
-    order = _breadth_first(links)
+    # Nodes coarse to fine, children of one parent together and in given order; none on or under a cycle.
+    by_parent = np.argsort(links, kind="stable")
+    starts = array("q", np.searchsorted(links[by_parent], np.arange(-1, len(links) + 1)).tobytes())
+    nodes = array("q", by_parent.tobytes())
+    queue = nodes[: starts[1]]
+    for node in queue:
+        if starts[node + 1] < starts[node + 2]:
+            queue.extend(nodes[starts[node + 1] : starts[node + 2]])
+    order = np.array(queue, dtype=np.int64)
     if len(order) < len(links):
         _check_cycles(draft, problems)
     place = np.full(len(links) + 1, -1)  # the last entry is where a root's −1 leads
     place[order] = np.arange(len(order))
-    return tuple(map(draft.names.__getitem__, order.tolist())), place[links[order]], order
-
-
-def _breadth_first(links: Ints) -> Ints:
-    """Nodes coarse to fine, children of one parent together and in given order; none on or under a cycle."""
-    by_parent = np.argsort(links, kind="stable")
-    starts = np.searchsorted(links[by_parent], np.arange(-1, len(links) + 1)).tolist()
-    nodes = by_parent.tolist()
-    queue = nodes[: starts[1]]
-    for node in queue:
-        queue.extend(nodes[starts[node + 1] : starts[node + 2]])
-    return np.array(queue, dtype=np.int64)
+    return tuple(map(draft.names.__getitem__, queue)), place[links[order]], order
 
 
 def _check_cycles(draft: Draft, problems: Problems) -> None:
@@ -123,24 +121,23 @@ def draft_rows(
         inner_rows: Whether a row may end at a node that others pass through, and stands for it.
     """
     names: list[str] = []
-    parents: list[int] = []
-    first_row: list[int] = []
-    ends: list[int] = []
-    children: dict[int, dict[str, int]] = {-1: {}}
-    above: Sequence[str] = ()
-    parent = -1
+    parents, first_row, ends = array("q"), array("q"), array("q")
+    by_name: dict[str, int] = {}  # the first node of each name; most names have one
+    others: dict[tuple[int, str], int] = {}
+    above: Sequence[str] = ()  # of the row before
+    nodes: list[int] = []  # along it
 
-    def child(node: int, name: str, number: int) -> int:
-        below = children.get(node)
-        if below is None:
-            below = children[node] = {}
-        known = below.setdefault(name, len(names))
-        if known == len(names):
-            problems.check_name(number, name)
+    def child(parent: int, name: str, number: int) -> int:
+        node = by_name.setdefault(name, len(names))
+        if node < len(names) and parents[node] != parent:
+            node = others.setdefault((parent, name), len(names))
+        if node == len(names):
+            if type(name) is not str or not name.isprintable() or name[0] == " " or name[-1] == " ":
+                problems.check_name(number, name)
             names.append(name)
-            parents.append(node)
+            parents.append(parent)
             first_row.append(number)
-        return known
+        return node
 
     for number, row in enumerate(rows):
         path = row if row and row[-1] != "" else without_end(row)
@@ -149,14 +146,25 @@ def draft_rows(
             ends.append(-1)
             continue
         if path[:-1] != above:  # most rows stand beside their siblings
-            above, parent = path[:-1], -1
-            for name in above:
-                parent = child(parent, name, number)
-        ends.append(child(parent, path[-1], number))
-    if len(set(ends)) < len(ends) or not children.keys().isdisjoint(ends):
-        _check_leaves(ends, Draft(names, parents, lambda node: problems.where(first_row[node])), problems, whole,
-                      inner_rows)  # fmt: skip
-    return Draft(names, parents, lambda node: problems.where(first_row[node]))
+            here = path[:-1]
+            shared = 0
+            for old, new in zip(above, here, strict=False):
+                if old != new:
+                    break
+                shared += 1
+            del nodes[shared:]
+            for name in here[len(nodes) :]:
+                nodes.append(child(nodes[-1] if nodes else -1, name, number))
+            above = here
+        ends.append(child(nodes[-1] if nodes else -1, path[-1], number))
+    draft = Draft(names, parents, lambda node: problems.where(first_row[node]))
+    has_children = np.zeros(len(names) + 1, dtype=bool)  # the last is nobody's parent
+    has_children[np.array(parents, dtype=np.int64)] = True
+    last = np.array(ends, dtype=np.int64)
+    last = last[last >= 0]
+    if (np.bincount(last) > 1).any() or has_children[last].any():
+        _check_leaves(ends, draft, problems, whole, inner_rows)
+    return draft
 
 
 def without_end(row: Sequence[str]) -> Sequence[str]:
@@ -221,23 +229,24 @@ def draft_links(names: Sequence[str], parents: Sequence[Any], by_name: bool, pro
         problems: Knows the place of each link, and gains what is wrong.
     """
     for link, name in enumerate(names):
-        problems.check_name(link, name)
+        if type(name) is not str or not name.isprintable() or name[:1] in ("", " ") or name[-1] == " ":
+            problems.check_name(link, name)
     return (_by_name if by_name else _by_position)(names, parents, problems)
 
 
 def _by_name(names: Sequence[str], parents: Sequence[Any], problems: Problems) -> Draft:
     place: dict[str, int] = {}
-    links: list[int] = []  # the first of each node
+    links = array("q")  # the first of each node
     for link, name in enumerate(names):
         if place.setdefault(name, len(links)) == len(links):
             links.append(link)
-    nodes = names if len(links) == len(names) else list(place)
     if len(links) < len(names):
         _check_repeated(names, parents, problems)
+    nodes = names if len(links) == len(names) else list(place)
     place[""] = -1
-    above = [-1 if parent is None else place.get(parent, -2) for parent in parents]
+    above = array("q", [-1 if parent is None else place.get(parent, -2) for parent in parents])
     if unknown := [link for link, node in enumerate(above) if node == -2]:
-        from hierfit.taxonomy.spelling import Speller
+        from hierfit.taxonomy.lookup import Speller
 
         speller = Speller(place)
         for link in unknown:
@@ -255,22 +264,17 @@ def _by_position(names: Sequence[str], parents: Sequence[Any], problems: Problem
             links[node] = -1
             text = f"the parent of {names[node]!r} is {parent!r}, not a position among {len(names)} names"
             problems.add("unknown-parent", text, node)
-    if len(set(names)) < len(names):
-        _check_siblings(names, links, problems)
-    return Draft(names, links, problems.where)
-
-
-def _check_siblings(names: Sequence[str], parents: Sequence[int], problems: Problems) -> None:
-    """Adds nodes that share both name and parent: the same leaf again, or several inner nodes of one name."""
+    # Nodes that share both name and parent: the same leaf again, or several inner nodes of one name.
     nodes_of = defaultdict(list)
-    for node, key in enumerate(zip(parents, names, strict=True)):
+    for node, key in enumerate(zip(links, names, strict=True) if len(set(names)) < len(names) else ()):
         nodes_of[key].append(node)
-    inner = set(parents)
-    for (parent, name), nodes in nodes_of.items():
+    inner = set(links)
+    for (above, name), nodes in nodes_of.items():
         if len(nodes) > 1:
-            what = "roots" if parent < 0 else f"children of {names[parent]!r}"
+            what = "roots" if above < 0 else f"children of {names[above]!r}"
             kind = "repeated" if inner.isdisjoint(nodes) else "same-name"
             problems.add(kind, f"{len(nodes)} {what} are named {name!r}: " + some(map(problems.where, nodes)))
+    return Draft(names, links, problems.where)
 
 
 def _check_repeated(names: Sequence[str], parents: Sequence[str | None], problems: Problems) -> None:

@@ -18,7 +18,6 @@ SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")
 
 EDGE_HEADER = ("name", "parent")
 _UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}  # controls, lone surrogates, line and paragraph separators
-_LISTED = 12  # names in one message; a cycle or a family can hold thousands
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,21 @@ class Problems(list[Finding]):
 
     def check_levels(self, levels: Sequence[str], depth: int | None) -> None:
         """Add what is wrong with the level names of a tree `depth` levels deep (None: not known)."""
-        for text in _level_problems(levels, depth):
+        if isinstance(levels, str):
+            self.add("levels", f"level names must be a list of names, not the text {levels!r}")
+            return
+        found = [f"level {i + 1}: {problem}" for i, name in enumerate(levels) if (problem := name_problem(name))]
+        found += [f"the level name {name!r} holds a separator: columns are divided by commas"
+                  for name in levels if ";" in str(name)]  # fmt: skip
+        found += [f"the level name {name!r} is given twice" for name, n in Counter(levels).items() if n > 1]
+        if tuple(str(name).casefold() for name in levels) == EDGE_HEADER:
+            found.append("the level names 'name', 'parent' are kept for the header of a table of parent links")
+        if depth is not None and len(levels) > depth:
+            unused = ", ".join(repr(name) for name in levels[depth:])
+            found.append(f"no node lies in level {unused}: the deepest leaf is at level {depth} of {len(levels)}")
+        if depth is not None and len(levels) < depth:
+            found.append(f"the tree is {depth} levels deep, but {len(levels)} level names are given")
+        for text in found:
             self.add("levels", text)
 
     @property
@@ -124,36 +137,16 @@ def visible(name: str) -> str:
     return "".join(c for c in seen if unicodedata.category(c) != "Cs").strip()
 
 
-def _level_problems(levels: Sequence[str], depth: int | None) -> list[str]:
-    if isinstance(levels, str):
-        return [f"level names must be a list of names, not the text {levels!r}"]
-    found = [f"level {i + 1}: {problem}" for i, name in enumerate(levels) if (problem := name_problem(name))]
-    found += [
-        f"the level name {name!r} holds a separator: columns are divided by commas"
-        for name in levels
-        if ";" in str(name)
-    ]
-    found += [f"the level name {name!r} is given twice" for name, n in Counter(levels).items() if n > 1]
-    if tuple(str(name).casefold() for name in levels) == EDGE_HEADER:
-        found.append("the level names 'name', 'parent' are kept for the header of a table of parent links")
-    if depth is not None and len(levels) > depth:
-        unused = ", ".join(repr(name) for name in levels[depth:])
-        found.append(f"no node lies in level {unused}: the deepest leaf is at level {depth} of {len(levels)}")
-    if depth is not None and len(levels) < depth:
-        found.append(f"the tree is {depth} levels deep, but {len(levels)} level names are given")
-    return found
-
-
-def some(items: Iterable[str], most: int = _LISTED) -> str:
-    """The first items, and how many more there are."""
+def some(items: Iterable[str], most: int = 12) -> str:
+    """The first items, and how many more there are; a cycle or a family can hold thousands."""
     listed = list(items)
     more = [f"… {len(listed) - most} more"] if len(listed) > most else []
     return ", ".join(listed[:most] + more)
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """``1 leaf name``, ``2 leaf names``."""
-    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def path_to(node: int, names: Sequence[str], parents: Sequence[int]) -> list[str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from hierfit.config.command import Say
 from hierfit.errors import UserError
-from hierfit.taxonomy.doctor import JUDGEMENTS, diff, examine, mended
+from hierfit.taxonomy.doctor import JUDGEMENTS, diff, examine, mended, print_diff, print_report
 from hierfit.taxonomy.readers import FORMATS, Format, Given, Reading, read_given
 from hierfit.taxonomy.writers import KEEP_LEVELS, WRITERS, format_of, write
 
@@ -69,8 +69,6 @@ def check(
         unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
         print(json_format.dumps({**report.as_dict(), "diff": lines}, ensure_ascii=not unicode, indent=1))
     else:
-        from hierfit.taxonomy.doctor.examine import print_diff, print_report
-
         print_report(report, Console())
         if lines:
             print_diff(lines, Console())

@@ -1,14 +1,17 @@
-"""From the labels of a data set to node ids."""
+"""From the labels of a data set to node ids; and the names that a mistyped one may have meant."""
 
 from __future__ import annotations
 
+import difflib
+import heapq
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import path_to
-from hierfit.taxonomy.spelling import Speller
 
 Label = str | Sequence[str]
 Key = str | tuple[str, ...]
@@ -97,29 +100,25 @@ class Lookup:
     def _problems(self, failed: dict[Key, int]) -> Iterator[str]:
         """What is wrong with each label that is `_UNKNOWN` or `_AMBIGUOUS`."""
         speller = Speller(self._names)
+        bearers: dict[Key, list[int]] = {}
+        for node, name in enumerate(self._names):
+            bearers.setdefault(name, []).append(node)
         for key, reason in failed.items():
             path = key.split("/") if isinstance(key, str) else key
             parent, steps = self._descend(path)
             if reason == _AMBIGUOUS:
-                bearers = self._bearers.get(key, [])
-                leaves = [node for node in bearers if self._is_leaf[node]]
-                yield f"{key!r} is ambiguous: {self._list(leaves or bearers or list(self._spelled(path)))}"
+                named = bearers.get(key, [])
+                leaves = [node for node in named if self._is_leaf[node]]
+                yield f"{key!r} is ambiguous: {self._list(leaves or named or list(self._spelled(path)))}"
             elif not key:
                 yield "an empty label"
             elif isinstance(key, str) and parent < 0:
                 yield f"{key!r} is no name in the tree{speller.did_you_mean(key)}"
             else:
                 above = f"below {' / '.join(path[:steps])!r}" if steps else "among the roots"
-                elsewhere = self._bearers.get(path[steps], [])
+                elsewhere = bearers.get(path[steps], [])
                 guess = f"; it is {self._list(elsewhere)}" if elsewhere else speller.did_you_mean(path[steps])
                 yield f"{' / '.join(path)!r}: there is no {path[steps]!r} {above}{guess}"
-
-    @cached_property
-    def _bearers(self) -> dict[Key, list[int]]:
-        bearers: dict[Key, list[int]] = {}
-        for node, name in enumerate(self._names):
-            bearers.setdefault(name, []).append(node)
-        return bearers
 
     def _list(self, nodes: Sequence[int]) -> str:
         paths = [repr(" / ".join(path_to(node, self._names, self._parents))) for node in nodes[:_LISTED]]
@@ -134,3 +133,42 @@ def _path_key(label: object) -> tuple[str, ...]:
     while parts and parts[-1] == "":
         parts = parts[:-1]
     return parts
+
+
+class Speller:
+    """Nearest names out of a vocabulary, blind to case, blanks and punctuation.
+
+    Bounded in time: more than 5000 names are searched only around the word's alphabetical place, and after
+    20 words, as many problems as a `UserError` shows, nothing more is suggested.
+    """
+
+    _POOL, _SHORTLIST = 5000, 30  # difflib is the better judge, but takes up to 0.5 ms a pair
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._spelling: dict[str, str] = {}
+        for name in names:
+            self._spelling.setdefault(_folded(name), name)
+        self._sorted = sorted(self._spelling)
+        self._words_left = 20
+
+    def did_you_mean(self, word: str) -> str:
+        """`", did you mean 'x' or 'y'?"`, or nothing when no name is near."""
+        if self._words_left <= 0:
+            return ""
+        self._words_left -= 1
+        folded = _folded(word)
+        if folded in self._spelling:
+            return f", did you mean {self._spelling[folded]!r}?"
+        start = max(0, bisect(self._sorted, folded) - self._POOL // 2)
+        pairs = set(pairwise(folded))
+        shortlist = heapq.nlargest(
+            self._SHORTLIST,
+            self._sorted[start : start + self._POOL] if len(self._sorted) > self._POOL else self._sorted,
+            key=lambda name: len(pairs.intersection(pairwise(name))) / (len(folded) + len(name)),
+        )
+        near = difflib.get_close_matches(folded, shortlist, n=3)
+        return f", did you mean {' or '.join(repr(self._spelling[name]) for name in near)}?" if near else ""
+
+
+def _folded(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold())) or name

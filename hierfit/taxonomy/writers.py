@@ -16,6 +16,7 @@ import numpy as np
 
 from hierfit.atomic import whole_file
 from hierfit.errors import UserError
+from hierfit.streams import ALIKE
 from hierfit.taxonomy.build import Plan
 from hierfit.taxonomy.index import tree_index
 
@@ -49,7 +50,7 @@ def leaf_rows(plan: Plan) -> Iterator[list[str]]:
 
 def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table whole or not at all, short rows filled up with empty cells."""
-    with whole_file(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(Path(path)) as draft, draft.open("w", encoding="utf-8", errors=ALIKE, newline="") as file:
         _write_rows(file, header, rows)
 
 

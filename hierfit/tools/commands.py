@@ -88,8 +88,7 @@ def new(
     from hierfit.data.encode import available_cores
     from hierfit.taxonomy.readers import read_taxonomy
     from hierfit.tools.new.found import Options
-    from hierfit.tools.new.new import new_card
-    from hierfit.tools.new.report import print_written
+    from hierfit.tools.new.new import new_card, print_written
 
     options = Options(
         levels=_names(levels),
@@ -120,7 +119,7 @@ def draw(
     """
     from hierfit.data.card import load_card
     from hierfit.run.program import program
-    from hierfit.tools.draw import draw_pictures
+    from hierfit.tools.cards import draw_pictures
 
     written = draw_pictures(load_card(card), out, count)
     print(f"{len(written)} pictures of {card}'s test split in {out}, such as {written[0].name}")
@@ -192,7 +191,8 @@ def extract(
         raise UserError("--images is for --dry-run", hint="Pictures are counted where they are encoded.")
     asked = Request(source, out, backbone, root, split, dtype, bad == "skip", outside, part, workers, devices)
     if dry_run:
-        print_facts(reckon(asked, images))
+        if facts := reckon(asked, images):
+            print_facts(facts)
     elif found := run(asked):
         print_extracted(found, out)
 

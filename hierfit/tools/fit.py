@@ -125,6 +125,8 @@ def of_images(bundle: Bundle, taxonomy: Taxonomy, file: Path, split: str | None)
         raise UserError(f"{file} has no split {name!r}", hint=f"--split takes one of {', '.join(bundle.splits)}.")
     chosen = bundle.splits[name]
     known = chosen.labels >= 0
+    if not known.any():
+        raise UserError(f"{name} of {file} holds no image of a class")
     labels = _leaves(bundle, taxonomy)[chosen.labels[known].long()]
     statistics = Statistics.of(normalize(chosen.features[known].double(), dim=1), labels, taxonomy.num_leaves)
     fitted = fit_tree(statistics, taxonomy, kind="total" if few(statistics) else "within")
@@ -134,20 +136,16 @@ def of_images(bundle: Bundle, taxonomy: Taxonomy, file: Path, split: str | None)
 
 
 def _leaves(bundle: Bundle, taxonomy: Taxonomy) -> Tensor:
-    """Position of each class of the bundle among the tree's leaves ``[C]``."""
-    leaf = taxonomy.leaf_index[_nodes(bundle, taxonomy)]
+    """Position of each class of the bundle among the tree's leaves ``[C]``: by path, or by name under other groups."""
+    try:
+        nodes = taxonomy.resolve(bundle.paths)
+    except UserError:
+        nodes = taxonomy.resolve([path[-1] for path in bundle.paths])
+    leaf = taxonomy.leaf_index[nodes]
     inner = ["/".join(bundle.paths[i]) for i in (leaf < 0).nonzero()[:, 0].tolist()]
     if inner:
         raise UserError("classes of the features have classes below them in the tree", inner)
     return leaf
-
-
-def _nodes(bundle: Bundle, taxonomy: Taxonomy) -> Tensor:
-    """Node of each class: by its path, or by its name alone where the tree has other groups."""
-    try:
-        return taxonomy.resolve(bundle.paths)
-    except UserError:
-        return taxonomy.resolve([path[-1] for path in bundle.paths])
 
 
 def print_fit(found: Kinship, taxonomy: Taxonomy, console: Console | None = None) -> None:
@@ -160,7 +158,9 @@ def print_fit(found: Kinship, taxonomy: Taxonomy, console: Console | None = None
         f"z = {found.z:.1f}, p = {found.p:.2g} ({found.permutations} random trees)",
         found.origin,
         f"{len(groups) - len(no_family)} of {len(groups)} groups hold together (p ≤ {CHANCE}); "
-        f"by chance about {CHANCE * len(groups):.0f}",
+        f"by chance about {CHANCE * len(groups):.0f}"
+        if groups
+        else "no group can be tested: none has two classes, but not all",
     ]
     if no_family:
         lines += ["", "No family to these features:", f"{'kinship':>9} {'p':>6}  group"]

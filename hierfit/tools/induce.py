@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 from hierfit.config.command import Say
 from hierfit.data.bundle import FORMAT, Bundle, read_bundle
 from hierfit.data.samples import repeated
-from hierfit.data.trees import grouped
+from hierfit.data.stand_ins import grouped
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.readers.source import read_text

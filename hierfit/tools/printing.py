@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from hierfit.data.table import READY_DRAW, SPLITS
+from hierfit.data.samples import READY_DRAW, SPLITS
+from hierfit.taxonomy.checks import counted as counted
 
 
 def print_hanging(console: Console, text: str, style: str = "", indent: int = 2, mark: str = "") -> None:
@@ -25,11 +26,6 @@ def print_hanging(console: Console, text: str, style: str = "", indent: int = 2,
             break_on_hyphens=False,
         )
     console.print(Text("\n".join(wrapped), style), soft_wrap=True)
-
-
-def counted(count: int, what: str, plural: str = "") -> str:
-    """``1 node``, ``2 nodes``."""
-    return f"{count} {what if count == 1 else plural or f'{what}s'}"
 
 
 def listed(items: Sequence[str], most: int = 5) -> str:

@@ -7,7 +7,6 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
-from hierfit.backbone import node_prompts
 from hierfit.backbone.loading import load_text
 from hierfit.config.schema import nearest
 from hierfit.data.card import DataCard
@@ -34,9 +33,9 @@ def print_prompts(
     if level is not None and level not in tree.levels:
         raise UserError(f"--level: there is no level {level!r}{nearest(level, tree.levels)}")
     top = None if node is None else tree.find(node)
-    prompts, tokenizer = node_prompts(tree, card.templates, card.descriptions), load_text(backbone)
+    prompts, tokenizer = card.prompts(tree), load_text(backbone)
     room, console = tokenizer.context_length, console or Console()
-    alike, bare = set(prompts.alike), {v for nodes in prompts.described.missing.values() for v in nodes}
+    alike, bare = set(prompts.alike), {v for nodes in prompts.missing.values() for v in nodes}
     paths = tree.paths(tree.leaves.new_tensor(range(tree.num_nodes))).tolist()
     flagged: Counter[str] = Counter()
     shown = texts = longest = 0

@@ -33,10 +33,10 @@ from hierfit.backbone import Backbone
 from hierfit.backbone.source import BUNDLED
 from hierfit.cli import main as hierfit
 from hierfit.data.bundle import read_bundle
-from hierfit.data.cache import VectorCache, digest
 from hierfit.data.card import load_card
+from hierfit.data.encode import VectorCache, digest
 from hierfit.data.images import Files, decode, open_image
-from hierfit.data.pickles import load_pickle
+from hierfit.data.layouts.pickles import load_pickle
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.methods.lora import LoraChoice, adapt, open_adapter, save_adapter

@@ -22,10 +22,10 @@ from rich.table import Table
 from transformers import CLIPImageProcessorPil
 
 from hierfit.backbone import ImageTransform
-from hierfit.data.augment import TrainTransform, chance
 from hierfit.data.images import Files
 from hierfit.data.layouts.fieldguide import Drawn
-from hierfit.data.loader import Loader, PixelBatches, Rows
+from hierfit.data.loader import Loader, Rows
+from hierfit.data.pixels import PixelBatches, TrainTransform, chance
 from hierfit.fieldguide import Fieldguide
 
 AIM = 2.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -125,8 +124,3 @@ def bare_way(options: Sequence[str], steps: int) -> Callable[[], float]:
                     return (clock() - started) / steps
 
     return way
-
-
-def main_options(options: Sequence[str]) -> list[str]:
-    """Options as given, for a bench that is called with its own."""
-    return [*options, *sys.argv[1:]]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hierfit.cli import main
-from hierfit.search.cell import sole
+from hierfit.search.runner import sole
 
 from .test_grid import TROUBLE, WriteGrid, planned, run, seals, write_grid
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from hierfit.data import encode as module
-from hierfit.data.cache import VectorCache
+from hierfit.data.encode import VectorCache
 from hierfit.data.images import Files
 
 PICTURES, SHARD, PATIENCE = 160, 32, 300.0

@@ -10,7 +10,8 @@ import torch
 
 from hierfit.data.card import load_card
 from hierfit.data.datamodule import HierarchicalDataModule
-from hierfit.data.table import Table, read_table
+from hierfit.data.samples import Table
+from hierfit.data.table import read_table
 
 SHARED = Path(__file__).parents[3] / "shared/data"
 GROCERY = SHARED / "grocery_store"

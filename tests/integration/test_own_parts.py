@@ -104,7 +104,7 @@ def test_through_a_training_run(parts: Path, shop: Shop, capsys: pytest.CaptureF
 def test_what_cannot_be_used_is_said(parts: Path) -> None:
     tree = Taxonomy.from_paths([("a", "b"), ("a", "c")])
     for spec, said in (
-        ({"my_parts.margin": {"wide": 1}}, "my_parts.margin: there is no option 'wide', did you mean 'width'?"),
+        ({"my_parts.margin": {"wide": 1}}, "my_parts.margin: there is no option 'wide' – did you mean 'width'?"),
         ({"my_parts.hinge": 1}, "loss 'my_parts.hinge' cannot be imported: AttributeError"),
         ({"your_parts.margin": 1}, "loss 'your_parts.margin' cannot be imported: ModuleNotFoundError"),
     ):

@@ -152,13 +152,13 @@ def check_hierfit(words: list[str], shop: Shop) -> None:
     words = [word.replace("RUN", str(shop.run)) if not word.startswith("--") else word for word in words]
     name, rest = words[0], words[1:]
     if name in ("-h", "--help", "--version") or rest in (["--help"], ["-h"]):
-        assert name in cli._LIGHT or name in cli._TRAINING or name.startswith("-")
+        assert name in cli.COMMANDS or name in cli.TRAINING or name.startswith("-")
         return
-    if name in cli._LIGHT and not cli._is_training(name, rest):
+    if name in cli.COMMANDS and not cli._is_training(name, rest):
         with pytest.raises(Parsed):
             cli.dispatch(words)
     else:
-        assert name in cli._TRAINING or name == "predict", f"there is no command {name}"
+        assert name in cli.TRAINING or name == "predict", f"there is no command {name}"
         settings = [word for word in rest if word != "--print_config"]
         own = [word for word in settings if "linear_map" not in word]  # a file that the page itself has one write
         if own == settings:

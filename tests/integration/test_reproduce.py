@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import yaml
 
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
+from hierfit.search.grid import plan
 from hierfit.search.grid_file import read_grid
-from hierfit.search.plan import plan
 
 from .session.conftest import write_bundle, write_card
 
@@ -136,6 +137,8 @@ def test_what_is_not_run_is_said_with_its_reason(
     ):
         assert reason in text
     assert "base.yaml" not in text
+    assert reproduce("costly", "one_shot", "--cheaper-than=0.1") == 0  # by name: one's own, hierfit's
+    assert {"costly.yaml", "one_shot.yaml"} == set(re.findall(r"\w+\.yaml", capsys.readouterr().out))
     assert not (tmp_path / "runs").exists()
 
 
@@ -190,12 +193,14 @@ def test_all_faults_of_all_files_come_at_once(write: Write, capsys: pytest.Captu
     assert "there is no file nowhere.yaml" in capsys.readouterr().err
 
 
-def test_without_experiments_there_is_nothing_to_reproduce(
+def test_without_names_all_that_hierfit_brings_is_meant_wherever_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert reproduce() == 2
-    assert "There is no experiment in experiments/." in capsys.readouterr().err
+    assert reproduce("--cheaper-than=0") == 0
+    shown = capsys.readouterr().out
+    for name in ("lathadapter_fewshot", "grids/fewshot"):
+        assert f"{name}.yaml: takes about" in shown
 
 
 def test_what_is_expected_does_not_change_a_cell(write: Write, tmp_path: Path) -> None:

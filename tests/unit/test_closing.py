@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from hierfit.run.closing import next_seed, short_name
+from hierfit.run.closing import next_seed, short_name, shown_plainly
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,17 @@ def test_a_run_is_called_latest_while_it_is(tmp_path: Path, monkeypatch: pytest.
         (Path(name) / "result.json").write_text("{}")
     assert short_name(Path("runs/a/one")) == "latest"
     assert short_name(Path("out")) == "out"
+
+
+@shown_plainly()
+def interrupted_within_lightning() -> None:
+    """Lightning makes an exit of Ctrl-C."""
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        sys.exit(1)
+
+
+def test_ctrl_c_is_ctrl_c_although_lightning_has_heard_it_first() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_within_lightning()

@@ -6,13 +6,15 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import wandb
 from lightning.pytorch.utilities import rank_zero_only
 
 from hierfit.errors import UserError
-from hierfit.run.loggers import answers, loggers, settled_mode
+from hierfit.run.keys import WandbMode
+from hierfit.run.loggers import WandbRun, loggers, responds, settled_mode
 
 
 def test_only_the_first_of_several_processes_reads_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,9 +40,9 @@ def silent_server() -> Iterator[str]:
 
 def test_a_network_that_hangs_is_left_after_a_moment(silent_server: str) -> None:
     start = time.monotonic()
-    assert not answers(silent_server, seconds=0.3)
-    assert not answers("http://127.0.0.1:9", seconds=0.3)
-    assert not answers("no address", seconds=0.3)
+    assert not responds(silent_server, seconds=0.3)
+    assert not responds("http://127.0.0.1:9", seconds=0.3)
+    assert not responds("no address", seconds=0.3)
     assert time.monotonic() - start < 5
 
 
@@ -65,3 +67,44 @@ def test_online_by_name_without_a_key_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     with pytest.raises(UserError, match="no key is configured"):
         settled_mode("online", tmp_path)
+
+
+def test_where_wandb_is_not_installed_it_is_missed_by_those_alone_who_want_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hierfit.run.loggers.find_spec", lambda name: None)
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    assert settled_mode("auto", tmp_path) == settled_mode("disabled", tmp_path) == "disabled"
+    for mode in ("online", "offline"):
+        with pytest.raises(UserError, match="W&B is not installed"):
+            settled_mode(mode, tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["auto", "online"])
+def test_a_run_that_wandb_refuses_goes_on_offline_unless_online_was_asked_for(
+    mode: WandbMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = []
+
+    def init(**named: object) -> object:
+        begun.append(named["mode"])
+        if named["mode"] == "online":
+            raise wandb.errors.CommError("401: denied\nmore")
+        return SimpleNamespace(disabled=True, offline=True)
+
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr("hierfit.run.loggers.settled_mode", lambda *_: "online")
+    _, logger = loggers(tmp_path, mode, "experiment", "row", "id")
+    assert isinstance(logger, WandbRun)
+    if mode == "online":
+        with pytest.raises(UserError, match="W&B does not take the run: 401: denied"):
+            _ = logger.experiment
+        return
+    _ = logger.experiment
+    assert begun == ["online", "offline"]
+    said = capsys.readouterr().out
+    assert said.startswith("W&B does not take the run: 401: denied: kept offline; later: wandb sync ")
+    assert said.count("\n") == 1

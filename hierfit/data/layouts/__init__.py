@@ -26,11 +26,11 @@ from hierfit.errors import UserError
 
 _MODULES = {
     "lists": ("aircraft", "butterfly", "cub", "listed", "pets", "sun"),
-    "folders": ("class_folders", "image_folder"),
+    "folders": ("class_folders", "image_folder", "imagenet"),
     "matlab": ("cars", "flowers"),
-    "synsets": ("imagenet",),
-    **{name: (name,) for name in ("cifar", "coop_split", "feature_bundle", "fieldguide", "hf_dataset", "inaturalist")},
-    "manifest": ("manifest",),
+    "from_json": ("coop_split", "inaturalist"),
+    "pickles": ("cifar",),
+    **{name: (name,) for name in ("feature_bundle", "fieldguide", "hf_dataset", "manifest")},
 }
 LAYOUTS: Mapping[str, str] = {name: module for module, names in _MODULES.items() for name in names}
 """Layouts by name, and the module that each is in."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from hierfit.data.bundle import Bundle, file_fingerprint, read_bundle
 from hierfit.data.home import Home
 from hierfit.data.samples import Encoded, Sample, names_of, nodes_of
-from hierfit.data.text import from_leaves
+from hierfit.data.stand_ins import from_leaves
 from hierfit.taxonomy import Taxonomy
 
 

@@ -12,11 +12,11 @@ from typing import Any
 from PIL import Image
 
 from hierfit.config.schema import nearest
-from hierfit.data.cache import cache_root
+from hierfit.data.encode import cache_root
 from hierfit.data.home import Home
-from hierfit.data.images import decode, leaves_root
-from hierfit.data.samples import Sample
-from hierfit.data.splits import Draw
+from hierfit.data.images import decode
+from hierfit.data.layouts.draw import Draw
+from hierfit.data.samples import Sample, leaves_root
 from hierfit.errors import UserError
 
 _PART = re.compile(r"(.+?)(?:-\d+(?:-of-\d+)?(?:-\w+)?)?\.parquet")

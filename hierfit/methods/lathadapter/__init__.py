@@ -13,19 +13,18 @@ from torch.optim import Optimizer
 
 from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
-from hierfit.distributed import gather_batch, of_all_processes
+from hierfit.distributed import gather_batch, of_all_processes, processes
 from hierfit.errors import UserError
 from hierfit.geometry import GeometryName, Space
 from hierfit.geometry.embeddings import Embeddings
-from hierfit.geometry.manifold import audit_manifold_parameters
-from hierfit.geometry.optim import RiemannianAdamW
+from hierfit.geometry.manifold import RiemannianAdamW, audit_manifold_parameters
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.losses.levels import deepest_label
 from hierfit.methods.adapters import ResidualAdapter
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.keys import Count, NotNegative, Positive
-from hierfit.methods.lathadapter.hierarchy import LatentHierarchy, SoftPrompts
+from hierfit.methods.lathadapter.hierarchy import LatentHierarchy, SoftPrompts, named_nodes
 from hierfit.methods.lathadapter.residuals import Residual, ResidualNodes, Residuals
 from hierfit.methods.tasks import training_images, with_images
 
@@ -80,6 +79,7 @@ class LatHAdapter(Method):
         whiten: Whiten features within the classes first (`hierfit.methods.whiten`); fine-grained classes gain most.
     """
 
+    _named: Tensor | None = None  # of the batch that comes next
     checkpoint_names: ClassVar = {
         "classifier.image": "classifier.image_adapter",
         "classifier.nodes.adapter": "classifier.text_adapter",
@@ -161,14 +161,23 @@ class LatHAdapter(Method):
         image, text = (ResidualAdapter(width, keys.hidden, ratio) for ratio in (keys.image_ratio, keys.text_ratio))
         return Head(ResidualNodes(task.text, text, residuals, keys.residual_ratio), scale, image)
 
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Looks on the host which classes a batch names, for their number gives the latent hierarchy its shapes."""
+        if self.latent is not None and processes() == 1:
+            self._named = named_nodes(deepest_label(batch.paths))
+        return batch
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The objective's terms and the latent hierarchy's loss, before weighting; their weighted sum is ``loss``."""
         images, nodes = self.classifier.adapted(batch.inputs), self.classifier.nodes()
         terms: dict[str, Tensor] = self.objective(self.classifier.cosines(images, nodes), batch.paths)
         if self.latent is not None:
             # Neighbours and triplets are looked for in the whole batch, whichever process holds which part of it.
-            labels = gather_batch(deepest_label(batch.paths))
-            terms["latent_hierarchy"] = self.latent(gather_batch(images), nodes, labels)
+            labels, named = gather_batch(deepest_label(batch.paths)), self._named
+            self._named = None
+            if named is not None:
+                named = named.to(labels.device, non_blocking=True)
+            terms["latent_hierarchy"] = self.latent(gather_batch(images), nodes, labels, named)
             terms["loss"] = terms["loss"] + self.keys.hierarchy_weight * terms["latent_hierarchy"]
         return terms
 

@@ -33,6 +33,12 @@ def spread_points(points: Tensor, count: int, iterations: int = 20) -> Tensor:
     return centres
 
 
+def named_nodes(labels: Tensor) -> Tensor:
+    """The nodes that occur in labels ``[B]``, ascending, without −1."""
+    named = labels.unique()
+    return named[named >= 0]
+
+
 class SoftPrompts(nn.Module):
     """M learnable contexts, class-agnostic, read by the frozen text tower.
 
@@ -103,7 +109,7 @@ class LatentHierarchy(nn.Module):
         else:
             self.attributes = attributes
 
-    def forward(self, images: Tensor, nodes: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, images: Tensor, nodes: Tensor, labels: Tensor, named: Tensor | None = None) -> Tensor:
         """The regulariser for one batch.
 
         Args:
@@ -111,9 +117,9 @@ class LatentHierarchy(nn.Module):
             nodes: Adapted node features ``[N, d]``.
             labels: Deepest known node of each image ``[B]``, −1 for none. The categories are the nodes named
                 here, so that cost does not grow with the taxonomy.
+            named: These nodes, see `named_nodes`; an accelerator has to be waited for to find them.
         """
-        named = labels.unique()
-        named = named[named >= 0]
+        named = named_nodes(labels) if named is None else named
         own = named if self.known is None else torch.cat([named, self.known])
         # All in one pass: at this size each step of it costs more than its arithmetic.
         features = torch.cat([images - self.image_centre, nodes.index_select(0, own) - self.text_centre])

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hierfit.closed import shuffled_places
+from hierfit.closed.learner import Form, Prior
 from hierfit.closed.tree_gda import NOISE_SHARE, CovarianceKind, Labelled
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
@@ -16,7 +16,8 @@ from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.keys import OpenShare
 from hierfit.methods.tasks import training_images
-from hierfit.methods.tree_gda.solver import Prior, Scores, Solver
+from hierfit.methods.tree_gda.solver import Scores, Solver
+from hierfit.taxonomy.shuffle import shuffled_places
 
 
 class TreeGDA(Method):
@@ -74,10 +75,12 @@ class TreeGDA(Method):
             tree,
             task.text.float().cpu() if has_text else None,
             task.logit_scale,
-            keys.prior,
-            keys.covariance,
-            keys.noise_share,
-            shuffled_places(tree, seed),
+            Form(
+                keys.prior,
+                keys.covariance,
+                keys.noise_share,
+                tree.leaf_index[shuffled_places(tree, seed)[tree.leaves]] if keys.prior == "shuffled" else None,
+            ),
         )
         return self._taken(self.solver.default()).to(task.text.device)
 

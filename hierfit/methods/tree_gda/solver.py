@@ -5,32 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hierfit.closed import (
     Beside,
+    Form,
     GaussianClasses,
     Learner,
     Statistics,
     fit_coarse,
-    fit_elsewhere,
-    fit_tree,
-    fit_with_text,
     leave_one_out_temperature,
 )
 from hierfit.closed.temperature import TOO_SURE
-from hierfit.closed.text import RIDGE, WEIGHT
-from hierfit.closed.tree_gda import CovarianceKind, Labelled
-from hierfit.closed.treeless import without_tree
+from hierfit.closed.tree_gda import RIDGE, WEIGHT, Labelled
 from hierfit.methods.head import Head
 from hierfit.methods.nodes import Nodes
 from hierfit.taxonomy import Taxonomy
-
-Prior = Literal["tree", "shuffled", "common", "flat"]
 
 RIDGES = (0.1, 0.3, 0.6, 0.9)
 WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -63,10 +57,7 @@ class Solver:
         taxonomy: The tree.
         text: Text feature of every node ``[N, d]``; None for none.
         text_scale: Multiplier of cosines to text.
-        prior: See `TreeGDA`.
-        kind: Which covariance.
-        noise_share: See `hierfit.closed.fit_tree`.
-        places: Of each class on the shuffled tree ``[C]``.
+        form: How the means are tied.
     """
 
     features: Tensor
@@ -74,61 +65,45 @@ class Solver:
     taxonomy: Taxonomy
     text: Tensor | None
     text_scale: float
-    prior: Prior
-    kind: CovarianceKind
-    noise_share: float
-    places: Tensor
+    form: Form
 
     def by_images(self, val: Labelled | None = None) -> Scores:
         """GDA of the images alone, at the temperature that they themselves tell."""
-        found, statistics = self._fitted(partial(self._images, val=val))
+        found, statistics = self._fitted(val=val)
         leaf = self.taxonomy.leaf_index[self.nodes].where(self.nodes >= 0, -1)
         rows = leaf >= 0
         temperature = leave_one_out_temperature(found, statistics, self.features[rows], leaf[rows], self.taxonomy)
         temperature = temperature or 2 * TOO_SURE * found.noise
         weights, bias = found.affine()
-        return Scores(weights / temperature, bias / temperature, self._learner(found, statistics, temperature))
+        form = self.form
+        if found.one_shot:  # as it was told by val
+            energy = found.whiten(statistics.means[statistics.seen]).square().mean().clamp_min(1e-12)
+            form = replace(form, noise_share=found.noise / float(energy))
+        learner = None if form.prior == "shuffled" else Learner(statistics, form, temperature)
+        return Scores(weights / temperature, bias / temperature, learner)
 
     def default(self) -> Scores:
         """What is fitted without validation images: beside text where there is some."""
-        return self.by_images() if self.text is None else self.with_text()
-
-    def _learner(self, found: GaussianClasses, statistics: Statistics, temperature: float) -> Learner | None:
-        if self.prior == "shuffled":
-            return None
-        share = self.noise_share
-        if found.one_shot:  # as it was told by val
-            share = found.noise / float(
-                found.whiten(statistics.means[statistics.seen]).square().mean().clamp_min(1e-12)
-            )
-        return Learner(statistics, self.prior, self.kind, share, temperature)
+        return self.by_images() if self.text is None else _sum(*self.beside_text(), WEIGHT)
 
     def beside_text(self, ridge: float = RIDGE) -> tuple[Scores, Scores]:
         """Zero-shot's scores, and those of what the images add, to be weighted."""
         assert self.text is not None
-        found, statistics = self._fitted(partial(self._with_text, ridge=ridge))
+        found, statistics = self._fitted(text=self.text, ridge=ridge)
         weights, bias = found.affine()
         zero_shot = Scores(self.text_scale * self.text.double(), torch.zeros_like(bias))
-        learner = self._learner(found, statistics, 1.0)
-        if learner is not None:
-            beside = Beside(self.text, self.text_scale, ridge, WEIGHT)
-            learner = replace(learner, noise_share=self.noise_share, text=beside)
+        beside = Beside(self.text, self.text_scale, ridge, WEIGHT)
+        learner = None if self.form.prior == "shuffled" else Learner(statistics, self.form, 1.0, beside)
         return zero_shot, Scores(weights / found.noise, bias / found.noise, learner)
-
-    def with_text(self, ridge: float = RIDGE, weight: float = WEIGHT) -> Scores:
-        """Both, weighted."""
-        return _sum(*self.beside_text(ridge), weight)
 
     def best(self, val: Labelled) -> tuple[str, Scores]:
         """The form, ridge and weight that put most of ``val`` right; of equals the nearest to the defaults."""
-        best, most = None, -1
-        for name, scores in self._candidates(val):
-            logits = scores.of(val.features)[:, self.taxonomy.leaves]
-            hits = int((logits.argmax(dim=1) == val.labels).sum())
-            if hits > most:
-                best, most = (name, scores), hits
-        assert best is not None
-        return best
+
+        def hits(candidate: tuple[str, Scores]) -> int:
+            logits = candidate[1].of(val.features)[:, self.taxonomy.leaves]
+            return int((logits.argmax(dim=1) == val.labels).sum())
+
+        return max(self._candidates(val), key=hits)  # the first of equals
 
     def _candidates(self, val: Labelled) -> Iterator[tuple[str, Scores]]:
         for ridge in sorted(RIDGES, key=lambda ridge: abs(ridge - RIDGE)):
@@ -145,33 +120,9 @@ class Solver:
         counts = torch.bincount(leaf[leaf >= 0], minlength=self.taxonomy.num_leaves)
         return bool((leaf >= 0).all()) and int(counts.sum()) - int((counts > 0).sum()) < int((counts > 0).sum()) / 2
 
-    def _fitted(self, fit: partial[GaussianClasses]) -> tuple[GaussianClasses, Statistics]:
-        return fit_coarse(self.features, self.nodes, self.taxonomy, partial(self._under_prior, fit=fit))
-
-    def _under_prior(self, statistics: Statistics, fit: partial[GaussianClasses]) -> GaussianClasses:
+    def _fitted(self, **options: Any) -> tuple[GaussianClasses, Statistics]:
         tree = self.taxonomy
-        if self.prior == "tree":
-            return fit(statistics, tree)
-        other = tree if self.prior == "shuffled" else without_tree(tree.num_leaves)
-        return fit_elsewhere(statistics, tree, other, self._places, fit)
-
-    @property
-    def _places(self) -> Tensor:
-        return self.places if self.prior == "shuffled" else torch.arange(self.taxonomy.num_leaves)
-
-    def _images(self, statistics: Statistics, tree: Taxonomy, val: Labelled | None) -> GaussianClasses:
-        if val is not None:
-            val = Labelled(val.features, self._places[val.labels])
-        shrink = self.prior != "flat"
-        return fit_tree(statistics, tree, kind=self.kind, shrink=shrink, noise_share=self.noise_share, val=val)
-
-    def _with_text(self, statistics: Statistics, tree: Taxonomy, ridge: float) -> GaussianClasses:
-        assert self.text is not None
-        leaves = self.text[self.taxonomy.leaves]
-        text = torch.zeros_like(leaves).index_copy_(0, self._places, leaves)
-        return fit_with_text(
-            statistics, text, tree, ridge=ridge, shrink=self.prior != "flat", noise_share=self.noise_share
-        )
+        return fit_coarse(self.features, self.nodes, tree, lambda sums: self.form.fit(sums, tree, **options))
 
 
 def _sum(zero_shot: Scores, images: Scores, weight: float) -> Scores:

@@ -12,37 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from hierfit.errors import UserError
 from hierfit.report.blocks import Block, Omitted, Section
 from hierfit.report.evidence import Evidence
-from hierfit.report.sections import (
-    attributes,
-    breaks,
-    calibration,
-    confusion,
-    cost,
-    decoders,
-    depth,
-    kinship,
-    latent,
-    shots,
-    siblings,
-    summary,
-    training,
-)
+from hierfit.report.sections import attributes, breaks, confusion, curves, explorer, kinship, latent, served, summary
 
 SECTIONS: Mapping[str, tuple[str, Callable[[Evidence], tuple[str, Sequence[Block]]]]] = {
     "summary": ("Summary", summary.section),
-    "decoders": ("Levels and decoders", decoders.section),
-    "shots": ("Accuracy over shots", shots.section),
+    "tree": ("The tree and its images", explorer.section),
     "where-paths-break": ("Where paths break", breaks.section),
-    "sibling-pairs": ("Worst sibling pairs", siblings.section),
+    "sibling-pairs": ("Worst sibling pairs", breaks.siblings),
     "confusion": ("Confusion, ordered by the tree", confusion.section),
-    "depth": ("How deep an answer may go", depth.section),
-    "reliability": ("Reliability", calibration.section),
+    "depth": ("How deep an answer may go", served.depth),
+    "reliability": ("Reliability", served.reliability),
+    "kinship": ("Does the tree fit the features", kinship.section),
+    "decoders": ("Levels and decoders", summary.decoders),
+    "shots": ("Accuracy over shots", curves.shots),
     "latent-space": ("The latent space", latent.section),
     "attributes": ("What attributes respond to", attributes.section),
-    "kinship": ("Does the tree fit the features", kinship.section),
-    "training": ("Training", training.section),
+    "training": ("Training", curves.training),
     "other-runs": ("Other runs", summary.others),
-    "cost": ("Cost and origin", cost.section),
+    "cost": ("Cost and origin", summary.cost),
 }
 
 

@@ -69,7 +69,7 @@ def _gallery(run: Run, near: Mapping[int, str], found: Embeddings, to_images: Te
 
 
 def _known(run: Run, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """Leaf of each image, and the true attributes of each leaf as numbers; empty where none are known."""
+    """Leaf of each image, and the true attributes of each leaf as numbers; none where the images were not drawn."""
     from hierfit.data.card import load_card
     from hierfit.fieldguide.captions import ATTRIBUTES
 
@@ -109,8 +109,7 @@ def mutual_information(a: Tensor, b: Tensor) -> float:
 
 
 def _entropy(p: Tensor) -> float:
-    p = p[p > 0]
-    return float(-(p * p.log()).sum())
+    return float(torch.special.entr(p).sum())
 
 
 def best_precision(order: Tensor, labels: Tensor) -> float:
@@ -130,10 +129,10 @@ def best_precision(order: Tensor, labels: Tensor) -> float:
 
 
 class Measured(NamedTuple):
-    """A figure, and what it is held against.
+    """A figure of the learned attributes, and what it is held against.
 
     Attributes:
-        value: Of the learned attributes.
+        value: The figure.
         shuffled: Mean of the same with the classes' values shuffled.
         p: Share of the shuffles that reach it, the observed one counted among them.
         landmarks: Mean of random landmarks in the place of the learned attributes.
@@ -145,20 +144,6 @@ class Measured(NamedTuple):
     landmarks: float
 
 
-class Agreement(NamedTuple):
-    """How far learned attributes tell a known one that has so many ``values``.
-
-    Attributes:
-        information: NMI of the nearest learned attribute with it.
-        precision: Mean best AP of its values.
-    """
-
-    name: str
-    values: int
-    information: Measured
-    precision: Measured
-
-
 def agreement(
     to_attributes: Tensor,
     leaf: Tensor,
@@ -166,11 +151,11 @@ def agreement(
     landmarks: Sequence[Tensor],
     shuffles: int = 99,
     seed: int = 0,
-) -> list[Agreement]:
-    """Holds learned attributes against known ones. Cost: shuffles · values · k·M.
+) -> dict[str, tuple[Measured, Measured]]:
+    """How far learned attributes tell each known one: by `mutual_information` and by `best_precision`.
 
     A shuffle deals the known values out to other leaves, whole leaves at a time: images of one leaf lie together
-    anyway, so shuffling single images would call everything significant.
+    anyway, so shuffling single images would call everything significant. Cost: shuffles · values · k·M.
 
     Args:
         to_attributes: Distance of each image to each learned attribute ``[k, M]``.
@@ -180,54 +165,53 @@ def agreement(
         shuffles: Random deals.
         seed: Of the deals.
     """
-    nearest, order = to_attributes.argmin(1), to_attributes.argsort(0)
     generator = torch.Generator().manual_seed(seed)
     count = len(next(iter(known.values())))
     deals = [torch.arange(count), *(torch.randperm(count, generator=generator) for _ in range(shuffles))]
-    found = []
+
+    def measured(measure: Callable[[Tensor, Tensor], float], read: Callable[[Tensor], Tensor]) -> Measured:
+        learned = read(to_attributes)
+        x = torch.tensor([measure(learned, each) for each in labels])
+        reached = float((x >= x[0] - 1e-9).double().mean())
+        others = fmean(measure(read(each), labels[0]) for each in landmarks)
+        return Measured(float(x[0]), float(x[1:].mean()), reached, others)
+
+    found = {}
     for name, values in known.items():
         labels = [values[deal][leaf] for deal in deals]
-        information = _measured(mutual_information, nearest, [x.argmin(1) for x in landmarks], labels)
-        precision = _measured(best_precision, order, [x.argsort(0) for x in landmarks], labels)
-        found.append(Agreement(name, int(values.unique().numel()), information, precision))
+        nearest, ranked = (lambda x: x.argmin(1)), (lambda x: x.argsort(0))
+        found[name] = measured(mutual_information, nearest), measured(best_precision, ranked)
     return found
 
 
-def _measured(
-    measure: Callable[[Tensor, Tensor], float], learned: Tensor, landmarks: Sequence[Tensor], labels: Sequence[Tensor]
-) -> Measured:
-    """Of the first labels; the others are shuffles."""
-    x = torch.tensor([measure(learned, each) for each in labels])
-    reached = float((x >= x[0] - 1e-9).double().mean())
-    return Measured(float(x[0]), float(x[1:].mean()), reached, fmean(measure(each, labels[0]) for each in landmarks))
-
-
-def _judged(found: Sequence[Agreement]) -> str:
-    agreeing = [each.name for each in found if max(each.information.p, each.precision.p) <= _SIGNIFICANT]
-    rest = [each.name for each in found if each.name not in agreeing]
+def _judged(found: Mapping[str, tuple[Measured, Measured]]) -> str:
+    agreeing = [name for name, figures in found.items() if min(each.p for each in figures) <= _SIGNIFICANT]
     if not agreeing:
         return "The learned attributes agree with none of the true ones beyond what shuffled classes give."
-    better = [each.name for each in found if each.precision.value > each.precision.landmarks]
+    rest = ", ".join(name for name in found if name not in agreeing)
     text = f"The learned attributes agree with {', '.join(agreeing)} beyond what shuffled classes give"
-    text += f", with {', '.join(rest)} not." if rest else "."
+    text += f", with {rest} not." if rest else "."
+    better = [name for name, (_, precision) in found.items() if precision.value > precision.landmarks]
     if not better:
         return f"{text} Random images in their place agree better with every one."
     return f"{text} With {', '.join(better)} they agree better than random images in their place."
 
 
-def _agreement_sheet(found: Sequence[Agreement]) -> Sheet:
-    columns = [Column("values", "count")]
+def _agreement_sheet(found: Mapping[str, tuple[Measured, Measured]]) -> Sheet:
+    columns = []
     for name, unit, decimals in (("NMI", "", 3), ("AP", "%", 1)):
         measure, shuffled, images = (Column(header, unit, decimals) for header in (name, "shuffled", "images"))
         columns += [measure, shuffled, Column("p", "", 2), images]
     table = Table.of(
         "Agreement with the attributes the butterflies were drawn from",
         ("attribute", *columns),
-        [(name, values, *information, *precision) for name, values, information, precision in found],
-        "NMI: normalised mutual information of an "
-        "image's nearest learned attribute with the true value. AP: average precision in % of the best learned "
-        "attribute for each value, averaged. Beside each: the mean of 99 shuffles that deal the values out to other "
-        "species, p, the share of shuffles that reach it, and the same figure for as many random test images in the "
-        "place of the learned attributes.",
+        [(name, *information, *precision) for name, (information, precision) in found.items()],
     )
-    return Sheet("attribute_agreement", table)
+    terms = {
+        "NMI": "normalised mutual information of an image's nearest learned attribute with the true value",
+        "AP": "average precision of the best learned attribute for each value, averaged",
+        "shuffled": "mean of 99 shuffles that deal the true values out to other species",
+        "p": "share of the shuffles that reach the figure",
+        "images": "the same figure for as many random test images in the place of the learned attributes",
+    }
+    return Sheet("attribute_agreement", table, terms=terms)

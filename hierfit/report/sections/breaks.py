@@ -1,4 +1,4 @@
-"""Where predicted paths leave the true ones: how high up, and at which nodes."""
+"""Where predicted paths leave the true ones: how high up, at which nodes, which siblings are taken for each other."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
-from hierfit.report.blocks import Block, Drawn, Picture, Sheet, shown_of
-from hierfit.report.breaks import Breaks
+from torch import Tensor
+
+from hierfit.errors import UserError
+from hierfit.report.blocks import Block, Drawn, Gallery, Picture, Sheet, Strip, Thumbnail, Words, shown_of
+from hierfit.report.breaks import Breaks, Pair, sibling_pairs
 from hierfit.report.evidence import Evidence, Run
 from hierfit.report.style import COLUMN, FULL, INK, MUTED, PAPER, SMALL, furnish, new_axes, shortened
 from hierfit.results.table import Column, Table
 from hierfit.taxonomy import Taxonomy
 
 _RUNS, _NODES = 8, 20  # bars side by side
-_LISTED, _LISTED_SHARES = 12, 100
+_LISTED = 12
+_PAIRS_LISTED, _PAIRS_PICTURED = 15, 6
+_MISTAKES = 3  # pictures of each direction
 # Dark to light, evenly in lightness: the order can be read in grey.
 _TONES = ("#440154", "#3B528B", "#21918C", "#5EC962", "#C8E020")
 
@@ -31,7 +36,7 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     fitting = [depth for depth in range(taxonomy.num_levels - 1) if taxonomy.level_sizes[depth] <= _NODES]
     if fitting:
         blocks.append(_across_nodes(breaks, fitting[-1]))
-    return _lead(breaks), [*blocks, _shares(breaks)]
+    return _lead(breaks), blocks
 
 
 def part_names(taxonomy: Taxonomy) -> list[str]:
@@ -74,7 +79,7 @@ def _across_nodes(breaks: Breaks, depth: int) -> Picture:
     return Picture(
         "breaks_by_node",
         f"The same for the images of each {level}, most mistakes first.{rest}",
-        f"Stacked bars, a bar a {level}; the figures are in the table of mistakes by node below.",
+        f"Stacked bars, a bar a {level}; the tree above has the figures.",
         partial(stacked_bars, bars, part_names(taxonomy), f"wrong paths [% of the {level}'s images]", FULL),
         wide=True,
     )
@@ -140,24 +145,62 @@ def _break_nodes(breaks: Breaks) -> Sheet:
     return Sheet("break_nodes", table, narrow=True, brief=6)
 
 
-def _shares(breaks: Breaks) -> Sheet:
-    """Per node above the leaves the share of its mistakes by depth of the LCA."""
-    taxonomy = breaks.taxonomy
-    counts, samples, level = breaks.by_depth.tolist(), breaks.samples.tolist(), taxonomy.level.tolist()
-    inner = [v for v in range(taxonomy.num_nodes) if sum(counts[v]) and int(taxonomy.num_children[v])]
-    inner.sort(key=lambda v: (level[v], -sum(counts[v]), v))
+def siblings(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+    """Of runs with mistakes."""
+    run = evidence.focus
+    pairs = sibling_pairs(run.breaks)
+    if not pairs:
+        raise UserError("no path takes a node for its sibling.")
+    wrong, listed = int(run.breaks.wrong.sum()), sum(pair.confused for pair in pairs[:5])
+    missing = run.pictures.missing
+    shown = Words(f"No pictures: {missing}", is_note=True) if missing else _gallery(run, pairs[:_PAIRS_PICTURED])
+    most = f"The five worst of {len(pairs)} pairs hold" if len(pairs) > 5 else "These hold"
+    lead = f"Every mistake takes one node for its sibling. {most} {listed / wrong:.0%} of all {wrong} mistakes."
+    return lead, (_pair_sheet(run, pairs), shown)
+
+
+def _pair_sheet(run: Run, pairs: list[Pair]) -> Sheet:
+    tree = run.breaks.taxonomy
     rows = [
         (
-            taxonomy.names[v],
-            taxonomy.levels[level[v]],
-            samples[v],
-            sum(counts[v]),
-            *(n / sum(counts[v]) for n in counts[v]),
+            *(tree.names[v] for v in (p.a, p.b)),
+            tree.levels[int(tree.level[p.a])],
+            p.a_as_b,
+            p.b_as_a,
+            p.confused / p.arrived,
         )
-        for v in inner[:_LISTED_SHARES]
+        for p in pairs[:_PAIRS_LISTED]
     ]
-    figures = [Column(header, "count") for header in ("images", "mistakes")]
-    figures += [Column(part, "%", 0) for part in part_names(taxonomy)]
-    title = f"Mistakes on the images of each node{shown_of(len(inner), _LISTED_SHARES)}"
-    table = Table.of(title, ("node", "level", *figures), rows, "Their share in % by where the path breaks.")
-    return Sheet("breaks_by_node", table, folded=True, brief=0)
+    table = Table.of(
+        f"Siblings taken for each other{shown_of(len(pairs), _PAIRS_LISTED)}, most mistakes first",
+        ("A", "B", "level", Column("A as B", "count"), Column("B as A", "count"), Column("%", "%", 1)),
+        rows,
+        "Images of A taken for B and of B for A, and both in % of the images of either whose predicted path came as "
+        "far as their parent.",
+    )
+    return Sheet("sibling_pairs", table, brief=8)
+
+
+def _gallery(run: Run, pairs: list[Pair]) -> Gallery:
+    breaks, names = run.breaks, run.breaks.taxonomy.names
+
+    def shown(chosen: Tensor, most: int, alt: str, caption: str) -> list[Thumbnail]:
+        rows = chosen.nonzero()[:most, 0].tolist()
+        found = [run.pictures.thumbnail(run.reading.indices[row], alt, caption) for row in rows]
+        return [picture for picture in found if picture is not None]
+
+    def right(node: int) -> list[Thumbnail]:
+        chosen = (breaks.true_path == node).any(dim=1) & ~breaks.wrong
+        return shown(chosen, 1, f"{names[node]}, recognised", f"{names[node]} ✓")
+
+    def taken(true: int, predicted: int) -> list[Thumbnail]:
+        chosen = (breaks.true_child == true) & (breaks.predicted_child == predicted)
+        return shown(chosen, _MISTAKES, f"{names[true]} taken for {names[predicted]}", f"✗ {names[true]}")
+
+    strips = []
+    for pair in pairs:
+        pictures = [*right(pair.a), *taken(pair.a, pair.b), *taken(pair.b, pair.a), *right(pair.b)]
+        heading = f"{names[pair.a]} and {names[pair.b]}"
+        strips.append(Strip(heading, f"{pair.a_as_b} and {pair.b_as_a} images", tuple(pictures)))
+    caption = "Test images of the worst pairs: first and last one that was recognised, between them some that were not."
+    return Gallery("confused_pairs", caption, tuple(strips))

@@ -1,20 +1,34 @@
-"""What was run, and what came of it: headline figures, a verdict in words, the tables."""
+"""What was run, what came of it, and what it took: headline figures, a verdict in words, the tables."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
-from hierfit.report.blocks import Block, Findings, Sheet, Tile, Tiles, Words
+from hierfit.report.blocks import Block, Findings, Sheet, Tile, Tiles, Words, meaning
 from hierfit.report.evidence import Evidence
+from hierfit.results.card import ResultCard
+from hierfit.results.columns import accuracy_of
 from hierfit.results.compare import leaf_labelled, leaf_right
 from hierfit.results.statistics import Estimate, Interval, Verdict, mcnemar, paired_bootstrap, verdicts
-from hierfit.results.table import DASH, Cell, Column, Table
+from hierfit.results.summary import table as summary_table
+from hierfit.results.summary import tables
+from hierfit.results.table import Cell, Column, Table
 
 _HEADLINES = 4
 _SIGNED = Column("", "%", signed=True)
+_DECODERS = {
+    "per_level": "per-level argmax",
+    "rollup": "leaf roll-up",
+    "top_down": "top-down",
+    "best_path": "best path",
+    "belief": "most probable node of each level",
+    "bayes": "least expected distance",
+}
 
 Headlines = Sequence[tuple[Column, Cell]]
 
@@ -78,14 +92,14 @@ def _what(evidence: Evidence) -> str:
 
 
 def _tile(column: Column, cell: Cell, control: str | None) -> Tile:
-    number, _, width = cell.text(column).removesuffix(f" ±{DASH}").partition(" ±")
+    number, _, width = cell.text(column).partition(" ±")
     seeds = cell.value.n if isinstance(cell.value, Estimate) else 1
     interval = f"± {width} over {seeds} seeds" if seeds > 1 else "one seed: no interval"
     against = ""
     if cell.difference is not None and control:
         difference = Cell(cell.difference, mark=cell.mark).text(replace(column, signed=True))
-        against = f"{difference.removesuffix(f' ±{DASH}')} against {control}"
-    return Tile(column.header, number + (" %" if column.unit == "%" else ""), interval, against)
+        against = f"{difference} against {control}"
+    return Tile(column.header, number + (" %" if column.unit == "%" else ""), interval, against, meaning(column))
 
 
 def _lead(name: str, control: str | None, cells: Headlines, one_seed: bool) -> str:
@@ -141,3 +155,75 @@ def _finding(name: str, difference: Estimate | Interval, mark: Verdict | None, c
     mean, low, high = (_SIGNED.number(value) for value in (difference.mean, difference.low, difference.high))
     words = {"helps": "better", "hurts": "worse", "no evidence": "no evidence of a difference"}.get(mark or "", "")
     return f"{name}: {words}; {mean} points against {control}, 95 % interval {low} to {high}, paired over {over}."
+
+
+def decoders(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+    """Of every report; the rows are the focus and its control."""
+    focus = evidence.focus.card
+    lead = "One set of scores, read in several ways."
+    own, decoded = (focus.metrics.get(name, {}).get("fpa") for name in ("per_level", "decoded"))
+    if own is not None and decoded is not None:
+        lead += (
+            f" Each level on its own gets {100 * own:.1f} % of full paths right (seed {focus.seed}), the decoder that "
+            f"val chose {100 * decoded:.1f} %. What decoding gains, no training has to."
+        )
+    rows = dict.fromkeys([focus.row, *([evidence.control] if evidence.control else [])])
+    cards = {row: [card for card in evidence.of_table if card.row == row] for row in rows}
+    return lead, [_decoder_sheet(found, row) for row, found in cards.items() if found]
+
+
+def _decoder_sheet(cards: Sequence[ResultCard], row: str) -> Sheet:
+    """Accuracy of each level, FPA and TICE under each decoder, with intervals over the seeds of a row."""
+    metrics = [*map(accuracy_of, cards[0].levels), "fpa", "tice"]
+    rows, columns = [], [Column(row)]
+    for decoder, name in _DECODERS.items():
+        if all(decoder in card.metrics for card in cards):
+            made = summary_table(cards, choice=",".join(f"{metric}@{decoder}" for metric in metrics))
+            rows.append([name, *made.rows[0][2:-2]])
+            suffix = f" {decoder.replace('_', ' ')}"
+            columns[1:] = [replace(c, header=c.header.removesuffix(suffix)) for c in made.columns[2:-2]]
+    seeds = ", ".join(str(seed) for seed in sorted(card.seed for card in cards))
+    seeds = f"seed{'s' if len(cards) > 1 else ''} {seeds}"
+    title = f"{row}, {seeds}; accuracy a level, FPA and TICE in %, mean ± 95 % t-interval"
+    reading = "Only per-level argmax can leave the tree, so only its TICE says anything of the scores."
+    slug = "".join(sign if sign.isalnum() else "_" for sign in row)
+    return Sheet(f"decoders_{slug}", Table.of(title, columns, rows, reading))
+
+
+def cost(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+    """Of every report."""
+    cards = evidence.of_table
+    devices = ", ".join(dict.fromkeys(str(card.cost.get("device", "?")) for card in cards))
+    table = replace(
+        tables(cards, choice="cost")[0],
+        title="Parameters that are trained, their share of all in %, seconds of training and peak memory of the "
+        f"process, mean ± 95 % t-interval over seeds, on {devices}",
+        reading="Times of runs that shared the machine are not to be compared.",
+    )
+    return "What it took, and all that is needed to make it again.", (Sheet("cost", table), _facts(evidence))
+
+
+def _facts(evidence: Evidence) -> Sheet:
+    card = evidence.focus.card
+    data, backbone = card.data, card.backbone
+    rows = {
+        "row": f"{card.row} ({card.method}), experiment {card.experiment}, seed {card.seed}",
+        "run folder": str(evidence.focus.folder),
+        "data": f"{data.get('card')}, version {data.get('card_version')}, {data.get('card_fingerprint')}",
+        "protocol": str(data.get("protocol", "all classes")),
+        "images": _pairs(data.get("images")),
+        "draw": _pairs(data.get("draw")),
+        "tree": f"{data.get('tree', 'true')}, {data.get('taxonomy_fingerprint')}",
+        "backbone": f"{backbone.get('source')}, {str(backbone.get('fingerprint'))[:16]}",
+        "selected on": card.selected_on,
+        "tuned on": card.tuned_on,
+        "versions": _pairs(card.versions),
+    }
+    for key, value in (card.method_settings.get("init_args") or {}).items():
+        rows[f"model.{key}"] = value if isinstance(value, str) else json.dumps(value)
+    table = Table.of("Data, draws, versions and settings of this run", ("", ""), rows.items())
+    return Sheet("origin", table, folded=True, brief=0)
+
+
+def _pairs(found: Any) -> str:
+    return ", ".join(f"{key} {value}" for key, value in (found or {}).items())

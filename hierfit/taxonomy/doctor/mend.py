@@ -41,21 +41,23 @@ def mended(form: Form, accepted: Collection[str] = ()) -> Form:
     """
     if isinstance(form, Links):
         return _links(form) if form.by_name else _positions(form)
-    rows = [tuple(map(visible, row)) for row in _full_rows(form)]
+    rows = [tuple(map(visible, without_end(row))) for row in form.rows]
     if "alike-names" in accepted:
         rows = _one_spelling(rows)
-    if accepted:
-        rows = _under_the_usual_parent(rows, accepted)
+    right: dict[str, Place] = {}
+    touched: set[int] = set()
+    for name, where in _places(rows).items() if accepted else ():
+        place = _usual(name, where)
+        if place is not None and _kind(where) in accepted:
+            right[name] = place
+            touched |= {number for other, numbers in where.items() if other != place for number in numbers}
+    rows = [_in_place(row, right) if number in touched else row for number, row in enumerate(rows)]
     whole = None if "same-path" in accepted else form.whole
     first: dict[object, int] = {}
     for number, row in enumerate(rows):
         first.setdefault((row, tuple(whole[number]) if whole else None), number)
     kept = list(first.values())
     return replace(form.only(kept), rows=[rows[i] for i in kept], whole=whole and [whole[i] for i in kept])
-
-
-def _full_rows(form: Rows) -> list[Row]:
-    return [tuple(without_end(row)) for row in form.rows]
 
 
 # Judgements on rows --------------------------------------------------------------------------------------------------
@@ -78,18 +80,15 @@ def misplaced(form: Rows) -> dict[str, Finding]:
                 detail += ": " + ", ".join(strays) + (", …" if len(numbers) > _LISTED else "")
             details.append(detail)
         kind = _kind(where)
-        several = "has several parents" if kind == "several-parents" else f"stands on {len(_depths(where))} levels"
+        several = f"stands on {len({depth for depth, _ in where})} levels"
+        several = "has several parents" if kind == "several-parents" else several
         advice = f"--fix OUT --accept {kind} puts it under {' / '.join(right[1]) or 'nothing'} everywhere."
         found[name] = Finding("problem", kind, f"{name!r} {several}", "", tuple(details), advice, "asked")
     return found
 
 
-def _depths(where: Mapping[Place, list[int]]) -> set[int]:
-    return {depth for depth, _ in where}
-
-
 def _kind(where: Mapping[Place, list[int]]) -> str:
-    return "level-order" if len(_depths(where)) > 1 else "several-parents"
+    return "level-order" if len({depth for depth, _ in where}) > 1 else "several-parents"
 
 
 def _places(rows: Sequence[Sequence[str]]) -> dict[str, dict[Place, list[int]]]:
@@ -117,17 +116,6 @@ def _usual(name: str, where: Mapping[Place, list[int]]) -> Place | None:
     best = max(where, key=lambda place: len(where[place]))
     share = len(where[best]) / sum(map(len, where.values()))
     return best if share >= MAJORITY and not any(name in above for _, above in where) else None
-
-
-def _under_the_usual_parent(rows: list[Row], accepted: Collection[str]) -> list[Row]:
-    right: dict[str, Place] = {}
-    touched: set[int] = set()
-    for name, where in _places(rows).items():
-        place = _usual(name, where)
-        if place is not None and _kind(where) in accepted:
-            right[name] = place
-            touched |= {number for other, numbers in where.items() if other != place for number in numbers}
-    return [_in_place(row, right) if number in touched else row for number, row in enumerate(rows)]
 
 
 def _in_place(row: Row, right: Mapping[str, Place]) -> Row:

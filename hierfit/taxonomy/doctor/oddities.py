@@ -49,12 +49,7 @@ class Shape:
 
     def path(self, node: int) -> str:
         """Names from the root to a node."""
-        return " / ".join(path_to(node, self.names, self._parents))
-
-    @cached_property
-    def _parents(self) -> list[int]:
-        parents: list[int] = self.parent.tolist()
-        return parents
+        return " / ".join(path_to(node, self.names, self.parent))  # type: ignore[arg-type]
 
 
 def odd_names(shape: Shape, count_tokens: CountTokens, known: Collection[str] = ()) -> Iterator[Finding]:
@@ -65,15 +60,21 @@ def odd_names(shape: Shape, count_tokens: CountTokens, known: Collection[str] = 
         count_tokens: Tokens of each text, special ones included; called for names that may be too long only.
         known: Names that have a finding of their own already.
     """
-    yield from _ambiguous(shape, known)
+    if len(set(shape.names)) < len(shape.names):
+        yield from _ambiguous(shape, known)
     yield from _alike(shape)
-    yield from _long(shape, count_tokens)
+    # A token is a byte at least, so that short names need no tokeniser; no letter has more than 4.
+    suspects = [node for node, name in enumerate(shape.names)
+                if len(name) * 4 + 2 > CONTEXT and len(name.encode()) + 2 > CONTEXT]  # fmt: skip
+    lengths = count_tokens([shape.names[node].replace("_", " ") for node in suspects]) if suspects else []
+    if long := [(node, length) for node, length in zip(suspects, lengths, strict=True) if length > CONTEXT]:
+        details = [f"{shape.names[v][:60]!r}… ({shape.where(v)}): {length} tokens" for v, length in long[:_LISTED]]
+        text = f"{counted(len(long), 'name')} longer than a text tower's {CONTEXT} tokens, before any prompt"
+        yield Finding("warning", "long-name", text, "", tuple(details), "They would be cut: shorten them.")
 
 
 def _ambiguous(shape: Shape, known: Collection[str]) -> Iterator[Finding]:
     """A bare name means a leaf before an inner node: several leaves, or several inner nodes alone, leave it open."""
-    if len(set(shape.names)) == len(shape.names):
-        return
     count = shape.index["num_children"].tolist()
     bearers: dict[str, list[int]] = defaultdict(list)
     for node, name in enumerate(shape.names):
@@ -132,24 +133,16 @@ def folded(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
-def _long(shape: Shape, count_tokens: CountTokens) -> Iterator[Finding]:
-    # A token is a byte at least, so that short names need no tokeniser; no letter has more than 4.
-    suspects = [node for node, name in enumerate(shape.names)
-                if len(name) * 4 + 2 > CONTEXT and len(name.encode()) + 2 > CONTEXT]  # fmt: skip
-    lengths = count_tokens([shape.names[node].replace("_", " ") for node in suspects]) if suspects else []
-    long = [(node, length) for node, length in zip(suspects, lengths, strict=True) if length > CONTEXT]
-    if long:
-        details = [f"{shape.names[v][:60]!r}… ({shape.where(v)}): {length} tokens" for v, length in long[:_LISTED]]
-        text = f"{counted(len(long), 'name')} longer than a text tower's {CONTEXT} tokens, before any prompt"
-        yield Finding("warning", "long-name", text, "", tuple(details), "They would be cut: shorten them.")
-
-
 def odd_shape(shape: Shape) -> Iterator[Finding]:
     """Depths, chains, siblings and balance."""
     if shape.sizes:
         yield from _depth(shape)
         yield from _chains(shape)
-        yield _siblings(shape)
+        above = shape.parent[shape.index["leaves"]]
+        family = np.where(above >= 0, shape.index["num_children"][above], shape.sizes[0])
+        total, acted = len(above), int((family > 1).sum())
+        text = f"HiSCE acts on {acted} of {total} leaves" + ("; the others have no sibling" if acted < total else "")
+        yield Finding("warning" if acted < total / 2 else "note", "siblings", text)
         yield _balance(shape)
 
 
@@ -190,14 +183,6 @@ def _chains(shape: Shape) -> Iterator[Finding]:
     text = f"{len(lonely)} of {inner} inner nodes have a single child"
     advice = "A level that only repeats the one below teaches nothing: leave it out." if everywhere else ""
     yield Finding("warning" if everywhere else "note", "single-child", text, "", tuple(details), advice)
-
-
-def _siblings(shape: Shape) -> Finding:
-    above = shape.parent[shape.index["leaves"]]
-    family = np.where(above >= 0, shape.index["num_children"][above], shape.sizes[0])
-    total, acted = len(above), int((family > 1).sum())
-    text = f"HiSCE acts on {acted} of {total} leaves" + ("; the others have no sibling" if acted < total else "")
-    return Finding("warning" if acted < total / 2 else "note", "siblings", text)
 
 
 def _balance(shape: Shape) -> Finding:

@@ -1,6 +1,192 @@
-"""Taxonomies of every format in the wild: see ``hierfit/taxonomy/README.md``."""
+"""From a file of any format to what it says, and to a tree; every reader is asked, and the best evidence wins."""
 
-from hierfit.taxonomy.readers.given import FORMATS, Format, Given, Reading
-from hierfit.taxonomy.readers.read import given_of, read_csv, read_given, read_plan, read_taxonomy
+from __future__ import annotations
+
+import gc
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from hierfit.errors import UserError
+from hierfit.taxonomy.build import Plan
+from hierfit.taxonomy.checks import EDGE_HEADER
+from hierfit.taxonomy.readers import documents, graphs, lines, links, nested, rows, texts
+from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
+from hierfit.taxonomy.readers.given import FORMATS, Claim, Format, Given, Reading, Score
+from hierfit.taxonomy.readers.indices import leaf_list
+from hierfit.taxonomy.readers.source import Source
+
+if TYPE_CHECKING:
+    from hierfit.taxonomy.tree import Taxonomy
 
 __all__ = ["FORMATS", "Format", "Given", "Reading", "given_of", "read_csv", "read_given", "read_plan", "read_taxonomy"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_NEWICK_NAMES = (".nwk", ".newick", ".tree", ".nw", ".tre")
+_DOT = re.compile(r"(?:(?://|#)[^\n]*\s+)*(?:strict\s+)?(?:di)?graph\b[^{;\n]*\{", re.IGNORECASE)
+
+_KINDS: tuple[tuple[str, Callable[[Source], object], Callable[[Source, Reading], Iterable[Claim]]], ...] = (
+    ("xml", lambda s: s.head.startswith("<"), lambda s, _: [nested.xml_claim(s)]),
+    ("newick", lambda s: s.suffix in _NEWICK_NAMES or re.match(r"(?:\[&[RU]\]\s*)?\(", s.head),
+     lambda s, _: [texts.newick_claim(s)]),
+    ("dot", lambda s: _DOT.match(s.head), lambda s, _: [graphs.dot_claim(s)]),
+    ("obo", lambda s: "[Term]" in s.text and re.search(r"^\[Term\]\s*$", s.text, re.MULTILINE),
+     lambda s, _: [graphs.obo_claim(s)]),
+    ("document", lambda s: s.language, documents.claims),
+    ("lines", lambda s: True, lambda s, options: _of_lines(s, options)),
+)  # fmt: skip
+"""What a text can be, by how it opens: the first whose evidence holds is asked what it makes of it."""
+
+_OF_TABLES = ("paths", "leaf-first", "indices", "child-parent", "parent-child")
+_WITH_NAMES = ("child-parent", "parent-child", "node-link", "indices")
+_HINT = (
+    "Give one of these formats (in a data card, `taxonomy: {file: …, format: …}`), or the columns to read, coarse to "
+    "fine: --columns 2,1."
+)
+
+
+def _uncollected(function: Callable[P, T]) -> Callable[P, T]:
+    """Millions of small objects and no circles: the collector would look through them again and again."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            if enabled:
+                gc.enable()
+
+    return run
+
+
+def read_taxonomy(path: str | os.PathLike[str], format: Format | None = None, **options: Any) -> Taxonomy:
+    """Read a tree from a file of any format.
+
+    Args:
+        path: The file.
+        format: See `hierfit.taxonomy.readers.given.FORMATS`; None to find it out from the content.
+        options: The other attributes of `hierfit.taxonomy.readers.given.Reading`: select, header, columns, levels,
+            names, leaves, parents.
+
+    Raises:
+        UserError: The file cannot be read, its format is not certain (with the formats to choose from), or it holds
+            no tree: everything that is wrong, each with its line.
+    """
+    from hierfit.taxonomy.tree import Taxonomy
+
+    return Taxonomy.of_plan(read_plan(Reading(os.fspath(path), format, **options)))
+
+
+def read_csv(path: str | os.PathLike[str]) -> Plan:
+    """The CSV that `Taxonomy.to_csv` writes, every cell as it stands; `Taxonomy.from_csv` describes it."""
+    source = Source.of(Path(path))
+    form: Format = "child-parent" if {*map(word, source.table.rows[0])}.issuperset(EDGE_HEADER) else "paths"
+    return given_of(source, Reading(os.fspath(path), form, header=True)).plan()
+
+
+@_uncollected
+def read_plan(options: Reading) -> Plan:
+    """What a `Taxonomy` is made of, without importing torch; raises as `read_taxonomy`."""
+    try:
+        return read_given(options).plan()
+    except UserError:
+        if Path(options.file).suffix.lower() not in (".csv", ".tsv"):
+            read_given(options, placed=True).plan()  # again, slower, so that texts know their lines
+        raise
+
+
+@_uncollected
+def read_given(options: Reading, placed: bool = False) -> Given:
+    """What a file says, be it a tree or not.
+
+    Args:
+        options: The file, and how to read it.
+        placed: Whether faults of JSON shall know their line; that takes several times as long.
+
+    Raises:
+        UserError: The file cannot be read, or its format is not certain.
+    """
+    return given_of(Source.of(Path(options.file).expanduser(), placed, options.select), options)
+
+
+def given_of(source: Source, options: Reading) -> Given:
+    """What a text says, see `read_given`."""
+    kinds = _KINDS[-1:] if source.is_table else _KINDS
+    kind, read = next((kind, read) for kind, evidence, read in kinds if evidence(source))
+    if options.format == "outline" and source.sheet is None:
+        claims: Iterable[Claim] = texts.outline_claims(source, forced=True)
+    else:
+        asked = [read for name, _, read in _KINDS if name == options.format and name in ("newick", "dot")]
+        claims = (asked[0] if asked else read)(source, options)
+    claim = _best(list(claims), source, options)
+    # What is asked for and would change nothing was meant for another file.
+    idle = {
+        "select": options.select is not None and kind != "document" and source.sheet is None,
+        "columns": bool(options.columns) and (kind == "document" or claim.format not in _OF_TABLES),
+        "names": bool(options.names) and claim.format not in _WITH_NAMES,
+    }
+    if useless := ", ".join(name for name, is_idle in idle.items() if is_idle):
+        raise UserError(f"{source.path}: {useless} cannot be used with the format {claim.format}")
+    form = claim.read()
+    if options.parents == "first":
+        form = form.with_first_parents()
+    if options.leaves:
+        form = form.above(dict.fromkeys(leaf_list(options.leaves)))
+    form = replace(form, levels=options.levels or form.levels, findings=[*source.findings, *form.findings])
+    return Given(str(source.path), claim.format, claim.why, form)
+
+
+def _of_lines(source: Source, options: Reading) -> Iterator[Claim]:
+    """Lines: indented, paths or codes without a header, links, rows of levels, names."""
+    if not source.is_table:
+        found = [*texts.outline_claims(source)]
+        yield from found
+        if found and not options.columns and options.format is None:
+            return
+    table, header = source.table, options.header
+    named = speaks_of_columns(table.rows[0]) or word(table.rows[0][0]) in PATH
+    if header is None and not named and not options.columns and options.format in (None, "paths", "leaf-first"):
+        whole = [claim for claim in lines.claims(table) if claim.score == Score.CERTAIN]
+        if whole:
+            yield from whole  # paths or codes in each line, which have no header
+            return
+    if header is None and options.format == "list" and not table.is_csv:
+        header = False
+    table = table.headed(header, str(source.path))
+    if not table.rows:
+        raise UserError(f"{source.path}: there is nothing below its header")
+    found = [*links.claims(table, source, options)]
+    yield from found
+    if options.format is None and any(claim.score == Score.CERTAIN for claim in found):
+        return
+    yield from rows.claims(table, source, options)
+    yield from lines.claims(table)
+
+
+def _best(claims: list[Claim], source: Source, options: Reading) -> Claim:
+    if options.format:
+        asked = [claim for claim in claims if claim.format == options.format]
+        if not asked:
+            found = ", ".join(dict.fromkeys(claim.format for claim in claims)) or "nothing known"
+            raise UserError(f"{source.path}: it cannot be read as {options.format}; it could be: {found}")
+        best = max(asked, key=lambda claim: claim.score)
+        return replace(best, why=f"as asked for: {best.why}" if best.why != "as asked for" else best.why)
+    if not claims:
+        raise UserError(f"{source.path}: no taxonomy is recognised in it", hint=_HINT)
+    top = max(claim.score for claim in claims)
+    choices = {claim.format: claim for claim in reversed(claims) if claim.score == top}
+    if top > Score.POSSIBLE and len(choices) == 1:
+        return next(iter(choices.values()))
+    raise UserError(
+        f"{source.path}: its format is not certain; it could be",
+        [f"--format {name}: {FORMATS[name][0]}; here {claim.why}" for name, claim in sorted(choices.items())],
+        _HINT,
+    )

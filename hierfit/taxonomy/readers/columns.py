@@ -32,7 +32,7 @@ PARENT = ("parentid", "parentnameusageid", "parenttaxonid", "parentkey", "parent
 CHILDREN = ("children", "childids", "childrenids", "childs", "child", "subclasses", "subcategories", "subcategory",
             "narrower", "hyponyms", "nodes", "options", "choices", "members", "subtypes", "items", "sub")  # fmt: skip
 IDS = ("taxonid", "id", "nodeid", "childid", "key", "categoryid", "code", "uuid", "taxid", "tsn", "wnid", "gid",
-       "usagekey", "conceptid", "classid", "labelid", "identifier", "uri", "iri")  # fmt: skip
+       "usagekey", "conceptid", "classid", "labelid", "identifier", "uri", "iri", "uid", "mid", "uniqueid")  # fmt: skip
 NAMES = ("name", "label", "scientificname", "title", "preflabel", "lbl", "canonicalname", "displayname", "text", "term",
          "classname", "categoryname", "taxon", "node", "child", "hyponym", "value", "labelname", "words",
          "topic")  # fmt: skip
@@ -42,9 +42,8 @@ PATH = ("path", "fullname", "fullpath", "categorypath", "lineage", "taxonomy", "
         "taxon", "classification", "taxonomypath")  # fmt: skip
 ID_PATH = ("ancestry", "ancestorids", "idpath")
 _OTHER = ("index", "count", "images", "description", "commonname", "names", "url", "rank", "taxonrank", "rowid",
-          "image",
-          "vernacularname", "scientificnameauthorship", "nameaccordingto", "language", "definition", "level", "split",
-          "source", "license", "notes", "remarks", "attributes", "color", "colour")  # fmt: skip
+          "image", "vernacularname", "scientificnameauthorship", "nameaccordingto", "language", "definition", "level",
+          "split", "source", "license", "notes", "remarks", "attributes", "color", "colour")  # fmt: skip
 _KNOWN = frozenset(
     {*RANKS, *EPITHET, *SPECIES_NAME, *_GENERAL, *PARENT, *CHILDREN, *IDS, *NAMES, *ACCEPTED, *STATUS, *PATH, *ID_PATH,
      *_OTHER}
@@ -53,17 +52,18 @@ SCHEMA = frozenset(
     {"id", "name", "label", "title", "description", "children", "parent", "parentid", "url", "type", "version",
      "info", "licenses", "license", "images", "annotations", "categories", "supercategory", "attributes", "color", "nc",
      "train", "val", "test", "date", "properties", "metadata", "value", "definition", "restrictions", "childids",
-     "data",
-     "level", "classes", "names", "labels", "created", "author", "key", "uuid", "index", "count", "path", "items",
-     "nodes",
-     "links", "edges", "options", "columns", "splits", "config", "schema", "taxonomy", "status"}
+     "data", "level", "classes", "names", "labels", "created", "author", "key", "uuid", "index", "count", "path",
+     "items", "nodes", "links", "edges", "options", "columns", "splits", "config", "schema", "taxonomy", "status",
+     "context", "graph", "adjacency"}
 )  # fmt: skip
 """Keys that name parts of a record, or of a file, rather than classes."""
+_SOME_PARENT = re.compile(r"parent\w+|\w+parent(?:id|key|code|name)?|hypernym\w*")
+_SOME_NAME = re.compile(r"(?!file|image|img|user|dir|common|vernacular)\w+(?:name|label|title)")
 
 
 def word(cell: object) -> str:
     """A column's name without case, blanks and signs: ``parent_id``, ``dwc:parentID`` and ``Parent ID`` are one."""
-    return re.sub(r"[\W_]", "", str(cell).strip().casefold().rpartition("dwc:")[2])
+    return re.sub(r"^(?:https?:.*[/#]|[a-z]+:(?=\S))|[\W_]", "", str(cell).strip().casefold())
 
 
 def find(words: Sequence[str], known: Iterable[str]) -> int | None:
@@ -71,10 +71,20 @@ def find(words: Sequence[str], known: Iterable[str]) -> int | None:
     return next((words.index(name) for name in known if name in words), None)
 
 
+def parent_column(words: Sequence[str]) -> int | None:
+    """The column of each row's parent: by a known word, else ``parent_tsn`` and the like."""
+    return find(words, (*PARENT, *filter(_SOME_PARENT.fullmatch, words)))
+
+
+def name_column(words: Sequence[str], known: Sequence[str] = NAMES) -> int | None:
+    """The column of names: by a known word, else ``complete_name`` and the like."""
+    return find(words, (*known, *filter(_SOME_NAME.fullmatch, words)))
+
+
 def speaks_of_columns(row: Sequence[object]) -> bool:
     """Whether cells are words that name columns: two at least, and all but one, or half of many."""
     words = [word(cell) for cell in row if str(cell).strip()]
-    known = sum(name in _KNOWN or _LEVEL.fullmatch(name) is not None for name in words)
+    known = sum(name in _KNOWN or any(p.fullmatch(name) for p in (_LEVEL, _SOME_PARENT)) for name in words)
     return known >= 2 and (known >= len(words) - 1 or (known >= 3 and 2 * known >= len(words)) or known >= 5)
 
 
@@ -100,8 +110,6 @@ def order_of_columns(header: Sequence[str]) -> list[tuple[int, int]]:
 
 def coarse_and_fine(words: Sequence[str]) -> list[int]:
     """Columns of a record that say ``supercategory``, …, ``name``, coarse to fine; none unless there is one of each."""
-    known = {name: place for name, place in _GENERAL.items() if name in words}
-    coarse = [words.index(name) for name in _COARSE if name in known]
-    fine = next((words.index(name) for name in _FINE if name in known), None)
-    middle = [words.index(name) for name in _MIDDLE if name in known and name != "type"]
-    return [*coarse[:1], *middle, fine] if coarse and fine is not None else []
+    coarse, fine = find(words, _COARSE), find(words, _FINE)
+    middle = [words.index(name) for name in _MIDDLE if name in words and name != "type"]
+    return [coarse, *middle, fine] if coarse is not None and fine is not None else []

@@ -102,8 +102,7 @@ def read_yaml(text: str, source: str) -> Any:
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        node = yaml.compose(text, Loader=loader)
-        return _value(node, set(), source)
+        return _value(yaml.compose(text, Loader=loader), set(), source)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""

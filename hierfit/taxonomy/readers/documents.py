@@ -18,6 +18,7 @@ from hierfit.taxonomy.readers.nested import as_name
 from hierfit.taxonomy.readers.records import record_tables
 from hierfit.taxonomy.readers.rows import direction_by_parents, torn
 from hierfit.taxonomy.readers.source import Source
+from hierfit.taxonomy.readers.table import Table
 
 _NO_CLASS = frozenset({"levels", "names", "classes", "labels", "train", "val", "test", "split", "splits", "columns"})
 
@@ -45,18 +46,19 @@ def claims(source: Source, options: Reading) -> Iterator[Claim]:
 def _selected(source: Source, options: Reading) -> tuple[Any, str]:
     """The value of the document, or of the data set or variable chosen in it, and the keys that lead to its records."""
     value, select = source.document, options.select
-    if source.is_python and select is None:
+    python = source.language == "Python"
+    if python and select is None:
         # Lists of names or settings stand beside the tree.
         deep = [(name, entry) for name, entry in value if isinstance(entry, Pairs) or any(map(is_list, entry))]
         value = Pairs(deep or value)
     names = value.names() if isinstance(value, Pairs) else []
-    if source.is_python and len(names) == 1 and select is None:
+    if python and len(names) == 1 and select is None:
         return value[0][1], ""
     if select in names:
         return value.get(select), "" if isinstance(value.get(select), list) else str(select)
-    if select is not None and (source.is_python or not isinstance(value, Pairs)):
+    if select is not None and (python or not isinstance(value, Pairs)):
         raise _choose(source, f"there is no {select!r}", names)
-    if select is None and len(names) > 1 and (source.is_python or all(_is_set(entry) for _, entry in value)):
+    if select is None and len(names) > 1 and (python or all(_is_set(entry) for _, entry in value)):
         raise _choose(source, "the file holds several data sets", names[:20])
     return value, select or ""
 
@@ -101,7 +103,7 @@ def _records(value: Any, select: str, source: Source, options: Reading) -> Itera
         found = {first: found[first]}
     for group in found.values():
         yield from group
-    if not found and isinstance(value, Pairs) and is_list(value.get("categories")) and "images" in value.names():
+    if not found and isinstance(value, Pairs) and is_list(value.get("categories")):
         names = [str(entry.get("name")) for entry in value.get("categories") if isinstance(entry, Pairs)]
         if names and len(set(names)) == len(names):
             why = f"{source.language} categories of a COCO-like set without a supercategory, a tree of one level"
@@ -154,8 +156,9 @@ def _adjacency(value: Pairs) -> Links:
     findings: list[Finding] = []
     pairs = [(as_name(item, findings), str(key)) for key, entry in value for item in entry if item != key]
     known = {child for child, _ in pairs}
-    found: list[links.Pair] = [*((str(key), None) for key, _ in value if str(key) not in known), *pairs]
-    return links.links_of(found, lambda link: place_of(*found[link]), True, None, findings)
+    found = [*((str(key), "") for key, _ in value if str(key) not in known), *pairs]
+    names, parents = [child for child, _ in found], [above for _, above in found]
+    return links.links_of(names, parents, lambda link: place_of(*found[link]), True, None, findings)
 
 
 def _child_parent(value: Pairs, what: str) -> Claim:
@@ -171,9 +174,10 @@ def _child_parent(value: Pairs, what: str) -> Claim:
 
     def read() -> Links:
         findings: list[Finding] = []
-        found = [(as_name(key, findings), as_name(up, findings) if up not in (None, "") else None) for key, up in value]
-        closed = any(not up for _, up in found)
-        return links.links_of(found, lambda link: place_of(*found[link]), closed, None, findings)
+        names = [as_name(key, findings) for key, _ in value]
+        parents = ["" if up in (None, "") else as_name(up, findings) for _, up in value]
+        return links.links_of(names, parents, lambda link: place_of(names[link], parents[link]), "" in parents, None,
+                              findings)  # fmt: skip
 
     return Claim("child-parent", score, why, read)
 
@@ -210,16 +214,16 @@ def _list(value: list[Any], source: Source, options: Reading) -> Iterator[Claim]
     """Lists of rows, of whole numbers, of names or of paths."""
     what = source.language
     if not any(isinstance(entry, list) for entry in value):
-        names = [str(entry) for entry in value]
-        fault = lines.not_names(names)
-        why = f"{what} list of {len(names)} names, a tree of one level" + (f"; but {fault}" if fault else "")
-        yield Claim("list", Score.POSSIBLE if fault else Score.LIKELY, why, lambda: nested.read_nested(value))
+        names = [[entry if isinstance(entry, str) else str(entry)] for entry in value]
+        table = Table(names, range(1, len(names) + 1), f"{what} list of {len(names)} texts", True, "entry")
+        for claim in lines.claims(table):
+            yield replace(claim, read=lambda: nested.read_nested(value)) if claim.format == "list" else claim
     if not all(is_list(entry) and entry and not any(isinstance(cell, list) for cell in entry) for entry in value):
         return
     cells = [[str(cell) for cell in row] for row in value]
     flat = [cell for row in cells for cell in row]
     if indices.are_indices(cells) or 4 * sum(map(str.isdigit, flat)) > 3 * len(flat):
-        places = [place_of(*row) if source.is_python else f"entry {i + 1}" for i, row in enumerate(value)]
+        places = [place_of(*row) if source.language == "Python" else f"entry {i + 1}" for i, row in enumerate(value)]
         yield Claim("indices", Score.LIKELY, f"{what} lists of whole numbers",
                     lambda: indices.read_indices(cells, places.__getitem__, source, options))  # fmt: skip
         return

@@ -37,8 +37,6 @@ FORMATS: Mapping[str, tuple[str, str]] = {
 }
 """Of each format what ``--format`` means by it, and what would contradict it."""
 
-_HINT = "`hierfit taxonomy check FILE` reports everything about a tree, and mends some faults."
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -91,6 +89,8 @@ class Rows:
 
     def only(self, kept: Sequence[int]) -> Rows:
         """Some of the rows."""
+        if len(kept) == len(self.rows):
+            return self
         where, whole = self.where, self.whole and [self.whole[i] for i in kept]
         return replace(self, rows=[self.rows[i] for i in kept], where=lambda row: where(kept[row]), whole=whole)
 
@@ -136,21 +136,26 @@ class Links:
             if name in self.labels:
                 problems.check_name(link, self.labels[name])
         # Siblings of one label (WordNet knows two kinds of "food") get their id behind it.
-        labels = [self.label(name) for name in draft.names]
+        labels = [self.labels.get(name, name) for name in draft.names]
         count = Counter(zip(draft.parents, labels, strict=True))
         keys = zip(draft.parents, labels, draft.names, strict=True)
         return draft._replace(names=[a if count[p, a] == 1 else f"{a} ({name})" for p, a, name in keys])
 
-    def label(self, name: str) -> str:
-        """What a node is called."""
-        return self.labels.get(name, name)
+    def only(self, kept: Sequence[int]) -> Links:
+        """Some of the links."""
+        where, parents = self.where, [self.parents[i] for i in kept]
+        if not self.by_name:
+            place = {link: i for i, link in enumerate(kept)}
+            parents = [place.get(parent) for parent in parents]
+        names = [self.names[i] for i in kept]
+        return replace(self, names=names, parents=parents, where=lambda number: where(kept[number]))
 
     def above(self, leaves: Collection[str]) -> Links:
         """The links of `leaves` and of everything above them; leaves that are not there become faults."""
         links: dict[str | int, list[int]] = {}
         for link, name in enumerate(self.names):
             links.setdefault(name if self.by_name else link, []).append(link)
-        known = {self.label(name): name for name in self.names} | {name: name for name in self.names}
+        known = {self.labels.get(name, name): name for name in self.names} | {name: name for name in self.names}
         wanted = {known[leaf] for leaf in leaves if leaf in known}
         kept: set[int] = set()
         queue = [link for link, name in enumerate(self.names) if name in wanted]
@@ -167,15 +172,6 @@ class Links:
         for link, name in enumerate(self.names):
             first.setdefault(name, link)
         return self.only(list(first.values())) if self.by_name else self
-
-    def only(self, kept: Sequence[int]) -> Links:
-        """Some of the links."""
-        where, parents = self.where, [self.parents[i] for i in kept]
-        if not self.by_name:
-            place = {link: i for i, link in enumerate(kept)}
-            parents = [place.get(parent) for parent in parents]
-        names = [self.names[i] for i in kept]
-        return replace(self, names=names, parents=parents, where=lambda number: where(kept[number]))
 
 
 Form = Rows | Links
@@ -224,7 +220,8 @@ class Given:
 
     def draft(self) -> tuple[Draft, Problems]:
         """Its nodes, with everything that keeps them from being a tree (cycles and level names aside)."""
-        problems = Problems(self.source, self.form.where, _HINT)
+        hint = "`hierfit taxonomy check FILE` reports everything about a tree, and mends some faults."
+        problems = Problems(self.source, self.form.where, hint)
         problems += [finding for finding in self.form.findings if finding.severity == "problem"]
         return self.form.draft(problems), problems
 

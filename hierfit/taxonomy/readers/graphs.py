@@ -28,8 +28,13 @@ def claims(value: Pairs, source: Source, options: Reading) -> Iterator[Claim]:
     graph, elements = value.get("graphs"), value.get("elements")
     value = graph[0] if is_list(graph) and len(graph) == 1 and isinstance(graph[0], Pairs) else value
     value = elements if isinstance(elements, Pairs) else value
+    nodes, adjacency = value.get("nodes"), value.get("adjacency")
+    if is_list(nodes) and is_list(adjacency) and all(isinstance(node, Pairs) for node in nodes):
+        near = [(node.get("id"), dict(other).get("id")) for node, others in zip(nodes, adjacency, strict=False)
+                for other in others if isinstance(other, Pairs)]  # fmt: skip
+        value = Pairs([*value, ("links", [*map(list, near)])])
     link = next((key for key in LINK_KEYS if isinstance(value.get(key), list)), None)
-    if link and isinstance(value.get("nodes"), list):
+    if link and isinstance(nodes, list):
         why = f"{source.language} graph, by its keys 'nodes' and {link!r}"
         yield Claim("node-link", Score.CERTAIN, why, lambda: _read(value, link, source, options))
 
@@ -105,7 +110,7 @@ def _links(
 # Graphviz ------------------------------------------------------------------------------------------------------------
 
 _DOT = re.compile(
-    r'\s+|//[^\n]*|^\#[^\n]*|/\*.*?\*/|(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>->|--|[{}\[\];,=:])'
+    r'\s+|//[^\n]*|^\#[^\n]*|/\*.*?\*/|(?P<text>"(?:[^"\\]|\\.)*")|(?P<html><[^<>]*(?:<[^<>]*>[^<>]*)*>)|(?P<sign>->|--|[{}\[\];,=:])'
     r'|(?P<word>[^\s"{}\[\];,=:>-]+(?:-(?![->])[^\s"{}\[\];,=:>-]*)*)',
     re.DOTALL | re.MULTILINE,
 )
@@ -180,6 +185,8 @@ def _dot_tokens(source: Source) -> list[Token]:
             raise UserError(f"{source.path}: line {line}: unexpected {source.text[end : end + 10]!r}", hint=hint)
         if match["text"]:
             tokens.append(Token(re.sub(r"\\(.)", r"\1", match[0][1:-1]), "", line))
+        elif match["html"]:
+            tokens.append(Token(re.sub(r"<[^<>]*>", "", match[0][1:-1]).strip(), "", line))
         elif match["sign"] or match["word"]:
             tokens.append(Token(match["word"] or "", match["sign"] or "", line))
         line += match[0].count("\n")

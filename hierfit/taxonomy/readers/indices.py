@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hierfit.errors import UserError
@@ -21,31 +21,27 @@ def _lines(file: str) -> list[str]:
     return [line.strip() for line in lines_of(read_text(Path(file).expanduser())) if line.strip()]
 
 
-def id_names(options: Reading, source: Source, ids: Collection[str], findings: list[Finding]) -> dict[str, str]:
-    """Names of ids, out of ``id name`` lines; WordNet's ``words.txt`` is found when it lies beside the file.
+def id_names(
+    options: Reading, source: Source, columns: Iterable[Iterable[str]], findings: list[Finding]
+) -> dict[str, str]:
+    """Names of the ids in some columns, out of ``id name`` lines; WordNet's ``words.txt`` is found beside the file.
 
     Of several synonyms, divided by commas, the first is taken. Ids without a name become faults.
     """
-    wordnet = all(map(WNID.fullmatch, ids))
     beside = source.path.with_name("words.txt")
-    files = options.names or ((str(beside),) if wordnet and beside.is_file() else ())
+    if not options.names and not beside.is_file():
+        return {}
+    ids = {name for column in columns for name in column if name}
+    wordnet = all(map(WNID.fullmatch, ids))
+    files = options.names or ((str(beside),) if wordnet else ())
     known: dict[str, str] = {}
     for line in (line for file in files for line in _lines(file)):
         key, _, name = line.partition("\t" if "\t" in line else " ")
-        if name.strip():
+        if name.strip() and key in ids:
             known[key] = name.split(",")[0].strip() if wordnet else name.strip()
-    missing = sorted({name for name in ids if name and name not in known} if files else ())
+    missing = sorted(ids - known.keys() if files else ())
     findings += [problem("no-name", f"{name!r} has no name in {', '.join(files)}") for name in missing]
-    return {key: known[key] for key in {*ids} & known.keys()}
-
-
-def _name_list(file: str) -> list[str]:
-    """The names of a file, one a line, without the numbers in front of them (``1 001.Albatross``)."""
-    lines = _lines(file)
-    matches = [match for line in lines if (match := _NUMBERED.fullmatch(line))]
-    counted = [int(match[1]) for match in matches]
-    numbered = counted in ([*range(len(lines))], [*range(1, len(lines) + 1)])
-    return [match[2].strip() for match in matches] if numbered else lines
+    return known
 
 
 def leaf_list(file: str) -> list[str]:
@@ -59,56 +55,57 @@ def are_indices(rows: Sequence[Sequence[object]]) -> bool:
     return bool(rows) and all(len(row) > 1 and all(re.fullmatch(r"\s*\d+\s*", str(c)) for c in row) for row in rows)
 
 
-def read_indices(cells: list[list[str]], where: Where, source: Source, options: Reading) -> Rows:
+def read_indices(cells: Sequence[Sequence[str]], where: Where, source: Source, options: Reading) -> Rows:
     """Rows of names: from the name files, or ``level 3``.
 
     The leaves' column is the one without repeats. Of the others one with fewer different numbers is coarser.
 
     Raises:
-        UserError: The order of the columns cannot be told.
+        UserError: The order of the columns cannot be told, or the name files do not fit.
     """
     faults: list[Finding] = []
     width = len(cells[0]) if cells else 0
     rows, kept = [], []
     for number, row in enumerate(cells):
-        if len(row) != width or not all(re.fullmatch(r"\d+", cell) for cell in row):
+        if len(row) != width or not all(re.fullmatch(r"\s*\d+\s*", cell) for cell in row):
             faults.append(problem("row", f"expected {width} whole numbers, got {', '.join(row)}", where(number)))
         else:
             rows.append([int(cell) for cell in row])
             kept.append(number)
-    columns = [c - 1 for c in options.columns] or _coarse_to_fine(rows, source)
+    columns = [c - 1 for c in options.columns]
     if any(not 0 <= c < width for c in columns):
         raise UserError(f"{source.path}: there are {width} columns, but {options.columns} are asked for")
-    ordered = [[row[c] for c in columns] for row in rows]
+    if not columns:
+        sizes = [len(set(column)) for column in zip(*rows, strict=True)]
+        if len(set(sizes)) < len(sizes):
+            raise UserError(
+                f"{source.path}: the columns hold {', '.join(map(str, sizes))} different numbers, "
+                "which does not tell coarse from fine",
+                hint="Give the columns from coarse to fine, counted from 1: --columns 3,2,1.",
+            )
+        columns = sorted(range(len(sizes)), key=sizes.__getitem__)
     levels = options.levels or tuple(f"level{i}" for i in range(len(columns)))
-    return Rows(_named(ordered, options, faults), lambda row: where(kept[row]), levels, faults)
+    ordered = [[row[c] for c in columns] for row in rows]
+    return Rows(_named(ordered, levels, options, faults), lambda row: where(kept[row]), levels, faults)
 
 
-def _coarse_to_fine(rows: list[list[int]], source: Source) -> list[int]:
-    sizes = [len(set(column)) for column in zip(*rows, strict=True)]
-    if len(set(sizes)) < len(sizes):
-        raise UserError(
-            f"{source.path}: the columns hold {', '.join(map(str, sizes))} different numbers, "
-            "which does not tell coarse from fine",
-            hint="Give the columns from coarse to fine, counted from 1: --columns 3,2,1.",
-        )
-    return sorted(range(len(sizes)), key=sizes.__getitem__)
-
-
-def _named(rows: list[list[int]], options: Reading, faults: list[Finding]) -> list[list[str]]:
+def _named(rows: list[list[int]], levels: Sequence[str], options: Reading, faults: list[Finding]) -> list[list[str]]:
     depth = len(rows[0]) if rows else 0
     if not options.names:
-        levels = options.levels if len(options.levels) == depth else [f"level{i}" for i in range(depth)]
+        levels = levels if len(levels) == depth else [f"level{i}" for i in range(depth)]
         return [[f"{level} {cell}" for level, cell in zip(levels, row, strict=True)] for row in rows]
     if len(options.names) != depth:
         hint = "Give one a level, coarse to fine."
         raise UserError(f"{len(options.names)} files of names for {depth} levels", hint=hint)
     columns = []
     for level, (file, column) in enumerate(zip(options.names, zip(*rows, strict=True), strict=True), 1):
-        names, first = _name_list(file), min(column)
-        base = min(first, 1)
-        if first > 1:
-            faults.append(problem("index", f"level {level}: indices begin with {first}, neither 0 nor 1"))
+        names = _lines(file)
+        matches = [match for name in names if (match := _NUMBERED.fullmatch(name))]
+        if [int(match[1]) for match in matches] in ([*range(len(names))], [*range(1, len(names) + 1)]):
+            names = [match[2].strip() for match in matches]  # as in ``1 001.Albatross``
+        base = min(min(column), 1)
+        if min(column) > 1:
+            faults.append(problem("index", f"level {level}: indices begin with {min(column)}, neither 0 nor 1"))
         if max(column) - base >= len(names):
             faults.append(problem("index", f"level {level}: index {max(column)}, but {file} has {len(names)}"))
         columns.append([names[i - base] if i - base < len(names) else str(i - base) for i in column])

@@ -18,7 +18,7 @@ _ID = re.compile(r"(\S*[\d/]\S*)(?:\s+[-–:|]\s+|\s*\t\s*|\s{2,})(\S.*)")
 _CODED = re.compile(r"([A-Z]|[A-Za-z]{0,4}\d[\w.\-/]*)(?:[.:)]?\s+|\s*[-–:]\s+)(\S.*)")
 _MARKUP = re.compile(
     r"[{}<>=]|^\W*$|;$|^[\w.-]+:(?:\s|$)|[\"'] *: *|^\s*(?:def|class|import|return|if|for)\b.*:?$|\w\(.*\)"
-    r"|^(?:https?|gid|urn):"
+    r"|^(?:https?|gid|urn):|^(?:\*+|#+|[-+•‣]) \S"
 )
 _LONGEST = 100  # letters of a name
 
@@ -33,51 +33,50 @@ def claims(table: Table) -> Iterator[Claim]:
             coded = [match.groups() if (match := _CODED.fullmatch(cell)) else ("", "") for cell in cells]
             yield from _codes([code for code, _ in coded], [title for _, title in coded], table)
         fault = not_names([cell for cell in cells if cell])
-        yield names(table.what, cells, table, fault, Score.POSSIBLE if fault or joined else Score.LIKELY)
+        why = f"{table.what}, a name in each, a tree of one level" + (f"; but {fault}" if fault else "")
+        score = Score.POSSIBLE if fault or joined else Score.LIKELY
+        yield Claim("list", score, why, lambda: Rows([[cell] for cell in cells], table.where, table.header))
         return
-    if table.texts:
-        yield names(table.what, [text.strip() for text in table.texts], table, "", Score.POSSIBLE)
+    if table.by_blanks:
+        why = f"{table.what}, a name in each, a tree of one level"
+        yield Claim("list", Score.POSSIBLE, why, lambda: Rows([[" ".join(row)] for row in table.rows], table.where))
     if table.header is not None:
         yield from _under_words(table)
     elif table.width == 2:
-        left, right = table.column(0), table.column(1)
+        left, right = table.sample().column(0), table.sample().column(1)
         if len(set(left)) == len(left):
-            joined = _joined(right, table, f"{table.what}, an id and a path in each")
+            joined = _joined(table.column(1), table, f"{table.what}, an id and a path in each")
             yield from joined if any(claim.score == Score.CERTAIN for claim in joined) else ()
-        if all(any(map(str.isdigit, cell)) or len(cell) == 1 for cell in left):
-            yield from _codes(left, right, table)
-
-
-def names(what: str, cells: Sequence[str], table: Table, fault: str, score: Score) -> Claim:
-    """A name in each line."""
-    why = f"{what}, a name in each, a tree of one level" + (f"; but {fault}" if fault else "")
-    levels = table.header if table.width == 1 else None
-    return Claim("list", score, why, lambda: Rows([[cell] for cell in cells], table.where, levels))
+        if all(any(map(str.isdigit, cell)) or len(cell) == 1 for cell in left) and [*_codes(left, right, table)]:
+            yield from _codes(table.column(0), table.column(1), table)
 
 
 def _under_words(table: Table) -> Iterator[Claim]:
     """Columns that hold whole paths, depths, or codes, by what they are called."""
     words, sample = table.words, table.sample()
     named = [words.index(name) for name in PATH if name in words]
-    for column in [*named, *(c for c in range(len(words)) if c not in named and not table.of_records)]:
+    others = [c for c, name in enumerate(words) if c not in named and name not in columns.IDS and not table.of_records]
+    for column in [*named, *others]:
         cells, what = sample.column(column), f"{table.what} with a path in {table.name(column)!r}"
         if not all(isinstance(cell, str) for cell in cells):
             if column in named and all(isinstance(cell, tuple) for cell in cells):
-                yield _of_lists(table, column, columns.find(words, columns.NAMES), what)
+                yield _of_lists(table, column, columns.name_column(words), what)
         elif _joint(cells) is not None:
             joined = _joined(table.column(column), table, what)
             # Of a column by another name no other may tell rows apart that this one leaves together.
             if joined and (column in named or len(set(table.column(column))) == len(table.rows)):
                 yield from joined
                 break
-    depth, name = columns.find(words, ("level", "depth")), columns.find(words, columns.NAMES)
-    linked = columns.find(words, columns.PARENT) is not None
-    if depth is not None and name is not None and not linked:
+    if columns.parent_column(words) is not None:
+        return
+    depth, name = columns.find(words, ("level", "depth")), columns.name_column(words)
+    if depth is not None and name is not None:
         yield from _by_depth(table, depth, name)
     code = next((c for c, name in enumerate(words) if "code" in name or name in ("id", "nr", "number")), None)
-    title = next((c for c, name in enumerate(words) if name in ("title", "name", "label", "description")), None)
-    if code is not None and title is not None and not linked and columns.find(words, CHILDREN) is None:
-        yield from _codes(table.column(code), table.column(title), table)
+    titles = [c for c, name in enumerate(words) if name in ("title", "name", "label", "description")]
+    titles += [] if (named_so := columns.name_column(words, ())) is None else [named_so]
+    if code is not None and titles and titles[0] != code and columns.find(words, CHILDREN) is None:
+        yield from _codes(table.column(code), table.column(titles[0]), table)
 
 
 # Paths ---------------------------------------------------------------------------------------------------------------
@@ -134,13 +133,14 @@ def _joint(cells: Sequence[str]) -> tuple[str, bool] | None:
             return sign, True
         firsts = {cell.split(sign)[0].strip() for cell in holding}
         rest = distinct.difference(holding)
-        heads = {cell.rsplit(sign, 1)[0].strip() for cell in holding}
-        nested = len(distinct & heads)
+        nested = len(distinct & {cell.rsplit(sign, 1)[0].strip() for cell in holding})
         common = rest <= firsts and len(firsts) < len(holding)
         if sign in (".", ":", " - ", "--", ";", "~") and nested * 3 < len(holding) and (rest or not common):
             continue
         if sign == "." and nested * 2 < len(holding):
             continue
+        if sign == ":" and all(re.fullmatch(r"\w+:\d+(?:,.*)?", cell) for cell in holding):
+            continue  # ids of another collection: gbif:2
         if nested * 2 >= len(holding) or common or (not rest and sign in ("|", "/", " / ", " | ", "\\")):
             return sign, False
     return None

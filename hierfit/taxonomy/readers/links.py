@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -11,17 +11,19 @@ from typing import Any, Literal
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, Where, problem, remark
 from hierfit.taxonomy.readers import columns
-from hierfit.taxonomy.readers.columns import ACCEPTED, CHILDREN, ID_PATH, IDS, NAMES, PARENT, STATUS, SUPER
+from hierfit.taxonomy.readers.columns import ACCEPTED, CHILDREN, ID_PATH, IDS, STATUS, SUPER
 from hierfit.taxonomy.readers.given import Claim, Links, Reading, Score
 from hierfit.taxonomy.readers.indices import WNID, id_names
 from hierfit.taxonomy.readers.rows import is_chained
 from hierfit.taxonomy.readers.source import Source, read_text
-from hierfit.taxonomy.readers.table import Table, lines_of
+from hierfit.taxonomy.readers.table import SAMPLE, Table, lines_of
 
 Order = Literal["child-parent", "parent-child"]
-Pair = tuple[str, str | None]
 
-_NO_PARENT = ("#", "0", "-1", "null", "NULL", "none", "None", "nan", "NaN", "NA", "N/A", "n/a", "-")
+_NO_PARENT = frozenset(
+    ("", "#", "0", "-1", "null", "NULL", "none", "None", "nan", "NaN", "NA", "N/A", "n/a", "-", "owl:Thing",
+     "http://www.w3.org/2002/07/owl#Thing")
+)  # fmt: skip
 _SYNONYM = re.compile(r"synonym|misapplied|invalid|not accepted|unaccepted", re.IGNORECASE)
 
 
@@ -29,7 +31,7 @@ def claims(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
     """What a table of at least two columns can be, if it links nodes."""
     if table.header is not None and (found := _by_words(table, source, options)):
         yield found
-    elif table.what.endswith("NCBI's dumps"):
+    elif table.what.endswith("tabs and bars") and table.header is None:
         yield _ncbi(table, source, options)
     elif not table.of_records:
         yield from _pairs(table, source, options)
@@ -40,10 +42,9 @@ def claims(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
 
 def _by_words(table: Table, source: Source, options: Reading) -> Claim | None:
     words = table.words
-    ids = [words.index(known) for known in IDS if known in words]
-    name = columns.find(words, NAMES)
-    named = [*ids, *([] if name is None else [name])]
-    parent, path = columns.find(words, PARENT), columns.find(words, ID_PATH)
+    name = columns.name_column(words)
+    named = [*(words.index(known) for known in IDS if known in words), *([] if name is None else [name])]
+    parent, path = columns.parent_column(words), columns.find(words, ID_PATH)
     children = columns.find(words, CHILDREN)
 
     def claim(score: Score, shown: Sequence[int | None], read: Callable[[], Links]) -> Claim:
@@ -55,48 +56,46 @@ def _by_words(table: Table, source: Source, options: Reading) -> Claim | None:
         if words[parent] in ("pid", "parents", *SUPER) and len(words) < 3 and not named:
             return None
         child = _child_of(table, parent, named)
-        labels = (words.index(known) for known in (*NAMES, "description") if known in words)
-        label = next((column for column in labels if column not in (child, parent)), None)
         plain = words[parent] not in SUPER
         if child is not None and (plain or _chained(table, child, parent)):
-            label = label if child in ids else None
+            label = None
+            if name is None or words[child] not in columns.NAMES:
+                shown = [columns.name_column(words), columns.find(words, ("description",))]
+                label = next((column for column in shown if column not in (None, child, parent)), None)
             score = Score.CERTAIN if plain or label is None else Score.LIKELY
             return claim(score, (child, parent, label), partial(_read, table, child, parent, label, source, options))
-    if path is not None and ids:
+    if path is not None and (ids := [column for column in named if column != name]):
         read = partial(_read, table, ids[0], path, name, source, options, "/")
         return claim(Score.CERTAIN, (ids[0], path, name), read)
-    if children is not None and children != name and (key := _named_in(table, children, named)) is not None:
-        label = name if name not in (key, children) else None
-        return claim(Score.CERTAIN, (key, children, label), partial(_from_children, table, key, children, label))
+    if children is not None and children != name:
+        # The column that lists of children speak of.
+        entries = {entry for cell in table.column(children) if isinstance(cell, tuple) for entry in cell}
+        known = {column: len(entries & _texts(table, column)) for column in named}
+        key = max(known, key=known.__getitem__, default=None)
+        if key is not None and entries and 2 * known[key] >= len(entries):
+            label = name if name not in (key, children) else None
+            return claim(Score.CERTAIN, (key, children, label), partial(_from_children, table, key, children, label))
     return None
 
 
 def _texts(table: Table, column: int) -> set[str]:
-    return {cell for cell in table.column(column) if isinstance(cell, str)}
+    return {cell for cell in table.column(column) if isinstance(cell, str) and cell}
 
 
 def _entries(cell: Any) -> tuple[str, ...]:
     return cell if isinstance(cell, tuple) else (cell,) if cell else ()
 
 
-def _child_of(table: Table, parent: int, candidates: Sequence[int]) -> int | None:
-    """The column that parents are given in: of ids and names the one that most parents stand in."""
-    filled = [
-        c for c in dict.fromkeys(candidates) if c != parent and any(isinstance(v, str) and v for v in table.column(c))
-    ]
-    if len(filled) < 2:
-        return next(iter(filled), None)
+def _child_of(table: Table, parent: int, named: Sequence[int]) -> int | None:
+    """The column that parents are given in: of ids and names the one that most parents stand in, else of all."""
     above = {entry for cell in table.column(parent) for entry in _entries(cell)}
-    return max(filled, key=lambda column: len(above & _texts(table, column)))
-
-
-def _named_in(table: Table, children: int, candidates: Sequence[int]) -> int | None:
-    """The column that lists of children speak of; None where there are no lists of texts."""
-    lists = [cell for cell in table.column(children) if isinstance(cell, tuple)]
-    entries = {entry for cell in lists for entry in cell if isinstance(entry, str)}
-    known = {c: len(entries & _texts(table, c)) for c in candidates}
-    best = max(known, key=known.__getitem__, default=None)
-    return best if best is not None and entries and 2 * known[best] >= len(entries) else None
+    texts = {c: found for c in range(len(table.header or ())) if c != parent and (found := _texts(table, c))}
+    stand = {c: len(above & found) for c, found in texts.items()}
+    likely = [c for c in dict.fromkeys(named) if c in texts]
+    best = max(likely, key=stand.__getitem__, default=None)
+    if (best is None or not stand[best]) and max(stand.values(), default=0):
+        return max(stand, key=stand.__getitem__)
+    return best
 
 
 def _chained(table: Table, child: int, parent: int) -> bool:
@@ -114,42 +113,53 @@ def _read(
 
     Rows of synonyms are left out: those that name another row as the accepted one, or whose status says so.
     """
-    accepted, status = columns.find(table.words, ACCEPTED), columns.find(table.words, STATUS)
     width = 2 if pairs_only else table.width if table.header is None else len(table.header)
+    shortest = 2 if pairs_only and table.header is None else 0
+    names, above = table.column(child), table.column(parent)
     findings: list[Finding] = []
-    pairs: list[Pair] = []
-    kept: list[int] = []
-    synonyms: list[str] = []
-
-    cells = zip(table.rows, table.column(child), table.column(parent), strict=True)
-    for number, (row, name, above) in enumerate(cells):
-        short = pairs_only and table.header is None and len(row) < 2
-        if not name or isinstance(name, tuple) or short or (len(row) > width and any(row[width:])):
+    left_out = _synonyms(table, names, label, findings)
+    for number, (row, name) in enumerate(zip(table.rows, names, strict=True)):
+        wrong = not name or name.__class__ is tuple or len(row) < shortest or (len(row) > width and any(row[width:]))
+        if wrong and number not in left_out:
             shown = ", ".join(map(repr, row[:4])) + (", …" if len(row) > 4 else "")
             text = f"{len(row)} cells, expected a child and its parent: {shown}"
             findings.append(problem("row", text, table.where(number)))
-        elif _is_synonym(row, name, accepted, status):
-            synonyms.append(row[label] if label is not None and label < len(row) else name)
-        else:
-            for entry in above if isinstance(above, tuple) and above else (above or None,):
-                pairs.append((name, entry.rpartition(joint)[2] if joint and entry else entry))
-                kept.append(number)
-    if synonyms:
-        text = f"{len(synonyms)} rows are synonyms of another and no classes: {', '.join(synonyms[:4])}"
-        findings.append(remark("synonym", text + (", …" if len(synonyms) > 4 else "")))
-    labels = id_names(options, source, [entry for pair in pairs for entry in pair if entry], findings)
+            left_out.add(number)
+    kept: Sequence[int] = range(len(names))
+    if left_out or joint or any("|" in cell or cell.__class__ is tuple for cell in above):
+        known = set(names)
+        pairs = [(i, names[i], entry) for i in kept if i not in left_out for entry in _parents(above[i], known, joint)]
+        kept, names, above = [i for i, _, _ in pairs], [name for _, name, _ in pairs], [entry for _, _, entry in pairs]
+    labels = id_names(options, source, (names, above), findings)
     if label is not None and not labels:
-        rows = (table.rows[i] for i in kept)
-        labels = {row[child]: row[label] for row in rows if len(row) > label and row[label]}
-    closed = table.header is not None and any(not above for _, above in pairs)
-    return links_of(pairs, lambda link: table.where(kept[link]), closed, labels, findings)
+        rows = map(table.rows.__getitem__, kept)
+        labels = {row[child]: _entries(row[label])[0] for row in rows if len(row) > label and row[label]}
+    closed, where = table.header is not None and "" in above, table.where
+    return links_of(names, above, lambda link: where(kept[link]), closed, labels, findings)
 
 
-def _is_synonym(row: Sequence[Any], name: str, accepted: int | None, status: int | None) -> bool:
-    other = row[accepted] if accepted is not None and accepted < len(row) else ""
-    return other not in ("", name) or (
-        status is not None and status < len(row) and _SYNONYM.search(str(row[status])) is not None
-    )
+def _synonyms(table: Table, names: Sequence[Any], label: int | None, findings: list[Finding]) -> set[int]:
+    accepted, status = columns.find(table.words, ACCEPTED), columns.find(table.words, STATUS)
+    found = set()
+    if accepted is not None:
+        found |= {i for i, other in enumerate(table.column(accepted)) if other not in ("", names[i])}
+    if status is not None:
+        found |= {i for i, cell in enumerate(table.column(status)) if _SYNONYM.search(str(cell))}
+    if found:
+        shown = names if label is None else [a or b for a, b in zip(table.column(label), names, strict=True)]
+        listed = ", ".join(shown[i] for i in sorted(found)[:4]) + (", …" if len(found) > 4 else "")
+        findings.append(remark("synonym", f"{len(found)} rows are synonyms of another and no classes: {listed}"))
+    return found
+
+
+def _parents(cell: Any, known: set[str], joint: str) -> Sequence[str]:
+    """The parents in a cell: a list, ids joined by bars, or the last of a path of ids."""
+    if isinstance(cell, tuple):
+        return cell or ("",)
+    if joint:
+        return (cell.rpartition(joint)[2],)
+    parts = [part.strip() for part in cell.split("|")] if "|" in cell and cell not in known else []
+    return parts if parts and known.issuperset(parts) else (cell,)
 
 
 def _from_children(table: Table, key: int, children: int, label: int | None) -> Links:
@@ -161,13 +171,11 @@ def _from_children(table: Table, key: int, children: int, label: int | None) -> 
             parents.setdefault(str(entry), []).append(name)
             where.setdefault(str(entry), number)
     names = [name for name in table.column(key) if name]
-    place = {name: number for number, name in enumerate(names)}
-    pairs: list[Pair] = []
-    for name in [*names, *(entry for entry in parents if entry not in place)]:
-        pairs += [(name, above) for above in parents.get(name, [])] or [(name, None)]
+    where |= {name: number for number, name in enumerate(names)}
+    pairs = [(name, above) for name in dict.fromkeys([*names, *parents]) for above in parents.get(name, [""])]
     labels = {name: shown for name, shown in table.paths([key, label]) if shown} if label is not None else {}
-    at = [place.get(name, where.get(name, 0)) for name, _ in pairs]
-    return links_of(pairs, lambda link: table.where(at[link]), True, labels)
+    listed, above, place = [name for name, _ in pairs], [above for _, above in pairs], table.where
+    return links_of(listed, above, lambda link: place(where[listed[link]]), True, labels)
 
 
 # Two columns without a word ------------------------------------------------------------------------------------------
@@ -180,66 +188,69 @@ def _pairs(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
             yield Claim(options.format, Score.CERTAIN, "columns of parent and child",
                         lambda: _read(table, child, parent, None, source, options))  # fmt: skip
         return
-    rows = [(row[0], row[1]) for row in table.rows if len(row) == 2]
+    rows = [row for row in table.rows if len(row) == 2]
     order, why = order_of(rows)
-    left, right = ({pair[side] for pair in rows} for side in (0, 1))
-    ids = bool(rows) and all(map(WNID.fullmatch, left | right))
-    # Pairs of words are links, and not names of two words, where most parents are somebody's child.
-    linked = table.what != "two words in each line" or ids or 2 * len(left & right) >= min(len(left), len(right))
-    sure = table.width == 2 and table.header is None and linked and is_chained(rows)
-    ways: tuple[tuple[Order, str], ...] = (("child-parent", "child"), ("parent-child", "parent"))
-    for form, first in ways:
+    ids = bool(rows) and all(WNID.fullmatch(cell) for row in rows[:SAMPLE] for cell in row)
+    sure = order is not None and table.width == 2 and table.header is None and is_chained(rows)
+    if sure and table.what == "two words in each line" and not ids:
+        # They are links, and not names of two words, where most parents are somebody's child.
+        left, right = ({row[side] for row in rows} for side in (0, 1))
+        sure = 2 * len(left & right) >= min(len(left), len(right))
+    for form, first, child in (("child-parent", "child", 0), ("parent-child", "parent", 1)):
         score = Score.LIKELY if sure and order == form else Score.POSSIBLE
         what = f"{'WordNet ids, ' if ids else ''}{table.what}, links with the {first} on the left: {why}"
-        child, parent = (0, 1) if form == "child-parent" else (1, 0)
-        read = partial(_read, table, child, parent, None, source, options, pairs_only=True)
-        yield Claim(form, score, what, read)
+        read = partial(_read, table, child, 1 - child, None, source, options, pairs_only=True)
+        yield Claim(form, score, what, read)  # type: ignore[arg-type]
 
 
 def links_of(
-    pairs: Sequence[Pair],
+    names: Sequence[str],
+    parents: Sequence[str | None],
     where: Where,
     closed: bool,
     labels: dict[str, str] | None = None,
     findings: Sequence[Finding] = (),
 ) -> Links:
-    """Links out of (child, parent) pairs.
+    """Links out of children and parents.
 
     Args:
-        pairs: Names; a parent that is empty, or the child itself, or a mark such as ``#`` or 0 that is nobody's name,
-            says that it is a root.
+        names: Children.
+        parents: A parent of each; one that is empty, or the child itself, or a mark such as ``#`` or 0 that is nobody's
+            name, says that it is a root.
         where: Place of a pair.
         closed: Whether every node has its own pair. If not, names that are only parents are roots.
         labels: What ids mean.
         findings: Made before.
     """
-    names = [child for child, _ in pairs]
+    above = dict.fromkeys(parents)
     # What stands in the place of a root's parent, where it is no node, and no root has an empty one.
-    marks = {above for _, above in pairs if not above or above in _NO_PARENT}
-    marks = marks.difference(names) if all(marks) else set()
-    mark = marks.pop() if len(marks) == 1 else None
-    parents = [above if above and above not in (child, mark) else None for child, above in pairs]
-    if closed or mark is not None:
-        return Links(names, parents, where, labels or {}, findings=findings)
-    known, places = set(names), list(range(len(pairs)))
-    for number, above in enumerate(parents):
-        if above and above not in known:
-            known.add(above)
-            names.append(above)
-            places.append(number)
-    parents += [None] * (len(names) - len(parents))
-    return Links(names, parents, lambda node: where(places[node]), labels or {}, findings=findings)
+    marks = [parent for parent in above if not parent or parent in _NO_PARENT]
+    roots = {None, "", *(marks if len(marks) == 1 and marks[0] not in set(names) else ())}
+    marked = len(roots) > 2
+    if marked or not all(parents) or any(name == parent for name, parent in zip(names, parents, strict=True)):
+        parents = [None if parent in roots or parent == name else parent
+                   for name, parent in zip(names, parents, strict=True)]  # fmt: skip
+    if not closed and not marked:
+        known = set(names)
+        if added := [parent for parent in above if parent and parent not in known and parent not in roots]:
+            place: dict[str | None, int] = {}
+            for i, parent in enumerate(parents):
+                if parent not in known:
+                    place.setdefault(parent, i)
+            count, places = len(names), [place[name] for name in added]
+            names, parents = [*names, *added], [*parents, *[None] * len(added)]
+            return Links(names, parents, lambda i: where(i if i < count else places[i - count]), labels or {},
+                         findings=findings)  # fmt: skip
+    return Links(names, parents, where, labels or {}, findings=findings)
 
 
-def order_of(pairs: Iterable[tuple[str, str]]) -> tuple[Order | None, str]:
+def order_of(pairs: Sequence[Sequence[str]]) -> tuple[Order | None, str]:
     """Which of two columns is the child's: each child has one parent, and few nodes are roots."""
-    partners: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
-    for left, right in pairs:
-        if left != right:
-            partners[0].setdefault(left, set()).add(right)
-            partners[1].setdefault(right, set()).add(left)
-    several = [sum(len(others) > 1 for others in side.values()) for side in partners]
-    only = [len(side.keys() - other.keys()) for side, other in (partners, partners[::-1])]
+    left, right = ([pair[side] for pair in pairs if pair[0] != pair[1]] for side in (0, 1))
+    beside = dict(zip(left, right, strict=True)), dict(zip(right, left, strict=True))
+    several = (len({name for name, other in zip(left, right, strict=True) if beside[0][name] != other}),
+               len({name for name, other in zip(right, left, strict=True) if beside[1][name] != other}))  # fmt: skip
+    only = len(beside[0].keys() - beside[1].keys()), len(beside[1].keys() - beside[0].keys())
     if several[0] * 2 <= several[1] and several[0] < several[1] and only[1] <= only[0]:
         return "child-parent", f"{several[0]} names on the left stand beside several others, {several[1]} on the right"
     if several[1] * 2 <= several[0] and several[1] < several[0] and only[0] <= only[1]:
@@ -258,12 +269,10 @@ def _ncbi(table: Table, source: Source, options: Reading) -> Claim:
         if source.path == file or not file.is_file():
             hint = "nodes.dmp holds the links and names.dmp the names: put both into one folder and give nodes.dmp."
             raise UserError(f"{source.path}: there is no {file.name} with the names beside it", hint=hint)
-        pairs: list[Pair] = [(row[0], row[1]) for row in table.rows if len(row) > 1]
-        known = {key for key, _ in pairs}
+        known = set(table.column(0))
         cells = (line.split("\t|\t") for line in lines_of(read_text(file)))
-        labels = {
-            row[0].strip(): row[1].strip() for row in cells if len(row) > 3 and row[3].startswith("scientific name")
-        }
-        return links_of(pairs, table.where, True, {key: labels[key] for key in known & labels.keys()})
+        labels = {row[0].strip(): row[1].strip() for row in cells
+                  if len(row) > 3 and row[3].startswith("scientific name") and row[0].strip() in known}  # fmt: skip
+        return links_of(table.column(0), table.column(1), table.where, True, labels)
 
     return Claim("child-parent", Score.CERTAIN, f"NCBI's dump of nodes with its {file.name}", read)

@@ -185,14 +185,20 @@ def xml_claim(source: Source) -> Claim:
             f"{source.path}: this is XML, and no elements of one tag with a name stand in one another",
             hint="Write the tree as a table, JSON or indented text.",
         )
-    what = f"XML, {tags[tag]} <{tag}> in one another"
-    return Claim("xml", Score.LIKELY, what, lambda: _read_xml(root, tag, source.text))
+    # Where elements of the tag stand in several places, those that are nested are the tree, others a flat choice.
+    tops = [[child for child in parent if _tag(child) == tag] for parent in root.iter() if _tag(parent) != tag]
+    tops = [group for group in [[root] if _tag(root) == tag else [], *tops] if group]
+    deep = [group for group in tops if any(_tag(child) == tag for element in group for child in element)]
+    found = [top for group in deep or tops for top in group]
+    count = sum(_tag(element) == tag for top in found for element in top.iter())
+    return Claim("xml", Score.LIKELY, f"XML, {count} <{tag}> in one another",
+                 lambda: _read_xml(found, tag, source.text))  # fmt: skip
 
 
-def _read_xml(root: ElementTree.Element, tag: str, text: str) -> Links:
+def _read_xml(tops: list[ElementTree.Element], tag: str, text: str) -> Links:
     names: list[str] = []
     parents: list[int | None] = []
-    stack: list[tuple[ElementTree.Element, int | None]] = [(root, None)]
+    stack: list[tuple[ElementTree.Element, int | None]] = [(top, None) for top in reversed(tops)]
     while stack:
         element, parent = stack.pop()
         if _tag(element) == tag and (name := _name_of(element)):

@@ -79,11 +79,14 @@ def _table_of(records: Sequence[Pairs], what: str) -> Table:
 
 
 def _cell_of(value: Any) -> Any:
-    """A value as a cell: text, or a tuple of texts for a list; mappings in it stand for their id or name."""
+    """A value as a cell: text, or a tuple of texts for a list; a mapping is its id or name, or its text in English."""
     if isinstance(value, str):
         return value
     if isinstance(value, Pairs):
-        return str(next((entry for key, entry in value if key in ("id", "@id", "name")), ""))
+        own = next((entry for key, entry in value if key in ("id", "@id", "name", "@value")), None)
+        texts = value if all(isinstance(entry, str) for _, entry in value) else ()
+        english = sorted(texts, key=lambda pair: not pair[0].startswith("en"))[:1]
+        return str(own if own is not None else english[0][1] if english else "")
     if isinstance(value, list):
         return tuple(str(_cell_of(entry)) for entry in value)
     if value is None or value != value:

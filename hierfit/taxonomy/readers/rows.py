@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from hierfit.taxonomy.readers.columns import EPITHET, NAMES, SPECIES_NAME, word
 from hierfit.taxonomy.readers.given import Claim, Reading, Rows, Score
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import Table
-from hierfit.taxonomy.readers.tidy import tidy
+from hierfit.taxonomy.readers.tidy import filled_down, tidy
 
 Direction = Literal["paths", "leaf-first"]
 
@@ -23,6 +24,8 @@ _EPITHET = re.compile(r"[a-z][a-zäëïöü-]*(?: [a-z][a-zäëïöü-]*)?")
 PICTURE = re.compile(r".*\.(?:jpe?g|png|tiff?|webp|bmp|gif)", re.IGNORECASE)
 _CODE = re.compile(r"[A-Za-z]{0,3}[\d][\w.\- ]*|[A-Z]")
 _CODE_NAME = re.compile(r".*(?:code|id|no|nr|num|number|key|index)\d*")
+_ROW_NUMBER = re.compile(r"unnamed0|index|rowid|(?:seq|row|s|line)?(?:no|nr|number|num)|")
+_DESCRIBES = ("description", "definition", "url", "image", "notes", "remarks")
 _MEASURE = re.compile(r"[-+]?\d*\.\d+(?:e-?\d+)?")
 _MARKUP = re.compile(r"[{}<>=]|\w\(.*\)\s*[;{:]|^(?:https?|gid|urn):|;$")
 _NOTHING = "each name stands under one other either way"
@@ -30,16 +33,22 @@ _NOTHING = "each name stands under one other either way"
 
 def claims(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
     """What a table, with its header if it has one, can be, links aside."""
+    whole_numbers = not table.of_records and indices.are_indices(table.rows)
     if options.columns:
-        yield _chosen(table, source, options)
+        why = f"columns {', '.join(map(str, options.columns))}, coarse to fine"
+        if (most := max(options.columns)) > table.width:
+            raise UserError(f"{source.path}: there are {table.width} columns, but column {most} is asked for")
+        if whole_numbers:
+            yield _indices(table, source, options, Score.CERTAIN, why)
+        else:
+            yield _by_columns(table, [column - 1 for column in options.columns], "paths", Score.CERTAIN, why)
     elif options.format == "paths" and options.header and table.header:
         yield _by_columns(table, range(len(table.header)), "paths", Score.CERTAIN, "as it stands", verbatim=True)
     elif table.width < 2:
         if table.header:
             yield _by_columns(table, [0], "paths", Score.POSSIBLE, "one level")
-    elif not table.of_records and indices.are_indices(table.rows) and (table.width > 2 or not is_chained(table.rows)):
-        what = f"{table.what}, all of them whole numbers"
-        yield Claim("indices", Score.LIKELY, what, lambda: _indices(table, source, options))
+    elif whole_numbers and (table.width > 2 or not is_chained(table.rows)):
+        yield _indices(table, source, options, Score.LIKELY, f"{table.what}, all of them whole numbers")
     else:
         ranks = _ranks(table)
         if ranks:
@@ -52,19 +61,8 @@ def claims(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
             yield _by_columns(table, chosen, "paths", Score.LIKELY, "by its keys")
 
 
-def _chosen(table: Table, source: Source, options: Reading) -> Claim:
-    why = f"columns {', '.join(map(str, options.columns))}, coarse to fine"
-    if max(options.columns) > table.width:
-        asked = max(options.columns)
-        raise UserError(f"{source.path}: there are {table.width} columns, but column {asked} is asked for")
-    if indices.are_indices(table.rows):
-        return Claim("indices", Score.CERTAIN, why, lambda: _indices(table, source, options))
-    return _by_columns(table, [column - 1 for column in options.columns], "paths", Score.CERTAIN, why)
-
-
-def _indices(table: Table, source: Source, options: Reading) -> Rows:
-    cells = [[cell.strip() for cell in row] for row in table.rows]
-    return indices.read_indices(cells, table.where, source, options)
+def _indices(table: Table, source: Source, options: Reading, score: Score, why: str) -> Claim:
+    return Claim("indices", score, why, lambda: indices.read_indices(table.rows, table.where, source, options))
 
 
 def _by_columns(
@@ -73,30 +71,27 @@ def _by_columns(
 ) -> Claim:  # fmt: skip
     """Rows of some columns, given coarse to fine; tidied, unless every cell is to be taken as it stands."""
     header = table.header
-    named = f", columns {', '.join(table.name(c) for c in chosen if c < len(header))}" if header else ""
+    width = table.width if header is None else len(header)
+    named = f", columns {', '.join(table.name(c) for c in chosen if c < width)}" if header else ""
+    levels = [table.name(c) for c in chosen] if header else None
+    all_columns = [*chosen] == [*range(width)] and not table.of_records
 
     def read() -> Rows:
         found = list(findings)
-        rows: list[Sequence[str]] = []
-        kept: list[int] = []
-        plain = bool(header) and [*chosen] == [*range(len(header or ()))] and not table.of_records
-        width = table.width if header is None else len(header)
-        for number, row in enumerate(table.rows):
-            if len(row) > width and any(row[width:]):
-                found.append(problem("row", f"{len(row)} cells under a header of {width}", table.where(number)))
-                continue
-            if not plain or len(row) > width:
-                row = [row[c] if c < len(row) else "" for c in chosen]
-                if any(isinstance(cell, tuple) for cell in row):
-                    found.append(problem("row", "a list of names where one name should be", table.where(number)))
-                    continue
-                if way == "leaf-first" and header is None:
-                    # A headerless line is as long as its path: from the leaf, what is missing is missing at its end.
-                    row = [*filter(None, row)]
-            rows.append(row)
-            kept.append(number)
-        where = table.where if len(kept) == len(table.rows) else lambda row: table.where(kept[row])
-        levels = [table.name(c) for c in chosen] if header else None
+        faults = {i: f"{len(row)} cells under a header of {width}" for i, row in enumerate(table.rows)
+                  if len(row) > width and any(row[width:])}  # fmt: skip
+        rows: Sequence[Sequence[str]] = table.rows if all_columns else table.paths(chosen)
+        for number, row in enumerate(rows if table.of_records else ()):
+            if any(isinstance(cell, tuple) for cell in row):
+                faults[number] = "a list of names where one name should be"
+        found += [problem("row", text, table.where(number)) for number, text in faults.items()]
+        kept = [i for i in range(len(rows)) if i not in faults] if faults else range(len(rows))
+        rows = [rows[i][:width] for i in kept] if faults else rows
+        if way == "leaf-first" and header is None:
+            # A headerless line is as long as its path: from the leaf, what is missing is missing at its end.
+            rows = [[*filter(None, row)] for row in rows]
+        place = table.where
+        where = (lambda row: place(kept[row])) if faults else place
         if verbatim:
             return Rows(rows, where, levels, found)
         whole = [table.rows[i] for i in kept] if len(chosen) < table.width else None
@@ -116,14 +111,21 @@ def _levels(table: Table) -> Iterator[Claim]:
         return
     sample = table.sample().paths(chosen)
     places = [place for _, place in columns.order_of_columns([table.name(c) for c in chosen] if table.header else ())]
-    fault = _no_path(table, chosen, sample)
+    fault, grave = _no_path(table, chosen, sample)
     ways: tuple[Direction, ...] = ("paths", "leaf-first")
-    if places and places in (sorted(places), sorted(places)[::-1]) and "pictures" not in fault:
+    if places and places in (sorted(places), sorted(places)[::-1]) and not grave:
         ways, why, score = ways[:1] if places == sorted(places) else ways[1:], "by its column names", Score.CERTAIN
     else:
-        way, why = _direction(sample, table)
+        way, why = direction_by_parents(sample)
+        certain = table.header is not None and table.is_csv
         if fault:
             way, why = None, fault
+        elif way is None and filled_down(sample, str, []) is not sample:
+            way, why = "paths", "cells are empty on the left, as of merged cells"
+        elif way is None and certain and why == _NOTHING:
+            way, why = "paths", "as a CSV file's columns run coarse to fine unless something speaks against it"
+        elif way == "leaf-first" and certain and torn(sample) < _ENOUGH:
+            way, why = None, f"{why}, which is too little to read a CSV file's columns fine to coarse"
         elif table.header is None and table.what == "two words in each line":
             way, why = None, table.what
         elif table.header is None and table.width == 2 and is_chained(sample):
@@ -134,51 +136,46 @@ def _levels(table: Table) -> Iterator[Claim]:
         yield _by_columns(table, turned, direction, score, why, findings)
 
 
-def _direction(rows: Sequence[Sequence[str]], table: Table) -> tuple[Direction | None, str]:
-    way, reason = direction_by_parents(rows)
-    certain = table.header is not None and table.is_csv
-    if way is None and certain and reason == _NOTHING:
-        return "paths", "as a CSV file's columns run coarse to fine unless something speaks against it"
-    if way == "leaf-first" and certain and torn(rows) < _ENOUGH:
-        return None, f"{reason}, which is too little to read a CSV file's columns fine to coarse"
-    return way, reason
-
-
-def _no_path(table: Table, chosen: Sequence[int], rows: Sequence[Sequence[str]]) -> str:
-    """What speaks against a path in each row, if anything does."""
+def _no_path(table: Table, chosen: Sequence[int], rows: Sequence[Sequence[str]]) -> tuple[str, bool]:
+    """What speaks against a path in each row, if anything does; and whether column names do not outweigh it."""
     for column, cells in zip(chosen, zip(*rows, strict=True), strict=True):
         name = repr(table.name(column)) if table.name(column) else f"column {column + 1}"
         filled = [cell for cell in cells if cell]
         if 2 * sum(PICTURE.fullmatch(cell) is not None for cell in filled) > len(filled):
-            return f"{name} names pictures: such a table is for `hierfit data new`"
-        if filled and all(map(_MEASURE.fullmatch, filled)):
-            return f"{name} holds measurements"
+            return f"{name} names pictures: such a table is for `hierfit data new`", True
+        if filled and all(_MEASURE.fullmatch(cell.strip()) for cell in filled):
+            return f"{name} holds measurements", False
         if 2 * sum(_MARKUP.search(cell) is not None for cell in filled) > len(filled):
-            return f"{name} holds code or markup, not names"
+            return f"{name} holds code or markup, not names", False
+        if filled and {*filled} <= {"0", "1"} and len(chosen) > 2:
+            return f"{name} holds 0 and 1 alone: marks for classes, not names", False
     distinct = len(set(map(tuple, rows)))
-    return f"{len(rows)} rows give only {distinct} paths" if len(rows) > 20 and distinct * 2 < len(rows) else ""
+    if len(rows) > 20 and distinct * 2 < len(rows):
+        return f"{len(rows)} rows give only {distinct} paths", False
+    if len(rows) > 2 and all(len(set(cells)) == len(cells) for cells in zip(*rows, strict=True)):
+        return "no name comes twice in any column: they say the same of a row, and are no levels", False
+    return "", False
 
 
 def _without_ids(table: Table) -> tuple[list[int], list[Finding]]:
     """Columns that can be levels: none that number the rows, and of a code and its title side by side the title."""
-    table = table.sample()
-    cells = [table.column(column) for column in range(table.width)]
+    width, table = table.width, table.sample()
+    cells = [table.column(column) for column in range(width)]
     kept, dropped = [], []
     for column, below in enumerate(cells):
         name = table.name(column)
         if table.header and len(table.header) <= column and not any(below):
             continue
-        if table.header and table.width > 2 and _numbers_rows(word(name), below):
-            dropped.append(f"{name or f'column {column + 1}'!r} only numbers the rows")
-        elif word(name) in ("description", "definition", "url", "image", "notes", "remarks"):
+        if table.width > 2 and _numbers_rows(word(name) if table.header else "", below):
+            dropped.append(f"{repr(name) if name else f'column {column + 1}'} only numbers the rows")
+        elif word(name) in _DESCRIBES:
             dropped.append(f"{name!r} describes a row")
         else:
             kept.append(column)
     for left, right in pairwise(list(kept) if table.width > 3 else ()):
         for code, title in ((left, right), (right, left)):
             if {left, right} <= {*kept} and _is_code_of(table, cells, code, title):
-                name = table.name(code) if table.header and code < len(table.header) else f"column {code + 1}"
-                dropped.append(f"{name!r} says the same as the column beside it")
+                dropped.append(f"{table.name(code) or f'column {code + 1}'!r} says the same as the column beside it")
                 kept.remove(code)
     text = f"columns that are no level: {'; '.join(dropped)}"
     advice = f"--columns {','.join(str(c + 1) for c in kept)} asks for these; give others to choose yourself."
@@ -186,9 +183,9 @@ def _without_ids(table: Table) -> tuple[list[int], list[Finding]]:
 
 
 def _numbers_rows(name: str, cells: Sequence[str]) -> bool:
-    if len(set(cells)) < len(cells):
+    if len(cells) < 2 or len(set(cells)) < len(cells):
         return False
-    if name in ("", "unnamed0", "index", "rowid", "no", "nr", "rownumber"):
+    if _ROW_NUMBER.fullmatch(name):
         return all(re.fullmatch(r"\d+", cell) for cell in cells)
     return name in columns.IDS and all(map(_CODE.fullmatch, cells))
 
@@ -263,10 +260,10 @@ def _species(table: Table, words: Sequence[str], ranks: Sequence[int]) -> tuple[
 # Which way -----------------------------------------------------------------------------------------------------------
 
 
-def is_chained(pairs: Iterable[Sequence[str]]) -> bool:
+def is_chained(pairs: Sequence[Sequence[str]]) -> bool:
     """Whether names of one column return in the other, in another row."""
-    linked = [(pair[0], pair[1]) for pair in pairs if pair[0] != pair[1]]
-    return not {left for left, _ in linked}.isdisjoint(right for _, right in linked)
+    left = {pair[0] for pair in pairs if pair[0] != pair[1]}
+    return any(pair[1] in left for pair in pairs if pair[0] != pair[1])
 
 
 def direction_by_parents(rows: Iterable[Sequence[str]]) -> tuple[Direction | None, str]:
@@ -288,10 +285,10 @@ def _many(count: int) -> str:
 
 def torn(rows: Iterable[Sequence[Any]]) -> int:
     """Names that stand under several others at one depth, rows read root first; empty cells are nobody's."""
-    above: dict[tuple[int, str], str] = {}
+    above: defaultdict[int, dict[str, str]] = defaultdict(dict)
     found = set()
     for row in rows:
         for depth, (parent, name) in enumerate(pairwise(row)):
-            if name and parent and above.setdefault((depth, name), parent) != parent:
+            if name and parent and above[depth].setdefault(name, parent) != parent:
                 found.add((depth, name))
     return len(found)

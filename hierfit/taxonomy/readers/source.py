@@ -1,4 +1,4 @@
-"""A file's content: its text, whatever the encoding; and what cannot be read, refused by its name."""
+"""A file's content: its text, whatever the encoding, or its cells; and what cannot be read, refused by its name."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, remark
 from hierfit.taxonomy.readers import document
-from hierfit.taxonomy.readers.table import Table, lines_of, split
-from hierfit.taxonomy.readers.workbook import read_workbook
+from hierfit.taxonomy.readers.table import Table, first_lines, lines_of, split
 
 _YAML = (".yaml", ".yml")
 _YAML_LINE = re.compile(r"\s*(?:- +\S|[^:]+:(?:\s|$))")
@@ -22,48 +21,59 @@ _TABLES = (".csv", ".tsv")
 
 _AS_CSV = "Save the table as CSV (UTF-8), and give that file."
 _UNPACK = "Unpack it, and give the file inside."
-_BYTES: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
-    ((b"%PDF",), "a PDF document", "Copy its table into a spreadsheet, and save that as CSV (UTF-8)."),
-    ((b"\xd0\xcf\x11\xe0",), "an Excel or Word file of the old kind (.xls, .doc)", _AS_CSV),
-    ((b"\x1f\x8b",), "a gzip archive", _UNPACK),
-    ((b"BZh",), "a bzip2 archive", _UNPACK),
-    ((b"\xfd7zXZ",), "an xz archive", _UNPACK),
-    ((b"7z\xbc\xaf",), "a 7-Zip archive", _UNPACK),
-    ((b"Rar!",), "a RAR archive", _UNPACK),
-    ((b"\x28\xb5\x2f\xfd",), "a Zstandard archive", _UNPACK),
-    ((b"PAR1",), "a Parquet table", "Write it as CSV: pandas.read_parquet(…).to_csv(…, index=False)."),
-    ((b"ARROW1",), "an Arrow table", "Write it as CSV: pandas.read_feather(…).to_csv(…, index=False)."),
-    ((b"SQLite format 3",), "an SQLite data base", "Export its table as CSV."),
-    ((b"\x93NUMPY",), "a NumPy array", "Write its numbers as CSV, a column for each level."),
-    ((b"\x89HDF",), "an HDF5 file", "Export its table as CSV."),
-    ((b"MATLAB 5.0",), "a MATLAB file", "Export its table as CSV."),
-    ((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), "a Python pickle, which can run code",
+_EXPORT = "Export its table as CSV."
+_AS_OBO = "Convert it to OBO (`robot convert`), or to a table of id, name and parent."
+_AS_TEXT = "Write its nodes as indented text."
+_BYTES: tuple[tuple[str, tuple[bytes, ...], str], ...] = (
+    ("a PDF document", (b"%PDF",), "Copy its table into a spreadsheet, and save that as CSV (UTF-8)."),
+    ("an Excel or Word file of the old kind (.xls, .doc)", (b"\xd0\xcf\x11\xe0",), _AS_CSV),
+    ("a gzip archive", (b"\x1f\x8b",), _UNPACK),
+    ("a bzip2 archive", (b"BZh",), _UNPACK),
+    ("an xz archive", (b"\xfd7zXZ",), _UNPACK),
+    ("a 7-Zip archive", (b"7z\xbc\xaf",), _UNPACK),
+    ("a RAR archive", (b"Rar!",), _UNPACK),
+    ("a Zstandard archive", (b"\x28\xb5\x2f\xfd",), _UNPACK),
+    ("a Parquet table", (b"PAR1",), "Write it as CSV: pandas.read_parquet(…).to_csv(…, index=False)."),
+    ("an Arrow table", (b"ARROW1",), "Write it as CSV: pandas.read_feather(…).to_csv(…, index=False)."),
+    ("an SQLite data base", (b"SQLite format 3",), _EXPORT),
+    ("a NumPy array", (b"\x93NUMPY",), "Write its numbers as CSV, a column for each level."),
+    ("an HDF5 file", (b"\x89HDF",), _EXPORT),
+    ("a MATLAB file", (b"MATLAB 5.0",), _EXPORT),
+    ("a Python pickle, which can run code", (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
      "Write what it holds as JSON."),
-    ((b"{\\rtf",), "a rich text document", "Save it as plain text (UTF-8)."),
-    ((b"\x89PNG", b"\xff\xd8\xff", b"GIF8"), "a picture", "A drawn tree has to be written down."),
-    ((b"version https://git-lfs",), "a pointer of Git LFS, not the file itself", "Run `git lfs pull` where it lies."),
+    ("a rich text document", (b"{\\rtf",), "Save it as plain text (UTF-8)."),
+    ("a picture", (b"\x89PNG", b"\xff\xd8\xff", b"GIF8"), "A drawn tree has to be written down."),
+    ("a pointer of Git LFS, not the file itself", (b"version https://git-lfs",), "Run `git lfs pull` where it lies."),
 )  # fmt: skip
+"""What is not read, how its bytes begin, and the way out."""
 _TEXTS: tuple[tuple[str, str, str], ...] = (
-    (r"#NEXUS\b", "a NEXUS file", "Export its tree as Newick."),
-    (r"(?i)(?:<\?xml.*?\?>|<!--.*?-->|\s)*<(?:!doctype html|html)\b", "a web page", _AS_CSV),
-    (r"(?s)\s*(?:<\?xml.*?\?>|<!.*?>|\s)*<(?:rdf:RDF|Ontology|owl:)", "an ontology in RDF/XML or OWL",
-     "Convert it to OBO (`robot convert`), or to a table of id, name and parent."),
-    (r"(?s).{0,2000}?^@?prefix\s+[\w-]*:\s*<|\s*@base\s", "an ontology in Turtle",
-     "Convert it to OBO (`robot convert`), or to a table of id, name and parent."),
-    (r"(?s)\s*(?:<[^>\s]+>\s+){2}[<\"].*?\.\s", "RDF triples", "Convert them to a table of id, name and parent."),
-    (r"(?s).{0,4000}?^(?:CREATE TABLE|INSERT INTO)\b", "a dump of an SQL data base", "Export its table as CSV."),
-    (r"\s*@start(?:mindmap|wbs|uml)", "a PlantUML diagram", "Write its nodes as indented text."),
-    (r"\s*(?:graph|flowchart)\s+(?:TB|TD|BT|RL|LR)\b|\s*(?:mindmap|graph|flowchart)\s*\n", "a Mermaid diagram",
+    ("a NEXUS file", r"#NEXUS\b", "Export its tree as Newick."),
+    ("a web page", r"(?i)(?:<\?xml.*?\?>|<!--.*?-->|\s)*<(?:!doctype html|html)\b", _AS_CSV),
+    ("an ontology in RDF/XML or OWL", r"(?s)\s*(?:<\?xml.*?\?>|<!.*?>|\s)*<(?:rdf:RDF|Ontology|owl:)", _AS_OBO),
+    ("an ontology in Turtle", r"(?s).{0,2000}?^@?prefix\s+[\w-]*:\s*<|\s*@base\s", _AS_OBO),
+    ("an ontology in OWL's own syntax", r"(?s)\s*(?:Prefix(?:\(|:\s)|Ontology(?:\(|:\s*<))", _AS_OBO),
+    ("RDF triples", r"(?s)\s*(?:<[^>\s]+>\s+){2}[<\"].*?\.\s", "Convert them to a table of id, name and parent."),
+    ("the description of a Darwin Core archive", r"(?s)\s*(?:<\?xml.*?\?>|<!--.*?-->|\s)*<archive\b[^>]*dwc/text",
+     "Give the file that its <location> names, such as taxon.txt."),
+    ("a graph in GraphML", r"(?s)\s*(?:<\?xml.*?\?>|<!.*?>|\s)*<graphml\b",
+     "Write it as JSON: json.dump(networkx.node_link_data(networkx.read_graphml(…)), …)."),
+    ("a graph in GML", r"(?s)(?:[^\n\[]*\n){0,9}graph\s*\[\s",
+     "Write it as JSON: json.dump(networkx.node_link_data(networkx.read_gml(…)), …)."),
+    ("a dump of an SQL data base", r"(?s).{0,4000}?^(?:CREATE TABLE|INSERT INTO)\b", _EXPORT),
+    ("a PlantUML diagram", r"\s*@start(?:mindmap|wbs|uml)", _AS_TEXT),
+    ("a Mermaid diagram", r"\s*(?:graph|flowchart)\s+(?:TB|TD|BT|RL|LR)\b|\s*(?:mindmap|graph|flowchart)\s*\n",
      "Write its nodes as indented text, or its links as CSV under parent,child."),
-    (r"(?s)\s*(?:%[^\n]*\n\s*)*\\(?:documentclass|begin|usepackage|section)\b", "LaTeX", _AS_CSV),
-    (r"(?:\s*#[^\n]*\n)*\s*item\s*\{", "a label map in protocol buffers' text, which has no tree",
+    ("LaTeX", r"(?s)\s*(?:%[^\n]*\n\s*)*\\(?:documentclass|begin|usepackage|section)\b", _AS_CSV),
+    ("a label map in protocol buffers' text, which has no tree", r"(?:\s*#[^\n]*\n)*\s*item\s*\{",
      "Write a table with a column for each level."),
-    (r"(?:\s*[#;][^\n]*\n)*\s*\[[\w .-]+\]\s*\n(?:\s*[#;][^\n]*\n)*\s*[\w.\"-]+\s*=", "a TOML or INI file",
+    ("a TOML or INI file", r"(?:\s*[#;][^\n]*\n)*\s*\[[\w .-]+\]\s*\n(?:\s*[#;][^\n]*\n)*\s*[\w.\"-]+\s*=",
      "Write the tree as YAML or JSON."),
-    (r"(?s).{0,2000}?^(?:import .* from|(?:export )?(?:const|let|var) \w+ =|function \w*\(|#include|public class)",
-     "source code of a program", "Write its tree as JSON."),
-    (r"\s*%YAML", "a YAML stream with directives", "Take the line that begins with % out."),
+    ("source code of a program",
+     r"(?s).{0,2000}?^(?:import .* from|(?:export )?(?:const|let|var) \w+ =|function \w*\(|#include|public class)",
+     "Write its tree as JSON."),
+    ("a YAML stream with directives", r"\s*%YAML", "Take the line that begins with % out."),
 )  # fmt: skip
+"""What is not read, how its text opens, and the way out."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +104,13 @@ class Source:
         content = _bytes(path)
         if content[:4] == b"PK\x03\x04":
             _refuse_archives(path)
-            return cls(path, "", sheet=read_workbook(path, select))
+            return cls(path, "", sheet=_workbook(path, select))
         text, findings = _decoded(path, content)
         if not text.strip():
             raise UserError(f"{path}: the file is empty")
         source = cls(path, text, placed, None, findings)
-        for pattern, what, way_out in () if source.suffix in _TABLES else _TEXTS:
-            if re.match(pattern, text, re.MULTILINE):
+        for what, opening, way_out in () if source.suffix in _TABLES else _TEXTS:
+            if re.match(opening, text, re.MULTILINE):
                 raise _refusal(path, what, way_out)
         return source
 
@@ -124,7 +134,7 @@ class Source:
         """The value of a JSON, YAML or Python file; raises `UserError` with the line of a fault."""
         if self.language == "JSON":
             return document.read_json(self.text, str(self.path), self.placed)
-        read = document.read_python if self.is_python else document.read_yaml
+        read = document.read_python if self.language == "Python" else document.read_yaml
         return read(self.text, str(self.path))
 
     @cached_property
@@ -137,17 +147,13 @@ class Source:
         """Of a document; nothing where it is none."""
         if self.head[:1] in ("{", "[") and self.suffix not in _YAML:
             return "JSON"
-        if self.suffix == ".py" or document.ASSIGNED.search(self.text):
+        if self.suffix == ".py" or document.ASSIGNED.search(self.text, 0, 1_000_000):
             return "Python"
-        # Its name says YAML, or its lines can hardly be anything else.
-        lines = [line for line in lines_of(self.text) if line.strip() and not line.lstrip().startswith("#")]
-        yaml = len(lines) > 1 and any(map(_OPENS.search, lines)) and all(map(_YAML_LINE.match, lines))
-        return "YAML" if yaml or self.suffix in _YAML else ""
-
-    @property
-    def is_python(self) -> bool:
-        """Whether it is a Python file, or assigns a list or mapping as Python does."""
-        return self.language == "Python"
+        if self.suffix in _YAML:
+            return "YAML"
+        # Or its lines can hardly be anything else.
+        lines = [line for line in first_lines(self.text) if line.strip() and not line.lstrip().startswith("#")]
+        return "YAML" if len(lines) > 1 and any(map(_OPENS.search, lines)) and all(map(_YAML_LINE.match, lines)) else ""
 
 
 def read_text(path: Path) -> str:
@@ -166,6 +172,40 @@ def _refusal(path: Path, what: str, way_out: str) -> UserError:
     return UserError(f"{path}: this is {what}, which is not read here", hint=way_out)
 
 
+def _decoded(path: Path, content: bytes) -> tuple[str, tuple[Finding, ...]]:
+    for what, openings, way_out in _BYTES:
+        if content.startswith(openings):
+            raise _refusal(path, what, way_out)
+    findings: tuple[Finding, ...] = ()
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    if encoding == "utf-8-sig":  # of plain letters in UTF-16 every second byte is zero
+        zeros = [content[start:1000:2].count(0) * 4 > min(len(content), 1000) for start in (0, 1)]
+        encoding = {(True, False): "utf-16-be", (False, True): "utf-16-le"}.get((zeros[0], zeros[1]), encoding)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        # High bytes stand alone among letters, as accents do, or two small ones as in Größe; other encodings have runs.
+        runs = re.findall(rb"[\x80-\xff]+", re.sub(rb"(?<=[A-Za-z])[\xdf-\xff]{2}(?=[A-Za-z])", b"", content))
+        try:
+            text = content.decode("cp1252") if sum(len(run) > 1 for run in runs) * 10 <= len(runs) else ""
+        except UnicodeDecodeError:
+            text = ""
+        if not text:
+            hint = "Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."
+            raise UserError(f"{path}: line {line} is neither UTF-8 nor Windows-1252", hint=hint) from None
+        shown = [*lines_of(text), *[""] * line][line - 1].strip()[:60]
+        what = f"the text is not UTF-8 and is read as Windows-1252; line {line} becomes {shown!r}"
+        findings = (remark("encoding", what, advice="If that is not what it says, save it as UTF-8."),)
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UserError(f"{path}: line {line} holds a zero byte: this is not a text file")
+    return text, findings
+
+
+# Archives and workbooks ----------------------------------------------------------------------------------------------
+
+
 def _refuse_archives(path: Path) -> None:
     """Raises for any ZIP that is no workbook, by what it is."""
     try:
@@ -182,32 +222,37 @@ def _refuse_archives(path: Path) -> None:
     raise _refusal(path, what, f"Unpack it, and give the file inside: {', '.join(sorted(names)[:5])}.")
 
 
-def _decoded(path: Path, content: bytes) -> tuple[str, tuple[Finding, ...]]:
-    for starts, what, way_out in _BYTES:
-        if content.startswith(starts):
-            raise _refusal(path, what, way_out)
-    findings: tuple[Finding, ...] = ()
+def _workbook(path: Path, select: str | int | None) -> Table:
+    """The cells of one sheet, by its name or number, by openpyxl; merged ones all hold what is written over them."""
     try:
-        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        text = _windows_1252(content)
-        if not text:
-            hint = "Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."
-            raise UserError(f"{path}: line {line} is neither UTF-8 nor Windows-1252", hint=hint) from None
-        shown = [*lines_of(text), *[""] * line][line - 1].strip()[:60]
-        what = f"the text is not UTF-8 and is read as Windows-1252; line {line} becomes {shown!r}"
-        findings = (remark("encoding", what, advice="If that is not what it says, save it as UTF-8."),)
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise UserError(f"{path}: line {line} holds a zero byte: this is not a text file")
-    return text, findings
+        from openpyxl import load_workbook
+    except ImportError:
+        hint = "Save the sheet as CSV (UTF-8), or `pip install 'hierfit[xlsx]'` to read it as it is."
+        raise UserError(f"{path}: this is an Excel workbook, and openpyxl is not installed", hint=hint) from None
+    try:
+        book = load_workbook(path, data_only=True)
+        sheets = {sheet.title: sheet for sheet in book.worksheets if sheet.max_row > 1 or sheet.max_column > 1}
+        select = list(sheets)[select] if isinstance(select, int) else select
+        chosen = sheets.get(select) if select is not None else next(iter(sheets.values())) if len(sheets) == 1 else None
+        table = None if chosen is None else _sheet(chosen)
+    except Exception as error:  # openpyxl raises whatever a damaged part brings up
+        hint = "Save the sheet as CSV (UTF-8)."
+        raise UserError(f"{path}: the Excel workbook cannot be read: {error}", hint=hint) from None
+    if table is None:
+        what = f"there is no sheet {select!r}" if select else f"the workbook has {len(sheets)} sheets with cells"
+        raise UserError(f"{path}: {what}: choose one of {', '.join(sheets)}", hint="Name it by --select.")
+    if not table.rows:
+        raise UserError(f"{path}: the sheet is empty")
+    return table
 
 
-def _windows_1252(content: bytes) -> str:
-    """The text where high bytes stand alone among letters, as accents do; two-byte encodings have runs of them."""
-    runs = re.findall(rb"[\x80-\xff]+", content)
-    try:
-        return content.decode("cp1252") if sum(len(run) > 1 for run in runs) * 10 <= len(runs) else ""
-    except UnicodeDecodeError:
-        return ""
+def _sheet(sheet: Any) -> Table:
+    cells = [["" if value is None else str(int(value) if isinstance(value, float) and value.is_integer() else value)
+              for value in row] for row in sheet.iter_rows(values_only=True)]  # fmt: skip
+    for merged in sheet.merged_cells.ranges:
+        left, top, right, bottom = merged.bounds
+        for row in range(top - 1, min(bottom, len(cells))):
+            cells[row][left - 1 : right] = [cells[top - 1][left - 1]] * (right - left + 1)
+    kept = [number for number, row in enumerate(cells) if any(row)]
+    what = f"sheet {sheet.title!r} of an Excel workbook"
+    return Table([cells[i] for i in kept], [i + 1 for i in kept], what, True, "row")

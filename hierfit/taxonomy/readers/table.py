@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from hierfit.errors import UserError
+from hierfit.taxonomy.build import without_end
+from hierfit.taxonomy.checks import Where
 from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
 from hierfit.taxonomy.readers.document import Placed
 
-_SIGNS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 SAMPLE = 3000
-_WHOLE_FLOAT = re.compile(r"-?\d+\.0+")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+"""Rows that are enough to see what columns are."""
 JOINTS = (" > ", " -> ", " → ", " » ", " › ", "::", " >> ")
 """Signs between names of a path that hardly stand in a name."""
+
+_SIGNS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
+_WHOLE_FLOAT = re.compile(r"-?\d+\.0+")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Table:
         is_csv: Whether it is certain to be a table: CSV by its name, a sheet, records.
         unit: What the numbers count.
         header: Names of the columns; None where it has none, or where nobody has asked (see `headed`).
-        texts: The lines as they stand, where blanks divide them and may as well be part of names.
+        by_blanks: Whether blanks divide the cells, which may as well be part of names.
     """
 
     rows: Sequence[Sequence[Any]]
@@ -42,7 +47,7 @@ class Table:
     is_csv: bool = False
     unit: str = "line"
     header: tuple[str, ...] | None = None
-    texts: Sequence[str] = ()
+    by_blanks: bool = False
 
     @cached_property
     def width(self) -> int:
@@ -63,21 +68,24 @@ class Table:
         """What a column is called, perhaps nothing."""
         return self.header[column] if self.header and column < len(self.header) else ""
 
-    def where(self, row: int) -> str:
-        """Place of a row."""
-        place = f"{self.unit} {self.numbers[row]}"
-        line = (
-            next((cell.line for cell in self.rows[row] if isinstance(cell, Placed)), None) if self.of_records else None
-        )
-        return f"line {line} ({place})" if line else place
+    @cached_property
+    def where(self) -> Where:
+        """Says the place of a row; it keeps no cells, but those of records."""
+        rows, numbers, unit = self.rows if self.of_records else (), self.numbers, self.unit
+
+        def place(row: int) -> str:
+            lines = (cell.line for cell in rows[row] if isinstance(cell, Placed)) if rows else iter(())
+            line = next(lines, None)
+            return f"line {line} ({unit} {numbers[row]})" if line else f"{unit} {numbers[row]}"
+
+        return place
 
     def sample(self) -> Table:
-        """The first rows, which are enough to see what columns are."""
-        return self.part(slice(SAMPLE))
+        """The first rows."""
+        return self._part(slice(SAMPLE))
 
-    def part(self, rows: slice) -> Table:
-        """Some of the rows."""
-        return replace(self, rows=self.rows[rows], numbers=self.numbers[rows], texts=self.texts[rows])
+    def _part(self, rows: slice) -> Table:
+        return replace(self, rows=self.rows[rows], numbers=self.numbers[rows])
 
     def column(self, number: int) -> list[Any]:
         """The cells of a column, empty ones for short rows."""
@@ -99,32 +107,32 @@ class Table:
         """
         if self.header is not None:
             return self
-        top = self._header_line(wanted, source)
+        top = self._header_line(source) if wanted is None else 0 if wanted else None
         if top is None:
             return self.without_floats()
         header = [str(cell).strip() for cell in self.rows[top]]
         while header and header[-1] == "":
             header.pop()
         what = f"{self.what} below {self.unit} {self.numbers[top] - 1}" if top else self.what
-        return replace(self.part(slice(top + 1, None)), what=what, header=tuple(header)).without_floats()
+        return replace(self._part(slice(top + 1, None)), what=what, header=tuple(header)).without_floats()
 
-    def _header_line(self, wanted: bool | None, source: str) -> int | None:
-        if wanted is not None:
-            return 0 if wanted else None
+    def _header_line(self, source: str) -> int | None:
         for number, row in enumerate(self.rows[:4]):
             if speaks_of_columns(row) and not any(len([*filter(None, above)]) > 1 for above in self.rows[:number]):
                 return number
         first = [str(cell).strip() for cell in self.rows[0]]
         if self.width == 1:
             return 0 if self.is_csv or word(first[0]) in PATH else None
-        below = [set(filter(None, self.part(slice(1, None)).column(c))) for c in range(len(first))]
-        pairs = list(zip(first, below, strict=True))
-        if any(
-            cells and cell and not cell[0].isdigit() and all(map(_NUMBER.fullmatch, cells)) for cell, cells in pairs
-        ):
+        below = [[*filter(None, self._part(slice(1, None)).column(c))] for c in range(len(first))]
+        pairs = [pair for pair in zip(first, below, strict=True) if all(pair)]
+        if any(all(map(_NUMBER.fullmatch, cells)) and _NUMBER.fullmatch(cell) for cell, cells in pairs):
+            return None  # a number above numbers
+        if any(all(map(_NUMBER.fullmatch, cells)) and not cell[0].isdigit() for cell, cells in pairs):
             return 0  # a word above numbers
         if self.is_csv:
-            if not any(cell and cell in cells for cell, cells in pairs):
+            if sum(map(bool, first)) == 1 < self.width and len(self.rows) > 1 and self.rows[1][0] == "":
+                return None  # a staircase
+            if not any(cell in cells for cell, cells in pairs):
                 return 0
         elif not set(first).isdisjoint(cell for row in self.rows[1:] for cell in row):
             return None
@@ -135,29 +143,28 @@ class Table:
 
     def without_floats(self) -> Table:
         """Ids that became decimal numbers, as pandas makes them where one is missing: 3.0 is 3."""
-        floats = [c for c in range(self.width) if self._is_float(c)]
-        if not floats:
-            return self
-        rows = [list(row) for row in self.rows]
-        for row in rows:
-            for column in floats:
-                if column < len(row):
-                    row[column] = row[column].partition(".")[0]
-        return replace(self, rows=rows)
 
-    def _is_float(self, column: int) -> bool:
-        filled = False
-        for row in self.rows:
-            if column < len(row) and row[column]:
-                if not isinstance(row[column], str) or not _WHOLE_FLOAT.fullmatch(row[column]):
-                    return False
-                filled = True
-        return filled
+        def whole(column: int, rows: Sequence[Sequence[Any]]) -> bool:
+            cells = [row[column] for row in rows if column < len(row) and row[column]]
+            return all(isinstance(cell, str) and _WHOLE_FLOAT.fullmatch(cell) for cell in cells)
+
+        columns = [c for c in range(self.width) if whole(c, self.rows[:SAMPLE]) and whole(c, self.rows)]
+        if not any(row[c] for row in self.rows for c in columns if c < len(row)):
+            return self
+        floats = frozenset(columns)
+        rows = [[cell.partition(".")[0] if c in floats else cell for c, cell in enumerate(row)] for row in self.rows]
+        return replace(self, rows=rows)
 
 
 def lines_of(text: str) -> list[str]:
     """Lines by their ends; `str.splitlines` takes other signs for ends, too, which may stand in a name."""
     return re.split(r"\r\n|\n|\r", text)
+
+
+def first_lines(text: str) -> list[str]:
+    """Whole lines from the beginning of a text, enough to see how it is made."""
+    most = 200_000
+    return lines_of(text) if len(text) <= most else lines_of(text[:most])[:-1] or [text]
 
 
 def split(text: str, source: str, suffix: str) -> Table:
@@ -171,57 +178,71 @@ def split(text: str, source: str, suffix: str) -> Table:
     Raises:
         UserError: A quotation mark is not closed, or there is nothing but comments.
     """
-    if suffix in (".csv", ".tsv"):
+    lines = [line for line in first_lines(text) if line.strip() and line.lstrip()[0] != "#"]
+
+    def in_most(sign: str) -> bool:
+        return sum(sign in line.strip() for line in lines) > len(lines) / 2
+
+    if in_most("\t|") and not any('"' in line for line in lines[:1]):
+        what = "lines divided by tabs and bars"
+        table = _rows_of(text, lambda line: re.sub(r"\t?\|\s*$", "", line).split("\t|"), what)
+    elif suffix in (".csv", ".tsv"):
         table = _quoted(text, source, _sign_of_csv(text) if suffix == ".csv" else "\t", is_csv=True)
+    elif in_most("\t"):
+        table = _quoted(text, source, "\t", is_csv=False)
+    elif lines and all(line.strip()[:1] == line.strip()[-1:] == "|" for line in lines):
+        rows = _rows_of(text, lambda line: line.strip()[1:-1].split("|"), "a table with bars, as in Markdown")
+        kept = [i for i, row in enumerate(rows.rows) if not all(re.fullmatch(r":?-+:?", cell) for cell in row)]
+        table = replace(rows, rows=[rows.rows[i] for i in kept], numbers=[rows.numbers[i] for i in kept], is_csv=True)
     else:
-        table = _split_lines(text, source)
+        signs = [sign for sign in ",;" if in_most(sign)] if not any(map(in_most, JOINTS)) else []
+        if not signs and len({line.count("|") for line in lines}) == 1 < len(lines) and "|" in lines[0]:
+            signs = ["|"]
+        table = _quoted(text, source, signs[0], is_csv=False) if signs else _by_blanks(text)
     if not table.rows:
         raise UserError(f"{source}: there are only comments and blank lines")
     return table
 
 
-def _split_lines(text: str, source: str) -> Table:
-    numbered = [(i, line) for i, line in enumerate(lines_of(text), 1) if line.strip() and line.lstrip()[0] != "#"]
+def _numbered(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers, without blank ones and comments."""
+    return ((i, line) for i, line in enumerate(lines_of(text), 1) if line.strip() and line.lstrip()[0] != "#")
+
+
+def _rows_of(text: str, cells: Callable[[str], list[str]], what: str) -> Table:
+    numbers, rows = array("q"), []
+    for number, line in _numbered(text):
+        numbers.append(number)
+        rows.append([cell.strip() for cell in cells(line)])
+    return Table(rows, numbers, what)
+
+
+def _by_blanks(text: str) -> Table:
+    """Columns set with runs of blanks, two words in each line, or lines as they stand."""
+    numbered = [*_numbered(text)]
     if len(numbered) > 2 and numbered[0][1].strip() in (str(len(numbered) - 1), str(len(numbered) - 2)):
         del numbered[0]  # how many lines follow, as lists of data sets begin
-    lines, places = [line for _, line in numbered], [i for i, _ in numbered]
-
-    def in_most(sign: str) -> bool:
-        return sum(sign in line.strip() for line in lines) > len(lines) / 2
-
-    if sum("\t|" in line for line in lines) > len(lines) / 2:
-        rows = [[cell.strip() for cell in re.sub(r"\t?\|\s*$", "", line).split("\t|")] for line in lines]
-        return Table(rows, places, "lines divided by tabs and bars, as NCBI's dumps")
-    if in_most("\t"):
-        return _quoted(text, source, "\t", is_csv=False)
-    if lines and all(line.strip()[:1] == line.strip()[-1:] == "|" for line in lines):
-        rows = [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in lines]
-        kept = [i for i, row in enumerate(rows) if not all(re.fullmatch(r":?-+:?", cell) for cell in row)]
-        what = "a table with bars, as in Markdown"
-        return Table([rows[i] for i in kept], [places[i] for i in kept], what, is_csv=True)
-    if not any(sum(joint in line for line in lines) > len(lines) / 2 for joint in JOINTS):
-        for sign in ",;":
-            if in_most(sign):
-                return _quoted(text, source, sign, is_csv=False)
-    aligned = [re.split(r"[ \t]{2,}|\t", line.strip()) for line in lines]
-    if lines and len(aligned[0]) > 1 and len({*map(len, aligned)}) == 1:
+    lines, places = [line.strip() for _, line in numbered], array("q", [i for i, _ in numbered])
+    width = len(re.split(r"[ \t]{2,}|\t", lines[0])) if lines else 0
+    aligned = [re.split(r"[ \t]{2,}|\t", line) for line in lines] if width > 1 else []
+    if aligned and all(len(row) == width for row in aligned):
         for sign in ":-|":
             if all(row[-1].startswith(f"{sign} ") for row in aligned):
                 aligned = [[*row[:-1], row[-1][2:].strip()] for row in aligned]
-        return Table(aligned, places, "columns set with runs of blanks", texts=lines)
-    pairs = [line.split() for line in lines]
-    if pairs and all(len(pair) == 2 for pair in pairs):
-        return Table(pairs, places, "two words in each line", texts=lines)
-    return Table([[line.strip()] for line in lines], places, "lines")
+        return Table(aligned, places, "columns set with runs of blanks", by_blanks=True)
+    if lines and all(len(line.split()) == 2 for line in lines):
+        same: dict[str, str] = {}
+        pairs = [[same.setdefault(cell, cell) for cell in line.split()] for line in lines]
+        return Table(pairs, places, "two words in each line", by_blanks=True)
+    return Table([[line] for line in lines], places, "lines")
 
 
 def _sign_of_csv(text: str) -> str:
     """What divides cells: the comma, unless every line has another of the usual signs and the first one more of it."""
-    lines = [line for line in lines_of(text[:100_000]) if line.strip()][:-1] or [text]
-    first = lines[0]
-    if match := re.fullmatch(r"sep=(.)", first.strip().strip('"')):
+    lines = [line for line in first_lines(text) if line.strip()]
+    if match := re.fullmatch(r"sep=(.)", lines[0].strip().strip('"')):
         return match[1]
-    fits = (s for s in ";\t|" if first.count(s) > first.count(",") and all(s in line for line in lines))
+    fits = (s for s in ";\t|" if lines[0].count(s) > lines[0].count(",") and all(s in line for line in lines))
     return next(fits, ",")
 
 
@@ -229,15 +250,19 @@ def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
     """Rows as CSV has them, with their first lines; blank ones are left out."""
     # "leaf, mid, top": the blank behind each comma belongs to it. In a table without them it is a fault of a name.
     loose = sign != "\t" and not re.search(rf"{re.escape(sign)}(?![ \t])[^\n]", text)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    same: dict[str, str] = {}
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=sign, skipinitialspace=loose)
+    rows: list[tuple[str, ...]] = []
+    lines = array("q")
+    same: dict[str, str] = {}  # a name that comes again is kept once
+    reader = csv.reader(map(re.Match.group, _LINE.finditer(text)), strict=True, delimiter=sign, skipinitialspace=loose)
     line = 1
     try:
         for row in reader:
             if any(map(str.strip, row)) and (is_csv or not row[0].startswith("#")):
-                rows.append([same.setdefault(cell, cell) for cell in (map(str.strip, row) if loose else row)])
+                if not row[-1]:
+                    end = row.index("")
+                    del row[max(2, len(without_end(row)) if any(row[end:]) else end) :]
+                cells = list(map(str.strip, row)) if loose else row
+                rows.append(tuple(map(same.setdefault, cells, cells)))
                 lines.append(line)
             line = reader.line_num + 1
     except csv.Error as error:
@@ -245,4 +270,4 @@ def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
     width = max(map(len, rows), default=0)
     top = next((i for i, row in enumerate(rows) if len(row) == width or not row[0].startswith(("#", "sep="))), 0)
     what = "CSV" if sign == "," and is_csv else f"{'CSV' if is_csv else 'lines'} divided by {_SIGNS.get(sign, sign)}"
-    return Table(rows[top:], lines[top:], what, is_csv)  # without comments above the header
+    return Table(rows[top:] if top else rows, lines[top:], what, is_csv)  # without comments above the header

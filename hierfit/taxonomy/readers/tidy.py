@@ -10,18 +10,26 @@ from hierfit.taxonomy.build import without_end
 from hierfit.taxonomy.checks import Finding, Where, counted, remark
 from hierfit.taxonomy.readers.given import Rows
 
-_UNKNOWN = frozenset({
-    "na", "n a", "nan", "not classified", "unclassified", "not assigned", "unassigned", "not identified",
-    "unidentified", "undetermined", "not determined", "indet", "incertae sedis", "not available", "not applicable",
-    "no rank", "not known",
-})  # fmt: skip
-_PERHAPS_UNKNOWN = frozenset({"unknown", "none", "null", "?", "??", "-", "--", "–", "—", "."})
-_INITIALS = frozenset(word[0] for word in {*_UNKNOWN, *_PERHAPS_UNKNOWN}) | {"_", "(", "[", "<"}
-_LONGEST = max(map(len, _UNKNOWN)) + 4
+_NOT_KNOWN = re.compile(
+    r"na|nan|unclassified|undefined|unidentified|undetermined|unspecified|unlabell?ed|unassigned|unplaced|nodata|norank"
+    r"|not(?:classified|available|applicable|known|assigned|identified|determined)|indet|.*incertaesedis|tba|tbd"
+)
+_PERHAPS_NOT_KNOWN = frozenset({"unknown", "unk", "none", "null", "nil", "missing", "unsure", "sp", "spp"})
+_SIGNS = re.compile(r"[\s?.\-–—_/\\*#]+")
+_INITIALS = frozenset("nuitms_([<?.-–—/\\*#") | frozenset("NUITMS")
+_LONGEST = 20
 RANK_PREFIX = re.compile(r"[dkpcofgst]__")
 _LISTED = 4
 
 Cells = Sequence[Sequence[str]]
+
+
+def placeholder(cell: str) -> str:
+    """``sure`` for ``not_classified``, ``NA``, ``incertae sedis``; ``perhaps`` for ``unknown``, ``-``; else nothing."""
+    bare = re.sub(r"[\W_]+", "", cell.casefold())
+    if _NOT_KNOWN.fullmatch(bare):
+        return "sure"
+    return "perhaps" if bare in _PERHAPS_NOT_KNOWN or _SIGNS.fullmatch(cell) else ""
 
 
 def tidy(
@@ -62,7 +70,7 @@ def tidy(
             levels = [levels[c] for c in used]
         elif used and ranks:
             levels = levels[: used[-1] + 1]
-    cells = _filled_down(cells, where, found)
+    cells = filled_down(cells, where, found)
     if levels is not None:
         cells = _without_gaps(cells, levels, where, found)
     tidied = Rows(cells, where, levels, found, whole)
@@ -83,13 +91,15 @@ def _without_placeholders(rows: Cells, where: Where, ranks: bool, found: list[Fi
     """The rows with empty cells for placeholders, and which rows have some."""
     sure: set[str] = set()
     unsure: dict[str, set[tuple[str, ...]]] = {}  # what stands above those that may be names
-    for cell in set().union(*rows):
-        if len(cell) <= _LONGEST and cell[:1].casefold() in _INITIALS:
-            folded = " ".join(re.sub(r"[\W_]+", " ", cell.casefold()).split()) or cell.strip()
-            if folded in _UNKNOWN or (ranks and folded in _PERHAPS_UNKNOWN):
-                sure.add(cell)
-            elif folded in _PERHAPS_UNKNOWN:
-                unsure[cell] = set()
+    for start in range(0, len(rows), 10_000):
+        for cell in set().union(*rows[start : start + 10_000]):
+            short = len(cell) <= _LONGEST and cell[:1] in _INITIALS and cell and not cell[-1].isdigit()
+            suspect = short or cell.endswith("sedis")
+            if suspect and (kind := placeholder(cell)):
+                if kind == "sure" or ranks:
+                    sure.add(cell)
+                else:
+                    unsure[cell] = set()
     for row in rows if unsure else ():
         for depth, cell in enumerate(row):
             if depth and cell in unsure:
@@ -107,23 +117,23 @@ def _without_placeholders(rows: Cells, where: Where, ranks: bool, found: list[Fi
             for number, row in enumerate(rows)], affected  # fmt: skip
 
 
-def _filled_down(rows: Cells, where: Where, found: list[Finding]) -> Cells:
+def filled_down(rows: Cells, where: Where, found: list[Finding]) -> Cells:
     """Merged cells: every row goes on without a gap once it has begun, and what begins a row does not come twice."""
-    if not any(row and row[0] == "" for row in rows) or not rows[0] or rows[0][0] == "":
+    if not rows or not rows[0] or rows[0][0] == "" or not any(row and row[0] == "" for row in rows):
         return rows
     above: Sequence[str] = ()
     filled: list[Sequence[str]] = []
-    starts = []
-    for full in map(without_end, rows):
+    cells, first = 0, None
+    for number, full in enumerate(map(without_end, rows)):
         start = next((i for i, cell in enumerate(full) if cell), 0)
         if "" in full[start:] or start > len(above) or (start == 0 and full[:1] == above[:1]):
             return rows
         above = [*above[:start], *full[start:]]
         filled.append(above)
-        starts.append(start)
-    first = next((number for number, start in enumerate(starts) if start), None)
+        cells += start
+        first = number if start and first is None else first
     if first is not None:
-        text = f"{sum(starts)} cells, empty on the left of their row, are filled from the row above, as of merged cells"
+        text = f"{cells} cells, empty on the left of their row, are filled from the row above, as of merged cells"
         found.append(remark("merged-cells", text, [f"{where(first)}: {' / '.join(filled[first])}"]))
     return filled
 

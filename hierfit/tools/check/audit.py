@@ -14,16 +14,19 @@ import torch
 
 from hierfit.data.card import DataCard
 from hierfit.data.images import Files, passed_over, passed_over_text
-from hierfit.data.table import SPLITS, Split, Table, several, survey_table
+from hierfit.data.samples import SPLITS, Split, Table, several
+from hierfit.data.table import survey_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.tools.check.duplicates import Placed, judge_exact, judge_near
 from hierfit.tools.check.pictures import Pictures, look
-from hierfit.tools.check.repeats import Placed, judge_exact, judge_near
 from hierfit.tools.printing import counted, listed, split_order
 
 _IMBALANCE = 10.0
 _SMALL = 32  # pixels
-_SHOTS = 16
+SHOTS = 16
+"""Of the few-shot experiments."""
+
 _DARK = 10  # mean of 255
 
 UNREADABLE = "cannot be read"
@@ -184,7 +187,7 @@ def _judge_labels(found: Audit) -> None:
                 f"train: the largest leaf has {labels.most} images, the smallest {labels.fewest} "
                 f"({labels.most / max(labels.fewest, 1):.0f} to 1)"
             )
-        if name == "train" and 0 < labels.fewest < _SHOTS:
+        if name == "train" and 0 < labels.fewest < SHOTS:
             images = counted(labels.fewest, "image")
             found.notes.append(
                 f"train: the smallest leaf has only {images}: to take more shots than that, give "
@@ -227,8 +230,8 @@ def _judge_files(found: Audit, table: Table) -> None:
     read = {_ending(key) for split in table.splits.values() for key in split.keys}
     left_out = Counter(_ending(key) for key, why in found.card.leave_out.items() if why == UNREADABLE)
     found.warnings += [
-        f"none of the {count} pictures {f'that end in {ending}' if ending else 'without an ending'} can be read; "
-        "the card leaves them out"
+        f"no picture {f'that ends in {ending}' if ending else 'without an ending'} can be read ({count}); the card "
+        "leaves them out"
         for ending, count in left_out.items()
         if ending not in read
     ]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -14,11 +12,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
 from hierfit.data.images import decode
 from hierfit.data.progress import with_progress
-from hierfit.data.table import Images
+from hierfit.data.samples import Images
 from hierfit.errors import UserError
+from hierfit.streams import ALIKE
 
 SIDE = 16
 """Side of the thumbnails, pixels."""
@@ -81,15 +81,25 @@ def look(images: Images, keys: Sequence[str], workers: int) -> Pictures:
     Raises:
         UserError: A process was killed, as happens when memory runs out.
     """
-    kinds, facts, faults = list[str](), list[bytes](), dict[str, str]()
-    for key, (kind, found) in zip(keys, _over_processes(images, keys, workers), strict=True):
-        kinds.append(kind)
-        if kind:
-            facts.append(found)
-        else:
-            facts.append(bytes(_FACTS.itemsize))
-            faults[key] = found.decode()
-    return Pictures(keys, np.array(kinds, dtype=np.str_), faults, np.frombuffer(b"".join(facts), _FACTS))
+    loader: DataLoader[Any] = DataLoader(
+        _Seen(images, keys),
+        batch_size=_CHUNK,
+        num_workers=workers if workers > 1 and len(keys) > _FEW else 0,
+        collate_fn=list,
+    )
+    try:
+        seen = [each for chunk in with_progress(loader, len(keys), "looking at pictures", len) for each in chunk]
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            "a process that decodes pictures was killed, probably for want of memory",
+            hint="Use fewer processes: --workers 1. It then stops at the picture that is too large.",
+        ) from error
+    kinds = np.array([kind for kind, _ in seen], dtype=np.str_)
+    faults = {key: found.decode() for key, (kind, found) in zip(keys, seen, strict=True) if not kind}
+    facts = b"".join(found if kind else bytes(_FACTS.itemsize) for kind, found in seen)
+    return Pictures(keys, kinds, faults, np.frombuffer(facts, _FACTS))
 
 
 def perceptual_hash(image: Image.Image) -> NDArray[np.uint16]:
@@ -104,50 +114,31 @@ def perceptual_hash(image: Image.Image) -> NDArray[np.uint16]:
     return packed
 
 
-_images: Images  # of a worker process
+class _Seen(Dataset[tuple[str, bytes]]):
+    """Kind and facts of each picture; no kind and the reason where it cannot be decoded."""
 
+    def __init__(self, images: Images, keys: Sequence[str]) -> None:
+        self.images, self.keys = images, keys
 
-def _over_processes(images: Images, keys: Sequence[str], workers: int) -> Iterator[tuple[str, bytes]]:
-    def progress(seen: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-        return with_progress(seen, len(keys), "looking at pictures", lambda _: 1)
+    def __len__(self) -> int:
+        return len(self.keys)
 
-    _start(images)
-    if workers <= 1 or len(keys) <= _FEW:
-        yield from progress(map(_seen, keys))
-        return
-    with ProcessPoolExecutor(workers, initializer=_start, initargs=(images,)) as pool:
+    def __getitem__(self, row: int) -> tuple[str, bytes]:
+        key = self.keys[row]
         try:
-            yield from progress(pool.map(_seen, keys, chunksize=_CHUNK))
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a process that decodes pictures was killed, probably for want of memory",
-                hint="Use fewer processes: --workers 1. It then stops at the picture that is too large.",
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start(images: Images) -> None:
-    global _images
-    _images = images
-
-
-def _seen(key: str) -> tuple[str, bytes]:
-    """Kind and facts of a picture; no kind and the reason where it cannot be decoded."""
-    try:
-        if isinstance(_images, _Stored):
-            content = _images.read(key)
-            # A JPEG is decoded coarsely, which reads the whole of it all the same.
-            image = decode(BytesIO(content), key, 4 * SIDE)
-            size, kind = _header(content, key)
-        else:
-            image = _images.load(key)
-            content, size, kind = image.tobytes(), image.size, f"drawn {image.mode}"
-    except UserError as error:
-        return "", str(error).encode()
-    content_hash = np.void(hashlib.blake2b(content, digest_size=16).digest())
-    thumb = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
-    return kind, np.array((size, content_hash, perceptual_hash(image), thumb), _FACTS).tobytes()
+            if isinstance(self.images, _Stored):
+                content = self.images.read(key)
+                # A JPEG is decoded coarsely, which reads the whole of it all the same.
+                image = decode(BytesIO(content), key, 4 * SIDE)
+                size, kind = _header(content, key)
+            else:
+                image = self.images.load(key)
+                content, size, kind = image.tobytes(), image.size, f"drawn {image.mode}"
+        except UserError as error:
+            return "", str(error).encode(errors=ALIKE)
+        content_hash = np.void(hashlib.blake2b(content, digest_size=16).digest())
+        thumb = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
+        return kind, np.array((size, content_hash, perceptual_hash(image), thumb), _FACTS).tobytes()
 
 
 def _header(content: bytes, key: str) -> tuple[tuple[int, int], str]:

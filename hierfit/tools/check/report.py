@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,8 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from hierfit.atomic import whole_file
-from hierfit.data.table import level_text
-from hierfit.tools.check.audit import Audit
+from hierfit.backbone.source import REAL
+from hierfit.config.named import CARDS
+from hierfit.data.samples import level_text
+from hierfit.run.program import program
+from hierfit.tools.check.audit import SHOTS, Audit
 from hierfit.tools.printing import counted, print_hanging
 
 FORMAT = "hierfit.check/1"
@@ -27,6 +32,8 @@ def print_audit(audit: Audit, console: Console | None = None) -> None:
     if audit.root:
         console.print(Text(f"data: {audit.root}"), soft_wrap=True)
     console.print(Text("levels: " + level_text(card.levels)))
+    if card.checked:
+        print_hanging(console, f"class names checked: {card.checked}", "", 0)
     if audit.splits:
         console.print()
         console.print(_split_table(audit))
@@ -63,6 +70,30 @@ def print_verdict(audit: Audit) -> None:
         print_hanging(console, text, "bold green", 0)
     else:
         print_hanging(console, f"The data are as {file} says.", "bold green", 0)
+    if not audit.problems and "train" in audit.splits:
+        print_next(console, [fit_command(audit, audit.card.path)])
+
+
+def typed_name(card: Path) -> str:
+    """What to type for a card: its name where it is found by that, else its path."""
+    found = CARDS.files().get(card.stem)
+    return shlex.quote(card.stem if found and found.resolve() == card.resolve() else str(card))
+
+
+def fit_command(audit: Audit, card: Path) -> str:
+    """What to type to train on a data set, with a real tower where its pictures are neither drawn nor features."""
+    of_features = audit.card.is_drawn or (audit.pictures is None and not audit.passed_by)
+    tower = "" if of_features else f" --data.backbone {REAL}"
+    train = audit.splits.get("train")  # a file of features may have ready draws instead
+    few = " --data.shots_policy all" if train and 0 < train.fewest < SHOTS else ""
+    return f"fit lathadapter_fewshot --data.card {typed_name(card)}{tower}{few}"
+
+
+def print_next(console: Console, commands: Sequence[str]) -> None:
+    """What to type next."""
+    console.print("\nNext:")
+    for command in commands:
+        console.print(Text(f"  {program()} {command}"), soft_wrap=True)
 
 
 def write_audit(audit: Audit, path: Path) -> None:

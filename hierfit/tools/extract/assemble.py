@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hierfit.atomic import whole_file
-from hierfit.backbone.nodes import encode_texts
+from hierfit.backbone.node_encoder import encode_texts
 from hierfit.data.bundle import FORMAT
 from hierfit.data.samples import SPLITS, names_of
 from hierfit.errors import UserError

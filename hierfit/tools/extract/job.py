@@ -17,8 +17,7 @@ from hierfit.data.decode import BATCH, decoded, run_padded
 from hierfit.data.samples import Images, Sample
 from hierfit.errors import UserError
 from hierfit.tensors import write_tensors
-from hierfit.tools.extract.parts import Part
-from hierfit.tools.extract.tars import tar_pieces
+from hierfit.tools.extract.sources import Part, tar_pieces
 
 _PLAN = "plan.json"
 _PIECE = 16 * BATCH

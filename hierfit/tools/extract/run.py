@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import threading
@@ -19,10 +21,10 @@ from typing import Any
 
 import torch
 
-from hierfit.backbone.aliases import TINY_NOTE
+from hierfit.backbone.source import TINY_NOTE
 from hierfit.data.decode import BATCH, decoded, run_padded
 from hierfit.data.encode import available_cores
-from hierfit.data.progress import clock, with_lines, with_progress
+from hierfit.data.progress import clock, with_progress
 from hierfit.errors import UserError
 from hierfit.tools.extract.assemble import Summary, assemble
 from hierfit.tools.extract.job import Job, Request
@@ -77,7 +79,7 @@ def _lead(job: Job, source: Source, world: int, devices: int) -> Summary:
     own = [number for number in missing if number % world == 0]
     total = sum(sizes[number] for number in own)
     batches = _over_processes(job, own, sizes, devices) if devices > 1 else _here(job, own)
-    for _ in with_lines(with_progress(batches, total, "encoding", int), total, int):
+    for _ in with_progress(batches, total, "encoding", int):
         pass
     _until(lambda: not job.missing(len(sizes)))
     found = assemble(job, len(sizes), source.tree, source.texts)
@@ -170,6 +172,8 @@ def _ranks() -> tuple[int, int]:
 def dry_run(asked: Request, images: int | None) -> dict[str, str]:
     """What an extraction would take; some pictures are encoded as the work would do it, and nothing is written.
 
+    Each process of torchrun or SLURM measures, beside the others; nothing comes back but on the first.
+
     Args:
         asked: What would be done.
         images: Reckon with so many pictures; None counts what is there.
@@ -177,7 +181,8 @@ def dry_run(asked: Request, images: int | None) -> dict[str, str]:
     Raises:
         UserError: There are no pictures, or none of those that were tried can be used.
     """
-    job, source = _open(asked)
+    rank, world = _ranks()
+    job, source = _open(asked, rank, world)
     first = next(source.parts, None)
     if first is None:
         raise UserError(f"{asked.source}: no pictures were found")
@@ -196,19 +201,28 @@ def dry_run(asked: Request, images: int | None) -> dict[str, str]:
             break
     if not usable:
         raise UserError(f"{asked.source}: none of the first {len(keys)} pictures can be used")
+    if rank:
+        return {}
     if images is None:
         rest = with_progress(source.parts, None, "looking for pictures", lambda part: part.size)
         images = first.size + sum(part.size for part in rest)
-    speed = seen / seconds
-    disk = images * (job.towers.embed_dim * job.dtype.itemsize + 8)
-    size = f"{disk / 2**30:.1f} GiB" if disk >= 2**30 else f"{disk / 2**20:.1f} MiB"
+    speed, processes = seen / seconds, max(world, asked.devices)
+    width = job.towers.embed_dim * job.dtype.itemsize + 8
+    parts = math.ceil(images / asked.part)
     device = job.towers.device
     on = counted(torch.get_num_threads(), "thread") if device.type == "cpu" else str(device)
     decoding = f"{counted(job.workers, 'process', 'processes')} to decode" if job.workers else "decoding included"
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 + asked.part * width / 2**20
     return {
         "measured": f"{speed:.{0 if speed >= 10 else 1}f} images/s with {asked.backbone}, over {seen} images",
-        "on": f"{on}, {decoding}{'' if asked.devices == 1 else f'; {asked.devices} times that'}",
+        "on": f"{on}, {decoding}{'' if processes == 1 else f'; {processes} times that'}",
         "images": f"{images:,}",
-        "time": clock(images / speed / asked.devices),
-        "disk": f"{size}, twice that while parts are put together",
+        "time": clock(images / speed / processes),
+        "disk": f"{_size(images * width)}, twice that while parts are put together",
+        "files": f"{counted(parts, 'part')} of {asked.part:,} in {job.folder.name}, removed at the end",
+        "memory": f"about {memory:.0f} MiB for each process that encodes, however many pictures",
     }
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

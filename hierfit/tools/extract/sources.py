@@ -5,22 +5,71 @@ Nothing here holds all pictures at once: a folder is walked, one listing in memo
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from hierfit.backbone import node_texts
 from hierfit.data.card import load_card
-from hierfit.data.images import EXTENSIONS, Files, leaves_root, passed_over, passed_over_text
+from hierfit.data.images import EXTENSIONS, Files, decode, passed_over, passed_over_text
 from hierfit.data.names import clean_name
 from hierfit.data.records import read_csv
-from hierfit.data.samples import SPLITS, Images, Sample, Table, names_of
+from hierfit.data.samples import SPLITS, Images, Sample, Table, leaves_root, names_of
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.extract.parts import Part, parts_of
-from hierfit.tools.extract.tars import tar_parts
+from hierfit.tools.extract.tars import read_tar
+
+_IN_NAME = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
+_ENOUGH = 64 * 2**20  # bytes of pictures in memory at once
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some pictures of one split: a list of them, or so many of a tar from a place on.
+
+    Attributes:
+        split: Theirs.
+        size: How many.
+        samples: The list; their labels are names from the root of the tree down. Empty for a tar.
+        tar: Its path; empty for a list.
+        offset: Of the first one's header in the tar, bytes.
+    """
+
+    split: str
+    size: int
+    samples: tuple[Sample, ...] = ()
+    tar: str = ""
+    offset: int = 0
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps({**vars(self), "samples": [sample[1:] for sample in self.samples]})
+
+    @classmethod
+    def from_json(cls, text: str) -> Part:
+        """From that line."""
+        content = json.loads(text)
+        samples = tuple(Sample(content["split"], key, tuple(label)) for key, label in content.pop("samples"))
+        return cls(**content, samples=samples)
+
+
+def parts_of(samples: Iterator[Sample], size: int) -> Iterator[Part]:
+    """Samples as parts of at most so many pictures, each of one split."""
+    waiting: dict[str, list[Sample]] = {}
+    for sample in samples:
+        group = waiting.setdefault(sample.split, [])
+        group.append(sample)
+        if len(group) == size:
+            yield Part(sample.split, size, tuple(waiting.pop(sample.split)))
+    for split, group in waiting.items():
+        yield Part(split, len(group), tuple(group))
 
 
 @dataclass(frozen=True)
@@ -133,3 +182,57 @@ def _walk(root: Path, below: str) -> Iterator[str]:
             yield from _walk(root, f"{below}{name}/")
         else:
             yield below + name
+
+
+def tar_parts(tars: list[Path], split: str, size: int) -> Iterator[Part]:
+    """Parts of at most so many pictures; their split is the one that the tar's name holds, else ``split``.
+
+    ``imagenet-val-0003.tar`` holds ``val``.
+
+    Raises:
+        UserError: A tar is damaged.
+    """
+    for path in tars:
+        named = _IN_NAME.search(path.name.lower())
+        name, tar = named[1] if named else split, str(path.resolve())
+        offset = count = 0
+        for sample in read_tar(path, content=False):
+            if count == size:
+                yield Part(name, count, tar=tar, offset=offset)
+                count = 0
+            offset, count = (sample.offset if count == 0 else offset), count + 1
+        if count:
+            yield Part(name, count, tar=tar, offset=offset)
+
+
+class Encoded:
+    """Pictures of one tar while they are worked on: their names and bytes; keys are their numbers."""
+
+    def __init__(self, pictures: list[tuple[str, bytes]], where: str) -> None:
+        self.pictures, self.where = pictures, where
+
+    def load(self, key: str) -> Image.Image:
+        """The picture in RGB, upright; raises `UserError` naming it."""
+        name, content = self.pictures[int(key)]
+        return decode(io.BytesIO(content), f"{self.where}: {name}")
+
+    def stamp(self, key: str) -> str:
+        """Its name."""
+        return self.pictures[int(key)][0]
+
+
+def tar_pieces(part: Part, size: int) -> Iterator[tuple[list[Sample], Encoded]]:
+    """The pictures of a part, at most so many at a time, and fewer where they are large."""
+    found, left = read_tar(Path(part.tar), part.offset), part.size
+    while left:
+        samples: list[Sample] = []
+        pictures: list[tuple[str, bytes]] = []
+        held = 0
+        while left and len(samples) < size and held < _ENOUGH:
+            packed = next(found, None)
+            if packed is None:
+                raise UserError(f"{part.tar}: changed while it was worked on", hint="Remove the parts, and begin anew.")
+            samples.append(Sample(part.split, str(len(samples)), packed.label))
+            pictures.append((packed.key, packed.picture))
+            held, left = held + len(packed.picture), left - 1
+        yield samples, Encoded(pictures, Path(part.tar).name)

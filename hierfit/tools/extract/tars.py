@@ -7,24 +7,15 @@ Planning reads headers only; work reads from where a part begins, some pictures 
 
 from __future__ import annotations
 
-import io
 import json
-import re
 import tarfile
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
-from hierfit.data.images import EXTENSIONS, decode
-from hierfit.data.samples import Sample
+from hierfit.data.images import EXTENSIONS
 from hierfit.errors import UserError
-from hierfit.tools.extract.parts import Part
-
-_IN_NAME = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
-_ENOUGH = 64 * 2**20  # bytes of pictures in memory at once
 
 
 class Packed(NamedTuple):
@@ -34,27 +25,6 @@ class Packed(NamedTuple):
     offset: int
     label: tuple[str, ...]
     picture: bytes
-
-
-def tar_parts(tars: list[Path], split: str, size: int) -> Iterator[Part]:
-    """Parts of at most so many pictures; their split is the one that the tar's name holds, else ``split``.
-
-    ``imagenet-val-0003.tar`` holds ``val``.
-
-    Raises:
-        UserError: A tar is damaged.
-    """
-    for path in tars:
-        named = _IN_NAME.search(path.name.lower())
-        name, tar = named[1] if named else split, str(path.resolve())
-        offset = count = 0
-        for sample in read_tar(path, content=False):
-            if count == size:
-                yield Part(name, count, tar=tar, offset=offset)
-                count = 0
-            offset, count = (sample.offset if count == 0 else offset), count + 1
-        if count:
-            yield Part(name, count, tar=tar, offset=offset)
 
 
 def read_tar(path: Path, offset: int = 0, content: bool = True) -> Iterator[Packed]:
@@ -122,36 +92,3 @@ def _label(name: str, content: bytes, path: Path) -> tuple[str, ...]:
         raise UserError(f"{path}: {name}: not a label: {error}") from error
     names = map(str, found) if isinstance(found, list) else str(found).split("/")
     return tuple(name.strip() for name in names if name.strip())
-
-
-class Encoded:
-    """Pictures of one tar while they are worked on: their names and bytes; keys are their numbers."""
-
-    def __init__(self, pictures: list[tuple[str, bytes]], where: str) -> None:
-        self.pictures, self.where = pictures, where
-
-    def load(self, key: str) -> Image.Image:
-        """The picture in RGB, upright; raises `UserError` naming it."""
-        name, content = self.pictures[int(key)]
-        return decode(io.BytesIO(content), f"{self.where}: {name}")
-
-    def stamp(self, key: str) -> str:
-        """Its name."""
-        return self.pictures[int(key)][0]
-
-
-def tar_pieces(part: Part, size: int) -> Iterator[tuple[list[Sample], Encoded]]:
-    """The pictures of a part, at most so many at a time, and fewer where they are large."""
-    found, left = read_tar(Path(part.tar), part.offset), part.size
-    while left:
-        samples: list[Sample] = []
-        pictures: list[tuple[str, bytes]] = []
-        held = 0
-        while left and len(samples) < size and held < _ENOUGH:
-            packed = next(found, None)
-            if packed is None:
-                raise UserError(f"{part.tar}: changed while it was worked on", hint="Remove the parts, and begin anew.")
-            samples.append(Sample(part.split, str(len(samples)), packed.label))
-            pictures.append((packed.key, packed.picture))
-            held, left = held + len(packed.picture), left - 1
-        yield samples, Encoded(pictures, Path(part.tar).name)

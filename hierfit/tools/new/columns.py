@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from hierfit.config.schema import nearest
 from hierfit.errors import UserError
-from hierfit.tools.new.exports import JOIN, list_cell
-from hierfit.tools.new.found import Label, Options
-from hierfit.tools.new.records import Columns
-from hierfit.tools.new.spelling import is_known, not_known
+from hierfit.tools.new.found import Label, Options, is_known, not_known
+from hierfit.tools.new.records import JOIN, Columns, list_cell
 from hierfit.tools.printing import counted
 
 _RANK_WORDS = """kingdom phylum class subclass order suborder superfamily family subfamily tribe genus species
@@ -20,8 +18,9 @@ _RANKS = _RANK_WORDS.split()
 _LABEL_WORDS = """label labels class classes classname category categories supercategory superclass breed variety
     cultivar target diagnosis dx disease tag taxon taxonomy scientificname name choice choices group fine coarse"""
 _NAMED = frozenset(_LABEL_WORDS.split())
+_EPITHETS = ("specificepithet", "epithet", "species", "speciesepithet")
 _SEPARATORS = (JOIN, "->", "→", "»", ">", "::", "|", "\\", "--", ";", "/")
-_SEVERAL = ("|", ";")  # which may also stand between several labels
+_SEVERAL = ("|", ";", ",")  # which may also stand between several labels
 _FLOAT, _INT = re.compile(r"-?\d+\.0+"), re.compile(r"-?\d+")
 _FLAGS = dict.fromkeys(("1", "1.0", "true", "yes"), True) | dict.fromkeys(("0", "0.0", "false", "no", ""), False)
 _ONE_HOT = "one-hot"
@@ -36,6 +35,10 @@ def labels_of(
         UserError: No column looks like a label; or one that the user named is not there.
     """
     free = {name: _names(cells) for name, cells in columns.items() if name not in taken}
+    merged = [name for name, cells in free.items() if _is_merged(cells)]
+    for name in merged:
+        free[name] = [*accumulate(free[name], _filled_down)]
+    _join_epithets(free, remarks)
     flags = [] if options.label else _one_hot(free)
     if flags:
         rows = list(zip(*(free.pop(name) for name in flags), strict=True))
@@ -44,8 +47,12 @@ def labels_of(
     chain, unused = label_columns({n: [c if is_known(c) else "" for c in cells] for n, cells in free.items()}, options)
     if chain == [_ONE_HOT]:
         remarks.append(f"The columns {_quoted(flags)} hold a 1 for one class each: these are the classes.")
+    elif len(chain) == 1:
+        remarks.append(f"Column {chain[0]!r} is the label.")
     else:
-        remarks.append(_columns_remark(chain))
+        remarks.append(f"The label is in the columns {' > '.join(map(repr, chain))}, coarse to fine.")
+    if filled := [name for name in merged if name in chain]:
+        remarks.append(f"Empty cells of {_quoted(filled)} hold what stands above them, as merged cells do.")
     cells = [free[name] for name in chain]
     unknown = not_known((cell for column in cells for cell in column), remarks)
     cells = [["" if cell in unknown else cell for cell in column] for column in cells]
@@ -55,19 +62,30 @@ def labels_of(
             remarks.append(f"The cells are paths, divided by {sign!r}.")
     else:
         paths = _filled(cells, chain, remarks)
-    if unused:
+    if unused := [name for name in unused if name not in (_ONE_HOT, "")]:
         remarks.append(f"Columns not used: {', '.join(map(repr, unused))}.")
-    if options.taxonomy is None and all(_INT.fullmatch(path[-1]) for path in paths if path):
-        remarks.append(
-            "The labels are numbers, which say nothing to a text tower: give them names in the card, under `names`."
-        )
     return chain, paths
 
 
-def _columns_remark(chain: Sequence[str]) -> str:
-    if len(chain) == 1:
-        return f"Column {chain[0]!r} is the label."
-    return f"The label is in the columns {' > '.join(map(repr, chain))}, coarse to fine."
+def _filled_down(above: str, cell: str) -> str:
+    return cell or above
+
+
+def _is_merged(cells: Sequence[str]) -> bool:
+    """Whether names stand in the first row of a block only, each once, as a spreadsheet writes merged cells."""
+    filled = [cell for cell in cells if cell]
+    return len(filled) > 1 and bool(cells[0]) and 2 * len(filled) <= len(cells) and len(set(filled)) == len(filled)
+
+
+def _join_epithets(columns: Columns, remarks: list[str]) -> None:
+    """``robur`` is a species beside its genus only: ``Quercus robur``."""
+    genus = next((name for name in columns if "".join(_words(name)) == "genus"), None)
+    for name in [name for name in columns if "".join(_words(name)) in _EPITHETS]:
+        words = [cell for cell in columns[name] if is_known(cell)]
+        if genus and words and all(re.fullmatch(r"[a-z][a-z-]+", cell) for cell in words):
+            columns[name] = [f"{g} {cell}" if g and is_known(cell) else cell
+                             for g, cell in zip(columns[genus], columns[name], strict=True)]  # fmt: skip
+            remarks.append(f"Column {name!r} holds the second word of a species' name: {genus!r} is put before it.")
 
 
 def label_columns(columns: Columns, options: Options) -> tuple[list[str], list[str]]:
@@ -150,30 +168,33 @@ def _filled(cells: Sequence[Sequence[str]], names: Sequence[str], remarks: list[
             path.pop()
         for i in reversed(range(len(path) - 1)):
             if not path[i]:
-                path[i] = above[i].get(path[i + 1]) or f"({names[i]} of {path[i + 1]})"
+                path[i] = above[i].get(path[i + 1], "")
                 filled += 1
+        for i, name in enumerate(path):
+            if not name:  # called as `hierfit taxonomy` calls it: what stood side by side still does
+                path[i] = f"({path[i - 1]}, {names[i]} not given)" if i else f"({names[i]} not given)"
         paths.append(tuple(path))
     if filled:
         gaps = counted(filled, "empty cell beside a finer name was", "empty cells beside a finer name were")
-        remarks.append(f"{gaps} filled from other rows, or by '({names[0]} of …)'.")
+        remarks.append(f"{gaps} filled from other rows, or by '(…, not given)'.")
     return paths
 
 
 def _separator(cells: Iterable[str]) -> str | None:
     """What stands between the names of paths in one column's cells, where they are paths."""
     distinct = sorted(set(cells) - {""})
-    for sign in _SEPARATORS:
+    for sign in (*_SEPARATORS, ","):
         split = [[part.strip() for part in cell.split(sign)] for cell in distinct if sign in cell]
         if len(split) < 2 or not all(all(path) for path in split):
             continue
         heads = {path[0] for path in split}
-        if sign == JOIN or len(heads) < len(split):
-            if sign in _SEVERAL and heads & {part for path in split for part in path[1:]}:
-                raise UserError(
-                    f"cells such as {sign.join(split[0])!r} hold several labels of one picture",
-                    hint="hierfit gives a picture one class: leave such pictures out, or name another column "
-                    "with --label-columns.",
-                )
+        if sign in _SEVERAL and heads & {part for path in split for part in path[1:]}:
+            raise UserError(
+                f"cells such as {next(cell for cell in distinct if sign in cell)!r} hold several labels of one picture",
+                hint="hierfit gives a picture one class: leave such pictures out, or name another column with "
+                "--label-columns.",
+            )
+        if sign != "," and (sign == JOIN or len(heads) < len(split)):
             return sign
     return None
 
@@ -215,7 +236,7 @@ def _in_numbers(values: Iterable[str]) -> bool:
 def _is_measure(values: Iterable[str]) -> bool:
     """Whether all are numbers, and some not whole."""
     try:
-        return any([float(value) % 1 for value in values])
+        return any([float(value.replace(",", ".")) % 1 for value in values])
     except ValueError:
         return False
 
@@ -227,7 +248,7 @@ def _is_named(name: str) -> bool:
 
 
 def _rank(name: str) -> int | None:
-    word = (_words(name) or [""])[-1]
+    word = (_words(name) or [""])[-1].replace("epithet", "species")
     return _RANKS.index(word) if word in _RANKS else None
 
 

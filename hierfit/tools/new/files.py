@@ -13,11 +13,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from hierfit.config.schema import nearest
-from hierfit.data.images import EXTENSIONS, is_file
+from hierfit.data.images import EXTENSIONS
 from hierfit.errors import UserError
-from hierfit.tools.new.exports import names_picture
 from hierfit.tools.new.found import Options, split_in, split_word
-from hierfit.tools.new.records import Records
+from hierfit.tools.new.records import Records, names_picture
 
 _LOOKED_AT = 2000  # cells, to find out how they begin
 _TRIED = 500  # cells, to find out which column names pictures
@@ -159,10 +158,20 @@ def locate(
             [str(unclear)],
             "Give the folder that is meant, with the table in it; or paths instead of names.",
         )
+    cells = [cell for name in names for cell in first.columns[name]]
+    if any(map(names_picture, cells)):
+        links = any("://" in cell for cell in cells)
+        hint = ("hierfit downloads nothing: fetch the pictures first. " if links else "") + (
+            f"Paths start from {root} or a folder in it: put the table beside the pictures; --path-column names the "
+            "column."
+        )
+    else:
+        hint = ("If it is the tree: hierfit data new FOLDER --taxonomy FILE, with the folder of the pictures. If a "
+                "column names pictures, say which: --path-column.")  # fmt: skip
     raise UserError(
         f"no column of {first.path} holds paths of pictures that are there",
         [f"the columns are {', '.join(names)}"],
-        f"Paths start from {root} or a folder in it. --path-column names the column.",
+        hint,
     )
 
 
@@ -204,7 +213,7 @@ def _homes(root: Path, parts: Mapping[str, Records], names: Sequence[str]) -> It
         for part in parts.values()
         for name in names
         for cell in part.columns[name]
-        if posixpath.isabs(cell) and names_picture(cell) and is_file(Path(cell))
+        if posixpath.isabs(cell) and names_picture(cell) and os.path.isfile(cell)
     ]
     if absolute:
         yield Path(os.path.commonpath(absolute))
@@ -220,7 +229,7 @@ def _forms(parts: Parts) -> Iterator[Parts]:
     yield parts
     if names_picture(parts[-1]):
         yield (*parts[:-1], _stem(parts[-1]))
-    if (name := _without_zeros(_stem(parts[-1]))) != parts[-1]:
+    if (name := _without_zeros(_stem(parts[-1]).removesuffix(".0"))) != parts[-1]:
         yield (*parts[:-1], name)
     if (name := _UPLOADED.sub("", parts[-1])) != parts[-1]:
         yield (name,)

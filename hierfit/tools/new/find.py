@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from hierfit.data.images import is_file
-from hierfit.data.layouts.hf_dataset import parquet_files
-from hierfit.data.table import SPLITS
+from hierfit.data.bundle import read_bundle
+from hierfit.data.images import EXTENSIONS
+from hierfit.data.layouts.hf_dataset import label_paths, open_hub, parquet_files
+from hierfit.data.samples import READY_DRAW, SPLITS
 from hierfit.errors import UserError
+from hierfit.taxonomy.readers.source import Source
+from hierfit.tools.new.columns import label_columns
 from hierfit.tools.new.files import Files, UnclearError
 from hierfit.tools.new.folders import from_folders
-from hierfit.tools.new.found import Found, Options, split_in, split_word
-from hierfit.tools.new.packed import from_bundle, from_hub
-from hierfit.tools.new.records import TABLES, Read, Records, read_records
+from hierfit.tools.new.found import (
+    TEST_ONLY,
+    Found,
+    Options,
+    settle,
+    split_in,
+    split_of,
+    split_word,
+    tested,
+    tree_of,
+)
+from hierfit.tools.new.records import TABLES, Columns, Records, read_records
 from hierfit.tools.new.tables import from_tables
+from hierfit.tools.printing import listed
 
-_FOLDERS = ("annotations", "labels", "metadata")  # below the root, where tables may lie
+_FOLDERS = ("annotations", "labels", "metadata", "meta", "splits")  # below the root, where tables may lie
 _USUAL = ("manifest", "metadata", "labels", "annotations", "data", "index")
 _LOOKED_AT = 2000  # rows
+
+Read = Callable[[Path], Records]
 
 
 def find(root: Path, options: Options) -> Found:
@@ -31,18 +49,26 @@ def find(root: Path, options: Options) -> Found:
     read = cache(read_records)
     if root.is_file():
         if root.suffix.lower() == ".safetensors":
-            return from_bundle(root, options)
+            return _from_bundle(root, options)
         if root.suffix.lower() not in TABLES:
+            if root.suffix.lower() not in EXTENSIONS:
+                Source.of(root)  # says what an archive or another kind of file is, and the way out
             kinds = ", ".join(TABLES)
             raise UserError(f"{root} is neither a folder nor a table ({kinds}) nor a file of features (.safetensors)")
         return from_tables(root.parent, {"": root}, options, read)
     if not root.is_dir():
         raise UserError(f"there is no folder or file {root.absolute()}")
     if (root / "dataset_dict.json").is_file() or (root / "state.json").is_file() or parquet_files(root):
-        return from_hub(root, options)
+        return _from_hub(root, options)
     if tables := _tables(root, read):
         return from_tables(root, tables, options, read)
-    return from_folders(root, options)
+    found = from_folders(root, options)
+    lists = [path.relative_to(root).as_posix() for folder in (root, *(root / name for name in _FOLDERS))
+             for path in _tables_in(folder) if split_word(path.stem)]  # fmt: skip
+    if lists:
+        remark = f"Not used, though they may say the splits: {listed(lists)}. A table of path, label and split is read."
+        found = replace(found, remarks=[*found.remarks, remark])
+    return found
 
 
 def _tables(root: Path, read: Read) -> dict[str, Path]:
@@ -81,7 +107,7 @@ def _tables(root: Path, read: Read) -> dict[str, Path]:
 
 def _tables_in(folder: Path) -> list[Path]:
     found = (path for path in folder.iterdir() if path.suffix.lower() in TABLES) if folder.is_dir() else ()
-    return sorted(path for path in found if is_file(path) and "submission" not in path.stem)
+    return sorted(path for path in found if os.path.isfile(path) and "submission" not in path.stem)
 
 
 def _table(path: Path, read: Read) -> Records | None:
@@ -106,3 +132,65 @@ def _of_bare_names(root: Path, tables: Sequence[Path], read: Read) -> list[Path]
 
     least = min(len(files.paths), _LOOKED_AT) / 2
     return [table.path for table in candidates if any(count(cells) >= least for cells in table.columns.values())]
+
+
+def _from_bundle(path: Path, options: Options) -> Found:
+    """The card of a ``hierfit.features/1`` file, which brings its tree and its splits; raises `UserError`."""
+    bundle = read_bundle(path)
+    remarks = [f"A file of features by {bundle.backbone}; its own tree is the card's."]
+    own = tested({name: name for name in bundle.splits}, remarks)
+    if "test" not in own:
+        raise UserError(
+            f"{path} holds no split 'test', but {', '.join(bundle.splits)}",
+            hint="`hierfit features extract` writes one of the folders or rows that are named test.",
+        )
+    trains = any(name == "train" or READY_DRAW.fullmatch(name) for name in bundle.splits)
+    if bundle.text is None and bundle.node_text is None:
+        remarks.append("It has no text features: class means of what is trained on stand for them.")
+    if not trains:
+        remarks.append(TEST_ONLY)
+    meaning = {name: split for split, name in own.items() if name != split}
+    layout: dict[str, object] = {"name": "feature_bundle", **({"splits": meaning} if meaning else {})}
+    return Found(path, layout, options.taxonomy or bundle.taxonomy, remarks, test_only=not trains)
+
+
+def _from_hub(root: Path, options: Options) -> Found:
+    """Finds out the columns of picture and label of what `save_to_disk` wrote, or of parquet files.
+
+    Raises:
+        UserError: There is no column of pictures, or none that looks like a label.
+    """
+    parts = open_hub(root)
+    first = next(iter(parts.values()))
+    image = options.path or next((n for n, kind in first.features.items() if _is_picture(kind)), None)
+    if image is None or image not in first.column_names:
+        columns = [f"{name}: {type(kind).__name__}" for name, kind in first.features.items()]
+        raise UserError(f"{root}: no column holds pictures", columns, "--path-column names it.")
+    cells: Columns = {}  # columns of lists are paths of their own and count only when they are named
+    for name in first.column_names:
+        if name != image and not _is_picture(first.features[name]):
+            cells[name] = ["/".join(path) for part in parts.values() for path in label_paths(part, (name,))]
+    label, unused = label_columns(cells, options)
+    remarks = [
+        f"Column {image!r} is the picture.",
+        f"The label is {' > '.join(map(repr, label))}{', coarse to fine' if len(label) > 1 else ''}.",
+    ]
+    if unused:
+        remarks.append(f"Columns not used: {', '.join(map(repr, unused))}.")
+    own = split_of(parts)
+    if "train" not in own or len(own) < 2:
+        own = {"train": own.get("train") or next(iter(parts))}
+    splits = settle(own, options, remarks, "")
+    used = splits.own or own
+    paths = {path for name in used.values() for path in label_paths(parts[name], tuple(label))}
+    if len(label) == 1:
+        paths = {tuple(name for cell in path for name in cell.split("/")) for path in paths}
+    layout = {"name": "hf_dataset", "image": image, "label": label if len(label) > 1 else label[0]}
+    layout |= {"splits": used, **splits.draw}
+    return Found(root, layout, tree_of(sorted(path for path in paths if path), options), remarks)
+
+
+def _is_picture(kind: Any) -> bool:
+    from datasets import Image
+
+    return isinstance(kind, Image)

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hierfit.data.images import passed_over, passed_over_text
 from hierfit.data.layouts.folders import pictures_below
 from hierfit.data.names import respelled
 from hierfit.errors import UserError
-from hierfit.tools.new.found import Found, Label, Options, settle, split_of, split_word, tree_of
-from hierfit.tools.new.spelling import is_known, not_known, renamings
+from hierfit.streams import as_text, is_text
+from hierfit.tools.new.found import (
+    Found,
+    Label,
+    Options,
+    found_rows,
+    is_known,
+    not_known,
+    renamings,
+    settle,
+    split_of,
+    split_word,
+    tree_of,
+)
 from hierfit.tools.printing import counted, listed
 
-_PLAIN = frozenset(("image", "images", "img", "imgs", "pictures", "photos", "data", "dataset", "raw", "files"))
+_PLAIN_NAMES = """image images img imgs jpegimages picture pictures photo photos data dataset raw files labels
+    annotations __macosx"""
+_PLAIN = frozenset(_PLAIN_NAMES.split())
 """Folders that are no class."""
+_A_FILE_EACH = {".txt": "YOLO", ".json": "LabelMe", ".xml": "Pascal VOC"}
 
 
 def from_folders(root: Path, options: Options) -> Found:
@@ -26,7 +41,7 @@ def from_folders(root: Path, options: Options) -> Found:
         UserError: There are no pictures, or none in a folder of its own.
     """
     unread = passed_over(root)
-    pictures = pictures_below(root)
+    pictures = [path.relative_to(root) for path in pictures_below(root)]
     remarks = [passed_over_text(unread) + "."] if unread else []
     if not pictures:
         raise UserError(
@@ -34,12 +49,19 @@ def from_folders(root: Path, options: Options) -> Found:
             [passed_over_text(unread)] if unread else [],
             "Give the folder that holds the folders of classes.",
         )
-    parts = [path.relative_to(root).parent.parts for path in pictures]
-    _refuse_splits_below(root, parts)
+    if odd := [path.as_posix() for path in pictures if not is_text(str(path))]:
+        raise UserError(
+            f"{counted(len(odd), 'picture')} of {root} cannot be written into a card: the name is not UTF-8",
+            [*map(as_text, odd[:5])],
+            "Rename them: convmv -r -f cp1252 -t utf8 --notest FOLDER.",
+        )
+    parts = [path.parent.parts for path in pictures]
+    if below := _splits_below(root, parts):
+        return _from_splits_below(root, pictures, below, options, remarks)
     own = _splits(parts, remarks)
     layout: dict[str, object] = {"name": "image_folder"}
-    told = own if len(own) > 1 or "test" in own else {}
-    splits = settle(told, options, remarks, "There are no folders of splits")
+    known = own if len(own) > 1 or own.keys() & {"train", "test"} else {}
+    splits = settle(known, options, remarks, "There are no folders of splits")
     if splits.own:
         above, tops = 1, set(splits.own.values())
         remarks.append(f"Splits are the folders {', '.join(splits.own.values())}.")
@@ -50,7 +72,7 @@ def from_folders(root: Path, options: Options) -> Found:
         folders = {"all": "/".join(inside)} if inside else {}
     layout |= {**({"folders": folders} if folders else {}), **splits.draw}
     labels = {
-        path.relative_to(root).as_posix(): names[above:]
+        path.as_posix(): names[above:]
         for path, names in zip(pictures, parts, strict=True)
         if not tops or (names and names[0] in tops)
     }
@@ -58,15 +80,12 @@ def from_folders(root: Path, options: Options) -> Found:
     # A folder on top is a class whatever it is called; below one, "unknown" says that no more is known.
     unknown = not_known((name for label in labels.values() for name in label[1:]), remarks)
     names = dict.fromkeys(sorted(unknown), "")
-    known = (name for label in labels.values() for name in label if name not in unknown)
-    names |= renamings(known, options.taxonomy, remarks)
+    known_names = (name for label in labels.values() for name in label if name not in unknown)
+    names |= renamings(known_names, options.taxonomy, remarks)
     spelled = [respelled(label, names) for label in labels.values()]
     labelled = sorted({label for label in spelled if label})
-    if not labelled:
-        raise UserError(
-            f"no picture of {root} lies in the folder of a class",
-            hint="Put each class's pictures into a folder of its name, or write a table of path and label.",
-        )
+    if not labelled or ({name.casefold() for label in labelled for name in label} <= _PLAIN):
+        raise UserError(f"no picture of {root} lies in the folder of a class", hint=_instead(root, pictures))
     if names:
         layout["names"] = names
     if (tree := options.taxonomy) is not None:
@@ -85,6 +104,17 @@ def from_folders(root: Path, options: Options) -> Found:
         folders_of = counted(len(empty), "folder holds", "folders hold")
         remarks.append(f"{folders_of} no picture that can be read, and no class is made of it: {listed(empty)}.")
     return Found(root, layout, tree_of(labelled, options), remarks, unlabelled, test_only=splits.test_only)
+
+
+def _instead(root: Path, pictures: Sequence[Path]) -> str:
+    """The way out where folders say no class, by what lies beside the pictures."""
+    stems = {path.stem for path in pictures}
+    files = Counter(path.suffix for path in root.rglob("*") if path.suffix in _A_FILE_EACH and path.stem in stems)
+    if files:
+        (ending, count), *_ = files.most_common()
+        return (f"{counted(count, 'file')} {ending}, one for each picture, as of {_A_FILE_EACH[ending]}: those are not "
+                "read. Export them as COCO JSON, or write a table of path and label.")  # fmt: skip
+    return "Put each class's pictures into a folder of its name, or write a table: path,label."
 
 
 def _splits(parts: Sequence[Label], remarks: list[str]) -> dict[str, str]:
@@ -130,22 +160,46 @@ def _empty(root: Path, tops: Iterable[str]) -> list[str]:
     empty = []
     for top in [root / name for name in sorted(tops)] or [root]:
         for where, folders, _ in os.walk(top):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = sorted(n for n in folders if not n.startswith(".") and n.casefold() not in _PLAIN)
             if not folders and Path(where) != top and not pictures_below(Path(where)):
                 empty.append(Path(where).name)
     return empty
 
 
-def _refuse_splits_below(root: Path, parts: Sequence[Label]) -> None:
-    """A root too high up would make classes of train and test."""
+def _splits_below(root: Path, parts: Sequence[Label]) -> Mapping[Label, dict[str, str]]:
+    """The folders in which there are splits; raises `UserError` if it is one: the root is too high up."""
     children: dict[Label, set[str]] = {}
     for path in parts:
         for depth in range(1, len(path)):
             children.setdefault(path[:depth], set()).add(path[depth])
-    for above, names in sorted(children.items()):
-        own = split_of(sorted(names))
-        if "train" in own and len(own) > 1:
-            folder = root.joinpath(*above)
-            raise UserError(
-                f"the splits {', '.join(own.values())} lie deeper, in {folder}", hint=f"hierfit data new {folder}"
-            )
+    below = {above: own for above, names in sorted(children.items()) if len(own := split_of(sorted(names))) > 1
+             and "train" in own}  # fmt: skip
+    if len(below) == 1:
+        folder, own = root.joinpath(*next(iter(below))), next(iter(below.values()))
+        raise UserError(
+            f"the splits {', '.join(own.values())} lie deeper, in {folder}", hint=f"hierfit data new {folder}"
+        )
+    return below
+
+
+def _from_splits_below(
+    root: Path,
+    pictures: Sequence[Path],
+    below: Mapping[Label, dict[str, str]],
+    options: Options,
+    remarks: list[str],
+) -> Found:
+    """``root/<label>/<split>/…``: no layout reads this, so a table of the pictures is written."""
+    rows: list[tuple[str, Label, str | None]] = []
+    for path in pictures:
+        names = path.parent.parts
+        for depth in range(1, len(names)):
+            if (split := split_word(names[depth])) and names[:depth] in below:
+                rows.append((path.as_posix(), (*names[:depth], *names[depth + 1 :]), split))
+    remarks.append("Each folder of a class holds folders of splits.")
+    if len(rows) < len(pictures):
+        remarks.append(f"Not used: {counted(len(pictures) - len(rows), 'picture')} in no folder of a split.")
+    spelled = renamings((name for _, label, _ in rows for name in label), options.taxonomy, remarks)
+    rows = [(path, respelled(label, spelled), split) for path, label, split in rows]
+    own = {split: split for split in split_of({str(split) for *_, split in rows})}
+    return found_rows(root, rows, settle(own, options, remarks, ""), options, remarks, {})

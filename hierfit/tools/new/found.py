@@ -1,15 +1,19 @@
-"""What the user said, what was made out of a folder or table, and the splits that follow from it."""
+"""What the user said, what was made out of a folder or table, and what names mean: splits, one class, nothing."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hierfit.data.table import SPLITS
+from hierfit.data.names import clean_name
+from hierfit.data.samples import SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.readers.tidy import placeholder
+from hierfit.tools.printing import listed
 
 Label = tuple[str, ...]
 
@@ -56,12 +60,12 @@ class Found:
 
     Attributes:
         root: Where the data lie.
-        layout: As it stands in a card.
+        layout: As it stands in a card; where there are `samples`, a guess that must read just these, or nothing.
         taxonomy: The tree of the labels.
         remarks: What was concluded from what, one line each.
         unlabelled: Pictures that have no label, and why.
-        samples: Picture, label and split of each row of a table, if `layout` is a guess that must read just these.
-        otherwise: The layout where it does not; it reads a table of the samples beside the card.
+        samples: Picture, label and split of each row of a table.
+        otherwise: The layout that reads a table of the samples beside the card.
         test_only: Whether there is nothing to train on.
     """
 
@@ -73,6 +77,44 @@ class Found:
     samples: Sequence[tuple[str, Label, str]] = ()
     otherwise: dict[str, object] = field(default_factory=dict)
     test_only: bool = False
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Own name of each split that is used (none where all are drawn), and the layout's option that draws others."""
+
+    own: dict[str, str]
+    draw: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def test_only(self) -> bool:
+        """Whether there is nothing to train on."""
+        return not self.draw and "train" not in self.own
+
+
+def found_rows(
+    root: Path,
+    rows: Iterable[tuple[str, Label, str | None]],
+    splits: Splits,
+    options: Options,
+    remarks: list[str],
+    layout: dict[str, object],
+) -> Found:
+    """What is made of pictures that are known one by one, by path, label and split; see `Found` for the rest."""
+    rows = [row for row in rows if not splits.own or row[2] in splits.own.values()]
+    labels = sorted({label for _, label, _ in rows})
+    tree, deep = tree_of(labels, options), max(map(len, labels))
+    names = list(tree.levels) if deep == tree.num_levels else [f"label{i + 1}" for i in range(deep)]
+    means = {name: split for split, name in splits.own.items()}
+    return Found(
+        root,
+        layout,
+        tree,
+        remarks,
+        samples=[(path, label, means.get(split or "", "")) for path, label, split in rows],
+        otherwise={"name": "manifest", "samples": "", "label": names if deep > 1 else "label", **splits.draw},
+        test_only=splits.test_only,
+    )
 
 
 def tree_of(paths: Iterable[Label], options: Options) -> Taxonomy:
@@ -119,19 +161,6 @@ def split_of(names: Iterable[str]) -> dict[str, str]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
-@dataclass(frozen=True)
-class Splits:
-    """Own name of each split that is used (none where all are drawn), and the layout's option that draws others."""
-
-    own: dict[str, str]
-    draw: dict[str, object] = field(default_factory=dict)
-
-    @property
-    def test_only(self) -> bool:
-        """Whether there is nothing to train on."""
-        return not self.draw and "train" not in self.own
-
-
 def settle(own: Mapping[str, str], options: Options, remarks: list[str], unsplit: str) -> Splits:
     """What is trained, validated and tested on.
 
@@ -170,3 +199,59 @@ def tested(own: Mapping[str, str], remarks: list[str]) -> dict[str, str]:
         return dict(own)
     remarks.append(f"There is no split to test on; {own['val']} serves.")
     return {"test" if split == "val" else split: name for split, name in own.items()}
+
+
+def is_known(name: str) -> bool:
+    """Whether a cell or folder names something, and is no ``not_classified``, ``NA``, ``incertae sedis`` or ``-``."""
+    if name in ("-1", "-1.0", "-9999"):
+        return False
+    return re.search(r"[^\W_]", name) is not None and not placeholder(name)
+
+
+def renamings(names: Iterable[str], taxonomy: Taxonomy | None, remarks: list[str]) -> dict[str, str]:
+    """What the tree is to call each name that the data spell in several ways: ``{Beef_Tomato: Beef Tomato}``.
+
+    Case, blanks, underscores, hyphens and Unicode forms do not tell names apart. Of several spellings the tree's own
+    counts, else the commonest that has blanks, else the commonest.
+
+    Args:
+        names: All names of all labels, as often as they occur.
+        taxonomy: A given tree.
+        remarks: What was concluded is added here.
+    """
+    counts = Counter(names)
+    own: dict[str, set[str]] = {}
+    for name in taxonomy.names if taxonomy else ():
+        own.setdefault(_words(name), set()).add(name)
+    groups: dict[str, list[str]] = {}
+    for name in counts:
+        groups.setdefault(_words(name), []).append(name)
+    changed: dict[str, str] = {}
+    for words, group in groups.items():
+        known = own.get(words, set())
+        if len(known) > 1 or (taxonomy and not known):
+            continue
+        spelled = Counter({clean_name(name): 0 for name in group})
+        for name in group:
+            spelled[clean_name(name)] += counts[name]
+        main = next(iter(known)) if known else max(spelled, key=lambda name: (" " in name, spelled[name], name))
+        changed |= {name: main for name in group if clean_name(name) != clean_name(main)}
+        if len(set(group)) > len(spelled):
+            remarks.append(f"{main!r} is written in {len(set(group))} ways that look the same; it is one class.")
+    if changed:
+        shown = listed([f"{old} = {new}" for old, new in changed.items()])
+        remarks.append(f"Taken for one class each, renamed under `names`: {shown}.")
+    return changed
+
+
+def not_known(cells: Iterable[str], remarks: list[str]) -> set[str]:
+    """Those of the cells that stand for nothing, with a remark on them."""
+    found = Counter(cell for cell in cells if cell and not is_known(cell))
+    if found:
+        kinds = ", ".join(f"{cell!r} ({count})" for cell, count in found.most_common(5))
+        remarks.append(f'Taken for "not known": {kinds}; such pictures have the coarser label.')
+    return set(found)
+
+
+def _words(name: str) -> str:
+    return " ".join(re.sub(r"[\s_\-‐‑’']+", " ", clean_name(name).casefold()).split())

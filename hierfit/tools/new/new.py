@@ -1,31 +1,33 @@
-"""From a folder to a card that loads and fits: find what lies there, try a card on it, write what has passed."""
+"""``hierfit data new``: find what lies in a folder, try a card on it, write what has passed, say what is next."""
 
 from __future__ import annotations
 
+import posixpath
+import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from rich.console import Console
+from rich.text import Text
 
 from hierfit.atomic import whole_file
-from hierfit.data.card import DataCard, load_card
-from hierfit.data.home import Home
-from hierfit.data.names import readable
-from hierfit.data.samples import SPLITS, Label, names_of, nodes_of
+from hierfit.backbone.source import REAL, TINY_NOTE
+from hierfit.data.samples import SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.readers import read_taxonomy
-from hierfit.taxonomy.writers import write_csv
-from hierfit.tools.check.audit import UNREADABLE, Audit, audit
-from hierfit.tools.check.repeats import on_one_path
-from hierfit.tools.new.card_text import card_text
+from hierfit.tools.check.audit import UNREADABLE, Audit
+from hierfit.tools.check.duplicates import on_one_path
+from hierfit.tools.check.report import fit_command, print_audit, print_next, typed_name
+from hierfit.tools.new.card import Draft
 from hierfit.tools.new.find import find
-from hierfit.tools.new.found import Found, Options, tree_of
-from hierfit.tools.printing import counted, listed
+from hierfit.tools.new.found import Found, Options
+from hierfit.tools.printing import counted, print_hanging
+
+_NO_WORD = re.compile(r"-?\d+|n\d{8}|/m/\w+")  # numbers, ids of WordNet and Freebase
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,18 @@ def new_card(
     root = root.expanduser()
     path = _place(root, out)
     found = find(root, options)
+    _judge_tree(root, found.taxonomy, found.remarks)
     with tempfile.TemporaryDirectory() as scratch:
-        draft = _Draft(Path(scratch) / path.name, found, kind)
+        draft = Draft(Path(scratch) / path.name, found, kind)
         draft.choose_layout()
         files = tuple(path.with_name(file.name) for file in draft.files)
-        there = [str(file) for file in files if file.exists()]
-        if there and not force:
+        if (there := [str(file) for file in files if file.exists()]) and not force:
             hint = "Name another with --out, or add --force."
             raise UserError(f"{' and '.join(there)} would be overwritten", hint=hint)
         first = draft.audited(workers, pictures)
+        if first.pictures is not None and first.unreadable and not first.pictures.readable.any():
+            shown = list(first.unreadable.values())[:3]
+            raise UserError(f"none of the {len(first.unreadable)} pictures of {root} can be read", shown)
         draft.left_out = found.unlabelled | _left_out(first)
         draft.drop_empty(first, options)
         left = draft.audited(workers, pictures=False)
@@ -103,103 +108,6 @@ def new_card(
     return Written(files, draft.found, last, draft.left_out)
 
 
-@dataclass
-class _Draft:
-    """A card that is not sure yet, in a folder of its own."""
-
-    path: Path
-    found: Found
-    kind: str | None
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    splits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.left_out = self.found.unlabelled
-        self.splits = {"test": {}} if self.found.test_only else {}
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The card, its tree, and perhaps a table of samples."""
-        samples = [self.path.with_name(f"{self.path.stem}_samples.csv")] if "samples" in self.found.layout else []
-        return (self.path, self.path.with_suffix(".csv"), *samples)
-
-    def choose_layout(self) -> None:
-        """The data's own table stays the data's, if the layout reads it as it is meant; else a table is written."""
-        found = self.found
-        if not found.samples or (found.layout and _reads(self.card(), found)):
-            return
-        remark = "Its own table is not plain: what was read of it is in a table beside this card."
-        layout = {**found.otherwise, "samples": f"{self.path.stem}_samples.csv"}
-        self.found = replace(found, layout=layout, remarks=[*found.remarks, remark])
-
-    def card(self) -> DataCard:
-        """Writes it as it is now, and reads it."""
-        found, tree = self.found, self.found.taxonomy
-        _, file, *samples = self.files
-        tree.to_csv(file)
-        if samples:
-            label = found.otherwise["label"]
-            levels = label if isinstance(label, list) else [label]
-            by_split = any(split for *_, split in found.samples)
-            rows = ([path, *label, *[""] * (len(levels) - len(label)), *([split] if by_split else [])]
-                    for path, label, split in found.samples)  # fmt: skip
-            write_csv(samples[0], ["path", *levels, *(["split"] if by_split else [])], rows)
-        template = f"a photo of a {{name}}, a kind of {self.kind}." if self.kind else "a photo of a {name}."
-        text = card_text(
-            name=self.path.stem,
-            root=str(found.root.absolute()),
-            taxonomy=file.name if _is_plain(file, tree) else {"file": file.name, "format": "paths", "header": True},
-            levels=dict(zip(tree.levels, tree.level_sizes, strict=True)),
-            remarks=found.remarks,
-            layout=found.layout,
-            splits=self.splits,
-            templates={level: [template] for level in tree.levels},
-            names=_names(tree),
-            leave_out=self.left_out,
-        )
-        self.path.write_text(text, encoding="utf-8")
-        return load_card(str(self.path))
-
-    def audited(self, workers: int, pictures: bool, seen: Audit | None = None) -> Audit:
-        """What the card finds as it is now."""
-        return audit(self.card(), str(self.found.root.absolute()), workers, pictures, seen)
-
-    def drop_empty(self, first: Audit, options: Options) -> None:
-        """Takes classes without a picture out of the tree that was made of the labels."""
-        tree = first.card.tree
-        nodes = sorted({node for key, (_, node) in first.places.items() if node >= 0 and key not in self.left_out})
-        if first.pictures is None or not nodes or options.taxonomy is not None:
-            return
-        labels = list(names_of(tree, torch.tensor(nodes)))
-        used = {label[:depth] for label in labels for depth in range(1, len(label) + 1)}
-        empty = [" / ".join(path) for path in names_of(tree, tree.leaves) if path not in used]
-        if empty:
-            classes = counted(len(empty), "class is", "classes are")
-            remark = f"{classes} not in the tree, for want of a picture that can be used: {listed(empty)}."
-            same = max(map(len, labels)) == tree.num_levels
-            kept = tree_of(labels, replace(options, levels=tree.levels if same else None))
-            self.found = replace(self.found, taxonomy=kept, remarks=[*self.found.remarks, remark])
-
-
-def _reads(card: DataCard, found: Found) -> bool:
-    """Whether the layout gives just the samples that were found."""
-    base = found.layout.get("images", ".")  # keys start from there
-    before = "" if base in (".", None) else f"{base}/"
-    home = Home(card, found.root, [])
-    try:
-        read = [(f"{before}{sample.key}", sample.split, sample.label)
-                for sample in card.layout.function(home, **card.layout.options)]  # fmt: skip
-    except UserError:
-        return False
-    meant = [(path, split or "train", label) for path, label, split in found.samples]
-
-    def placed(samples: Sequence[tuple[str, str, Label]]) -> list[tuple[str, str, int]]:
-        nodes = nodes_of(card.tree, "", [label for *_, label in samples], home.problems).tolist()
-        return sorted((path, split, node) for (path, split, _), node in zip(samples, nodes, strict=True))
-
-    return placed(read) == placed(meant) and not home.problems
-
-
 def _place(root: Path, out: Path | None) -> Path:
     if out is None:
         stem = root.absolute().resolve().stem if root.is_file() else root.absolute().resolve().name
@@ -210,31 +118,16 @@ def _place(root: Path, out: Path | None) -> Path:
     return out
 
 
-def _is_plain(file: Path, tree: Taxonomy) -> bool:
-    """Whether a file that holds a tree is read as that; names that are numbers may look like another format."""
-    try:
-        return read_taxonomy(file).levels == tree.levels
-    except UserError:
-        return False
-
-
-def _names(tree: Taxonomy) -> dict[str, str]:
-    """Names for people, where underscores are not all there is to it, and no two siblings come to share one."""
-    names = {}
-    for name in dict.fromkeys(tree.names):
-        if (better := readable(name)) != " ".join(name.replace("_", " ").split()):
-            names[name] = better
-    families: dict[int, list[str]] = {}
-    for name, parent in zip(tree.names, tree.parent.tolist(), strict=True):
-        families.setdefault(parent, []).append(name)
-    taken = {""}
-    while taken:  # what is taken back may be another's new name
-        taken = set()
-        for siblings in families.values():
-            counts = Counter(names.get(name, name) for name in siblings)
-            taken.update(name for name in siblings if counts[names.get(name, name)] > 1)
-        names = {old: new for old, new in names.items() if old not in taken}
-    return names
+def _judge_tree(root: Path, tree: Taxonomy, remarks: list[str]) -> None:
+    leaves = [tree.names[leaf] for leaf in tree.leaves.tolist()]
+    if len(leaves) < 2:
+        raise UserError(
+            f"all pictures of {root} have one class, {leaves[0]!r}: there is nothing to tell apart",
+            hint="Give the folder that holds the folders of classes, or a table with --label-columns.",
+        )
+    if all(map(_NO_WORD.fullmatch, leaves)):
+        remarks.append("The labels are numbers or ids, which say nothing to a text tower: give them names in the card, "
+                       "under `names`.")  # fmt: skip
 
 
 def _left_out(first: Audit) -> dict[str, str]:
@@ -251,3 +144,39 @@ def _left_out(first: Audit) -> dict[str, str]:
         keep = max(keys, key=lambda key: (SPLITS.index(first.places[key][0]), -keys.index(key)), default="")
         out |= {key: f"the same as {keep}" for key in keys if key != keep}
     return out
+
+
+def print_written(written: Written, console: Console | None = None) -> None:
+    """Prints what was concluded, what the data are like, what was written, and what to do next."""
+    console = console or Console()
+    console.print(Text("How the data were read (the card says it again, and can be changed)", "bold"))
+    remarks = list(written.found.remarks)
+    if written.left_out:
+        kinds = Counter(_reason(key, why) for key, why in written.left_out.items())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in kinds.most_common())
+        remarks.append(f"{counted(len(written.left_out), 'picture')} left out ({reasons}); the card says which.")
+    if written.audit.passed_by:
+        remarks.append("The pictures were not looked at: damaged ones and copies may be among them.")
+    for remark in remarks:
+        print_hanging(console, remark, "", 2, "- ")
+    console.print()
+    print_audit(written.audit, console)
+    console.print()
+    card, *others = written.files
+    names = [str(card), *(file.name for file in others)]
+    console.print(Text(f"Written: {', '.join(names[:-1])} and {names[-1]}", "bold green"), soft_wrap=True)
+    name = typed_name(card)
+    tower = "" if written.found.layout["name"] == "feature_bundle" else f" --data.backbone {REAL}"
+    if written.found.test_only:
+        train = f"--data.card SOURCE --data.targets '{{{name}: null}}'"
+        print_next(console, [f"data check {name}", f"fit lathadapter_cross_dataset {train}{tower}"])
+    else:
+        print_next(console, [f"data prompts {name}", f"data check {name}", fit_command(written.audit, card)])
+    if tower:
+        print_hanging(console, TINY_NOTE)
+
+
+def _reason(key: str, why: str) -> str:
+    if why == UNREADABLE:
+        return f"cannot be read ({posixpath.splitext(key)[1].lower()})"
+    return "copies of another" if why.startswith("the same as") else why.partition(": ")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,19 +14,18 @@ import torch
 from hierfit.config.schema import nearest
 from hierfit.data.names import respelled
 from hierfit.data.records import read_csv
-from hierfit.data.table import names_of
+from hierfit.data.samples import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.new.columns import labels_of
-from hierfit.tools.new.exports import LINES
 from hierfit.tools.new.files import locate
-from hierfit.tools.new.found import Found, Label, Options, settle, split_of, split_word, tree_of
-from hierfit.tools.new.records import Columns, Read, Records
-from hierfit.tools.new.spelling import is_known, renamings
+from hierfit.tools.new.found import Found, Label, Options, found_rows, is_known, renamings, settle, split_of, split_word
+from hierfit.tools.new.records import LINES, Columns, Records
 from hierfit.tools.printing import counted, listed
 
 _IS_SPLIT = re.compile(r"is_?(train|test|val)\w*", re.IGNORECASE)
 _TRUTH = {"0": False, "1": True, "false": False, "true": True}
+_NUMBERED = ("split", "partition", "subset", "set")  # columns in which 0, 1, 2 are train, val, test
 _SIGNS = (",", "\t", ";", "|")
 
 
@@ -38,7 +37,7 @@ class Row(NamedTuple):
     split: str | None
 
 
-def from_tables(root: Path, tables: Mapping[str, Path], options: Options, read: Read) -> Found:
+def from_tables(root: Path, tables: Mapping[str, Path], options: Options, read: Callable[[Path], Records]) -> Found:
     """Reads the tables and finds out their columns.
 
     Raises:
@@ -47,7 +46,7 @@ def from_tables(root: Path, tables: Mapping[str, Path], options: Options, read: 
     remarks: list[str] = []
     parts = _labelled(tables, options, remarks, read)
     first = next(iter(parts.values()))
-    remarks += [remark for part in parts.values() for remark in part.remarks]
+    remarks += dict.fromkeys(remark for part in parts.values() for remark in part.remarks)
     together = _together(parts)
     if not any(together.values()):
         raise UserError(f"{first.path} has no rows")
@@ -65,32 +64,21 @@ def from_tables(root: Path, tables: Mapping[str, Path], options: Options, read: 
         )
     spelled = renamings((name for label in labels for name in label), options.taxonomy, remarks)
     labels = _in_tree([respelled(label, spelled) for label in labels], options.taxonomy)
-    rows = [Row(*row) for row in zip(paths, labels, split_cells, strict=True)]
-    kept = _kept(rows, cells, own, remarks)
+    kept = _kept([Row(*row) for row in zip(paths, labels, split_cells, strict=True)], cells, own, remarks)
     if not kept:
         raise UserError(f"{first.path}: no row has both a picture that is there and a label", missing[:5])
     splits = settle(own, options, remarks, "No column tells the split")
-    kept = [row for row in kept if not splits.own or row.split in splits.own.values()]
-    labelled = sorted({row.label for row in kept})
-    deep = max(map(len, labelled))
-    if options.levels is None and len(chain) == deep > 1:
+    if options.levels is None and len(chain) == max(len(row.label) for row in kept) > 1:
         options = replace(options, levels=tuple(name.rpartition(".")[2] or name for name in chain))
-    tree = tree_of(labelled, options)
-    names = list(tree.levels) if deep == tree.num_levels else [f"label{i + 1}" for i in range(deep)]
-    meant = {name: split for split, name in splits.own.items()}
     plain = _own_table(root, parts, column, cells, paths, chain, splits.own, split_columns)
-    return Found(
-        root,
-        {**plain, **splits.draw, **({"names": spelled} if spelled else {})} if plain else {},
-        tree,
-        remarks,
-        samples=[(row.path, row.label, meant.get(row.split or "", "")) for row in kept],
-        otherwise={"name": "manifest", "samples": "", "label": names if deep > 1 else "label", **splits.draw},
-        test_only=splits.test_only,
-    )
+    if plain:
+        plain |= {**splits.draw, **({"names": spelled} if spelled else {})}
+    return found_rows(root, kept, splits, options, remarks, plain)
 
 
-def _labelled(tables: Mapping[str, Path], options: Options, remarks: list[str], read: Read) -> dict[str, Records]:
+def _labelled(
+    tables: Mapping[str, Path], options: Options, remarks: list[str], read: Callable[[Path], Records]
+) -> dict[str, Records]:
     """The tables without those that have no label: of a competition's test split there is often but a list of names."""
     parts: dict[str, Records] = {}
     for split, path in tables.items():
@@ -129,7 +117,7 @@ def _splits(
     if (grouped := parts[""].splits) is not None:
         remarks.append("Splits are those of the file.")
         return split_of(dict.fromkeys(grouped)), grouped, ()
-    names, cells = _split_columns(columns, path, options)
+    names, cells = _split_columns(columns, path, options, remarks)
     if not names:
         return {}, [None] * len(columns[path]), ()
     what = f"Column {names[0]!r} is" if len(names) == 1 else f"Columns {', '.join(map(repr, names))} are"
@@ -137,7 +125,9 @@ def _splits(
     return split_of(dict.fromkeys(filter(None, cells))), cells, names
 
 
-def _split_columns(columns: Columns, path: str, options: Options) -> tuple[Sequence[str], list[str | None]]:
+def _split_columns(
+    columns: Columns, path: str, options: Options, remarks: list[str]
+) -> tuple[Sequence[str], list[str | None]]:
     """The columns that say the split, and the split of each row."""
     values = {name: {cell for cell in cells if is_known(cell)} for name, cells in columns.items()}
     if (name := options.split) is not None:
@@ -154,12 +144,10 @@ def _split_columns(columns: Columns, path: str, options: Options) -> tuple[Seque
             continue
         if all(map(split_word, kinds)) and (len(kinds) > 1 or split_word(next(iter(kinds))) == "test"):
             return [name], [cell if is_known(cell) else None for cell in columns[name]]
-        if (is_split := _IS_SPLIT.fullmatch(name)) and {kind.casefold() for kind in kinds} <= {
-            "0",
-            "1",
-            "true",
-            "false",
-        }:
+        if name.casefold() in _NUMBERED and kinds == {"0", "1", "2"}:
+            remarks.append(f"In the column {name!r} 0 is taken for train, 1 for val and 2 for test.")
+            return [name], [SPLITS[int(cell)] if cell in kinds else None for cell in columns[name]]
+        if (is_split := _IS_SPLIT.fullmatch(name)) and {kind.casefold() for kind in kinds} <= _TRUTH.keys():
             yes = is_split[1].lower()
             no = "test" if yes == "train" else "train"
             return [name], [yes if _TRUTH.get(cell.casefold()) else no for cell in columns[name]]

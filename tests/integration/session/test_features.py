@@ -15,7 +15,7 @@ from PIL import Image
 
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
-from hierfit.run.selection import SelectOnVal
+from hierfit.run.checkpoints import SelectOnVal
 
 from .conftest import LEVELS, PATHS, Fit
 

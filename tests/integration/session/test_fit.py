@@ -18,7 +18,7 @@ from hierfit.cli import main
 from hierfit.decoding import DECODERS
 from hierfit.metrics import hierarchy_metrics
 from hierfit.results.card import ResultCard
-from hierfit.run.keys import DEFAULTS
+from hierfit.run.keys import OVERRIDES
 from hierfit.taxonomy import Taxonomy
 
 from .conftest import PATHS, Fit, write_bundle, write_card, write_experiment
@@ -50,7 +50,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 def rows_of(printed: str) -> list[str]:
     """Rows of a printed table."""
-    return [line for line in printed.splitlines() if line.startswith(("zero-shot", "λ=0", "LatHAdapter  "))]
+    return [line for line in printed.splitlines() if line.startswith(("zero-shot  ", "λ=0  ", "LatHAdapter  "))]
+
+
+def test_a_log_says_what_is_done_and_where_and_how_each_run_went(finished: Finished) -> None:
+    what, where, *rest = finished.printed.splitlines()
+    assert what == "LatHAdapter: 6 steps on toy, 4 shots, seed 1; then its controls zero-shot, λ=0"
+    assert where.startswith("features of a bundle on cpu, into ")
+    assert where.endswith(str(finished.folder))
+    ends = [line.partition(" · in 0:00:0")[0] for line in rest if " · in 0:00:0" in line]
+    assert ends[0] == "LatHAdapter: 6/6 steps"
+    assert ends[1] == "zero-shot (control 1 of 2), testing: 1/1 batches"
+    assert ends[2] == "λ=0 (control 2 of 2): 6/6 steps"
+    assert not [line for line in rest if "Epoch" in line or "v_num" in line]
 
 
 def test_a_run_leaves_its_facts_and_prints_its_table(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +164,7 @@ def test_a_run_without_any_file_is_set_up_as_the_repositorys_are(experiment: Pat
     (folder,) = tmp_path.glob("runs/experiment/*")
     settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     assert {key: settings["trainer"][key] for key in base["trainer"]} == base["trainer"]
-    assert {f"trainer.{key}" for key in base["trainer"]} - {"trainer.accelerator"} == DEFAULTS.keys() - {"data.seed"}
+    assert {f"trainer.{key}" for key in base["trainer"]} - {"trainer.accelerator"} == OVERRIDES.keys() - {"data.seed"}
     assert base["data"] == {"seed": "${seed_everything}"}
     assert settings["data"]["seed"] == 7
 

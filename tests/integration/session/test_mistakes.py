@@ -38,7 +38,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["stray"], ["'stray' is not an option"]),
         (["--config", "nowhere.yaml"], ["there is no file nowhere.yaml"]),
         (["--data.root", "nowhere"], ["nowhere"]),
-        (["--data.card", "nowhere"], ["no card 'nowhere'", "fieldguide"]),
+        (["--data.card", "nowhere"], ["no card 'nowhere'", "hierfit data list"]),
         (["--data.shots", "5"], ["5 shots", "4"]),
         (["--data.batch_size", "0"], ["data.batch_size: 0"]),
         (["--model.attributes", "prompts"], ["text tower", "vectors"]),
@@ -49,6 +49,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--modle.lr=1"], ["modle.lr: unknown key", "did you mean 'model'"]),
         (["--model", "TipAdapter"], ["unknown key", "--controls=null leaves them out"]),
         (["--trainer.accelerator", "abacus"], ["abacus"]),
+        (["--folder", f"{__file__}/below"], ["below cannot be made", "Not a directory", "--runs"]),
     ],
 )
 def test_a_wrong_option(

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from hierfit.cli import main
+from hierfit.run.checkpoints import SelectOnVal
 from hierfit.run.curves import Curves
 from hierfit.run.scores import KeepTestLogits, WritePredictions
-from hierfit.run.selection import SelectOnVal
 
 from .disk import Disk, on_a_disk
 

@@ -15,10 +15,9 @@ from lightning import LightningModule, Trainer
 
 from hierfit.cli import main
 from hierfit.errors import UserError
-from hierfit.run.checkpoints import read_checkpoint
+from hierfit.run.checkpoints import SelectOnVal, read_checkpoint
 from hierfit.run.progress import STATE
 from hierfit.run.scores import KeepTestLogits
-from hierfit.run.selection import SelectOnVal
 
 from .conftest import Fit
 

@@ -86,7 +86,7 @@ def test_a_preempted_run_says_so(kills: ModuleType, experiment: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("error", "in_sweep", "told"),
+    ("error", "in_sweep", "expected"),
     [
         (Stopped(signal.SIGTERM, 3), False, ["preempting", 143]),
         (Stopped(signal.SIGUSR1, 3), True, ["preempting", 138]),  # back into the sweep's queue
@@ -97,7 +97,7 @@ def test_a_preempted_run_says_so(kills: ModuleType, experiment: Path, tmp_path: 
     ],
 )
 def test_wandb_is_told_how_a_run_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, in_sweep: bool, told: list[Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, in_sweep: bool, expected: list[Any]
 ) -> None:
     heard: list[Any] = []
 
@@ -114,7 +114,7 @@ def test_wandb_is_told_how_a_run_ended(
     run = WandbRun(Curves(tmp_path), id="a", experiment=Experiment())
     with pytest.raises(type(error)), ended_as_it_ends([run]):
         raise error
-    assert heard == told
+    assert heard == expected
 
 
 def test_online_only_what_wandb_lacks_is_sent(
@@ -139,6 +139,7 @@ def test_online_only_what_wandb_lacks_is_sent(
         run.log_metrics({"loss": 1 / (step + 2)}, step)
     assert Online.rows == {n: {"loss": 1 / (n + 2), "trainer/global_step": n} for n in (3, 4, 5)}
     assert run.where == "page"
+    assert capsys.readouterr().out == "W&B: page\n"
     fresh = WandbRun(Curves(tmp_path), id="a", mode="online")
     fresh.log_hyperparams({})
     fresh.log_hyperparams({})

@@ -67,6 +67,33 @@ def test_roots_of_equal_text_cannot_be_told_apart_and_end_the_search() -> None:
     assert node_texts(tree, {}) == [["a photo of a sea bird."]] * 2
 
 
+RANKS = ["kingdom", "phylum", "class", "order", "family", "genus", "species"]
+BEES = ["Animalia", "Arthropoda", "Insecta", "Hymenoptera", "Apidae"]
+
+
+@pytest.mark.parametrize("species", ["Apis mellifera", "mellifera"])  # as iNaturalist's, and as an epithet alone
+def test_texts_by_rank_are_those_that_bioclip_was_trained_with(species: str) -> None:
+    tree = Taxonomy.from_paths([[*BEES, "Apis", species], [*BEES, "Bombus", "Bombus terrestris"]], RANKS)
+    sorts = ("{taxonomic}", "{scientific}", "{common}", "{taxonomic} with common name {common}", "{genus} {species}")
+    templates = {"species": [f"a photo of {sort}." for sort in sorts], "genus": ["{taxonomic}; {scientific}; {common}"]}
+    templates |= {"family": ["{scientific}, an {class} of the {order}"]}
+    texts = by_name(tree, node_texts(tree, templates, common={species.lower(): "western honey bee"}))
+    lineage = "Animalia Arthropoda Insecta Hymenoptera Apidae"
+    assert texts["/".join([*BEES, "Apis", species])] == [
+        f"a photo of {lineage} Apis mellifera.",
+        "a photo of Apis mellifera.",
+        "a photo of western honey bee.",
+        f"a photo of {lineage} Apis mellifera with common name western honey bee.",
+        "a photo of Apis mellifera.",
+    ]
+    # BioCLIP's captions give the scientific name to what has no common one.
+    assert texts["/".join([*BEES, "Bombus", "Bombus terrestris"])][2] == "a photo of Bombus terrestris."
+    assert texts["/".join([*BEES, "Apis"])] == [f"{lineage} Apis; Apis; Apis"]
+    assert texts["/".join(BEES)] == ["Apidae, an Insecta of the Hymenoptera"]
+    with pytest.raises(UserError, match=r"unknown placeholder \{species\}"):
+        node_texts(tree, {"genus": ["{genus} {species}"]})
+
+
 def test_all_template_faults_at_once() -> None:
     templates: dict[str, Any] = {
         "specie": ["a {name}"],
@@ -81,11 +108,11 @@ def test_all_template_faults_at_once() -> None:
     assert "specie: no such level; did you mean species?" in message
     assert "species: 'a {nmae} {name}': unknown placeholder {nmae}" in message
     assert "species: 'a {name': " in message
-    assert "species: 'a photo': has neither {name} nor {path}" in message
+    assert "species: 'a photo': has none of {name}, {path}, {taxonomic}" in message
     assert "species: '{name:>9}': {name} takes no format" in message
     assert "species: '{}': unknown placeholder {}" in message
     assert "kind: needs a list of at least one template, not 'a {name}'" in message
-    assert "Levels are kind, species; placeholders are {name}, {parent}, {path}." in message
+    assert "Levels are kind, species; placeholders are {name}, {parent}, {path}, {taxonomic}" in message
 
 
 def test_ensembles_are_averaged_after_normalisation(backbone: Backbone) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,34 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from hierfit.backbone import Backbone
-from hierfit.backbone.aliases import hub_name
-from hierfit.backbone.saving import save_merged
-from hierfit.backbone.source import _needed
+from hierfit.backbone.loading import save_merged
+from hierfit.backbone.source import _needed, hub_name
 from hierfit.backbone.text import Tokens
+from hierfit.cli import main
 from hierfit.errors import UserError
+from hierfit.results.card import ResultCard
+from tests.unit.data.miniature import miniature
 
 RECORDED = Path(__file__).parent / "open_clip"
 KINDS = ("quick", "custom", "siglip")
 
 
-def _tokenizer(folder: Path, siglip: bool) -> None:
+def _tokenizer(folder: Path, siglip: bool, known: Sequence[str] = ("gull", "tern")) -> None:
     """One of 40 words, the end-of-text token the last: the weights are random, so any words will do."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = ["<pad>", "<unk>", "a", "photo", "of", "gull", "tern", *(f"w{i}" for i in range(31)), "<start>", "<end>"]
+    words = [
+        "<pad>",
+        "<unk>",
+        "a",
+        "photo",
+        "of",
+        *known,
+        *(f"w{i}" for i in range(33 - len(known))),
+        "<start>",
+        "<end>",
+    ]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     single = "$A <end>" if siglip else "<start> $A <end>"
@@ -156,3 +168,37 @@ def test_a_repository_is_downloaded_once() -> None:
     assert ours[:2] == ["open_clip_config.json", "open_clip_model.safetensors"]
     assert "open_clip_pytorch_model.bin" not in ours
     assert hub_name("hf-hub:imageomics/bioclip") == "imageomics/bioclip"
+
+
+@pytest.mark.filterwarnings("error:.*longer than")
+def test_a_folder_like_bioclip_s_is_trained_on_pictures_with_texts_by_rank(
+    folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """LoRA in random towers of open_clip's, three steps on a miniature of iNaturalist with all of its seven ranks."""
+    ranks = {"kingdom": 1, "phylum": 1, "class": 1, "order": 2, "family": 2, "genus": 3, "species": 4}
+    common = {"Apis mellifera": "western honey bee", "Danaus plexippus": "monarch"}
+    copy = miniature(
+        *("inat2021_mini", tmp_path / "data"),
+        levels=ranks,
+        templates={rank: ["a photo of {taxonomic} with common name {common}."] for rank in ranks},
+        common_names=common,
+    )
+    towers = folder_of("quick")
+    lineages = "Animalia Arthropoda Insecta Hymenoptera Lepidoptera Apidae Nymphalidae Apis Bombus Danaus"
+    others = "mellifera cerana terrestris plexippus with common name western honey bee. monarch."
+    _tokenizer(towers, False, f"{lineages} {others}".split())
+    pickled = towers / "open_clip_pytorch_model.bin"
+    weights = torch.load(pickled, weights_only=True) | {"positional_embedding": torch.randn(24, 16)}
+    _changed(towers, "text_cfg", "context_length", 24)
+    torch.save(weights, pickled)
+    base, run = Path(__file__).parents[3] / "experiments/base.yaml", tmp_path / "run"
+    data = [f"--data.card={copy.card}", f"--data.root={copy.root}", f"--data.backbone={towers}", "--data.shots=2"]
+    steps = ["--trainer.max_steps=3", "--trainer.accelerator=cpu", "--data.batch_size=4", "--data.num_workers=0"]
+    model = ["--model=HierLoRA", "--model.rank=2", "--model.lr=0.01", "--wandb=disabled", f"--folder={run}"]
+    main(["fit", f"--config={base}", *data, *steps, *model])
+    card = ResultCard.read(run)
+    assert card.cost["steps"] == 3
+    assert card.levels == tuple(ranks)
+    assert 0 < card.parameters["trainable"] < card.parameters["total"]
+    settings = (run / "config.yaml").read_text()
+    assert str(towers) in settings

@@ -13,11 +13,12 @@ import torch
 
 from hierfit.backbone import Backbone
 from hierfit.fieldguide.captions import ATTRIBUTES, FAMILY, GENUS, told_by_all
-from hierfit.fieldguide.pretrain import contrast, train
+from hierfit.fieldguide.pretrain import contrast, encode_patches, make_model, make_tokenizer, save, train
 from hierfit.fieldguide.pretrain_batches import (
     Mixed,
     Palettes,
     Pool,
+    Size,
     Stage,
     attribute_numbers,
     batches,
@@ -25,7 +26,6 @@ from hierfit.fieldguide.pretrain_batches import (
     fitting,
     same_palettes,
 )  # fmt: skip
-from hierfit.fieldguide.pretrain_model import Size, encode_patches, make_model, make_tokenizer, save
 from hierfit.fieldguide.species import OUTLINES, PATTERNS, Species
 
 SIZE = Size(vision_width=32, vision_layers=1, text_width=32, text_layers=1, embed_dim=16, images=160)

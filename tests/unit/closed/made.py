@@ -7,9 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from hierfit.closed import GaussianClasses, Statistics, fit_elsewhere, fit_tree
+from hierfit.closed import GaussianClasses, Statistics, fit_elsewhere, fit_tree, without_tree
 from hierfit.closed.tree_gda import CovarianceKind
-from hierfit.closed.treeless import without_tree
 from hierfit.taxonomy import Taxonomy
 
 EVEN = Taxonomy.from_paths([(f"top{i // 6}", f"mid{i // 3}", f"leaf{i}") for i in range(12)])

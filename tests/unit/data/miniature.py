@@ -58,6 +58,7 @@ def miniature(name: str, folder: Path, **changes: object) -> Miniature:
     root.mkdir(parents=True)
     cards.mkdir()
     paths = _subset(cards, card) if "taxonomy" in card else []
+    card["names"] = {old: new for old, new in card.get("names", {}).items() if any(old in path for path in paths)}
     splits = BUILDERS[layout["name"]](root, layout, paths, card)
     card["splits"] = {split: {"images": count} for split, count in splits.items()} or card.get("splits")
     card |= changes

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hierfit.atomic import whole_file
-from hierfit.data.cache import VectorCache, cache_root, digest
+from hierfit.data.encode import VectorCache, cache_root, digest
 from hierfit.errors import UserError
 
 DIGESTS = [digest(str(i)) for i in range(10)]

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hierfit.data import encode as module
-from hierfit.data.cache import VectorCache
-from hierfit.data.encode import check, encode
+from hierfit.data.encode import VectorCache, check, encode
 from hierfit.data.images import Files, open_image
 from hierfit.errors import UserError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hierfit.errors import UserError
-from hierfit.fieldguide import PLATE, Fieldguide, Nuisance, Species, draw
+from hierfit.fieldguide import PLATE, Fieldguide, Nuisance, Species
 from hierfit.fieldguide.captions import (
     ATTRIBUTES,
     FAMILY,
@@ -18,6 +18,7 @@ from hierfit.fieldguide.captions import (
     lineage_caption,
     partial_caption,
 )
+from hierfit.fieldguide.draw import draw
 from hierfit.fieldguide.species import ACCENTS, COLOURS, OUTLINES, PATTERNS, colour_pairs, species_of
 
 MONARCH = Species("broadwing", "netted", "orange", "ebony", "pearled")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hierfit.data.images import Files, leaves_root, open_image
+from hierfit.data.images import Files, open_image
+from hierfit.data.samples import leaves_root
 from hierfit.errors import UserError
 
 
@@ -92,9 +93,9 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     assert "truncated" in refusal(cut)
     text = tmp_path / "page.jpg"
     text.write_text("<html>404</html>")
-    assert "not a picture, or of an unknown format" in refusal(text)
+    assert "a web page, not a picture" in refusal(text)
     (tmp_path / "empty.png").touch()
-    assert "not a picture" in refusal(tmp_path / "empty.png")
+    assert "an empty file" in refusal(tmp_path / "empty.png")
     assert "no such file" in refusal(tmp_path / "gone.png")
     (tmp_path / "folder.png").mkdir()
     assert "damaged" in refusal(tmp_path / "folder.png")

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from hierfit.data.card import load_card
-from hierfit.data.table import Table, read_table
+from hierfit.data.samples import Table
+from hierfit.data.table import read_table
 from hierfit.errors import UserError
 
 WriteCard = Callable[..., str]

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from hierfit.backbone import ImageTransform
-from hierfit.data.augment import TrainTransform, chance
-from hierfit.data.loader import FeatureBatches, Loader, PixelBatches, Rows, Step
+from hierfit.data.loader import FeatureBatches, Loader, Rows, Step
+from hierfit.data.pixels import PixelBatches, TrainTransform, chance
 
 SIZES = st.integers(0, 40)
 

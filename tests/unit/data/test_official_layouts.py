@@ -15,12 +15,15 @@ import pytest
 import yaml
 from scipy.io import savemat
 
+from hierfit.config.schema import Place
 from hierfit.data.card import Expected, load_card
 from hierfit.data.choice import Choice
 from hierfit.data.images import Files
+from hierfit.data.layouts import read_layout
 from hierfit.data.names import words
+from hierfit.data.samples import Table
 from hierfit.data.splits import training_split
-from hierfit.data.table import Table, read_table
+from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.tools.check.audit import audit
 from tests.unit.data.miniature import BUILDERS, CARDS, COUNTS, Miniature, miniature, write
@@ -182,12 +185,41 @@ def test_cub(tmp_path: Path) -> None:
     assert "there is no classes.txt" in faults(copy)
 
 
-def test_the_spelling_of_the_arctic_tern(tmp_path: Path) -> None:
-    copy = miniature("cub200", tmp_path)
-    first = copy.paths[0][-1]
-    edit(copy.root / "classes.txt", first, "Artic_Tern")
-    edit(Path(copy.card).with_suffix(".csv"), first, "Arctic_Tern")
-    assert "Arctic_Tern" in read(copy).taxonomy.names
+CUB = (Path(__file__).parent / "cub_classes.txt").read_text(encoding="utf-8").split()
+"""The classes of CUB-200-2011 in the order of their numbers, spelled as in its own classes.txt."""
+
+
+@pytest.mark.parametrize("name", ["cub200", "cub200_published"])
+def test_all_birds_load_as_they_are_spelled_in_the_download(name: str, tmp_path: Path) -> None:
+    folders = [f"{number:03d}.{bird}" for number, bird in enumerate(CUB, 1)]
+    keys = [f"{folder}/{folder[4:]}_{i}.jpg" for folder in folders for i in range(2)]
+    for key in keys:
+        write(tmp_path / "CUB_200_2011/images" / key, b"")
+    for file, values in {
+        "classes": folders,
+        "images": keys,
+        "image_class_labels": [i // 2 + 1 for i in range(len(keys))],
+        "train_test_split": [i % 2 for i in range(len(keys))],
+    }.items():
+        lines = [f"{number} {value}\n" for number, value in enumerate(values, 1)]
+        write(tmp_path / "CUB_200_2011" / f"{file}.txt", "".join(lines))
+    card = replace(load_card(name), splits={})
+    table = read_table(card, tmp_path)
+    for split in table.splits.values():
+        assert sorted(card.tree.names[node] for node in split.nodes.tolist()) == sorted(CUB)
+        for key, node in zip(split.keys, split.nodes.tolist(), strict=True):
+            assert card.tree.names[node] == key.split("/")[0][4:]
+    assert {"Arctic_Tern", "Green_Violet_ear"} <= set(table.taxonomy.names)  # as they are called in prompts
+
+
+def test_a_tree_of_the_official_folders_loads_too(tmp_path: Path) -> None:
+    for number, bird in enumerate(CUB, 1):
+        for split in ("train", "test"):
+            write(tmp_path / split / f"{number:03d}.{bird}" / "x.jpg", b"")
+    card = load_card("cub200")
+    layout = read_layout({"name": "image_folder", "labels": "name"}, Place(card.path), [])
+    table = read_table(replace(card, splits={}, layout=layout), tmp_path)
+    assert len(table.splits["train"]) == len(set(table.splits["train"].nodes.tolist())) == 200
 
 
 def test_aircraft(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hierfit.data.pickles import Fields, load_pickle
+from hierfit.data.layouts.pickles import Fields, load_pickle
 from hierfit.errors import UserError
 
 

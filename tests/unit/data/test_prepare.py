@@ -10,8 +10,7 @@ import torch
 from hierfit.backbone import encode_nodes
 from hierfit.data.card import load_card
 from hierfit.data.choice import Choice
-from hierfit.data.prepare import Towers, prepare
-from hierfit.data.prepared import Prepared
+from hierfit.data.prepare import Prepared, Towers, prepare
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from hierfit.backbone import Backbone
 from hierfit.data import datamodule
+from hierfit.data.batch import Shared
 from hierfit.data.datamodule import HierarchicalDataModule
-from hierfit.data.shared import Shared
 
 CARD = """
 name: few

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierfit.data.choice import Choice
+from hierfit.data.samples import Split, Table
 from hierfit.data.splits import coarse_left_out, draw, draw_fingerprint, training_split, validation_split
-from hierfit.data.table import Split, Table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from hierfit.data.text import class_means, from_leaves
+from hierfit.data.stand_ins import class_means, from_leaves
 from hierfit.taxonomy import Taxonomy
 
 RAGGED = Taxonomy.from_paths([("a", "b", "c"), ("a", "b", "d"), ("a", "e"), ("f",)])

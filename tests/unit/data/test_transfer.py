@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from hierfit.data.batch import Batch
+from hierfit.data.choice import coarsened, depth_of
 from hierfit.data.datamodule import HierarchicalDataModule
-from hierfit.data.novel import coarsened, depth_of
 from hierfit.data.trees import counterparts
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy

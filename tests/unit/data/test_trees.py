@@ -15,9 +15,9 @@ from torch.nn.functional import normalize
 from hierfit.data.card import load_card
 from hierfit.data.choice import Choice
 from hierfit.data.datamodule import HierarchicalDataModule
-from hierfit.data.prepare import Towers, prepare
-from hierfit.data.prepared import Prepared
-from hierfit.data.table import Table, read_table
+from hierfit.data.prepare import Prepared, Towers, prepare
+from hierfit.data.samples import Table
+from hierfit.data.table import read_table
 from hierfit.data.trees import StandIn, Tree, stand_in
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy

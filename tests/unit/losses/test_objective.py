@@ -98,10 +98,12 @@ def test_weight_zero_is_reported_without_gradient() -> None:
     torch.testing.assert_close(gradient, expected)
 
 
-def test_mixed_labels_are_the_loss_against_the_mixed_target() -> None:
+def test_two_labels_mixed_are_the_loss_against_the_mixed_target() -> None:
     z, lam = logits()[:1], 0.3
     one, other = torch.tensor([[0, 2, 5]]), torch.tensor([[0, 2, 6]])
-    terms = Objective({"level_ce": {"over_levels": "sum"}, "tp_kl": 1.0}, TREE).mixed(z, one, other, lam)
+    objective = Objective({"level_ce": {"over_levels": "sum"}, "tp_kl": 1.0}, TREE)
+    first, second = objective(z, one), objective(z, other)
+    terms = {name: lam * first[name] + (1 - lam) * second[name] for name in first}
     cuts = [z[:, TREE.cut(level)] for level in range(3)]  # the last: tern, carp, and the two gulls
     target = torch.tensor([[1.0, 0, 1, 0, 0, 0, 0, lam, 1 - lam]], dtype=z.dtype)
     log_p = torch.cat([cut.log_softmax(dim=1) for cut in cuts], dim=1)
@@ -159,10 +161,10 @@ class TestFaultyConfiguration:
         ) == (
             "there is no loss 'level-ce' – did you mean 'level_ce'?",
             "hisce: weight is -1; it must be a number, at least 0",
-            "hisce: epsilon names the level 'genus', which does not exist",
+            "hisce: epsilon names the level 'genus', which does not exist (known: class, family, species)",
             "hisce: epsilon at species is 1.0; it must be a number, at least 0 and below 1",
             "hisce: roots is 'alone'; it must be siblings or unsmoothed",
-            "hisce: there is no option 'epsilon_', did you mean 'epsilon'?",
+            "hisce: there is no option 'epsilon_' – did you mean 'epsilon'?",
             "tp_kl: level_weights are all 0; at least one must be positive",
             "leaf_ce: there is no option 'over_levels'; it takes none",
             "hxe: weight is 'high'; it must be a number, at least 0",

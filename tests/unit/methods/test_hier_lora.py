@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierfit.backbone import Backbone, encode_nodes, node_texts
+from hierfit.backbone.loading import save_merged
 from hierfit.backbone.node_encoder import NodeEncoder
-from hierfit.backbone.saving import save_merged
 from hierfit.cli import main
 from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import HierarchicalDataModule

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.closed import GaussianClasses, Statistics, fit_elsewhere, fit_tree
-from hierfit.closed.treeless import without_tree
+from hierfit.closed import GaussianClasses, Statistics, fit_elsewhere, fit_tree, without_tree
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
 from hierfit.methods import KernelRidge, TreeGDA

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierfit.data.novel import novel_leaves, seen_nodes
+from hierfit.data.choice import novel_leaves, seen_nodes
 from hierfit.errors import UserError
 from hierfit.metrics.base_to_novel import base_to_novel, harmonic, seen_unseen_curve
 from hierfit.taxonomy import Taxonomy

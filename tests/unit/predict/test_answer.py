@@ -122,7 +122,7 @@ def test_everything_that_cannot_be_asked_is_said_at_once() -> None:
     with pytest.raises(UserError) as error:
         Question("best", 0, "lef", 1.5, within=["mid9"]).check(TREE, Calibration())
     said = "\n".join(error.value.problems)
-    for part in ("'best', did you mean 'best_path'", "'lef', did you mean 'leaf'", "top is 0", "1.5", "'mid9'"):
+    for part in ("'best' – did you mean 'bayes'", "'lef' – did you mean 'leaf'", "top is 0", "1.5", "'mid9'"):
         assert part in said
     with pytest.raises(UserError, match="choose one"):
         Question(top=2, min_confidence=0.5).check(TREE, Calibration())

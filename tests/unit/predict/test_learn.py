@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.closed import Beside, Learner, Statistics
+from hierfit.closed import Beside, Form, Learner, Statistics
 from hierfit.config.command import call
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
 from hierfit.methods.nodes import Nodes
 from hierfit.methods.saved import SavedModel, Towers
-from hierfit.predict.learn import forget, learn, place
+from hierfit.predict.growth import place
+from hierfit.predict.learn import forget, learn
 from hierfit.predict.learning import learn as command
 from hierfit.predict.predictor import Predictor, load
 from hierfit.taxonomy import Taxonomy
@@ -47,7 +48,7 @@ def fitted(rows: list[tuple[str, ...]], prior: str, with_text: bool) -> Predicto
     features = torch.cat([images(tree, row) for row in rows])
     statistics = Statistics.of(features, torch.tensor(leaves).repeat_interleave(7), tree.num_leaves)
     text = Beside(text_of(tree), 20.0, 0.3, 0.2) if with_text else None
-    learner = Learner(statistics, prior, "within", 0.5, 2.0, text)  # type: ignore[arg-type]
+    learner = Learner(statistics, Form(prior, "within", 0.5), 2.0, text)  # type: ignore[arg-type]
     weights, bias = learner.scores(tree)
     head = Head(Nodes(weights.float(), grows=False), 1.0, bias=bias.float())
     calibration = Calibration(conformal=torch.rand(50))
@@ -73,6 +74,7 @@ def test_a_class_learnt_later_is_as_if_it_had_been_there(prior: str) -> None:
     for name, value in wanted.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-5)
     assert grown.calibration.conformal is None  # what was promised of other classes
+    assert ("puffin",) in logits_by_path(learn(model, features, "/puffin"))
     assert model.taxonomy.num_leaves == 5
 
 
@@ -100,6 +102,8 @@ def test_a_class_that_is_forgotten_leaves_the_tree_and_the_others() -> None:
     gone = forget(forget(gone, "herring"), "common")
     with pytest.raises(UserError, match="last class"):
         forget(gone, "ivory")
+    flat = forget(fitted([("gulls", "herring"), ("skua",), ("tern",)], "tree", with_text=False), "herring")
+    assert flat.taxonomy == Taxonomy.from_paths([("skua",), ("tern",)])  # the deepest level went with it
 
 
 @pytest.mark.parametrize(
@@ -115,6 +119,8 @@ def test_a_class_without_a_place_is_refused(label: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         place(Taxonomy.from_paths(ROWS), label)
     assert place(WHOLE, "ivory") == LATE
+    assert place(WHOLE, "/puffin") == ("puffin",)
+    assert place(WHOLE, "/skua") == ("skua",)
 
 
 def test_the_command_changes_a_folder_as_a_whole(
@@ -129,6 +135,8 @@ def test_the_command_changes_a_folder_as_a_whole(
     (tmp_path / "a.png").write_bytes(b"")
     monkeypatch.setattr(Predictor, "encode", lambda self, files, workers=0: images(WHOLE, LATE))
     call(command, [str(home), str(tmp_path / "a.png"), "--label", "gulls/ivory"], "learn")
+    call(command, [str(home), str(tmp_path / "a.png"), "--label", "/puffin", "--out", str(tmp_path / "new")], "learn")
+    assert "puffin" in load(tmp_path / "new").taxonomy.names
     again = load(home)
     assert again.taxonomy.num_leaves == 6
     assert again.towers.folder == home / "towers"
@@ -140,7 +148,7 @@ def test_the_command_changes_a_folder_as_a_whole(
     page = (tmp_path / "smaller" / "README.md").read_text()
     assert re.search(r"# Terns\n\n## Learnt since\n\n- [\d-]+: 1 image of new gulls/ivory\n- [\d-]+: forgot", page)
     assert "ms beside encoding" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "model", "smaller"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "model", "new", "smaller"]
     for words in ([str(home)], [str(home), "a.png"], [str(home), "--forget", "herring", "--out", str(home)]):
         with pytest.raises(UserError):
             call(command, words, "learn")

@@ -25,14 +25,19 @@ try { %s } catch (error) { faults.push(String(error)); }
 const entries = performance.getEntriesByType("resource").map(entry => entry.name);
 seen.requests = entries.filter(name => !name.startsWith("data:"));
 seen.faults = faults;
+if (parent !== window) parent.postMessage(JSON.stringify(seen), "*");
 const out = document.createElement("pre");
 out.id = "seen";
 out.textContent = JSON.stringify(seen);
 document.body.append(out);
 </script>"""
+# No window is narrower than 500 pixels, but a frame is.
+_FRAME = """<iframe src="%s" style="width: %dpx; height: 2000px; border: 0"></iframe><pre id="seen"></pre><script>
+window.addEventListener("message", event => { document.getElementById("seen").textContent = event.data; });
+</script>"""
 
 
-def play(page: Path, script: str, folder: Path, width: int = 1280) -> dict[str, Any]:
+def play(page: Path, script: str, folder: Path, width: int = 1280, dark: bool = False) -> dict[str, Any]:
     """Opens a page, runs a script that writes into ``seen``, and returns that with ``faults`` and ``requests``."""
     text = page.read_text(encoding="utf-8")
     # The page forbids scripts from elsewhere, not those inside.
@@ -40,9 +45,15 @@ def play(page: Path, script: str, folder: Path, width: int = 1280) -> dict[str, 
     played = folder / f"played-{page.name}"
     played.write_text(text, encoding="utf-8")
     assert CHROMIUM is not None
+    if width < 500:
+        frame = folder / f"framed-{page.name}"
+        frame.write_text(_FRAME % (played.name, width), encoding="utf-8")
+        played = frame
+    preferred = ["--blink-settings=preferredColorScheme=0"] if dark else []
     done = subprocess.run(
         [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
+            *preferred,
             *("--no-first-run", "--disable-extensions", f"--user-data-dir={folder / 'profile'}"),
             *(f"--window-size={width},2000", "--virtual-time-budget=2000", "--dump-dom", played.as_uri()),
         ],

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from hierfit.closed import kinship_test
 from hierfit.closed.kinship import FILE
 from hierfit.data.card import load_card
+from hierfit.data.samples import Table
 from hierfit.data.splits import draw_fingerprint
-from hierfit.data.table import Table, read_table
+from hierfit.data.table import read_table
 from hierfit.decoding import Calibration
 from hierfit.geometry import Space
 from hierfit.geometry.embeddings import Embeddings

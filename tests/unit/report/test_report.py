@@ -24,13 +24,15 @@ from hierfit.report.evidence import gather
 from hierfit.report.page import svg
 from hierfit.report.sections import sections
 from hierfit.report.sections.breaks import stacked_bars
+from hierfit.report.sections.explorer import pictured
+from hierfit.results.card import ResultCard
 
 from .browser import CHROMIUM, play
 from .made import write_finished, write_guide
 
 SLUGS = [
-    *("summary", "decoders", "shots", "where-paths-break", "sibling-pairs", "confusion", "depth", "reliability"),
-    *("latent-space", "attributes", "kinship", "training", "other-runs", "cost"),
+    *("summary", "tree", "where-paths-break", "sibling-pairs", "confusion", "depth", "reliability", "kinship"),
+    *("decoders", "shots", "latent-space", "attributes", "training", "other-runs", "cost"),
 ]
 
 
@@ -92,20 +94,84 @@ def test_the_page_stands_alone_and_is_in_order(page: Path) -> None:
     assert len(text) < 2**20
 
 
+def test_it_lies_in_the_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["report", str(runs / "toy/1-s1"), "--pictures", "0"])
+    assert "report.html" in capsys.readouterr().out
+    data = json.loads(_data_of(runs / "toy/1-s1/report.html"))
+    assert data["pictures"] == {}
+    (runs / "toy/1-s1/report.html").unlink()
+
+
+def _data_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8").split('<script type="application/json">')[1].split("</script>")[0]
+
+
+def test_what_the_page_holds_is_what_the_cards_hold(runs: Path, page: Path) -> None:
+    data = json.loads(_data_of(page))
+    cards = {row: ResultCard.read(runs / "toy/4-s1" / place) for row, place in (("ours", ""), ("off", "controls/off"))}
+    decoded, n = cards["ours"].metrics["decoded"], len(data["file"])
+    assert data["levels"] == ["family", "genus", "species"]
+    path = {node: [node] for node in range(len(data["names"]))}
+    for node, up in enumerate(data["parent"]):
+        path[node] = [*(path[up] if up >= 0 else []), node]
+    depth = [len(path[node]) - 1 for node in path]
+    for level, name in enumerate(data["levels"]):
+        nodes = [node for node in path if depth[node] == level]
+        assert sum(data["images"][node] for node in nodes) == n == data["total"]
+        right = sum(data["right"][node] for node in nodes) / n
+        assert right == pytest.approx(decoded[f"accuracy/{name}"])
+    wrong = [i for i in range(n) if data["truth"][i] != data["answer"][i]]
+    assert 1 - len(wrong) / n == pytest.approx(decoded["fpa"])
+    assert sum(data["whole"][node] for node in path if depth[node] == 0) == n - len(wrong)
+    assert data["control"] == "off"
+    species = [node for node in path if depth[node] == 2]
+    assert sum(data["control_right"][node] for node in species) / n == pytest.approx(
+        cards["off"].metrics["decoded"]["fpa"]
+    )
+    for i in range(n):
+        assert data["sure"][i] == sorted(data["sure"][i], reverse=True)
+        assert bool(data["sureOfTruth"][i]) == (i in wrong)
+        assert i not in wrong or data["sureOfTruth"][i][-1] <= data["sure"][i][-1] + 1
+    assert data["file"][0] == "test/0/0"
+    text = page.read_text(encoding="utf-8")
+    for metric in ("leaf acc", "FPA decoded"):
+        shown = re.search(rf"<dt>{metric}</dt><dd><strong>([\d.]+) %</strong><span>± [\d.]+ over 2 seeds", text)
+        key = {"leaf acc": ("rollup", "leaf_accuracy"), "FPA decoded": ("decoded", "fpa")}[metric]
+        both = [ResultCard.read(runs / f"toy/4-s{seed}").metrics[key[0]][key[1]] or 0 for seed in (1, 2)]
+        assert shown
+        assert float(shown[1]) == pytest.approx(50 * sum(both), abs=0.005)
+    assert "±–" not in text
+
+
+@pytest.mark.parametrize("most", [5, 20, 1000])
+def test_pictures_are_of_many_classes_and_mostly_of_mistakes(runs: Path, most: int) -> None:
+    run = gather([runs / "toy/4-s1"]).focus
+    order = torch.arange(72)
+    chosen = pictured(run.breaks, run.reading.sure, order, most)
+    wrong, leaf = run.breaks.wrong, run.breaks.true_path.amax(1)
+    assert len(chosen) == len(set(chosen)) == min(most, 72)
+    bad = [place for place in chosen if wrong[place]]
+    assert len(bad) == min(int(wrong.sum()), most - most // 3)
+    failing = len(leaf[wrong].unique())
+    assert len({int(leaf[place]) for place in bad}) == min(failing, len(bad))
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-def test_in_a_browser(page: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [360, 1280])
+def test_in_a_browser(page: Path, tmp_path: Path, width: int) -> None:
     seen = play(
         page,
         """
         seen.sections = [...document.querySelectorAll("section")].map(section => section.id);
         seen.figures = [...document.querySelectorAll(".drawing svg")].filter(svg => svg.getBBox().width > 50).length;
         seen.pictures = [...document.images].every(image => image.complete && image.naturalWidth > 0);
+        seen.width = document.documentElement.clientWidth;
         seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
         const mark = document.querySelector("#figure-confusion .mark"), tip = document.getElementById("tip");
         mark.dispatchEvent(new PointerEvent("pointerover", { bubbles: true, clientX: 30, clientY: 40 }));
-        const said = getComputedStyle(document.querySelector("#figure-reliability text"));
+        const shown = getComputedStyle(document.querySelector("#figure-reliability text"));
         const body = getComputedStyle(document.body);
-        seen.inks = [said.fill, body.color, said.fontFamily, body.fontFamily];
+        seen.inks = [shown.fill, body.color, shown.fontFamily, body.fontFamily];
         // Every mark of a group has its text, and no text is without a mark.
         seen.marks = [...document.querySelectorAll("svg[data-marks]")].map(svg => [
             Object.values(JSON.parse(svg.dataset.marks)).flat().length, svg.querySelectorAll(".mark").length]);
@@ -117,12 +183,20 @@ def test_in_a_browser(page: Path, tmp_path: Path) -> None:
         input.dispatchEvent(new Event("input"));
         seen.found = [figure.querySelectorAll(".hit").length, figure.querySelector("output").textContent];
         seen.visible = !figure.querySelector("form").hidden;
+        const heading = document.querySelector("#where-paths-break .sort"), table = heading.closest("table");
+        const last = () => table.querySelectorAll(".sort")[3];
+        const column = () => [...table.tBodies[0].rows].map(row => parseFloat(row.cells[3].textContent));
+        last().click();
+        seen.ascending = column();
+        last().click();
+        seen.descending = column();
         """,
         tmp_path,
-        width=400,
+        width,
     )
     assert seen["faults"] == []
     assert seen["requests"] == []
+    assert seen["width"] == width
     assert seen["sections"] == SLUGS
     assert seen["figures"] >= 12
     assert seen["pictures"]
@@ -136,6 +210,151 @@ def test_in_a_browser(page: Path, tmp_path: Path) -> None:
     assert seen["visible"]
     assert seen["found"][0] >= 1
     assert re.fullmatch(rf"{seen['found'][0]} of \d+ marks", seen["found"][1])
+    assert len(seen["ascending"]) > 2
+    assert seen["ascending"] == sorted(seen["ascending"])
+    assert seen["descending"] == sorted(seen["ascending"], reverse=True)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_the_tree_and_its_images_by_pointer_and_by_keys(page: Path, tmp_path: Path) -> None:
+    data = json.loads(_data_of(page))
+    seen = play(
+        page,
+        """
+        const root = document.querySelector(".explorer"), at = selector => root.querySelector(selector);
+        const set = (selector, value) => {
+            at(selector).value = value;
+            at(selector).dispatchEvent(new Event("input", { bubbles: true }));
+        };
+        const state = () => ({
+            found: at(".found").textContent, chosen: at(".chosen").textContent, trail: at(".trail").textContent,
+            blocks: root.querySelectorAll(".node").length, which: at(".which").value,
+            rows: [...root.querySelectorAll(".images tbody tr")].map(row => row.innerText) });
+        const press = (element, key) => element.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+        const key = name => press(document.activeElement, name);
+        seen.start = state();
+        root.querySelectorAll(".node")[1].click();
+        seen.family = state();
+        set(".outcome", "everything");
+        seen.everything = state();
+        set(".outcome", "mistakes");
+        set(".side", "answer");
+        seen.answered = state();
+        at(".clear").click();
+        set(".least", "60");
+        seen.sure = state();
+        at(".clear").click();
+        // By keys alone: into the tree, down, right, Enter; Home leads back.
+        at('.node[tabindex="0"]').focus();
+        key("ArrowRight");
+        key("ArrowDown");
+        seen.second = document.activeElement.getAttribute("aria-label");
+        key("Enter");
+        seen.keys = state();
+        seen.held = document.activeElement.getAttribute("aria-selected");
+        key("Home");
+        seen.home = state();
+        // A picture enlarges, the arrow keys go on, Escape would close.
+        root.querySelector("[data-sort=sure] button").click();
+        seen.sorted = [...root.querySelectorAll("td.figure")].slice(0, 8).map(cell => parseFloat(cell.textContent));
+        root.querySelector(".images .open").click();
+        const viewer = document.getElementById("viewer");
+        seen.viewer = [viewer.open, viewer.querySelector("h2").textContent, viewer.innerText];
+        press(viewer, "ArrowRight");
+        seen.next = viewer.querySelector("h2").textContent;
+        viewer.close();
+        seen.files = [...root.querySelectorAll(".images .file")].slice(0, 2).map(cell => cell.textContent);
+        seen.measures = [...at(".measure").options].map(option => {
+            at(".measure").value = option.value;
+            at(".measure").dispatchEvent(new Event("change"));
+            return [option.value, root.querySelectorAll(".node")[1].innerText.split("\\n").at(-1)];
+        });
+        """,
+        tmp_path,
+    )
+    assert seen["faults"] == []
+    names, parent, n = data["names"], data["parent"], len(data["file"])
+    wrong = [i for i in range(n) if data["truth"][i] != data["answer"][i]]
+
+    def family(node: int) -> int:
+        return node if parent[node] < 0 else family(parent[node])
+
+    assert seen["start"]["found"].startswith(f"{len(wrong)} of {n} images")
+    assert seen["start"]["blocks"] == 1 + 3 + 6 + 12
+    assert len(seen["start"]["rows"]) == min(20, len(wrong))
+    own = [i for i in wrong if family(data["truth"][i]) == 0]
+    assert seen["family"]["found"].startswith(f"{len(own)} of {n} images")
+    assert seen["family"]["which"] == names[0]
+    assert f"{data['right'][0]} of {data['images'][0]} right so far" in seen["family"]["chosen"]
+    assert all(names[0] in row for row in seen["family"]["rows"])
+    assert seen["everything"]["found"].startswith(f"{data['images'][0]} of {n} images")
+    into = [i for i in wrong if family(data["answer"][i]) == 0]
+    assert seen["answered"]["found"].startswith(f"{len(into)} of {n} images")
+    sure = [i for i in wrong if data["sure"][i][-1] >= 600]
+    assert seen["sure"]["found"].startswith(f"{len(sure)} of {n} images")
+    assert seen["second"].startswith(f"{names[1]}: ")
+    assert seen["keys"]["trail"].endswith(names[1])
+    assert seen["held"] == "true"
+    assert seen["home"]["trail"] == "all"
+    assert seen["sorted"] == sorted(seen["sorted"])
+    assert seen["viewer"][0]
+    assert "belief" in seen["viewer"][2]
+    assert [seen["viewer"][1], seen["next"]] == seen["files"]
+    assert [name for name, _ in seen["measures"]] == ["right so far", "whole path right", "right so far, against off"]
+    first = data["right"][0] / data["images"][0]
+    against = first - data["control_right"][0] / data["images"][0]
+    assert seen["measures"][0][1] == f"{100 * first:.0f} %"
+    assert seen["measures"][2][1] == f"{'−' if against < 0 else '+'}{abs(100 * against):.1f}"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("dark", [False, True])
+def test_all_text_stands_out(page: Path, tmp_path: Path, dark: bool) -> None:
+    """Contrast of 4.5 or more (WCAG AA) of every text with what lies behind it."""
+    seen = play(
+        page,
+        """
+        const numbers = colour => colour.match(/[0-9.]+/g).map(Number);
+        const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+            .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+        const behind = element => {
+            for (let each = element; each; each = each.parentElement) {
+                const found = numbers(getComputedStyle(each).backgroundColor);
+                if (found.length < 4 || found[3] > 0) return found;
+            }
+            return [255, 255, 255];
+        };
+        const sample = document.createElement("p");
+        for (const kind of ["s0", "s1", "s2", "s3", "s4", "s5", "s6", ..."4321".split("").map(i => `d-${i}`),
+            ..."01234".split("").map(i => `d${i}`)]) {
+            const each = document.createElement("span");
+            each.className = `key ${kind}`;
+            each.textContent = kind;
+            sample.append(each);
+        }
+        document.querySelector("main").append(sample);
+        for (const each of document.querySelectorAll("details")) each.open = true;
+        seen.paper = getComputedStyle(document.body).backgroundColor;
+        seen.pale = [];
+        let checked = 0;
+        for (const element of document.body.querySelectorAll("*")) {
+            if (!element.checkVisibility() || element.closest("svg, script, dialog, :disabled")) continue;
+            if (![...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())) continue;
+            const [a, b] = [numbers(getComputedStyle(element).color), behind(element)].map(light).sort((x, y) => y - x);
+            const contrast = (a + 0.05) / (b + 0.05);
+            checked++;
+            if (contrast < 4.5) seen.pale.push(`${element.tagName}.${element.className}: ${contrast.toFixed(2)}`);
+        }
+        seen.checked = checked;
+        """,
+        tmp_path,
+        dark=dark,
+    )
+    assert seen["faults"] == []
+    assert seen["checked"] > 300
+    assert (seen["paper"] == "rgb(255, 255, 255)") is not dark
+    assert seen["pale"] == []
 
 
 def test_figures(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,7 +409,7 @@ def test_tables_agree_with_the_cards(runs: Path) -> None:
     sheet = _section(folder, "Levels and decoders").blocks[0]
     assert isinstance(sheet, Sheet)
     assert sheet.table.header == ("ours <b>", "family", "genus", "species", "FPA", "TICE")
-    assert sheet.table.texts()[3][4] == f"{100 * (card.metrics['best_path']['fpa'] or 0):.2f} ±–"
+    assert sheet.table.texts()[3][4] == f"{100 * (card.metrics['best_path']['fpa'] or 0):.2f}"
     blocks = _section(folder, "Reliability").blocks
     rows = next(block for block in blocks if isinstance(block, Sheet)).table.texts()
     for (_, level, _, accuracy, _), name in zip(rows, card.levels, strict=False):

@@ -11,8 +11,7 @@ import pytest
 
 from hierfit import cli
 from hierfit.errors import UserError
-from hierfit.results.collect import find_cards
-from hierfit.results.runs import find_runs, run_folder
+from hierfit.results.runs import find_cards, find_runs, run_folder
 
 from .conftest import card
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard, shots_text
+from hierfit.results.choice import chosen
 from hierfit.results.columns import columns, figure
 from hierfit.results.statistics import Estimate
 from hierfit.results.summary import print_summary, tables
@@ -52,6 +53,26 @@ def test_means_and_differences_over_seeds() -> None:
     assert names(tables(CARDS, "λ|ours")[0]) == ["λ|ours", "base & co_1"]  # the control comes first
 
 
+def test_of_several_rows_val_chooses_one_draw_by_draw() -> None:
+    figures = {"off": [0.6, 0.7], "λ=1": [0.6, 0.8], "λ=3": [0.5, 0.8]}
+    cards = [
+        card(row, seed, value - 0.1 * (row == "λ=1"), val={"val/leaf_accuracy": value}, method_settings={"row": row})
+        for row, values in figures.items()
+        for seed, value in enumerate(values, 1)
+    ]
+    found = chosen([*cards, card("else", 1, 0.9)], ["ours=off,λ=*"], control="off")
+    assert [(c.row, c.seed) for c in found] == [("off", 1), ("off", 2), ("else", 1), ("ours", 1), ("ours", 2)]
+    ours = found[-2:]
+    # Equal on val: the first pattern, then the first row; test has no say.
+    assert [c.metrics["rollup"]["leaf_accuracy"] for c in ours] == pytest.approx([0.6, 0.7])
+    assert {c.tuned_on for c in ours} == {"val"}
+    (table,) = tables(found, "off", "leaf_accuracy")
+    assert names(table) == ["off", "else", "ours"]
+    for wish, message in (("ours", "expected NAME=PATTERN"), ("ours=x", "no row is like x"), ("a=else", "has no fig")):
+        with pytest.raises(UserError, match=message):
+            chosen([*cards, card("else", 1, 0.9)], [wish])
+
+
 def test_shots_data_backbones_and_levels_are_kept_apart_and_ordered() -> None:
     others = [
         *(card("base", 1, 0.5, data=data(1, shots=shots)) for shots in (16, None)),
@@ -71,7 +92,7 @@ def test_undefined_figures_are_left_out_and_counted() -> None:
     (table,) = tables(some, choice="leaf_accuracy,params")
     assert [row[1:4] for row in table.texts()] == [("3", "50.00 ±0.00 (n=2)", "1,200"), ("1", "–", "1,200")]
     (table,) = tables(CARDS[:1], choice="leaf_accuracy")
-    assert table.texts()[0][1:3] == ("1", "50.00 ±–")
+    assert table.texts()[0][1:3] == ("1", "50.00")
     assert "seed 1 ·" in table.title
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hierfit.data.trees import flat, truncated
+from hierfit.data.stand_ins import flat, truncated
 from hierfit.decoding import leaf_rollup
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics

@@ -15,10 +15,10 @@ import pytest
 
 from hierfit.results.card import ResultCard
 from hierfit.run.configure import Config
-from hierfit.search import runner
-from hierfit.search.cell import Cell, cell_of, finished, seal, sole, state
+from hierfit.search import engines
+from hierfit.search.engines import Place, run_draw
 from hierfit.search.progress import Tally
-from hierfit.search.runner import Draw, Engine, Outcome, Place, Report, in_draws, run, run_draw
+from hierfit.search.runner import Cell, Draw, Engine, Outcome, Report, finished, in_draws, run, seal, sole, state
 
 CARD = ResultCard("r", "e", "M", 0, {"card": "toy"}, {"source": "tiny"}, "val", ("a",), {})
 
@@ -26,7 +26,7 @@ CARD = ResultCard("r", "e", "M", 0, {"card": "toy"}, {"source": "tiny"}, "val", 
 def cell(card: str = "a", row: str = "r", shots: int | None = 1, seed: int = 0, runs: Path = Path("runs")) -> Cell:
     config = Config({"row": row, "seed_everything": seed, "data": {"shots": shots}})
     config.__dict__["digest"] = "0123456789"  # of a card that need not exist
-    return cell_of(runs, card, config)
+    return Cell.of(runs, card, config)
 
 
 def test_draws_keep_together_what_shares_data_and_the_last_are_shared_out() -> None:
@@ -81,8 +81,8 @@ def _begin(place: Place) -> None:
 
 @pytest.fixture
 def fake_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_run_cell", _work)
-    monkeypatch.setattr(runner, "_begin", _begin)
+    monkeypatch.setattr(engines, "_run_cell", _work)
+    monkeypatch.setattr(engines, "_begin", _begin)
 
 
 @pytest.mark.usefixtures("fake_runs")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hierfit.data.card import DataCard, load_card
-from hierfit.data.table import Table, read_table
+from hierfit.data.samples import Table
+from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.tools.check.audit import audit
 from hierfit.tools.new.found import Options

@@ -43,11 +43,9 @@ def test_a_copy_runs_under_its_own_name(capsys: pytest.CaptureFixture[str]) -> N
     assert {**copy.settings, "name": ""} == {**original.settings, "name": ""}
     assert "make" not in Path("mine.yaml").read_text().split("name:")[0]
     cli.main(["init", "fewshot"])
-    problems: list[str] = []
-    assert read_grid(Path("fewshot.yaml")).config_paths(problems)
+    assert read_grid(Path("fewshot.yaml")).rows
     cli.main(["init", "sweeps/lathadapter"])
     configure(read_sweep(Path("lathadapter.yaml")).start)
-    assert not problems
     for arguments, fault in {
         ("fewshot",): "fewshot.yaml exists already",
         ("lathadapter_fewshoot",): "did you mean 'lathadapter_fewshot'?",

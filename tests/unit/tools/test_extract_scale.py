@@ -21,7 +21,7 @@ from hierfit.cli import main
 from hierfit.data.bundle import read_bundle
 from hierfit.data.samples import Sample
 from hierfit.tools.extract import assemble, job, run
-from hierfit.tools.extract.parts import Part
+from hierfit.tools.extract.sources import Part
 from tests.unit.data.conftest import FakeTowers, WriteCard
 
 PART = 32

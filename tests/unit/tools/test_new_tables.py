@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hierfit.data.splits import Draw
+from hierfit.data.layouts.draw import Draw
 from tests.unit.tools.made import Pics, labels, leaves, made, many, refusal, sizes
 
 Cell = Callable[[int], str]
@@ -35,7 +35,7 @@ LABELS: Mapping[str, tuple[str, tuple[Cell, ...], list[str], str]] = {
     "one-hot": ("image,MEL,NV,BCC", tuple(cycle(*(f"{float(j == k)}" for j in range(3))) for k in range(3)),
                 ["MEL", "NV", "BCC"], "hold a 1 for one class each"),
     "not known, and gaps": ("id,class,family,genus", (cycle(*RANKS),),
-                            ["Aves/Laridae/Larus", "Aves/Laridae", "Aves", "Pisces/(family of Gadus)/Gadus"],
+                            ["Aves/Laridae/Larus", "Aves/Laridae", "Aves", "Pisces/(Pisces, family not given)/Gadus"],
                             "'N/A' (6)"),
     "floats of pandas": ("path,super_id,sub_id,score",
                          (lambda i: f"{i % 2}.0", lambda i: "" if i == 5 else f"{i % 4}.0", lambda i: f"{i % 5}.25"),

@@ -1,0 +1,239 @@
+"""What cells will take, in hours and memory, before they start.
+
+Counted from settings and cards: pictures that are encoded once and kept, pictures and texts that pass through the
+towers at every step. Timed here and now, on the device they will run on: a picture and a text through the towers,
+forwards alone and with the way back to LoRA's weights, whose kept activations are weighed; and a picture decoded.
+Stated: what a cell and a step take beside the towers.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.text import Text
+from torch import Tensor
+
+from hierfit.backbone import Backbone, ImageTransform
+from hierfit.backbone.loading import load_text
+from hierfit.backbone.source import BUNDLED
+from hierfit.config.signature import class_at
+from hierfit.data.card import DataCard, load_card
+from hierfit.data.encode import available_cores
+from hierfit.results.table import NAME, Column, Table
+from hierfit.results.writers import print_table
+from hierfit.search.runner import Cell
+
+SECONDS_A_CELL, SECONDS_A_STEP = 6.0, 0.025
+"""Beside the towers, on one core of 2.1 GHz: 120 cells of the grid `fewshot` in 11 minutes; 400 steps of LatHAdapter on
+FGVC-Aircraft's features (200 nodes, 32 pictures a step) in 10 s."""
+GIB, PROCESS = 1 << 30, 0.9
+"""Bytes; and GiB of a process with its imports, before any towers."""
+_TEXT_EACH_STEP = ("CoOp", "HierLoRA")
+
+_card = cache(load_card)
+
+
+class Passes(NamedTuple):
+    """What a cell does.
+
+    Attributes:
+        encoded: Pictures through the frozen towers, by the data set and draw that share them.
+        images: Pictures forwards, on pixels, in validations and tests.
+        image_steps: Pictures forwards and back.
+        text_steps: Texts forwards and back.
+        steps: Of training.
+        batch: Pictures whose activations are kept in a step.
+        chunk: Texts whose are.
+    """
+
+    encoded: dict[tuple[str, ...], int]
+    images: int
+    image_steps: int
+    text_steps: int
+    steps: int
+    batch: int
+    chunk: int
+
+
+def passes(cell: Cell) -> Passes:
+    """Counted from the cell's settings and the numbers its cards state."""
+    settings = cell.config.settings
+    data, trainer, keys = settings["data"], settings["trainer"], settings["model"].get("init_args") or {}
+    card, backbone = _card(data["card"]), str(data["backbone"])
+    method: Any = class_at(cell.config.method)
+    sizes = [size or 0 for size in card.levels.values()]
+    leaves = max([sizes[-1], *(split.leaves or 0 for split in card.splits.values())])
+    nodes = sum(sizes) if all(sizes) else leaves + leaves // 2  # where only the data can tell
+    seen = math.ceil(leaves / 2) if data["novel"] else leaves
+    train, val, test = (_images(card, name) for name in ("train", "val", "test"))
+    if data["shots"]:
+        train, val = min(data["shots"] * seen, train or math.inf), min(val, min(data["shots"], 4) * seen)
+    targets = {name: _images(_card(name), "test") for name in data["targets"] or {}}
+    steps = validations = 0
+    if method.trains:
+        an_epoch = math.ceil(train / data["batch_size"])
+        steps = trainer["max_steps"] if trainer["max_steps"] > 0 else an_epoch * (trainer["max_epochs"] or 1)
+        every, epochs = trainer["val_check_interval"] or 1.0, trainer["check_val_every_n_epoch"]
+        interval = every if isinstance(every, int) and not epochs else every * an_epoch * (epochs or 1)
+        validations = math.ceil(steps / max(interval, 1))
+    reads = method.__name__ in _TEXT_EACH_STEP and keys.get("towers") != "image"
+    reads = reads or keys.get("attributes") == "prompts"
+    text_steps, chunk = steps * nodes * reads, min(nodes, keys.get("text_chunk", 256)) * reads
+    if method.needs == "pixels":
+        images, batch = validations * val + test + sum(targets.values()), min(data["batch_size"], train)
+        return Passes({}, images, steps * batch, text_steps, steps, batch, chunk)
+    draw = (card.name, backbone, *cell.draw, str(data["novel"]))
+    encoded = {draw: train + val, (card.name, backbone): test} | {(name, backbone): n for name, n in targets.items()}
+    return Passes(encoded, 0, 0, text_steps, steps, 0, chunk)
+
+
+def _images(card: DataCard, split: str) -> int:
+    return (card.splits[split].images or 0) if split in card.splits else 0
+
+
+class Pace(NamedTuple):
+    """Seconds of one pass, and bytes that it keeps for the way back."""
+
+    image: float
+    image_step: float
+    text_step: float
+    decode: float
+    weights: int
+    image_bytes: int
+    text_bytes: int
+    width: int
+
+
+def measure(backbone: Backbone, device: torch.device) -> Pace:
+    """Times towers on a device for a few seconds."""
+    backbone = backbone.to(device)
+    count = 64 if device.type == "cuda" else 2
+    pixels = torch.rand(count, 3, backbone.image_size, backbone.image_size, device=device)
+    (tokens,) = backbone.token_chunks(["a photo of " + "a " * 11] * count, count)[1]  # 16 tokens, as a usual prompt
+    threads = torch.get_num_threads()
+    torch.set_num_threads(available_cores())
+    try:
+        with torch.no_grad():
+            image = _timed(lambda: backbone.encode_image(pixels), device) / count
+        for tower in (backbone.model.vision_model, backbone.model.text_model):
+            # Gradients pass all blocks, as on their way to LoRA's weights.
+            tower.embeddings.position_embedding.weight.requires_grad_(True)
+        image_step = _timed(lambda: backbone.encode_image(pixels).sum().backward(), device) / count
+        text_step = _timed(lambda: backbone.encode_tokens(tokens).sum().backward(), device) / count
+    finally:
+        torch.set_num_threads(threads)
+    picture = io.BytesIO()
+    Image.effect_noise((500, 375), 64).convert("RGB").save(picture, "JPEG")
+    decode = _timed(lambda: backbone.preprocess(Image.open(picture)), torch.device("cpu")) * available_cores()
+    image_bytes = _kept(backbone, lambda: backbone.encode_image(pixels)) // count
+    text_bytes = _kept(backbone, lambda: backbone.encode_tokens(tokens)) // count
+    weights = sum(weight.nbytes for weight in backbone.parameters())
+    return Pace(image, image_step, text_step, decode, weights, image_bytes, text_bytes, backbone.embed_dim)
+
+
+def _stand_in(source: str) -> Backbone:
+    """Random towers of the size of CLIP's ViT-B/16, or ViT-L/14 where a name says large."""
+    from transformers import CLIPConfig, CLIPModel
+
+    large = "large" in source.lower()
+    wide = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+    narrow = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
+    config = CLIPConfig(
+        text_config={"eos_token_id": 2, **(narrow if large else {})},
+        vision_config={"patch_size": 14, **wide} if large else {"patch_size": 16},
+        projection_dim=768 if large else 512,
+    )
+    half = (0.5, 0.5, 0.5)
+    model = CLIPModel(config).eval().requires_grad_(False)
+    return Backbone(model, load_text("tiny"), ImageTransform(224, 224, half, half), source)
+
+
+def _timed(run: Callable[[], Any], device: torch.device) -> float:
+    """Seconds of a run, after one to warm up; without a GPU processor time over cores, so that other programs do not
+    count."""
+    run()
+    clock, cores = (time.perf_counter, 1) if device.type == "cuda" else (time.process_time, available_cores())
+    runs, started = 0, clock()
+    while not runs or (runs < 5 and clock() - started < 1):
+        run()
+        runs += 1
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return (clock() - started) / cores / runs
+
+
+def _kept(backbone: Backbone, run: Callable[[], object]) -> int:
+    """Bytes of activations that a pass keeps for the way back, beside the weights."""
+    weights = {weight.untyped_storage().data_ptr() for weight in backbone.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = run()  # held, so that no storage is given to another tensor
+    del result
+    return sum(size for place, size in kept.items() if place not in weights)
+
+
+def print_costs(cells: Sequence[Cell], jobs: int | None, console: Console) -> None:
+    """Prints, by data set, what cells that are not done will take; nothing of those that need no towers."""
+    by_backbone: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if _card(cell.config.settings["data"]["card"]).layout.name != "feature_bundle":
+            by_backbone[str(cell.config.settings["data"]["backbone"])].append(cell)
+    for source, own in by_backbone.items():
+        on_gpu = torch.cuda.is_available() and own[0].config.settings["trainer"]["accelerator"] != "cpu"
+        devices, cores = torch.cuda.device_count() if on_gpu else 1, available_cores()
+        there = Path(source).expanduser().is_dir() or source in BUNDLED
+        pace = measure(Backbone.load(source) if there else _stand_in(source), torch.device("cuda" if on_gpu else "cpu"))
+        table, gib = _table(own, pace, devices, jobs or (devices if on_gpu else cores))
+        print_table(table, console)
+        towers = source if there else f"random towers of the size of {source}, which is not on this machine"
+        how = (
+            f"Memory: {gib:.1f} GiB a process at most. Counted from cards and settings, and timed just now on "
+            f"{torch.cuda.get_device_name() if on_gpu else f'{cores} cores'} with {towers}: a picture "
+            f"{1000 * pace.image:.0f} ms, in a step of LoRA {1000 * pace.image_step:.0f} ms and "
+            f"{pace.image_bytes >> 20} MiB, a text in a step {1000 * pace.text_step:.1f} ms, decoding "
+            f"{1000 * pace.decode:.0f} ms; beside the towers {SECONDS_A_CELL:g} s a cell and "
+            f"{1000 * SECONDS_A_STEP:g} ms a step, as measured on one core."
+        )
+        console.print(Text(how, "dim"))
+        data = [cell.config.settings["data"] for cell in own]
+        used = {name for each in data for name in (each["card"], *(each["targets"] or ()))}
+        if unknown := sorted(name for name in used if not _images(_card(name), "test")):
+            console.print(Text(f"Not counted, as their cards state no numbers: {', '.join(unknown)}.", "yellow"))
+
+
+def _table(cells: Sequence[Cell], pace: Pace, devices: int, jobs: int) -> tuple[Table, float]:
+    """A row a data set; and GiB that a process takes at most."""
+    groups: dict[str, list[Passes]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.card].append(passes(cell))
+    decode, gib = pace.decode / available_cores(), 0.0
+    rows, done = list[tuple[Any, ...]](), set[tuple[str, ...]]()
+    for card, found in groups.items():
+        fresh = {key: n for each in found for key, n in each.encoded.items() if key not in done}
+        done |= fresh.keys()
+        once, back = sum(fresh.values()) + sum(each.images for each in found), sum(each.image_steps for each in found)
+        seconds = once * max(pace.image, decode) + back * max(pace.image_step, decode)
+        seconds = (seconds + sum(each.text_steps for each in found) * pace.text_step) / devices
+        seconds += sum(SECONDS_A_CELL + SECONDS_A_STEP * each.steps for each in found) / min(jobs, len(found))
+        kept = max(each.batch * pace.image_bytes + each.chunk * pace.text_bytes for each in found)
+        features = max(sum(each.encoded.values()) for each in found) * pace.width * 4
+        gib = max(gib, PROCESS + (2 * pace.weights + features + kept) / GIB)
+        rows.append((card, len(found), once, back, seconds / 3600))
+    rows.append(("all", *(sum(row[i] for row in rows) for i in range(1, 5))))
+    columns = [Column(name, "count") for name in ("cells", "pictures read", "trained on")]
+    return Table.of("What is to come", [NAME, *columns, Column("hours", "", 2)], rows), gib

@@ -1,0 +1,216 @@
+"""`hierfit data new` on forms that real data sets have: each is read rightly, or refused with the way out."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import unicodedata
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hierfit.data.images import open_image
+from tests.unit.tools.made import Pics, labels, made, many, refusal, sizes
+
+N = 12
+FLAT = many("{}.png", N)
+
+
+class Form(NamedTuple):
+    """Pictures, files beside them (one called ``t`` is given to the command), and what must come of it.
+
+    `expected` is a label of each picture, or words of the refusal; `remark` words of what is concluded.
+    """
+
+    pictures: Iterable[str]
+    expected: Mapping[str, str] | str
+    files: Mapping[str, object] = {}
+    remark: str = ""
+    splits: Mapping[str, int] | None = None
+
+
+def classes(pattern: str, names: Iterable[str] = ("cat", "dog"), count: int = 4) -> dict[str, str]:
+    """Pictures below folders of classes, and their labels."""
+    return {pattern.format(name, i): name for name in names for i in range(count)}
+
+
+def rows(header: str, *cells: str, sign: str = ",", names: Iterable[str] = FLAT) -> str:
+    """A table whose first column is the picture; cells come round and round."""
+    return "\n".join([header, *(f"{name}{sign}{cells[i % len(cells)]}" for i, name in enumerate(names))])
+
+
+def ab(names: Iterable[str] = FLAT) -> dict[str, str]:
+    return {name: "ab"[i % 2] for i, name in enumerate(names)}
+
+
+def sets(pattern: str, label: str = "{}") -> dict[str, str]:
+    return {pattern.format(c, s, i): label.format(c) for c in ("cat", "dog") for s in ("train", "test")
+            for i in range(3)}  # fmt: skip
+
+
+def packed() -> bytes:
+    buffer = io.BytesIO()
+    zipfile.ZipFile(buffer, "w").writestr("cat/0.png", "x")
+    return buffer.getvalue()
+
+
+BOXES = {f"train/labels/{i}.txt": "0 0.5 0.5 0.1 0.1" for i in range(5)}
+CATEGORIES = [{"id": i, "name": name, "supercategory": above}
+              for i, (name, above) in enumerate([("pets", "none"), ("cat", "pets"), ("dog", "pets")])]  # fmt: skip
+COCO = {"images": [{"id": i, "file_name": name} for i, name in enumerate(FLAT)], "categories": CATEGORIES,
+        "annotations": [{"image_id": i, "category_id": 1 + i % 2} for i in range(N)]}  # fmt: skip
+COCO_LABELS = {name: ("cat", "dog")[i % 2] for i, name in enumerate(FLAT)}
+STUDIO = [f"img/n{i}.png" for i in range(N)]
+PLANTS = ("Acer,rubrum", "Quercus,rubrum", "Quercus,robur")
+COLUMNS = {"path": {str(i): name for i, name in enumerate(FLAT)}, "label": {str(i): "ab"[i % 2] for i in range(N)}}
+MERGED = "family,species,picture\n" + "\n".join(
+    ",".join(["" if i % 6 else ("Laridae", "Corvidae")[i // 6], "" if i % 3 else f"bird {i // 3}", name])
+    for i, name in enumerate(FLAT)
+)
+MAC = [unicodedata.normalize("NFD", f"Colibrí/é{i}.png") for i in range(4)]
+
+FORMS: Mapping[str, Form] = {
+    # ---- folders
+    "a class's folder holds the splits": Form(sets("{}/{}/{}.png"), sets("{}/{}/{}.png"), {}, "",
+                                              {"train": 6, "test": 6}),
+    "a download for Mac": Form(classes("{}/{}.png"), classes("{}/{}.png"),
+                               {"__MACOSX/cat/._0.png": "x", "cat/.DS_Store": "x", "dog/Thumbs.db": "x"}),
+    "Roboflow's folders": Form({f"{s}/{k}": v for s in ("train", "valid") for k, v in classes("{}/{}.png").items()},
+                               {f"train/{k}": v for k, v in classes("{}/{}.png").items()},
+                               {"README.roboflow.txt": "pets - v1, x\n====\n\nvia, Roboflow", "data.yaml": "a: 1"},
+                               "valid serves"),
+    "YOLO's boxes": Form(many("train/images/{}.png", 5) + many("valid/images/{}.png", 3), "as of YOLO: those are not",
+                         BOXES | {"data.yaml": "names: [cat, dog]"}),
+    "Pascal VOC": Form(many("JPEGImages/{}.png", 3), "as of Pascal VOC",
+                       {f"Annotations/{i}.xml": "<annotation/>" for i in range(3)}),
+    "the class in the file's name": Form(many("images/cat_{}.png", 3) + many("images/dog_{}.png", 3), "path,label"),
+    "a single class": Form(many("cat/{}.png", 5), "there is nothing to tell apart"),
+    "train alone": Form(classes("train/{}/{}.png", count=10), classes("train/{}/{}.png", count=10),
+                        remark="only the split 'train'"),
+    "numbers for names": Form(classes("{}/{}.png", "012"), classes("{}/{}.png", "012"), remark="say nothing to a text"),
+    "ids of WordNet": Form(classes("{}/{}.png", ("n01440764", "n02084071")), {}, remark="say nothing to a text"),
+    "incertae sedis": Form([*many("Insecta/Muscidae/{}.png", 3), *many("Insecta/Diptera incertae sedis/{}.png", 3),
+                            *many("Aves/Laridae/{}.png", 3)],
+                           {"Insecta/Diptera incertae sedis/0.png": "Insecta", "Aves/Laridae/0.png": "Aves/Laridae"},
+                           remark="the coarser label"),
+    "lists that say the splits otherwise": Form(classes("images/{}/{}.png"), classes("images/{}/{}.png"),
+                                                {"meta/train.txt": "cat/0\ncat/1\n", "meta/test.txt": "cat/2\n"},
+                                                "meta/test.txt, meta/train.txt"),
+    "letters of many scripts": Form(classes("{}/{} 🐈.png", ("猫", "🐕 dog", "Ñandú")),
+                                    classes("{}/{} 🐈.png", ("猫", "🐕 dog", "Ñandú"))),
+    # ---- tables
+    "an index that pandas wrote": Form(FLAT, ab(), {"t.csv": "\n".join([",Unnamed: 0,image_path,kind", *(
+        f"{i},{i},{name},{'ab'[i % 2]}" for i, name in enumerate(FLAT))])}),
+    "ids of pictures as floats": Form(many("im/{}.png", N), ab(many("im/{}.png", N)),
+                                      {"t.csv": rows("image_id,label", "a", "b", names=many("{}.0", N))}),
+    "a title above the header": Form(FLAT, ab(), {"t.csv": "My pictures,\n,\n" + rows("picture,label", "a", "b")},
+                                     "Column 'picture' names"),
+    "merged cells": Form(FLAT, {"1.png": "Laridae/bird 0", "4.png": "Laridae/bird 1", "11.png": "Corvidae/bird 3"},
+                         {"t.csv": MERGED}, "as merged cells do"),
+    "genus and epithet": Form(FLAT, {"0.png": "Acer/Acer rubrum", "1.png": "Quercus/Quercus rubrum"},
+                              {"t.csv": rows("path,genus,specificEpithet", *PLANTS)}, "'genus' is put before it"),
+    "partitions by number": Form(FLAT, ab(), {"t.csv": rows("image_id,label,partition", "a,0", "b,0", "a,1", "b,2")},
+                                 "0 is taken for train", {"train": 6, "val": 3, "test": 3}),
+    "several labels in a cell": Form(FLAT, "'cat, dog' hold several labels",
+                                     {"t.csv": rows("path,label", "cat", '"cat, dog"', "dog", '"dog, cat"')}),
+    "a comma in a name": Form(FLAT, {"0.png": "gull, herring", "1.png": "auk, little"},
+                              {"t.csv": rows("path,label", '"gull, herring"', '"auk, little"')}),
+    "decimal commas and Windows": Form(FLAT, {"0.png": "Möwe", "1.png": "Krähe"},
+                                       {"t.csv": rows("Datei;Gewicht;Art;Größe", "1,25;Möwe;0,5", "2,25;Krähe;1,5",
+                                                      sign=";").encode("cp1252")}, "Windows-1252"),
+    "VGG's annotator": Form(FLAT, ab(), {"t.csv": rows(
+        "filename,file_size,region_attributes", *(f'{900 + i},"{{""type"":""{"ab"[i % 2]}""}}"' for i in range(N)))}),
+    "Label Studio's table": Form(STUDIO, ab(STUDIO), {"t.csv": "\n".join(["image,id,choice,annotator,lead_time", *(
+        f"/data/upload/3/{i:08x}-n{i}.png,{i},{'ab'[i % 2]},{i // 6},{i}.25" for i in range(N))])}),
+    "a table of names on a Mac": Form([*MAC, *many("Pão/{}.png", 4)],
+                                      {MAC[0]: "x", "Pão/1.png": "y"}, {"t.csv": "path,label\n" + "\n".join(
+        [f"{unicodedata.normalize('NFC', name)},x" for name in MAC] + [f"Pão/{i}.png,y" for i in range(4)])}),
+    "links": Form(FLAT, "downloads nothing", {"t.csv": rows("url,label", "a", "b", names=many(
+        "https://live.example.com/p{}.jpg", N))}),
+    "a tree for a table": Form(FLAT, "--taxonomy FILE", {"t.csv": "family,species\nLaridae,gull\nAlcidae,auk"}),
+    # ---- JSON
+    "Roboflow's root category": Form(FLAT, COCO_LABELS, {"_annotations.coco.json": COCO}, "pets"),
+    "columns that pandas wrote": Form(FLAT, ab(), {"t.json": COLUMNS}),
+    "lists that pandas wrote": Form(FLAT, ab(), {"t.json": {k: list(v.values()) for k, v in COLUMNS.items()}}),
+    "VGG's annotations": Form(FLAT, "COCO, Label Studio and CoOp are",
+                              {"t.json": {f"{n}90{i}": {"filename": n, "size": i} for i, n in enumerate(FLAT)}}),
+    # ---- other kinds of file
+    "a ZIP": Form(FLAT, "Unpack it", {"t.zip": packed()}),
+    "an Excel file of the old kind": Form(FLAT, "Save the table as CSV", {"t.xls": b"\xd0\xcf\x11\xe0" + bytes(60)}),
+    "a Parquet table": Form(FLAT, "pandas.read_parquet", {"t.parquet": b"PAR1" + bytes(60)}),
+    "a clone without Git LFS": Form([], "git lfs pull", {f"{c}/{i}.jpg": "version https://git-lfs.github.com/spec/v1\n"
+                                                        for c in "ab" for i in range(3)}),
+    "failed downloads": Form([], "a web page, not a picture", {f"{c}/{i}.jpg": "<!DOCTYPE html>" for c in "ab"
+                                                              for i in range(3)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_of_real_data_sets(name: str, pics: Pics, tmp_path: Path) -> None:
+    form = FORMS[name]
+    root = pics(*form.pictures)
+    for file, content in form.files.items():
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        if not isinstance(content, str | bytes):
+            content = json.dumps(content)
+        (root / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    given = next(root.glob("t.*"), root)
+    if isinstance(form.expected, str):
+        assert form.expected in " ".join(refusal(given, tmp_path).split())
+        return
+    written, _, table = made(given, tmp_path)
+    known = labels(table)
+    assert {key: known[key] for key in form.expected} == form.expected
+    assert form.remark in "\n".join(written.found.remarks)
+    if form.splits:
+        assert sizes(table) == form.splits
+
+
+def test_a_workbook_with_merged_cells(pics: Pics, tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    root = pics(*FLAT)
+    book = openpyxl.Workbook()
+    for line in MERGED.split("\n"):
+        book.active.append([cell or None for cell in line.split(",")])
+    for column, step in (("A", 6), ("B", 3)):
+        for row in range(2, N + 2, step):
+            book.active.merge_cells(f"{column}{row}:{column}{row + step - 1}")
+    book.save(root / "list.xlsx")
+    known = labels(made(root / "list.xlsx", tmp_path)[2])
+    assert (known["2.png"], known["11.png"]) == ("Laridae/bird 0", "Corvidae/bird 3")
+
+
+def test_pictures_of_an_iphone_and_of_a_microscope(pics: Pics, tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    root = pics(*many("newt/{}.png", 4))
+    (root / "fox").mkdir()
+    (root / "cell").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        photo = Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+        heif.from_pillow(photo).save(root / f"fox/{i}.HEIC")
+        Image.fromarray(rng.integers(0, 4096, (40, 40)).astype(np.uint16)).save(root / f"cell/{i}.png")
+    written, _, table = made(root, tmp_path)
+    assert sum(sizes(table).values()) == N
+    assert not any("dark" in line or "passed over" in line for line in written.audit.warnings)
+    assert np.asarray(open_image(root / "cell/0.png")).mean() == pytest.approx(127, abs=8)
+
+
+def test_names_on_disk_that_are_no_text(pics: Pics, tmp_path: Path) -> None:
+    root = pics(*classes("{}/{}.png"))
+    odd = os.fsencode(root) + b"/caf\xe9"
+    try:
+        os.mkdir(odd)
+    except OSError:
+        pytest.skip("this file system has text for names only")
+    shutil.copy(root / "cat/0.png", odd + b"/1.png")
+    text = refusal(root, tmp_path)
+    assert "caf\\xe9/1.png" in text
+    assert "convmv" in text
