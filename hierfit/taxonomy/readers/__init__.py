@@ -18,7 +18,7 @@ from hierfit.taxonomy.readers import documents, graphs, lines, links, nested, ro
 from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
 from hierfit.taxonomy.readers.given import FORMATS, Claim, Format, Given, Reading, Score
 from hierfit.taxonomy.readers.indices import leaf_list
-from hierfit.taxonomy.readers.source import Source
+from hierfit.taxonomy.readers.source import BUNDLE, Source
 
 if TYPE_CHECKING:
     from hierfit.taxonomy.tree import Taxonomy
@@ -114,6 +114,8 @@ def read_given(options: Reading, placed: bool = False) -> Given:
     Raises:
         UserError: The file cannot be read, or its format is not certain.
     """
+    if Path(options.file).suffix.lower() == BUNDLE:  # a program wrote it: every cell as it stands
+        options = replace(options, format="paths", header=True)
     return given_of(Source.of(Path(options.file).expanduser(), placed, options.select), options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zipfile
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ _YAML = (".yaml", ".yml")
 _YAML_LINE = re.compile(r"\s*(?:- +\S|[^:]+:(?:\s|$))")
 _OPENS = re.compile(r":\s*$|: *\[.*\]$")  # a key with what it holds below it, or beside it in brackets
 _TABLES = (".csv", ".tsv")
+BUNDLE = ".safetensors"
+_MOST_HEADER = 100_000_000  # bytes, as safetensors itself has it
 
 _AS_CSV = "Save the table as CSV (UTF-8), and give that file."
 _UNPACK = "Unpack it, and give the file inside."
@@ -84,7 +87,7 @@ class Source:
         path: The file, as the user named it.
         text: Its content; empty for a workbook.
         placed: Whether texts of a document know their line; it takes longer.
-        sheet: The cells of a workbook.
+        sheet: The cells of a workbook, or of the tree in a feature bundle.
         findings: What was decided about the encoding.
     """
 
@@ -101,6 +104,8 @@ class Source:
         Raises:
             UserError: It cannot be read, its encoding is not known, it is of a kind that is not read, or holds nothing.
         """
+        if path.suffix.lower() == BUNDLE:
+            return cls(path, "", sheet=_bundle(path))
         content = _bytes(path)
         if content[:4] == b"PK\x03\x04":
             _refuse_archives(path)
@@ -244,6 +249,23 @@ def _workbook(path: Path, select: str | int | None) -> Table:
     if not table.rows:
         raise UserError(f"{path}: the sheet is empty")
     return table
+
+
+def _bundle(path: Path) -> Table:
+    """The tree that a file of features (``hierfit.features/1``) holds, from the JSON that the file begins with."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            about = json.loads(file.read(length))["__metadata__"] if length <= _MOST_HEADER else {}
+        levels, rows = (json.loads(about[key]) for key in ("levels", "paths"))
+        cells = [[str(cell) for cell in row] + [""] * (len(levels) - len(row)) for row in (levels, *rows)]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise _refusal(
+            path, "a file of tensors without a tree", "A bundle of features has levels and paths in its metadata."
+        ) from None
+    return Table(cells, list(range(len(cells))), "the tree of a feature bundle", True, "row")
 
 
 def _sheet(sheet: Any) -> Table:

@@ -254,6 +254,20 @@ def test_workbooks(tmp_path: Path) -> None:
         read_given(Reading(str(path)))
 
 
+def test_the_tree_of_a_feature_bundle_is_taken_as_it_stands(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    path = tmp_path / "features.safetensors"
+    facts = {"levels": js(["order", "species"]), "paths": js([["NA", "3.0"], ["NA", "7"], ["lone"]])}
+    save_file({"test.features": torch.zeros(1, 2)}, path, metadata=facts)
+    assert leaves(read_given(Reading(str(path))).plan()) == {"NA/3.0", "NA/7", "lone"}
+    for content in (path.read_bytes()[:60], b"", b"\xff" * 99):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="tensors without a tree"):
+            read_given(Reading(str(path)))
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_no_character_stops_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     import io
