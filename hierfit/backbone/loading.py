@@ -59,8 +59,8 @@ def load_parts(folder: Path, source: str) -> Parts:
             output_loading_info=True, **local,
         )  # fmt: skip
     problems = [f"{name} is missing" for name in sorted(report["missing_keys"])]
-    problems += [f"{name} is {tuple(stored)}, but config.json says {tuple(wanted)}"
-                 for name, stored, wanted in sorted(report["mismatched_keys"])]  # fmt: skip
+    problems += [f"{name} is {tuple(stored)}, but config.json says {tuple(expected)}"
+                 for name, stored, expected in sorted(report["mismatched_keys"])]  # fmt: skip
     if problems:
         raise UserError(f"{where}: the weights do not fit the config", problems)
     if getattr(model.config.vision_config, "vision_use_head", True) is False:

@@ -185,8 +185,8 @@ class Backbone(nn.Module):
         """
         texts = [""] * len(context) if suffix is None else suffix
         if context.shape[2:] != (self.text_width,) or len(context) not in (1, len(texts)):
-            wanted = f"[{len(texts)} or 1, n_ctx, {self.text_width}]"
-            raise ValueError(f"context has shape {list(context.shape)}, expected {wanted}")
+            expected = f"[{len(texts)} or 1, n_ctx, {self.text_width}]"
+            raise ValueError(f"context has shape {list(context.shape)}, expected {expected}")
         context = context.expand(len(texts), -1, -1)
         rows = self._text.rows(texts, n_context=context.shape[1])
         with _written_over(self._token_embedding, context, self._text.start):

@@ -97,7 +97,10 @@ def node_prompts(
 
     def written(node: int, depth: int) -> list[str]:
         lineage = [names[a] for a in ancestors[node]]
-        ranked = [short[v] for v in reversed([*_upwards(node, parents)])]
+        ranked, above = list[str](), node
+        while above >= 0:
+            ranked.insert(0, short[above])
+            above = parents[above]
         scientific = " ".join(dict.fromkeys(ranked[genus:])) or names[node]
         own = (called.get(_plain(name)) for name in (taxonomy.full_name(node), names[node]) if called)
         fields = {
@@ -121,12 +124,6 @@ def node_prompts(
         alike = _ambiguous(texts, concept)
     whole = [[*own, *more] for own, more in zip(texts, sentences, strict=True)]
     return NodePrompts(whole, depths, alike, missing)
-
-
-def _upwards(node: int, parents: Sequence[int]) -> Iterator[int]:
-    while node >= 0:
-        yield node
-        node = parents[node]
 
 
 def _short(name: str, parent: str) -> str:

@@ -76,7 +76,13 @@ def find_folder(source: str) -> Path:
                 hint=f"Pass {inside[-1]}" if inside else "Its snapshots are missing: download it again.",
             )
         if problems := folder_problems(path):
-            raise UserError(f"backbone {source!r}: the folder {path.resolve()} cannot be used", problems, _hint(path))
+            whole = "save_pretrained of a model, of its tokenizer and of its image processor together write all of it."
+            if is_open_clip(path):
+                whole = (
+                    "A folder of open_clip needs open_clip_config.json, its weights and its tokenizer; most of its "
+                    f"CLIPs share the tokenizer.json of {REAL}."
+                )
+            raise UserError(f"backbone {source!r}: the folder {path.resolve()} cannot be used", problems, whole)
         return path
     if path.is_file():
         raise UserError(f"backbone {source!r} is a file", hint=f"Pass the folder that holds it: {path.parent}")
@@ -163,15 +169,6 @@ def _weight_problems(folder: Path) -> list[str]:
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
         return [f"no {_WEIGHTS}; pickled weights can run code when opened, so they are not loaded"]
     return [f"no {_WEIGHTS}"]
-
-
-def _hint(folder: Path) -> str:
-    if is_open_clip(folder):
-        return (
-            "A folder of open_clip needs open_clip_config.json, its weights and its tokenizer; most of its CLIPs share "
-            f"the tokenizer.json of {REAL}."
-        )
-    return "save_pretrained of a model, of its tokenizer and of its image processor together write all of it."
 
 
 def _from_hub(source: str) -> Path:

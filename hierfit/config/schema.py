@@ -129,7 +129,7 @@ def as_type(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     if hint is float and type(value) is int:
         return float(value)
     if hint in _WORDS and type(value) is not hint:
-        problems.append(f"{place}: expected {_WORDS[hint]}, got {_shown(value)}{_advice(hint, value)}")
+        problems.append(f"{place}: expected {_WORDS[hint]}, got {_shown(value)}{advice(hint, value)}")
     return value
 
 
@@ -147,8 +147,8 @@ def _as_union(hint: Any, value: object, place: Place, problems: list[str]) -> An
             return found
     words = [_WORDS.get(option) or f"one of {', '.join(map(str, get_args(option)))}" for option in others]
     words += ["null"] if len(others) < len(options) else []
-    advice = next(filter(None, (_advice(option, value) for option in others)), "")
-    problems.append(f"{place}: expected {' or '.join(words)}, got {_shown(value)}{advice}")
+    why = next(filter(None, (advice(option, value) for option in others)), "")
+    problems.append(f"{place}: expected {' or '.join(words)}, got {_shown(value)}{why}")
     return value
 
 
@@ -173,7 +173,9 @@ def range_words(bounds: Sequence[Any]) -> str:
     return f"within {', '.join(map(str, bounds))}"
 
 
-def _advice(hint: Any, value: object) -> str:
+def advice(hint: Any, value: object) -> str:
+    """What to write in place of a value that YAML takes for another type than the one wanted; empty where that is not
+    why."""
     if hint is str and isinstance(value, int | float):
         return "; put it in quotes"
     try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from hierfit.config.schema import nearest
+from hierfit.config.schema import Place, build, nearest
 from hierfit.data.samples import READY_DRAW, SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -32,7 +33,6 @@ _BLOCK = 1 << 16  # rows, or bytes
 
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-_METADATA = ("format", "backbone", "logit_scale", "levels", "paths", "note")
 
 
 @dataclass(frozen=True)
@@ -200,37 +200,31 @@ def file_fingerprint(path: Path) -> str:
     return found.hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class _Metadata:
+    """What a file says in texts; the defaults are those of `Bundle`."""
+
+    levels: tuple[str, ...]
+    paths: tuple[tuple[str, ...], ...]
+    backbone: str = "unknown"
+    logit_scale: float = 100.0
+    note: str = ""
+
+
 def _read_metadata(metadata: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
-    found = metadata.get("format")
-    if found != FORMAT:
+    if (found := metadata.get("format")) != FORMAT:
         problems.append(f"metadata 'format' is {found!r}, expected {FORMAT!r}")
         return {}
-    problems += [f"unknown metadata {key!r}{nearest(key, _METADATA)}" for key in metadata if key not in _METADATA]
-    facts: dict[str, Any] = {key: metadata[key] for key in ("backbone", "note") if key in metadata}
-    try:
-        facts["logit_scale"] = float(metadata.get("logit_scale", "100"))
-    except ValueError:
-        problems.append(f"metadata 'logit_scale' is not a number: {metadata['logit_scale']!r}")
-    levels, paths = (_json_list(metadata, key, problems) for key in ("levels", "paths"))
-    if not all(isinstance(level, str) for level in levels):
-        problems.append("metadata 'levels': expected a list of names")
-    if not all(isinstance(row, list) and all(isinstance(name, str) for name in row) for row in paths):
-        problems.append("metadata 'paths': expected a list of lists of names")
-    elif not problems:
-        facts["levels"], facts["paths"] = tuple(levels), tuple(tuple(row) for row in paths)
-    return facts
-
-
-def _json_list(metadata: Mapping[str, str], key: str, problems: list[str]) -> list[Any]:
-    try:
-        value = json.loads(metadata[key])
-    except (KeyError, ValueError, RecursionError) as error:
-        problems.append(f"metadata {key!r}: " + ("missing" if isinstance(error, KeyError) else f"not JSON: {error}"))
-        return []
-    if not isinstance(value, list) or not value:
-        problems.append(f"metadata {key!r}: expected a list that is not empty")
-        return []
-    return value
+    values: dict[str, Any] = {key: value for key, value in metadata.items() if key != "format"}
+    for key in {"levels", "paths"} & values.keys():
+        try:
+            values[key] = json.loads(values[key])
+        except (ValueError, RecursionError):  # the check of its type says what it should be
+            values[key] = None
+    with suppress(KeyError, ValueError):
+        values["logit_scale"] = float(values["logit_scale"])
+    facts = build(_Metadata, values, Place(Path("metadata")), problems)
+    return {} if facts is None else vars(facts)
 
 
 def _read_splits(tensors: Mapping[str, Tensor], problems: list[str]) -> dict[str, BundleSplit]:

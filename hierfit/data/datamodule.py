@@ -17,7 +17,7 @@ from hierfit.data.choice import Choice, Novel, coarse_of, depth_of
 from hierfit.data.encode import available_cores
 from hierfit.data.loader import FeatureBatches, Loader, Rows
 from hierfit.data.prepare import Prepared, Towers, prepare
-from hierfit.data.samples import Table
+from hierfit.data.samples import Table, several
 from hierfit.data.table import read_table
 from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError
@@ -30,8 +30,8 @@ _print_once = cache(print)  # a run's controls read the same data in the same pr
 class HierarchicalDataModule(LightningDataModule):
     """Serves one data set, as features from frozen towers or as pixels for towers that train.
 
-    `prepare_data` fills the feature cache on one process; `setup` then finds everything there. Training
-    sees the training draw only. With several processes every test sample is seen exactly once; see `Rows`.
+    `prepare_data` fills the feature cache on one process; `setup` then finds everything there. With several processes
+    every test sample is seen exactly once; see `Rows`.
 
     Args:
         card: Name of a data card, or path of its YAML file.
@@ -70,8 +70,7 @@ class HierarchicalDataModule(LightningDataModule):
         augment: How training pictures vary from epoch to epoch, with `needs: pixels`. `crop`: a random part of
             each, stretched to the tower's square. `crop_flip`: that, and every other one mirrored; not for
             classes that text or a side tells apart. `none`: as in evaluation. Overfitting is not augmented.
-        crop_area: Smallest share of its area that a crop keeps of a picture. Tip-Adapter trains with 0.5, CoOp
-            and CLIP-LoRA with 0.08.
+        crop_area: Smallest share of its area that a crop keeps of a picture. Tip-Adapter: 0.5; CoOp, CLIP-LoRA: 0.08.
         keep_mib: Memory for decoded pictures that need not be decoded again, MiB: so much for training and so
             much for validation, shared out among the workers of each; 0 keeps none.
         num_workers: Processes that decode pictures; null takes one a core, at most 8.
@@ -147,6 +146,8 @@ class HierarchicalDataModule(LightningDataModule):
             return
         if self.backbone == "tiny" and not self.card.is_drawn and prepared.table.images is not None:
             _print_once(TINY_NOTE)
+        if stage == "fit" and (untaught := self._untaught):
+            _print_once("; ".join(several("there is no image to train on of", untaught)))
         if stage == "fit" and (left_out := prepared.coarse_left_out):
             _print_once(
                 f"{self.choice.key} draws images of leaves: {left_out} that are labelled to an inner node only are "
@@ -163,6 +164,16 @@ class HierarchicalDataModule(LightningDataModule):
         )
         return prepared if self.shared is None else replace(prepared, task=prepared.task.own())
 
+    @property
+    def _untaught(self) -> list[str]:
+        """Classes that are candidates in training and have no image there, where training is told the leaves."""
+        tree, train = self.task.taxonomy, self._prepared.splits["train"]
+        if self.choice.coarse or self.choice.train_level is not None:
+            return []
+        leaves = tree.leaves[self.task.seen[tree.leaves]]
+        empty = train.nodes[train.nodes >= 0].bincount(minlength=tree.num_nodes)[leaves] == 0
+        return [tree.full_name(leaf) for leaf in leaves[empty].tolist()]
+
     @cached_property
     def targets(self) -> tuple[Prepared, ...]:
         """What a trained method is tested on beside its own test split; raises `UserError` with all their faults."""
@@ -178,8 +189,8 @@ class HierarchicalDataModule(LightningDataModule):
 
     def _table(self, card: DataCard, root: str | None) -> Table:
         kind = "table" if card is self.card else "target's table"
-        shared = self.shared or Shared(0)
-        return shared.get((kind, str(card.path), card.fingerprint, root), lambda: read_table(card, root))
+        key = (kind, str(card.path), card.fingerprint, root)
+        return self._towers.shared.get(key, lambda: read_table(card, root))
 
     @property
     def _towers(self) -> Towers:
@@ -235,14 +246,13 @@ class HierarchicalDataModule(LightningDataModule):
 
     def summary(self) -> dict[str, object]:
         """The facts of the data that go into a result card: plain values only."""
-        varied = {"augment": self.augment, "crop_area": self.crop_area} if self.needs == "pixels" else {}
-        return self._prepared.summary() | varied
+        pixels = {"augment": self.augment, "crop_area": self.crop_area}
+        return self._prepared.summary() | (pixels if self.needs == "pixels" else {})
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """A batch is three tensors; Lightning would look into each of them, at every step."""
-        if batch.inputs.device == device:
-            return batch
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+        there = batch.inputs.device == device
+        return batch if there else Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
 
     def train_dataloader(self) -> Loader:
         """Shuffled batches of the training draw; in order when Lightning overfits a few batches."""
@@ -262,9 +272,7 @@ class HierarchicalDataModule(LightningDataModule):
         """All of a target's test split, in order."""
         return self._loader(target, "test", self.eval_batch_size)
 
-    def predict_dataloader(self) -> Loader:
-        """The test split."""
-        return self.test_dataloader()
+    predict_dataloader = test_dataloader
 
     def _loader(
         self, prepared: Prepared, name: str, batch_size: int, seed: int | None = None, drop_last: bool = False

@@ -1,6 +1,8 @@
 // The tree as nested blocks and the test images below it: what sections/explorer.py wrote, of nodes coarse to fine and
 // of images `file`, `truth` and `answer` (nodes), `sure` (of each node of the answer, in ‰) and `sureOfTruth`.
-for (const root of document.querySelectorAll(".explorer")) explore(root, JSON.parse(root.querySelector("script").textContent));
+for (const root of document.querySelectorAll(".explorer")) {
+  explore(root, JSON.parse(root.querySelector("script").textContent));
+}
 
 function explore(root, data) {
   const TOP = -1, PAGE = 20, ROW = 20, LEAST = 3;  // rows on a page; pixels of a leaf with its name; of a block
@@ -41,7 +43,8 @@ function explore(root, data) {
     of: nodes => (sumOf(data.right, nodes) - sumOf(data.control_right, nodes)) / sumOf(data.images, nodes),
     text: value => Number.isNaN(value) ? "–" : signed(value),
     shade: value => `d${Math.sign(value) * STEPS.filter(step => Math.abs(value) >= step).length}`.replace("d-0", "d0"),
-    legend: [-4, -3, -2, -1, 0, 1, 2, 3, 4].map(i => [`d${i}`, i === 0 ? "same" : `${i < 0 ? "≤ −" : "≥ +"}${100 * STEPS[Math.abs(i) - 1]}`]),
+    legend: [-4, -3, -2, -1, 0, 1, 2, 3, 4].map(i =>
+      [`d${i}`, i === 0 ? "same" : `${i < 0 ? "≤ −" : "≥ +"}${100 * STEPS[Math.abs(i) - 1]}`]),
   };
   const measure = at(".measure"), icicle = at(".icicle");
   measure.append(...Object.keys(measures).map(name => new Option(name)));
@@ -51,16 +54,18 @@ function explore(root, data) {
     const all = sumOf(data.images, nodes), right = sumOf(data.right, nodes), whole = sumOf(data.whole, nodes);
     if (nodes === roots) return `${all} images, whole path right ${percent(whole, all)}`;
     const control = data.control ? `; ${data.control}: ${sumOf(data.control_right, nodes)}` : "";
-    return `${right} of ${all} right so far (${percent(right, all)}${control}), whole path right ${percent(whole, all)}`;
+    const share = `${percent(right, all)}${control}`;
+    return `${right} of ${all} right so far (${share}), whole path right ${percent(whole, all)}`;
   }
   function block(node, nodes, label, top, height, column, columns, total) {
     const shown = measures[measure.value], value = shown.of(nodes), isAll = nodes === roots;
     const text = isAll ? "" : shown.text(value), words = `${label}: ${describe(nodes)}`;
     const element = make("div", { role: "treeitem", tabindex: "-1", "aria-label": words, "aria-level": column + 1,
       class: `node ${isAll ? "all" : shown.shade(value)}` });
-    if (height >= 13) element.append(make("span", { class: "name" }, label), make("span", { class: "share" }, text));
+    if (height >= 13.5) element.append(make("span", { class: "name" }, label), make("span", { class: "share" }, text));
     const unit = 100 / (columns - 0.5);  // the first column is half as wide
-    element.style.cssText = `top:${top}px;height:${height}px;left:${column ? unit * (column - 0.5) : 0}%;width:${column ? unit : unit / 2}%`;
+    const left = column ? unit * (column - 0.5) : 0, width = column ? unit : unit / 2;
+    element.style.cssText = `top:${top}px;height:${height}px;left:${left}%;width:${width}%`;
     texts.set(element, words);
     element.addEventListener("click", () => choose(node));
     if (total) blocks.set(node, element);
@@ -73,7 +78,8 @@ function explore(root, data) {
     if (column + 1 === columns) return;
     let bundle = [], from = top;
     const flush = () => {
-      if (bundle.length) block(node, bundle, `${bundle.length} of ${nameOf(node)}`, from, top - from, column + 1, columns, false);
+      const label = `${bundle.length} of ${nameOf(node)}`;
+      if (bundle.length) block(node, bundle, label, from, top - from, column + 1, columns, false);
       bundle = [];
     };
     for (const child of children.get(node)) {
@@ -99,8 +105,10 @@ function explore(root, data) {
     icicle.style.height = `${height}px`;
     place(focus, 0, height, 0, columns);
     const first = depthOf(focus);
-    at(".columns").replaceChildren(...Array.from({ length: columns }, (_, i) => make("span", {}, levels[first + i] ?? "all")));
-    at(".legend").replaceChildren(...measures[measure.value].legend.map(([kind, text]) => make("span", { class: `key ${kind}` }, text)));
+    const heads = Array.from({ length: columns }, (_, i) => make("span", {}, levels[first + i] ?? "all"));
+    const { legend } = measures[measure.value];
+    at(".columns").replaceChildren(...heads);
+    at(".legend").replaceChildren(...legend.map(([kind, text]) => make("span", { class: `key ${kind}` }, text)));
     const trail = [TOP, ...pathOf(focus)].map(node => {
       const button = make("button", { type: "button" }, nameOf(node));
       if (node === focus) button.setAttribute("aria-current", "true");
@@ -114,17 +122,24 @@ function explore(root, data) {
     for (const [node, element] of blocks) element.setAttribute("aria-selected", String(node === chosen));
     (blocks.get(chosen) ?? blocks.get(focus)).tabIndex = 0;
     const nodes = chosen === TOP ? roots : [chosen];
-    const line = [make("strong", {}, nameOf(chosen)), ` ${chosen === TOP ? "" : `(${levels[depthOf(chosen)]}) `}– ${describe(nodes)}.`];
+    const level = chosen === TOP ? "" : `(${levels[depthOf(chosen)]}) `;
+    const line = [make("strong", {}, nameOf(chosen)), ` ${level}– ${describe(nodes)}.`];
     const lost = lostTo(chosen);
     if (lost.length) line.push(` Taken for ${lost.map(([node, n]) => `${names[node]} (${n})`).join(", ")}.`);
     at(".chosen").replaceChildren(...line);
   }
-  function choose(node, keep = false) {
+  function choose(node) {
     const held = icicle.contains(document.activeElement);
     chosen = node;
     at(".which").value = node === TOP ? "" : fullName(node);
-    const next = children.has(node) && children.get(node).length ? node : keep ? focus : parent[node] ?? TOP;
-    if (next !== focus) { focus = next; draw(); } else { for (const each of blocks.values()) each.tabIndex = -1; mark(); }
+    const next = children.has(node) && children.get(node).length ? node : parent[node] ?? TOP;
+    if (next !== focus) {
+      focus = next;
+      draw();
+    } else {
+      for (const each of blocks.values()) each.tabIndex = -1;
+      mark();
+    }
     if (held) (blocks.get(chosen) ?? blocks.get(focus)).focus();
     list();
   }
@@ -162,25 +177,36 @@ function explore(root, data) {
     }
     return [...lost].sort((a, b) => b[1] - a[1]).slice(0, 5);
   };
-  const outcome = at(".outcome"), kinds = [...new Set(images.filter(image => image.wrong).map(image => image.parts))].sort();
+  const outcome = at(".outcome");
+  const kinds = [...new Set(images.filter(image => image.wrong).map(image => image.parts))].sort((a, b) => a - b);
   const outcomes = { mistakes: image => image.wrong, everything: () => true, "right ones": image => !image.wrong };
-  if (kinds.length > 1) for (const parts of kinds) outcomes[partName(parts)] = image => image.wrong && image.parts === parts;
+  if (kinds.length > 1) {
+    for (const parts of kinds) outcomes[partName(parts)] = image => image.wrong && image.parts === parts;
+  }
   outcome.append(...Object.keys(outcomes).map(name => new Option(name)));
   const byName = new Map(names.map((_, node) => [fullName(node), node]));
   at("datalist").append(...[...byName.keys()].slice(0, 2000).map(name => new Option(name)));
 
   let found = [], first = 0, order = null;
-  const keys = { truth: image => data.truth[image.i], parts: image => image.wrong ? image.parts : 99, sure: image => image.sure, file: image => image.file };
+  const keys = {
+    truth: image => data.truth[image.i],
+    parts: image => image.wrong ? image.parts : levels.length,
+    sure: image => image.sure,
+    file: image => image.file,
+  };
   function list() {
     const holds = { truth: image => image.truth.includes(chosen), answer: image => image.answer.includes(chosen) };
     holds.either = image => holds.truth(image) || holds.answer(image);
     const least = Number(at(".least").value), most = Number(at(".most").value), shows = outcomes[outcome.value];
     const typed = at(".which").value.trim().toLowerCase(), exact = chosen !== TOP;
-    const named = image => !typed || exact || `${fullName(data.truth[image.i])}\n${image.file}`.toLowerCase().includes(typed);
+    const words = image => `${fullName(data.truth[image.i])}\n${image.file}`.toLowerCase();
+    const named = image => !typed || exact || words(image).includes(typed);
     found = images.filter(image => shows(image) && image.sure >= least && image.sure <= most
       && (!exact || holds[at(".side").value](image)) && named(image));
-    if (order) found.sort((a, b) => (order.down ? -1 : 1) * inOrder(keys[order.key](a), keys[order.key](b)) || a.i - b.i);
-    else found.sort((a, b) => (b.i in data.pictures) - (a.i in data.pictures) || b.sure - a.sure);
+    if (order) {
+      const key = keys[order.key], sign = order.down ? -1 : 1;
+      found.sort((a, b) => sign * inOrder(key(a), key(b)) || a.i - b.i);
+    } else found.sort((a, b) => (b.i in data.pictures) - (a.i in data.pictures) || b.sure - a.sure);
     first = 0;
     page();
   }
@@ -196,14 +222,16 @@ function explore(root, data) {
     }
     const steps = found.map(image => () => details(image));
     at("tbody").replaceChildren(...rows.map((image, number) => {
-      const open = make("button", { type: "button", class: "open", "aria-label": `Details of ${image.file}` }, picture(image.i) ?? "details");
+      const label = `Details of ${image.file}`, shown = picture(image.i) ?? "details";
+      const open = make("button", { type: "button", class: "open", "aria-label": label }, shown);
       open.addEventListener("click", () => view(steps, first + number));
       return make("tr", {}, make("td", { class: "picture" }, open),
         make("td", { class: "paths" }, ...paths(image)),
         make("td", { class: "parts" }, image.wrong ? levels[image.parts] : "right"),
         make("td", { class: "figure" }, `${image.sure.toFixed(1)} %`), make("td", { class: "file" }, image.file));
     }));
-    at(".pager output").textContent = `${found.length ? first + 1 : 0}–${Math.min(first + PAGE, found.length)} of ${found.length}`;
+    const last = Math.min(first + PAGE, found.length);
+    at(".pager output").textContent = `${found.length ? first + 1 : 0}–${last} of ${found.length}`;
     at(".pager .back").disabled = first === 0;
     at(".pager .on").disabled = first + PAGE >= found.length;
   }
@@ -213,24 +241,33 @@ function explore(root, data) {
   function paths({ truth, answer, parts, wrong, i }) {
     const line = (kind, path, sure) => make("div", { class: kind }, ...path.flatMap((node, depth) => [
       depth ? " › " : "", make(wrong && depth >= parts ? "strong" : "span", {}, names[node]),
-      sure[depth] === undefined ? "" : make("small", {}, ` ${(sure[depth] / 10).toFixed(0)} %`)]));
+      sure[depth] === undefined ? "" : make("small", {}, `\u00a0${(sure[depth] / 10).toFixed(0)}\u00a0%`)]));
     if (!wrong) return [line("right", answer, data.sure[i])];
     return [line("truth", truth, []), line("answer", answer, data.sure[i])];
   }
   function details(image) {
     const { truth, answer, i, wrong, parts } = image;
     const rows = levels.slice(0, Math.max(truth.length, answer.length)).map((level, depth) => {
-      const sure = path => path[depth] === undefined ? "–" : `${((path === answer || depth < parts || !wrong ? data.sure[i][depth] : data.sureOfTruth[i][depth]) / 10).toFixed(1)} %`;
+      const sure = path => {
+        if (path[depth] === undefined) return "–";
+        const found = path === truth && wrong ? data.sureOfTruth[i] : data.sure[i];
+        return `${(found[depth] / 10).toFixed(1)} %`;
+      };
       const name = path => path[depth] === undefined ? "–" : names[path[depth]];
       const mark = depth >= truth.length ? "" : depth < parts ? "✓" : "✗";
-      return make("tr", {}, make("th", { scope: "row" }, level), make("td", {}, name(truth)), make("td", { class: "figure" }, sure(truth)),
+      return make("tr", {}, make("th", { scope: "row" }, level),
+        make("td", {}, name(truth)), make("td", { class: "figure" }, sure(truth)),
         make("td", {}, `${mark} ${name(answer)}`), make("td", { class: "figure" }, sure(answer)));
     });
     const head = ["level", "true", "belief", "answered", "belief"].map(text => make("th", { scope: "col" }, text));
-    const example = wrong ? images.find(each => !each.wrong && data.truth[each.i] === data.answer[i] && each.i in data.pictures) : undefined;
-    const figures = [[picture(i, "large"), "this image"], [example && picture(example.i, "large"), `${names[answer.at(-1)]}, recognised`]];
+    const isExample = each => !each.wrong && data.truth[each.i] === data.answer[i] && each.i in data.pictures;
+    const example = wrong ? images.find(isExample) : undefined;
+    const figures = [[picture(i, "large"), "this image"]];
+    if (example) figures.push([picture(example.i, "large"), `${names[answer.at(-1)]}, recognised`]);
+    const pair = figures.filter(([shown]) => shown);
     return { title: image.file, content: [
-      make("div", { class: "pair" }, ...figures.filter(([shown]) => shown).map(([shown, text]) => make("figure", {}, shown, make("figcaption", {}, text)))),
+      make("div", { class: "pair" },
+        ...pair.map(([shown, text]) => make("figure", {}, shown, make("figcaption", {}, text)))),
       make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))] };
   }
   for (const heading of root.querySelectorAll("[data-sort]")) sortBy(heading, down => {
@@ -251,11 +288,16 @@ function explore(root, data) {
   at(".pager .on").addEventListener("click", () => { first += PAGE; page(); });
   at(".csv").addEventListener("click", event => {
     const quoted = value => `"${String(value).replace(/"/g, '""')}"`;
-    const lines = found.map(image => [image.file, fullName(data.truth[image.i]), fullName(data.answer[image.i]), image.sure].map(quoted).join(","));
-    event.target.href = URL.createObjectURL(new Blob([`file,true,answered,sure_percent\n${lines.join("\n")}\n`], { type: "text/csv" }));
+    const cells = image => [image.file, fullName(data.truth[image.i]), fullName(data.answer[image.i]), image.sure];
+    const lines = ["file,true,answered,sure_percent", ...found.map(image => cells(image).map(quoted).join(","))];
+    event.target.href = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
   });
   measure.addEventListener("change", draw);
-  new ResizeObserver(() => { if (icicle.clientWidth !== draw.width) { draw.width = icicle.clientWidth; draw(); } }).observe(icicle);
+  let drawn = icicle.clientWidth;
+  new ResizeObserver(() => {
+    if (icicle.clientWidth !== drawn) draw();
+    drawn = icicle.clientWidth;
+  }).observe(icicle);
   for (const part of root.querySelectorAll("[hidden]")) part.hidden = false;
   if (!Object.keys(data.pictures).length) root.classList.add("bare");
   draw();

@@ -181,9 +181,11 @@ def draw(shown: Sequence[Panel]) -> Figure:
                 aside = beside.index(curve.row) - (len(beside) - 1) / 2
                 handles[curve.row] = _errorbar(axes, curve, panel.column, places, aside, looks[curve.row])
         _furnish(axes, panel, places, first=number % across == 0)
+    # A legend fills column by column; this one reads line by line.
+    order = [row for start in range(columns) for row in order[start::columns]]
     figure.legend(
-        [handles[row] for row in _by_line(order, columns)],
-        _by_line(order, columns),
+        [handles[row] for row in order],
+        order,
         loc="outside lower center",
         ncols=columns,
         frameon=False,
@@ -238,9 +240,3 @@ def _furnish(axes: Axes, panel: Panel, places: Places, first: bool) -> None:
     if panel.column.unit == "%":  # an interval of two seeds may reach beyond what a share can be
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, 0), min(high, 100.5))
-
-
-def _by_line(rows: Sequence[str], columns: int) -> list[str]:
-    """Rows in the order in which a legend, which fills column by column, shows them line by line."""
-    lines = [list(rows[i : i + columns]) for i in range(0, len(rows), columns)]
-    return [line[i] for i in range(columns) for line in lines if i < len(line)]

@@ -152,12 +152,12 @@ def on_cluster(address: str, jobs: int | None) -> Iterator[Engine]:
         reports[number] = draw, report
         return executor.submit(_run_there, draw, waits, place, topic, number)
 
-    def heard(event: tuple[float, tuple[str, int, bytes]]) -> None:
+    def received(event: tuple[float, tuple[str, int, bytes]]) -> None:
         number, index, outcome = event[1]
         draw, report = reports[number]
         report(draw[index], pickle.loads(outcome))
 
-    client.subscribe_topic(topic, heard)
+    client.subscribe_topic(topic, received)
     try:
         yield Engine(jobs or max(1, sum(client.nthreads().values())), submit)
     finally:

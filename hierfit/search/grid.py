@@ -196,7 +196,7 @@ def plan(
     if problems:
         hint = "--data-root FOLDER says where all data lie; --skip-missing leaves out what is not there."
         summary = f"{grid.source.file}: this grid cannot be run"
-        raise UserError(summary, list(dict.fromkeys(problems)), hint if missing else "")
+        raise UserError(summary, list(dict.fromkeys(problems)), hint if missing and data_root is None else "")
     cells = []
     for card, shots, seed, row in product(cards, grid.shots, grid.seeds, rows):
         if card not in missing:

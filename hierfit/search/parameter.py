@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from hierfit.config.schema import Place, nearest
+from hierfit.config.schema import Place, advice, nearest
 
 if TYPE_CHECKING:
     import optuna
@@ -185,7 +185,7 @@ def _holds_null(value: object) -> bool:
 def _number_faults(name: str, numbers: Mapping[str, Any], place: Place) -> list[str]:
     kinds, word = ((int,), "a whole number") if name == "int_uniform" else ((int, float), "a number")
     faults = [
-        f"{place.at(key)}: expected {word}, got {number!r}{_as_yaml(number)}"
+        f"{place.at(key)}: expected {word}, got {number!r}{advice(float, number)}"
         for key, number in numbers.items()
         if type(number) not in kinds or not math.isfinite(number)
     ]
@@ -199,18 +199,6 @@ def _number_faults(name: str, numbers: Mapping[str, Any], place: Place) -> list[
         faults.append(f"{place}: {name} takes exponents of e; {name}_values takes the values themselves")
     positive = [key for key in ("q", "sigma") if numbers.get(key, 1) <= 0]
     return [*faults, *(f"{place.at(key)}: {numbers[key]:g}, must be above 0" for key in positive)]
-
-
-def _as_yaml(number: object) -> str:
-    """What to write where YAML takes a number in exponents for text."""
-    try:
-        value = float(number) if isinstance(number, str) else math.nan
-    except ValueError:
-        return ""
-    if not math.isfinite(value):
-        return ""
-    digits, e, exponent = f"{value:g}".partition("e")
-    return f"; YAML reads that as text, write {digits if '.' in digits or not e else digits + '.0'}{e}{exponent}"
 
 
 def _countable(name: str, numbers: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -33,7 +33,9 @@ _READING = "% on the test split; both ends of a range belong to it."
 
 
 def reproduce(
-    files: Annotated[Sequence[Path], Say("experiments and grids; default: all that hierfit has", "NAME")] = (),
+    files: Annotated[
+        Sequence[Path], Say("experiments and grids; default: all of ./experiments, else of hierfit", "NAME")
+    ] = (),
     *,
     cheaper_than: Annotated[float, Say("skip what takes as long or longer (3)", "MINUTES")] = 3.0,
     seed: Annotated[int | None, Say("one of those measured; default: an experiment's first")] = None,
@@ -52,7 +54,9 @@ def reproduce(
         SystemExit: With 1 when a figure lies outside its range, or an experiment fails.
     """
     known = {**GRIDS.files(), **EXPERIMENTS.files()}
-    files = [known.get(str(name)) or EXPERIMENTS.find(str(name)) for name in files or known]
+    here = [path.relative_to(Path.cwd()) for path in known.values() if path.is_relative_to(Path.cwd())]
+    named = [known.get(str(name)) or EXPERIMENTS.find(str(name)) for name in files]
+    files = named or here or [*known.values()]
     if problems := too_few(jobs=jobs):
         raise UserError(problems[0])
     pairs = {card: Path(path).expanduser() for card, _, path in (text.partition("=") for text in data_root or [])}
@@ -269,7 +273,9 @@ def _grid(file: Path, roots: Mapping[str, str]) -> Stated:
     def planned(seed: int, runs: Path) -> Plan:
         """The rows and cards that figures are stated of, at one seed and number of shots."""
         shots = grid.shots[0] if len(grid.shots) == 1 else stated.shots
-        cards = {name: {**grid.cards[name], **_root(roots.get(name))} for name in stated.cards}
+        cards = {
+            name: {**grid.cards[name], **({"data.root": roots[name]} if name in roots else {})} for name in stated.cards
+        }
         rows = {row: grid.methods[row] for rows in stated.cards.values() for row in rows}
         few = replace(grid, cards=cards, methods=rows, seeds=(seed,), shots=(shots,), control=None, expected=None)
         return plan(few, runs, skip_missing=True)
@@ -286,10 +292,6 @@ def _grid(file: Path, roots: Mapping[str, str]) -> Stated:
     return Stated(
         file, grid.name, tuple(stated.cards), stated.cards, stated.seeds, stated.minutes, lacking, cells, is_grid=True
     )
-
-
-def _root(path: str | None) -> dict[str, str]:
-    return {} if path is None else {"data.root": path}
 
 
 def _where(lack: str, card: str) -> str:

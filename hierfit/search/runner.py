@@ -209,7 +209,7 @@ def run(draws: Iterable[Draw], engine: Engine, report: Report) -> None:
     news: queue.SimpleQueue[tuple[Cell, Outcome] | Future[list[Outcome]]] = queue.SimpleQueue()
     seen: set[Cell] = set()
 
-    def heard(cell: Cell, outcome: Outcome) -> None:
+    def received(cell: Cell, outcome: Outcome) -> None:
         if cell not in seen:
             seen.add(cell)
             busy.append(cell) if outcome.kind == "busy" else report(cell, outcome)
@@ -230,7 +230,7 @@ def run(draws: Iterable[Draw], engine: Engine, report: Report) -> None:
             return
         found = news.get()
         if isinstance(found, tuple):
-            heard(*found)
+            received(*found)
             continue
         draw = running.pop(found)
         try:
@@ -238,7 +238,7 @@ def run(draws: Iterable[Draw], engine: Engine, report: Report) -> None:
         except Exception as error:  # of the engine
             outcomes = [Outcome("failed", error=f"{type(error).__name__}: {error}")] * len(draw)
         for cell, outcome in zip(draw, outcomes, strict=True):
-            heard(cell, outcome)
+            received(cell, outcome)
 
 
 def in_draws(cells: Sequence[Cell], jobs: int) -> list[Draw]:

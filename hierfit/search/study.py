@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -179,7 +179,9 @@ class Search:
             waiting = any(trial.state == TrialState.WAITING for trial in trials)
             tried = [trial.user_attrs["values"] for trial in trials if "values" in trial.user_attrs]
             if self.file.method == "grid" and not waiting:
-                if (values := next((v for v in self._combinations() if v not in tried), None)) is None:
+                rows = product(*(parameter.choices for parameter in self.file.parameters.values()))
+                combinations = (dict(zip(self.file.parameters, row, strict=True)) for row in rows)
+                if (values := next((v for v in combinations if v not in tried), None)) is None:
                     return None
                 self._study.enqueue_trial(self._raw(values) or {})
             self._study.sampler = self._sampler(len(trials), attempt)
@@ -238,10 +240,6 @@ class Search:
             return None
         raw = {parameter.raw_name(name): parameter.raw(values[name]) for name, parameter in parameters.items()}
         return None if None in raw.values() else raw
-
-    def _combinations(self) -> Iterator[dict[str, Any]]:
-        for combination in product(*(parameter.choices for parameter in self.file.parameters.values())):
-            yield dict(zip(self.file.parameters, combination, strict=True))
 
     def _sampler(self, number: int, attempt: int) -> BaseSampler:
         seed = self._seed + 1000 * number + attempt

@@ -53,7 +53,11 @@ def sweep(
     content = read_sweep(SWEEPS.find(file))
     if problems := too_few(trials=trials, jobs=jobs):
         raise UserError("The command line cannot be used.", problems)
-    here = local or cluster is not None or not _has_account()
+    here = local or cluster is not None or os.environ.get("WANDB_MODE", "online") != "online"
+    if not here:
+        from hierfit.run.loggers import has_wandb_key
+
+        here = not has_wandb_key()
     # From here on imports take seconds: the process that others are forked from begins its own meanwhile.
     if here and not check and cluster is None:
         prepare()
@@ -88,15 +92,6 @@ def sweep(
     if missed:
         console.print(Text(f"{missed} runs failed; the same command runs them again."))
         sys.exit(1)
-
-
-def _has_account() -> bool:
-    """Whether W&B can be reached under an account, for all we know without asking it."""
-    if os.environ.get("WANDB_MODE", "online") != "online":
-        return False
-    from hierfit.run.loggers import has_wandb_key
-
-    return has_wandb_key()
 
 
 def _describe(file: SweepFile, count: int, console: Console) -> None:

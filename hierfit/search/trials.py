@@ -130,12 +130,12 @@ class Trials:
         place = self.file.source.at("command")
         # Here a trial is kept from both anyway; an agent runs the command as it stands.
         as_agent = configure([*DEFAULTS, *self.file.words(first)]).settings
-        for wanted, key, why in (
+        for option, key, why in (
             ("--test=false", "test", "only what was chosen is tested"),
             ("--controls=null", "controls", "a trial has no controls"),
         ):
             if as_agent[key]:
-                yield f"{place}: {wanted} is missing; {why}"
+                yield f"{place}: {option} is missing; {why}"
         method: Any = class_at(config.method)
         if not method.trains:
             yield f"{place}: {method.__name__} has nothing to train, so nothing to search"

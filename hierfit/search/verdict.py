@@ -69,7 +69,9 @@ def conclude(
     if missing:
         return Answer("no verdict", f"No verdict: the true tree was not held against {' and '.join(missing)}.", remark)
     outcome = _outcome(compared)
-    said = {"helps": "The tree helps", "hurts": "The tree hurts"}.get(outcome, "No evidence that the tree helps")
+    outcome_text = {"helps": "The tree helps", "hurts": "The tree hurts"}.get(
+        outcome, "No evidence that the tree helps"
+    )
     figures = ", ".join(
         f"{_amount(compared[name])}{f' points of {metric}' if i == 0 else ''} over {SPOKEN[name]}"
         for i, name in enumerate(name for name in (*_DECIDE, "shuffled") if name in compared)
@@ -78,7 +80,7 @@ def conclude(
     seeds, samples = first.over_seeds.n, first.over_samples.n
     over = f"{seeds} seed{'s' if seeds > 1 else ''}, {samples} test samples"
     reasons = "" if outcome != "no evidence" else _reasons(compared, shares, seeds)
-    return Answer(outcome, f"{said}: {figures} ({over}).{reasons}", remark)
+    return Answer(outcome, f"{outcome_text}: {figures} ({over}).{reasons}", remark)
 
 
 def _outcome(compared: Mapping[str, Comparison]) -> Outcome:
@@ -95,12 +97,12 @@ def _reasons(compared: Mapping[str, Comparison], shares: bool, seeds: int) -> st
         return " One seed is no evidence."
     asked = [name for name in (*_DECIDE, "shuffled") if name in compared]
     unsure = [SPOKEN[name] for name in asked if compared[name].effect != "helps"]
-    said = f" Not beyond chance: over {' and over '.join(unsure)}." if unsure else ""
+    chance = f" Not beyond chance: over {' and over '.join(unsure)}." if unsure else ""
     if "shuffled" in compared:
-        return said
+        return chance
     if not shares:
-        return f"{said} The method shares nothing along the tree: no shuffled one can show that it is this tree."
-    return f"{said} No shuffled tree was tried."
+        return f"{chance} The method shares nothing along the tree: no shuffled one can show that it is this tree."
+    return f"{chance} No shuffled tree was tried."
 
 
 def _on_truncated(found: Comparison, metric: str) -> str:
@@ -134,7 +136,7 @@ _READING = (
     "helps where it beats no tree and zero-shot, and the shuffled one falls short."
 )
 _NAMES = {"flat": "no tree (flat)", "zero-shot": "zero-shot"}
-_SAID = {"helps": "true tree better", "hurts": "true tree worse", "no difference": "the same answers"}
+_EFFECTS = {"helps": "true tree better", "hurts": "true tree worse", "no difference": "the same answers"}
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class Verdict:
         lines = [f"**{markdown(self.answer.sentence)}**", ""]
         lines += [markdown(self.answer.remark), ""] if self.answer.remark else []
         lines.append(as_markdown(self._tables()))
-        lines += [line for said in self._left_out() for line in (f"> {markdown(said)}", "")]
+        lines += [line for reason in self._left_out() for line in (f"> {markdown(reason)}", "")]
         return "\n".join([*lines, markdown(_READING), ""])
 
     def _left_out(self) -> list[str]:
@@ -239,8 +241,8 @@ def _named(tree: str) -> str:
 def _cells(found: Comparison) -> tuple[str, str, str]:
     seeds, samples = found.over_seeds, found.over_samples
     width = f" ±{100 * seeds.half_width:.2f}" if seeds.n > 1 else " ±–"
-    said = _SAID.get(found.effect, found.effect)
-    return f"{points(seeds.mean)}{width}", f"[{points(samples.low)}, {points(samples.high)}]", said
+    effect = _EFFECTS.get(found.effect, found.effect)
+    return f"{points(seeds.mean)}{width}", f"[{points(samples.low)}, {points(samples.high)}]", effect
 
 
 def _facts(comparison: Comparison) -> dict[str, Any]:

@@ -147,8 +147,12 @@ def draft_rows(
             continue
         if path[:-1] != above:  # most rows stand beside their siblings
             here = path[:-1]
-            shared = next((i for i, (old, new) in enumerate(zip(above, here, strict=False)) if old != new), None)
-            del nodes[min(len(above), len(here)) if shared is None else shared :]
+            shared = 0
+            for old, new in zip(above, here, strict=False):
+                if old != new:
+                    break
+                shared += 1
+            del nodes[shared:]
             for name in here[len(nodes) :]:
                 nodes.append(child(nodes[-1] if nodes else -1, name, number))
             above = here

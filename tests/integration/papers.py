@@ -31,12 +31,12 @@ def official_folder(names: Sequence[str], folder: Path) -> Path:
 
 
 def random_clip(folder: Path) -> Path:
-    """A CLIP of two blocks a tower with random weights and the bundled tokenizer, as transformers saves one."""
+    """A CLIP of one block a tower with random weights and the bundled tokenizer, as transformers saves one."""
     shutil.copytree(BUNDLED["tiny"], folder, ignore=shutil.ignore_patterns("model.safetensors", "*.md", "pretraining*"))
     config = json.loads((folder / "config.json").read_text())
     for tower in ("text_config", "vision_config"):
-        config[tower] |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config |= {"projection_dim": 32, "dtype": "float32", "logit_scale_init_value": 4.6}
+        config[tower] |= {"num_hidden_layers": 1}
+    config |= {"dtype": "float32", "logit_scale_init_value": 4.6}
     torch.manual_seed(0)
     CLIPModel(CLIPConfig(**config)).save_pretrained(folder)
     return folder

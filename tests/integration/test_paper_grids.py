@@ -54,19 +54,18 @@ def test_base_to_novel_from_pictures_to_the_table(
     assert "there is no split_zhou_SUN397.json" in printed
     assert "a picture" in printed  # what it will take comes first
     assert "5/5 done" in printed
-    tables = printed.partition("5/5 done")[2]
+    tables = printed.partition("5/5 done in")[2]
     assert max(map(len, tables.partition("Results in")[0].splitlines())) <= 80
     titles = [
         line.partition(" · ")[0] for line in tables.splitlines() if " · 16 shots a leaf" in line or " · ≤ 16" in line
     ]
     assert titles == ["caltech101_coop", "oxford_pets_coop", "2 data sets"]
-    assert tables.count("PromptSRC (published)") == 3
+    assert all("PromptSRC (published)" in part for part in tables.split("16 shots a leaf")[1:])
     overview = tables.partition("2 data sets")[2]
-    rows = {line[:24].strip(): line.split() for line in overview.splitlines()}
     # Of the papers' own figures: base 98.10 and 95.33, novel 94.03 and 97.30, H of the means.
-    (published,) = [words for name, words in rows.items() if name.startswith("PromptSRC")][:1]
-    assert {"96.72", "95.67", "96.19"} <= set(published)
-    assert "–" in rows["LatHAdapter"]  # on one of the sets alone: no average
+    assert _figures(overview, "PromptSRC")[:3] == ["96.71", "95.67", "96.19"]
+    (first, *_) = (line for line in overview.splitlines() if line.startswith("LatHAdapter"))
+    assert first.count("–") >= 3  # on one of the sets alone: no average
 
 
 def test_targets_that_are_there_are_tested_and_averaged_without_the_source(
@@ -78,8 +77,8 @@ def test_targets_that_are_there_are_tested_and_averaged_without_the_source(
     assert "left out: target imagenet_sketch: " in printed
     assert "average over 2 of 3 data sets" in printed
     overview = printed.partition("average over 2 of 3 data sets")[2]
-    average, v2, r, source = (float(cell) for cell in _figures(overview, "zero-shot"))
-    assert average == pytest.approx((v2 + r) / 2, abs=0.01) or average == pytest.approx((v2 + source) / 2, abs=0.01)
+    average, _, *targets = (float(cell) for cell in _figures(overview, "zero-shot"))
+    assert average == pytest.approx(sum(targets) / 2, abs=0.01)
 
 
 def _figures(text: str, row: str) -> list[str]:
@@ -90,11 +89,11 @@ def _figures(text: str, row: str) -> list[str]:
 def test_losses_of_a_real_tree_take_a_step(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("paper_hierarchical", folder, monkeypatch, "--only=HiSCE + TP-KL/16-s1", "--model.rank=1")
+    run("paper_hierarchical", folder, monkeypatch, "--only=HiSCE + TP-KL/16-s1")
     printed = capsys.readouterr().out
     assert "1/1 done" in printed
     assert "left out: card inat2021_mini" in printed
-    assert all(f"FPA {decoder}" in " ".join(printed.split()) for decoder in ("rollup", "top down"))
+    assert all(word in printed for word in ("TICE", "rollup", "bayes"))
 
 
 @pytest.mark.parametrize("grid", ["paper_fewshot", "paper_cross_dataset"])

@@ -95,13 +95,20 @@ def manifest(
             if (key := posixpath.normpath(key)) in card.leave_out:
                 continue
             cells = [row[column] for column in label]
-            found, fault = (
-                _numbered(cells, classes) if classes is not None else _named(cells, separator, names, tree_names)
-            )
-            if fault:
-                home.problems.append(f"{where}: {fault}")
-            else:
+            found: Label = None
+            if classes is not None:
+                if cells[0].isdecimal() and int(cells[0]) < len(classes):
+                    found = classes[int(cells[0])]
+                elif any(cells):
+                    fault = f"label {cells[0]!r} is none of the class numbers 0 … {len(classes) - 1}"
+            elif named := respelled(cells, names, tree_names):
+                found = named
+                if len(cells) == 1:  # the tree itself reads "/", since names may hold one
+                    found = named[0] if separator == "/" else respelled(named[0].split(separator), names, tree_names)
+            if found:
                 yield Sample(part, key, found)
+            else:
+                home.problems.append(f"{where}: {fault or 'the label is empty'}")
 
 
 def _rows(
@@ -125,27 +132,3 @@ def _rows(
     for line, cells in lines:
         fault = "" if len(cells) == len(header) else f"{len(cells)} cells, expected {len(header)}"
         yield line, dict(zip(header, cells, strict=False)), fault
-
-
-def _numbered(cells: Sequence[str], classes: Sequence[tuple[str, ...]]) -> tuple[Label, str]:
-    """The label of a row by the number of its class, and what is wrong with it."""
-    if not any(cells):
-        return None, "the label is empty"
-    if not cells[0].isdecimal() or int(cells[0]) >= len(classes):
-        return None, f"label {cells[0]!r} is none of the class numbers 0 … {len(classes) - 1}"
-    return classes[int(cells[0])], ""
-
-
-def _named(
-    cells: Sequence[str], separator: str, names: Mapping[str, str], tree_names: Mapping[str, str]
-) -> tuple[Label, str]:
-    """The label of a row by its names, and what is wrong with it."""
-    found = list(respelled(cells, names, tree_names))
-    while found and not found[-1]:
-        found.pop()
-    if not found:
-        return None, "the label is empty"
-    if len(cells) > 1:
-        return tuple(found), ""
-    # The tree itself reads "/", since names may hold one.
-    return found[0] if separator == "/" else respelled(found[0].split(separator), names, tree_names), ""

@@ -16,7 +16,7 @@ from hierfit.taxonomy.readers.given import Claim, Links, Reading, Score
 from hierfit.taxonomy.readers.indices import WNID, id_names
 from hierfit.taxonomy.readers.rows import is_chained
 from hierfit.taxonomy.readers.source import Source, read_text
-from hierfit.taxonomy.readers.table import Table, lines_of
+from hierfit.taxonomy.readers.table import SAMPLE, Table, lines_of
 
 Order = Literal["child-parent", "parent-child"]
 
@@ -190,7 +190,7 @@ def _pairs(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
         return
     rows = [row for row in table.rows if len(row) == 2]
     order, why = order_of(rows)
-    ids = bool(rows) and all(WNID.fullmatch(cell) for row in rows for cell in row)
+    ids = bool(rows) and all(WNID.fullmatch(cell) for row in rows[:SAMPLE] for cell in row)
     sure = order is not None and table.width == 2 and table.header is None and is_chained(rows)
     if sure and table.what == "two words in each line" and not ids:
         # They are links, and not names of two words, where most parents are somebody's child.
@@ -232,8 +232,11 @@ def links_of(
                    for name, parent in zip(names, parents, strict=True)]  # fmt: skip
     if not closed and not marked:
         known = set(names)
-        place = {parent: i for i, parent in reversed([*enumerate(parents)]) if parent and parent not in known}
-        if added := list(reversed(place)):
+        if added := [parent for parent in above if parent and parent not in known and parent not in roots]:
+            place: dict[str | None, int] = {}
+            for i, parent in enumerate(parents):
+                if parent not in known:
+                    place.setdefault(parent, i)
             count, places = len(names), [place[name] for name in added]
             names, parents = [*names, *added], [*parents, *[None] * len(added)]
             return Links(names, parents, lambda i: where(i if i < count else places[i - count]), labels or {},

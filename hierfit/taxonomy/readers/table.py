@@ -259,7 +259,8 @@ def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
         for row in reader:
             if any(map(str.strip, row)) and (is_csv or not row[0].startswith("#")):
                 if not row[-1]:
-                    del row[max(2, len(without_end(row))) :]
+                    end = row.index("")
+                    del row[max(2, len(without_end(row)) if any(row[end:]) else end) :]
                 cells = list(map(str.strip, row)) if loose else row
                 rows.append(tuple(map(same.setdefault, cells, cells)))
                 lines.append(line)

@@ -162,10 +162,10 @@ def test_all_faults_of_a_file_at_once(tmp_path: Path) -> None:
     save_file(tensors, path, metadata)
     text = faults(path)
     for part in (
-        "unknown metadata 'level' – did you mean 'levels'?",
-        "metadata 'logit_scale' is not a number: 'hot'",
-        "metadata 'levels': missing",
-        "metadata 'paths': expected a list of lists of names",
+        "metadata: level: unknown key – did you mean 'levels'?",
+        "metadata: logit_scale: expected a number, got 'hot'",
+        "metadata: levels: this key is missing",
+        "metadata: paths.0.0: expected text, got 1",
         "unknown tensor 'stuff'",
         "unknown tensor 'tests.label'",
         "tensor 'train.labels' is missing",

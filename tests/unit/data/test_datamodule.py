@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -243,3 +245,14 @@ def test_features_cannot_train_towers(tmp_path: Path, write_card: WriteCard) -> 
     pixels = HierarchicalDataModule(card, str(tmp_path / "x.safetensors"), needs="pixels", shots=None)
     with pytest.raises(UserError, match="holds features only, but this method trains the towers"):
         pixels.setup()
+
+
+def test_classes_without_training_images_are_named_before_training(
+    root: Path, write_card: WriteCard, fake_backbone: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(root / "train/dog/fox")
+    counts = {"train": {"leaves": 3}, "val": {}, "test": {}}
+    data = HierarchicalDataModule(write_card(splits=counts), str(root), shots=None, num_workers=0)
+    data.trainer = SimpleNamespace(is_global_zero=True, strategy=SimpleNamespace(root_device="cpu"))  # type: ignore[assignment]
+    data.setup("fit")
+    assert "there is no image to train on of dog/fox" in capsys.readouterr().out

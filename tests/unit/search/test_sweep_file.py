@@ -105,7 +105,7 @@ def test_values_may_be_lists_and_mappings() -> None:
         ({"min": 1.0}, "uniform needs max"),
         ({"valeus": [1]}, "valeus: unknown key – did you mean 'values'?"),
         ({"min": "1e-4", "max": 1.0}, "expected a number, got '1e-4'; YAML reads that as text, write 0.0001"),
-        ({"min": "1e-7", "max": 1.0}, "write 1.0e-07"),
+        ({"min": "1e-7", "max": 1.0}, "write 0.0000001"),
         ({"values": []}, "at least one value"),
         ({"values": [1, None]}, "null cannot be handed over"),
         ({"values": [2, 2]}, "2 is given twice"),
