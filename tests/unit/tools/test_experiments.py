@@ -43,7 +43,7 @@ def test_a_copy_runs_under_its_own_name(capsys: pytest.CaptureFixture[str]) -> N
     assert {**copy.settings, "name": ""} == {**original.settings, "name": ""}
     assert "make" not in Path("mine.yaml").read_text().split("name:")[0]
     cli.main(["init", "fewshot"])
-    assert read_grid(Path("fewshot.yaml")).rows
+    assert read_grid(Path("fewshot.yaml")).source.file == Path("fewshot.yaml")
     cli.main(["init", "sweeps/lathadapter"])
     configure(read_sweep(Path("lathadapter.yaml")).start)
     for arguments, fault in {
