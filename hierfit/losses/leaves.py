@@ -149,7 +149,7 @@ class _WeightedMasses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, path: Tensor, weight: Tensor, taxonomy: Taxonomy) -> Tensor:
-        rows = logits.T.contiguous().index_fill_(0, _inner(taxonomy), -torch.inf)
+        rows = logits.T.clone(memory_format=torch.contiguous_format).index_fill_(0, _inner(taxonomy), -torch.inf)
         levels, kept, weight = rows.split(taxonomy.level_sizes), [], weight.to(rows.dtype)
         is_leaf = (taxonomy.num_children == 0).to(rows.dtype)[:, None]
         for upper, parent in steps_up(taxonomy):

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from hierfit.cli import main
+from hierfit.data import datamodule
 
 HUES = {"Fruit/Citrus/Lemon": (240, 220, 40), "Fruit/Citrus/Blood-Orange ": (220, 80, 30),
         "Fruit/Apple/GoldenDelicious": (190, 210, 60), "Fruit/Apple/Pink_Lady": (220, 90, 120),
@@ -106,6 +107,7 @@ def test_own_pictures_to_predictions_in_five_commands(desk: Path, capsys: pytest
     assert "The data are as my_fruit__2024.yaml says. Next: hierfit fit lathadapter_fewshot --data.card" in text
     assert "is a data card, and no experiment: hierfit fit lathadapter" in run("fit", "my_fruit__2024.yaml", status=2)
     assert "did you mean 'data.card'?" in run("fit", "linear_probe_fewshot", "--card", "my_fruit__2024", status=2)
+    datamodule._print_once.cache_clear()  # another test of this process may have seen the note
     quick = ("--data.shots_policy", "all", "--trainer.max_steps", "40", "--trainer.val_check_interval", "20")
     text = run("fit", "lathadapter_fewshot", "--data.card", "my_fruit__2024", *quick, "--wandb", "disabled")
     assert "drawn butterflies only" in text

@@ -191,7 +191,7 @@ def test_classes_come_in_by_name(shop: Shop, capsys: pytest.CaptureFixture[str])
     )  # fmt: skip
     assert json.loads(shown)["path"][1:] == [genus, "purple wonder"]
     _, told = said(capsys, shop.run, shop.picture, "--add-class", "x:nowhere", "--add-class", "y", status=2)
-    assert "'nowhere' is no name in the tree" in told
+    assert "there is no group 'nowhere'" in told
     assert "'y' is not NAME:PARENT" in told
 
 

@@ -42,6 +42,12 @@ class TestEveryLoss:
         torch.testing.assert_close(terms[name], expected)
         torch.testing.assert_close(terms["loss"], 2 * expected)
 
+    @pytest.mark.parametrize("count", [1, 4])  # one row lies in memory as one column does
+    def test_logits_stay_as_they_are(self, name: str, count: int) -> None:
+        given, before = logits()[:count].clone(), logits()[:count]
+        LOSSES[name](given, PATHS[:count], TREE, **OPTIONS.get(name, {})).backward()
+        assert torch.equal(given, before)
+
     def test_gradcheck(self, name: str) -> None:
         loss = Objective({name: OPTIONS.get(name, 1.0)}, TREE)
         assert torch.autograd.gradcheck(lambda z: loss(z, PATHS)["loss"], logits())
