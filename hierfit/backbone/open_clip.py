@@ -62,24 +62,20 @@ def config_problems(config: Mapping[str, Any]) -> list[str]:
     vision, text = model.get("vision_cfg"), model.get("text_cfg")
     if not isinstance(vision, dict) or not isinstance(text, dict):
         return [f"{CONFIG}: model_cfg needs vision_cfg and text_cfg"]
-    timm = vision.get("timm_model_name")
-    problems = []
+    timm, problems = vision.get("timm_model_name"), []
     if timm is not None and not _TIMM_SIGLIP.fullmatch(str(timm)):
-        problems.append(
-            f"{CONFIG}: the image tower {timm!r} of timm has no counterpart in transformers' CLIP or SigLIP"
-        )
+        problems.append(f"{CONFIG}: the image tower {timm!r} of timm has no counterpart in transformers")
     if isinstance(vision.get("layers"), list):
         problems.append(f"{CONFIG}: the image tower is a residual network; vision transformers load")
     if "multimodal_cfg" in model:
         problems.append(f"{CONFIG}: a text decoder (CoCa) has no counterpart in transformers' CLIP")
-    for name, settings, known in (
-        ("vision_cfg", vision, _VISION),
-        ("text_cfg", text, _TEXT if timm is None else _SIGLIP_TEXT),
-    ):
-        for key, value in settings.items():
-            if key in _FREE or value in known.get(key, ()):
-                continue
-            problems.append(f"{CONFIG}: {name}.{key}: {value!r} is not supported")
+    of_text = _TEXT if timm is None else _SIGLIP_TEXT
+    for name, settings, known in (("vision_cfg", vision, _VISION), ("text_cfg", text, of_text)):
+        problems += [
+            f"{CONFIG}: {name}.{key}: {value!r} is not supported"
+            for key, value in settings.items()
+            if key not in _FREE and value not in known.get(key, ())
+        ]
         numbers = ("width", "layers") if timm is None or name == "text_cfg" else ()
         problems += [
             f"{CONFIG}: {name}.{key} is {settings.get(key)!r}, no whole number"
@@ -117,8 +113,8 @@ def load_model(folder: Path, config: Mapping[str, Any], tokenizer: Any, where: s
     problems += [
         f"{name} is {tuple(weights[name].shape)}, but {CONFIG} says {tuple(own[name].shape)}"
         for name in sorted(own.keys() & weights.keys())
-        if weights[name].squeeze().shape
-        != own[name].squeeze().shape  # scalars and a batch of one are written both ways
+        # Scalars and a batch of one are written both ways.
+        if weights[name].squeeze().shape != own[name].squeeze().shape
     ]
     if problems:
         raise UserError(f"{where}: the weights do not fit {CONFIG}", problems)
@@ -130,9 +126,8 @@ def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of `ImageTransform`, from the same settings."""
     given, vision = config.get("preprocess_cfg") or {}, config["model_cfg"]["vision_cfg"]
     side = _side(given.get("size", vision.get("image_size", 224)))
-    siglip = "timm_model_name" in vision
+    siglip, half = "timm_model_name" in vision, (0.5, 0.5, 0.5)
     squash = given.get("resize_mode", "squash" if siglip else "shortest") == "squash"
-    half = (0.5, 0.5, 0.5)
     return {
         "size": side,
         "shortest_edge": None if squash else side,
@@ -244,7 +239,7 @@ _BEFORE = {
     "ln_final": "text_model.final_layer_norm",
 }
 _BLOCK = re.compile(
-    r"(?P<tower>visual\.trunk|visual\.transformer|transformer)\.(?:res)?blocks\.(?P<layer>\d+)\.(?P<rest>.+)"
+    r"(?P<tower>visual\.(?:trunk|transformer)|transformer)\.(?:res)?blocks\.(?P<layer>\d+)\.(?P<rest>.+)"
 )
 _IN_BLOCK = {
     "ln_1": "layer_norm1", "ln_2": "layer_norm2", "attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1",
