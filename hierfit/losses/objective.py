@@ -177,12 +177,12 @@ class Objective(nn.Module):
             self._spread.ask(level_logit_spread(logits, self.taxonomy))
         if (spread := self._spread.answer()) is None:
             return
-        measured = [value for value in spread.tolist() if not math.isnan(value)]
-        if max(measured, default=0.0) > max(_UNEQUAL_NATS, _UNEQUAL_FACTOR * min(measured, default=0.0)):
+        levels = zip(self.taxonomy.levels, spread.tolist(), strict=True)
+        measured = {name: value for name, value in levels if not math.isnan(value)}  # of one node there is none
+        most, least = (find(measured.values(), default=0.0) for find in (max, min))
+        if most > max(_UNEQUAL_NATS, _UNEQUAL_FACTOR * least):
             self._watch_scales = False
-            scales = ", ".join(
-                f"{name} {value:.3g}" for name, value in zip(self.taxonomy.levels, spread.tolist(), strict=True)
-            )
+            scales = ", ".join(f"{name} {value:.3g}" for name, value in measured.items())
             warnings.warn(
                 f"the levels' logits differ in scale (standard deviation: {scales}); tp_kl and js compare levels "
                 "and will work on the scales instead of the classes. Use one logit scale for all levels.",
