@@ -44,7 +44,7 @@ def bare(steps: int) -> Callable[[], float]:
     made = session(LORA, 1)
     task, loader = made.data.task, made.data.train_dataloader()
     batches = list(loader)
-    encoder = made.method.encoder
+    encoder = made.method.classifier.nodes.encoder
     ids = torch.cat([getattr(encoder, f"ids{i}") for i in range(encoder.num_chunks)])
     mask = torch.cat([getattr(encoder, f"mask{i}") for i in range(encoder.num_chunks)])
     folder = Path(__file__).parents[2] / "hierfit" / "backbone" / "tiny_clip"

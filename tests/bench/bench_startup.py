@@ -37,7 +37,7 @@ def write_runs(folder: Path) -> None:
     """Cards of two rows and two seeds."""
     for row in ("a", "b"):
         for seed in (1, 2):
-            metrics = {"per_level": {"leaf_accuracy": 0.5 + seed / 10, "fpa": 0.5}, "best_path": {"fpa": 0.5}}
+            metrics = {"per_level": {"fpa": 0.5}, "rollup": {"leaf_accuracy": 0.5 + seed / 10, "fpa": 0.5}}
             data = {"card": "toy", "shots": 4, "images": {"test": 10}}
             backbone = {"source": "tiny", "fingerprint": "0"}
             card = ResultCard(row, "e", "M", seed, data, backbone, "val", ("leaf",), metrics)
