@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from hierfit.backbone import Backbone, node_texts
 from hierfit.config.schema import nearest
+from hierfit.data.samples import names_of
 from hierfit.data.trees import counterparts
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
@@ -49,18 +50,6 @@ class Moved:
         return (self.nodes < 0).nonzero()[:, 0].tolist()
 
 
-def paths_of(tree: Taxonomy) -> list[Path]:
-    """Names from the root down, of every node."""
-    rows = tree.paths(torch.arange(tree.num_nodes)).tolist()
-    return [tuple(tree.names[above] for above in row if above >= 0) for row in rows]
-
-
-def leaf_rows(tree: Taxonomy) -> list[Path]:
-    """The same of every leaf."""
-    paths = paths_of(tree)
-    return [paths[leaf] for leaf in tree.leaves.tolist()]
-
-
 def place(tree: Taxonomy, label: str | Sequence[str]) -> Path:
     """The whole path of a class: of a known one, or of a new one under a known node; ``/NAME`` is new under none.
 
@@ -76,7 +65,7 @@ def place(tree: Taxonomy, label: str | Sequence[str]) -> Path:
     if node >= 0:
         if tree.num_children[node]:
             raise UserError(f"{shown!r} is a group: name one of its classes, or a new one, {shown}/NAME")
-        return paths_of(tree)[node]
+        return next(names_of(tree, torch.tensor([node])))
     if known != parts:
         return known
     if len(parts) == 1:
@@ -90,7 +79,7 @@ def place(tree: Taxonomy, label: str | Sequence[str]) -> Path:
         ) from error
     if not tree.num_children[parent]:
         raise UserError(f"{shown!r}: {parts[-2]!r} is a class, with nothing below it")
-    return (*paths_of(tree)[parent], parts[-1])
+    return (*next(names_of(tree, torch.tensor([parent]))), parts[-1])
 
 
 def grown(
@@ -116,7 +105,7 @@ def grown(
     """
     if not head.grows:
         raise no_other_classes(method)
-    rows, problems = leaf_rows(taxonomy), list[str]()
+    rows, problems = list(names_of(taxonomy, taxonomy.leaves)), list[str]()
     known = len(rows)
     for entry in classes:
         name, colon, parent = (part.strip() for part in entry.rpartition(":"))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from hierfit.config.schema import nearest
+from hierfit.data.samples import names_of
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
 from hierfit.methods.nodes import Nodes
-from hierfit.predict.growth import Moved, leaf_rows, place, text_of
+from hierfit.predict.growth import Moved, place, text_of
 
 if TYPE_CHECKING:
     from hierfit.closed import Learner
@@ -33,7 +33,7 @@ def learn(model: Predictor, features: Tensor, label: str | Sequence[str]) -> Pre
     """
     learner, tree = _learner(model), model.taxonomy
     path = place(tree, label)
-    rows = leaf_rows(tree)
+    rows = list(names_of(tree, tree.leaves))
     moved = Moved.of(tree, rows if path in rows else [*rows, path])
     leaf = int(moved.taxonomy.leaf_index[moved.taxonomy.resolve([path])[0]])
     with torch.no_grad():
@@ -50,7 +50,7 @@ def forget(model: Predictor, label: str | Sequence[str]) -> Predictor:
     """
     learner, tree = _learner(model), model.taxonomy
     path = place(tree, label)
-    rows = leaf_rows(tree)
+    rows = list(names_of(tree, tree.leaves))
     if path not in rows:
         raise UserError(f"there is no class {'/'.join(path)!r} to forget{nearest(path[-1], [r[-1] for r in rows])}")
     leaf = rows.index(path)
@@ -86,11 +86,4 @@ def _with(model: Predictor, learner: Learner, moved: Moved) -> Predictor:
     weights, bias = learner.scores(moved.taxonomy)
     old = model.head
     head = Head(Nodes(weights.float(), grows=False), 1.0, old.image, bias.float(), whiten=old.whiten)
-    # Thresholds of other classes promise nothing any more.
-    calibration = replace(model.calibration, conformal=None)
-    changed = replace(
-        model, taxonomy=moved.taxonomy, head=head.eval().to(model.device), calibration=calibration, learner=learner
-    )
-    if "backbone" in model.__dict__:
-        changed.__dict__["backbone"] = model.backbone
-    return changed
+    return model.over(moved.taxonomy, head.eval(), learner)

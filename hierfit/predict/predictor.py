@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from PIL import Image, ImageOps
@@ -17,11 +17,16 @@ from hierfit.backbone import Backbone
 from hierfit.data.decode import Decoded, decoded, run_padded
 from hierfit.data.images import open_image, to_rgb
 from hierfit.errors import UserError
+from hierfit.methods.head import Head
 from hierfit.methods.saved import SavedModel
 from hierfit.predict.answer import Answer, Question, answers
 from hierfit.predict.growth import grown
 from hierfit.predict.hub import fetched, is_name
 from hierfit.results.runs import run_folder
+from hierfit.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from hierfit.closed import Learner
 
 Picture = str | PathLike[str] | Image.Image
 """A file, or a picture that is open."""
@@ -163,11 +168,15 @@ class Predictor(SavedModel):
             return self
         method = str(self.facts.get("method", "this method"))
         taxonomy, head = grown(self.taxonomy, self.head, classes, self.templates, lambda: self.backbone, method)
-        # With other classes as candidates nothing can be promised any more.
+        return self.over(taxonomy, head)
+
+    def over(self, taxonomy: Taxonomy, head: Head, learner: Learner | None = None) -> Predictor:
+        """The model of other classes, on the same towers; with these as candidates no error rate is promised."""
         calibration = replace(self.calibration, conformal=None)
-        larger = replace(self, taxonomy=taxonomy, head=head.to(self.device), calibration=calibration)
-        larger.__dict__["backbone"] = self.backbone
-        return larger
+        changed = replace(self, taxonomy=taxonomy, head=head.to(self.device), calibration=calibration, learner=learner)
+        if "backbone" in self.__dict__:  # loaded already
+            changed.__dict__["backbone"] = self.backbone
+        return changed
 
     def learn(self, images: Sequence[Picture], label: str | Sequence[str], num_workers: int = 0) -> Predictor:
         """The model after more images of one class, in closed form and without those it learnt from.

@@ -25,7 +25,7 @@ def chosen(cards: Sequence[ResultCard], wishes: Sequence[str], control: str | No
     Raises:
         UserError: A wish is not one, no row is like it, or a run was not selected on val.
     """
-    kept, made = list(cards), list[ResultCard]()
+    replaced, made = set[int](), list[ResultCard]()
     for wish in wishes:
         name, equals, listed = wish.partition("=")
         patterns = listed.split(",")
@@ -39,11 +39,12 @@ def chosen(cards: Sequence[ResultCard], wishes: Sequence[str], control: str | No
             if _CRITERION not in card.val:
                 raise UserError(f"--choose {name}: {card.row}, seed {card.seed}, has no figures of val to choose by")
             draws.setdefault(repr((agreement(card), card.seed)), []).append((-card.val[_CRITERION], place, card))
-            kept = [other for other in kept if other is not card or card.row == control]
+            if card.row != control:
+                replaced.add(id(card))
         if not draws:
             rows = ", ".join(dict.fromkeys(card.row for card in cards))
             raise UserError(f"--choose {name}: no row is like {listed}", hint=f"Rows: {rows}.")
         best = [min(found, key=lambda entry: entry[:2])[2] for found in draws.values()]
         # What was set differs from draw to draw: it is the rule that the row stands for.
         made += [replace(c, row=name, method=name, tuned_on="val", method_settings={"of": listed}) for c in best]
-    return [*kept, *made]
+    return [*(card for card in cards if id(card) not in replaced), *made]

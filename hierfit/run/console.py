@@ -29,9 +29,8 @@ class StepBar(Callback):
         return StepBar(f"{self.title} on {name}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        steps = trainer.estimated_stepping_batches
         self._trained = True
-        self._begin(trainer, "", int(steps) if math.isfinite(steps) else None, "steps", trainer.global_step)
+        self._begin(trainer, "", trainer.estimated_stepping_batches, "steps", trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self._meter is not None:
@@ -89,11 +88,11 @@ class StepBar(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._end(exception)
 
-    def _begin(self, trainer: Trainer, what: str, total: float | None, unit: str = "batches", done: int = 0) -> None:
+    def _begin(self, trainer: Trainer, what: str, total: float, unit: str = "batches", done: int = 0) -> None:
         if trainer.is_global_zero:
             title = ", ".join(filter(None, (self.title, what)))
             stays = not what or not self._trained
-            whole = None if total is None or math.isinf(total) else int(total)
+            whole = int(total) if math.isfinite(total) else None
             self._meter = Meter(title, whole, unit, done, Console(), stays).__enter__()
 
     def _end(self, error: BaseException | None = None) -> None:
