@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from hierfit.backbone.nodes import node_texts
-from hierfit.backbone.text import Tokens
 from hierfit.distributed import gather_work, processes, share_of_work
 
 if TYPE_CHECKING:
@@ -44,15 +43,14 @@ class NodeEncoder(nn.Module):
         unique = list(dict.fromkeys(text for group in prompts for text in group))
         self.num_shared = len(unique) if shared else None
         # All but the last of these chunks divide evenly, so texts dealt out chunk by chunk are dealt out in turn.
-        order, tokens = backbone.token_chunks(unique, chunk * processes() if shared else chunk)
+        order, chunks = backbone.token_chunks(unique, chunk * processes() if shared else chunk)
         if shared:
-            tokens = [part.rows(share_of_work(len(part.ids))) for part in tokens]
+            chunks = [ids[share_of_work(len(ids))] for ids in chunks]
         position = {unique[row]: place for place, row in enumerate(order)}
         groups = torch.tensor([len(group) for group in prompts])
-        self.num_nodes, self.num_chunks = len(prompts), len(tokens)
-        for i, (ids, mask) in enumerate(tokens):
+        self.num_nodes, self.num_chunks = len(prompts), len(chunks)
+        for i, ids in enumerate(chunks):
             self.register_buffer(f"ids{i}", ids, persistent=False)
-            self.register_buffer(f"mask{i}", mask, persistent=False)
         places = torch.tensor([position[text] for group in prompts for text in group], device=backbone.device)
         self.register_buffer("text", places, persistent=False)
         nodes = torch.arange(len(prompts)).repeat_interleave(groups).to(backbone.device)
@@ -60,11 +58,11 @@ class NodeEncoder(nn.Module):
 
     def forward(self, backbone: Backbone) -> Tensor:
         """L2-normalised features ``[N, d]``, fp32, in node order; gradients reach what is trained of the tower."""
-        chunks = [Tokens(getattr(self, f"ids{i}"), getattr(self, f"mask{i}")) for i in range(self.num_chunks)]
+        chunks = [getattr(self, f"ids{i}") for i in range(self.num_chunks)]
         if self.num_chunks > 1 and torch.is_grad_enabled():
-            parts = [checkpoint(backbone.encode_tokens, tokens, use_reentrant=False) for tokens in chunks]
+            parts = [checkpoint(backbone.encode_tokens, ids, use_reentrant=False) for ids in chunks]
         else:
-            parts = [backbone.encode_tokens(tokens) for tokens in chunks]
+            parts = [backbone.encode_tokens(ids) for ids in chunks]
         features = torch.cat(parts)
         if self.num_shared is not None:
             features = gather_work(features, self.num_shared)

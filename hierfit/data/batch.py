@@ -24,11 +24,18 @@ class Batch(NamedTuple):
         inputs: L2-normalised image features ``[B, d]``, or preprocessed images ``[B, 3, S, S]``.
         paths: Node ids ``[B, L]`` coarse to fine; −1 where unknown or where a branch has ended.
         indices: Row of each sample in its split ``[B]``, so that results of several ranks can be put in order.
+        shared: Paths of the whole batch ``[B', L]`` of which several processes have a share each; None for one.
     """
 
     inputs: Tensor
     paths: Tensor
     indices: Tensor
+    shared: Tensor | None = None
+
+    @property
+    def all_paths(self) -> Tensor:
+        """Paths of the whole batch ``[B', L]``, of all processes."""
+        return self.paths if self.shared is None else self.shared
 
 
 class EncodedSplit(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shutil
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from hierfit.atomic import whole_folder
 from hierfit.backbone import Backbone
+from hierfit.backbone.config import TRANSFORMERS
 from hierfit.backbone.source import read_json
 from hierfit.config.reading import nearest
 from hierfit.errors import UserError
@@ -135,10 +137,16 @@ def adapted_towers(choice: LoraChoice) -> tuple[Literal["vision_model", "text_mo
 
 
 def save_adapter(backbone: Backbone, folder: Path) -> None:
-    """Writes the adapter as peft does, so that `PeftModel.from_pretrained(model, folder)` opens it; whole or not."""
+    """Writes the adapter as peft does, so that `PeftModel.from_pretrained(model, folder)` opens it on transformers'
+    model of these towers; whole or not."""
     with whole_folder(folder) as draft:
         with as_os_error(folder):
             backbone.model.save_pretrained(draft, save_embedding_layers=False)
+        facts = json.loads((draft / "adapter_config.json").read_text(encoding="utf-8"))
+        kind = backbone.model.config.model_type
+        library = f"transformers.models.{kind}.modeling_{kind}"
+        facts["auto_mapping"] = {"base_model_class": TRANSFORMERS[kind], "parent_library": library}
+        (draft / "adapter_config.json").write_text(json.dumps(facts, indent=2, sort_keys=True), encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
 

@@ -22,7 +22,6 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from hierfit.backbone import Backbone, encode_nodes, node_texts
-from hierfit.backbone.text import Tokens
 from hierfit.cli import main
 from hierfit.data.batch import Batch, Task
 from hierfit.distributed import keep_alike_only_trained
@@ -90,9 +89,9 @@ def outcome(keys: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
     texts: list[int] = []
     encode = method.backbone.encode_tokens
 
-    def counted(tokens: Tokens) -> Tensor:
-        texts.append(len(tokens.ids))
-        return encode(tokens)
+    def counted(ids: Tensor) -> Tensor:
+        texts.append(len(ids))
+        return encode(ids)
 
     method.backbone.encode_tokens = counted  # type: ignore[method-assign]
     step: nn.Module = Step(method)

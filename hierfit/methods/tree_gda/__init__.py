@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from hierfit.closed.learner import Form, Prior
-from hierfit.closed.tree_gda import NOISE_SHARE, CovarianceKind, Labelled
+from hierfit.closed import Beside, Form, GaussianClasses, Learner, Statistics, fit_coarse, leave_one_out_temperature
+from hierfit.closed.learner import Prior
+from hierfit.closed.temperature import TOO_SURE
+from hierfit.closed.tree_gda import NOISE_SHARE, RIDGE, WEIGHT, CovarianceKind, Labelled
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
-from hierfit.methods.adapted import head_of, seen_through
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.keys import OpenShare
-from hierfit.methods.tasks import training_images
-from hierfit.methods.tree_gda.solver import Scores, Solver
+from hierfit.methods.nodes import Nodes
+from hierfit.methods.tasks import head_of, seen_through, training_images
+from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.shuffle import shuffled_places
+
+_RIDGES = (0.1, 0.3, 0.6, 0.9)
+_WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
 
 class TreeGDA(Method):
@@ -89,7 +98,9 @@ class TreeGDA(Method):
         before, learner = self.before, scores.learner
         adapts_text = before is not None and before.grows and before.nodes.changes_text
         self.learner = None if learner is not None and learner.text is not None and adapts_text else learner
-        return scores.head(before)
+        # Features come to it as they do to the nodes of the head before.
+        image, whiten = (None, None) if before is None else (before.image, before.whiten)
+        return Head(Nodes(scores.weights.float(), grows=False), 1.0, image, scores.bias.float(), whiten=whiten)
 
     @property
     def chooses(self) -> bool:
@@ -117,3 +128,94 @@ class TreeGDA(Method):
     def reads_leaves_only(self) -> bool:
         """Always: a wide node is no Gaussian about its mean. What is said of it sums up what is said of its leaves."""
         return True
+
+
+class Scores(NamedTuple):
+    """``x·w_v + b_v`` for every node: w ``[N, d]``, b ``[N]``; and what goes on learning from there, if anything."""
+
+    weights: Tensor
+    bias: Tensor
+    learner: Learner | None = None
+
+    def of(self, features: Tensor) -> Tensor:
+        """``[B, N]``."""
+        return features.to(self.weights) @ self.weights.T + self.bias
+
+
+@dataclass(frozen=True)
+class Solver:
+    """From a task's training images ``[n, d]`` and the finest known node of each ``[n]`` to scores, by one form.
+
+    With text features of the nodes ``[N, d]``, if there are any, and the multiplier of cosines to them.
+    """
+
+    features: Tensor
+    nodes: Tensor
+    taxonomy: Taxonomy
+    text: Tensor | None
+    text_scale: float
+    form: Form
+
+    def by_images(self, val: Labelled | None = None) -> Scores:
+        """GDA of the images alone, at the temperature that they themselves tell."""
+        found, statistics = self._fitted(val=val)
+        leaf = self.taxonomy.leaf_index[self.nodes].where(self.nodes >= 0, -1)
+        rows = leaf >= 0
+        temperature = leave_one_out_temperature(found, statistics, self.features[rows], leaf[rows], self.taxonomy)
+        temperature = temperature or 2 * TOO_SURE * found.noise
+        weights, bias = found.affine()
+        form = self.form
+        if found.one_shot:  # as it was told by val
+            energy = found.whiten(statistics.means[statistics.seen]).square().mean().clamp_min(1e-12)
+            form = replace(form, noise_share=found.noise / float(energy))
+        learner = None if form.prior == "shuffled" else Learner(statistics, form, temperature)
+        return Scores(weights / temperature, bias / temperature, learner)
+
+    def default(self) -> Scores:
+        """What is fitted without validation images: beside text where there is some."""
+        return self.by_images() if self.text is None else _sum(*self.beside_text(), WEIGHT)
+
+    def beside_text(self, ridge: float = RIDGE) -> tuple[Scores, Scores]:
+        """Zero-shot's scores, and those of what the images add, to be weighted."""
+        assert self.text is not None
+        found, statistics = self._fitted(text=self.text, ridge=ridge)
+        weights, bias = found.affine()
+        zero_shot = Scores(self.text_scale * self.text.double(), torch.zeros_like(bias))
+        beside = Beside(self.text, self.text_scale, ridge, WEIGHT)
+        learner = None if self.form.prior == "shuffled" else Learner(statistics, self.form, 1.0, beside)
+        return zero_shot, Scores(weights / found.noise, bias / found.noise, learner)
+
+    def best(self, val: Labelled) -> tuple[str, Scores]:
+        """The form, ridge and weight that put most of ``val`` right; of equals the nearest to the defaults."""
+
+        def hits(candidate: tuple[str, Scores]) -> int:
+            logits = candidate[1].of(val.features)[:, self.taxonomy.leaves]
+            return int((logits.argmax(dim=1) == val.labels).sum())
+
+        return max(self._candidates(val), key=hits)  # the first of equals
+
+    def _candidates(self, val: Labelled) -> Iterator[tuple[str, Scores]]:
+        for ridge in sorted(_RIDGES, key=lambda ridge: abs(ridge - RIDGE)):
+            zero_shot, images = self.beside_text(ridge)
+            for weight in sorted(_WEIGHTS, key=lambda weight: abs(math.log(weight / WEIGHT))):
+                yield f"text, ridge {ridge:g}, images × {weight:g}", _sum(zero_shot, images, weight)
+        yield "images without text", self.by_images(val)
+
+    @cached_property
+    def one_shot(self) -> bool:
+        """Whether the validation images are asked for the share of noise."""
+        rows = self.nodes >= 0
+        leaf = self.taxonomy.leaf_index[self.nodes[rows]]
+        counts = torch.bincount(leaf[leaf >= 0], minlength=self.taxonomy.num_leaves)
+        return bool((leaf >= 0).all()) and int(counts.sum()) - int((counts > 0).sum()) < int((counts > 0).sum()) / 2
+
+    def _fitted(self, **options: Any) -> tuple[GaussianClasses, Statistics]:
+        tree = self.taxonomy
+        return fit_coarse(self.features, self.nodes, tree, lambda sums: self.form.fit(sums, tree, **options))
+
+
+def _sum(zero_shot: Scores, images: Scores, weight: float) -> Scores:
+    learner = images.learner
+    if learner is not None and learner.text is not None:
+        learner = replace(learner, text=replace(learner.text, weight=weight))
+    return Scores(zero_shot.weights + weight * images.weights, zero_shot.bias + weight * images.bias, learner)

@@ -97,8 +97,8 @@ def test_frozen_blocks_run_once_and_nothing_changes(backbone: Backbone, text_chu
     plain = built(other, **keys)
     torch.manual_seed(0)
     kept = built(backbone, **keys, keep_frozen_mib=1)
-    for below in backbone._below.values():
-        below._left *= budget  # at 0 all is computed as it comes
+    for tower in (backbone.model.vision_model, backbone.model.text_model):
+        tower.kept._left *= budget  # at 0 all is computed as it comes
     rows: list[int] = []
     block = backbone.model.vision_model.encoder.layers[0]
     block.register_forward_hook(lambda module, args, output: rows.append(len(output)))
@@ -249,7 +249,7 @@ def test_text_is_encoded_once_an_evaluation_and_once_a_step(clip: Backbone, monk
     method = built(clip).eval()
     calls = []
     encode = clip.encode_tokens
-    monkeypatch.setattr(clip, "encode_tokens", lambda tokens: calls.append(len(tokens.ids)) or encode(tokens))
+    monkeypatch.setattr(clip, "encode_tokens", lambda tokens: calls.append(len(tokens)) or encode(tokens))
     with torch.inference_mode():
         first = method(batch().inputs)
         assert torch.equal(method(batch().inputs), first)

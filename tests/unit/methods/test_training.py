@@ -17,8 +17,8 @@ from hierfit.errors import UserError
 from hierfit.losses.levels import deepest_label
 from hierfit.losses.objective import LOSSES, Objective
 from hierfit.methods import CLIPAdapter, CoOp, HierLoRA, LatHAdapter, LinearProbe, TaskRes, TipAdapter, TipAdapterF
-from hierfit.methods.adapters import Blend
 from hierfit.methods.base import Method
+from hierfit.methods.head import Blend
 from hierfit.methods.tasks import trained_nodes
 from hierfit.methods.tip_adapter import FACTORS
 from hierfit.taxonomy import Taxonomy
@@ -343,7 +343,7 @@ def test_coop_encodes_text_once_until_the_context_changes(clip: Backbone, monkey
     method = built(CoOp, task, context_length=2)
     calls = []
     encode = clip.encode_tokens
-    monkeypatch.setattr(clip, "encode_tokens", lambda tokens: calls.append(1) or encode(tokens))
+    monkeypatch.setattr(clip, "encode_tokens", lambda *ids: calls.append(1) or encode(*ids))
     with torch.inference_mode():
         first = method(task.train_features)
         assert torch.equal(method(task.train_features), first)
