@@ -2,7 +2,7 @@
 
 from hierfit.backbone.model import Backbone
 from hierfit.backbone.node_encoder import encode_nodes, encode_texts
-from hierfit.backbone.nodes import DEFAULT_TEMPLATE, node_prompts, node_texts
+from hierfit.backbone.prompts import DEFAULT_TEMPLATE, node_prompts, node_texts
 from hierfit.backbone.transform import ImageTransform
 
 __all__ = [

@@ -24,7 +24,7 @@ from hierfit.backbone.text import TextInput
 from hierfit.backbone.towers import DualEncoder
 from hierfit.backbone.transform import ImageTransform
 from hierfit.errors import UserError
-from hierfit.tensors import write_tensors
+from hierfit.tensors import misfits, shapes, write_tensors
 
 if TYPE_CHECKING:
     from hierfit.backbone.model import Backbone
@@ -57,16 +57,14 @@ def load_parts(folder: Path, source: str) -> Parts:
     with _as_user_error(where, f"weights or {file}"):
         if file == open_clip.CONFIG:
             weights = open_clip.read_weights(folder, settings)
-            config = _config(open_clip.plain_config(settings, weights, tokenizer), file)
-            preprocess = ImageTransform(**open_clip.preprocessing(settings))
+            settings = open_clip.translated(settings, weights, tokenizer)
         else:
             weights = {k: tensor for part in weight_files(folder) for k, tensor in load_file(folder / part).items()}
-            config = _config(settings, file)
+        config = _config(settings, file)
         model = _assembled(config, weights, where, file)
-    if file != open_clip.CONFIG:
-        with _as_user_error(where, "image preprocessing"):
-            side = config.vision_config.image_size
-            preprocess = ImageTransform.of(_preprocessing(folder), config.model_type, side, where)
+    with _as_user_error(where, "image preprocessing"):
+        pictures = settings.get(open_clip.PREPROCESSING) or _preprocessing(folder)
+        preprocess = ImageTransform.of(pictures, config.model_type, config.vision_config.image_size, where)
     return Parts(model, _text(folder, tokenizer, config, where), preprocess)
 
 
@@ -87,22 +85,17 @@ def _config(settings: Mapping[str, Any], file: str) -> DualConfig:
     return found
 
 
-def _assembled(config: DualConfig, weights: Mapping[str, Tensor], where: str, file: str) -> DualEncoder:
+def _assembled(config: DualConfig, weights: dict[str, Tensor], where: str, file: str) -> DualEncoder:
     with torch.device("meta"):  # shapes alone: settings may ask for more than there is memory
         model = DualEncoder(config)
     own = model.state_dict()
-    problems = [f"{name} is missing" for name in sorted(own.keys() - weights.keys())]
-    problems += [
-        f"{name} is {tuple(weights[name].shape)}, but {file} says {tuple(own[name].shape)}"
-        for name in sorted(own.keys() & weights.keys())
-        # Scalars and a batch of one are written both ways.
-        if weights[name].squeeze().shape != own[name].squeeze().shape
-    ]
-    if file == open_clip.CONFIG:  # else they are of something beside the towers
-        problems += [f"{name} is unknown" for name in sorted(weights.keys() - own.keys())]
-    if problems:
+    for name in own.keys() & weights.keys():  # scalars and a batch of one are written both ways
+        if weights[name].squeeze().shape == own[name].squeeze().shape:
+            weights[name] = weights[name].float().reshape(own[name].shape)
+    # Other weights of a folder of transformers are of something beside the towers.
+    if problems := misfits(shapes(own), shapes(weights), f"but {file} says", strict=file == open_clip.CONFIG):
         raise UserError(f"{where}: the weights do not fit {file}", problems)
-    model.load_state_dict({k: weights[k].float().reshape(own[k].shape) for k in own}, assign=True)
+    model.load_state_dict({name: weights[name] for name in own}, assign=True)
     return model.eval().requires_grad_(False)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from hierfit.backbone.nodes import node_texts
+from hierfit.backbone.prompts import node_texts
 from hierfit.distributed import gather_work, processes, share_of_work
 
 if TYPE_CHECKING:

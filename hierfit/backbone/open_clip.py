@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hierfit.backbone.transform import CLIP_MEAN, CLIP_STD
 
-CONFIG = "open_clip_config.json"
+CONFIG, PREPROCESSING = "open_clip_config.json", "preprocess_cfg"
 WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
 
 # Settings that are read; with any other value than one of the second entry the towers compute something else.
@@ -69,29 +69,12 @@ def config_problems(config: Mapping[str, Any]) -> list[str]:
             for key, value in settings.items()
             if key not in _FREE and value not in known.get(key, ())
         ]
-        numbers = ("width", "layers") if timm is None or name == "text_cfg" else ()
         problems += [
             f"{CONFIG}: {name}.{key} is {settings.get(key)!r}, no whole number"
-            for key in numbers
-            if not (type(settings.get(key)) is int and 0 < settings[key] < 10_000)
-            and not isinstance(settings.get(key), list)
+            for key in (("width", "layers") if timm is None or name == "text_cfg" else ())
+            if type(settings.get(key)) not in (int, list)
         ]
     return problems
-
-
-def preprocessing(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of `ImageTransform`, from the same settings."""
-    given, vision = config.get("preprocess_cfg") or {}, config["model_cfg"]["vision_cfg"]
-    side = _side(given.get("size", vision.get("image_size", 224)))
-    siglip, half = "timm_model_name" in vision, (0.5, 0.5, 0.5)
-    squash = given.get("resize_mode", "squash" if siglip else "shortest") == "squash"
-    return {
-        "size": side,
-        "shortest_edge": None if squash else side,
-        "mean": tuple(given.get("mean", half if siglip else CLIP_MEAN)),
-        "std": tuple(given.get("std", half if siglip else CLIP_STD)),
-        "resample": {"bilinear": 2}.get(given.get("interpolation", "bicubic"), 3),
-    }
 
 
 def is_canonical(config: Mapping[str, Any]) -> bool:
@@ -100,8 +83,8 @@ def is_canonical(config: Mapping[str, Any]) -> bool:
     return (text.get("tokenizer_kwargs") or {}).get("clean") == "canonicalize"
 
 
-def plain_config(config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Any) -> dict[str, Any]:
-    """The settings as a ``config.json`` of transformers says them.
+def translated(config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Any) -> dict[str, Any]:
+    """The settings as a ``config.json`` of transformers says them; under `PREPROCESSING`, as its image processors' do.
 
     Args:
         config: In which `config_problems` finds nothing.
@@ -132,9 +115,21 @@ def plain_config(config: Mapping[str, Any], weights: Mapping[str, Tensor], token
             "hidden_act": "gelu_pytorch_tanh" if _TANH.fullmatch(timm) else "gelu",
         }
         heads, side = text["heads"], vision.get("image_size", int(found["side"]))
+    given: Mapping[str, Any] = config.get("preprocess_cfg") or {}
+    mean, std = (CLIP_MEAN, CLIP_STD) if timm is None else (0.5, 0.5)
+    squashed = given.get("resize_mode", "shortest" if timm is None else "squash") == "squash"
+    whole = _side(given.get("size", side))
     return {
         "model_type": "clip" if timm is None else "siglip",
         "projection_dim": settings["embed_dim"],
+        PREPROCESSING: {
+            "size": {"height": whole, "width": whole} if squashed else {"shortest_edge": whole},
+            "crop_size": whole,
+            "do_center_crop": True,
+            "image_mean": given.get("mean", mean),
+            "image_std": given.get("std", std),
+            "resample": {"bilinear": 2}.get(given.get("interpolation", "bicubic"), 3),
+        },
         "text_config": {
             **shared,
             **tokens,

@@ -10,7 +10,8 @@ from hierfit.decoding.belief import node_sums
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head, scaled_cosine
 from hierfit.methods.keys import Positive
-from hierfit.methods.tasks import head_of, seen_through, training_images
+from hierfit.methods.saved import head_of, seen_through
+from hierfit.methods.tasks import training_images
 from hierfit.tensors import fp32_island
 
 _BETAS = (1.0, 3.0, 5.5, 10.0)

@@ -21,7 +21,8 @@ from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.keys import OpenShare
 from hierfit.methods.nodes import Nodes
-from hierfit.methods.tasks import head_of, seen_through, training_images
+from hierfit.methods.saved import head_of, seen_through
+from hierfit.methods.tasks import training_images
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.shuffle import shuffled_places
 

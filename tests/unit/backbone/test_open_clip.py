@@ -101,14 +101,22 @@ def test_texts_and_pictures_go_all_the_way(kind: str, folder_of: Callable[[str],
 def test_merged_towers_are_a_folder_of_transformers(
     kind: str, folder_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
+    from transformers import AutoImageProcessor, AutoModel
+
     backbone = Backbone.load(str(folder_of(kind)))
     save_merged(backbone, tmp_path / "merged")
     again = Backbone.load(str(tmp_path / "merged"))
     picture, texts = Image.new("RGB", (50, 40), "green"), ["A photo, of a gull."]
     torch.testing.assert_close(again.encode_text(texts), backbone.encode_text(texts))
     assert again.preprocess == backbone.preprocess
-    pixels = backbone.preprocess(picture)[None]
+    pixels, (ids,) = backbone.preprocess(picture)[None], backbone.token_chunks(texts, 1)[1]
     torch.testing.assert_close(again.encode_image(pixels), backbone.encode_image(pixels))
+    theirs = AutoModel.from_pretrained(tmp_path / "merged").eval()
+    with torch.no_grad():
+        assert torch.equal(theirs.get_image_features(pixels).pooler_output, backbone.model.image_features(pixels))
+        assert torch.equal(theirs.get_text_features(ids).pooler_output, backbone.model.text_features(ids))
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "merged", backend="pil")
+    torch.testing.assert_close(processor(picture, return_tensors="pt").pixel_values, pixels, rtol=0, atol=1e-5)
 
 
 def _changed(folder: Path, where: str, key: str, value: Any) -> None:

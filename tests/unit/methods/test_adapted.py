@@ -17,8 +17,7 @@ from hierfit.errors import UserError
 from hierfit.methods import CLIPAdapter, KernelRidge, LatHAdapter, LinearProbe, TaskRes, TreeGDA
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
-from hierfit.methods.saved import SavedModel, Towers
-from hierfit.methods.tasks import seen_through
+from hierfit.methods.saved import SavedModel, Towers, seen_through
 from hierfit.taxonomy import Taxonomy
 
 from .made import TREE, D, batch_of, built, made_task, train
