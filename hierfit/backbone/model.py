@@ -131,23 +131,27 @@ class Backbone(nn.Module):
         features = torch.cat([self.encode_tokens(ids) for ids in chunks])
         return features[torch.tensor(order, device=features.device).argsort()]
 
-    def token_chunks(self, texts: Sequence[str], size: int) -> tuple[list[int], list[Tensor]]:
+    def token_chunks(self, texts: Sequence[str], size: int, n_context: int = 0) -> tuple[list[int], list[Tensor]]:
         """Tokenises texts, like lengths together, so that each chunk is padded to its own longest only.
 
         Args:
             texts: T texts. One longer than the context is cut and named in a warning.
             size: Most texts a chunk.
+            n_context: Places left for a soft prompt before each text.
 
         Returns:
             Which text stands at each place of the chunks laid end to end ``[T]``, and the ids of each chunk ``[t, S]``.
         """
-        rows = self._text.rows(texts)
+        rows = self._text.rows(texts, n_context)
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         chunks = [order[i : i + size] for i in range(0, len(order), size)]
         return order, [self._text.pad([rows[i] for i in chunk], self.device) for chunk in chunks]
 
     def encode_tokens(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
-        """Text features of one chunk of `token_chunks`: L2-normalised ``[T, d]``, fp32; `context` as below."""
+        """Text features of one chunk of `token_chunks`: L2-normalised ``[T, d]``, fp32; `context` as in
+        `encode_context`."""
+        if context is not None:
+            context = context.expand(len(ids), -1, -1)
         with self._gathering():
             return _normalise(self.model.text_features(ids, context, self._text.start))
 
@@ -170,7 +174,6 @@ class Backbone(nn.Module):
         if context.shape[2:] != (self.text_width,) or len(context) not in (1, len(texts)):
             expected = f"[{len(texts)} or 1, n_ctx, {self.text_width}]"
             raise ValueError(f"context has shape {list(context.shape)}, expected {expected}")
-        context = context.expand(len(texts), -1, -1)
         rows = self._text.rows(texts, n_context=context.shape[1])
         return self.encode_tokens(self._text.pad(rows, self.device), context)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class Batch(NamedTuple):
     def all_paths(self) -> Tensor:
         """Paths of the whole batch ``[B', L]``, of all processes."""
         return self.paths if self.shared is None else self.shared
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device, as soon as it gets there."""
+        inputs, paths, indices = (tensor.to(device, non_blocking=True) for tensor in self[:3])
+        return Batch(inputs, paths, indices, None if self.shared is None else self.shared.to(device, non_blocking=True))
 
 
 class EncodedSplit(NamedTuple):

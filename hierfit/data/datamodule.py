@@ -251,9 +251,7 @@ class HierarchicalDataModule(LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """A batch is a few tensors; Lightning would look into each of them, at every step."""
-        if batch.inputs.device == device:
-            return batch
-        return Batch(*(None if tensor is None else tensor.to(device, non_blocking=True) for tensor in batch))  # type: ignore[arg-type]
+        return batch if batch.inputs.device == device else batch.to(device)
 
     def train_dataloader(self) -> Loader:
         """Shuffled batches of the training draw; in order when Lightning overfits a few batches."""

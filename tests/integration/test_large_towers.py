@@ -89,9 +89,9 @@ def outcome(keys: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
     texts: list[int] = []
     encode = method.backbone.encode_tokens
 
-    def counted(ids: Tensor) -> Tensor:
+    def counted(ids: Tensor, context: Tensor | None = None) -> Tensor:
         texts.append(len(ids))
-        return encode(ids)
+        return encode(ids, context)
 
     method.backbone.encode_tokens = counted  # type: ignore[method-assign]
     step: nn.Module = Step(method)
@@ -138,6 +138,7 @@ def context_gradients(rank: int, world: int) -> dict[str, Tensor]:
         blank = torch.zeros(TREE.num_nodes, backbone.embed_dim)
         own_context = nn.Parameter(context)
         classifier = Head(PromptNodes(backbone.requires_grad_(False), blank, nodes, names, own_context, chunk=3), 20.0)
+        keep_alike_only_trained(classifier)
         model = DistributedDataParallel(classifier) if world > 1 else classifier
         own = slice(rank, None, world)
         Objective({"level_ce": 1}, TREE)(model(features[own]), TREE.leaf_paths[:5][own])["loss"].backward()

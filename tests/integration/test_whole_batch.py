@@ -66,7 +66,7 @@ class NeverWaits(TorchDispatchMode):
     """What a device would have to be waited for is done on the host, before the batch is moved."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func.overloadpacket.__name__ not in ("_unique2", "nonzero"), func
+        assert func is not torch.ops.aten._unique2.default
         return func(*args, **(kwargs or {}))
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from hierfit.closed import Beside, Form, GaussianClasses, Learner, Statistics, fit_coarse, leave_one_out_temperature
-from hierfit.closed.learner import Prior
+from hierfit.closed.learner import Prior, Scores
 from hierfit.closed.temperature import TOO_SURE
 from hierfit.closed.tree_gda import NOISE_SHARE, RIDGE, WEIGHT, CovarianceKind, Labelled
 from hierfit.data.batch import Task
@@ -28,6 +28,8 @@ from hierfit.taxonomy.shuffle import shuffled_places
 
 _RIDGES = (0.1, 0.3, 0.6, 0.9)
 _WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+Fitted = tuple[Learner, Scores]
+"""What goes on learning, and what it says now."""
 
 
 class TreeGDA(Method):
@@ -94,11 +96,12 @@ class TreeGDA(Method):
         )
         return self._taken(self.solver.default()).to(task.text.device)
 
-    def _taken(self, scores: Scores) -> Head:
+    def _taken(self, fitted: Fitted) -> Head:
         """The head of what was fitted; what goes on learning is kept, where it could read the text of a new class."""
-        before, learner = self.before, scores.learner
+        before, (learner, scores) = self.before, fitted
         adapts_text = before is not None and before.grows and before.nodes.changes_text
-        self.learner = None if learner is not None and learner.text is not None and adapts_text else learner
+        lost = learner.form.prior == "shuffled" or (learner.text is not None and adapts_text)
+        self.learner = None if lost else learner
         # Features come to it as they do to the nodes of the head before.
         image, whiten = (None, None) if before is None else (before.image, before.whiten)
         return Head(Nodes(scores.weights.float(), grows=False), 1.0, image, scores.bias.float(), whiten=whiten)
@@ -117,30 +120,18 @@ class TreeGDA(Method):
         if not len(val.labels):
             return None
         if self.solver.text is not None:
-            chosen, scores = self.solver.best(val)
+            chosen, fitted = self.solver.best(self.solver.text, val)
         elif self.solver.one_shot and self.keys.prior != "flat":
-            chosen, scores = "the share of noise at one shot", self.solver.by_images(val)
+            chosen, fitted = "the share of noise at one shot", self.solver.by_images(val)
         else:
             return None
-        self.classifier = self._taken(scores).to(device)
+        self.classifier = self._taken(fitted).to(device)
         return chosen
 
     @property
     def reads_leaves_only(self) -> bool:
         """Always: a wide node is no Gaussian about its mean. What is said of it sums up what is said of its leaves."""
         return True
-
-
-class Scores(NamedTuple):
-    """``x·w_v + b_v`` for every node: w ``[N, d]``, b ``[N]``; and what goes on learning from there, if anything."""
-
-    weights: Tensor
-    bias: Tensor
-    learner: Learner | None = None
-
-    def of(self, features: Tensor) -> Tensor:
-        """``[B, N]``."""
-        return features.to(self.weights) @ self.weights.T + self.bias
 
 
 @dataclass(frozen=True)
@@ -157,49 +148,44 @@ class Solver:
     text_scale: float
     form: Form
 
-    def by_images(self, val: Labelled | None = None) -> Scores:
+    def default(self) -> Fitted:
+        """What is fitted without validation images: beside text where there is some."""
+        return self.by_images() if self.text is None else next(self.beside_text(self.text, RIDGE, [WEIGHT]))
+
+    def by_images(self, val: Labelled | None = None) -> Fitted:
         """GDA of the images alone, at the temperature that they themselves tell."""
         found, statistics = self._fitted(val=val)
         leaf = self.taxonomy.leaf_index[self.nodes].where(self.nodes >= 0, -1)
         rows = leaf >= 0
         temperature = leave_one_out_temperature(found, statistics, self.features[rows], leaf[rows], self.taxonomy)
-        temperature = temperature or 2 * TOO_SURE * found.noise
-        weights, bias = found.affine()
         form = self.form
         if found.one_shot:  # as it was told by val
             energy = found.whiten(statistics.means[statistics.seen]).square().mean().clamp_min(1e-12)
             form = replace(form, noise_share=found.noise / float(energy))
-        learner = None if form.prior == "shuffled" else Learner(statistics, form, temperature)
-        return Scores(weights / temperature, bias / temperature, learner)
+        learner = Learner(statistics, form, temperature or 2 * TOO_SURE * found.noise)
+        return learner, learner.scores(self.taxonomy, found)
 
-    def default(self) -> Scores:
-        """What is fitted without validation images: beside text where there is some."""
-        return self.by_images() if self.text is None else _sum(*self.beside_text(), WEIGHT)
+    def beside_text(self, text: Tensor, ridge: float, weights: Iterable[float]) -> Iterator[Fitted]:
+        """Zero-shot and what the images add, at each of some weights."""
+        found, statistics = self._fitted(text=text, ridge=ridge)
+        for weight in weights:
+            learner = Learner(statistics, self.form, 1.0, Beside(text, self.text_scale, ridge, weight))
+            yield learner, learner.scores(self.taxonomy, found)
 
-    def beside_text(self, ridge: float = RIDGE) -> tuple[Scores, Scores]:
-        """Zero-shot's scores, and those of what the images add, to be weighted."""
-        assert self.text is not None
-        found, statistics = self._fitted(text=self.text, ridge=ridge)
-        weights, bias = found.affine()
-        zero_shot = Scores(self.text_scale * self.text.double(), torch.zeros_like(bias))
-        beside = Beside(self.text, self.text_scale, ridge, WEIGHT)
-        learner = None if self.form.prior == "shuffled" else Learner(statistics, self.form, 1.0, beside)
-        return zero_shot, Scores(weights / found.noise, bias / found.noise, learner)
-
-    def best(self, val: Labelled) -> tuple[str, Scores]:
+    def best(self, text: Tensor, val: Labelled) -> tuple[str, Fitted]:
         """The form, ridge and weight that put most of ``val`` right; of equals the nearest to the defaults."""
 
-        def hits(candidate: tuple[str, Scores]) -> int:
-            logits = candidate[1].of(val.features)[:, self.taxonomy.leaves]
+        def hits(candidate: tuple[str, Fitted]) -> int:
+            logits = candidate[1][1].of(val.features)[:, self.taxonomy.leaves]
             return int((logits.argmax(dim=1) == val.labels).sum())
 
-        return max(self._candidates(val), key=hits)  # the first of equals
+        return max(self._candidates(text, val), key=hits)  # the first of equals
 
-    def _candidates(self, val: Labelled) -> Iterator[tuple[str, Scores]]:
+    def _candidates(self, text: Tensor, val: Labelled) -> Iterator[tuple[str, Fitted]]:
+        weights = sorted(_WEIGHTS, key=lambda weight: abs(math.log(weight / WEIGHT)))
         for ridge in sorted(_RIDGES, key=lambda ridge: abs(ridge - RIDGE)):
-            zero_shot, images = self.beside_text(ridge)
-            for weight in sorted(_WEIGHTS, key=lambda weight: abs(math.log(weight / WEIGHT))):
-                yield f"text, ridge {ridge:g}, images × {weight:g}", _sum(zero_shot, images, weight)
+            for weight, fitted in zip(weights, self.beside_text(text, ridge, weights), strict=True):
+                yield f"text, ridge {ridge:g}, images × {weight:g}", fitted
         yield "images without text", self.by_images(val)
 
     @cached_property
@@ -213,10 +199,3 @@ class Solver:
     def _fitted(self, **options: Any) -> tuple[GaussianClasses, Statistics]:
         tree = self.taxonomy
         return fit_coarse(self.features, self.nodes, tree, lambda sums: self.form.fit(sums, tree, **options))
-
-
-def _sum(zero_shot: Scores, images: Scores, weight: float) -> Scores:
-    learner = images.learner
-    if learner is not None and learner.text is not None:
-        learner = replace(learner, text=replace(learner.text, weight=weight))
-    return Scores(zero_shot.weights + weight * images.weights, zero_shot.bias + weight * images.bias, learner)

@@ -42,11 +42,11 @@ class FakeTowers(nn.Module):
         self.encoded += len(pixels)
         return F.normalize(pixels.flatten(1) @ self.weight, dim=-1)
 
-    def token_chunks(self, texts: Sequence[str], size: int) -> tuple[list[int], list[Tensor]]:
+    def token_chunks(self, texts: Sequence[str], size: int, n_context: int = 0) -> tuple[list[int], list[Tensor]]:
         ids = torch.tensor([[int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)] for text in texts])
         return list(range(len(texts))), [ids]
 
-    def encode_tokens(self, ids: Tensor) -> Tensor:
+    def encode_tokens(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
         rows = [torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in ids[:, 0].tolist()]
         return F.normalize(torch.stack(rows), dim=-1)
 

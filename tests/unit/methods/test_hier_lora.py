@@ -219,8 +219,11 @@ def test_the_adapter_folder_opens_with_peft(folder: Path, backbone: Backbone, tm
     theirs = PeftModel.from_pretrained(model_class.from_pretrained(folder), tmp_path / "adapter").eval()
     pixels, (ids,) = batch().inputs, backbone.token_chunks(["a photo", "of a cat"], 2)[1]
     with torch.no_grad():
-        assert torch.equal(theirs.get_image_features(pixels).pooler_output, backbone.model.image_features(pixels))
-        assert torch.equal(theirs.get_text_features(ids).pooler_output, backbone.model.text_features(ids))
+        for own, other in (
+            (backbone.model.image_features(pixels), theirs.get_image_features(pixels)),
+            (backbone.model.text_features(ids), theirs.get_text_features(ids)),
+        ):
+            torch.testing.assert_close(own, other.pooler_output, rtol=0, atol=1e-5)
     save_adapter(backbone, tmp_path / "adapter")  # again, over the old one
     assert not list(tmp_path.glob(".adapter*"))
 
@@ -252,7 +255,7 @@ def test_text_is_encoded_once_an_evaluation_and_once_a_step(clip: Backbone, monk
     method = built(clip).eval()
     calls = []
     encode = clip.encode_tokens
-    monkeypatch.setattr(clip, "encode_tokens", lambda tokens: calls.append(len(tokens)) or encode(tokens))
+    monkeypatch.setattr(clip, "encode_tokens", lambda ids, _: calls.append(len(ids)) or encode(ids))
     with torch.inference_mode():
         first = method(batch().inputs)
         assert torch.equal(method(batch().inputs), first)
@@ -268,7 +271,7 @@ def test_text_is_encoded_once_an_evaluation_and_once_a_step(clip: Backbone, monk
 
 def test_a_frozen_text_tower_is_not_run(clip: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     method = built(clip, towers="image")
-    monkeypatch.setattr(clip, "encode_tokens", lambda tokens: pytest.fail("the text tower was run"))
+    monkeypatch.setattr(clip, "encode_tokens", lambda *ids: pytest.fail("the text tower was run"))
     train(method, steps=1)
 
 
