@@ -128,7 +128,7 @@ def cifar(home: Home, *, files: Mapping[str, str] = {"train": "train", "test": "
     for split, file in files.items():
         labels, data = contents[file].get(b"fine_labels"), contents[file].get(b"data")
         number = Annotated[int, Strict(), Ge(0), Lt(len(names))]
-        labels = checked(labels, list[number], f"{place / file}: 'fine_labels'")  # type: ignore[valid-type]
+        labels = checked(labels, list[number], f"{place / file}: 'fine_labels'")
         shape = (len(labels), 3 * _SIDE * _SIDE)
         if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != shape:
             raise UserError(f"{place / file}: 'data' is no array of {shape[0]} x {shape[1]} bytes")
