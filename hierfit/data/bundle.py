@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from hierfit.config.schema import Place, build, nearest
 from hierfit.data.samples import READY_DRAW, SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tensors import write_tensors
+from hierfit.tensors import read_tensors, write_tensors
 
 FORMAT = "hierfit.features/1"
 
@@ -85,6 +85,12 @@ class Bundle:
         training = [name for name in self.splits if name.startswith("train")]
         return max(training, key=lambda name: len(self.splits[name].labels), default=None)
 
+    def nodes(self, split: BundleSplit) -> Tensor:
+        """The deepest known node of each sample ``[n]``, by the bundle's own tree; −1 where nothing is known."""
+        if split.paths is not None:
+            return split.paths.long().amax(-1)
+        return self.taxonomy.resolve(self.paths)[split.labels.long()]
+
     def tensors(self) -> dict[str, Tensor]:
         """Every array it has, by its name in the file."""
         named = {"text.features": self.text, "text.node_features": self.node_text}
@@ -138,9 +144,7 @@ def read_bundle(path: Path) -> Bundle:
         UserError: Names the file and everything that is wrong with it.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no plain mapping)
+        tensors, metadata = read_tensors(path)
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{path}: not a readable safetensors file: {error}",

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from hierfit.backbone import Backbone, encode_texts
 from hierfit.data.samples import Images, Split
 from hierfit.errors import UserError
-from hierfit.tensors import write_tensors
+from hierfit.tensors import read_tensors, write_tensors
 
 SHARD = 512
 """Images a shard, in whole batches of the tower: what a killed run loses at most."""
@@ -108,16 +108,15 @@ def cache_of(card: str, chosen: str | None, *what: str) -> VectorCache:
 
 def _load(path: Path) -> tuple[list[bytes], Tensor] | None:
     try:
-        with safe_open(path, framework="pt") as file:
-            keys, values = file.get_tensor("digests"), file.get_tensor("vectors")
-            told = (file.metadata() or {}).get("sha256")
+        tensors, facts = read_tensors(path, "digests", "vectors")
     except FileNotFoundError:  # another process has just removed it
         return [], torch.zeros(0, 0)
     except (SafetensorError, OSError):
         return None
+    keys, values = tensors["digests"], tensors["vectors"]
     if (keys.dtype, values.dtype) != (torch.uint8, torch.float32) or values.ndim != 2:
         return None
-    if keys.shape != (len(values), _DIGEST_BYTES) or told != _checksum(keys, values):
+    if keys.shape != (len(values), _DIGEST_BYTES) or facts.get("sha256") != _checksum(keys, values):
         return None
     raw = keys.numpy().tobytes()
     return [raw[i : i + _DIGEST_BYTES] for i in range(0, len(raw), _DIGEST_BYTES)], values

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from hierfit.data.images import passed_over, passed_over_text
-from hierfit.data.layouts.folders import pictures_below
+from hierfit.data.images import passed_over, passed_over_text, pictures_below
 from hierfit.data.names import respelled
 from hierfit.errors import UserError
 from hierfit.streams import as_text, is_text
@@ -161,7 +160,7 @@ def _empty(root: Path, tops: Iterable[str]) -> list[str]:
     for top in [root / name for name in sorted(tops)] or [root]:
         for where, folders, _ in os.walk(top):
             folders[:] = sorted(n for n in folders if not n.startswith(".") and n.casefold() not in _PLAIN)
-            if not folders and Path(where) != top and not pictures_below(Path(where)):
+            if not folders and Path(where) != top and not any(pictures_below(Path(where))):
                 empty.append(Path(where).name)
     return empty
 

@@ -12,7 +12,7 @@ from hierfit.data.names import clean_name
 from hierfit.data.samples import SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.readers.tidy import placeholder
+from hierfit.taxonomy.readers.cells import placeholder
 from hierfit.tools.printing import listed
 
 Label = tuple[str, ...]

@@ -9,17 +9,9 @@ import pytest
 
 from hierfit.errors import UserError
 from hierfit.fieldguide import PLATE, Fieldguide, Nuisance, Species
-from hierfit.fieldguide.captions import (
-    ATTRIBUTES,
-    FAMILY,
-    GENUS,
-    PARTIAL,
-    caption,
-    lineage_caption,
-    partial_caption,
-)
 from hierfit.fieldguide.draw import draw
-from hierfit.fieldguide.species import ACCENTS, COLOURS, OUTLINES, PATTERNS, colour_pairs, species_of
+from hierfit.fieldguide.pretrain_batches import FAMILY, GENUS, PARTIAL, caption, lineage_caption, partial_caption
+from hierfit.fieldguide.species import ACCENTS, ATTRIBUTES, COLOURS, OUTLINES, PATTERNS, colour_pairs, species_of
 
 MONARCH = Species("broadwing", "netted", "orange", "ebony", "pearled")
 
@@ -180,8 +172,3 @@ def test_a_name_tells_what_is_asked_for() -> None:
     assert (
         Species("swallowtail", "banded", "golden", "crimson", "plain").full_name == "crimson-banded golden swallowtail"
     )
-
-
-def test_an_unknown_caption_is_refused() -> None:
-    with pytest.raises(ValueError, match="no wording"):
-        partial_caption(MONARCH, ("wingspan",), np.random.default_rng(0))

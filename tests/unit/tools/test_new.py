@@ -264,9 +264,7 @@ def test_kinds_that_are_not_read_are_counted(
         (root / path).write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
     (root / "newt/bare").write_bytes((root / "newt/0.png").read_bytes())
     if not readable:
-        for module in ("images", "layouts.folders"):
-            extensions = frozenset({".png", ".jpg"})
-            monkeypatch.setattr(f"hierfit.data.{module}.EXTENSIONS", extensions)
+        monkeypatch.setattr("hierfit.data.images.EXTENSIONS", frozenset({".png", ".jpg"}))
         monkeypatch.setattr("hierfit.data.images.UNREAD", frozenset({".heic", ".cr2"}))
     else:
         pytest.importorskip("pillow_heif")
