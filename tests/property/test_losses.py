@@ -12,8 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hierfit.losses.cuts import level_consistency, level_cross_entropy, tree_path_kl
-from hierfit.losses.hisce import sibling_smoothed_cross_entropy
+from hierfit.losses.cuts import (
+    level_consistency,
+    level_cross_entropy,
+    sibling_smoothed_cross_entropy,
+    tree_path_kl,
+)
 from hierfit.losses.leaves import (
     hierarchical_cross_entropy,
     hierarchy_aware_cross_entropy,
