@@ -24,10 +24,10 @@ from hierfit.report.breaks import Breaks
 from hierfit.report.pictures import Pictures
 from hierfit.results.card import ResultCard
 from hierfit.results.logits import TestLogits
+from hierfit.results.rows import agreement, told_apart
 from hierfit.results.runs import find_cards
-from hierfit.results.summary import agreement, tables
+from hierfit.results.summary import tables
 from hierfit.results.table import Table
-from hierfit.results.variants import told_apart
 from hierfit.taxonomy import Taxonomy
 
 HEADLINE = ("decoded", "fpa")
