@@ -71,7 +71,7 @@ def _gallery(run: Run, near: Mapping[int, str], found: Embeddings, to_images: Te
 def _known(run: Run, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Leaf of each image, and the true attributes of each leaf as numbers; none where the images were not drawn."""
     from hierfit.data.card import load_card
-    from hierfit.fieldguide.captions import ATTRIBUTES
+    from hierfit.fieldguide.species import ATTRIBUTES
 
     if run.pictures.missing:
         return indices, {}
