@@ -99,26 +99,28 @@ class _PairwiseDistance(torch.autograd.Function):
         product = torch.outer(x_sinh, y_sinh)
         angular = torch.addmm(product, x, y.T, alpha=-c)
         near = Pairs.where(angular < product.mul_(NEAR))
-        half = (x_sinh.asinh()[:, None] - y_sinh.asinh()).div_(2)
-        t = half.sinh_().square_().mul_(2).add_(angular)
+        # cosh(r − s) − 1 = (e^((r − s)/2) − e^((s − r)/2))²/2, e^r = sinh r + cosh r
+        x_cosh, y_cosh = ((1 + sinh.square()).sqrt() for sinh in (x_sinh, y_sinh))
+        x_exp, y_exp = (x_sinh + x_cosh).sqrt(), (y_sinh + y_cosh).sqrt()
+        gap = torch.stack([x_exp, -x_exp.reciprocal()], dim=1) @ torch.stack([y_exp.reciprocal(), y_exp])
+        t = angular.addcmul_(gap, gap, value=0.5)
         exact = [_apart(x[rows], y[columns], c) for _, rows, columns in near.parts(x.shape[1])]
         if exact:
             t[near] = torch.cat(exact)
         distance, root = arcosh1p_and_root(t)
-        ctx.save_for_backward(x, y, x_sinh, y_sinh, root, *near)
+        ctx.save_for_backward(x, y, x_cosh, y_cosh, root, *near)
         ctx.c = c
         return distance.div_(math.sqrt(c))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, y, x_sinh, y_sinh, root, *pairs = ctx.saved_tensors
+        x, y, x_cosh, y_cosh, root, *pairs = ctx.saved_tensors
         c, near = ctx.c, Pairs(*pairs)
         slope = grad_arcosh1p(grad * math.sqrt(c), root)  # c times that of t
         if len(near.rows):
             of_near = slope[near] / c
             slope[near] = 0.0
-        x_cosh, y_cosh = ((1 + sinh.square()).sqrt() for sinh in (x_sinh, y_sinh))
         of_x = torch.addmm(x * ((slope @ y_cosh) / x_cosh)[:, None], slope, y, alpha=-1)
         of_y = torch.addmm(y * ((x_cosh @ slope) / y_cosh)[:, None], slope.T, x, alpha=-1)
         for part, rows, columns in near.parts(x.shape[1]):

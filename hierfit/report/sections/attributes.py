@@ -69,7 +69,7 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
 def _known(run: FinishedRun, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Leaf of each image, and the true attributes of each leaf as numbers; none where the images were not drawn."""
     from hierfit.data.card import load_card
-    from hierfit.fieldguide.captions import ATTRIBUTES
+    from hierfit.fieldguide.species import ATTRIBUTES
 
     layout = None if run.pictures.missing else load_card(run.settings["data"]["card"]).layout
     if layout is None or layout.name != "fieldguide":
