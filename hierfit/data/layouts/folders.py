@@ -12,10 +12,10 @@ from typing import Literal
 from hierfit.config.named import CARDS
 from hierfit.data.home import Home
 from hierfit.data.images import Files, is_picture, pictures_below
-from hierfit.data.layouts.draw import Draw
 from hierfit.data.names import clean_name, respelled
 from hierfit.data.records import read_csv, read_lines
 from hierfit.data.samples import SPLITS, Sample, leaves_root, several
+from hierfit.data.splits import Shares
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -28,7 +28,7 @@ def image_folder(
     *,
     labels: Literal["path", "name"] = "path",
     folders: Mapping[str, str] = {},
-    draw: Draw | None = None,
+    draw: Shares | None = None,
     names: Mapping[str, str] = {},
 ) -> Iterator[Sample]:
     """``<root>/<split>/<label>/….jpg``, or ``<root>/<label>/….jpg`` with splits to be drawn.
