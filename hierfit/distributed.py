@@ -7,6 +7,9 @@ averaged over processes, as DDP does it. In one process everything here does not
 
 from __future__ import annotations
 
+import ctypes
+import signal
+import sys
 from typing import Any, TypeVar
 
 import torch
@@ -15,10 +18,21 @@ from torch import Tensor, nn
 
 T = TypeVar("T")
 
+_PR_SET_PDEATHSIG = 1
+
 
 def processes() -> int:
     """Number of processes W that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def end_with_parent() -> None:
+    """Has the kernel end this process when the one that has started it ends, however that ends (Linux alone).
+
+    Else one that waits for the first process's share of a sum may hold its GPU for minutes.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def keep_alike_only_trained(module: nn.Module) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -84,6 +84,16 @@ def misfits(wanted: Mapping[str, Shape], given: Mapping[str, Shape | None], says
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
     """Shape by name."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def read_tensors(path: Path, *names: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of these names, or all, and the metadata of a file.
+
+    Raises:
+        SafetensorError, OSError: The file is damaged or lacks one of them, or cannot be opened.
+    """
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in names or file.keys()}, file.metadata() or {}
 
 
 @contextmanager

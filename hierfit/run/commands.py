@@ -49,9 +49,10 @@ def run_command(command: str, arguments: Sequence[str], show: Show | None = None
 def _run(config: Config, arguments: Sequence[str], show: Show | None) -> None:
     if process_number() == 0:  # before anything heavy is imported
         say(opening(config))
+    from hierfit.distributed import end_with_parent
     from hierfit.run.closing import print_closing, print_rows, print_targets, shown_plainly
     from hierfit.run.expected import check_figures
-    from hierfit.run.processes import end_with_parent, is_child
+    from hierfit.run.processes import is_child
     from hierfit.run.quiet import quieten
     from hierfit.run.train import set_up, test
 

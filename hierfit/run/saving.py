@@ -177,7 +177,7 @@ class SaveProgress(Callback):
     def _save(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
             if self.curves is not None:
-                self.curves.save()
+                self.curves.write()
             self.run.keep_selected()
         self._saving = True
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from hierfit.cli import main
 from hierfit.data.bundle import Bundle, BundleSplit, write_bundle
 from hierfit.data.card import load_card
 from hierfit.data.images import open_image
-from hierfit.data.layouts.draw import Draw
+from hierfit.data.samples import Split
+from hierfit.data.splits import Shares
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -98,22 +99,26 @@ def test_links_in_a_circle_end(tmp_path: Path, save_picture: Save) -> None:
 def test_the_draw_is_by_seed_and_survives_a_new_class(tmp_path: Path, save_picture: Save) -> None:
     keys = tuple(f"{c}/{n}" for c in "ab" for n in range(50))
     nodes = torch.arange(2).repeat_interleave(50)
-    one, other = Draw(seed=0).splits(keys, nodes), Draw(seed=1).splits(keys, nodes)
+
+    def drawn(shares: Shares, keys: Sequence[str], nodes: torch.Tensor) -> dict[str, Split]:
+        return shares.of({"all": Split(tuple(keys), nodes)}, "all")
+
+    one, other = drawn(Shares(seed=0), keys, nodes), drawn(Shares(seed=1), keys, nodes)
     assert {name: len(split) for name, split in one.items()} == {"train": 70, "val": 10, "test": 20}
     assert one["test"].keys != other["test"].keys
-    more = Draw(seed=0).splits((*keys, "c/1", "c/2"), torch.cat([nodes, torch.tensor([2, 2])]))
+    more = drawn(Shares(seed=0), (*keys, "c/1", "c/2"), torch.cat([nodes, torch.tensor([2, 2])]))
     for name, split in one.items():
         assert split.keys == tuple(key for key in more[name].keys if key[0] != "c")
         assert split.nodes.tolist() == [int(key[0] == "b") for key in split.keys]
     # A lone picture is trained on, a second tested on, a third validated on.
     for n, expected in ((1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (4, (2, 1, 1))):
-        drawn = Draw().splits([str(i) for i in range(n)], torch.zeros(n, dtype=torch.int64))
-        assert tuple(len(drawn[s]) if s in drawn else 0 for s in ("train", "val", "test")) == expected
-    assert "val" not in Draw(val=0).splits(keys, nodes)
+        few = drawn(Shares(), [str(i) for i in range(n)], torch.zeros(n, dtype=torch.int64))
+        assert tuple(len(few[s]) if s in few else 0 for s in ("train", "val", "test")) == expected
+    assert "val" not in drawn(Shares(val=0), keys, nodes)
     with pytest.raises(UserError, match="leave nothing to train on"):
-        Draw(val=0.5, test=0.5)
+        Shares(val=0.5, test=0.5)
     with pytest.raises(UserError):
-        Draw(val=0.0, test=0.0)
+        Shares(val=0.0, test=0.0)
 
 
 def test_damaged_and_double_pictures_are_left_out(root: Path, tmp_path: Path, save_picture: Save) -> None:
@@ -264,9 +269,7 @@ def test_kinds_that_are_not_read_are_counted(
         (root / path).write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
     (root / "newt/bare").write_bytes((root / "newt/0.png").read_bytes())
     if not readable:
-        for module in ("images", "layouts.folders"):
-            extensions = frozenset({".png", ".jpg"})
-            monkeypatch.setattr(f"hierfit.data.{module}.EXTENSIONS", extensions)
+        monkeypatch.setattr("hierfit.data.images.EXTENSIONS", frozenset({".png", ".jpg"}))
         monkeypatch.setattr("hierfit.data.images.UNREAD", frozenset({".heic", ".cr2"}))
     else:
         pytest.importorskip("pillow_heif")
