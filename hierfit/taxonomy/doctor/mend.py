@@ -13,8 +13,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from hierfit.errors import folded
 from hierfit.taxonomy.build import draft_links, without_end
-from hierfit.taxonomy.checks import Finding, Problems, folded, path_to, some, visible
+from hierfit.taxonomy.checks import Finding, Problems, path_to, some, visible
 from hierfit.taxonomy.readers.given import Form, Links, Rows
 
 JUDGEMENTS = ("several-parents", "level-order", "alike-names", "same-path")

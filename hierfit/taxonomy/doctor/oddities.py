@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from hierfit.taxonomy.checks import Finding, Where, counted, folded, path_to, some
+from hierfit.errors import folded
+from hierfit.taxonomy.checks import Finding, Where, counted, path_to, some
 from hierfit.taxonomy.index import Ints, tree_index
 
 CONTEXT = 77
