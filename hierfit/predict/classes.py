@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hierfit.closed import Learner
     from hierfit.predict.predictor import Predictor
 
-Names = tuple[str, ...]
+ClassPath = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Moved:
     nodes: Tensor
 
     @classmethod
-    def of(cls, tree: Taxonomy, rows: Sequence[Names]) -> Moved:
+    def of(cls, tree: Taxonomy, rows: Sequence[ClassPath]) -> Moved:
         """From the tree that was here to one of these leaves."""
         changed = Taxonomy.from_paths(rows, tree.levels[: max(map(len, rows))])
         there = counterparts(tree, changed)[tree.leaves]
@@ -57,14 +57,14 @@ class Moved:
         return (self.nodes < 0).nonzero()[:, 0].tolist()
 
 
-def place(tree: Taxonomy, label: str | Sequence[str]) -> Names:
+def place(tree: Taxonomy, label: str | Sequence[str]) -> ClassPath:
     """The whole path of a class: of a known one, or of a new one under a known node; ``/NAME`` is new under none.
 
     Raises:
         UserError: It is a group, or what stands before its name is no group.
     """
 
-    def node_of(path: Names) -> int:
+    def node_of(path: ClassPath) -> int:
         try:
             return int(tree.resolve([path if len(path) > 1 else path[0]])[0])
         except UserError:

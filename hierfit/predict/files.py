@@ -20,7 +20,7 @@ from hierfit.data.images import EXTENSIONS
 from hierfit.errors import UserError
 from hierfit.predict.answer import Answer
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_BETWEEN = {".csv": ",", ".tsv": "\t"}
 _LIST, BUNDLE = ".txt", ".safetensors"
 _PATH = "path"
 
@@ -46,12 +46,12 @@ def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
             if given == "-":
                 found += [Path(line.strip()) for line in stdin if line.strip()]
             elif path.is_dir():
-                inside = _below(path)
+                inside = _pictures_in(path)
                 problems += [] if inside else [f"{given}: there is no image below this folder"]
                 found += inside
             elif not path.is_file():
                 problems.append(f"{given}: there is no such file or folder")
-            elif path.suffix.lower() in (_LIST, *_SEPARATORS):
+            elif path.suffix.lower() in (_LIST, *_BETWEEN):
                 found += [path.parent / name for name in _listed(path)]
             elif path.suffix.lower() == BUNDLE:
                 problems.append(f"{given}: a feature bundle goes alone")
@@ -64,7 +64,7 @@ def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
     return found
 
 
-def _below(folder: Path) -> list[Path]:
+def _pictures_in(folder: Path) -> list[Path]:
     found = []
     for where, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -82,7 +82,7 @@ def _listed(path: Path) -> list[str]:
         return [line.strip() for line in lines if line.strip()]
     from hierfit.data.records import read_csv
 
-    (_, header), *rows = list(read_csv(path, _SEPARATORS[path.suffix.lower()])) or [(0, [])]
+    (_, header), *rows = list(read_csv(path, _BETWEEN[path.suffix.lower()])) or [(0, [])]
     if _PATH not in header:
         raise UserError(f"{path}: there is no column {_PATH!r}{nearest(_PATH, header)}")
     column = header.index(_PATH)
@@ -109,7 +109,7 @@ def bundle_features(path: Path, split: str, width: int) -> tuple[list[str], Tens
     return [f"{split}/{row}" for row in range(len(features))], features, bundle.backbone
 
 
-def write_table(file: TextIO, levels: Sequence[str], top: int, named: Named) -> None:
+def answers_as_table(file: TextIO, levels: Sequence[str], top: int, named: Named) -> None:
     """One row an answer, a column a level: the name, and its probability. Printed at the end, for it has widths."""
     rows = list(named)
     folders = {os.path.dirname(name) for name, _ in rows}
@@ -129,7 +129,7 @@ def write_table(file: TextIO, levels: Sequence[str], top: int, named: Named) -> 
     console.print(table)
 
 
-def write_csv(file: TextIO, levels: Sequence[str], top: int, named: Named) -> None:
+def answers_as_csv(file: TextIO, levels: Sequence[str], top: int, named: Named) -> None:
     """``image,<level>,p(<level>),…``; with several answers an image, ``place`` counts them from 1."""
     place = ["place"] if top > 1 else []
     header = ["image", *place, *(column for level in levels for column in (level, f"p({level})"))]
@@ -141,7 +141,7 @@ def write_csv(file: TextIO, levels: Sequence[str], top: int, named: Named) -> No
             writer.writerow(dict(zip(header, [name, *([number] if place else []), *cells], strict=False)))
 
 
-def write_json_lines(file: TextIO, levels: Sequence[str], top: int, named: Named) -> None:
+def answers_as_json_lines(file: TextIO, levels: Sequence[str], top: int, named: Named) -> None:
     """One object an image: ``image``, ``path``, ``p``; with several answers the others under ``more``."""
     for name, answers in named:
         first, *others = [{"path": a.path, "p": [round(p, 6) for p in a.probabilities]} for a in answers]
@@ -150,8 +150,8 @@ def write_json_lines(file: TextIO, levels: Sequence[str], top: int, named: Named
 
 
 ANSWER_WRITERS: dict[str, Callable[[TextIO, Sequence[str], int, Named], None]] = {
-    "table": write_table,
-    "csv": write_csv,
-    "jsonl": write_json_lines,
+    "table": answers_as_table,
+    "csv": answers_as_csv,
+    "jsonl": answers_as_json_lines,
 }
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".txt": "table"}

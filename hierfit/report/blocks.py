@@ -27,7 +27,7 @@ Drawing: TypeAlias = "tuple[Figure, Mapping[str, Sequence[str]]]"
 
 
 @dataclass(frozen=True)
-class Words:
+class Paragraph:
     """A paragraph, or a note that qualifies what stands above it."""
 
     text: str
@@ -170,7 +170,7 @@ class Explorer:
     missing: str = ""
 
 
-Block: TypeAlias = Words | Findings | Tiles | Sheet | Picture | Gallery | Explorer
+Block: TypeAlias = Paragraph | Findings | Tiles | Sheet | Picture | Gallery | Explorer
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.errors import UserError
-from hierfit.report.style import COLOURS, MARKERS, MUTED, SMALL, furnish, legend_below
+from hierfit.report.style import MARKERS, MUTED, PALETTE, SMALL, furnish, legend_below
 from hierfit.results.card import ResultCard
 from hierfit.results.runs import read_cards
 from hierfit.results.statistics import Estimate
@@ -64,7 +64,7 @@ def plot(
     if out.suffix not in _PLOT_SUFFIXES:
         raise UserError(f"{out}: a plot is written as {', '.join(_PLOT_SUFFIXES)}.")
     drawn = panels(read_cards(runs), column)
-    figure = draw(drawn)
+    figure = draw_panels(drawn)
     from matplotlib import rc_context
 
     # The same cards give the same file.
@@ -143,7 +143,7 @@ def _tick(shots: Shots) -> str:
     return "all" if shots is None else str(shots)
 
 
-def draw(shown: Sequence[Panel]) -> Figure:
+def draw_panels(shown: Sequence[Panel]) -> Figure:
     """A figure of the panels, with one legend below them."""
     try:
         from matplotlib.figure import Figure
@@ -160,7 +160,7 @@ def draw(shown: Sequence[Panel]) -> Figure:
     size = max(4.2, 3.3 * across), 2.8 * down + 0.3 + 0.18 * math.ceil(len(order) / columns)  # inches
     figure = Figure(figsize=size, layout="constrained")
     # In grey, markers tell rows apart, filled and open in turn.
-    looks = dict(zip(rising, zip(cycle(COLOURS), cycle(MARKERS), cycle((True, False)), strict=False), strict=False))
+    looks = dict(zip(rising, zip(cycle(PALETTE), cycle(MARKERS), cycle((True, False)), strict=False), strict=False))
     dashes = dict(zip(flat, cycle(_FLAT_DASHES), strict=False))
     handles: dict[str, Any] = {}
     for number, panel in enumerate(shown):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without yellow. In grey, markers do it.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "h")
 RIGHT, WRONG = "#0072B2", "#D55E00"
 
@@ -58,7 +58,7 @@ def lines(
     for i, (name, (x, y)) in enumerate(series.items()):
         size = 4 if len(x) < 40 else 0
         look: dict[str, Any] = {
-            "color": COLOURS[i % len(COLOURS)],
+            "color": PALETTE[i % len(PALETTE)],
             "marker": MARKERS[i % len(MARKERS)],
             "markersize": size,
         }

@@ -114,7 +114,7 @@ class TestLogits:
 
 
 @dataclass(frozen=True)
-class LeafScores:
+class LeafLogits:
     """Test samples labelled at a leaf, and what a run says of each leaf.
 
     Runs on different trees can be compared by these alone: nodes and levels differ, the leaves do not.
@@ -132,7 +132,7 @@ class LeafScores:
     seen: Tensor
 
     @classmethod
-    def of(cls, saved: Mapping[str, Tensor], tree: Taxonomy, true: Taxonomy) -> LeafScores:
+    def of(cls, saved: Mapping[str, Tensor], tree: Taxonomy, true: Taxonomy) -> LeafLogits:
         """From a run's test logits.
 
         Args:
@@ -148,7 +148,7 @@ class LeafScores:
         return cls(true, logits, true_leaf[leaf[rows]], saved["seen"][in_true_order])
 
     @classmethod
-    def read(cls, folder: Path) -> LeafScores:
+    def read(cls, folder: Path) -> LeafLogits:
         """From a run's folder.
 
         Raises:

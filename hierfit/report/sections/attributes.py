@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.geometry.embeddings import Embeddings
-from hierfit.report.blocks import Block, Findings, Gallery, Sheet, Strip, Words, percent
+from hierfit.report.blocks import Block, Findings, Gallery, Paragraph, Sheet, Strip, percent
 from hierfit.report.evidence import Evidence, FinishedRun
 from hierfit.results.table import Column, Table
 
@@ -19,7 +19,7 @@ _SHOWN, _IMAGES, _CLASSES = 10, 6, 3
 _SIGNIFICANT = 0.05
 
 
-def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def attribute_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that learned attributes."""
     run, found = evidence.focus, evidence.focus.embeddings
     if found is None or found.attributes is None:
@@ -39,7 +39,7 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     blocks: list[Block] = [Sheet("attributes", table, folded=True, brief=6)]
     missing = run.pictures.missing
     if missing:
-        blocks.append(Words(f"No pictures: {missing}", is_note=True))
+        blocks.append(Paragraph(f"No pictures: {missing}", is_note=True))
     else:
         nearest = {m: to_images[:, m].argsort()[:_IMAGES] for m in order}
         strips = [
@@ -57,7 +57,7 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
         figures = attribute_agreement(to_images, leaf, known, to_landmarks(found))
         blocks += [Findings((_judged(figures),)), _agreement_sheet(figures)]
     else:
-        blocks.append(Words("True attributes are known of the drawn butterflies (fieldguide) only.", is_note=True))
+        blocks.append(Paragraph("True attributes are known of the drawn butterflies (fieldguide) only.", is_note=True))
     most_used = int(used.sort(descending=True).values[:10].sum()) / len(images)
     lead = (
         f"{int((used > 0).sum())} of {len(used)} learned attributes are the nearest one of some test image; the ten "

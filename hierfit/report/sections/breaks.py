@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 
 from hierfit.errors import UserError
-from hierfit.report.blocks import Block, Drawing, Gallery, Picture, Sheet, Strip, Words, percent, shown_of
+from hierfit.report.blocks import Block, Drawing, Gallery, Paragraph, Picture, Sheet, Strip, percent, shown_of
 from hierfit.report.decisions import Breaks, Pair, sibling_pairs
 from hierfit.report.evidence import Evidence, FinishedRun
 from hierfit.report.style import COLUMN, FULL, INK, PAPER, SMALL, furnish, legend_below, new_axes, shortened
@@ -21,7 +21,7 @@ _MISTAKES = 3  # pictures of each direction
 _TONES = ("#440154", "#3B528B", "#21918C", "#5EC962", "#C8E020")
 
 
-def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def break_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that saved their test logits."""
     runs, breaks = evidence.read(_RUNS), evidence.focus.breaks
     taxonomy, wrong, depths = breaks.taxonomy, int(breaks.wrong.sum()), breaks.depths.tolist()
@@ -124,7 +124,7 @@ def _break_nodes(breaks: Breaks) -> Sheet:
     return Sheet("break_nodes", table, narrow=True, brief=6)
 
 
-def siblings(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def sibling_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs with mistakes."""
     run, tree = evidence.focus, evidence.focus.breaks.taxonomy
     pairs = sibling_pairs(run.breaks)
@@ -142,7 +142,7 @@ def siblings(evidence: Evidence) -> tuple[str, Sequence[Block]]:
         "far as their parent.",
     )
     missing = run.pictures.missing
-    shown = Words(f"No pictures: {missing}", is_note=True) if missing else _gallery(run, pairs[:_PAIRS_PICTURED])
+    shown = Paragraph(f"No pictures: {missing}", is_note=True) if missing else _gallery(run, pairs[:_PAIRS_PICTURED])
     wrong, listed = int(run.breaks.wrong.sum()), sum(pair.confused for pair in pairs[:5])
     most = f"The five worst of {len(pairs)} pairs hold" if len(pairs) > 5 else "These hold"
     lead = f"Every mistake takes one node for its sibling. {most} {percent(listed / wrong)} of all {wrong} mistakes."

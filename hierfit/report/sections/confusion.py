@@ -22,7 +22,7 @@ _POINTED = 4000  # cells that say what they are when pointed at
 _LINES = 42  # names that have room below each other
 
 
-def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def confusion_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that saved their test logits."""
     reading, levels = evidence.focus.reading, evidence.focus.reading.taxonomy.levels
     found = confusion(reading.decoded, reading.target, reading.taxonomy)

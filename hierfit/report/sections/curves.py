@@ -8,7 +8,7 @@ from functools import partial
 from hierfit.errors import UserError
 from hierfit.report.blocks import Block, Drawing, Picture
 from hierfit.report.evidence import Evidence, FinishedRun
-from hierfit.report.plot import draw, panels
+from hierfit.report.plot import draw_panels, panels
 from hierfit.report.style import DASHES, MUTED, legend_below, lines
 
 Series = Sequence[tuple[int, float]]
@@ -19,7 +19,7 @@ _SAME_METRIC = 1e-6
 _OVER_SHOTS = {"leaf_accuracy": "Leaf accuracy", "fpa@decoded": "FPA, decoded"}
 
 
-def training(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def training_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that were trained."""
     run = evidence.focus
     trained = {name.removeprefix("train/"): line for name, line in run.curves.items() if name.startswith("train/")}
@@ -75,7 +75,7 @@ def _curves(series: Mapping[str, Series], title: str, y: str, selected: int | No
     return figure, {}
 
 
-def shots(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def shots_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs with several numbers of shots on the focus's data."""
     own, shared = evidence.focus.card, ("card", "protocol", "card_fingerprint")
     alike = [card for card in evidence.cards if all(card.data.get(key) == own.data.get(key) for key in shared)]
@@ -95,6 +95,6 @@ def shots(evidence: Evidence) -> tuple[str, Sequence[Block]]:
         ]
         name, alt = shown[0].column.key.replace("@", "_"), f"{title} over shots. {'; '.join(summary)}."
         caption = f"{title} in %, mean and 95 % t-interval over seeds."
-        pictures.append(Picture(f"shots_{name}", caption, alt, lambda shown=shown: (draw(shown), {})))  # type: ignore[misc]
+        pictures.append(Picture(f"shots_{name}", caption, alt, lambda shown=shown: (draw_panels(shown), {})))  # type: ignore[misc]
     count = sum(shot is not None for shot in counts)
     return f"What more labels buy: {count} numbers of training images a leaf, the same draw for every row.", pictures

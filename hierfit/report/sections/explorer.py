@@ -17,7 +17,7 @@ _LISTED = 20_000  # images of which a page says what was answered: 60 bytes each
 _EXAMPLES = 3  # one picture of so many shows a class that was recognised, beside those that were not
 
 
-def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def tree_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that saved their test logits."""
     run, breaks = evidence.focus, evidence.focus.breaks
     tree, right, images = breaks.taxonomy, breaks.right.tolist(), breaks.samples.tolist()

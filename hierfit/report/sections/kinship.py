@@ -21,7 +21,7 @@ _LINE = 0.125  # inches that a name needs
 _KINSHIP, _P = Column("kinship", "", 2), Column("p", "", 3)
 
 
-def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def kinship_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs whose tree was tested against features."""
     folder, taxonomy = evidence.focus.folder, evidence.focus.reading.taxonomy
     try:
@@ -94,7 +94,7 @@ def _kinship_tree(found: Kinship, taxonomy: Taxonomy) -> Drawing:
             if size[node] * height / taxonomy.num_leaves >= _LINE:
                 shown = "" if kind == "untested" else f"  {_KINSHIP.number(values[node])}"
                 shown += f", p {_P.number(p[node])}" if kind == "strangers" else ""
-                name = shortened(taxonomy.names[node], max(4, round(62 / columns) - len(shown)))
+                name = shortened(taxonomy.names[node], max(4, round(84 / columns) - len(shown)))
                 place = level[node] + 0.02, above[node] + size[node] / 2
                 axes.text(*place, name + shown, va="center", fontsize=SMALL - 1, color=INK, clip_on=True)
     axes.set_xlim(0, columns)

@@ -16,29 +16,16 @@ from torch import Tensor
 from hierfit.errors import UserError
 from hierfit.geometry.embeddings import Embeddings
 from hierfit.geometry.space import Space
+from hierfit.report import style
 from hierfit.report.blocks import Block, Drawing, Picture, Sheet, percent
 from hierfit.report.evidence import Evidence, FinishedRun
-from hierfit.report.style import (
-    COLOURS,
-    COLUMN,
-    DASHES,
-    FULL,
-    GRID,
-    INK,
-    MARKERS,
-    MUTED,
-    PAPER,
-    SMALL,
-    furnish,
-    legend_below,
-    new_axes,
-)  # fmt: skip
+from hierfit.report.style import GRID, INK, MUTED, SMALL
 from hierfit.results.table import Column, Table
 
 _NODES_SHOWN, _IMAGES_SHOWN = 400, 600
 _NAMES = 24  # classes that have room for their names
 _COMPARED = 600  # points whose distances are compared: 180 000 pairs
-_HUES = COLOURS[:6]  # the seventh is that of the ink
+_HUES = style.PALETTE[:6]  # the seventh is that of the ink
 _CORRELATION = Column("", "", 2, signed=True)
 _SPACES = {
     "poincare": "Poincaré disk",
@@ -47,7 +34,7 @@ _SPACES = {
 }
 
 
-def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def latent_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs of methods with a latent space."""
     run, found = evidence.focus, evidence.focus.embeddings
     if found is None:
@@ -232,7 +219,7 @@ def _disk(kinds: Sequence[Points], branches: Sequence[str], space: Space) -> Dra
     from matplotlib.lines import Line2D
     from matplotlib.patches import Circle
 
-    figure, axes = new_axes(FULL, FULL * 0.93)
+    figure, axes = style.new_axes(style.FULL, style.FULL * 0.93)
     farthest = max(float(points.places.norm(dim=1).max()) for points in kinds)
     radii = torch.tensor([farthest, *range(1, math.floor(farthest) + 1)])
     edge, *circles = on_disk(torch.stack([radii, torch.zeros_like(radii)], dim=1), space)[:, 0].tolist()
@@ -246,7 +233,7 @@ def _disk(kinds: Sequence[Points], branches: Sequence[str], space: Space) -> Dra
     texts, handles, written = {}, [], list[tuple[float, float, str]]()
     for rank, points in enumerate(kinds):
         where, star, image = on_disk(points.places, space), points.kind == "attributes", points.kind == "images"
-        marker = "*" if star else "o" if image else MARKERS[rank % len(MARKERS)]
+        marker = "*" if star else "o" if image else style.MARKERS[rank % len(style.MARKERS)]
         axes.scatter(
             *(where[:, 0].tolist(), where[:, 1].tolist()),
             s=9 if image else 62 if star else 14 + 16 * rank,
@@ -254,7 +241,7 @@ def _disk(kinds: Sequence[Points], branches: Sequence[str], space: Space) -> Dra
             marker=marker,
             alpha=0.4 if image else 0.95,
             linewidths=0 if image else 0.7,
-            edgecolors="none" if image else PAPER,
+            edgecolors="none" if image else style.PAPER,
             zorder=2 + rank,
             gid=f"kind{rank}",
         )
@@ -277,25 +264,25 @@ def _disk(kinds: Sequence[Points], branches: Sequence[str], space: Space) -> Dra
     axes.set_ylim(-edge, edge)
     axes.set_aspect("equal")
     axes.set_axis_off()
-    legend_below(figure, 6, handles=handles, columnspacing=1.2)
+    style.legend_below(figure, 6, handles=handles, columnspacing=1.2)
     return figure, texts
 
 
 def _radii(kinds: Mapping[str, Tensor], cap: float) -> Drawing:
     """Radius of every point, a row a kind; the bar is the median, the dashed line the largest a feature can have."""
-    figure, axes = new_axes(COLUMN, 0.9 + 0.36 * len(kinds))
+    figure, axes = style.new_axes(style.COLUMN, 0.9 + 0.36 * len(kinds))
     generator = torch.Generator().manual_seed(0)
     for row, values in enumerate(kinds.values()):
         jitter = (torch.rand(len(values), generator=generator) - 0.5) * 0.55
-        colour = COLOURS[row % len(COLOURS)]
+        colour = style.PALETTE[row % len(style.PALETTE)]
         axes.scatter(values.tolist(), (row + jitter).tolist(), s=5, color=colour, alpha=0.5, linewidths=0, zorder=2)
         axes.plot([float(values.median())] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.6, zorder=3)
     if math.isfinite(cap):
-        axes.axvline(cap, color=MUTED, dashes=DASHES, linewidth=1)
+        axes.axvline(cap, color=MUTED, dashes=style.DASHES, linewidth=1)
         axes.text(cap, -0.62, "cap ", fontsize=SMALL - 1, color=MUTED, ha="right", va="bottom")
     axes.set_ylim(len(kinds) - 0.4, -0.7)
     axes.set_xlim(left=0)
     axes.set_yticks(range(len(kinds)), list(kinds))
-    furnish(axes, x="geodesic distance from the origin", grid="x")
+    style.furnish(axes, x="geodesic distance from the origin", grid="x")
     axes.tick_params(axis="y", length=0)
     return figure, {}

@@ -11,7 +11,7 @@ from hierfit.errors import UserError
 from hierfit.metrics.served import served_reliability
 from hierfit.report.blocks import Block, Drawing, Picture, Sheet
 from hierfit.report.evidence import Evidence, FinishedRun
-from hierfit.report.style import COLOURS, DASHES, MARKERS, MUTED, furnish, legend_below, new_axes
+from hierfit.report.style import DASHES, MARKERS, MUTED, PALETTE, furnish, legend_below, new_axes
 from hierfit.results.table import DASH, Column, Table
 
 _SHARES = {
@@ -24,7 +24,7 @@ _SHARES = {
 _FIRM = 10  # samples from which on a bin's accuracy is worth a line
 
 
-def depth(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def depth_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs whose cards hold an operating curve; the control stands beside."""
     own = evidence.focus.card
     cards = [own, *(run.card for run in evidence.beside if run.card.row == evidence.control and run.card is not own)]
@@ -77,9 +77,9 @@ def _operating_curves(beliefs: Mapping[str, Mapping[str, Any]]) -> Drawing:
     figure, axes = new_axes(height=3.2)
     for i, (row, belief) in enumerate(beliefs.items()):
         x, y = ([100 * value for value in belief["curve"][name]] for name in ("information", "error"))
-        axes.plot(x, y, color=COLOURS[i % len(COLOURS)], dashes=(4, 2) if i else (), linewidth=1.4, label=row)
+        axes.plot(x, y, color=PALETTE[i % len(PALETTE)], dashes=(4, 2) if i else (), linewidth=1.4, label=row)
     for i, (alpha, found) in enumerate(_promised(next(iter(beliefs.values())))):
-        look: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)], "color": COLOURS[0], "markersize": 6}
+        look: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)], "color": PALETTE[0], "markersize": 6}
         axes.plot(100 * found["information"], 100 * found["error"], label=f"max error {alpha}", linestyle="", **look)
     axes.set_xlim(0, 101)
     axes.set_ylim(bottom=0)
@@ -88,7 +88,7 @@ def _operating_curves(beliefs: Mapping[str, Mapping[str, Any]]) -> Drawing:
     return figure, {}
 
 
-def reliability(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def reliability_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that saved their test logits; the control stands beside."""
     runs = [evidence.focus, *(run for run in evidence.read() if run.card.row == evidence.control)]
     found = {run.card.row: _levels(run) for run in runs}
@@ -142,7 +142,7 @@ def _diagram(levels: Mapping[str, Reliability], title: str) -> Drawing:
     for i, (level, found) in enumerate(levels.items()):
         filled, firm = found.count > 0, found.count >= _FIRM
         x, y = (100 * found.confidence), (100 * found.accuracy)
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        colour, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
         axes.plot(x[firm].tolist(), y[firm].tolist(), color=colour, linewidth=1.2, zorder=2)
         points = list(zip(found.count[filled].tolist(), x[filled].tolist(), y[filled].tolist(), strict=True))
         most = max(count for count, _, _ in points)

@@ -9,7 +9,7 @@ from typing import Any
 
 from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
-from hierfit.report.blocks import Block, Findings, Sheet, Tile, Tiles, Words, meaning
+from hierfit.report.blocks import Block, Findings, Paragraph, Sheet, Tile, Tiles, meaning
 from hierfit.report.evidence import Evidence
 from hierfit.results.card import ResultCard
 from hierfit.results.columns import accuracy_of, figure
@@ -32,20 +32,20 @@ _DECODERS = {
 }
 
 
-def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def summary_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of every report."""
     table, name = evidence.table, evidence.focus.card.row
     row = table.row(name)
     cells = [(column, row[column.key]) for column in table.columns if column.is_figure]
     one_seed = len({card.seed for card in evidence.of_table if card.row == name}) == 1
     tiles = [_tile(column, cell, table.control) for column, cell in cells[:_HEADLINES] if cell.number is not None]
-    blocks: list[Block] = [Words(_what(evidence)), Tiles(tuple(tiles))]
+    blocks: list[Block] = [Paragraph(_what(evidence)), Tiles(tuple(tiles))]
     compared = any(cell.difference for _, cell in cells)
     if compared:
         found = _on_samples(evidence) if one_seed else _over_seeds(cells[:_HEADLINES], table.control)
         blocks += [Findings(said)] if (said := tuple(found)) else []
     blocks += _sheets(table, "summary")
-    blocks += [Words(f"Note: {note}", is_note=True) for note in table.notes]
+    blocks += [Paragraph(f"Note: {note}", is_note=True) for note in table.notes]
     marks = {cell.mark for _, cell in cells}
     if not compared:
         lead = f"What {name} reaches; no control stands beside it."
@@ -61,7 +61,7 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     return lead, blocks
 
 
-def others(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def other_runs_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Tables of the runs that are not looked into: other data, shots or backbones."""
     found = [table for table in evidence.tables if table.title != evidence.table.title]
     if not found:
@@ -142,7 +142,7 @@ def _finding(name: str, difference: Estimate | Interval, mark: Verdict | None, c
     return f"{name}: {words}; {mean} points against {control}, 95 % interval {low} to {high}, paired over {over}."
 
 
-def decoders(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def decoder_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of every report; the rows are the focus and its control."""
     focus, lead = evidence.focus.card, "One set of scores, read in several ways."
     own, decoded = figure(focus, "fpa@per_level"), figure(focus, "fpa@decoded")
@@ -175,7 +175,7 @@ def _decoder_sheet(cards: Sequence[ResultCard], row: str) -> Sheet:
     return Sheet(f"decoders_{slug}", Table.of(title, columns, rows, reading))
 
 
-def cost(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def cost_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of every report."""
     cards, card = evidence.of_table, evidence.focus.card
     devices = ", ".join(dict.fromkeys(str(card.cost.get("device", "?")) for card in cards))

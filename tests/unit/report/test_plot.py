@@ -13,7 +13,7 @@ from PIL import Image
 
 from hierfit.cli import main
 from hierfit.errors import UserError
-from hierfit.report.plot import draw, panels
+from hierfit.report.plot import draw_panels, panels
 from hierfit.results.card import ResultCard
 
 from .conftest import card, data
@@ -68,7 +68,7 @@ def test_flat_is_what_neither_trains_nor_changes(
 
 def test_the_figure_shows_each_panel_shots_in_powers_of_two_and_one_legend() -> None:
     shown = panels([*runs("pets"), *runs("cars")], "leaf_accuracy")
-    figure = draw(shown)
+    figure = draw_panels(shown)
     assert [axes.get_title() for axes in figure.axes] == ["cars", "pets"]
     for axes in figure.axes:
         assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "16", "all"]
@@ -89,7 +89,7 @@ def test_the_figure_shows_each_panel_shots_in_powers_of_two_and_one_legend() -> 
 
 def test_rows_beside_each_other_differ_in_colour_marker_and_place() -> None:
     cards = [run(f"row{i}", k, s, 0.5 + s / 100) for i in range(8) for k in (1, 2) for s in (1, 2)]
-    (axes,) = draw(panels(cards, "fpa")).axes
+    (axes,) = draw_panels(panels(cards, "fpa")).axes
     lines = [bars.lines[0] for bars in axes.containers]
     assert len({(to_hex(str(line.get_color())), str(line.get_marker())) for line in lines}) == 8
     assert len({to_hex(str(line.get_color())) for line in lines[:7]}) == 7
