@@ -16,6 +16,7 @@ from typing import Any
 
 from hierfit.data.images import EXTENSIONS, UNREAD
 from hierfit.errors import UserError
+from hierfit.streams import as_text, is_text
 from hierfit.taxonomy.readers.source import Source
 from hierfit.tools.new.found import split_of
 from hierfit.tools.printing import counted, listed
@@ -109,6 +110,8 @@ def _read_json(path: Path, text: str, remarks: list[str]) -> tuple[list[Row], li
             f"{path} is no list of pictures that is known here",
             hint="COCO, Label Studio and CoOp are; and lists of records, and {picture: label}.",
         )
+    if odd := next((cell for row in rows for cell in (*row, *row.values()) if not is_text(cell)), None):
+        raise UserError(f"{path}: cannot be read: {as_text(odd)} is no text")
     return rows, splits
 
 
@@ -232,13 +235,18 @@ def _label_studio(tasks: list[dict[str, Any]], remarks: list[str]) -> list[Row]:
     return rows
 
 
+def _entries(value: object) -> Sequence[Any]:
+    """Those of a list; of anything else that a damaged file may hold none."""
+    return value if isinstance(value, list) else ()
+
+
 def _choices(task: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for annotation in task.get("annotations") or task.get("completions") or ():
+    for annotation in _entries(task.get("annotations") or task.get("completions")):
         if not isinstance(annotation, dict) or annotation.get("was_cancelled"):
             continue
-        for result in annotation.get("result") or ():
+        for result in _entries(annotation.get("result")):
             if not isinstance(result, dict) or not isinstance(value := result.get("value"), dict):
                 continue
             for kind in _CHOICES:
-                for chosen in value.get(kind) or ():
+                for chosen in _entries(value.get(kind)):
                     yield str(result.get("from_name") or kind), _cell(chosen)
