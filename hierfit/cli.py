@@ -30,7 +30,7 @@ COMMANDS = {
         "what a run, or an exported model, says of images: paths with calibrated probabilities",
     ),
     "learn": (
-        "predict.learning:learn",
+        "predict.command:learn",
         "more images, a new class, or one class less for a model in use, in a second",
     ),
     "fit-head": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from torch import Tensor
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.metrics.base_to_novel import base_to_novel
-from hierfit.metrics.functional import path_overlap
 from hierfit.results.card import ResultCard
 from hierfit.taxonomy import Taxonomy
 
@@ -25,7 +25,8 @@ TRUE_TREE = "true_taxonomy.csv"
 """Saved by runs on another tree than the data set's own."""
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
-_NAMES = ("logits", "paths", "indices")
+_PARTS = ("logits", "paths", "indices")
+_OF_LEAF_PATHS = ("leaf_accuracy", "fpa", "mistake_severity", "tree_distance", "hierarchical_f1")
 _OF_LEAVES = ("base", "novel", "h", "generalised_base", "generalised_novel", "generalised_h", "ausuc")
 
 
@@ -61,17 +62,21 @@ class TestLogits:
             UserError: The run has not finished, saved no logits or no tree, or its parts do not belong together.
         """
         folder = folder.parent if folder.is_file() else folder
-        card = ResultCard.read(folder)
-        path = folder / LOGITS
+        card, path, of_tree = ResultCard.read(folder), folder / LOGITS, tree or folder / TREE
         if not path.is_file():
             raise UserError(f"{folder} keeps no {LOGITS}: it cannot be scored again without training.")
-        taxonomy = _tree(folder, card, tree)
+        if tree is None and not of_tree.is_file():
+            raise UserError(f"{folder} keeps no {TREE}.", hint="Runs made before trees were kept need --taxonomy FILE.")
+        taxonomy, expected = Taxonomy.from_csv(of_tree), card.data.get("taxonomy_fingerprint")
+        if taxonomy.fingerprint != expected:
+            shown = f"{taxonomy.fingerprint}, not {expected}"
+            raise UserError(f"{of_tree} is another tree than that of {folder} ({shown}).")
         try:
             with safe_open(path, framework="pt") as file:
-                missing = [name for name in _NAMES if name not in file.keys()]  # noqa: SIM118 (no iterator)
+                missing = [name for name in _PARTS if name not in file.keys()]  # noqa: SIM118 (no iterator)
                 if missing:
                     raise UserError(f"{path} is no file of test logits: it has no {', '.join(missing)}.")
-                shapes = [tuple(file.get_slice(name).get_shape()) for name in _NAMES]
+                shapes = [tuple(file.get_slice(name).get_shape()) for name in _PARTS]
                 dtype = file.get_slice("logits").get_dtype()
                 paths, indices = file.get_tensor("paths"), file.get_tensor("indices")
         except (OSError, SafetensorError) as error:
@@ -108,19 +113,8 @@ class TestLogits:
         return torch.cat([decoder(logits, self.taxonomy) for logits, _ in self.batches()])
 
 
-def _tree(folder: Path, card: ResultCard, given: Path | None) -> Taxonomy:
-    path = given or folder / TREE
-    if given is None and not path.is_file():
-        raise UserError(f"{folder} keeps no {TREE}.", hint="Runs made before trees were kept need --taxonomy FILE.")
-    taxonomy = Taxonomy.from_csv(path)
-    expected = card.data.get("taxonomy_fingerprint")
-    if taxonomy.fingerprint != expected:
-        raise UserError(f"{path} is another tree than that of {folder} ({taxonomy.fingerprint}, not {expected}).")
-    return taxonomy
-
-
 @dataclass(frozen=True)
-class LeafScores:
+class LeafLogits:
     """Test samples labelled at a leaf, and what a run says of each leaf.
 
     Runs on different trees can be compared by these alone: nodes and levels differ, the leaves do not.
@@ -138,7 +132,7 @@ class LeafScores:
     seen: Tensor
 
     @classmethod
-    def of(cls, saved: Mapping[str, Tensor], tree: Taxonomy, true: Taxonomy) -> LeafScores:
+    def of(cls, saved: Mapping[str, Tensor], tree: Taxonomy, true: Taxonomy) -> LeafLogits:
         """From a run's test logits.
 
         Args:
@@ -154,7 +148,7 @@ class LeafScores:
         return cls(true, logits, true_leaf[leaf[rows]], saved["seen"][in_true_order])
 
     @classmethod
-    def read(cls, folder: Path) -> LeafScores:
+    def read(cls, folder: Path) -> LeafLogits:
         """From a run's folder.
 
         Raises:
@@ -185,21 +179,16 @@ class LeafScores:
         """
         if not len(self.labels):
             return {}
-        best, paths = self.predicted(), self.taxonomy.leaf_paths
-        overlap = path_overlap(paths[best], paths[self.labels], self.taxonomy)
-        common, height = overlap.common.sum(), overlap.target - overlap.common
-        accuracy = float((best == self.labels).float().mean())
-        both = (overlap.predicted + overlap.target).sum()
-        figures: dict[str, float | None] = {
-            "leaf_accuracy": accuracy,
-            "fpa": accuracy,
-            "mistake_severity": float(height.sum() / (height > 0).sum()) if height.any() else None,
-            "tree_distance": float((both - 2 * common) / len(self.labels)),
-            "hierarchical_f1": float(2 * common / both),
-        }
+        from hierfit.metrics import hierarchy_metrics  # takes seconds to import
+
+        of_paths = hierarchy_metrics(self.taxonomy, sync_on_compute=False)
+        of_paths.update(self.taxonomy.leaf_paths[self.predicted()], self.taxonomy.leaf_paths[self.labels])
+        values = of_paths.compute()
+        found = {name: float(values[name]) for name in _OF_LEAF_PATHS}
+        figures = {name: value if math.isfinite(value) else None for name, value in found.items()}
         if self.seen.all():
             return figures
         count = len(self.seen)
         leaves = Taxonomy(tuple(map(str, range(count))), ("leaf",), torch.full((count,), -1))
-        found = base_to_novel(self.logits, self.labels[:, None], leaves, self.seen)
-        return figures | {name: value for name, value in found.items() if name in _OF_LEAVES}
+        split = base_to_novel(self.logits, self.labels[:, None], leaves, self.seen)
+        return figures | {name: value for name, value in split.items() if name in _OF_LEAVES}

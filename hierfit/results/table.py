@@ -14,10 +14,11 @@ from hierfit.results.statistics import Estimate, Interval, Verdict
 
 DASH = "–"
 HELPS, HURTS = "▲", "▼"
-MARKS: Mapping[Verdict | None, str] = {"helps": f" {HELPS}", "hurts": f" {HURTS}", "no evidence": "", None: ""}
+_MARKS: Mapping[Verdict | None, str] = {"helps": f" {HELPS}", "hurts": f" {HURTS}"}
 
 WORDS, SEEDS = "words", "seeds"
-_DECIMALS = {"%": 2, "edges": 3, "levels": 3, "count": 0, "s": 1, "MiB": 0, "": 3}
+_DECIMALS = {"%": 2, "count": 0, "s": 1, "MiB": 0}
+_UNNAMED = (WORDS, SEEDS, "%", "count", "")
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ class Column:
     @property
     def title(self) -> str:
         """The header, with units other than %."""
-        named = self.unit in (WORDS, SEEDS, "%", "count", "")
-        return self.header if named else f"{self.header} [{self.unit}]"
+        return self.header if self.unit in _UNNAMED else f"{self.header} [{self.unit}]"
 
     def scaled(self, value: float) -> float:
         """A figure in its unit."""
@@ -92,7 +92,7 @@ class Cell:
 
     def text(self, column: Column) -> str:
         """As people read it: ``93.20 ±0.41``, ``93.20`` of one seed, ``+1.30 [0.20, 2.40] ▲``."""
-        mark = "" if self.difference is not None else MARKS[self.mark]
+        mark = "" if self.difference is not None else _MARKS.get(self.mark, "")
         match self.value:
             case None:
                 return DASH
@@ -101,17 +101,13 @@ class Cell:
             case Interval(mean, low, high, _):
                 return f"{column.number(mean)} [{column.number(low)}, {column.number(high)}]{mark}"
             case Estimate(mean, width, n):
-                return f"{column.number(mean)}{self._half_width(width, n, column)}{mark}"
+                known = not math.isnan(width) and (width or not column.is_fact)
+                half = f" ±{replace(column, signed=False).number(width)}" if known else ""
+                return f"{column.number(mean)}{half}{'' if self.of in (None, n) else f' (n={n})'}{mark}"
             case tuple(seeds):
                 return str(len(seeds))
             case figure:
                 return f"{column.number(figure)}{mark}"
-
-    def _half_width(self, width: float, n: int, column: Column) -> str:
-        fewer = "" if self.of in (None, n) else f" (n={n})"
-        if math.isnan(width) or (column.is_fact and width == 0):
-            return fewer
-        return f" ±{replace(column, signed=False).number(width)}{fewer}"
 
 
 @dataclass(frozen=True)
@@ -170,10 +166,10 @@ class Table:
             return [self]
         figures = [i for i, column in enumerate(self.columns) if column.is_figure]
         signed = [replace(self.columns[i], signed=True) for i in figures]
-        title = f"Difference to {self.control}, paired over seeds"
         rows = []
         for row in shown:
             pairs = max(cell.difference.n for cell in row if cell.difference)
-            cells = [Cell(row[i].difference, mark=row[i].mark, of=pairs) for i in figures]
+            cells = (Cell(row[i].difference, mark=row[i].mark, of=pairs) for i in figures)
             rows.append((row[0], Cell(pairs), *cells))
+        title = f"Difference to {self.control}, paired over seeds"
         return [self, Table(title, (self.columns[0], Column("pairs", "count"), *signed), tuple(rows))]

@@ -167,7 +167,8 @@ def _test_chosen(
     from omegaconf import OmegaConf
 
     from hierfit.atomic import whole_file
-    from hierfit.results.summary import print_summary
+    from hierfit.results.summary import tables
+    from hierfit.results.writers import print_tables
     from hierfit.run.program import program
     from hierfit.search.progress import failed, run_cells
     from hierfit.search.runner import finished
@@ -184,7 +185,7 @@ def _test_chosen(
     cells = [trials.chosen(best.values, f"{best.method}, best of {len(done)}", seed) for seed in seeds]
     outcomes = run_cells(f"trial {best.number} with the test", cells, jobs, cluster, console)
     if cards := [card for cell in cells if (card := finished(cell))]:
-        print_summary(cards, console=console)
+        print_tables(tables(cards), console)
     console.print(Text(f"Values of trial {best.number}: {path}; to go on with them:"), soft_wrap=True)
     console.print(Text(f"  {program()} fit {' '.join(trials.file.start)} --config={path}"), soft_wrap=True)
     return len(failed(outcomes))

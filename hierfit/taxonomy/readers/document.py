@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -70,18 +70,18 @@ def place_of(*names: object) -> str:
     return next((repr(name) for name in names if name), "the file")
 
 
-def read_json(text: str, source: str, placed: bool) -> Any:
-    """The value of a JSON text, objects as `Pairs`, texts as `Placed` where asked for.
+def read_json(text: str, source: str, placed: bool = False, objects: Callable[[Any], Any] = Pairs) -> Any:
+    """The value of a JSON text or of JSON lines, objects as `Pairs` or as asked for, texts as `Placed` if asked for.
 
     Raises:
         UserError: It is not JSON, with line and column; or is nested too deep to be read.
     """
     try:
-        value = json.loads(text, object_pairs_hook=Pairs)
+        value = json.loads(text, object_pairs_hook=objects)
     except json.JSONDecodeError as error:
-        lines = text.strip().splitlines()
+        lines = [line for line in text.splitlines() if line.strip()]
         if error.msg == "Extra data" and len(lines) > 1 and all(line[:1] == "{" for line in lines):
-            return read_json(f"[{','.join(lines)}]", source, False)  # JSON Lines
+            return read_json(",\n".join(lines).join("[]"), source, False, objects)
         raise UserError(f"{source}: line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
     except (RecursionError, ValueError) as error:
         reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)

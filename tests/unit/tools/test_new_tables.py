@@ -383,7 +383,7 @@ def test_json_in_other_forms(kind: str, pics: Pics, tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('{"a": {"b": 1}}', "COCO, Label Studio and CoOp are"),
-        ('{"a": ', "cannot be read"),
+        ('{"a": ', "line 1, column 7: not valid JSON"),
         ('[{"a": ' + "[" * 99_999, "cannot be read"),
     ],
 )

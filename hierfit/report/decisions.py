@@ -1,15 +1,66 @@
-"""Where predicted paths leave the true ones: at which node, for which of its children."""
+"""What a run decides about each test image; where its paths leave the true ones: at which node, for which child."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from hierfit.decoding import belief, leaf_rollup
 from hierfit.metrics.functional import compared_nodes
+from hierfit.metrics.served import Served, serve
+from hierfit.results.logits import TestLogits
 from hierfit.taxonomy import Taxonomy
+
+_VALUES_AT_ONCE = 1 << 22  # logits read at once: 16 MiB
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What remains of test logits once they are read: O(n·L) numbers, however many nodes there are.
+
+    Attributes:
+        taxonomy: The run's tree.
+        target: True node ids ``[n, L]``, −1 where unknown or ended.
+        best_leaf: Path of the leaf with the best logit ``[n, L]``.
+        decoded: Path of the most probable leaf by the belief ``[n, L]``.
+        sure: Probability of each node of ``decoded`` by the belief ``[n, L]``; 0 past the leaf.
+        truth: The same of the nodes of ``target``.
+        served: The belief's descent and its probabilities.
+        indices: Row of each sample in the test split.
+    """
+
+    taxonomy: Taxonomy
+    target: Tensor
+    best_leaf: Tensor
+    decoded: Tensor
+    sure: Tensor
+    truth: Tensor
+    served: Served
+    indices: list[int]
+
+    @classmethod
+    def of(cls, logits: TestLogits) -> Decisions:
+        """In one pass: O(n·N) time, memory of one batch; raises `UserError` where logits hold NaN or +inf."""
+        tree, calibration = logits.taxonomy, logits.calibration
+        none = torch.zeros(0, tree.num_levels, dtype=torch.long)
+        best, decoded, sure, truth = [none], [none], [none.float()], [none.float()]
+
+        def batches() -> Iterable[tuple[Tensor, Tensor]]:
+            for batch, target in logits.batches(max(1, _VALUES_AT_ONCE // tree.num_nodes)):
+                nodes = belief(batch, tree, calibration).nodes
+                best.append(leaf_rollup(batch, tree))
+                decoded.append(leaf_rollup(nodes, tree))
+                for found, path in ((sure, decoded[-1]), (truth, target)):
+                    found.append(nodes.gather(1, path.clamp_min(0)).masked_fill(path < 0, 0))
+                yield batch, target
+
+        served = serve(batches(), tree, calibration)
+        of_best, path, of_path, of_truth = (torch.cat(each) for each in (best, decoded, sure, truth))
+        return cls(tree, served.target, of_best, path, of_path, of_truth, served, logits.indices.tolist())
 
 
 @dataclass(frozen=True)
