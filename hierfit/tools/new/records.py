@@ -73,8 +73,8 @@ def read_records(path: Path) -> Records:
         if not rows:
             hint = "COCO, Label Studio and CoOp are; and lists of records, and {picture: label}."
             raise UserError(f"{path} is no list of pictures that is known here", hint=hint)
-        if odd := next((cell for row in rows for cell in (*row, *row.values()) if not is_text(cell)), None):
-            raise UserError(f"{path}: cannot be read: {as_text(odd)} is no text")
+        if garbled := next((cell for row in rows for cell in (*row, *row.values()) if not is_text(cell)), None):
+            raise UserError(f"{path}: cannot be read: {as_text(garbled)} is no text")
         names = list(dict.fromkeys(name for row in rows for name in row))
         return Records(path, {name: [row.get(name, "") for row in rows] for name in names}, splits, True, remarks)
     cells = [[str(cell).strip() for cell in row] for row in source.table.rows]
