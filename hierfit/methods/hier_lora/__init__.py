@@ -21,7 +21,7 @@ from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.keys import Count, NotNegative, PartialShare, Positive
-from hierfit.methods.lora import LoraChoice, Towers, adapt, adapted_towers, first_block, save_adapter
+from hierfit.methods.lora import LoraChoice, WhichTowers, adapt, adapted_towers, first_block, save_adapter
 from hierfit.methods.nodes import Nodes, ReadNodes
 
 _FINAL_LR = 1e-6
@@ -103,7 +103,7 @@ class HierLoRA(Method):
         alpha: Positive | None = None,
         dropout: PartialShare = 0.1,
         targets: list[str] = ["q", "k", "v"],  # noqa: B006  (never changed; null would hide it from --help)
-        towers: Towers = "both",
+        towers: WhichTowers = "both",
         layers: str | None = None,
         dora: bool = False,
         rslora: bool = False,
