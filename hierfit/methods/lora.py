@@ -120,15 +120,10 @@ def adapt(backbone: Backbone, choice: LoraChoice) -> int:
     return rank
 
 
-def first_block(model: Any, tower: str, choice: LoraChoice) -> int:
-    """Number of the first block of ``vision_model`` or ``text_model`` that has LoRA."""
-    blocks = getattr(model, tower).encoder.layers
-    return range(len(blocks))[_as_slice(choice.layers)][0]
-
-
-def adapted_towers(choice: LoraChoice) -> tuple[Literal["vision_model", "text_model"], ...]:
-    """Names of the towers that have LoRA, as transformers has them."""
-    return _TOWERS[choice.towers]
+def first_blocks(model: Any, choice: LoraChoice) -> dict[Literal["vision_model", "text_model"], int]:
+    """Number of the first block that has LoRA, of each tower that has it."""
+    count = {tower: len(getattr(model, tower).encoder.layers) for tower in _TOWERS[choice.towers]}
+    return {tower: range(blocks)[_as_slice(choice.layers)][0] for tower, blocks in count.items()}
 
 
 def save_adapter(backbone: Backbone, folder: Path) -> None:
