@@ -10,8 +10,11 @@ families as uneven as nature's; those of ``--nodes`` some 17, as WordNet has. On
 from __future__ import annotations
 
 import math
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -27,6 +30,7 @@ from hierfit.losses.objective import LOSSES
 from hierfit.metrics import hierarchy_metrics
 from hierfit.metrics.collection import score_metrics
 from hierfit.metrics.served import batches_of, score
+from hierfit.report.command import report
 from hierfit.taxonomy import Taxonomy, doctor
 from hierfit.taxonomy.readers import Reading, read_given, read_plan
 from hierfit.taxonomy.writers import WRITERS
@@ -72,13 +76,24 @@ def by_nodes(nodes: int) -> Ways:
 
 
 def by_images(images: int) -> Ways:
-    """What a result card says of so many test images, and a belief fitted on as many."""
+    """What a result card says of so many test images, a belief fitted on as many, and the page of a report."""
+    sys.path.append(str(Path(__file__).parents[2]))
+    from tests.unit.report.conftest import write_run
+
     tree = skewed_tree([8, 30, 100])
     paths = tree.leaf_paths[torch.randint(100, (images,))]
     logits = torch.randn(images, tree.num_nodes)
+    run = Path(tempfile.mkdtemp(), "run")
+    write_run(run, logits, paths, tree=tree)
+
+    def page() -> None:
+        with redirect_stdout(StringIO()):
+            report([run])
+
     return {
         "result card of logits": lambda: score(batches_of(logits, paths), tree, Calibration()),
         "calibration": lambda: calibrate(logits, paths, tree),
+        "report": page,
     }
 
 
