@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 
 from hierfit import __version__
-from hierfit.errors import NO_LEAVE, UserError
+from hierfit.errors import NO_LEAVE, UserError, close_words
 from hierfit.report import show_at_wandb
 from hierfit.run.program import process_number
 from hierfit.streams import as_text, is_text, tolerate_any_character
@@ -128,10 +128,8 @@ def _listed(commands: Mapping[str, str]) -> str:
 
 
 def _no_command(name: str, known: Iterable[str], help_command: str) -> UserError:
-    from difflib import get_close_matches
-
     below = [command for command in COMMANDS if command.partition(" ")[2] == name]
-    close = [_OTHERS[name]] if name in _OTHERS else below or get_close_matches(name, list(known), n=1)
+    close = [_OTHERS[name]] if name in _OTHERS else below or close_words(name, known)
     hint = f"Did you mean {close[0]!r}?" if close else f"`{help_command}` lists the commands."
     return UserError(f"There is no command {name!r}.", hint=hint)
 

@@ -32,17 +32,11 @@ ClassPath = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Moved:
-    """A tree after a change.
+    """A tree after a change."""
 
-    Attributes:
-        taxonomy: The new one.
-        leaves: Position there of each leaf that was here ``[C]``, −1 for one that is gone.
-        nodes: Node here of each node there ``[N']``, −1 for a new one.
-    """
-
-    taxonomy: Taxonomy
-    leaves: Tensor
-    nodes: Tensor
+    taxonomy: Taxonomy  # the new one
+    leaves: Tensor  # position there of each leaf that was here ``[C]``, −1 for one that is gone
+    nodes: Tensor  # node here of each node there ``[N']``, −1 for a new one
 
     @classmethod
     def of(cls, tree: Taxonomy, rows: Sequence[ClassPath]) -> Moved:
@@ -138,12 +132,7 @@ def _text_of(model: Predictor, moved: Moved) -> Tensor:
 
 
 def learnt(model: Predictor, features: Tensor, label: str | Sequence[str]) -> Predictor:
-    """The model after more images of one class, known or new.
-
-    Args:
-        model: Fitted by TreeGDA.
-        features: L2-normalised, of the images ``[n, d]``.
-        label: The class by name or path (``Larus/Ivory gull``); a new one under a node that is known.
+    """The model, fitted by TreeGDA, after L2-normalised features ``[n, d]`` of more images of one class, see `place`.
 
     Raises:
         UserError: The model is another, or the class has no place.

@@ -68,15 +68,7 @@ def write_export(
 ) -> list[str]:
     """Writes a model into a new folder, and checks that what was written gives the same logits.
 
-    Args:
-        model: As `load` opens it.
-        folder: Does not exist yet.
-        cards: Results for the model card.
-        with_towers: Write the towers, too; else the model names them.
-        with_onnx: Write the image side in ONNX, too.
-
-    Returns:
-        What was checked, a line each.
+    Without towers the model names them; cards are the results for its page. Returns what was checked, a line each.
 
     Raises:
         UserError: The towers cannot be had, or ONNX cannot be written.
@@ -118,10 +110,7 @@ def _apart(model: Predictor, copy: Backbone) -> float:
 def _model_card(model: Predictor, folder: Path, cards: Sequence[ResultCard]) -> str:
     """README.md: what the model is, how to use it, what was measured, whose data it learnt from.
 
-    Args:
-        model: What is exported.
-        folder: What else is exported lies there already.
-        cards: Results of the run, its controls, and of other seeds; intervals need several seeds.
+    What else is exported lies in the folder already.
     """
     from jinja2 import Environment
 
@@ -182,15 +171,12 @@ def merge(
     if not isinstance(source, str):
         raise UserError(f"{config}: {fault or 'it names no backbone'}", hint="Name it: --backbone NAME.")
 
-    import transformers
-
     from hierfit.backbone import Backbone
     from hierfit.backbone.loading import save_merged
     from hierfit.methods.lora import open_adapter
     from hierfit.run.quiet import quieten
 
     quieten()
-    transformers.utils.logging.disable_progress_bar()
     towers = Backbone.load(source)
     open_adapter(towers, folder)
     save_merged(towers, out)

@@ -29,14 +29,8 @@ class _ImageSide(nn.Module):
 def write_onnx(model: Predictor, folder: Path) -> float:
     """Writes ``image.onnx``: ``pixels [B, 3, S, S]``, preprocessed, to ``logits [B, N]`` and ``features [B, d]``.
 
-    Names of the nodes and the preprocessing are in its metadata, so that the file is enough.
-
-    Args:
-        model: On the CPU.
-        folder: Where to write.
-
-    Returns:
-        The largest difference of a feature to PyTorch's.
+    Names of the nodes and the preprocessing are in its metadata, so that the file is enough. Returns the largest
+    difference of a feature to PyTorch's.
 
     Raises:
         UserError: onnx or onnxruntime is not installed, or the two do not agree.

@@ -61,21 +61,13 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table and how it is laid out.
+    """A table and how it is laid out."""
 
-    Attributes:
-        name: Of the file or W&B table, such as ``sibling_pairs``.
-        table: Its title and how to read it are the caption.
-        folded: Closed at first on a page: a table few will want.
-        narrow: Fits beside a figure.
-        brief: Rows that a terminal shows; None for all, 0 for none.
-    """
-
-    name: str
-    table: Table
-    folded: bool = False
-    narrow: bool = False
-    brief: int | None = None
+    name: str  # of the file or W&B table, such as ``sibling_pairs``
+    table: Table  # its title and how to read it are the caption
+    folded: bool = False  # closed at first on a page: a table few will want
+    narrow: bool = False  # fits beside a figure
+    brief: int | None = None  # rows that a terminal shows; None for all, 0 for none
 
     @property
     def explained(self) -> dict[str, str]:
@@ -92,23 +84,14 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that matplotlib draws when it is wanted.
+    """A figure that matplotlib draws when it is wanted."""
 
-    Attributes:
-        name: Of its file, such as ``confusion``.
-        caption: Below it.
-        alt: What those who cannot see it are told.
-        draw: Makes the drawing; see `drawn`.
-        wide: Takes the whole width of a page.
-        finder: Its marks can be searched for by their texts.
-    """
-
-    name: str
-    caption: str
-    alt: str
-    draw: Callable[[], Drawing]
-    wide: bool = False
-    finder: bool = False
+    name: str  # of its file, such as ``confusion``
+    caption: str  # below it
+    alt: str  # what those who cannot see it are told
+    draw: Callable[[], Drawing]  # makes the drawing; see `drawn`
+    wide: bool = False  # takes the whole width of a page
+    finder: bool = False  # its marks can be searched for by their texts
 
     def drawn(self) -> Drawing:
         """The drawing, with names as they are: a ``$`` in one starts no formula.
@@ -153,21 +136,13 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Explorer:
-    """A tree to walk through and test images to look through, for a page alone; `explorer.js` says what it reads.
+    """A tree to walk through and test images to look through, for a page alone; `explorer.js` says what it reads."""
 
-    Attributes:
-        name: Of the block.
-        caption: How to read the tree.
-        data: What is drawn and listed, as JSON can hold it.
-        pictures: JPEG of some of the images, by their place in the list.
-        missing: Why there are no pictures, if so.
-    """
-
-    name: str
-    caption: str
-    data: Mapping[str, Any]
-    pictures: Mapping[int, bytes] = field(repr=False)
-    missing: str = ""
+    name: str  # of the block
+    caption: str  # how to read the tree
+    data: Mapping[str, Any]  # what is drawn and listed, as JSON can hold it
+    pictures: Mapping[int, bytes] = field(repr=False)  # JPEG of some of the images, by their place in the list
+    missing: str = ""  # why there are no pictures, if so
 
 
 Block: TypeAlias = Paragraph | Findings | Tiles | Sheet | Picture | Gallery | Explorer

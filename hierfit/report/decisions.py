@@ -18,27 +18,16 @@ from hierfit.taxonomy import Taxonomy
 
 @dataclass(frozen=True)
 class Decisions:
-    """What remains of test logits once they are read: O(n·L) numbers, however many nodes there are.
+    """What remains of test logits once they are read: O(n·L) numbers, however many nodes there are."""
 
-    Attributes:
-        taxonomy: The run's tree.
-        target: True node ids ``[n, L]``, −1 where unknown or ended.
-        best_leaf: Path of the leaf with the best logit ``[n, L]``.
-        decoded: Path of the most probable leaf by the belief ``[n, L]``.
-        sure: Probability of each node of ``decoded`` by the belief ``[n, L]``; 0 past the leaf.
-        truth: The same of the nodes of ``target``.
-        served: The belief's descent and its probabilities.
-        indices: Row of each sample in the test split.
-    """
-
-    taxonomy: Taxonomy
-    target: Tensor
-    best_leaf: Tensor
-    decoded: Tensor
-    sure: Tensor
-    truth: Tensor
-    served: Served
-    indices: list[int]
+    taxonomy: Taxonomy  # the run's tree
+    target: Tensor  # true node ids ``[n, L]``, −1 where unknown or ended
+    best_leaf: Tensor  # path of the leaf with the best logit ``[n, L]``
+    decoded: Tensor  # path of the most probable leaf by the belief ``[n, L]``
+    sure: Tensor  # probability of each node of ``decoded`` by the belief ``[n, L]``; 0 past the leaf
+    truth: Tensor  # the same of the nodes of ``target``
+    served: Served  # the belief's descent and its probabilities
+    indices: list[int]  # row of each sample in the test split
 
     @classmethod
     def of(cls, logits: TestLogits) -> Decisions:
@@ -67,22 +56,14 @@ class Breaks:
 
     A mistake has one place: the lowest common ancestor (LCA) of prediction and truth, where the true path goes on to
     one child and the predicted one to its sibling. The roots of a forest are siblings under a virtual root.
-
-    Attributes:
-        taxonomy: The tree, of N nodes and L levels.
-        true_path: Node ids ``[n, L]`` down to the deepest label, −1 below.
-        common: Nodes that both paths share ``[n]``, counted from the root: the depth of the LCA.
-        wrong: Whether the paths part above the label ``[n]`` bool.
-        true_child: Where they part, the node on the true path ``[n]``; −1 for a right prediction.
-        predicted_child: The node on the predicted path ``[n]``; −1 for a right one, and for one that stops there.
     """
 
-    taxonomy: Taxonomy
-    true_path: Tensor
-    common: Tensor
-    wrong: Tensor
-    true_child: Tensor
-    predicted_child: Tensor
+    taxonomy: Taxonomy  # the tree, of N nodes and L levels
+    true_path: Tensor  # node ids ``[n, L]`` down to the deepest label, −1 below
+    common: Tensor  # nodes that both paths share ``[n]``, counted from the root: the depth of the LCA
+    wrong: Tensor  # whether the paths part above the label ``[n]`` bool
+    true_child: Tensor  # where they part, the node on the true path ``[n]``; −1 for a right prediction
+    predicted_child: Tensor  # the node on the predicted path ``[n]``; −1 for a right one, and for one that stops there
 
     @classmethod
     def of(cls, predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Breaks:

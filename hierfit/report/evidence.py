@@ -152,25 +152,17 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the sections of a report may look at.
+    """All that the sections of a report may look at."""
 
-    Attributes:
-        cards: Of every run.
-        tables: Means over seeds, with differences to the control: one for each set of runs that may be compared.
-        table: The one that the focus is part of.
-        control: Name of the row that others are held against; None without.
-        focus: The run that is looked into.
-        beside: Runs on the same data, draw and seed, the focus among them: the control first, the focus last.
-        pictures: How many test images may be shown to look through.
-    """
-
-    cards: tuple[ResultCard, ...]
+    cards: tuple[ResultCard, ...]  # of every run
+    # Means over seeds, with differences to the control: one for each set of runs that may be compared
     tables: tuple[Table, ...]
-    table: Table
-    control: str | None
-    focus: FinishedRun
+    table: Table  # the one that the focus is part of
+    control: str | None  # name of the row that others are held against; None without
+    focus: FinishedRun  # the run that is looked into
+    # Runs on the same data, draw and seed, the focus among them: the control first, the focus last
     beside: tuple[FinishedRun, ...]
-    pictures: int = PICTURES
+    pictures: int = PICTURES  # how many test images may be shown to look through
 
     def read(self, most: int | None = None) -> list[FinishedRun]:
         """The runs beside the focus whose test logits can be read on its levels, and it itself: the last ``most``.
@@ -204,10 +196,10 @@ def gather(
 
     Args:
         paths: Run folders, grids, or result cards.
-        row: Name of the row to look into. If None, the one with the best mean of the headline figure among those that
-            are no control of another. It is looked into at its most shots and lowest seed.
-        control: Name of the row to hold it against. If None, a row with no more trained parameters: of the same
-            method, else one without training, zero-shot first.
+        row: To look into, at its most shots and lowest seed. If None, the one with the best mean of the headline figure
+            among those that are no control of another.
+        control: Row to hold it against. If None, one with no more trained parameters: of the same method, else one
+            without training, zero-shot first.
         pictures: How many test images may be shown to look through.
 
     Raises:
@@ -217,8 +209,9 @@ def gather(
     runs = [run for run in (FinishedRun(file.parent, ResultCard.read(file)) for file in files) if run.card.metrics]
     if not runs:
         raise UserError("No run here was tested, so there is nothing to report.", hint="hierfit test tests one.")
-    runs = _named_apart(runs)
-    names = list(dict.fromkeys(run.card.row for run in runs))
+    cards, _ = told_apart([run.card for run in runs])
+    runs = [FinishedRun(run.folder, card) for run, card in zip(runs, cards, strict=True)]
+    names = list(dict.fromkeys(card.row for card in cards))
     unknown = [name for name in (row, control) if name is not None and name not in names]
     if unknown:
         raise UserError(f"No run has the row {unknown[0]!r}.", hint=f"Rows: {', '.join(names)}.")
@@ -228,7 +221,7 @@ def gather(
     given = control is not None
     control = control or _control(focus.card, [beside[name].card for name in names if name in beside])
     order = sorted(beside, key=lambda name: (name == focus.card.row, name != control, names.index(name)))
-    cards, place = [run.card for run in runs], agreement(focus.card)
+    place = agreement(focus.card)
     (table,) = tables([card for card in cards if agreement(card) == place], control if control in beside else None)
     try:
         every = tables(cards, control)
@@ -237,18 +230,6 @@ def gather(
             raise
         every = tables(cards)
     return Evidence(tuple(cards), tuple(every), table, control, focus, tuple(beside[name] for name in order), pictures)
-
-
-def _named_apart(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
-    """Runs with names that say what differs between rows of one table."""
-    groups: dict[str, list[FinishedRun]] = {}
-    for run in runs:
-        groups.setdefault(repr(agreement(run.card)), []).append(run)
-    cards: dict[Path, ResultCard] = {}
-    for group in groups.values():
-        named, _ = told_apart([run.card for run in group])
-        cards |= {run.folder: card for run, card in zip(group, named, strict=True)}
-    return [FinishedRun(run.folder, cards[run.folder]) for run in runs]
 
 
 def _same_draw(a: ResultCard, b: ResultCard) -> bool:

@@ -23,12 +23,7 @@ _NO_STAMP = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequence[Path]) -> str:
-    """The text of the page.
-
-    Args:
-        evidence: What is looked into.
-        sections: In order; those that do not apply are named at the end with their reasons.
-        runs: Of which the command makes it again.
+    """The text of the page; sections that do not apply are named at its end, and the command that makes it of the runs.
 
     Raises:
         UserError: matplotlib is not installed.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,23 +47,6 @@ def legend_below(figure: Figure, columns: int = 2, place: str = "center", **opti
     """A legend under the axes, of what they hold or of the handles given."""
     plain: dict[str, Any] = {"frameon": False, "fontsize": SMALL, "ncols": columns, **options}
     return figure.legend(loc=f"outside lower {place}", **plain)  # type: ignore[call-overload]
-
-
-def lines(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], height: float, **labels: Any
-) -> tuple[Figure, Axes]:
-    """A line a name through its points ``(x, y)``, each in a colour of its own; marked where there are few."""
-    figure, axes = new_axes(height=height)
-    for i, (name, (x, y)) in enumerate(series.items()):
-        size = 4 if len(x) < 40 else 0
-        look: dict[str, Any] = {
-            "color": PALETTE[i % len(PALETTE)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "markersize": size,
-        }
-        axes.plot(x, y, linewidth=1.3, label=name, **look)
-    furnish(axes, **labels)
-    return figure, axes
 
 
 def shortened(text: str, length: int = 34) -> str:

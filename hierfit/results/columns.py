@@ -112,27 +112,16 @@ def with_decoder(key: str) -> str:
 
 @dataclass(frozen=True)
 class Published:
-    """One row of a paper's tables, which prints means and no intervals.
+    """One row of a paper's tables, which prints means and no intervals."""
 
-    Attributes:
-        row: The paper's name of the method.
-        source: Who published it, where and when.
-        protocol: As in a result card's data.
-        shots: Training images a leaf.
-        backbone: Last part of the towers' name or folder, such as ``clip-vit-base-patch16``.
-        seeds: The figures are means over them.
-        selected_on: What chose the checkpoints.
-        figures: By data card and column (``metric@decoder``), in %.
-    """
-
-    row: str
-    source: str
-    protocol: str
-    shots: int
-    backbone: str
-    seeds: tuple[int, ...]
-    selected_on: str
-    figures: Mapping[str, Mapping[str, float]]
+    row: str  # the paper's name of the method
+    source: str  # who published it, where and when
+    protocol: str  # as in a result card's data
+    shots: int  # training images a leaf
+    backbone: str  # last part of the towers' name or folder, such as ``clip-vit-base-patch16``
+    seeds: tuple[int, ...]  # the figures are means over them
+    selected_on: str  # what chose the checkpoints
+    figures: Mapping[str, Mapping[str, float]]  # by data card and column (``metric@decoder``), in %
 
     def fits(self, card: ResultCard) -> bool:
         """Whether the figures stand for what the card's run measured."""

@@ -33,31 +33,21 @@ _OF_LEAVES = ("base", "novel", "h", "generalised_base", "generalised_novel", "ge
 
 @dataclass(frozen=True)
 class TestLogits:
-    """What a finished run says of each test sample, and the tree to read it by.
-
-    Attributes:
-        folder: The run's.
-        card: Its result card.
-        taxonomy: Its tree, on the CPU.
-        paths: True node ids ``[n, L]``.
-        indices: Row of each sample in the test split ``[n]``, ascending.
-    """
+    """What a finished run says of each test sample, and the tree to read it by."""
 
     __test__ = False  # pytest takes it for tests
 
-    folder: Path
-    card: ResultCard
-    taxonomy: Taxonomy
-    paths: Tensor
-    indices: Tensor
+    folder: Path  # the run's
+    card: ResultCard  # its result card
+    taxonomy: Taxonomy  # its tree, on the CPU
+    paths: Tensor  # true node ids ``[n, L]``
+    indices: Tensor  # row of each sample in the test split ``[n]``, ascending
 
     @classmethod
     def read(cls, folder: Path, tree: Path | None = None) -> TestLogits:
-        """Reads a run folder; the logits themselves stay on disk until they are asked for.
+        """Reads a run's folder, or a control's; the logits themselves stay on disk until they are asked for.
 
-        Args:
-            folder: A run's, or a control's inside it.
-            tree: CSV of the tree, for runs that did not save theirs.
+        ``tree`` is its tree as CSV, for runs that did not save theirs.
 
         Raises:
             UserError: The run has not finished, saved no logits or no tree, or its parts do not belong together.
@@ -120,28 +110,16 @@ class LeafLogits:
     """Test samples labelled at a leaf, and what a run says of each leaf.
 
     Runs on different trees can be compared by these alone: nodes and levels differ, the leaves do not.
-
-    Attributes:
-        taxonomy: The data set's own tree, of C leaves.
-        logits: Scores of its leaves, in its order ``[n, C]``.
-        labels: Leaf index of each sample ``[n]``.
-        seen: Leaves that were candidates in training ``[C]`` bool.
     """
 
-    taxonomy: Taxonomy
-    logits: Tensor
-    labels: Tensor
-    seen: Tensor
+    taxonomy: Taxonomy  # the data set's own tree, of C leaves
+    logits: Tensor  # scores of its leaves, in its order ``[n, C]``
+    labels: Tensor  # leaf index of each sample ``[n]``
+    seen: Tensor  # leaves that were candidates in training ``[C]`` bool
 
     @classmethod
     def of(cls, saved: Mapping[str, Tensor], tree: Taxonomy, true: Taxonomy) -> LeafLogits:
-        """From a run's test logits.
-
-        Args:
-            saved: ``logits [n, N]``, ``paths [n, L]``, ``seen [N]`` and ``true_leaf [C]``, see `hierfit.run`.
-            tree: The run's, of N nodes.
-            true: The data set's own.
-        """
+        """From a run's ``logits [n, N]``, ``paths [n, L]``, ``seen [N]`` and ``true_leaf [C]``, see `hierfit.run`."""
         deepest = saved["paths"].amax(dim=1)
         leaf = torch.where(deepest >= 0, tree.leaf_index[deepest], -1)
         rows, true_leaf = leaf >= 0, saved["true_leaf"]
@@ -174,10 +152,8 @@ class LeafLogits:
     def figures(self) -> dict[str, float | None]:
         """Metrics of the predicted leaves and their paths (so FPA is leaf accuracy, and TICE would be 0).
 
-        Returns:
-            ``leaf_accuracy``, ``fpa``, ``mistake_severity`` (None where there is no mistake), ``tree_distance``,
-            ``hierarchical_f1``, see `hierfit.metrics`; where classes were held back also those of `base_to_novel` that
-            rest on leaves: ``base``, ``novel``, ``h``, ``ausuc`` and the generalised ones. Empty without samples.
+        None for a severity without mistakes; where classes were held back also those of `base_to_novel` that rest on
+        leaves. Empty without samples.
         """
         if not len(self.labels):
             return {}

@@ -28,21 +28,14 @@ _FIGURE_COLUMNS = (Column("metric@decoder"), Column("card", "", 6), Column("now"
 
 @dataclass(frozen=True)
 class Rescored:
-    """A run with its figures computed again.
-
-    Attributes:
-        figures: By decoder and metric; None where a metric is undefined.
-        changes: ``(decoder, metric)`` whose figure the card does not have, or has otherwise.
-        belief: What the card would say of the belief, were it made now.
-        own: How tables show the metrics among them that hierfit does not bring.
-    """
+    """A run with its figures computed again."""
 
     folder: Path
     card: ResultCard
-    figures: Mapping[str, Mapping[str, float | None]]
-    changes: tuple[tuple[str, str], ...]
-    belief: Mapping[str, Any]
-    own: Mapping[str, Mapping[str, Any]]
+    figures: Mapping[str, Mapping[str, float | None]]  # by decoder and metric; None where a metric is undefined
+    changes: tuple[tuple[str, str], ...]  # ``(decoder, metric)`` whose figure the card does not have, or has otherwise
+    belief: Mapping[str, Any]  # what the card would say of the belief, were it made now
+    own: Mapping[str, Mapping[str, Any]]  # how tables show the metrics among them that hierfit does not bring
 
     def write(self) -> None:
         """Puts the figures into the run's card; figures that were not computed stay."""

@@ -28,22 +28,25 @@ def agreement(card: ResultCard) -> tuple[Any, ...]:
     return *map(card.data.get, _OF_TABLE), test, backbone.get("source"), backbone.get("fingerprint"), card.levels
 
 
-def told_apart(cards: Sequence[ResultCard]) -> tuple[list[ResultCard], list[str]]:
-    """Cards of one table with names that say what differs, and notes on runs that differ for no setting.
+def told_apart(cards: Sequence[ResultCard]) -> tuple[list[ResultCard], list[tuple[tuple[Any, ...], str]]]:
+    """Cards with names that say what differs within a table; and by table notes on runs that differ for no setting.
 
     ``LatHAdapter`` becomes ``LatHAdapter (lr 0.003)`` and ``LatHAdapter (lr 0.001)`` where both are there. Runs whose
     settings agree stay one row, unless two of one seed differ in their figures: they are told apart by steps, versions
     and device, in the end by numbers.
     """
     renamed = {id(card): card for card in cards}
-    notes: list[str] = []
-    for name in dict.fromkeys(card.row for card in cards):
-        own = [card for card in cards if card.row == name]
+    notes: list[tuple[tuple[Any, ...], str]] = []
+    rows: dict[str, list[ResultCard]] = {}
+    for card in cards:
+        rows.setdefault(repr((agreement(card), card.row)), []).append(card)
+    for own in rows.values():
+        name, place = own[0].row, agreement(own[0])
         for label, alike in _parted(own, _settings).items():
             parts = {"": alike}
             if clashes := _clashes(alike):
                 parts, note = _by_circumstance(alike, clashes)
-                notes.append(f"{' '.join(filter(None, (name, label)))}: {note}")
+                notes.append((place, f"{' '.join(filter(None, (name, label)))}: {note}"))
             for suffix, runs in parts.items():
                 differs = ", ".join(filter(None, (label, suffix)))
                 renamed |= {id(card): replace(card, row=f"{name} ({differs})" if differs else name) for card in runs}

@@ -52,11 +52,14 @@ def tables(cards: Sequence[ResultCard], control: str | None = None, choice: str 
         size = shots is None, shots or 0
         return str(card.data.get("card")), str(card.backbone.get("source")), *size, repr(agreement(card))
 
-    groups = [told_apart(list(found)) for _, found in groupby(sorted(cards, key=order), key=agreement)]
-    names = list(dict.fromkeys(card.row for group, _ in groups for card in group))
+    named, noted = told_apart(sorted(cards, key=order))
+    names = list(dict.fromkeys(card.row for card in named))
     if control is not None and control not in names:
         raise UserError(f"No run has the row {control!r}.", hint=f"Rows: {', '.join(names)}.")
-    return [table(group, control, choice, cards, notes) for group, notes in groups]
+    return [
+        table(list(group), control, choice, cards, [note for of, note in noted if of == place])
+        for place, group in groupby(named, key=agreement)
+    ]
 
 
 def table(
@@ -66,14 +69,9 @@ def table(
     known: Sequence[ResultCard] = (),
     notes: Iterable[str] = (),
 ) -> Table:
-    """One table of cards that may stand in one, the control first; see `tables`.
+    """One table of cards that may stand in one, named as they are to be shown, the control first; see `tables`.
 
-    Args:
-        cards: Named as they are to be shown.
-        control: Row to which paired differences are added, if it is there.
-        choice: Columns.
-        known: Cards that say which columns there are; ``cards`` if empty.
-        notes: That stand before its own.
+    ``known`` are cards that say which columns there are, ``cards`` if empty; ``notes`` stand before its own.
     """
     first, noted, sources = cards[0], list(notes), dict[str, list[str]]()
     rows = {name: _by_seed(name, cards, noted) for name in dict.fromkeys(card.row for card in cards)}
@@ -205,7 +203,7 @@ def run_tables(cards: Sequence[ResultCard]) -> list[Table]:
     made = []
     for _, group in groupby(cards, key=lambda c: (c.experiment, c.seed, c.data["card"], c.data.get("draw"), c.levels)):
         rows, notes = told_apart(list(group))
-        made.append(replace(run_table(rows), notes=tuple(notes)))
+        made.append(replace(run_table(rows), notes=tuple(note for _, note in notes)))
     return made
 
 

@@ -23,26 +23,17 @@ _UNNAMED = (WORDS, SEEDS, "%", "count", "")
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """One column."""
 
-    Attributes:
-        header: Above it.
-        unit: ``words``; ``seeds``, whose cells list them and show their number; ``%``, a fraction shown times 100;
-            ``count``, ``edges``, ``levels``, ``s``, ``MiB``, or empty for a figure without one.
-        decimals: Of a figure; by its unit if None.
-        higher_is_better: None where more is neither better nor worse.
-        key: For programs, such as ``fpa@decoded``; the header if empty.
-        is_fact: It follows from the settings, and needs no interval where all seeds agree.
-        signed: Shown with its sign, as differences are.
-    """
-
-    header: str
+    header: str  # above it
+    # ``words``; ``seeds``, whose cells list them and show their number; ``%``, a fraction shown times 100; ``count``,
+    # ``edges``, ``levels``, ``s``, ``MiB``, or empty for a figure without one
     unit: str = WORDS
-    decimals: int | None = None
-    higher_is_better: bool | None = None
-    key: str = ""
-    is_fact: bool = False
-    signed: bool = False
+    decimals: int | None = None  # of a figure; by its unit if None
+    higher_is_better: bool | None = None  # None where more is neither better nor worse
+    key: str = ""  # for programs, such as ``fpa@decoded``; the header if empty
+    is_fact: bool = False  # it follows from the settings, and needs no interval where all seeds agree
+    signed: bool = False  # shown with its sign, as differences are
 
     @property
     def is_figure(self) -> bool:
@@ -70,19 +61,14 @@ NAME = Column("", key="row")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell.
+    """One cell."""
 
-    Attributes:
-        value: Words, seeds, a figure, or one with its interval; None is shown as a dash.
-        difference: To the control's, paired over seeds.
-        mark: What the difference says among all of its table; of a cell without one, what its value says.
-        of: How many values its row has: an estimate over fewer says over how many.
-    """
-
+    # Words, seeds, a figure, or one with its interval; None is shown as a dash
     value: str | float | Estimate | Interval | tuple[int, ...] | None
-    difference: Estimate | None = None
+    difference: Estimate | None = None  # to the control's, paired over seeds
+    # What the difference says among all of its table; of a cell without one, what its value says
     mark: Verdict | None = None
-    of: int | None = None
+    of: int | None = None  # how many values its row has: an estimate over fewer says over how many
 
     @property
     def number(self) -> float | None:
@@ -112,25 +98,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under columns; the first column names the rows.
+    """Rows of cells under columns; the first column names the rows."""
 
-    Attributes:
-        title: On what it stands, in a line.
-        columns: From left to right.
-        rows: As long as the columns each.
-        reading: How to read it.
-        notes: What a reader must know before comparing rows.
-        control: Name of the row that differences are to.
-        facts: What all rows share, for programs.
-    """
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    reading: str = ""
-    notes: tuple[str, ...] = ()
-    control: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    title: str  # on what it stands, in a line
+    columns: tuple[Column, ...]  # from left to right
+    rows: tuple[tuple[Cell, ...], ...]  # as long as the columns each
+    reading: str = ""  # how to read it
+    notes: tuple[str, ...] = ()  # what a reader must know before comparing rows
+    control: str | None = None  # name of the row that differences are to
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what all rows share, for programs
 
     @classmethod
     def of(cls, title: str, columns: Sequence[Column | str], rows: Iterable[Sequence[Any]], reading: str = "") -> Table:

@@ -47,13 +47,8 @@ def print_tables(tables: Sequence[Table], console: Console | None = None) -> Non
 
 
 def print_table(table: Table, console: Console, most: int | None = None) -> None:
-    """Prints title and rows; columns that do not fit beside the others follow below, under the rows' names again.
-
-    Args:
-        table: Its differences, notes and how to read it are not printed.
-        console: Its width decides how many columns stand side by side.
-        most: Rows shown; all if None.
-    """
+    """Prints title and rows (at most so many); columns that do not fit beside the others follow below, under the rows'
+    names again."""
     texts, columns = table.texts()[:most], table.columns
     is_words = [column.unit == WORDS for column in columns]
     cells = [max((len(row[i]) for row in texts), default=1) for i in range(len(columns))]

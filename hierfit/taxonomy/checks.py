@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -136,11 +135,6 @@ def visible(name: str) -> str:
         return name
     seen = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in name if c != "\ufeff")
     return "".join(c for c in seen if unicodedata.category(c) != "Cs").strip()
-
-
-def folded(name: str) -> str:
-    """The name without case, blanks and punctuation: ``Blue_jay`` and ``blue jay`` are one."""
-    return re.sub(r"[\W_]+", "", name.casefold())
 
 
 def some(items: Iterable[str], most: int = 12) -> str:

@@ -103,11 +103,9 @@ def mutual_information(a: Tensor, b: Tensor) -> float:
 
 
 def best_precision(order: Tensor, labels: Tensor) -> float:
-    """Mean over label values of the best attribute's average precision (AP) in finding the images of that value.
+    """Mean over label values ``[k]`` of the best attribute's average precision (AP) in finding images of that value.
 
-    Args:
-        order: Images from nearest to farthest, for each attribute ``[k, M]``.
-        labels: Value of each image ``[k]``.
+    ``order [k, M]`` holds the images from nearest to farthest, for each attribute.
     """
     rank = torch.arange(1, len(order) + 1, dtype=torch.float64)[:, None]
     hits = [labels[order] == value for value in labels.unique()]
@@ -116,19 +114,12 @@ def best_precision(order: Tensor, labels: Tensor) -> float:
 
 
 class Measured(NamedTuple):
-    """A figure of the learned attributes, and what it is held against.
+    """A figure of the learned attributes, and what it is held against."""
 
-    Attributes:
-        value: The figure.
-        shuffled: Mean of the same with the classes' values shuffled.
-        p: Share of the shuffles that reach it, the observed one counted among them.
-        landmarks: Mean of random landmarks in the place of the learned attributes.
-    """
-
-    value: float
-    shuffled: float
-    p: float
-    landmarks: float
+    value: float  # the figure
+    shuffled: float  # mean of the same with the classes' values shuffled
+    p: float  # share of the shuffles that reach it, the observed one counted among them
+    landmarks: float  # mean of random landmarks in the place of the learned attributes
 
 
 def attribute_agreement(
@@ -149,8 +140,6 @@ def attribute_agreement(
         leaf: Leaf index of each image ``[k]``.
         known: For each known attribute its value at each leaf ``[C]``, as numbers from 0.
         landmarks: Distances to random landmarks ``[k, M']``, a draw each; see `to_landmarks`.
-        shuffles: Random deals.
-        seed: Of the deals.
     """
     generator = torch.Generator().manual_seed(seed)
     count = len(next(iter(known.values())))

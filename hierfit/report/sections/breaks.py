@@ -67,13 +67,9 @@ def _by_node(breaks: Breaks, parts: Sequence[str], depth: int) -> Picture:
 def stacked_bars(
     bars: dict[str, tuple[list[int], int]], parts: Sequence[str], x: str, width: float = COLUMN
 ) -> Drawing:
-    """One bar a name, one segment a part, the first part nearest to the axis.
+    """One bar a name, from top to bottom, one segment a part, the first part nearest to the axis.
 
-    Args:
-        bars: By name, from top to bottom: a count a part, and the number of which the bar shows shares in %.
-        parts: What the segments are.
-        x: Label of the axis.
-        width: In inches.
+    A bar has a count a part, and the number of which it shows shares in %.
     """
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Patch, Rectangle

@@ -63,25 +63,15 @@ def confusion_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts between classes of one depth, siblings beside each other.
+    """Counts between classes of one depth, siblings beside each other."""
 
-    Attributes:
-        taxonomy: The tree.
-        depth: Of the classes; leaves that end above it stand for themselves.
-        nodes: The classes in tree order ``[k]``.
-        rows: True class of each cell that is not zero, by its place in ``nodes`` ``[z]``.
-        columns: Predicted class of each cell ``[z]``.
-        counts: Samples in each cell ``[z]``.
-        left_out: Classes of this depth that are not shown: those with the fewest mistakes.
-    """
-
-    taxonomy: Taxonomy
-    depth: int
-    nodes: Tensor
-    rows: Tensor
-    columns: Tensor
-    counts: Tensor
-    left_out: int = 0
+    taxonomy: Taxonomy  # the tree
+    depth: int  # of the classes; leaves that end above it stand for themselves
+    nodes: Tensor  # the classes in tree order ``[k]``
+    rows: Tensor  # true class of each cell that is not zero, by its place in ``nodes`` ``[z]``
+    columns: Tensor  # predicted class of each cell ``[z]``
+    counts: Tensor  # samples in each cell ``[z]``
+    left_out: int = 0  # classes of this depth that are not shown: those with the fewest mistakes
 
     @cached_property
     def cells(self) -> list[tuple[int, int, int]]:
@@ -110,13 +100,8 @@ class Confusion:
 def confusion(predicted: Tensor, target: Tensor, taxonomy: Taxonomy, limit: int = 120) -> Confusion:
     """Counts at the finest depth that has at most ``limit`` classes. O(n·L + N), no C × C matrix.
 
-    Where even the coarsest level has more, the ``limit`` classes with the most mistakes are shown.
-
-    Args:
-        predicted: Paths of the tree ``[n, L]``, as decoders that walk the tree give them.
-        target: True paths ``[n, L]``; samples that are not labelled down to the depth are left out.
-        taxonomy: The tree.
-        limit: Most classes a picture can hold.
+    Where even the coarsest level has more, the ``limit`` classes with the most mistakes are shown. Predicted and true
+    paths are ``[n, L]``; samples that are not labelled down to the depth are left out.
     """
     depth = max((d for d in range(taxonomy.num_levels) if len(frontier(taxonomy, d)) <= limit), default=0)
     every = nodes = frontier(taxonomy, depth)

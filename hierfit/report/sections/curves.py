@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from hierfit.errors import UserError
 from hierfit.report.blocks import Block, Drawing, Picture
 from hierfit.report.evidence import Evidence, FinishedRun
 from hierfit.report.plot import draw_panels, panels
-from hierfit.report.style import DASHES, MUTED, legend_below, lines
+from hierfit.report.style import DASHES, MARKERS, MUTED, PALETTE, furnish, legend_below, new_axes
 
 Series = Sequence[tuple[int, float]]
 
@@ -67,8 +68,12 @@ def _selected(run: FinishedRun) -> int | None:
 
 
 def _curves(series: Mapping[str, Series], title: str, y: str, selected: int | None) -> Drawing:
-    points = {name: ([step for step, _ in each], [value for _, value in each]) for name, each in series.items()}
-    figure, axes = lines(points, height=2.9, x="step", y=y, title=title)
+    figure, axes = new_axes(height=2.9)
+    for i, (name, points) in enumerate(series.items()):
+        look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)]}
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, linewidth=1.3, label=name, markersize=4 if len(points) < 40 else 0, **look)
+    furnish(axes, x="step", y=y, title=title)
     if selected is not None:
         axes.axvline(selected, color=MUTED, dashes=DASHES, linewidth=1, label="selected on val")
     legend_below(figure)

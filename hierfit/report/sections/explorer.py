@@ -79,13 +79,8 @@ def pictured(breaks: Breaks, sure: Tensor, order: Tensor, most: int) -> list[int
     """Places in ``order`` that get a picture.
 
     A third shows classes that were recognised, those of most mistakes first; the rest mistakes. Each takes the surest
-    images, a class at a time in turn, so that no class has many before another has one.
-
-    Args:
-        breaks: Of all images.
-        sure: Probabilities of the answers ``[n, L]``.
-        order: Rows that are listed.
-        most: So many pictures at most.
+    images (by the probabilities of all answers ``[n, L]``), a class at a time in turn, so that no class has many before
+    another has one.
     """
     wrong, leaf = breaks.wrong[order].tolist(), breaks.true_path[order].amax(1).tolist()
     confidence = sure[order].masked_fill(sure[order] <= 0, 1).amin(1)

@@ -141,25 +141,17 @@ def _sheet(lengths: Mapping[str, Tensor], cap: float) -> Sheet:
 
 @dataclass(frozen=True)
 class Plane:
-    """Points in polar form: the radius is theirs, the angle that of their shadow on two principal directions.
+    """Points in polar form: the radius is theirs, the angle that of their shadow on two principal directions."""
 
-    Attributes:
-        places: By kind of point, two normal coordinates ``[n, 2]``: their length is the true radius.
-        share: Part of the points' squared length, kinds weighing alike, that lies in the two directions (0–1).
-        agreement: Spearman's rank correlation of the distances between drawn points with those in the space.
-    """
-
-    places: Mapping[str, Tensor]
-    share: float
-    agreement: float
+    places: Mapping[str, Tensor]  # by kind of point, two normal coordinates ``[n, 2]``: their length is the true radius
+    share: float  # part of the points' squared length, kinds weighing alike, that lies in the two directions (0–1)
+    agreement: float  # spearman's rank correlation of the distances between drawn points with those in the space
 
 
 def to_plane(kinds: Mapping[str, Tensor], space: Space) -> Plane:
-    """Chooses the directions and turns every point into their plane. O(n·m² + m³), and O(k²) distances of k ≤ 600.
+    """Chooses directions and turns every point, in normal coordinates ``[n, m]`` by kind, none empty, into their plane.
 
-    Args:
-        kinds: Normal coordinates ``[n, m]`` by kind of point; none of them empty.
-        space: Their space.
+    O(n·m² + m³), and O(k²) distances of k ≤ 600.
     """
     moment = torch.stack([x.double().T @ x.double() / len(x) for x in kinds.values()]).mean(0)
     values, vectors = torch.linalg.eigh(moment)  # ascending

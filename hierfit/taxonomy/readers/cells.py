@@ -6,8 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from hierfit.errors import folded
 from hierfit.taxonomy.build import without_end
-from hierfit.taxonomy.checks import Finding, Where, counted, folded, remark
+from hierfit.taxonomy.checks import Finding, Where, counted, remark
 from hierfit.taxonomy.readers.given import Rows
 
 JOINTS = (" > ", " -> ", " → ", " » ", " › ", "::", " >> ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from hierfit.taxonomy.checks import folded
+from hierfit.errors import folded
 
 RANKS = (
     "domain", "superkingdom", "kingdom", "subkingdom", "phylum", "division", "subphylum", "class", "subclass",

@@ -16,6 +16,7 @@ from typing import Any
 
 from hierfit.data.images import EXTENSIONS, UNREAD
 from hierfit.errors import UserError
+from hierfit.streams import as_text, is_text
 from hierfit.taxonomy.readers.document import read_json
 from hierfit.taxonomy.readers.source import Source
 from hierfit.tools.new.found import split_of
@@ -72,6 +73,8 @@ def read_records(path: Path) -> Records:
         if not rows:
             hint = "COCO, Label Studio and CoOp are; and lists of records, and {picture: label}."
             raise UserError(f"{path} is no list of pictures that is known here", hint=hint)
+        if garbled := next((cell for row in rows for cell in (*row, *row.values()) if not is_text(cell)), None):
+            raise UserError(f"{path}: cannot be read: {as_text(garbled)} is no text")
         names = list(dict.fromkeys(name for row in rows for name in row))
         return Records(path, {name: [row.get(name, "") for row in rows] for name in names}, splits, True, remarks)
     cells = [[str(cell).strip() for cell in row] for row in source.table.rows]
@@ -213,9 +216,10 @@ def _choices(task: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for result in _dicts(None if annotation.get("was_cancelled") else annotation.get("result")):
             value: dict[str, Any] = next(_dicts([result.get("value")]), {})
             for kind in _CHOICES:
-                for chosen in value.get(kind) or ():
+                found = value.get(kind)
+                for chosen in found if isinstance(found, list) else ():
                     yield str(result.get("from_name") or kind), _cell(chosen)
 
 
 def _dicts(entries: Iterable[Any] | None) -> Iterator[dict[str, Any]]:
-    return (entry for entry in entries or () if isinstance(entry, dict))
+    return (entry for entry in (entries if isinstance(entries, Iterable) else ()) if isinstance(entry, dict))
