@@ -10,8 +10,7 @@ from importlib import import_module
 from hierfit import __version__
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.report import show_at_wandb
-from hierfit.run.program import process_number
-from hierfit.streams import as_text, is_text, tolerate_any_character
+from hierfit.streams import as_text, is_text, process_number, tolerate_any_character
 
 # OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
 # It is read when torch is imported, which nothing above does.

@@ -1,10 +1,14 @@
-"""Text on streams and in files that cannot hold every character: consoles of Windows, logs in ASCII, odd file names."""
+"""This process among others, what to type to run another one, and text where not every character can be held: consoles
+of Windows, logs in ASCII, odd file names."""
 
 from __future__ import annotations
 
 import codecs
+import os
+import shutil
 import sys
 import unicodedata
+from pathlib import Path
 
 _ALIKE = {
     "✗": "x", "✓": "v", "·": "-", "→": "->", "←": "<-", "…": "...", "–": "-", "—": "-", "×": "x", "±": "+/-", "≤": "<=",
@@ -45,3 +49,43 @@ def _letter(letter: str) -> str:
 
 
 codecs.register_error(ALIKE, _alike)
+
+
+def process_number() -> int:
+    """Number of this process among those that torchrun, SLURM or Lightning have started; 0 for the first."""
+    numbers = (int(os.environ.get(name) or 0) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return next(filter(None, numbers), 0)
+
+
+def shown(path: Path) -> str:
+    """A path as one types it here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def program() -> str:
+    """What to type to run hierfit here: its name, or its path where the name would not be found."""
+    called = Path(sys.argv[0])
+    return shown(called) if called.name == "hierfit" and shutil.which("hierfit") is None else "hierfit"
+
+
+def end_with_parent() -> None:
+    """Ends this process when the one that has started it ends, however that ends: another may wait for its share, or
+    its GPU."""
+    from multiprocessing import parent_process
+    from threading import Thread
+
+    if (parent := parent_process()) is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        Thread(target=follow, daemon=True).start()
+    elif sys.platform == "linux":  # by the kernel
+        import ctypes
+        from signal import SIGKILL
+
+        ctypes.CDLL(None).prctl(1, SIGKILL)  # PR_SET_PDEATHSIG

@@ -16,7 +16,7 @@ from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import ResultCard
 from hierfit.results.runs import LATEST, run_folder
 from hierfit.results.summary import print_results
-from hierfit.run.program import process_number, program, shown
+from hierfit.streams import process_number, program, shown
 
 _INDENT = len("Run folder  ")
 

@@ -14,7 +14,7 @@ import yaml
 
 from hierfit.config.signature import attribute_of
 from hierfit.run.configure import Config, configure
-from hierfit.run.program import process_number
+from hierfit.streams import end_with_parent, process_number
 
 if TYPE_CHECKING:
     from hierfit.run.loggers import Show
@@ -50,15 +50,13 @@ def _run(config: Config, arguments: Sequence[str], show: Show | None) -> None:
     if process_number() == 0:  # before anything heavy is imported
         say(opening(config))
     from hierfit.run.closing import print_closing, print_rows, print_targets, shown_plainly
-    from hierfit.run.expected import check_figures
-    from hierfit.run.processes import end_with_parent, is_child
+    from hierfit.run.processes import is_child
     from hierfit.run.quiet import quieten
     from hierfit.run.train import set_up, test
 
     if is_child():
         end_with_parent()
     quieten()
-    check_figures(config.expected)
     with shown_plainly():
         sessions = _fit_all(config, show) if config.command == "fit" else [set_up(config)]
         session, keys = sessions[-1], config.keys

@@ -28,8 +28,8 @@ from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
 from hierfit.run.curves import Curves
 from hierfit.run.keys import WandbMode
-from hierfit.run.program import shown
 from hierfit.run.saving import Stopped
+from hierfit.streams import shown
 
 _PATIENCE = 5.0
 """Seconds that W&B has to answer at all, and again to take up a run."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -23,21 +20,10 @@ from hierfit.errors import UserError
 
 T = TypeVar("T")
 
-_PR_SET_PDEATHSIG = 1
-
 
 def is_child() -> bool:
     """Whether a first process of hierfit's on this machine has started this one, through Lightning."""
     return os.environ.get("LOCAL_RANK", "0") != "0" and launched() is None
-
-
-def end_with_parent() -> None:
-    """Has the kernel end this process when the one that has started it ends, however that ends (Linux alone).
-
-    Else one that waits for the first process's share of a sum may hold its GPU for minutes.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def launched() -> ClusterEnvironment | None:

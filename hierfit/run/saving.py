@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -26,9 +24,9 @@ from lightning import Callback, LightningModule, Trainer
 
 from hierfit.atomic import whole_file
 from hierfit.distributed import of_all_processes
+from hierfit.run.configure import SETTINGS
 from hierfit.run.curves import Curves
-from hierfit.run.folder import SETTINGS
-from hierfit.run.progress import RunState
+from hierfit.run.folder import RunState
 
 _LOOK_EVERY = 10
 """Steps between the moments at which several processes agree whether to save; each costs an all-reduce."""
@@ -197,24 +195,6 @@ class SaveProgress(Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
-
-
-@contextmanager
-def discarded_unless_started(folder: Path) -> Iterator[None]:
-    """Removes a folder that loggers made for a run that was refused before its first step.
-
-    A folder that was there before is left alone, and so is one whose run has started (it holds ``config.yaml``).
-    """
-    existed = folder.exists()
-    try:
-        yield
-    except BaseException:
-        if not existed and not (folder / SETTINGS).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):  # other runs may lie beside it
-                folder.parent.rmdir()
-                folder.parent.parent.rmdir()
-        raise
 
 
 def requeue() -> None:

@@ -25,12 +25,12 @@ from hierfit.run.configure import Config, configure
 from hierfit.run.console import StepBar
 from hierfit.run.curves import Curves
 from hierfit.run.draft import TRAINER_CLASSES, class_path
+from hierfit.run.folder import RunState, find_run
 from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
 from hierfit.run.processes import check_launch, check_processes, check_strategy
-from hierfit.run.program import shown
-from hierfit.run.progress import RunState, find_run
-from hierfit.run.saving import SaveProgress, SaveSettings, discarded_unless_started
+from hierfit.run.saving import SaveProgress, SaveSettings
 from hierfit.run.scores import KeepTestLogits, WritePredictions
+from hierfit.streams import shown
 
 _STEP_HOOKS = (
     "on_train_batch_start",
@@ -159,7 +159,7 @@ def fit(session: Session, show: Show | None = None) -> None:
     run, trainer, keys = session.run, session.trainer, session.config.keys
     if run.has_result and _read_results(session):
         return
-    with discarded_unless_started(run.folder), ended_as_it_ends(trainer.loggers):
+    with run.at_work(), ended_as_it_ends(trainer.loggers):
         selected = None
         if session.method.trains:
             begin = keys.ckpt_path

@@ -119,12 +119,6 @@ def _grid_file(
 def _verdict(file: GridFile, cells: Sequence[Cell], shares: bool, left_out: Mapping[str, str]) -> Verdict:
     """What has finished, compared.
 
-    Args:
-        file: The grid of trees.
-        cells: Of it.
-        shares: Whether the method shares anything along the tree.
-        left_out: Why a tree was not tried.
-
     Raises:
         UserError: The experiment cannot be run on its true tree, or on no other.
     """

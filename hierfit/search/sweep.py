@@ -19,7 +19,7 @@ from hierfit.search.progress import Cluster, Jobs, Runs, too_few
 from hierfit.search.sweep_file import SweepFile, read_sweep
 
 if TYPE_CHECKING:
-    from hierfit.search.study import Done, Search
+    from hierfit.search.study import Done
     from hierfit.search.trials import Trials
 
 BEST = "best.yaml"
@@ -75,7 +75,13 @@ def sweep(
     count = min(count, content.combinations) if content.method == "grid" else count
     console = Console()
     if check:
-        _describe(content, count, console)
+        for name, parameter in content.parameters.items():
+            console.print(Text(f"{name}: {parameter}"), soft_wrap=True)
+        goal = f"{content.metric.goal} {content.metric.name}"
+        text = f"{content.name}: {content.method}, {count} trials, {goal}. A trial is, for example:"
+        console.print(Text(text), soft_wrap=True)
+        values = {name: parameter.probes()[0] for name, parameter in content.parameters.items()}
+        console.print(Text(f"hierfit fit {' '.join(content.arguments(values))}"), soft_wrap=True)
         return
     if not here:
         _run_agent(content, count, console)
@@ -87,20 +93,14 @@ def sweep(
     if not done:
         raise UserError("No trial has been done.", hint=f"Their logs are below {cells.folder / 'trials'}.")
     print_trials(done, content, show, console)
-    print_importances(search, console)
+    if importances := search.importances():
+        listed = " · ".join(f"{_short(name)} {100 * share:.0f} %" for name, share in importances.items())
+        console.print()
+        console.print(Text(f"What tells better trials from worse (PED-ANOVA): {listed}", "dim"))
     missed += _test_chosen(done, cells, seeds or [None], jobs, cluster, console)
     if missed:
         console.print(Text(f"{missed} runs failed; the same command runs them again."))
         sys.exit(1)
-
-
-def _describe(file: SweepFile, count: int, console: Console) -> None:
-    for name, parameter in file.parameters.items():
-        console.print(Text(f"{name}: {parameter}"), soft_wrap=True)
-    values = {name: parameter.probes()[0] for name, parameter in file.parameters.items()}
-    goal = f"{file.metric.goal} {file.metric.name}"
-    console.print(Text(f"{file.name}: {file.method}, {count} trials, {goal}. A trial is, for example:"), soft_wrap=True)
-    console.print(Text(f"hierfit fit {' '.join(file.arguments(values))}"), soft_wrap=True)
 
 
 def _run_agent(file: SweepFile, count: int, console: Console) -> None:
@@ -108,9 +108,9 @@ def _run_agent(file: SweepFile, count: int, console: Console) -> None:
     import wandb
 
     from hierfit.config.schema import read_yaml
-    from hierfit.run.program import program
+    from hierfit.streams import program
 
-    content: Any = read_yaml(file.path, [])[0]
+    content: Any = read_yaml(file.source.file, [])[0]
     project = file.project or "hierfit"
     sweep_id = wandb.sweep(content, project=project, entity=file.entity)
     whole = "/".join(filter(None, (file.entity, project, sweep_id)))
@@ -118,9 +118,7 @@ def _run_agent(file: SweepFile, count: int, console: Console) -> None:
     # An agent runs plain "python": it is to be this one.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     wandb.agent(sweep_id, project=project, entity=file.entity, count=count)
-    values = " ".join(
-        f"--{name}=…" for name, parameter in file.parameters.items() if parameter.distribution != "constant"
-    )
+    values = " ".join(f"--{name}=…" for name in file.varied)
     console.print(Text("When the sweep is done, test the best trial's values, and those alone:"))
     console.print(Text(f"  {program()} fit {' '.join(file.start)} --tuned_on=val {values}"), soft_wrap=True)
 
@@ -130,7 +128,7 @@ def print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Cons
     from hierfit.results.table import Table
     from hierfit.results.writers import print_table
 
-    names = [name for name, parameter in file.parameters.items() if parameter.distribution != "constant"]
+    names = file.varied
     rows = tuple(
         (
             f"{each.number}{' ✂' if each.stopped else ''}",
@@ -147,14 +145,6 @@ def print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Cons
     print_table(Table.of(title, ("trial", reached, *map(_short, names), "steps"), rows), console)
 
 
-def print_importances(search: Search, console: Console) -> None:
-    """Which parameters mattered, in one line; nothing where that is not known."""
-    if importances := search.importances():
-        listed = " · ".join(f"{_short(name)} {100 * share:.0f} %" for name, share in importances.items())
-        console.print()
-        console.print(Text(f"What tells better trials from worse (PED-ANOVA): {listed}", "dim"))
-
-
 def _test_chosen(
     done: Sequence[Done],
     trials: Trials,
@@ -168,9 +158,9 @@ def _test_chosen(
 
     from hierfit.atomic import whole_file
     from hierfit.results.summary import print_summary
-    from hierfit.run.program import program
     from hierfit.search.progress import failed, run_cells
     from hierfit.search.runner import finished
+    from hierfit.streams import program
 
     best, path = done[0], trials.folder / BEST
     values = OmegaConf.create()

@@ -10,18 +10,18 @@ from uuid import uuid4
 from rich.console import Console
 from rich.text import Text
 
+from hierfit.atomic import sole
 from hierfit.config.signature import class_at
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
-from hierfit.run.configure import configure
-from hierfit.run.folder import WITHOUT_EFFECT, digest_of, without
-from hierfit.search.engines import engine
+from hierfit.run.configure import WITHOUT_EFFECT, configure, digest_of, without
 from hierfit.search.grid import Words, faults_of, not_one_device, settings_of
-from hierfit.search.progress import Tally, failed, interruptible, print_failed, shown
-from hierfit.search.runner import DEFAULTS, Cell, Draw, Outcome, run, sole
+from hierfit.search.grid_file import unknown
+from hierfit.search.progress import failed, run_draws
+from hierfit.search.runner import DEFAULTS, Cell, Draw, Outcome
 from hierfit.search.study import Judge, Search
-from hierfit.search.sweep_file import SweepFile, metric_fault
+from hierfit.search.sweep_file import SweepFile
 from hierfit.taxonomy import Taxonomy
 
 JOURNAL = "trials.journal"
@@ -41,10 +41,7 @@ _RESERVED = {
 class Trials:
     """The cells of a sweep.
 
-    Args:
-        file: The sweep.
-        runs: Where sweeps lie.
-        local: Trials run here, side by side, and so on one device each; an agent of W&B may give one several.
+    Where they run here, side by side, each has one device; an agent of W&B may give one several.
 
     Raises:
         UserError: Everything that is wrong with any key or value a trial may have, each with its line; the metric does
@@ -66,7 +63,7 @@ class Trials:
         if not problems:
             problems += self._faults_of_all()
         if problems:
-            raise UserError(f"{file.path}: this sweep cannot be run", list(dict.fromkeys(problems)))
+            raise UserError(f"{file.source.file}: this sweep cannot be run", list(dict.fromkeys(problems)))
 
     @property
     def study(self) -> str:
@@ -91,7 +88,7 @@ class Trials:
         return self._cell(values, keys, f"chosen/s{'' if seed is None else seed}", None)
 
     def _cell(self, values: Mapping[str, Any], keys: dict[str, Any], folder: str, judge: Judge | None) -> Cell:
-        config = configure([*self._words(values), *settings_of(keys, str(self.file.path))])
+        config = configure([*self._words(values), *settings_of(keys, str(self.file.source.file))])
         card = load_card(config.settings["data"]["card"]).name
         return Cell(card, config, self.folder / f"{folder}-{config.digest[:8]}", judge)
 
@@ -125,8 +122,7 @@ class Trials:
         card = load_card(self.settings["data"]["card"])
         levels = tuple(card.levels)
         known = [f"val/{name}" for name in hierarchy_metrics(Taxonomy.from_paths([levels], levels=levels))]
-        if fault := metric_fault(self.file.metric, known):
-            yield f"{self.file.source.at('metric').at('name')}: {fault}"
+        yield from unknown([self.file.metric.name], known, self.file.source.at("metric").at("name"), "metric")
         place = self.file.source.at("command")
         # Here a trial is kept from both anyway; an agent runs the command as it stands.
         as_agent = configure([*DEFAULTS, *self.file.words(first)]).settings
@@ -146,14 +142,6 @@ def search_here(
 ) -> tuple[Search, int]:
     """Runs trials until there are ``count``, those of earlier calls and of others at work now included.
 
-    Args:
-        trials: Their cells.
-        count: In all.
-        seed: Of the search.
-        jobs: At once.
-        cluster: See `hierfit.search.engines.engine`.
-        console: For progress.
-
     Returns:
         The search, and how many trials failed.
 
@@ -161,7 +149,7 @@ def search_here(
         UserError: The data have nothing to validate on, or the first trials all failed.
     """
     file, call = trials.file, trials.folder / "calls" / uuid4().hex
-    metric, outcomes = file.metric, dict[Cell, Outcome]()
+    metric, judges, lost = file.metric, dict[Cell, Judge](), list[Cell]()
     with sole(call, wait=False):
         search = Search(file, trials.folder / JOURNAL, trials.study, seed, call)
         for number in search.outside():
@@ -170,10 +158,8 @@ def search_here(
         if before >= count or search.has_target:
             console.print(Text(f"{before} trials of {file.name} are done already."))
             return search, 0
-        tally = Tally(count, before)
-        judges: dict[Cell, Judge] = {}
 
-        def draws() -> Iterator[Draw]:
+        def draws(jobs: int) -> Iterator[Draw]:
             while len(search.done()) + search.under_way < count and not search.has_target:
                 if (found := search.propose()) is None:
                     return
@@ -189,26 +175,20 @@ def search_here(
 
         def best(cell: Cell) -> str:
             first = next(iter(search.done()), None)
-            return f"· best {metric.shown(first.reached)} (trial {first.number})" if first else ""
+            return f"best {metric.shown(first.reached)} (trial {first.number})" if first else ""
 
         def ended(cell: Cell, outcome: Outcome) -> None:
-            report(cell, outcome)
-            outcomes[cell] = outcome
-            lost = search.fail(judges[cell].number)
-            if lost and outcome.kind == "done":
+            if search.fail(judges[cell].number) and outcome.kind == "done":
                 raise UserError(f"{cell.label} has no {metric.name}: there is no validation split to search on")
-            if len(failed(outcomes)) == _HOPELESS and not search.done():
+            if outcome.kind == "failed":
+                lost.append(cell)
+            if len(lost) == _HOPELESS and not search.done():
                 raise UserError(f"The first {_HOPELESS} trials failed: {outcome.error}", hint=f"See {cell.folder}.")
 
-        with interruptible(tally, console), engine(trials.settings, jobs, count - before, cluster) as found:
-            text = f"{file.name}: {count} trials, {before} done already, {found.jobs} at a time"
-            console.print(Text(text))
-            text = f"{metric.goal} {metric.name}, {file.method}; in {trials.folder}"
-            console.print(Text(text), soft_wrap=True)
-            with shown(tally, console, reached, best) as report:
-                run(draws(), found, ended)
-        console.print(Text(f"{tally} in {tally.minutes:.1f} min, {tally.per_minute:.1f} trials/min"))
-        print_failed(outcomes, console)
+        goal = f"{metric.goal} {metric.name}, {file.method}; in {trials.folder}"
+        console.print(Text(goal), soft_wrap=True)
+        own = (trials.settings, count, before, jobs, cluster, console)
+        outcomes = run_draws(file.name, draws, *own, "trials", reached, best, ended)
         if not failed(outcomes) and len(search.done()) < count and not search.has_target:
             console.print(Text(f"There are no more than these {len(search.done())} trials."))
     return search, len(failed(outcomes))

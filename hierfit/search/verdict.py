@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -32,16 +32,9 @@ SPOKEN = {
 _DECIDE = ("flat", "zero-shot")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The verdict on a tree.
-
-    Attributes:
-        outcome: ``helps`` only where the true tree beats no tree and zero-shot, and a shuffled one falls short of it;
-            ``hurts`` where it falls short of no tree or of zero-shot; ``no verdict`` where one of the two was not run.
-        sentence: The same in words, with its figures.
-        remark: Whether the truncated tree differs from the flat one; empty where that was not asked.
-    """
+class Answer(NamedTuple):
+    """The verdict on a tree: what it comes to, the same in words with its figures, and whether the truncated tree
+    differs from the flat one (empty where that was not asked)."""
 
     outcome: Outcome
     sentence: str
@@ -56,62 +49,51 @@ def conclude(
 ) -> Answer:
     """The verdict.
 
+    It is ``helps`` only where the true tree beats no tree and zero-shot, and a shuffled one falls short of it;
+    ``hurts`` where it falls short of no tree or of zero-shot; ``no verdict`` where one of the two was not run.
+
     Args:
         compared: The true tree against others and against zero-shot, by name.
         metric: What is compared: ``H`` or ``leaf accuracy``.
         shares: Whether the method shares anything along the tree; else no shuffled tree can be tried.
-        truncated_against_flat: The truncated tree against the flat one, where both were tried.
+        truncated_against_flat: Where both were tried.
     """
     remark = "" if truncated_against_flat is None else _on_truncated(truncated_against_flat, metric)
     if compared and all(found.same for found in compared.values()):
         return Answer("no evidence", "No difference: every test sample is given the same leaf on every tree.", remark)
-    missing = [SPOKEN[name] for name in _DECIDE if name not in compared]
-    if missing:
+    if missing := [SPOKEN[name] for name in _DECIDE if name not in compared]:
         return Answer("no verdict", f"No verdict: the true tree was not held against {' and '.join(missing)}.", remark)
-    outcome = _outcome(compared)
-    outcome_text = {"helps": "The tree helps", "hurts": "The tree hurts"}.get(
-        outcome, "No evidence that the tree helps"
-    )
-    figures = ", ".join(
-        f"{_amount(compared[name])}{f' points of {metric}' if i == 0 else ''} over {SPOKEN[name]}"
-        for i, name in enumerate(name for name in (*_DECIDE, "shuffled") if name in compared)
-    )
-    first = compared["flat"]
-    seeds, samples = first.over_seeds.n, first.over_samples.n
+    asked = {name: compared[name] for name in (*_DECIDE, "shuffled") if name in compared}
+    effects = {name: found.effect for name, found in asked.items()}
+    outcome: Outcome = "no evidence"
+    if "hurts" in (effects[name] for name in _DECIDE):
+        outcome = "hurts"
+    elif len(asked) == 3 and set(effects.values()) == {"helps"}:
+        outcome = "helps"
+    begin = {"helps": "The tree helps", "hurts": "The tree hurts"}.get(outcome, "No evidence that the tree helps")
+    figures = [f"{_amount(found)} over {SPOKEN[name]}" for name, found in asked.items()]
+    figures[0] = figures[0].replace(" over", f" points of {metric} over", 1)
+    seeds, samples = compared["flat"].over_seeds.n, compared["flat"].over_samples.n
     over = f"{seeds} seed{'s' if seeds > 1 else ''}, {samples} test samples"
-    reasons = "" if outcome != "no evidence" else _reasons(compared, shares, seeds)
-    return Answer(outcome, f"{outcome_text}: {figures} ({over}).{reasons}", remark)
-
-
-def _outcome(compared: Mapping[str, Comparison]) -> Outcome:
-    decide = [compared[name].effect for name in _DECIDE]
-    if "hurts" in decide:
-        return "hurts"
-    shuffled = compared.get("shuffled")
-    helps = decide == ["helps", "helps"] and shuffled is not None and shuffled.effect == "helps"
-    return "helps" if helps else "no evidence"
-
-
-def _reasons(compared: Mapping[str, Comparison], shares: bool, seeds: int) -> str:
-    if seeds == 1:
-        return " One seed is no evidence."
-    asked = [name for name in (*_DECIDE, "shuffled") if name in compared]
-    unsure = [SPOKEN[name] for name in asked if compared[name].effect != "helps"]
-    chance = f" Not beyond chance: over {' and over '.join(unsure)}." if unsure else ""
-    if "shuffled" in compared:
-        return chance
-    if not shares:
-        return f"{chance} The method shares nothing along the tree: no shuffled one can show that it is this tree."
-    return f"{chance} No shuffled tree was tried."
+    reasons = ""
+    if outcome == "no evidence" and seeds == 1:
+        reasons = " One seed is no evidence."
+    elif outcome == "no evidence":
+        unsure = " and over ".join(SPOKEN[name] for name, effect in effects.items() if effect != "helps")
+        reasons = f" Not beyond chance: over {unsure}." if unsure else ""
+        if not shares:
+            reasons += " The method shares nothing along the tree: no shuffled one can show that it is this tree."
+        elif "shuffled" not in asked:
+            reasons += " No shuffled tree was tried."
+    return Answer(outcome, f"{begin}: {', '.join(figures)} ({over}).{reasons}", remark)
 
 
 def _on_truncated(found: Comparison, metric: str) -> str:
     if found.same:
         return "Truncated equals flat: every test sample is given the same leaf, with every seed."
-    figure = f"truncated − flat: {_amount(found)} points of {metric}"
-    if found.effect in ("helps", "hurts"):
-        return f"{figure[0].upper()}{figure[1:]}."
-    return f"Truncated equals flat as far as can be told ({figure})."
+    figure = f"runcated − flat: {_amount(found)} points of {metric}"
+    told = found.effect in ("helps", "hurts")
+    return f"T{figure}." if told else f"Truncated equals flat as far as can be told (t{figure})."
 
 
 def _amount(found: Comparison) -> str:
@@ -141,14 +123,8 @@ _EFFECTS = {"helps": "true tree better", "hurts": "true tree worse", "no differe
 
 @dataclass(frozen=True)
 class Verdict:
-    """An experiment on its true tree, on others, and untrained.
-
-    Attributes:
-        cards: Result cards by tree and seed, ``true`` first; a tree may have none.
-        compared: The true tree against each other one, and against zero-shot.
-        left_out: Why a tree could not be tried.
-        answer: The verdict.
-    """
+    """An experiment on its true tree, on others, and untrained: result cards by tree and seed (``true`` first; a tree
+    may have none), the true tree against each other one, and why a tree could not be tried."""
 
     cards: Mapping[str, Mapping[int, ResultCard]]
     compared: Mapping[str, Comparison]
@@ -185,7 +161,6 @@ class Verdict:
                 draft.write_text(text, encoding="utf-8")
 
     def as_markdown(self) -> str:
-        """The verdict, the tables below it, and how to read them."""
         lines = [f"**{markdown(self.answer.sentence)}**", ""]
         lines += [markdown(self.answer.remark), ""] if self.answer.remark else []
         lines.append(as_markdown(self._tables()))

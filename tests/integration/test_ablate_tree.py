@@ -76,7 +76,7 @@ def test_a_trained_method_gets_its_verdict(ablate: Ablate, tmp_path: Path, capsy
     printed = capsys.readouterr().out
     runs = folders(tmp_path)
     assert runs.keys() == {(t, s) for t in ("true", *TREES, "zero-shot") for s in (0, 1)}
-    assert "10/10 done" in printed
+    assert "10/10 cells" in printed
     assert "True tree − other, points of H" in printed
     assert "No evidence that the tree helps: " in printed
     page = (tmp_path / "runs/toy-trees/verdict.md").read_text()

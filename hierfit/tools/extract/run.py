@@ -8,14 +8,12 @@ import os
 import resource
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from hierfit.data.decode import BATCH, decoded, run_padded
 from hierfit.data.encode import available_cores
 from hierfit.data.progress import clock, with_progress
 from hierfit.errors import UserError
+from hierfit.streams import end_with_parent
 from hierfit.tools.extract.assemble import Summary, assemble
 from hierfit.tools.extract.job import Job, Request
 from hierfit.tools.extract.sources import Source, open_source
@@ -131,7 +130,7 @@ _stop: Any
 def _start(job: Job, numbers: Any, stop: Any, threads: int) -> None:
     global _job, _stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process says so, and stops this one
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(threads)
     _job, _stop = replace(job, device=numbers.get()), stop
 
@@ -140,14 +139,6 @@ def _encode(number: int) -> None:
     for _ in _job.encode(number):
         if _stop.is_set():
             return
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot stop its processes."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
 
 
 def _until(happens: Callable[[], bool]) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hierfit.cli import main
-from hierfit.run.progress import STATE
+from hierfit.run.folder import STATE
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ import wandb
 
 from hierfit.errors import UserError
 from hierfit.run.curves import Curves
+from hierfit.run.folder import STATE
 from hierfit.run.loggers import WandbRun, ended_as_it_ends
-from hierfit.run.progress import STATE
 from hierfit.run.saving import Stopped
 
 from .transaction_log import ending, history

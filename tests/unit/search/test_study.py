@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from hierfit.atomic import sole
 from hierfit.config.schema import Place
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
 from hierfit.search.parameter import read_parameter
-from hierfit.search.runner import sole
 from hierfit.search.study import Judge, Search, _StopEarly
 from hierfit.search.sweep_file import EarlyTerminate, Metric, SweepFile
 

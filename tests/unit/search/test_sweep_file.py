@@ -161,8 +161,7 @@ def test_all_faults_of_a_file_at_once(tmp_path: Path) -> None:
         "metric.goal: 'max' is none of maximize, minimize",
         "parameters.model.lr: min is 2",
         "must begin with [${env}, ${interpreter}, -m, ${program}, fit]",
-        "give either min_iter, or max_iter with s",
-        "eta: 1, must be at least 2",
+        "early_terminate.eta: 1, must be 2 or more",
     ):
         assert said in text
 
@@ -179,7 +178,8 @@ def test_all_faults_of_a_file_at_once(tmp_path: Path) -> None:
         ({"command": [*COMMAND[:-1], "${args_no_hyphens}"]}, "must stand ${args}, once, not ${args_no_hyphens}"),
         ({"command": COMMAND[:-1]}, "must stand ${args}, once"),
         ({"name": "../out"}, "cannot be a folder"),
-        ({"run_cap": 0}, "run_cap: 0"),
+        ({"run_cap": 0}, "run_cap: 0, must be 1 or more"),
+        ({"early_terminate": {"type": "hyperband"}}, "give either min_iter, or max_iter with s"),
         ({"program": "train.py"}, "none of hierfit"),
     ],
 )
