@@ -60,8 +60,7 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 class Lock:
     """A file that one process at a time holds; the kernel lets go of it when that process dies.
 
-    Args:
-        path: The file; it is there only while somebody holds it.
+    It is there only while somebody holds it.
     """
 
     def __init__(self, path: Path) -> None:

@@ -23,14 +23,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class Shelf:
-    """Where files of one kind are sought: the folders a variable names, the one here, hierfit's own.
-
-    Attributes:
-        kind: What they are, as said in errors: ``data card``.
-        folder: Below the working folder, and below hierfit's own.
-        hint: Of an error.
-        variable: Of the environment: a path list that goes before.
-    """
+    """Where files of one kind are sought: the folders a variable names, the one here, hierfit's own."""
 
     kind: str
     folder: str

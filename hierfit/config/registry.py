@@ -13,12 +13,7 @@ T = TypeVar("T")
 
 
 class Registry(dict[str, T], Generic[T]):
-    """Things of one kind by name. `find` also takes the import path of one that a user wrote: ``my_file.my_loss``.
-
-    Args:
-        kind: What they are, as said in errors: ``loss``.
-        known: By name.
-    """
+    """Things of one kind by name. `find` also takes the import path of one that a user wrote: ``my_file.my_loss``."""
 
     def __init__(self, kind: str, known: Mapping[str, T]) -> None:
         super().__init__(known)

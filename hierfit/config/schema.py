@@ -22,11 +22,6 @@ _WORDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number",
 def read_document(kind: type[T], path: Path, refusal: str) -> T:
     """Read a YAML file into a dataclass whose keys are its fields; its field ``source`` is the file's place.
 
-    Args:
-        kind: The dataclass.
-        path: The file.
-        refusal: What cannot be done with a faulty file, such as ``this grid cannot be run``.
-
     Raises:
         UserError: Everything that is wrong with the file's form.
     """
@@ -45,13 +40,6 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
     ``tuple[X, ...]`` (a single X will do), ``Mapping[str, X]``, or another dataclass. A field whose metadata
     holds ``parse`` is read by that function of (value, place, problems) instead. A class attribute ``FOREIGN`` says of
     keys that others who read the file may know why they are refused.
-
-    Args:
-        kind: The dataclass.
-        value: What the file holds.
-        place: Where it holds it.
-        problems: Every fault is added here.
-        given: Fields that do not come from the file.
 
     Returns:
         The dataclass, or None when one of its fields is faulty.
@@ -90,12 +78,8 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
 def as_type(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     """A value as a type wants it: whole numbers become floats, plain containers are checked within.
 
-    Args:
-        hint: See `build`; also ``list[X]``, unions, ``Annotated`` with bounds (``Gt(0)``), and ``Any`` or a class,
-            which take all.
-        value: What the file holds.
-        place: Where it holds it.
-        problems: Every fault is added here.
+    Beside the types of `build`: ``list[X]``, unions, ``Annotated`` with bounds (``Gt(0)``), and ``Any`` or a class,
+    which take all.
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):

@@ -40,13 +40,7 @@ class _NotInSource(Exception):  # noqa: N818 (no error: the class is imported in
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a class.
-
-    Attributes:
-        type: As annotated; ``Any`` where that is no type of plain values.
-        default: A plain value; `inspect.Parameter.empty` where one must be given.
-        help: What the docstring's ``Args:`` say of it, in one line.
-    """
+    """One argument of a class: its type, or ``Any`` where that is none of plain values; and what its docstring says."""
 
     type: Any
     default: Any

@@ -94,10 +94,6 @@ class SelectOnVal(ModelCheckpoint):
     """Keeps one checkpoint: the best on the validation split (see `monitored`), or the last step's where there is none.
 
     The test split has no say. The first of equally good checkpoints stays.
-
-    Args:
-        folder: The run's.
-        criterion: What is best.
     """
 
     def __init__(self, folder: Path, criterion: Criterion = "leaf_accuracy") -> None:

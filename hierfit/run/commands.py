@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 def run_command(command: str, arguments: Sequence[str], show: Show | None = None) -> None:
     """Runs a training command with its controls and prints what came out.
 
-    Args:
-        command: ``fit``, ``validate``, ``test`` or ``predict``.
-        arguments: After it.
-        show: Sends W&B what is to be seen of a finished run.
-
     Raises:
         UserError: The configuration or the data is at fault.
     """

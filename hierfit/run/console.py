@@ -13,11 +13,7 @@ from hierfit.data.progress import Meter
 
 
 class StepBar(Callback):
-    """One bar over the steps of a run, or over the batches of a test without training; lines in a log.
-
-    Args:
-        title: Of the run.
-    """
+    """One bar over the steps of a run, or over the batches of a test without training; lines in a log."""
 
     def __init__(self, title: str) -> None:
         self.title = title

@@ -35,9 +35,7 @@ TRAINER_CLASSES = {
 class ConfigDraft:
     """A configuration in the making: what each key is given last, checked and brought together in `resolved`.
 
-    Args:
-        settings: Of one run, without its controls.
-        problems: Every fault is added here.
+    The settings are those of one run, without its controls; every fault is added to the problems.
     """
 
     def __init__(self, settings: Sequence[Setting], problems: list[str]) -> None:

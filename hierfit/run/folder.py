@@ -41,11 +41,8 @@ _SHOWN = 8
 class RunState:
     """A run's folder and how far it has come.
 
-    Attributes:
-        folder: Its folder.
-        digest: Of its `Config`.
-        stage: How far it had come when this process met it; None when it begins.
-        wandb_id: Of the run at W&B, kept for when it is taken up. An agent of a sweep gives its own.
+    The stage is the one it had when this process met it; None when it begins. Its id at W&B is kept for when it is
+    taken up; an agent of a sweep gives its own.
     """
 
     folder: Path
@@ -147,9 +144,8 @@ class RunState:
 def find_run(config: Config, resume: bool) -> RunState:
     """The run a command stands for: an unfinished one of the same digest, or a new one. The same on all ranks.
 
-    Args:
-        config: Of the run; its folder is where the user names one.
-        resume: Whether to go on with what is unfinished; if not, what lies in a named folder is written over.
+    Without ``resume``, what lies in a named folder is written over.
+
 
     Raises:
         UserError: A folder is named that holds a finished run.
@@ -188,11 +184,7 @@ def find_run(config: Config, resume: bool) -> RunState:
 def new_run_folder(runs: Path, experiment: str, seed: int, digest: str = "") -> Path:
     """A folder name no run has used yet; nothing is created.
 
-    Args:
-        runs: Where runs lie.
-        experiment: Its name.
-        seed: Its seed.
-        digest: The name holds its start, for runs of other settings that begin in the same second.
+    It holds the start of the digest, for runs of other settings that begin in the same second.
     """
     trial = os.environ.get("WANDB_RUN_ID")  # agents may draw the same settings in the same second, too
     stamp = name = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), f"s{seed}", digest[:4], trial)))

@@ -28,10 +28,7 @@ _FEW = (
 def print_help(command: str, arguments: Sequence[str], everything: bool = False) -> None:
     """Prints it.
 
-    Args:
-        command: Such as ``fit``.
-        arguments: Files and keys beside ``--help``; the last method they name has its keys shown.
-        everything: Every key with what it does.
+    The last method that files and keys name has its keys shown.
     """
     width = min(shutil.get_terminal_size().columns, 120)
     draft = ConfigDraft(list(read_settings(arguments, [])), [])

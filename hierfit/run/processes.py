@@ -68,10 +68,6 @@ def check_launch(devices: object, nodes: int) -> None:
 
     Each would train alone, or wait for others that never come.
 
-    Args:
-        devices: Of each node, as the trainer's key has it; what only the trainer can count is not looked at.
-        nodes: Of the trainer, too.
-
     Raises:
         UserError: Says what to give.
     """

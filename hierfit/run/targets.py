@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 class OnTarget(LightningModule):
     """The test of a method on a target: gives the logits ``[B, N']`` over the target's nodes to those who keep them.
 
-    Args:
-        method: Stays as it is.
-        target: Where its classes are the source's, in whatever order, the method itself scores them; others are scored
-            by the method's head over them.
+    Where its classes are the source's, in whatever order, the method itself scores them; others its head over them.
+
 
     Raises:
         UserError: The method cannot score the target's classes.
@@ -56,9 +54,8 @@ class OnTarget(LightningModule):
 def test_on_targets(session: Session) -> list[ResultCard]:
     """Tests a run's method, with the weights it has, on every target of its data.
 
-    Args:
-        session: The trainer has just tested the method on the source. How its logits become a belief was fitted on the
-            source's val: no target has a say in it.
+    How its logits become a belief was fitted on the source's val: no target has a say in it.
+
 
     Returns:
         A card a target, written into its folder; on the first rank only.

@@ -23,12 +23,11 @@ from hierfit.run.checkpoints import Checkpoints, SelectOnVal, read_checkpoint
 from hierfit.run.closing import print_rows, shown_plainly
 from hierfit.run.configure import Config, configure
 from hierfit.run.console import StepBar
-from hierfit.run.curves import Curves
 from hierfit.run.draft import TRAINER_CLASSES, class_path
 from hierfit.run.folder import RunState, find_run
 from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
 from hierfit.run.processes import check_launch, check_processes, check_strategy
-from hierfit.run.saving import SaveProgress, SaveSettings
+from hierfit.run.saving import Curves, SaveProgress, SaveSettings
 from hierfit.run.scores import KeepTestLogits, WritePredictions
 from hierfit.streams import shown
 
@@ -69,13 +68,7 @@ def train(
 
 @dataclass
 class Session:
-    """A run that is set up, and what it has come to.
-
-    Attributes:
-        run: Its folder.
-        writer: Holds the result card once there is one, on the first process.
-        targets: Cards of the tests on other data sets.
-    """
+    """A run that is set up, and what it has come to."""
 
     config: Config
     data: HierarchicalDataModule

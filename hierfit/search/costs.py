@@ -46,14 +46,9 @@ _card = cache(load_card)
 class Passes(NamedTuple):
     """What a cell does.
 
-    Attributes:
-        encoded: Pictures through the frozen towers, by the data set and draw that share them.
-        images: Pictures forwards, on pixels, in validations and tests.
-        image_steps: Pictures forwards and back.
-        text_steps: Texts forwards and back.
-        steps: Of training.
-        batch: Pictures whose activations are kept in a step.
-        chunk: Texts whose are.
+    Pictures through the frozen towers, by the data set and draw that share them; pictures forwards, on pixels, in
+    validations and tests; pictures and texts forwards and back; steps; and pictures and texts whose activations are
+    kept in a step.
     """
 
     encoded: dict[tuple[str, ...], int]

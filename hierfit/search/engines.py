@@ -171,14 +171,8 @@ def run_draw(
 ) -> list[Outcome]:
     """Runs the cells of a draw in a process of their own, and in another one after what it does not survive.
 
-    Args:
-        draw: The cells, in order.
-        waits: Wait for cells that another grid is at work on.
-        origin: What the process is to have.
-        report: Told of each cell at once.
-        stopped: Asked often whether to end at once.
-        forks: Fork the process from one that has its imports already. Not beside accelerators: a driver that was asked
-            anything does not survive it.
+    Who asks is told of each cell at once, and asked often whether to end. Processes are forked from one that has its
+    imports already, but not beside accelerators: a driver that was asked anything does not survive it.
     """
     outcomes: list[Outcome] = []
     process: _Process | None = None

@@ -122,11 +122,7 @@ def read_grid(path: Path) -> GridFile:
 
 
 class DataRoot:
-    """The folder of ``--data-root``: paths of data begin there, and where a card is given none, it looks there itself.
-
-    Args:
-        folder: None without the option.
-    """
+    """The folder of ``--data-root``: paths of data begin there, and a card that is given none looks there itself."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = None if folder is None else folder.expanduser()
@@ -151,13 +147,7 @@ class DataRoot:
     def located(
         self, name: str, own: list[Setting], others: Sequence[Setting] = ()
     ) -> tuple[list[Setting], str | None]:
-        """The settings of a card with its root, and what is not there of its data.
-
-        Args:
-            name: Of the card.
-            own: The card's.
-            others: Those that come before.
-        """
+        """The settings of a card with its root, and what is not there of its data."""
         given = next((s.value for s in reversed(own) if s.key == ROOT), None)
         if isinstance(given, str):
             try:

@@ -63,19 +63,7 @@ def run_draws(
 ) -> dict[Cell, Outcome]:
     """Runs draws and shows how far they are; what became of each cell.
 
-    Args:
-        name: Of all of them.
-        draws: For so many jobs.
-        settings: Of one cell.
-        total: Cells in all.
-        before: Of them, those that were done before.
-        jobs: See `engine`.
-        cluster: See `engine`.
-        console: Where to.
-        unit: What cells are called.
-        reached: What a cell that is done has reached; default: leaf accuracy.
-        beside: What stands beside the bar when a cell has ended.
-        ended: Called with each cell and what became of it.
+    The settings are those of one of ``total`` cells, of which ``before`` were done before.
     """
     outcomes: dict[Cell, Outcome] = {}
 

@@ -139,13 +139,6 @@ def plan_files(
 ) -> tuple[list[tuple[GridFile, Plan]], dict[str, str]]:
     """What to run again of experiments and grids, with one seed; and what not, and why.
 
-    Args:
-        files: Of experiments and grids.
-        roots: Where the user says data lie, by name of their card.
-        seed: The one asked for; default: the first of those measured.
-        cheaper_than: Minutes.
-        runs: Where runs are to lie.
-
     Raises:
         UserError: Everything that is wrong with any of them; or a root is given of a card that none of them reads.
     """

@@ -47,14 +47,7 @@ class Follower(Protocol):
 
 @dataclass(frozen=True)
 class Cell:
-    """A run among others.
-
-    Attributes:
-        card: Name of the data card in the grid.
-        config: What is trained and tested.
-        folder: Where it leaves its files.
-        follower: Who follows it, if anybody.
-    """
+    """A run among others."""
 
     card: str
     config: Config = field(repr=False, compare=False)
@@ -130,12 +123,7 @@ def state(cell: Cell) -> Literal["done", "running", "broken", "to do"]:
 class Outcome:
     """What becomes of a cell.
 
-    Attributes:
-        kind: ``busy``: another grid is at work on it.
-        seconds: It took.
-        card: Its result, when it is done.
-        error: What went wrong, when it failed.
-        mistake: The error is one of its settings or data.
+    Busy: another grid is at work on it. A mistake: the error is one of its settings or data.
     """
 
     kind: Literal["done", "failed", "busy"]
@@ -152,9 +140,7 @@ Report = Callable[[Cell, Outcome], None]
 class Engine(NamedTuple):
     """Where draws run.
 
-    Attributes:
-        jobs: At once.
-        submit: Starts one; each cell's outcome goes to the report when it is known, and all are the future's result.
+    Submitting starts one; each cell's outcome goes to the report when it is known, and all are the future's result.
     """
 
     jobs: int
@@ -164,11 +150,7 @@ class Engine(NamedTuple):
 def run(draws: Iterable[Draw], engine: Engine, report: Report, tick: Callable[[], None] = lambda: None) -> None:
     """Runs draws; each cell ends in one report, in this thread.
 
-    Args:
-        draws: Asked for the next one whenever there is room for it.
-        engine: Where to.
-        report: Called with each cell and what became of it.
-        tick: Called every second in between.
+    The next draw is asked for whenever there is room for it; in between there is a tick every second.
     """
     coming, busy = iter(draws), list[Cell]()
     running: dict[Future[list[Outcome]], Draw] = {}

@@ -13,7 +13,7 @@ import torch
 
 from hierfit.cli import main
 from hierfit.run.checkpoints import SelectOnVal
-from hierfit.run.curves import Curves
+from hierfit.run.saving import Curves
 from hierfit.run.scores import KeepTestLogits, WritePredictions
 
 from .disk import Disk, on_a_disk

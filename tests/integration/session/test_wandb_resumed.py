@@ -15,10 +15,9 @@ import torch
 import wandb
 
 from hierfit.errors import UserError
-from hierfit.run.curves import Curves
 from hierfit.run.folder import STATE
 from hierfit.run.loggers import WandbRun, ended_as_it_ends
-from hierfit.run.saving import Stopped
+from hierfit.run.saving import Curves, Stopped
 
 from .transaction_log import ending, history
 
