@@ -44,9 +44,6 @@ class Shelf:
         """The file of a name, or the file at a path.
 
         One below `folder` that is not here (``experiments/base.yaml`` in a folder without experiments) is hierfit's.
-
-        Raises:
-            UserError: There is none; with the nearest name, and where it was sought.
         """
         path = Path(name).expanduser()
         is_path = path.suffix in _SUFFIXES
@@ -76,11 +73,7 @@ CARDS = Shelf(
 
 
 def experiment_files(name: str) -> list[Path]:
-    """The configuration files of an experiment: what all share, from beside it or hierfit's own, and its own.
-
-    Raises:
-        UserError: There is no such experiment.
-    """
+    """The configuration files of an experiment: what all share, from beside it or hierfit's own, and its own."""
     own = EXPERIMENTS.find(name)
     if own.is_file() and re.search(r"^layout:", own.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
         command = f"hierfit fit lathadapter_fewshot --data.card {shlex.quote(str(own))}"

@@ -20,11 +20,7 @@ class Registry(dict[str, T], Generic[T]):
         self.kind = kind
 
     def find(self, name: str) -> T:
-        """What a name or an import path stands for.
-
-        Raises:
-            UserError: There is no such thing; with the nearest name, or with what the import said.
-        """
+        """What a name or an import path stands for."""
         if name in self:
             return self[name]
         if "." not in name:
@@ -34,11 +30,7 @@ class Registry(dict[str, T], Generic[T]):
 
 
 def imported(path: str, kind: str) -> Any:
-    """What stands at an import path ``module.name``.
-
-    Raises:
-        UserError: The module cannot be imported, or has no such name.
-    """
+    """What stands at an import path ``module.name``."""
     module, _, name = path.rpartition(".")
     try:
         return getattr(import_module(module), name)

@@ -20,11 +20,7 @@ _WORDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number",
 
 
 def read_document(kind: type[T], path: Path, refusal: str) -> T:
-    """Read a YAML file into a dataclass whose keys are its fields; its field ``source`` is the file's place.
-
-    Raises:
-        UserError: Everything that is wrong with the file's form.
-    """
+    """Read a YAML file into a dataclass whose keys are its fields; its field ``source`` is the file's place."""
     problems: list[str] = []
     value, place = read_yaml(path, problems)
     found = build(kind, value, place, problems, source=place)

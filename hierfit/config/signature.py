@@ -54,11 +54,7 @@ class Argument:
 
 @cache
 def arguments_of(path: str) -> Mapping[str, Argument]:
-    """The arguments of a class that an import path names, in order.
-
-    Raises:
-        UserError: There is no such class, or its module cannot be imported.
-    """
+    """The arguments of a class that an import path names, in order."""
     module, _, name = path.rpartition(".")
     with suppress(_NotInSource):
         source, found = _Source.of(module).find(name)
@@ -68,11 +64,7 @@ def arguments_of(path: str) -> Mapping[str, Argument]:
 
 
 def class_at(path: str) -> type:
-    """The class that an import path names, imported.
-
-    Raises:
-        UserError: There is none, or its module fails.
-    """
+    """The class that an import path names, imported."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(import_module(module), name)

@@ -39,12 +39,7 @@ _LIBRARIES = ("torch", "lightning", "transformers", "peft", "torchmetrics", "geo
 
 
 class WriteResultCard(Callback):
-    """Times training and test and, on the first rank, writes ``result.json``.
-
-
-    Raises:
-        UserError: A metric or a decoder of the user's cannot be used.
-    """
+    """Times training and test and, on the first rank, writes ``result.json``."""
 
     def __init__(self, folder: Path, config: Config) -> None:
         self.folder, self.config = folder, config

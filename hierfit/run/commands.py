@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 
 def run_command(command: str, arguments: Sequence[str], show: Show | None = None) -> None:
-    """Runs a training command with its controls and prints what came out.
-
-    Raises:
-        UserError: The configuration or the data is at fault.
-    """
+    """Runs a training command with its controls and prints what came out."""
     flags = {"-h", "--help", "--help=all", "--print_config"}
     asked = flags.intersection(arguments)
     given = [word for word in arguments if word not in flags]

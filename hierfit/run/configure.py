@@ -51,11 +51,7 @@ class Config:
 
     @cached_property
     def digest(self) -> str:
-        """Tells whether two runs would give the same figures: of the settings that matter, the data card, the version.
-
-        Raises:
-            UserError: There is no such card, or it is faulty.
-        """
+        """Tells whether two runs give the same figures: of the settings that matter, the data card, the version."""
         from hierfit.data.card import load_card
 
         card = self.fingerprint or load_card(self.settings["data"]["card"]).fingerprint

@@ -75,11 +75,7 @@ class RunState:
         return free
 
     def begin(self) -> None:
-        """States that the run has begun, and keeps other processes off its folder until `release`.
-
-        Raises:
-            UserError: Another process is at work in the folder.
-        """
+        """States that the run has begun, and keeps other processes off its folder until `release`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._lock.take():
             raise UserError(
@@ -145,10 +141,6 @@ def find_run(config: Config, resume: bool) -> RunState:
     """The run a command stands for: an unfinished one of the same digest, or a new one. The same on all ranks.
 
     Without ``resume``, what lies in a named folder is written over.
-
-
-    Raises:
-        UserError: A folder is named that holds a finished run.
     """
     folder, digest, runs = config.folder, config.digest, Path(config.keys.runs)
     if is_child() and _FOLDER in os.environ and folder is None:

@@ -27,11 +27,7 @@ def is_child() -> bool:
 
 
 def launched() -> ClusterEnvironment | None:
-    """What has started the processes, if not this program.
-
-    Raises:
-        UserError: SLURM was asked for them in a way that Lightning does not know.
-    """
+    """What has started the processes, if not this program."""
     for kind in (TorchElasticEnvironment, SLURMEnvironment):
         if kind.detect():
             try:
@@ -46,9 +42,6 @@ def check_strategy(strategy: str | Strategy) -> None:
 
     Others do not bring together the gradients of whole weights, as methods here expect; forked or spawned processes
     keep from the first what the test needs.
-
-    Raises:
-        UserError: Says what to take instead.
     """
     if isinstance(strategy, str):
         fits = strategy in ("auto", "ddp", "single_device") or strategy.startswith("ddp_find_unused_parameters")
@@ -67,9 +60,6 @@ def check_launch(devices: object, nodes: int) -> None:
     """Refuses a number of devices and nodes that is not the number of processes torchrun or SLURM has started.
 
     Each would train alone, or wait for others that never come.
-
-    Raises:
-        UserError: Says what to give.
     """
     if (where := launched()) is None:
         return
@@ -86,11 +76,7 @@ def check_launch(devices: object, nodes: int) -> None:
 
 
 def check_processes(trainer: Trainer) -> None:
-    """Refuses a number of CPU processes that would keep the machine busy with changing between them.
-
-    Raises:
-        UserError: There are more than four a core.
-    """
+    """Refuses a number of CPU processes that would keep the machine busy with changing between them."""
     most = 4 * available_cores()
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
         raise UserError(

@@ -29,10 +29,6 @@ class OnTarget(LightningModule):
     """The test of a method on a target: gives the logits ``[B, N']`` over the target's nodes to those who keep them.
 
     Where its classes are the source's, in whatever order, the method itself scores them; others its head over them.
-
-
-    Raises:
-        UserError: The method cannot score the target's classes.
     """
 
     columns: Tensor | None
@@ -91,11 +87,7 @@ class CheckTargets(Callback):
     """Refuses a method that cannot score a target's classes before it is trained or tested, and changes nothing."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tries whether the method can score all targets.
-
-        Raises:
-            UserError: Names those that it cannot score.
-        """
+        """Tries whether the method can score all targets."""
         method, problems, hint = method_of(pl_module), [], ""
         for target in datamodule_of(trainer).targets:
             try:

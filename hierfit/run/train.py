@@ -100,11 +100,7 @@ class Session:
 
 
 def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | None = None) -> Session:
-    """Makes data, method and trainer; see `train`.
-
-    Raises:
-        UserError: One of them refuses what it is given.
-    """
+    """Makes data, method and trainer; see `train`."""
     keys, command = config.keys, config.command
     if keys.ckpt_path:
         config = _of_checkpoint(config, Path(keys.ckpt_path))
@@ -237,11 +233,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _of_checkpoint(config: Config, path: Path) -> Config:
-    """The configuration with the method's hyper-parameters as a checkpoint holds them.
-
-    Raises:
-        UserError: It is no file, holds more than tensors and plain values, or is of another method.
-    """
+    """The configuration with the method's hyper-parameters as a checkpoint holds them."""
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path}.", hint="A run keeps it in checkpoints/selected.ckpt.")
     given = read_checkpoint(path).get("hyper_parameters", {})

@@ -117,11 +117,7 @@ def _grid_file(
 
 
 def _verdict(file: GridFile, cells: Sequence[Cell], shares: bool, left_out: Mapping[str, str]) -> Verdict:
-    """What has finished, compared.
-
-    Raises:
-        UserError: The experiment cannot be run on its true tree, or on no other.
-    """
+    """What has finished, compared."""
     from hierfit.search.tree_effect import Answers, compare_trees
     from hierfit.search.verdict import Verdict, conclude, metric_of
 

@@ -112,12 +112,7 @@ def unknown(names: Iterable[object], known: Iterable[object], where: Place, kind
 
 
 def read_grid(path: Path) -> GridFile:
-    """Reads the file of a grid.
-
-    Raises:
-        UserError: Everything that is wrong with its form: unknown or missing keys, wrong types. What its axes and the
-            keys of its runs mean is checked by `hierfit.search.grid.plan`.
-    """
+    """Reads the file of a grid; what its axes and keys mean is checked by `hierfit.search.grid.plan`."""
     return read_document(GridFile, path, "this grid cannot be run")
 
 

@@ -137,11 +137,7 @@ def _table(figures: Sequence[Figure]) -> Table:
 def plan_files(
     files: Sequence[Path], roots: Mapping[str, str], seed: int | None, cheaper_than: float, runs: Path
 ) -> tuple[list[tuple[GridFile, Plan]], dict[str, str]]:
-    """What to run again of experiments and grids, with one seed; and what not, and why.
-
-    Raises:
-        UserError: Everything that is wrong with any of them; or a root is given of a card that none of them reads.
-    """
+    """What to run again of experiments and grids, with one seed; and what not, and why."""
     from hierfit.run.folder import new_run_folder
 
     plans, skipped = list[tuple[GridFile, Plan]](), dict[str, str]()

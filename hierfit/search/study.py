@@ -98,11 +98,7 @@ class _StopEarly(Callback):
 
 
 def open_study(journal: Path, name: str, metric: Metric, stops: EarlyTerminate | None) -> optuna.Study:
-    """A study of a journal, made where there is none yet.
-
-    Raises:
-        UserError: The journal is damaged.
-    """
+    """A study of a journal, made where there is none yet."""
     pruner: BasePruner = NopPruner()
     if stops is not None:
         pruner = SuccessiveHalvingPruner(min_resource=stops.first, reduction_factor=stops.eta)

@@ -198,10 +198,5 @@ class SweepFile:
 
 
 def read_sweep(path: Path) -> SweepFile:
-    """Reads the file of a sweep.
-
-    Raises:
-        UserError: Everything that is wrong with its form. What the keys of its trials mean is checked later, see
-            `hierfit.search.trials`.
-    """
+    """Reads the file of a sweep; what the keys of its trials mean is checked later, see `hierfit.search.trials`."""
     return read_document(SweepFile, path, "this sweep cannot be run")

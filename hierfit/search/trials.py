@@ -42,10 +42,6 @@ class Trials:
     """The cells of a sweep.
 
     Where they run here, side by side, each has one device; an agent of W&B may give one several.
-
-    Raises:
-        UserError: Everything that is wrong with any key or value a trial may have, each with its line; the metric does
-            not exist, or the method has nothing to train.
     """
 
     def __init__(self, file: SweepFile, runs: Path, local: bool = True) -> None:
@@ -144,9 +140,6 @@ def search_here(
 
     Returns:
         The search, and how many trials failed.
-
-    Raises:
-        UserError: The data have nothing to validate on, or the first trials all failed.
     """
     file, call = trials.file, trials.folder / "calls" / uuid4().hex
     metric, judges, lost = file.metric, dict[Cell, Judge](), list[Cell]()

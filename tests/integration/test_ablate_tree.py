@@ -42,14 +42,7 @@ def ablate(tmp_path: Path) -> Ablate:
             "shots": 4,
             "batch_size": 8,
         },
-        "trainer": {
-            "accelerator": "cpu",
-            "max_steps": 4,
-            "val_check_interval": 2,
-            "check_val_every_n_epoch": None,
-            "num_sanity_val_steps": 0,
-            "use_distributed_sampler": False,
-        },
+        "trainer": {"accelerator": "cpu", "max_steps": 4, "val_check_interval": 2},
         "controls": {"zero-shot": {"model": "ZeroShot"}},
     }
     path = tmp_path / "experiment.yaml"

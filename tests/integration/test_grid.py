@@ -62,14 +62,7 @@ def write_grid(tmp_path: Path) -> WriteGrid:
     write_card(tmp_path / "toy.yaml")
     base = {
         "data": {"batch_size": 8},
-        "trainer": {
-            "accelerator": "cpu",
-            "max_steps": 4,
-            "val_check_interval": 2,
-            "check_val_every_n_epoch": None,
-            "num_sanity_val_steps": 0,
-            "use_distributed_sampler": False,
-        },
+        "trainer": {"accelerator": "cpu", "max_steps": 4, "val_check_interval": 2},
     }
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
 

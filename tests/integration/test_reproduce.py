@@ -22,14 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 BASE = {
     "data": {"seed": "${seed_everything}", "batch_size": 8},
-    "trainer": {
-        "accelerator": "cpu",
-        "max_steps": 4,
-        "val_check_interval": 2,
-        "check_val_every_n_epoch": None,
-        "num_sanity_val_steps": 0,
-        "use_distributed_sampler": False,
-    },
+    "trainer": {"accelerator": "cpu", "max_steps": 4, "val_check_interval": 2},
 }
 WIDE = {
     "seeds": [2, 3],

@@ -49,14 +49,7 @@ def write_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteSweep:
     monkeypatch.syspath_prepend(tmp_path)
     write_bundle(tmp_path / "bundle.safetensors")
     write_card(tmp_path / "toy.yaml")
-    trainer = {
-        "accelerator": "cpu",
-        "max_steps": 6,
-        "val_check_interval": 2,
-        "check_val_every_n_epoch": None,
-        "num_sanity_val_steps": 0,
-        "use_distributed_sampler": False,
-    }
+    trainer = {"accelerator": "cpu", "max_steps": 6, "val_check_interval": 2}
     data = {"card": str(tmp_path / "toy.yaml"), "root": str(tmp_path / "bundle.safetensors"), "shots": 4}
     data |= {"batch_size": 8}
     base = {"model": {"class_path": "hierfit.methods.LinearProbe"}, "data": data, "trainer": trainer}

@@ -84,10 +84,7 @@ def write_experiment(folder: Path) -> Path:
             "devices": 1,
             "max_steps": 6,
             "val_check_interval": 3,
-            "check_val_every_n_epoch": None,
-            "num_sanity_val_steps": 0,
             "log_every_n_steps": 1,
-            "use_distributed_sampler": False,
         },
         "controls": {
             "zero-shot": {"model": "hierfit.methods.ZeroShot"},
