@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.expected import read_expected
 from hierfit.run.keys import Keys
 
+_version = cache(version)
 SETTINGS = "config.yaml"
 """In a run's folder: what the run was told."""
 WITHOUT_EFFECT = (
@@ -56,7 +57,7 @@ class Config:
 
         card = self.fingerprint or load_card(self.settings["data"]["card"]).fingerprint
         settings = without(self.settings, WITHOUT_EFFECT)
-        return digest_of({"hierfit": version("hierfit"), "card": card, "settings": settings})
+        return digest_of({"hierfit": _version("hierfit"), "card": card, "settings": settings})
 
     @property
     def keys(self) -> Keys:
