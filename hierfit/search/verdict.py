@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.atomic import whole_file
+from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
 from hierfit.results.summary import table
 from hierfit.results.table import NAME, Table
 from hierfit.results.writers import as_markdown, markdown, print_table
-from hierfit.search.tree_effect import Comparison
+from hierfit.search.runner import Cell, finished
+from hierfit.search.tree_effect import Answers, Comparison, compare_trees
 
 Outcome = Literal["helps", "no evidence", "hurts", "no verdict"]
 
@@ -228,3 +230,20 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
         "seeds": {"n": seeds.n, "half_width": seeds.half_width if seeds.n > 1 else None},
         "samples": {"n": samples.n, "low": samples.low, "high": samples.high},
     }
+
+
+def judge(trees: Iterable[str], cells: Sequence[Cell], shares: bool, left_out: Mapping[str, str]) -> Verdict:
+    """The verdict from the cells that have finished, of all that were to be tried."""
+    if "true" in left_out:
+        raise UserError(f"The experiment cannot be run on its true tree: {left_out['true']}")
+    done = {tree: {c.seed: c for c in cells if c.row == tree and finished(c)} for tree in trees}
+    answers = {tree: {seed: Answers.read(cell.folder) for seed, cell in own.items()} for tree, own in done.items()}
+    true = answers["true"]
+    compared = {tree: compare_trees(true, other) for tree, other in answers.items() if other and tree != "true"}
+    if not compared.keys() - {"zero-shot"}:
+        raise UserError("No other tree can be tried.", [f"{tree}: {fault}" for tree, fault in left_out.items()])
+    cards = {tree: {seed: ResultCard.read(cell.folder) for seed, cell in own.items()} for tree, own in done.items()}
+    metric = metric_of(next(iter(cards["true"].values())))
+    truncated, flat = (answers.get(tree, {}) for tree in ("truncated", "flat"))
+    pair = compare_trees(truncated, flat) if truncated.keys() & flat.keys() else None
+    return Verdict(cards, compared, left_out, conclude(compared, metric, shares, pair))
