@@ -9,6 +9,7 @@ import shutil
 import sys
 import unicodedata
 from pathlib import Path
+from textwrap import fill
 
 _ALIKE = {
     "✗": "x", "✓": "v", "·": "-", "→": "->", "←": "<-", "…": "...", "–": "-", "—": "-", "×": "x", "±": "+/-", "≤": "<=",
@@ -69,6 +70,12 @@ def program() -> str:
     """What to type to run hierfit here: its name, or its path where the name would not be found."""
     called = Path(sys.argv[0])
     return shown(called) if called.name == "hierfit" and shutil.which("hierfit") is None else "hierfit"
+
+
+def say(line: str) -> None:
+    """Prints a line at once; in a terminal, broken between words."""
+    wide = fill(line, shutil.get_terminal_size().columns, break_on_hyphens=False)
+    print(wide if sys.stdout.isatty() else line, flush=True)
 
 
 def end_with_parent() -> None:
