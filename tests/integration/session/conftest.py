@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -110,3 +111,9 @@ def fit(experiment: Path, tmp_path: Path) -> Fit:
         return new
 
     return run
+
+
+@pytest.fixture(scope="module")
+def kills(bench: Callable[[str], ModuleType]) -> ModuleType:
+    """The benchmark's way of running and comparing."""
+    return bench("bench_kills")

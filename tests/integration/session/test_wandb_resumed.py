@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,12 +19,6 @@ from hierfit.run.loggers import WandbRun, ended_as_it_ends
 from hierfit.run.saving import Curves, Stopped
 
 from .transaction_log import ending, history
-
-
-@pytest.fixture(scope="module")
-def kills(bench: Callable[[str], ModuleType]) -> ModuleType:
-    """The benchmark's way of running and killing."""
-    return bench("bench_kills")
 
 
 def curves(folder: Path) -> list[dict[str, float]]:
