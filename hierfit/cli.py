@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from hierfit import __version__
-from hierfit.errors import NO_LEAVE, UserError
+from hierfit.errors import NO_LEAVE, UserError, close_words
 from hierfit.report import show_at_wandb
 from hierfit.streams import as_text, is_text, process_number, tolerate_any_character
 
@@ -28,7 +28,7 @@ COMMANDS = {
         "predict.command:predict",
         "what a run or an export says of images, with calibrated probabilities",
     ),
-    "learn": ("predict.learning:learn", "more images, a new class, or one less for a model in use, in a second"),
+    "learn": ("predict.command:learn", "more images, a new class, or one less for a model in use, in a second"),
     "fit-head": ("run.fit_head:fit_head", "a closed form on the features that a finished run has adapted"),
     "export": ("predict.export:export", "a run as one folder that loads without Lightning; ONNX; the hub"),
     "data": ("", "data sets and their cards: list, check, prompts, draw, and a new card for your own folder"),
@@ -94,10 +94,8 @@ def _listed(commands: Mapping[str, str]) -> str:
 
 
 def _no_command(name: str, known: Iterable[str], help_command: str) -> UserError:
-    from difflib import get_close_matches
-
     below = [command for command in COMMANDS if command.partition(" ")[2] == name]
-    close = [_OTHERS[name]] if name in _OTHERS else below or get_close_matches(name, list(known), n=1)
+    close = [_OTHERS[name]] if name in _OTHERS else below or close_words(name, known)
     hint = f"Did you mean {close[0]!r}?" if close else f"`{help_command}` lists the commands."
     return UserError(f"There is no command {name!r}.", hint=hint)
 

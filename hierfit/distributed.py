@@ -7,6 +7,12 @@ averaged over processes, as DDP does it. In one process everything here does not
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
 from typing import Any, TypeVar
 
 import torch
@@ -15,10 +21,26 @@ from torch import Tensor, nn
 
 T = TypeVar("T")
 
+_PR_SET_PDEATHSIG = 1
+
 
 def processes() -> int:
     """Number of processes W that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def end_with_parent() -> None:
+    """Ends this process when the one that has started it ends, however that ends: it may wait for the other's share of
+    a sum, and hold its GPU for minutes."""
+    if (parent := multiprocessing.parent_process()) is not None:  # started through a server, perhaps
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
+    elif sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def keep_alike_only_trained(module: nn.Module) -> None:
@@ -53,18 +75,25 @@ def mean_over_processes(values: Tensor) -> Tensor:
     return total / world
 
 
-def gather_batch(share: Tensor) -> Tensor:
-    """The whole batch ``[B, …]`` on every process, in its order, from each one's share ``[b, …]``.
+def gather_batch(share: Tensor, total: int) -> Tensor:
+    """The whole batch ``[B', …]`` on every process, in its order, from each one's share ``[b, …]``.
 
     For losses that need all samples at once, which every process then computes alike (with the same random numbers). Of
-    the gradient each process passes its own rows' on, W times: their mean over processes is that of the loss.
+    the gradient each process passes its own rows' on, W times: their mean over processes is that of the loss. The host
+    waits for nothing.
+
+    Args:
+        share: This process's rows.
+        total: B', which every process knows: `hierfit.data.batch.Batch.all_paths` has as many rows.
 
     Raises:
-        ValueError: The shares are not those of a batch that was dealt out in turn.
+        ValueError: The share is not that of a batch that was dealt out in turn.
     """
-    if processes() == 1:
+    if (world := processes()) == 1:
         return share
-    whole: Tensor = _Gather.apply(share)
+    if len(share) != (mine := len(range(dist.get_rank(), total, world))):
+        raise ValueError(f"a share of {len(share)} rows, where {mine} of {total} are dealt to this process")
+    whole: Tensor = _Gather.apply(share, total)
     return whole
 
 
@@ -125,22 +154,14 @@ class _GatherWork(torch.autograd.Function):
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, share: Tensor) -> Tensor:
-        rank, world = dist.get_rank(), dist.get_world_size()
-        sizes = share.new_zeros(world, dtype=torch.long)
-        sizes[rank] = len(share)
-        dist.all_reduce(sizes)
-        found = sizes.tolist()
-        total = sum(found)
-        if found != [len(range(r, total, world)) for r in range(world)]:
-            raise ValueError(f"shares of {found} rows are not those of a batch of {total} that was dealt out in turn")
-        padded = share.new_zeros(found[0], *share.shape[1:])
+    def forward(ctx: Any, share: Tensor, total: int) -> Tensor:
+        world = dist.get_world_size()
+        padded = share.new_zeros(-(-total // world), *share.shape[1:])
         padded[: len(share)] = share
-        parts = [torch.empty_like(padded) for _ in found]
+        parts = [torch.empty_like(padded) for _ in range(world)]
         dist.all_gather(parts, padded)
-        ctx.rank, ctx.world = rank, world
         return torch.stack(parts, dim=1).flatten(0, 1)[:total]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient[ctx.rank :: ctx.world] * ctx.world
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient[dist.get_rank() :: dist.get_world_size()] * dist.get_world_size(), None

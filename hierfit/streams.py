@@ -76,23 +76,3 @@ def say(line: str) -> None:
     """Prints a line at once; in a terminal, broken between words."""
     wide = fill(line, shutil.get_terminal_size().columns, break_on_hyphens=False)
     print(wide if sys.stdout.isatty() else line, flush=True)
-
-
-def end_with_parent() -> None:
-    """Ends this process when the one that has started it ends, however that ends: another may wait for its share, or
-    its GPU."""
-    from multiprocessing import parent_process
-    from threading import Thread
-
-    if (parent := parent_process()) is not None:
-
-        def follow() -> None:
-            parent.join()
-            os._exit(1)
-
-        Thread(target=follow, daemon=True).start()
-    elif sys.platform == "linux":  # by the kernel
-        import ctypes
-        from signal import SIGKILL
-
-        ctypes.CDLL(None).prctl(1, SIGKILL)  # PR_SET_PDEATHSIG

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -52,6 +52,39 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     """Writes a file that appears whole or not at all."""
     with as_os_error(path), whole_file(path) as draft:
         save_file(dict(tensors), draft, None if facts is None else dict(facts))
+
+
+Shape = tuple[int, ...]
+
+
+def misfits(wanted: Mapping[str, Shape], given: Mapping[str, Shape | None], says: str, strict: bool) -> list[str]:
+    """Every way in which weights are not the ones that are wanted, by name.
+
+    Args:
+        wanted: Their shapes.
+        given: Those of what there is; None for what is no tensor.
+        says: Stands before the wanted shape.
+        strict: Whether there may be no others.
+    """
+    problems = [f"{name} is missing" for name in sorted(wanted.keys() - given.keys())]
+    both = sorted(wanted.keys() & given.keys())
+    problems += [f"{name} is {given[name]}, {says} {wanted[name]}" for name in both if given[name] != wanted[name]]
+    return problems + [f"{name} is unknown" for name in sorted(given.keys() - wanted.keys()) if strict]
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Shape by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def read_tensors(path: Path, *names: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of these names, or all, and the metadata of a file.
+
+    Raises:
+        SafetensorError, OSError: The file is damaged or lacks one of them, or cannot be opened.
+    """
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in names or file.keys()}, file.metadata() or {}
 
 
 @contextmanager

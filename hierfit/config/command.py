@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
 import re
 import types
@@ -11,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from hierfit.errors import UserError
+from hierfit.errors import UserError, close_words
 
 _SECTIONS = re.compile(r"^(Args|Returns|Raises):$", re.MULTILINE)  # of a docstring, for those who call it from Python
 
@@ -91,7 +90,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         options = [option for option in self._option_string_actions if option.startswith("--")]
         unknown = re.findall(r"--[\w-]+", message) if message.startswith("unrecognized") else []
-        near = [n for word in unknown for n in difflib.get_close_matches(word, options, n=1)]
+        near = [n for word in unknown for n in close_words(word, options)]
         hint = f"Did you mean {near[0]}?" if near else f"`{self.prog} --help` lists what it takes."
         raise UserError(f"{self.prog}: {message}", hint=hint)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hierfit.errors import UserError
+from hierfit.errors import UserError, close_words
 
 KeyPath = tuple[str, ...]
 
@@ -40,7 +39,7 @@ class Place:
 def nearest(word: str, known: Iterable[str]) -> str:
     """`` – did you mean 'x'?`` for the most similar known word, else all known words if they are not too many."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1)
+    close = close_words(word, known)
     if close:
         return f" – did you mean {close[0]!r}?"
     return f" (known: {', '.join(known)})" if 0 < len(known) <= _MOST_LISTED else ""

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from hierfit.config.schema import Place, build, nearest
 from hierfit.data.samples import READY_DRAW, SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tensors import write_tensors
+from hierfit.tensors import read_tensors, write_tensors
 
 FORMAT = "hierfit.features/1"
 
@@ -85,6 +85,12 @@ class Bundle:
         training = [name for name in self.splits if name.startswith("train")]
         return max(training, key=lambda name: len(self.splits[name].labels), default=None)
 
+    def nodes(self, split: BundleSplit) -> Tensor:
+        """The deepest known node of each sample ``[n]``, by the bundle's own tree; −1 where nothing is known."""
+        if split.paths is not None:
+            return split.paths.long().amax(-1)
+        return self.taxonomy.resolve(self.paths)[split.labels.long()]
+
     def tensors(self) -> dict[str, Tensor]:
         """Every array it has, by its name in the file."""
         named = {"text.features": self.text, "text.node_features": self.node_text}
@@ -94,40 +100,33 @@ class Bundle:
 
     def problems(self) -> list[str]:
         """Everything that is wrong with shapes and values."""
-        first = next(iter(self.splits.values()), None)
-        if first is None:
+        if not self.splits:
             return ["it holds no split"]
-        width = first.features.shape[-1]
-        problems = []
+        width = next(iter(self.splits.values())).features.shape[-1]
+        leaves, nodes = len(self.paths), self.taxonomy.num_nodes
+        unknown = [name for name in self.splits if name not in SPLITS and not READY_DRAW.fullmatch(name)]
+        problems = [f"{name}: unknown split{nearest(name, SPLITS)}" for name in unknown]
         for name, split in self.splits.items():
-            if name not in SPLITS and not READY_DRAW.fullmatch(name):
-                problems.append(f"{name}: unknown split{nearest(name, SPLITS)}")
             n = len(split.features)
             problems += _feature_problems(f"{name}.features", split.features, (n, width))
-            faults = _id_problems(f"{name}.labels", split.labels, (n,), len(self.paths))
+            faults = _id_problems(f"{name}.labels", split.labels, (n,), leaves)
             if split.paths is not None:
-                shape = (n, len(self.levels))
-                faults += _id_problems(f"{name}.paths", split.paths, shape, self.taxonomy.num_nodes)
+                faults += _id_problems(f"{name}.paths", split.paths, (n, len(self.levels)), nodes)
             problems += faults or self._label_problems(name, split)
-        if self.text is not None:
-            problems += _feature_problems("text.features", self.text, (len(self.paths), width))
-        if self.node_text is not None:
-            shape = (self.taxonomy.num_nodes, width)
-            problems += _feature_problems("text.node_features", self.node_text, shape)
+        for name, text, n in (("features", self.text, leaves), ("node_features", self.node_text, nodes)):
+            problems += [] if text is None else _feature_problems(f"text.{name}", text, (n, width))
         return problems
 
     def _label_problems(self, name: str, split: BundleSplit) -> list[str]:
-        labels, paths = split.labels.long(), split.paths
-        if paths is None:
-            unknown = bool((labels < 0).any())
+        if split.paths is None:
+            unknown = bool((split.labels < 0).any())
             return [f"{name}.labels: −1 (unknown leaf) needs {name}.paths beside it"] if unknown else []
-        deepest = paths.long().amax(-1)
-        off_tree = ((paths >= 0) & (paths != self.taxonomy.paths(deepest))).any(-1)
+        labels, deepest = split.labels.long(), self.nodes(split)
+        off_tree = ((split.paths >= 0) & (split.paths != self.taxonomy.paths(deepest))).any(-1)
         other = (labels >= 0) & (self.taxonomy.resolve(self.paths)[labels] != deepest)
         return [
-            f"{name}.paths: {int(rows.sum())} rows {what}, the first is row {int(rows.nonzero()[0])}"
-            for rows, what in ((off_tree, "are no path of the tree"), (other, "do not end at their label"))
-            if rows.any()
+            *_row_problems(f"{name}.paths", off_tree, "are no path of the tree"),
+            *_row_problems(f"{name}.paths", other, "do not end at their label"),
         ]
 
 
@@ -138,9 +137,7 @@ def read_bundle(path: Path) -> Bundle:
         UserError: Names the file and everything that is wrong with it.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no plain mapping)
+        tensors, metadata = read_tensors(path)
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{path}: not a readable safetensors file: {error}",
@@ -244,25 +241,23 @@ def _feature_problems(name: str, features: Tensor, shape: tuple[int, int]) -> li
     if features.dtype not in _FLOATS or tuple(features.shape) != shape:
         wanted = f"numbers of shape {list(shape)}"
         return [f"{name}: expected {wanted}, got {features.dtype} {list(features.shape)}"]
-    faulty: list[int] = []
-    empty: list[int] = []
-    for start in range(0, len(features), _BLOCK):  # a copy of all of them as float32 may not fit
-        values = features[start : start + _BLOCK].float()
-        finite = values.isfinite().all(-1)
-        faulty += (start + (~finite).nonzero().squeeze(1)).tolist()
-        if shape[1]:
-            empty += (start + (finite & (values.abs().amax(-1) == 0)).nonzero().squeeze(1)).tolist()
-    return [
-        f"{name}: {len(rows)} rows {what}, the first is row {rows[0]}"
-        for rows, what in ((faulty, "hold NaN or infinity"), (empty, "are all zero"))
-        if rows
-    ]
+    if not shape[1]:
+        return []
+    largest = torch.cat(
+        [block.float().abs().amax(-1) for block in features.split(_BLOCK)]
+    )  # all as float32 may not fit
+    finite = largest.isfinite()
+    faulty = _row_problems(name, ~finite, "hold NaN or infinity")
+    return faulty + _row_problems(name, finite & (largest == 0), "are all zero")
+
+
+def _row_problems(name: str, rows: Tensor, what: str) -> list[str]:
+    return [f"{name}: {int(rows.sum())} rows {what}, the first is row {int(rows.nonzero()[0])}"] if rows.any() else []
 
 
 def _id_problems(name: str, ids: Tensor, shape: tuple[int, ...], limit: int) -> list[str]:
     if ids.dtype not in _WHOLE or tuple(ids.shape) != shape:
         return [f"{name}: expected whole numbers of shape {list(shape)}, got {ids.dtype} {list(ids.shape)}"]
     outside = ids[(ids < -1) | (ids >= limit)]
-    return (
-        [f"{name}: {len(outside)} values outside −1 … {limit - 1}, such as {int(outside[0])}"] if len(outside) else []
-    )
+    few = f"{name}: {len(outside)} values outside −1 … {limit - 1}, such as "
+    return [f"{few}{int(outside[0])}"] if len(outside) else []

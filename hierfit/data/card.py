@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hierfit.backbone.nodes import Descriptions, NodePrompts, node_prompts
+from hierfit.backbone.prompts import Descriptions, NodePrompts, node_prompts
 from hierfit.backbone.source import read_json
 from hierfit.config.named import CARDS
 from hierfit.config.schema import Place, build, nearest, read_yaml
@@ -40,7 +41,7 @@ def _read_taxonomy(value: object, place: Place, problems: list[str]) -> Taxonomy
         return None
     folder = place.file.parent
     files = [folder / name for name in (reading.file, *reading.names, *([reading.leaves] if reading.leaves else ()))]
-    if missing := [path for path in files if not path.is_file()]:
+    if missing := [path for path in files if not os.path.isfile(path)]:  # a name may be no name at all
         problems += [f"{place}: there is no file {path}" for path in missing]
         return None
     names, leaves = tuple(str(folder / name) for name in reading.names), reading.leaves and str(folder / reading.leaves)

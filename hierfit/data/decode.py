@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -35,18 +36,60 @@ class Decoded(NamedTuple):
     size: int
 
 
-def decoded(keys: Sequence[str], images: Images, transform: Transform, num_workers: int = 0) -> DataLoader[Decoded]:
-    """Batches of `BATCH` pictures, in order.
+def made_of(
+    keys: Sequence[str], make: Callable[[str], Any], num_workers: int, gather: Callable[[list[Any]], Any] = list
+) -> Iterator[Any]:
+    """What is made of each picture, `BATCH` at a time and in order.
 
     Args:
         keys: n pictures.
-        images: Gives the picture of each.
-        transform: Picture to tensor ``[3, S, S]``; runs in the workers.
-        num_workers: Processes that decode; 0 decodes in this one.
+        make: Runs in the workers; a `UserError` that it raises stands in the place of what it was to make.
+        num_workers: Processes; 0 does it in this one.
+        gather: Puts a batch together, in the workers, too.
+
+    Raises:
+        UserError: A process was killed, as happens when memory runs out.
     """
-    pictures: Dataset[Any] = _Pictures(keys, images, transform)
-    workers = min(num_workers, len(keys) // BATCH)
-    return DataLoader(pictures, batch_size=BATCH, num_workers=workers, collate_fn=_gather)
+    workers, things = min(num_workers, len(keys) // BATCH), _Made(keys, make)
+    try:
+        yield from DataLoader(things, batch_size=BATCH, num_workers=workers, collate_fn=gather)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            "a process that decodes pictures was killed, probably for want of memory",
+            hint="Use fewer processes: --workers 1, or --data.num_workers 1. It then stops at the picture that is too "
+            "large.",
+        ) from error
+
+
+class _Made(Dataset[Any]):
+    def __init__(self, keys: Sequence[str], make: Callable[[str], Any]) -> None:
+        self.keys, self.make = keys, make
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, row: int) -> Any:
+        try:
+            return self.make(self.keys[row])
+        except UserError as error:
+            return error
+
+
+def decoded(keys: Sequence[str], images: Images, transform: Transform, num_workers: int = 0) -> Iterator[Decoded]:
+    """Batches of `BATCH` pictures, in order, of transforms from picture to tensor ``[3, S, S]``; see `made_of`."""
+    return made_of(keys, partial(_pixels, images, transform), num_workers, _gather)
+
+
+def _pixels(images: Images, transform: Transform, key: str) -> Tensor:
+    return transform(images.load(key))
+
+
+def _gather(samples: list[Tensor | UserError]) -> Decoded:
+    pixels = {row: sample for row, sample in enumerate(samples) if isinstance(sample, Tensor)}
+    problems = {row: str(sample) for row, sample in enumerate(samples) if isinstance(sample, UserError)}
+    return Decoded(torch.stack([*pixels.values()]) if pixels else torch.empty(0), [*pixels], problems, len(samples))
 
 
 def run_padded(tower: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
@@ -55,24 +98,3 @@ def run_padded(tower: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
     padding = pixels[-1:].expand(BATCH - count, *pixels.shape[1:])
     with torch.inference_mode():
         return tower(torch.cat([pixels, padding]))[:count].clone()
-
-
-class _Pictures(Dataset["Tensor | str"]):
-    def __init__(self, keys: Sequence[str], images: Images, transform: Transform) -> None:
-        self.keys, self.images, self.transform = keys, images, transform
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, row: int) -> Tensor | str:
-        try:
-            return self.transform(self.images.load(self.keys[row]))
-        except UserError as error:
-            return str(error)
-
-
-def _gather(samples: list[Tensor | str]) -> Decoded:
-    rows = [row for row, sample in enumerate(samples) if isinstance(sample, Tensor)]
-    pixels = [sample for sample in samples if isinstance(sample, Tensor)]
-    problems = {row: sample for row, sample in enumerate(samples) if isinstance(sample, str)}
-    return Decoded(torch.stack(pixels) if pixels else torch.empty(0), rows, problems, len(samples))

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from hierfit.backbone import Backbone, encode_texts
 from hierfit.data.samples import Images, Split
 from hierfit.errors import UserError
-from hierfit.tensors import write_tensors
+from hierfit.tensors import read_tensors, write_tensors
 
 SHARD = 512
 """Images a shard, in whole batches of the tower: what a killed run loses at most."""
@@ -30,11 +30,11 @@ _DIGEST_BYTES = 16
 class VectorCache:
     """An append-only folder of shards, each a safetensors file of vectors and the digests they belong to.
 
-    Everything follows from one rule: *a shard is written once, whole, under the hash of its digests*. A
-    killed run leaves whole shards, and the next computes only what is missing; two processes at work on the
-    same samples write the same files; a vector is found by its sample, so every draw and split shares it.
-    Labels are not stored, so a mended taxonomy needs nothing encoded again. A shard whose checksum is wrong
-    is removed with a warning, and its samples count as missing.
+    Everything follows from one rule: *a shard is written once, whole, under the hash of its digests*. A killed run
+    leaves whole shards, and the next computes only what is missing; two processes at work on the same samples write the
+    same files; a vector is found by its sample, so every draw and split shares it. Labels are not stored, so a mended
+    taxonomy needs nothing encoded again. A shard whose checksum is wrong is removed with a warning, and its samples
+    count as missing.
 
     Args:
         folder: One folder for everything that the digests do not cover: the weights and preprocessing.
@@ -44,14 +44,9 @@ class VectorCache:
         self.folder = folder
 
     def read(self, digests: Sequence[bytes]) -> tuple[Tensor, Tensor]:
-        """Look vectors up.
+        """The vectors of n digests ``[n, d]``, and the ascending rows not found ``[m]``; O(vectors stored).
 
-        Args:
-            digests: n digests, see `digest`.
-
-        Returns:
-            The vectors ``[n, d]`` (rows not found are zero; d is 0 when nothing is found), and the
-            ascending rows not found ``[m]``. Reads the whole folder: O(vectors stored).
+        Rows not found are zero; d is 0 when nothing is found.
         """
         row_of = {key: row for row, key in enumerate(digests)}
         vectors, missing = torch.zeros(len(digests), 0), torch.ones(len(digests), dtype=torch.bool)
@@ -63,21 +58,15 @@ class VectorCache:
                 continue
             keys, values = shard
             hits = [(i, row) for i, key in enumerate(keys) if (row := row_of.get(key)) is not None]
-            if not hits:
-                continue
-            if not vectors.shape[1]:
-                vectors = torch.zeros(len(digests), values.shape[1])
-            here, there = torch.tensor(hits).T
-            vectors[there] = values[here]
-            missing[there] = False
+            if hits:
+                vectors = vectors if vectors.shape[1] else torch.zeros(len(digests), values.shape[1])
+                here, there = torch.tensor(hits).T
+                vectors[there] = values[here]
+                missing[there] = False
         return vectors, missing.nonzero().squeeze(1)
 
     def add(self, digests: Sequence[bytes], vectors: Tensor) -> None:
-        """Store ``vectors [m, d]`` (float32) as one shard.
-
-        Raises:
-            UserError: The folder cannot be written to.
-        """
+        """Store ``vectors [m, d]`` (float32) as one shard; raises `UserError` where the folder cannot be written to."""
         keys = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, _DIGEST_BYTES)
         values = vectors.detach().cpu().float().contiguous()
         path = self.folder / f"{digest(*(key.hex() for key in digests)).hex()}.safetensors"
@@ -108,16 +97,15 @@ def cache_of(card: str, chosen: str | None, *what: str) -> VectorCache:
 
 def _load(path: Path) -> tuple[list[bytes], Tensor] | None:
     try:
-        with safe_open(path, framework="pt") as file:
-            keys, values = file.get_tensor("digests"), file.get_tensor("vectors")
-            told = (file.metadata() or {}).get("sha256")
+        tensors, facts = read_tensors(path, "digests", "vectors")
     except FileNotFoundError:  # another process has just removed it
         return [], torch.zeros(0, 0)
     except (SafetensorError, OSError):
         return None
+    keys, values = tensors["digests"], tensors["vectors"]
     if (keys.dtype, values.dtype) != (torch.uint8, torch.float32) or values.ndim != 2:
         return None
-    if keys.shape != (len(values), _DIGEST_BYTES) or told != _checksum(keys, values):
+    if keys.shape != (len(values), _DIGEST_BYTES) or facts.get("sha256") != _checksum(keys, values):
         return None
     raw = keys.numpy().tobytes()
     return [raw[i : i + _DIGEST_BYTES] for i in range(0, len(raw), _DIGEST_BYTES)], values

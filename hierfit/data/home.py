@@ -15,7 +15,7 @@ from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
-    from hierfit.data.layouts.draw import Draw
+    from hierfit.data.splits import Shares
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Home:
     tree: Taxonomy | None = None
     names: Mapping[str, str] | None = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
-    draw: Draw | None = None
+    draw: Shares | None = None
     draw_from: str = "train"
     features: dict[str, Tensor] = field(default_factory=dict)
     encoded: Encoded | None = None

@@ -6,7 +6,7 @@ import os
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -159,6 +159,25 @@ def _what_else(source: Path | BinaryIO) -> str:
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
         return "a web page, not a picture: the download has failed"
     return "not a picture, or of an unknown format" if head else "an empty file"
+
+
+def pictures_below(folder: Path) -> Iterator[Path]:
+    """All pictures by their suffix, in the order of their paths, one folder's names at a time; hidden ones are not
+    seen."""
+    for where, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(n for n in folders if not n.startswith(".") and not _leads_back(where, n))
+        yield from (Path(where, name) for name in sorted(files) if is_picture(name))
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file of this name is taken for a picture."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith(".")
+
+
+def _leads_back(where: str, name: str) -> bool:
+    """Whether a folder is a link to one that it lies in itself."""
+    path = os.path.join(where, name)
+    return os.path.islink(path) and Path(os.path.realpath(where)).is_relative_to(os.path.realpath(path))
 
 
 def passed_over(folder: Path) -> dict[str, int]:

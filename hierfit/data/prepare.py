@@ -47,13 +47,10 @@ class Prepared:
     """A data set ready to train on, or to test on what was trained on another.
 
     Attributes:
-        card: Its card.
         table: The whole data set, on its own tree.
-        choice: What is taken of it.
         tree: What the task's tree has to do with that one.
         splits: What is taken of `train`, `test` and, if there is one, `val`, on the task's tree; with features unless
             pixels are wanted. Of a data set to test on, `test` only.
-        task: What a method may know.
         backbone: What made the features, or encodes them.
         fingerprint: Hash of its weights and preprocessing before training; for a file of features, of it.
         coarse_left_out: Training samples that the draw left out because no leaf is known of them.
@@ -174,7 +171,7 @@ def prepare(card: DataCard, table: Table, choice: Choice, towers: Towers, like: 
         if columns is not None:
             seen, text, source = like.task.seen[columns], like.task.text[columns], like.task.text_source
     else:
-        splits, seen = _shown(tree, choice, _moved(tree, choice, splits), seen)
+        splits, seen = _shown(tree, choice, splits, seen)
         if text is not None:
             text = tree.text(text)
         elif not seen.all():
@@ -216,14 +213,14 @@ def _check(
             hint="Choose another tree, or a method that works on features.",
         )
     encoded = table.encoded
+    if like is None and encoded is None and towers.name is None:
+        raise UserError(f"card {card.name!r} holds pictures: data.backbone must name what encodes them")
+    if like is None and encoded is not None and towers.needs == "pixels":
+        raise UserError(
+            f"card {card.name!r} holds features only, but this method trains the towers and needs pictures",
+            hint="Choose a card with pictures, or a method that works on features.",
+        )
     if like is None:
-        if encoded is not None and towers.needs == "pixels":
-            raise UserError(
-                f"card {card.name!r} holds features only, but this method trains the towers and needs pictures",
-                hint="Choose a card with pictures, or a method that works on features.",
-            )
-        if encoded is None and towers.name is None:
-            raise UserError(f"card {card.name!r} holds pictures: data.backbone must name what encodes them")
         return
     problems = []
     if (name := towers.name if encoded is None else encoded.backbone) != like.backbone:
@@ -254,8 +251,14 @@ def _encoded(
     return encoded(splits, table.images, backbone, cache, towers.num_workers)
 
 
-def _moved(tree: StandIn, choice: Choice, splits: dict[str, Split]) -> dict[str, Split]:
-    """Splits with their labels on another tree; only leaves are in both, else raises `UserError`."""
+def _shown(tree: StandIn, choice: Choice, splits: dict[str, Split], seen: Tensor) -> tuple[dict[str, Split], Tensor]:
+    """Splits with their labels on the task's tree, no finer than `Choice.train_level` tells; and the nodes of that tree
+    that training and validation can name ``[N]`` bool, of those of the true tree that are not held back.
+
+    Raises:
+        UserError: Labels are inner nodes, and the tree is another: only leaves are in both.
+    """
+    taxonomy = tree.taxonomy
     moved = {name: replace(split, nodes=tree.nodes(split.nodes)) for name, split in splits.items()}
     lost = {name: int(((moved[name].nodes < 0) & (split.nodes >= 0)).sum()) for name, split in splits.items()}
     if any(lost.values()):
@@ -266,19 +269,10 @@ def _moved(tree: StandIn, choice: Choice, splits: dict[str, Split]) -> dict[str,
             "Other trees can be tried on samples that are labelled at leaves: with data.shots, train on no others "
             "(data.coarse_shots: 0); from test, leave the others out (leave_out in the card).",
         )
-    return moved
-
-
-def _shown(tree: StandIn, choice: Choice, splits: dict[str, Split], seen: Tensor) -> tuple[dict[str, Split], Tensor]:
-    """Splits on the task's tree with no more of the labels than `Choice.train_level` tells; and the nodes of that tree
-    that training and validation can name ``[N]`` bool, of those of the true tree that are not held back."""
-    taxonomy = tree.taxonomy
     seen = seen_nodes(taxonomy, ~seen[tree.true.leaves][tree.true_leaf])
     if choice.train_level is None:
-        return splits, seen
+        return moved, seen
     depth = depth_of(taxonomy.levels, choice.train_level)
-    shown = {
-        name: split if name == "test" else replace(split, nodes=coarsened(split.nodes, taxonomy, depth))
-        for name, split in splits.items()
-    }
-    return shown, seen & (taxonomy.level <= depth)
+    for name in moved.keys() - {"test"}:
+        moved[name] = replace(moved[name], nodes=coarsened(moved[name].nodes, taxonomy, depth))
+    return moved, seen & (taxonomy.level <= depth)

@@ -77,12 +77,32 @@ def read_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]
         yield line, [_cell(row.get(key)) for key in header]
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds; raises `UserError` naming it."""
+def read_json(path: Path, kind: Any) -> Any:
+    """What a JSON file holds, which must be of a type, to the last row; raises `UserError` naming what is not."""
+    from pydantic import TypeAdapter, ValidationError  # here: few data sets come with JSON
+
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from error
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
+    except ValidationError as error:
+        raise UserError(f"{path}: not valid JSON, or not of this form", _faults(error)) from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def checked(value: object, kind: Any, what: str) -> Any:
+    """A value that must be of a type, to the last row (5.0 is a whole number); raises `UserError` as `read_json`."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise UserError(f"{what} is not of this form", _faults(error)) from error
+
+
+def _faults(error: Any) -> list[str]:
+    """Place and fault of each: ``images.3.id: Input should be a valid integer``."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in found]
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, object]]]:

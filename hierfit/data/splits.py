@@ -1,10 +1,10 @@
-"""What is drawn to train and select on, by hashes of seed and key alone."""
+"""What is drawn to train and select on, and splits for data that come without; by hashes of seed and key alone."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hierfit.data.choice import Choice, coarsened, lot
-from hierfit.data.samples import READY_DRAW, Split, Table
+from hierfit.data.samples import READY_DRAW, SPLITS, Split, Table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -100,9 +100,8 @@ def draw(
 ) -> Tensor:
     """Rows of K samples a leaf, ascending, and of some known only to an inner node beside them.
 
-    Samples are ranked within their node by a hash of seed and key. So the draw depends on nothing else –
-    not on the method, the order of files, other nodes or a library's generator – and K shots are among the
-    first of K + 1.
+    Samples are ranked within their node by a hash of seed and key. So the draw depends on nothing else – not on the
+    method, the order of files, other nodes or a library's generator – and K shots are among the first of K + 1.
 
     Args:
         split: What to draw from.
@@ -123,10 +122,9 @@ def draw(
     needed = strict if seen is None else strict & seen[taxonomy.leaves].numpy()
     short = np.flatnonzero((counts[leaves] < shots) & needed)
     if len(short):
+        most = f"up to {shots.max()}" if shots.min() < shots.max() else shots.max()
         raise UserError(
-            f"{key} is up to {shots.max()}, but {len(short)} of {taxonomy.num_leaves} leaves have fewer images"
-            if shots.min() < shots.max()
-            else f"{key} is {shots.max()}, but {len(short)} of {taxonomy.num_leaves} leaves have fewer images",
+            f"{key} is {most}, but {len(short)} of {taxonomy.num_leaves} leaves have fewer images",
             [f"{taxonomy.full_name(leaf)}: {counts[leaf]}" for leaf in leaves[short].tolist()],
             f"Lower {key}, or set data.shots_policy to all: such leaves then give all they have.",
         )
@@ -135,7 +133,7 @@ def draw(
     return torch.from_numpy(np.flatnonzero((nodes >= 0) & (_ranks(split, seed) < most[nodes])))
 
 
-def _ranks(split: Split, seed: int) -> NDArray[np.int64]:
+def _ranks(split: Split, seed: int | str) -> NDArray[np.int64]:
     """Each sample's place among those of its node, by lot ``[n]``."""
     nodes = split.nodes.numpy()
     order = np.lexsort((np.array([lot(seed, key) for key in split.keys], dtype=np.uint64), nodes))
@@ -143,6 +141,54 @@ def _ranks(split: Split, seed: int) -> NDArray[np.int64]:
     ranks = np.empty(len(order), dtype=np.int64)
     ranks[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     return ranks
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Which part of each label's samples goes where; the rest is to train on.
+
+    Attributes:
+        val: Share of the validation split, 0 for none.
+        test: Share of the test split, 0 for data that have one.
+        seed: Of the draw. A sample's place depends on seed, its key and its label's other samples alone.
+    """
+
+    val: float = 0.1
+    test: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        shares = {"val": self.val, "test": self.test}
+        problems = [
+            f"{name} is {share}; it must be a share from 0 to below 1"
+            for name, share in shares.items()
+            if not 0 <= share < 1
+        ]
+        if self.val == self.test == 0:
+            problems.append("val and test are 0, so that there is nothing to draw")
+        if not problems and self.val + self.test >= 1:
+            problems.append(f"val {self.val} and test {self.test} leave nothing to train on")
+        if problems:
+            raise UserError("this draw cannot be made", problems)
+
+    def of(self, splits: Mapping[str, Split], name: str) -> dict[str, Split]:
+        """The splits, of which the one of a name is divided among `train`, `val` and `test`.
+
+        Of a label's n samples, the share is rounded; but a label of two or more has one to test, of three or more one
+        to validate on, and always one to train on.
+        """
+        whole = splits[name]
+        rank = _ranks(whole, f"split {self.seed}")
+        _, label, counts = np.unique(whole.nodes.numpy(), return_inverse=True, return_counts=True)
+        size = counts[label]
+        test = np.minimum(np.maximum(np.rint(self.test * size), 1), size - 1) * (self.test > 0)
+        val = np.minimum(np.maximum(np.rint(self.val * size), 1), np.maximum(size - test - 1, 0)) * (self.val > 0)
+        parts = {"train": rank >= test + val, "val": (rank >= test) & (rank < test + val), "test": rank < test}
+        needed = {"train": True, "val": False, "test": self.test > 0}
+        drawn = {n: whole.select(torch.from_numpy(np.flatnonzero(rows))) for n, rows in parts.items()}
+        found = {n: split for n, split in splits.items() if n != name}
+        found |= {n: split for n, split in drawn.items() if len(split) or needed[n]}
+        return {n: found[n] for n in sorted(found, key=lambda n: SPLITS.index(n) if n in SPLITS else 0)}
 
 
 def _told(drawn: Split, taxonomy: Taxonomy, choice: Choice) -> Split:

@@ -20,6 +20,7 @@ from hierfit.decoding.logits import top_down
 from hierfit.taxonomy import Taxonomy
 
 _HOTTEST, _STEPS = 20.0, 16  # log T to a ten-thousandth
+_AT_ONCE = 1 << 18
 _MOST = 10_000_000  # scores that are looked at; one temperature is all they have to tell
 
 
@@ -126,15 +127,23 @@ def fit_temperature(scores: Tensor, possible: Tensor) -> float:
     """
     # Nothing is as improbable as that; −inf times 0 would be no number.
     x = scores.clamp_min(-1e4)
+    rows = max(1, _AT_ONCE // x.shape[1])  # memory that is asked for anew at every step is slow to come
+    parts = list(zip(x.split(rows), possible.split(rows), strict=True))
     low, high = -math.log(_HOTTEST), math.log(_HOTTEST)  # of log 1/T
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        sharp = x * math.exp(middle)
-        expected = (sharp.softmax(dim=1) * x).sum(dim=1).mean()
-        of_label = (sharp.masked_fill(~possible, -torch.inf).softmax(dim=1) * x).sum(dim=1).mean()
+        means = [_means(part, told, math.exp(middle)) for part, told in parts]
+        expected, of_label = (torch.cat(each).mean() for each in zip(*means, strict=True))
         slope = math.exp(middle) * float(expected - of_label) + middle / len(x)
         low, high = (low, middle) if slope > 0 else (middle, high)
     return math.exp(-(low + high) / 2)
+
+
+def _means(x: Tensor, possible: Tensor, inverse: float) -> tuple[Tensor, Tensor]:
+    """Of x ``[n, C]`` under its softmax at 1/T, over all leaves and over the possible ones ``[n]``."""
+    sharp = x * inverse
+    expected = (sharp.softmax(dim=1) * x).sum(dim=1)
+    return expected, (sharp.masked_fill_(~possible, -torch.inf).softmax(dim=1) * x).sum(dim=1)
 
 
 def _possible(paths: Tensor, taxonomy: Taxonomy) -> Tensor:

@@ -7,42 +7,59 @@ are enough. The first stage learns to see colours, which nearly always tell the 
 outline and pattern are neglected. The other two take that shortcut away: their pictures share a few palettes, and
 families and genera are told in every batch. The last one sees whole pictures, as outlines are more than their parts.
 
-``pretrain_batches`` is what is seen.
+``pretrain_batches`` is what is seen. Recipe, loss curves and what the towers can do then are left in
+``pretraining.json``; the README beside the bundled ones is written by hand.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import resource
+import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from hierfit.atomic import whole_file
+from hierfit.backbone.model import Backbone
+from hierfit.backbone.node_encoder import encode_nodes
 from hierfit.config.command import Say, call
-from hierfit.fieldguide.captions import FAMILY, GENUS, PARTIAL, caption, partial_caption
-from hierfit.fieldguide.pretrain_batches import Captions, Mixed, Palettes, Pool, Size, Stage, batches, draw_pool
+from hierfit.decoding import per_level_argmax
+from hierfit.fieldguide import Fieldguide
+from hierfit.fieldguide import pretrain_batches as seen
+from hierfit.fieldguide.pretrain_batches import Pool, Size, Stage
 from hierfit.fieldguide.species import OUTLINES, PATTERNS, training_species
-from hierfit.fieldguide.tiny_card import FACTS, write_card
 
 MEAN, STD = (0.5, 0.48, 0.45), (0.25, 0.24, 0.25)  # of the pool, rounded
+WEIGHT_DECAY, WARMUP = 0.05, 0.06  # of matrices; share of the steps until the peak
 
 STAGES = (
-    Stage(Mixed(), pairs=210_000, batch_size=256, learning_rate=1.5e-3),
-    Stage(Palettes(), pairs=144_000, batch_size=96, learning_rate=7e-4, unmasked_tail=0.3, half=True),
+    Stage("mixed", {"whole": 1.0, "group": 0.5, "partial": 0.5}, pairs=210_000, batch_size=256, learning_rate=1.5e-3),
     Stage(
-        Palettes(family_weight=4.0, partial_weight=0.5, whole_weight=0.25),
+        "palettes", {"family": 3.0, "genus": 2.0, "partial": 1.0, "whole": 0.5},
+        pairs=144_000, batch_size=96, learning_rate=7e-4, unmasked_tail=0.3, half=True,
+    ),
+    Stage(
+        "palettes", {"family": 4.0, "genus": 2.0, "partial": 0.5, "whole": 0.25},
         pairs=86_400, batch_size=96, learning_rate=7e-4, patches_kept=1.0, half=True,
     ),
 )  # fmt: skip
 """The recipe: with `Size`, everything that decides which weights are left behind."""
+_TEMPLATES = {
+    "family": ["a photo of one of the {name}, a kind of butterfly."],
+    "genus": ["a photo of one of the {name}, a kind of butterfly."],
+    "species": ["a photo of a {name}, a kind of butterfly."],
+}
+"""Those of data_cards/fieldguide.yaml."""
 
 
 def make_tokenizer(size: Size) -> Any:
@@ -56,9 +73,9 @@ def make_tokenizer(size: Size) -> Any:
         for pattern in PATTERNS:
             every = training_species(outline, pattern)
             for i in rng.integers(len(every), size=40):
-                sentences.append(caption(every[i], rng))
-                told = (FAMILY, GENUS, *PARTIAL)[rng.integers(2 + len(PARTIAL))]
-                sentences.append(partial_caption(every[i], told, rng))
+                sentences.append(seen.caption(every[i], rng))
+                told = (seen.FAMILY, seen.GENUS, *seen.PARTIAL)[rng.integers(2 + len(seen.PARTIAL))]
+                sentences.append(seen.partial_caption(every[i], told, rng))
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -72,9 +89,8 @@ def make_tokenizer(size: Size) -> Any:
         vocab_size=size.vocab_size, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
     )
     bpe.train_from_iterator(sentences, trainer)
-    merges = [
-        tuple(m) if not isinstance(m, str) else tuple(m.split(" ")) for m in json.loads(bpe.to_str())["model"]["merges"]
-    ]
+    learnt = json.loads(bpe.to_str())["model"]["merges"]
+    merges = [tuple(m.split(" ") if isinstance(m, str) else m) for m in learnt]
     # CLIP's vocabulary order: the bytes, the bytes that end a word, the merges, then start and end of text.
     words = [*alphabet, *(a + "</w>" for a in alphabet), *("".join(m) for m in merges)]
     words = [*dict.fromkeys(words), "<|startoftext|>", "<|endoftext|>"]
@@ -164,24 +180,29 @@ def train(
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}],
         lr=stage.learning_rate, betas=(0.9, 0.98),
     )  # fmt: skip
     steps = stage.steps
-    warmup = max(int(stage.warmup * steps), 1)
+    warmup = max(int(WARMUP * steps), 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min((s + 1) / warmup, 0.5 * (1 + math.cos(math.pi * min(s / steps, 1.0))) + 1e-3)
     )
     curve: list[dict[str, float]] = []
     start, recent = time.monotonic(), []
-    for step, (images, captions) in enumerate(batches(pool, stage, seed, number), 1):
+    for step, (images, captions) in enumerate(seen.batches(pool, stage, seed, number), 1):
         texts = list(dict.fromkeys(text for kind in captions for text in kind.texts))
         tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(device)
         kept = stage.patches_kept if step <= (1.0 - stage.unmasked_tail) * steps else 1.0
         with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
             image = encode_patches(model, (images.to(device) - mean) / std, kept)
             text = model.get_text_features(**tokens).pooler_output
-        losses = _losses(image, dict(zip(texts, text, strict=True)), model.logit_scale.exp().clamp(max=100.0), captions)
+        image, scale = F.normalize(image.float(), dim=-1), model.logit_scale.exp().clamp(max=100.0)
+        text_of = dict(zip(texts, text, strict=True))
+        losses = []
+        for kind in captions:
+            told = F.normalize(torch.stack([text_of[t] for t in kind.texts]).float(), dim=-1)
+            losses.append(contrast(image, told, scale, kind.fits.to(device)))
         optimizer.zero_grad(set_to_none=True)
         torch.stack([kind.weight * loss for kind, loss in zip(captions, losses, strict=True)]).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -192,72 +213,71 @@ def train(
             means = torch.tensor(recent).mean(0).tolist()
             curve.append({"step": step, **dict(zip((kind.kind for kind in captions), means, strict=True))})
             recent.clear()
-            _show(curve[-1], steps, time.monotonic() - start)
+            shown = "  ".join(f"{kind.kind} {mean:.3f}" for kind, mean in zip(captions, means, strict=True))
+            left = (time.monotonic() - start) / step * (steps - step) / 60
+            print(f"step {step}/{steps}  {shown}  {left:.1f} min left", flush=True)
     model.set_attn_implementation("sdpa")
     return model.eval(), curve
 
 
-def _losses(image: Tensor, text: dict[str, Tensor], scale: Tensor, captions: list[Captions]) -> list[Tensor]:
-    image = F.normalize(image.float(), dim=-1)
-    told = [F.normalize(torch.stack([text[t] for t in kind.texts]).float(), dim=-1) for kind in captions]
-    return [contrast(image, t, scale, kind.fits.to(image.device)) for t, kind in zip(told, captions, strict=True)]
+def measure(folder: Path, seeds: Sequence[int] = (0, 1, 2)) -> list[dict[str, Any]]:
+    """Zero-shot on default guides, of species that the towers have not seen: shares of right answers in test.
 
-
-def _show(row: dict[str, float], steps: int, spent: float) -> None:
-    step = int(row["step"])
-    shown = "  ".join(f"{kind} {value:.3f}" for kind, value in row.items() if kind != "step")
-    print(f"step {step}/{steps}  {shown}  {spent / step * (steps - step) / 60:.1f} min left", flush=True)
-
-
-def processor_seconds() -> float:
-    """What this process and its finished workers have computed, over all cores."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    By the prompts of ``data_cards/fieldguide.yaml``, each level on its own; ``full path`` is all levels right.
+    """
+    backbone, per_leaf, figures = Backbone.load(str(folder)).eval(), 20, []
+    for guide in [Fieldguide(seed=seed) for seed in seeds]:
+        tree = guide.taxonomy
+        leaves, found = torch.arange(tree.num_leaves).repeat_interleave(per_leaf), []
+        with torch.no_grad():
+            text = encode_nodes(backbone, tree, _TEMPLATES)
+            for rows in torch.arange(len(leaves)).split(256):
+                pictures = [Image.fromarray(guide.draw(int(leaves[i]), "test", int(i) % per_leaf)) for i in rows]
+                found.append(backbone.encode_image(torch.stack([backbone.preprocess(p) for p in pictures])))
+            right = per_level_argmax(100.0 * torch.cat(found) @ text.T, tree) == tree.leaf_paths[leaves]
+        shares = {**dict(zip(tree.levels, right.T, strict=True)), "full path": right.all(1)}
+        rounded = {name: round(share.float().mean().item(), 4) for name, share in shares.items()}
+        figures.append({"seed": guide.seed, **rounded})
+    return figures
 
 
 def pretrain(
     *,
     out: Annotated[Path, Say("folder to write")] = Path(__file__).parents[1] / "backbone" / "tiny_clip",
-    init: Annotated[Path | None, Say("take the stages that this folder has, and train the others")] = None,
     images: Annotated[int, Say("pictures in the pool")] = Size.images,
     seed: Annotated[int, Say("of the pool, the captions and the weights")] = Size.seed,
     device: Annotated[str, Say("where to train")] = "cuda" if torch.cuda.is_available() else "cpu",
 ) -> None:
     """Pre-train the tiny CLIP from scratch on drawn butterflies (``make pretrain``)."""
     size = Size(images=images, seed=seed)
-
-    used, started = processor_seconds(), time.monotonic()
+    used, started = sum(os.times()[:4]), time.monotonic()
     print(f"drawing {size.images} pictures …", flush=True)
-    pool = draw_pool(size)
+    pool = seen.draw_pool(size)
     tokenizer = make_tokenizer(size)
     model = make_model(size, tokenizer)
     records: list[dict[str, Any]] = []
-    if init is not None:
-        from transformers import CLIPModel
-
-        model.load_state_dict(CLIPModel.from_pretrained(init, dtype=torch.float32).state_dict())
-        records = json.loads((init / FACTS).read_text())["stages"]
-    for number, stage in enumerate(STAGES[len(records) :], len(records) + 1):
+    for number, stage in enumerate(STAGES, 1):
         print(f"stage {number} of {len(STAGES)}", flush=True)
-        if number > 1:  # so that the last stages leave out the same patches whether or not the first ran before them
+        if number > 1:  # the patches that a stage leaves out do not depend on those before it
             torch.manual_seed(number - 1)
         model, curve = train(model, stage, pool, tokenizer, device, size.seed, number)
         records.append(
             {
                 "recipe": asdict(stage),
                 "seconds": round(time.monotonic() - started),
-                "processor_seconds": round(processor_seconds() - used),
+                "processor_seconds": round(sum(os.times()[:4]) - used),
                 "device": device,
                 "torch": torch.__version__,
                 "curve": [{k: round(v, 4) for k, v in row.items()} for row in curve],
             }
         )
-        used, started = processor_seconds(), time.monotonic()
+        used, started = sum(os.times()[:4]), time.monotonic()
     save(model, tokenizer, size, out)
-    facts = {"parameters": sum(p.numel() for p in model.parameters()), "size": asdict(size), "stages": records}
-    (out / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
-    write_card(out)
-    print(f"saved to {out}; measured in {out / 'README.md'}")
+    parameters, figures = sum(p.numel() for p in model.parameters()), measure(out)
+    facts = {"parameters": parameters, "size": asdict(size), "stages": records, "measured": figures}
+    with whole_file(out / "pretraining.json") as draft:
+        draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    print(*figures, f"Saved to {out}, with its figures in pretraining.json", sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,33 +1,52 @@
-"""Pictures and captions to pre-train on, and which caption is true of which picture."""
+"""Pictures and captions to pre-train on: what is said of a butterfly, and which caption is true of which picture."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hierfit.fieldguide.captions import (
-    ATTRIBUTES,
-    FAMILY,
-    GENUS,
-    PARTIAL,
-    caption,
-    lineage_caption,
-    partial_caption,
-    told_by_all,
-)
 from hierfit.fieldguide.draw import draw
-from hierfit.fieldguide.species import OUTLINES, PATTERNS, Species, training_species
-
-_SEED = 20_000  # of the pool and the batches; guides use their own seeds and, above all, other species
+from hierfit.fieldguide.species import ATTRIBUTES, OUTLINES, PATTERNS, Species, training_species
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+_SEED = 20_000  # of the pool and the batches; guides use their own seeds and, above all, other species
+_GENERA, _PALETTES, _MIXED_PALETTES = 10, 4, 2  # a batch of a few genera, or of a few pairs of ground and marking
+_CAPTIONS = 16  # of a kind, at most, in a batch of a few palettes
+
+_OPENINGS = (
+    "a photo of a {0}.", "a photo of the {0}, a kind of butterfly.", "a photo of a {0}, a kind of butterfly.",
+    "a picture of a {0}.", "a {0}.", "{0}", "a close-up photo of a {0}.", "this is a {0}.",
+)  # fmt: skip
+_GROUP_OPENINGS = (
+    "a photo of one of the {0}s, a kind of butterfly.", "a photo of a butterfly of the {0}s.", "a photo of a {0}.",
+    "{0}s", "a {0}.",
+)  # fmt: skip
+# A name with its ancestors: what `{path}` and `{parent}` of a prompt become, and how names that are alike are told
+# apart; the plurals are sections and series of deep guides.
+_LINEAGES = (
+    "{outline}s, {genus}s, {name}",
+    "a photo of a {name}, a kind of {genus}s.",
+    "a photo of a {name}, a kind of {genus}s, a kind of {outline}s.",
+    "a photo of one of the {name}s, a kind of butterfly.",
+    "a photo of a {name}s.",
+)
+
+FAMILY = ("outline",)
+GENUS = ("outline", "pattern")
+PARTIAL: tuple[tuple[str, ...], ...] = (
+    (*GENUS, "ground"), (*GENUS, "marking"), (*GENUS, "accent"),
+    (*GENUS, "ground", "marking"), (*GENUS, "ground", "accent"), (*GENUS, "marking", "accent"),
+    ("ground",), ("pattern", "marking"), ("accent",),
+)  # fmt: skip
+"""Attributes of names that leave others open, as common names do, and of bare colour phrases."""
 
 
 @dataclass(frozen=True)
@@ -48,62 +67,25 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """Batches at random, of a few genera, and of a few palettes, in turn; three captions a picture.
-
-    Attributes:
-        genera: In a batch of a few genera.
-        palettes: Pairs of ground and marking colour in a batch of a few palettes.
-        partial_weight: Of the loss of the captions that tell some attributes only; the whole captions' is 1.
-    """
-
-    genera: int = 10
-    palettes: int = 2
-    partial_weight: float = 0.5
-
-
-@dataclass(frozen=True)
-class Palettes:
-    """Batches of a few palettes, each with the same number of pictures; captions of each level, all of which every
-    picture meets.
-
-    Attributes:
-        palettes: In a batch.
-        captions: At most so many of a level in a batch.
-        family_weight: Of the loss of the captions that tell the family alone; the others are of those that tell the
-            genus, some attributes (as the names of species do), and everything.
-    """
-
-    palettes: int = 4
-    captions: int = 16
-    family_weight: float = 3.0
-    genus_weight: float = 2.0
-    partial_weight: float = 1.0
-    whole_weight: float = 0.5
-
-
-@dataclass(frozen=True)
 class Stage:
     """One stage of training.
 
     Attributes:
-        batches: What a batch holds.
+        batches: ``mixed``: at random, of a few genera, and of a few palettes, in turn. ``palettes``: of a few palettes.
+        weights: Of the loss of each kind of caption, see `Captions`.
         pairs: Pictures seen; seen again counts again.
         batch_size: Pictures in a batch.
         learning_rate: Peak.
-        weight_decay: Of matrices.
-        warmup: Share of the steps until the peak.
         patches_kept: Share of the patches seen but for the last steps.
         unmasked_tail: Share of the steps, at the end, that see all patches.
         half: Whether the towers compute in bfloat16.
     """
 
-    batches: Mixed | Palettes
+    batches: Literal["mixed", "palettes"]
+    weights: Mapping[str, float]
     pairs: int
     batch_size: int
     learning_rate: float
-    weight_decay: float = 0.05
-    warmup: float = 0.06
     patches_kept: float = 0.6
     unmasked_tail: float = 0.2
     half: bool = False
@@ -150,33 +132,59 @@ class Captions:
     weight: float
 
 
-def _draw_one(job: tuple[Species, int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    species, index, size = job
-    return draw(species, np.random.default_rng([_SEED, species.key, index]), size)
+Batches = Iterator[tuple[Tensor, list[Captions]]]
+
+
+def caption(species: Species, rng: np.random.Generator) -> str:
+    """A caption that names every attribute, in one of several wordings; of a plain species no word tells the accent."""
+    if rng.random() < 0.3:
+        return species.description + "."
+    return str(rng.choice(_OPENINGS)).format(species.full_name)
+
+
+def partial_caption(species: Species, attributes: tuple[str, ...], rng: np.random.Generator) -> str:
+    """A caption that tells some attributes, ``FAMILY``, ``GENUS`` or one of ``PARTIAL``, and leaves the others open."""
+    if attributes in (FAMILY, GENUS):
+        name = species.outline if attributes == FAMILY else species.named_by()
+        return str(rng.choice(_GROUP_OPENINGS)).format(name)
+    opening = str(rng.choice(_OPENINGS))
+    if "outline" in attributes:
+        return opening.format(species.named_by(*attributes))
+    in_words = rng.random() < 0.5
+    word, phrase = {
+        ("ground",): (species.ground, ""),
+        ("pattern", "marking"): (f"{species.marking}-{species.pattern}", species.marking_phrase),
+        ("accent",): (species.accent, species.accent_phrase),
+    }[attributes]
+    return opening.format(f"butterfly with {phrase}" if in_words and phrase else f"{word} butterfly")
+
+
+def lineage_caption(species: Species, attributes: tuple[str, ...], rng: np.random.Generator) -> str:
+    """A caption that tells attributes, outline and pattern among them, by a name and its ancestors, or its plural."""
+    names = {"outline": species.outline, "genus": species.named_by(), "name": species.named_by(*attributes)}
+    return str(rng.choice(_LINEAGES)).format(**names)
 
 
 def draw_pool(size: Size) -> Pool:
     """Draws the pool over all cores; every genus (outline x pattern) gets the same share."""
     rng = np.random.default_rng([_SEED, size.seed])
-    genera = [(o, p) for o in OUTLINES for p in PATTERNS]
-    share = size.images // len(genera)
+    share = size.images // (len(OUTLINES) * len(PATTERNS))
     species: list[Species] = []
-    for outline, pattern in genera:
-        allowed = training_species(outline, pattern)
-        species += [allowed[i] for i in rng.integers(len(allowed), size=share)]
-    jobs = [(s, i, size.image_size) for i, s in enumerate(species)]
+    for outline in OUTLINES:
+        for pattern in PATTERNS:
+            allowed = training_species(outline, pattern)
+            species += [allowed[i] for i in rng.integers(len(allowed), size=share)]
     with ProcessPoolExecutor(os.cpu_count()) as workers:
-        images = np.stack(list(workers.map(_draw_one, jobs, chunksize=500)))
+        sizes = [size.image_size] * len(species)
+        images = np.stack(list(workers.map(_draw_one, species, range(len(species)), sizes, chunksize=500)))
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     by_genus = _grouped([(s.outline, s.pattern) for s in species])
     by_palette = _grouped([(s.ground, s.marking) for s in species])
     return Pool(pixels, species, attribute_numbers(species), by_genus, by_palette)
 
 
-def attribute_numbers(species: Sequence[Species]) -> Tensor:
-    """Numbers ``[n, A]`` that are equal where the attributes are."""
-    numbers: dict[str, dict[str, int]] = {a: {} for a in ATTRIBUTES}
-    return torch.tensor([[numbers[a].setdefault(getattr(s, a), len(numbers[a])) for a in ATTRIBUTES] for s in species])
+def _draw_one(species: Species, index: int, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return draw(species, np.random.default_rng([_SEED, species.key, index]), size)
 
 
 def _grouped(keys: list[tuple[str, str]]) -> list[Rows]:
@@ -186,77 +194,87 @@ def _grouped(keys: list[tuple[str, str]]) -> list[Rows]:
     return [np.array(rows) for rows in groups.values()]
 
 
-def batches(pool: Pool, stage: Stage, seed: int, number: int) -> Iterator[tuple[Tensor, list[Captions]]]:
+def attribute_numbers(species: Sequence[Species]) -> Tensor:
+    """Numbers ``[n, A]`` that are equal where the attributes are."""
+    numbers: dict[str, dict[str, int]] = {a: {} for a in ATTRIBUTES}
+    return torch.tensor([[numbers[a].setdefault(getattr(s, a), len(numbers[a])) for a in ATTRIBUTES] for s in species])
+
+
+def fitting(seen: Tensor, meant: Tensor, told: Sequence[tuple[str, ...]]) -> Tensor:
+    """Whether captions are true of pictures ``[B, T]``.
+
+    Args:
+        seen: Attribute numbers of the pictures ``[B, A]``.
+        meant: Those of the pictures that the captions were written for ``[T, A]``.
+        told: Names of the attributes that each caption tells ``[T]``.
+    """
+    tells = torch.tensor([[a in names for a in ATTRIBUTES] for names in told])
+    return ((seen[:, None] == meant) | ~tells).all(-1)
+
+
+def batches(pool: Pool, stage: Stage, seed: int, number: int) -> Batches:
     """Yields pictures ``[B, 3, S, S]`` in [0, 1] and their captions; each stage ``number`` has its own."""
     rng = np.random.default_rng([_SEED, seed, number])
-    if isinstance(stage.batches, Mixed):
-        yield from _mixed(pool, stage.batches, stage, rng)
-    else:
-        yield from _palettes(pool, stage.batches, stage, rng)
+    return (_mixed if stage.batches == "mixed" else _palettes)(pool, stage, rng)
 
 
-def _mixed(pool: Pool, mixed: Mixed, stage: Stage, rng: np.random.Generator) -> Iterator[tuple[Tensor, list[Captions]]]:
+def _mixed(pool: Pool, stage: Stage, rng: np.random.Generator) -> Batches:
     """One batch in three at random, one from a few genera, so that colours must tell pictures apart, one from a few
-    palettes, so that outline and pattern must."""
+    palettes, so that outline and pattern must; three captions a picture."""
     for step in range(stage.steps):
         if step % 3 == 0:
             candidates = np.arange(len(pool.species))
         else:
-            groups, some = (pool.by_genus, mixed.genera) if step % 3 == 1 else (pool.by_palette, mixed.palettes)
+            groups, some = (pool.by_genus, _GENERA) if step % 3 == 1 else (pool.by_palette, _MIXED_PALETTES)
             order = rng.permutation(len(groups))
             sizes = np.cumsum([len(groups[g]) for g in order])
             some = max(some, int(np.searchsorted(sizes, stage.batch_size)) + 1)  # as many as a batch takes
             candidates = np.concatenate([groups[g] for g in order[:some]])
         rows = rng.choice(candidates, stage.batch_size, replace=False)
-        mirrored = np.full(len(rows), rng.random() < 0.5)
-        images = _shifted(pool.images[rows], mirrored, rng)
+        images = _shifted(pool.images[rows], np.full(len(rows), rng.random() < 0.5), rng)
         species, attributes = [pool.species[r] for r in rows], pool.attributes[rows]
-        texts = [caption(s, rng) for s in species]
-        captions = [Captions("whole", texts, fitting(attributes, attributes, [ATTRIBUTES] * len(rows)), 1.0)]
+        said = [("whole", ATTRIBUTES, [caption(s, rng) for s in species])]
         for kind, told in (
             ("group", (FAMILY, GENUS)[rng.integers(2)]),
             ("partial", PARTIAL[rng.integers(len(PARTIAL))]),
         ):
             # One wording a step: equal captions are then equal strings, and each is encoded once.
             wording = int(rng.integers(1 << 31))
-            texts = [partial_caption(s, told, np.random.default_rng(wording)) for s in species]
-            fits = fitting(attributes, attributes, [told] * len(rows))
-            captions.append(Captions(kind, texts, fits, mixed.partial_weight))
-        yield images, captions
+            said.append((kind, told, [partial_caption(s, told, np.random.default_rng(wording)) for s in species]))
+        yield (
+            images,
+            [
+                Captions(kind, texts, fitting(attributes, attributes, [told] * len(rows)), stage.weights[kind])
+                for kind, told, texts in said
+            ],
+        )
 
 
-def _palettes(
-    pool: Pool, palettes: Palettes, stage: Stage, rng: np.random.Generator
-) -> Iterator[tuple[Tensor, list[Captions]]]:
-    """Every batch from a few palettes; each caption is told once, and a few of a kind are enough for all pictures."""
+def _palettes(pool: Pool, stage: Stage, rng: np.random.Generator) -> Batches:
+    """Every batch from a few palettes, each with the same number of pictures; captions of each level, each told once.
+
+    All pictures meet every caption, so that a few of a kind are enough.
+    """
     for _ in range(stage.steps):
-        rows = same_palettes(pool, palettes.palettes, stage.batch_size, rng)
+        rows = same_palettes(pool, _PALETTES, stage.batch_size, rng)
         images = _shifted(pool.images[rows], rng.random(len(rows)) < 0.5, rng)
         species, attributes = [pool.species[r] for r in rows], pool.attributes[rows]
-        captions = []
+        said = []  # by caption, the row it was written for; what each tells of it
         for kind, told in (("family", FAMILY), ("genus", GENUS), ("partial", PARTIAL[rng.integers(len(PARTIAL))])):
             say = lineage_caption if len(told) > 2 and rng.random() < 0.3 else partial_caption
             wording = int(rng.integers(1 << 31))
             first = {say(s, told, np.random.default_rng(wording)): row for row, s in enumerate(species)}
-            captions.append((kind, first, [told] * len(first)))
+            said.append((kind, first, [told] * len(first)))
         first = {caption(s, rng): row for row, s in enumerate(species)}
-        captions.append(("whole", first, [told_by_all(species[row]) for row in first.values()]))
-        yield images, [_some(*kind, attributes, palettes, rng) for kind in captions]
-
-
-def _some(
-    kind: str,
-    first: dict[str, int],
-    told: list[tuple[str, ...]],
-    attributes: Tensor,
-    palettes: Palettes,
-    rng: np.random.Generator,
-) -> Captions:
-    """A few of the captions ``first``, which holds the row each was written for; ``told`` is what each tells of it."""
-    texts, rows = list(first), list(first.values())
-    some = rng.permutation(len(texts))[: palettes.captions].tolist()
-    fits = fitting(attributes, attributes[[rows[i] for i in some]], [told[i] for i in some])
-    return Captions(kind, [texts[i] for i in some], fits, getattr(palettes, f"{kind}_weight"))
+        plain = [species[row].accent == "plain" for row in first.values()]
+        said.append(("whole", first, [ATTRIBUTES[:-1] if bare else ATTRIBUTES for bare in plain]))
+        captions = []
+        for kind, first, tells in said:
+            texts, written_for = list(first), list(first.values())
+            some = rng.permutation(len(texts))[:_CAPTIONS].tolist()
+            fits = fitting(attributes, attributes[[written_for[i] for i in some]], [tells[i] for i in some])
+            captions.append(Captions(kind, [texts[i] for i in some], fits, stage.weights[kind]))
+        yield images, captions
 
 
 def same_palettes(pool: Pool, palettes: int, size: int, rng: np.random.Generator) -> Rows:
@@ -277,15 +295,3 @@ def _shifted(images: Tensor, mirrored: np.ndarray[Any, np.dtype[np.bool_]], rng:
     pixels[flipped] = pixels[flipped].flip(-1)
     pixels = pixels.roll(tuple(int(s) for s in rng.integers(-3, 4, 2)), dims=(-2, -1))
     return pixels * float(np.exp(rng.normal(0.0, 0.08)))
-
-
-def fitting(seen: Tensor, meant: Tensor, told: Sequence[tuple[str, ...]]) -> Tensor:
-    """Whether captions are true of pictures ``[B, T]``.
-
-    Args:
-        seen: Attribute numbers of the pictures ``[B, A]``.
-        meant: Those of the pictures that the captions were written for ``[T, A]``.
-        told: Names of the attributes that each caption tells ``[T]``.
-    """
-    tells = torch.tensor([[a in names for a in ATTRIBUTES] for names in told])
-    return ((seen[:, None] == meant) | ~tells).all(-1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from functools import lru_cache
 from itertools import product
 
@@ -129,6 +129,9 @@ def species_of(outline: str, pattern: str) -> Iterator[Species]:
 def training_species(outline: str, pattern: str) -> list[Species]:
     """The species of a genus that no guide may hold."""
     return [s for s in species_of(outline, pattern) if not s.reserved_for_guides]
+
+
+ATTRIBUTES: tuple[str, ...] = tuple(f.name for f in fields(Species))
 
 
 @dataclass(frozen=True)

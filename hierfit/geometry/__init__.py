@@ -5,6 +5,7 @@ Manifold parameters and their optimiser need geoopt and are imported from :mod:`
 
 from __future__ import annotations
 
-from hierfit.geometry.space import GEOMETRIES, Geometry, GeometryName, Space
+from hierfit.geometry.models import Geometry
+from hierfit.geometry.space import GEOMETRIES, GeometryName, Space
 
 __all__ = ["GEOMETRIES", "Geometry", "GeometryName", "Space"]

@@ -1,7 +1,7 @@
 """The hyperboloid (Lorentz model) of curvature −c.
 
-A `space.Geometry`. Points are ``x [..., 1 + m]``, time first, with ``−x₀² + ‖x₁…‖² = −1/c``. Time is a function of
-space, so only the m space coordinates are ever read and time is made anew.
+Points are ``x [..., 1 + m]``, time first, with ``−x₀² + ‖x₁…‖² = −1/c``. Time is a function of space, so only the m
+space coordinates are ever read and time is made anew.
 
 Formulae: Nickel & Kiela, "Learning Continuous Hierarchies in the Lorentz Model", ICML 2018; Desai et al.,
 "Hyperbolic Image-Text Representations" (MERU), ICML 2023.
@@ -16,62 +16,43 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hierfit.geometry.stable import (
-    NEAR,
-    Pairs,
-    arcosh1p,
-    arcosh1p_and_root,
-    clip_norm,
-    grad_arcosh1p,
-    norm,
-    squared_norm,
-    widened,
-)
+from hierfit.geometry.models import Geometry, Growth
+from hierfit.geometry.stable import NEAR, Pairs, arcosh1p, arcosh1p_and_root, grad_arcosh1p, norm, squared_norm, widened
 from hierfit.tensors import at_least_float32, fp32_island
 
-ORIGIN_LENGTH = 1.0
 
-CAP = 16.0
-"""Largest distance from the origin in units of 1/√c: sinh(16)⁴ is still finite in float32."""
+class Lorentz(Geometry):
+    """The hyperboloid: lengths of space parts grow by sinh."""
 
+    growth = Growth(torch.sinh, lambda f: (1 + f.square()).sqrt(), torch.asinh)
+    cap = 16.0  # sinh(16)⁴ is still finite in float32
+    rim = math.sinh(cap)
 
-def max_radius(c: float) -> float:
-    return CAP / math.sqrt(c)
+    def bare(self, x: Tensor) -> Tensor:
+        return x[..., 1:]
 
+    def point(self, vector: Tensor, c: float) -> Tensor:
+        return _with_time(vector, c)
 
-@fp32_island
-def project(x: Tensor, c: float) -> Tensor:
-    return _with_time(clip_norm(x[..., 1:], math.sinh(CAP) / math.sqrt(c)), c)
+    @fp32_island
+    def distance(self, x: Tensor, y: Tensor, c: float) -> Tensor:
+        """arcosh(1 + t)/√c.
 
+        t splits into what differs along the radius and in direction, ``cosh(r − s) − 1 + sinh r·sinh s·(1 − cos θ)``
+        for points at r/√c and s/√c from the origin: neither term is negative, so that nothing cancels, near the origin
+        or far.
+        """
+        return arcosh1p(_apart(x[..., 1:], y[..., 1:], c)) / math.sqrt(c)
 
-@fp32_island
-def expmap0(u: Tensor, c: float, clip: float = math.inf) -> Tensor:
-    scaled = math.sqrt(c) * norm(u)
-    return _with_time(torch.sinh(scaled.clamp_max(min(math.sqrt(c) * clip, CAP))) / scaled * u, c)
+    @fp32_island
+    def pairwise_distance(self, x: Tensor, y: Tensor, c: float) -> Tensor:
+        """As :meth:`distance`, the angles through a Gram matrix."""
+        result: Tensor = _LorentzPairs.apply(widened(x[..., 1:]), widened(y[..., 1:]), c)
+        return result.to(x.dtype)
 
-
-@fp32_island
-def logmap0(x: Tensor, c: float) -> Tensor:
-    space = x[..., 1:]
-    scaled = math.sqrt(c) * norm(space)
-    return torch.asinh(scaled) / scaled * space
-
-
-@fp32_island
-def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
-    """arcosh(1 + t)/√c.
-
-    t splits into what differs along the radius and in direction, ``cosh(r − s) − 1 + sinh r·sinh s·(1 − cos θ)`` for
-    points at r/√c and s/√c from the origin: neither term is negative, so that nothing cancels, near the origin or far.
-    """
-    return arcosh1p(_apart(x[..., 1:], y[..., 1:], c)) / math.sqrt(c)
-
-
-@fp32_island
-def pairwise_distance(x: Tensor, y: Tensor, c: float) -> Tensor:
-    """As :func:`distance`, the angles through a Gram matrix."""
-    result: Tensor = _PairwiseDistance.apply(widened(x[..., 1:]), widened(y[..., 1:]), c)
-    return result.to(x.dtype)
+    def inverse_metric(self, x: Tensor, c: float) -> Tensor:
+        """``1/(1 + √c·x₀)²``."""
+        return (1 + math.sqrt(c) * _time(at_least_float32(x)[..., 1:], c)).square().reciprocal()
 
 
 def _apart(x: Tensor, y: Tensor, c: float) -> Tensor:
@@ -89,7 +70,7 @@ def _apart(x: Tensor, y: Tensor, c: float) -> Tensor:
     return radial + x_sinh * y_sinh * torch.where(cos > 0, small, 1 - cos)
 
 
-class _PairwiseDistance(torch.autograd.Function):
+class _LorentzPairs(torch.autograd.Function):
     # With t = √(1 + c‖x‖²)·√(1 + c‖y‖²) − 1 − c⟨x, y⟩, ∂t/∂x = c·(√(1 + c‖y‖²)/√(1 + c‖x‖²)·x − y): a product of
     # matrices. Points in nearly the same direction are taken one by one.
 
@@ -99,26 +80,28 @@ class _PairwiseDistance(torch.autograd.Function):
         product = torch.outer(x_sinh, y_sinh)
         angular = torch.addmm(product, x, y.T, alpha=-c)
         near = Pairs.where(angular < product.mul_(NEAR))
-        half = (x_sinh.asinh()[:, None] - y_sinh.asinh()).div_(2)
-        t = half.sinh_().square_().mul_(2).add_(angular)
+        # cosh(r − s) − 1 = (e^((r − s)/2) − e^((s − r)/2))²/2, e^r = sinh r + cosh r
+        x_cosh, y_cosh = ((1 + sinh.square()).sqrt() for sinh in (x_sinh, y_sinh))
+        x_exp, y_exp = (x_sinh + x_cosh).sqrt(), (y_sinh + y_cosh).sqrt()
+        gap = torch.stack([x_exp, -x_exp.reciprocal()], dim=1) @ torch.stack([y_exp.reciprocal(), y_exp])
+        t = angular.addcmul_(gap, gap, value=0.5)
         exact = [_apart(x[rows], y[columns], c) for _, rows, columns in near.parts(x.shape[1])]
         if exact:
             t[near] = torch.cat(exact)
         distance, root = arcosh1p_and_root(t)
-        ctx.save_for_backward(x, y, x_sinh, y_sinh, root, *near)
+        ctx.save_for_backward(x, y, x_cosh, y_cosh, root, *near)
         ctx.c = c
         return distance.div_(math.sqrt(c))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, y, x_sinh, y_sinh, root, *pairs = ctx.saved_tensors
+        x, y, x_cosh, y_cosh, root, *pairs = ctx.saved_tensors
         c, near = ctx.c, Pairs(*pairs)
         slope = grad_arcosh1p(grad * math.sqrt(c), root)  # c times that of t
         if len(near.rows):
             of_near = slope[near] / c
             slope[near] = 0.0
-        x_cosh, y_cosh = ((1 + sinh.square()).sqrt() for sinh in (x_sinh, y_sinh))
         of_x = torch.addmm(x * ((slope @ y_cosh) / x_cosh)[:, None], slope, y, alpha=-1)
         of_y = torch.addmm(y * ((x_cosh @ slope) / y_cosh)[:, None], slope.T, x, alpha=-1)
         for part, rows, columns in near.parts(x.shape[1]):
@@ -129,16 +112,6 @@ class _PairwiseDistance(torch.autograd.Function):
             of_x.index_add_(0, rows, of_rows)
             of_y.index_add_(0, columns, of_columns)
         return of_x, of_y, None
-
-
-def inverse_metric(x: Tensor, c: float) -> Tensor:
-    """That of the point's image in the Poincaré ball: ``1/(1 + √c·x₀)²``."""
-    return (1 + math.sqrt(c) * _time(at_least_float32(x)[..., 1:], c)).square().reciprocal()
-
-
-@fp32_island
-def radius(x: Tensor, c: float) -> Tensor:
-    return torch.asinh(math.sqrt(c) * norm(x[..., 1:]).squeeze(-1)) / math.sqrt(c)
 
 
 @fp32_island

@@ -1,49 +1,21 @@
-"""One key chooses the geometry: :class:`Space` binds a model of space to its curvature and clip radius."""
+"""One key chooses the geometry: :class:`Space` binds one to its curvature and clip radius."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from hierfit.errors import UserError
-from hierfit.geometry import euclidean, lorentz, poincare
+from hierfit.geometry.lorentz import Lorentz
+from hierfit.geometry.models import Euclidean, Geometry, Poincare
 
 GeometryName = Literal["poincare", "lorentz", "euclidean"]
 
 
-class Geometry(Protocol):
-    """What a geometry module offers; ``c`` > 0 is the curvature's magnitude.
-
-    Tangent vectors u at the origin are ``[..., m]``; points are ``[..., m]``, for Lorentz ``[..., 1 + m]``.
-
-    Attributes:
-        ORIGIN_LENGTH: Geodesic length of a unit tangent vector at the origin.
-        max_radius: Distance from the origin at which `project` caps points.
-        project: Points that left the space, or came too near its boundary, back to the cap.
-        expmap0: u to points. Those longer than ``clip``, or leading beyond `max_radius`, are shortened to it first.
-        logmap0: Its inverse.
-        distance: Geodesic, of matching points → ``[...]``.
-        pairwise_distance: Of all pairs of n and k points → ``[n, k]``, in O(n·k) memory.
-        radius: Distance from the origin → ``[...]``.
-        inverse_metric: One over the factor of the ball's metric at points → ``[..., 1]``.
-    """
-
-    ORIGIN_LENGTH: float
-
-    def max_radius(self, c: float) -> float: ...
-    def project(self, x: Tensor, c: float) -> Tensor: ...
-    def expmap0(self, u: Tensor, c: float, clip: float = ...) -> Tensor: ...
-    def logmap0(self, x: Tensor, c: float) -> Tensor: ...
-    def distance(self, x: Tensor, y: Tensor, c: float) -> Tensor: ...
-    def pairwise_distance(self, x: Tensor, y: Tensor, c: float) -> Tensor: ...
-    def radius(self, x: Tensor, c: float) -> Tensor: ...
-    def inverse_metric(self, x: Tensor, c: float) -> Tensor: ...
-
-
-GEOMETRIES: dict[str, Geometry] = {"poincare": poincare, "lorentz": lorentz, "euclidean": euclidean}
+GEOMETRIES: dict[str, Geometry] = {"poincare": Poincare(), "lorentz": Lorentz(), "euclidean": Euclidean()}
 
 
 @dataclass(frozen=True)
@@ -80,7 +52,7 @@ class Space:
 
     @property
     def model(self) -> Geometry:
-        """The module of pure functions behind this space."""
+        """The pure functions behind this space."""
         return GEOMETRIES[self.geometry]
 
     @property
@@ -97,7 +69,7 @@ class Space:
                 ((1 − c‖x‖²)/2)², as HIER does: 1/4 at the origin, less further out. For Lorentz x is the point's image
                 in the ball, so that both still have the same gradients; in flat space the factor is 1/4 everywhere.
         """
-        scale = 2 / self.model.ORIGIN_LENGTH
+        scale = 2 / self.model.origin_length
         points = self.model.expmap0(vectors * scale, self.curvature, self.clip_radius * scale)
         if not riemannian:
             return points
@@ -109,11 +81,11 @@ class Space:
 
         Alike in every geometry: the length of each vector is the point's :meth:`radius`.
         """
-        return self.model.logmap0(points, self.curvature) * self.model.ORIGIN_LENGTH
+        return self.model.logmap0(points, self.curvature) * self.model.origin_length
 
     def from_normal(self, vectors: Tensor) -> Tensor:
         """Inverse of :meth:`normal_coordinates`: vectors ``[..., m]`` to points."""
-        return self.model.expmap0(vectors / self.model.ORIGIN_LENGTH, self.curvature)
+        return self.model.expmap0(vectors / self.model.origin_length, self.curvature)
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         """Geodesic distance of matching points → ``[...]``."""

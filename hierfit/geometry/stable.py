@@ -30,7 +30,7 @@ def norm(x: Tensor) -> Tensor:
 def clip_norm(x: Tensor, radius: float) -> Tensor:
     """Shorten vectors ``[..., m]`` longer than ``radius`` to it: ``x · min(1, r/‖x‖)``."""
     # The clamp is on the norm, not on the ratio: r/‖x‖ has an infinite gradient at the origin.
-    return x * (radius / norm(x).clamp_min(radius))
+    return x * (radius / norm(x).clamp_min(radius)) if math.isfinite(radius) else x
 
 
 def squared_norm(x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from hierfit.losses.levels import check_number, constant, deepest_label, mean_over_samples
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.cuts import once_a_tree
-from hierfit.taxonomy.upward import leaf_marginals, node_heights, steps_up
+from hierfit.taxonomy.upward import node_heights, steps_up
 from hierfit.tensors import at_least_float32
 
 
@@ -26,15 +26,15 @@ def leaf_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Ten
     Plain leaf cross-entropy for a leaf, and for a coarser label no preference among its leaves.
     """
     taxonomy = taxonomy.to(logits.device)
-    logits = at_least_float32(logits)
     deepest = deepest_label(paths)
     label = deepest.clamp_min(0)
+    # Masses of inner nodes take four times as long as all the rest, and leaves do without. On an accelerator it would
+    # take longer to ask whether there are other labels.
+    if logits.device.type != "cpu" or ((taxonomy.num_children[label] > 0) & (deepest >= 0)).any():
+        return hierarchy_aware_cross_entropy(logits, paths, taxonomy, dilution=0.0)
+    logits = at_least_float32(logits)
     total = logits.index_select(1, taxonomy.leaves).logsumexp(dim=1)
-    # Marginals take four times as long as all the rest, and leaves do without. On an accelerator it would take longer
-    # to ask whether there are other labels.
-    only_leaves = logits.device.type == "cpu" and bool(((taxonomy.num_children[label] == 0) | (deepest < 0)).all())
-    mass = logits if only_leaves else leaf_marginals(logits, taxonomy)
-    return mean_over_samples(total - mass.gather(1, label[:, None])[:, 0], paths)
+    return mean_over_samples(total - logits.gather(1, label[:, None])[:, 0], paths)
 
 
 def hierarchical_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, *, alpha: float = 0.1) -> Tensor:
@@ -46,17 +46,13 @@ def hierarchical_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy
     the one nearby costs less; α = 0 is leaf cross-entropy. The path ends at the finest known node.
     """
     alpha, logits = check_number("alpha", alpha), at_least_float32(logits)
-    path = _label_paths(paths, taxonomy)
+    places = _places_of(paths, taxonomy)
     # A single root is certain, so the edge into it decides nothing.
     first = int(taxonomy.level_sizes[0] == 1)
-    depth = taxonomy.num_levels
-    weights = [math.exp(-alpha * max(0, level - first)) for level in range(depth)]
-    # Each decision costs the mass above it less the one below: [1 + L, L].
-    costs = [
-        weights[level] * ((row == level) - (row == level + 1)) for row in range(depth + 1) for level in range(depth)
-    ]
-    weight = constant(tuple(costs), logits).view(-1, depth) @ (path >= 0).to(logits.dtype)
-    return _weighted_masses(logits, paths, path, weight, taxonomy)
+    weights = tuple(math.exp(-alpha * max(0, level - first)) for level in range(taxonomy.num_levels))
+    weight = (places[1:] > 0) * constant(weights, logits)[:, None]
+    # Each decision costs the mass above it less the one below.
+    return _weighted_masses(logits, places, F.pad(weight, (0, 0, 0, 1)) - F.pad(weight, (0, 0, 1, 0)), taxonomy)
 
 
 def hierarchy_aware_cross_entropy(
@@ -70,13 +66,12 @@ def hierarchy_aware_cross_entropy(
     nothing but has its share.
     """
     dilution, logits = check_number("dilution", dilution, below=1.0), at_least_float32(logits)
-    path = _label_paths(paths, taxonomy)
-    known = path >= 0
+    places = _places_of(paths, taxonomy)
+    known = places[1:] > 0
     powers = constant(tuple(dilution**step for step in range(taxonomy.num_levels)), logits)
-    steps_up = (known.sum(dim=0) - known.cumsum(dim=0)).clamp_min(0)
-    weight = powers[steps_up].masked_fill(~known, 0)
+    weight = powers[(known.sum(dim=0) - known.cumsum(dim=0)).clamp_min(0)].masked_fill(~known, 0)
     weight = weight / weight.sum(dim=0).clamp_min(1)
-    return _weighted_masses(logits, paths, path, torch.cat([weight.sum(dim=0, keepdim=True), -weight]), taxonomy)
+    return _weighted_masses(logits, places, torch.cat([weight.sum(dim=0, keepdim=True), -weight]), taxonomy)
 
 
 def soft_label_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, *, beta: float = 10.0) -> Tensor:
@@ -86,15 +81,15 @@ def soft_label_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, 
     common ancestor over the height of the tree; a virtual root joins a forest. β → ∞ is leaf cross-entropy,
     β = 0 the uniform target. A label above the leaves is equally near to all leaves below it.
     """
-    beta = check_number("beta", beta)
-    taxonomy = taxonomy.to(logits.device)
-    logits, label = at_least_float32(logits), deepest_label(paths).clamp_min(0)
+    beta, logits = check_number("beta", beta), at_least_float32(logits)
+    taxonomy, label = taxonomy.to(logits.device), deepest_label(paths)
+    nodes = label.clamp_min(0)
     if taxonomy.num_nodes * taxonomy.num_leaves <= _TABLE:
-        targets = _all_soft_labels(taxonomy, beta, logits.dtype).index_select(0, label)
+        targets = _all_soft_labels(taxonomy, beta, logits.dtype).index_select(0, nodes)
     else:
-        targets = _soft_labels(label, taxonomy, beta, logits.dtype)
+        targets = _soft_labels(nodes, taxonomy, beta, logits.dtype)
     own = logits[:, -taxonomy.num_leaves :] if taxonomy.is_even else logits.index_select(1, taxonomy.leaves)
-    return mean_over_samples(-torch.linalg.vecdot(targets, own.log_softmax(dim=1)), paths)
+    return -torch.linalg.vecdot(targets, own.log_softmax(dim=1)) @ _shares(label >= 0, logits)
 
 
 _TABLE = 2**23
@@ -124,23 +119,33 @@ def _soft_labels(nodes: Tensor, taxonomy: Taxonomy, beta: float, dtype: torch.dt
 _heights = once_a_tree(node_heights)
 
 
-def _label_paths(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """Each label with its ancestors ``[L, B]``, −1 below it."""
-    return _all_paths(taxonomy.to(paths.device))[:, deepest_label(paths)]
+def _shares(known: Tensor, like: Tensor) -> Tensor:
+    """What each sample weighs in the mean over samples with a label ``[B]``: 0 without one."""
+    known = known.to(like.dtype)
+    return known / known.sum().clamp_min(1)
+
+
+# Rows of masses are the virtual root, which has all leaves below it, and then the nodes: an id of −1 is the root's.
 
 
 @once_a_tree
-def _all_paths(taxonomy: Taxonomy) -> Tensor:
-    """Of each node, and last of −1 ``[L, N + 1]``."""
+def _all_places(taxonomy: Taxonomy) -> Tensor:
+    """Rows of the root and of each node's path, last of −1's ``[1 + L, N + 1]``; 0 below its end."""
     nodes = torch.arange(taxonomy.num_nodes, device=taxonomy.parent.device)
-    return F.pad(taxonomy.paths(nodes).T, (0, 1), value=-1).contiguous()
+    return F.pad(taxonomy.paths(nodes).T + 1, (0, 1, 1, 0)).contiguous()
 
 
-def _weighted_masses(logits: Tensor, paths: Tensor, path: Tensor, weight: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """The mean over samples of the weighted sum ``[1 + L, B]`` of the logsumexp over all leaves and over those below
-    each node of ``path [L, B]``, as `leaf_marginals` has them."""
-    loss: Tensor = _WeightedMasses.apply(logits, path, weight, taxonomy.to(logits.device))
-    return mean_over_samples(loss, paths)
+def _places_of(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Rows of the root, and of each label and its ancestors ``[1 + L, B]``; 0 below the label."""
+    return _all_places(taxonomy.to(paths.device))[:, deepest_label(paths)]
+
+
+def _weighted_masses(logits: Tensor, places: Tensor, weight: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """The mean over samples of the sum of masses (logsumexp over the leaves below a node, as `leaf_marginals` has
+    them) in rows ``places [1 + L, B]``, times ``weight [1 + L, B]``, which is 0 where a label knows nothing."""
+    weight = weight * _shares(places[1:].any(dim=0), weight)
+    loss: Tensor = _WeightedMasses.apply(logits, places, weight, taxonomy.to(logits.device))
+    return loss
 
 
 class _WeightedMasses(torch.autograd.Function):
@@ -148,40 +153,44 @@ class _WeightedMasses(torch.autograd.Function):
     # node's gradient is its own and its parent's times its share of the parent.
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, path: Tensor, weight: Tensor, taxonomy: Taxonomy) -> Tensor:
-        rows = logits.T.clone(memory_format=torch.contiguous_format).index_fill_(0, _inner(taxonomy), -torch.inf)
-        levels, kept, weight = rows.split(taxonomy.level_sizes), [], weight.to(rows.dtype)
-        is_leaf = (taxonomy.num_children == 0).to(rows.dtype)[:, None]
-        for upper, parent in steps_up(taxonomy):
+    def forward(ctx: Any, logits: Tensor, places: Tensor, weight: Tensor, taxonomy: Taxonomy) -> Tensor:
+        rows = logits.new_empty(1 + taxonomy.num_nodes, len(logits))
+        rows[1:].copy_(logits.T)
+        rows.index_fill_(0, _inner_rows(taxonomy), -torch.inf)
+        levels, kept = rows.split((1, *taxonomy.level_sizes)), []
+        for upper, parent in _steps_to_root(taxonomy):
             own, below = levels[upper], levels[upper + 1]
             top = own.scatter_reduce(0, parent[:, None].expand_as(below), below, "amax")
             top.clamp_min_(torch.finfo(top.dtype).min)  # of a family that has nothing −inf comes out, and not NaN
             children = top.index_select(0, parent)
             torch.sub(below, children, out=children).exp_()
-            total = is_leaf[taxonomy.level_slices[upper]].expand_as(own).clone().index_add_(0, parent, children)
+            total = (own - top).exp_().index_add_(0, parent, children)
             torch.add(total.log(), top, out=own)
             kept += [children, total]
-        everything, unknown, place = levels[0].logsumexp(dim=0), path < 0, path.clamp_min(0)
-        mass = rows.gather(0, place).masked_fill_(unknown, 0)
-        ctx.save_for_backward(place, weight, (levels[0] - everything).exp_(), *kept)
+        ctx.save_for_backward(places, weight, *kept)
         ctx.taxonomy = taxonomy
-        return everything.mul_(weight[0]).add_(mass.mul_(weight[1:]).sum(dim=0))
+        return rows.gather(0, places).mul_(weight).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        place, weight, roots, *kept = ctx.saved_tensors
-        own = weight * grad
-        gradient = own.new_zeros(ctx.taxonomy.num_nodes, own.shape[1]).scatter_add_(0, place, own[1:])
-        levels = gradient.split(ctx.taxonomy.level_sizes)
-        levels[0].addcmul_(roots, own[0])
-        steps = zip(steps_up(ctx.taxonomy), kept[::2], kept[1::2], strict=True)
+        places, weight, *kept = ctx.saved_tensors
+        gradient = weight.new_zeros(1 + ctx.taxonomy.num_nodes, weight.shape[1]).scatter_add_(0, places, weight * grad)
+        levels = gradient.split((1, *ctx.taxonomy.level_sizes))
+        steps = zip(_steps_to_root(ctx.taxonomy), kept[::2], kept[1::2], strict=True)
         for (upper, parent), children, total in reversed(list(steps)):
             share = levels[upper].div_(total).index_select(0, parent)
             levels[upper + 1].addcmul_(share, children)
-        return gradient.index_fill_(0, _inner(ctx.taxonomy), 0.0).T, None, None, None
+        return gradient.index_fill_(0, _inner_rows(ctx.taxonomy), 0.0)[1:].T, None, None, None
 
 
 @once_a_tree
-def _inner(taxonomy: Taxonomy) -> Tensor:
-    return taxonomy.num_children.nonzero()[:, 0]
+def _inner_rows(taxonomy: Taxonomy) -> Tensor:
+    return F.pad(taxonomy.num_children.nonzero()[:, 0] + 1, (1, 0))
+
+
+@once_a_tree
+def _steps_to_root(taxonomy: Taxonomy) -> list[tuple[int, Tensor]]:
+    """`steps_up` with the virtual root as the level above all others."""
+    steps = [(upper + 1, parent) for upper, parent in steps_up(taxonomy)]
+    return [*steps, (0, taxonomy.parent.new_zeros(taxonomy.level_sizes[0]))]

@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hierfit.config.reading import nearest
+from hierfit.decoding.logits import cut_logsumexp
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.cuts import Ended, ended_leaves
+from hierfit.taxonomy.cuts import ended_leaves
 from hierfit.tensors import at_least_float32
 
 OverLevels: TypeAlias = Literal["mean", "sum"]
@@ -50,8 +51,7 @@ def read_levels(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> LevelReadi
     leaves above the last level."""
     taxonomy = taxonomy.to(logits.device)
     paths = taxonomy.padded(paths)
-    ended = None if taxonomy.is_even else ended_leaves(taxonomy)
-    lse, label = _ReadLevels.apply(at_least_float32(logits), paths.clamp_min(0), taxonomy.level_sizes, ended)
+    lse, label = _ReadLevels.apply(at_least_float32(logits), paths.clamp_min(0), taxonomy)
     return LevelReading(paths, lse, label)
 
 
@@ -60,37 +60,32 @@ class _ReadLevels(torch.autograd.Function):
     # than the losses themselves.
 
     @staticmethod
-    def forward(
-        ctx: Any, logits: Tensor, nodes: Tensor, sizes: tuple[int, ...], ended: Ended | None
-    ) -> tuple[Tensor, Tensor]:
-        lse = torch.stack([level.logsumexp(dim=1) for level in logits.split(sizes, dim=1)], dim=1)
-        if ended is not None:
-            leaves = logits.index_select(1, ended.leaves).split(ended.counts, dim=1)
-            above = torch.stack([level.logsumexp(dim=1) for level in leaves], dim=1).logcumsumexp(dim=1)
-            lse[:, 1:] = torch.logaddexp(lse[:, 1:], above[:, :-1])
+    def forward(ctx: Any, logits: Tensor, nodes: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
+        lse = cut_logsumexp(logits, taxonomy)
         ctx.save_for_backward(logits, nodes, lse)
-        ctx.sizes, ctx.ended = sizes, ended
+        ctx.taxonomy = taxonomy
         return lse, logits.gather(1, nodes)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_lse: Tensor, grad_label: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad_lse: Tensor, grad_label: Tensor) -> tuple[Tensor, None, None]:
         logits, nodes, lse = ctx.saved_tensors
         gradient = logits.clone()
-        levels = gradient.split(ctx.sizes, dim=1)
+        levels = gradient.split(ctx.taxonomy.level_sizes, dim=1)
         for level, log_sum, weight in zip(levels, lse.split(1, dim=1), grad_lse.split(1, dim=1), strict=True):
             level.sub_(log_sum).exp_().mul_(weight)
-        if ctx.ended is not None:
+        if not ctx.taxonomy.is_even:
             # A leaf at depth d is in the cuts from d on: Σ g_l·exp(z − lse_l). The least of their lse is taken out
             # first, so that no exponent is positive.
+            ended = ended_leaves(ctx.taxonomy)
             least = lse.flip(1).cummin(dim=1).values.flip(1)
             gap = least[:, :, None] - lse[:, None, :]
             own = gap.new_ones(gap.shape[1:], dtype=torch.bool).triu()
             share = (gap.masked_fill(~own, -torch.inf).exp() @ grad_lse[:, :, None])[:, :, 0]
-            leaves = logits.index_select(1, ctx.ended.leaves)
-            leaves.sub_(least.index_select(1, ctx.ended.level)).exp_().mul_(share.index_select(1, ctx.ended.level))
-            gradient.index_copy_(1, ctx.ended.leaves, leaves)
-        return gradient.scatter_add_(1, nodes, grad_label), None, None, None
+            leaves = logits.index_select(1, ended.leaves)
+            leaves.sub_(least.index_select(1, ended.level)).exp_().mul_(share.index_select(1, ended.level))
+            gradient.index_copy_(1, ended.leaves, leaves)
+        return gradient.scatter_add_(1, nodes, grad_label), None, None
 
 
 def mean_over_labels(per_label: Tensor, paths: Tensor, over_levels: OverLevels) -> Tensor:

@@ -15,14 +15,7 @@ from hierfit.config.reading import nearest
 from hierfit.config.registry import Registry
 from hierfit.distributed import processes, share_of_batch
 from hierfit.errors import UserError
-from hierfit.losses.cuts import level_consistency, level_cross_entropy, level_logit_spread, tree_path_kl
-from hierfit.losses.hisce import describe_hisce, sibling_smoothed_cross_entropy
-from hierfit.losses.leaves import (
-    hierarchical_cross_entropy,
-    hierarchy_aware_cross_entropy,
-    leaf_cross_entropy,
-    soft_label_cross_entropy,
-)
+from hierfit.losses import cuts, leaves
 from hierfit.losses.levels import check_number, read_levels
 from hierfit.losses.modules import Loss, check_batch, empty_batch
 from hierfit.taxonomy import Taxonomy
@@ -30,14 +23,14 @@ from hierfit.taxonomy import Taxonomy
 LOSSES: Registry[Loss] = Registry(
     "loss",
     {
-        "level_ce": level_cross_entropy,
-        "leaf_ce": leaf_cross_entropy,
-        "tp_kl": tree_path_kl,
-        "hisce": sibling_smoothed_cross_entropy,
-        "hxe": hierarchical_cross_entropy,
-        "soft_labels": soft_label_cross_entropy,
-        "js": level_consistency,
-        "hace": hierarchy_aware_cross_entropy,
+        "level_ce": cuts.level_cross_entropy,
+        "leaf_ce": leaves.leaf_cross_entropy,
+        "tp_kl": cuts.tree_path_kl,
+        "hisce": cuts.sibling_smoothed_cross_entropy,
+        "hxe": leaves.hierarchical_cross_entropy,
+        "soft_labels": leaves.soft_label_cross_entropy,
+        "js": cuts.level_consistency,
+        "hace": leaves.hierarchy_aware_cross_entropy,
     },
 )
 """Losses by the name that configuration files use; keyword-only parameters are their options."""
@@ -147,7 +140,7 @@ class Objective(nn.Module):
         """Lines to print before training: the sum, and how many classes HiSCE can act on."""
         lines = ["objective: " + " + ".join(f"{weight:g} {name}" for name, weight in self.weights.items())]
         if "hisce" in self.weights:
-            lines.append(describe_hisce(self.taxonomy, **self.options["hisce"]))
+            lines.append(cuts.describe_hisce(self.taxonomy, **self.options["hisce"]))
         return lines
 
     def _check_finite(self, logits: Tensor) -> None:
@@ -174,7 +167,7 @@ class Objective(nn.Module):
     def _compare_scales(self, logits: Tensor) -> None:
         # Batches 1, 2, 4, 8, …: a scale that drifts apart later is seen as well, at no cost to speak of.
         if self._watch_scales and len(logits) and not self._calls & (self._calls - 1):
-            self._spread.ask(level_logit_spread(logits, self.taxonomy))
+            self._spread.ask(cuts.level_logit_spread(logits, self.taxonomy))
         if (spread := self._spread.answer()) is None:
             return
         levels = zip(self.taxonomy.levels, spread.tolist(), strict=True)

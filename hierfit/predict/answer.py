@@ -17,6 +17,8 @@ from hierfit.decoding.calibration import images_needed
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
+_OF_LEAVES = ("best_path", "rollup")  # decoders that score leaves
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -56,37 +58,32 @@ class Question:
     max_error: float | None = None
     within: Sequence[str] = ()
 
-    @property
-    def as_deep_as_allowed(self) -> bool:
-        """Whether an answer may stop above a leaf."""
-        return self.min_confidence is not None or self.max_error is not None
-
     def check(self, taxonomy: Taxonomy, calibration: Calibration) -> None:
         """Refuses what cannot be asked of a model.
 
         Raises:
             UserError: Names every fault.
         """
-        problems = []
-        allowed = [name for name in BELIEF_DECODERS if name in calibration.temperatures or not _scores_leaves(name)]
-        if self.decoder is not None and self.decoder not in BELIEF_DECODERS:
-            problems.append(f"decoder: there is no {self.decoder!r}{nearest(self.decoder, BELIEF_DECODERS)}")
-        elif self.decoder is not None and self.decoder not in allowed:
-            problems.append(f"decoder: {self.decoder!r} reads inner nodes, and this model was trained on leaves alone")
+        problems, decoder = list[str](), self.decoder
+        stops_early = self.min_confidence is not None or self.max_error is not None
+        if decoder is not None and decoder not in BELIEF_DECODERS:
+            problems.append(f"decoder: there is no {decoder!r}{nearest(decoder, BELIEF_DECODERS)}")
+        elif decoder in _OF_LEAVES and decoder not in calibration.temperatures:
+            problems.append(f"decoder: {decoder!r} reads inner nodes, and this model was trained on leaves alone")
+        elif decoder is not None and stops_early and decoder not in _OF_LEAVES:
+            problems.append(f"decoder: {decoder!r} finds its own path; min-confidence and max-error descend")
         if self.rank is not None and self.rank not in taxonomy.levels:
             problems.append(f"rank: there is no level {self.rank!r}{nearest(self.rank, taxonomy.levels)}")
         if self.top < 1:
             problems.append(f"top is {self.top}; it must be 1 or more")
-        if self.top > 1 and self.decoder == "per_level":
+        if self.top > 1 and decoder == "per_level":
             problems.append("top: per_level answers each level on its own and has no next best path; leave one out")
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             problems.append(f"min-confidence is {self.min_confidence}; it is a probability, from 0 to 1")
-        if self.as_deep_as_allowed and self.top > 1:
+        if stops_early and self.top > 1:
             problems.append("min-confidence, max-error and top: these give a single answer, or several; choose one")
-        if self.as_deep_as_allowed and self.decoder is not None and not _scores_leaves(self.decoder):
-            problems.append(f"decoder: {self.decoder!r} finds its own path; min-confidence and max-error descend")
         if self.max_error is not None:
-            problems += self._unpromised(calibration)
+            problems += self._unpromised(self.max_error, calibration)
         try:
             taxonomy.resolve(self.within)
         except UserError as error:
@@ -94,11 +91,10 @@ class Question:
         if problems:
             raise UserError("this cannot be asked of the model", problems)
 
-    def _unpromised(self, calibration: Calibration) -> list[str]:
+    def _unpromised(self, max_error: float, calibration: Calibration) -> list[str]:
         """Why no error rate can be promised; empty when it can."""
-        assert self.max_error is not None
-        if not 0 < self.max_error < 1:
-            return [f"max-error is {self.max_error}; it is a share of answers, between 0 and 1"]
+        if not 0 < max_error < 1:
+            return [f"max-error is {max_error}; it is a share of answers, between 0 and 1"]
         problems = []
         if self.min_confidence is not None:
             problems.append("min-confidence and max-error: choose one")
@@ -106,10 +102,10 @@ class Question:
             problems.append("max-error and within: the promise was measured with all classes as candidates")
         if self.decoder not in (None, calibration.scores):
             problems.append(f"max-error goes with the scores that val chose ({calibration.scores}), not {self.decoder}")
-        if not math.isfinite(calibration.threshold(self.max_error)):
+        if not math.isfinite(calibration.threshold(max_error)):
             have = 0 if calibration.conformal is None else len(calibration.conformal)
             problems.append(
-                f"max-error {self.max_error:g} takes at least {images_needed(self.max_error)} validation images with a "
+                f"max-error {max_error:g} takes at least {images_needed(max_error)} validation images with a "
                 f"leaf's label; this model was made with {have}"
             )
         return problems
@@ -128,10 +124,15 @@ def answers(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration, questi
         question: Has been checked.
     """
     decoder = question.decoder or calibration.scores
-    if _scores_leaves(decoder):
+    if decoder in _OF_LEAVES:
         calibration = replace(calibration, scores=cast("LeafScores", decoder))
     if question.within:
-        logits = logits.masked_fill(~_around(taxonomy, taxonomy.resolve(question.within)), -torch.inf)
+        chosen = taxonomy.resolve(question.within)
+        around = torch.zeros(taxonomy.num_nodes + 1, dtype=torch.bool)  # the last stands for −1
+        around[chosen] = True
+        around[:-1] = around[taxonomy.paths(torch.arange(taxonomy.num_nodes))].any(dim=1)  # at or below
+        around[taxonomy.paths(chosen)] = True  # above
+        logits = logits.masked_fill(~around[:-1], -torch.inf)
     leaves, nodes = belief(logits, taxonomy, calibration)
     deepest = taxonomy.num_levels if question.rank is None else taxonomy.levels.index(question.rank) + 1
     if question.min_confidence is not None:
@@ -156,10 +157,6 @@ def answers(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration, questi
     return found
 
 
-def _scores_leaves(decoder: str) -> bool:
-    return decoder in ("best_path", "rollup")
-
-
 def _named(paths: Tensor, nodes: Tensor, taxonomy: Taxonomy) -> list[list[Answer]]:
     """One answer a row: the names along a path, each once, with their probabilities."""
     found = []
@@ -167,13 +164,3 @@ def _named(paths: Tensor, nodes: Tensor, taxonomy: Taxonomy) -> list[list[Answer
         known = {v: p for v, p in zip(path, chance, strict=True) if v >= 0}  # a leaf that ended fills deeper columns
         found.append([Answer(tuple(taxonomy.names[v] for v in known), tuple(known.values()))])
     return found
-
-
-def _around(taxonomy: Taxonomy, nodes: Tensor) -> Tensor:
-    """Which nodes are at, below or above some nodes ``[N]`` bool."""
-    chosen = torch.zeros(taxonomy.num_nodes + 1, dtype=torch.bool)  # the last stands for −1
-    chosen[nodes] = True
-    below = chosen[taxonomy.paths(torch.arange(taxonomy.num_nodes))].any(dim=1)
-    above = taxonomy.paths(nodes)
-    below[above[above >= 0]] = True
-    return below

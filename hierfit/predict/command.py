@@ -1,11 +1,16 @@
-"""``hierfit predict``: what a trained model says of images."""
+"""``hierfit predict``: what a trained model says of images; ``hierfit learn``: it goes on learning."""
 
 from __future__ import annotations
 
+import gc
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
@@ -18,7 +23,8 @@ if TYPE_CHECKING:
     from hierfit.predict.answer import Answer, Question
     from hierfit.predict.predictor import Predictor
 
-_ROWS = 4096  # of features at once
+_ROWS_AT_ONCE = 4096  # of features
+_PAGE_HEADING = "\n## Learnt since\n\n"
 
 
 def predict(
@@ -77,30 +83,34 @@ def predict(
         UserError: The model, the inputs or the question is at fault.
         SystemExit: With status 1, when images could not be read.
     """
-    import torch
+    with _uncollected():
+        import torch
 
-    from hierfit.data.encode import available_cores
-    from hierfit.data.progress import with_progress
-    from hierfit.predict.answer import Question
-    from hierfit.predict.inputs import BUNDLE, bundle_features, pictures
-    from hierfit.predict.output import SUFFIXES, WRITERS
-    from hierfit.predict.predictor import Answered, load
+        from hierfit.data.encode import available_cores
+        from hierfit.data.progress import with_progress
+        from hierfit.predict.answer import Question
+        from hierfit.predict.files import ANSWER_WRITERS, BUNDLE, SUFFIXES, bundle_features, pictures
+        from hierfit.predict.predictor import Answered, load
 
-    loaded = load(model, backbone=backbone, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    question = Question(decoder, top, rank, min_confidence, max_error, within)
-    only_bundle = len(inputs) == 1 and Path(inputs[0]).suffix.lower() == BUNDLE
-    files = [] if only_bundle else pictures(inputs, sys.stdin)
-    loaded = loaded.with_classes(add_class)
-    question.check(loaded.taxonomy, loaded.calibration)
-    if only_bundle:
-        names, features, made_by = bundle_features(Path(inputs[0]), split, loaded.head.nodes.text.shape[1])
-        if made_by != loaded.towers.source:
-            _print(f"warning: {made_by!r} made these features, the model learnt on those of {loaded.towers.source!r}")
-        batches: Iterator[Answered] = (Answered(loaded.answers(x, question), {}) for x in features.split(_ROWS))
-    else:
-        names = [str(path) for path in files]
-        _ = loaded.backbone  # what is wrong with it is said before a bar stands there
-        batches = loaded.ask(files, question, available_cores() if workers is None else workers)
+        loaded = load(model, backbone=backbone, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        question = Question(decoder, top, rank, min_confidence, max_error, within)
+        only_bundle = len(inputs) == 1 and Path(inputs[0]).suffix.lower() == BUNDLE
+        files = [] if only_bundle else pictures(inputs, sys.stdin)
+        loaded = loaded.with_classes(add_class)
+        question.check(loaded.taxonomy, loaded.calibration)
+        if only_bundle:
+            names, features, made_by = bundle_features(Path(inputs[0]), split, loaded.head.nodes.text.shape[1])
+            if made_by != loaded.towers.source:
+                _print(
+                    f"warning: {made_by!r} made these features, the model learnt on those of {loaded.towers.source!r}"
+                )
+            batches: Iterator[Answered] = (
+                Answered(loaded.answers(x, question), {}) for x in features.split(_ROWS_AT_ONCE)
+            )
+        else:
+            names = [str(path) for path in files]
+            _ = loaded.backbone  # what is wrong with it is said before a bar stands there
+            batches = loaded.ask(files, question, available_cores() if workers is None else workers)
     started, problems = time.monotonic(), list[str]()
 
     def readable() -> Iterator[tuple[str, Sequence[Answer]]]:
@@ -111,8 +121,12 @@ def predict(
                 if row not in batch.problems:
                     yield each, answers
 
-    with _opened(out) as file:
-        write = WRITERS[format or (SUFFIXES.get(out.suffix.lower()) if out else None) or "table"]
+    write = ANSWER_WRITERS[format or (SUFFIXES.get(out.suffix.lower()) if out else None) or "table"]
+    with ExitStack() as stack:
+        file: TextIO = sys.stdout
+        if out is not None:
+            draft = stack.enter_context(whole_file(out))
+            file = stack.enter_context(draft.open("w", encoding="utf-8", errors=ALIKE, newline=""))
         write(file, loaded.taxonomy.levels, top, readable())
     seconds, count = time.monotonic() - started, len(names)
     if not loaded.calibration.images:
@@ -125,6 +139,16 @@ def predict(
     if problems:
         _print(str(UserError(f"{len(problems)} of {count} images could not be read and were passed over:", problems)))
         sys.exit(1)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """While modules are imported: of them nothing can be collected, and looking takes a tenth of the start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def promise(model: Predictor, question: Question) -> list[str]:
@@ -151,14 +175,96 @@ def promise(model: Predictor, question: Question) -> list[str]:
     return lines
 
 
-@contextmanager
-def _opened(out: Path | None) -> Iterator[TextIO]:
-    if out is not None:
-        with whole_file(out) as draft, draft.open("w", encoding="utf-8", errors=ALIKE, newline="") as file:
-            yield file
-        return
-    yield sys.stdout
-
-
 def _print(text: str) -> None:
     print(text, file=sys.stderr)
+
+
+def learn(
+    model: Annotated[Path, Say("what `hierfit export` wrote, or a run with --out", "MODEL")],
+    photos: Annotated[list[str], Say("pictures, folders of them, or - for a list on stdin", "PHOTO")] = [],  # noqa: B006
+    *,
+    label: Annotated[
+        str | None, Say("their class; a new one under its group: Larus/Ivory gull, or /NAME without", "LABEL")
+    ] = None,
+    forget: Annotated[str | None, Say("drop a class instead", "LABEL")] = None,
+    out: Annotated[Path | None, Say("write to a new folder; default: MODEL itself is changed", "OUT")] = None,
+    backbone: Annotated[str | None, Say("towers for a model that learnt from a feature bundle", "NAME")] = None,
+) -> None:
+    """Teach a model that TreeGDA fitted more images, or a new class, without the images it learnt from.
+
+    In closed form: what comes out is what a fit to all images together would be, at the same temperature. The tree and
+    the model's page are changed with it. What --max-error promised no longer holds and is dropped.
+
+    examples:
+      hierfit learn OUT photos/ --label "Laridae/Larus/Ivory gull"
+      hierfit learn OUT --forget "Ivory gull"
+
+    Raises:
+        UserError: The model cannot learn, a class has no place, or pictures cannot be read.
+    """
+    from hierfit.data.encode import available_cores
+    from hierfit.predict.classes import forgotten, learnt, place
+    from hierfit.predict.files import pictures
+    from hierfit.predict.predictor import load
+    from hierfit.results.runs import run_folder
+
+    if (label is None) == (forget is None) or (label is not None) != bool(photos):
+        raise UserError("give photos with --label, or --forget alone")
+    model = run_folder(model)
+    if out is None and not (model / "predictor.json").is_file():
+        raise UserError(
+            f"{model} is a run: it stays as it was", hint="Write the changed model elsewhere: --out FOLDER."
+        )
+    if out is not None and out.exists():
+        raise UserError(f"{out} exists already", hint="Name a new folder.")
+    predictor = load(model, backbone=backbone)
+    before = predictor.taxonomy.num_leaves
+    if label is not None:
+        path, files = place(predictor.taxonomy, label), pictures(photos, sys.stdin)
+        features = predictor.encode(files, available_cores() if len(files) > 64 else 0)
+        started = time.monotonic()
+        predictor = learnt(predictor, features, label)
+        what = f"{len(files)} image{'s'[: len(files) != 1]} of {'new ' * (predictor.taxonomy.num_leaves > before)}"
+    else:
+        assert forget is not None
+        path, started, what = place(predictor.taxonomy, forget), time.monotonic(), "forgot "
+        predictor = forgotten(predictor, path)
+    seconds, line = time.monotonic() - started, f"{what}{'/'.join(path)}"
+    _write(predictor, model, out or model, line)
+    print(f"{line}: {predictor.taxonomy.num_leaves} classes, {1000 * seconds:.0f} ms beside encoding and writing")
+    print(f"Written to {out or model}")
+
+
+def _write(model: Predictor, source: Path, out: Path, line: str) -> None:
+    """Writes the folder anew beside the old one, then takes its place."""
+    from hierfit.atomic import whole_folder
+    from hierfit.methods.saved import FILE, FOLDER, SavedModel
+
+    source = source if (source / FILE).is_file() else source / FOLDER
+    fresh = out if out != source else source.with_name(f".{source.name}.learnt")
+    with whole_folder(fresh) as draft:
+        shutil.copytree(source, draft, copy_function=_linked)
+        for stale in ("calibration.safetensors", "image.onnx"):
+            (draft / stale).unlink(missing_ok=True)
+        towers = SavedModel.read(source).towers  # not those that --backbone named
+        if towers.folder is not None and towers.folder.resolve().is_relative_to(source.resolve()):
+            towers = replace(towers, folder=draft / towers.folder.name)
+        replace(model, head=model.head.cpu(), towers=towers).write(draft)
+        page = draft / "README.md"
+        text = page.read_text(encoding="utf-8") if page.is_file() else "# Model\n"
+        text += ("" if _PAGE_HEADING in text else _PAGE_HEADING) + f"- {date.today()}: {line}\n"
+        page.unlink(missing_ok=True)  # a link to the old one
+        page.write_text(text, encoding="utf-8")
+    if out == source:
+        old = source.with_name(f".{source.name}.before")
+        source.replace(old)
+        fresh.replace(source)
+        shutil.rmtree(old)
+
+
+def _linked(source: str, target: str) -> None:
+    """A second name for a file that stays as it is; a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,15 +68,7 @@ def write_export(
 ) -> list[str]:
     """Writes a model into a new folder, and checks that what was written gives the same logits.
 
-    Args:
-        model: As `load` opens it.
-        folder: Does not exist yet.
-        cards: Results for the model card.
-        with_towers: Write the towers, too; else the model names them.
-        with_onnx: Write the image side in ONNX, too.
-
-    Returns:
-        What was checked, a line each.
+    Without towers the model names them; cards are the results for its page. Returns what was checked, a line each.
 
     Raises:
         UserError: The towers cannot be had, or ONNX cannot be written.
@@ -83,11 +76,9 @@ def write_export(
     from hierfit.backbone import Backbone
     from hierfit.backbone.loading import save_merged
     from hierfit.methods.saved import Towers
-    from hierfit.predict.model_card import model_card
 
-    lines = []
+    lines, towers = [], replace(model.towers, stated=True)
     folder.mkdir(parents=True)
-    towers = replace(model.towers, stated=True)
     if with_towers:
         save_merged(model.backbone, folder / "towers")
         copy = Backbone.load(str(folder / "towers"))
@@ -100,21 +91,56 @@ def write_export(
         lines.append(f"checked: features of image.onnx are {write_onnx(model, folder):.1e} from PyTorch's")
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors writes files that only their owner can read
-    (folder / "README.md").write_text(model_card(model, folder, cards), encoding="utf-8")
+    (folder / "README.md").write_text(_model_card(model, folder, cards), encoding="utf-8")
     return lines
 
 
 def _apart(model: Predictor, copy: Backbone) -> float:
     import torch
 
-    size = copy.image_size
-    pixels = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randn(4, 3, copy.image_size, copy.image_size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         first, second = (model.head(towers.encode_image(pixels)) for towers in (model.backbone, copy))
     apart = float((first - second).abs().max())
     if not apart <= 1e-4:
         raise UserError(f"what was written is not the model: their logits are {apart:.1e} apart")
     return apart
+
+
+def _model_card(model: Predictor, folder: Path, cards: Sequence[ResultCard]) -> str:
+    """README.md: what the model is, how to use it, what was measured, whose data it learnt from.
+
+    What else is exported lies in the folder already.
+    """
+    from jinja2 import Environment
+
+    from hierfit.results.summary import tables
+    from hierfit.results.writers import as_markdown
+
+    template = Path(__file__).with_name("model_card.jinja").read_text("utf-8")
+    return (
+        Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+        .from_string(template)
+        .render(
+            **{
+                "tree": model.taxonomy,
+                "towers": model.towers,
+                "grows": model.head.grows,
+                "calibration": model.calibration,
+            },
+            **{
+                "facts": model.facts,
+                "data": model.facts.get("data") or {},
+                "ece": model.calibration.ece or [math.nan] * 2,
+            },
+            folder=folder.name,
+            files={path.name for path in folder.iterdir()},
+            version=next((card.versions.get("hierfit", "") for card in cards), ""),
+            results=as_markdown(tables(cards)).strip() if cards else "",
+            seeds=len({card.seed for card in cards}),
+            selected=sorted({card.selected_on for card in cards if card.parameters.get("trainable")}),
+        )
+    )
 
 
 def merge(
@@ -137,16 +163,13 @@ def merge(
     folder = adapter / "adapter" if (adapter / "adapter").is_dir() else adapter
     config = folder / "adapter_config.json"
     if not config.is_file():
-        raise UserError(
-            f"{folder} is no adapter: it has no {config.name}", hint="A HierLoRA run keeps one in adapter/."
-        )
+        hint = "A HierLoRA run keeps one in adapter/."
+        raise UserError(f"{folder} is no adapter: it has no {config.name}", hint=hint)
     _check_new(out)
     facts, fault = read_json(config)
     source = backbone or facts.get("base_model_name_or_path")
     if not isinstance(source, str):
         raise UserError(f"{config}: {fault or 'it names no backbone'}", hint="Name it: --backbone NAME.")
-
-    import transformers
 
     from hierfit.backbone import Backbone
     from hierfit.backbone.loading import save_merged
@@ -154,7 +177,6 @@ def merge(
     from hierfit.run.quiet import quieten
 
     quieten()
-    transformers.utils.logging.disable_progress_bar()
     towers = Backbone.load(source)
     open_adapter(towers, folder)
     save_merged(towers, out)

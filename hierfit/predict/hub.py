@@ -7,12 +7,12 @@ from pathlib import Path
 
 from hierfit.errors import UserError
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 
 def is_name(name: str) -> bool:
     """Whether ``owner/name`` or ``owner/name@revision`` can be a model of the hub: no folder here is called so."""
-    return bool(_NAME.fullmatch(name)) and not Path(name).exists() and not Path(name).parent.is_dir()
+    return bool(_HUB_NAME.fullmatch(name)) and not Path(name).exists() and not Path(name).parent.is_dir()
 
 
 def fetched(name: str) -> Path:
@@ -31,10 +31,9 @@ def fetched(name: str) -> Path:
     try:
         return Path(snapshot_download(repository, revision=revision or None))
     except Exception as error:  # whatever the HTTP library below huggingface_hub raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"there is no folder {name}, and no model of this name in the hub's cache or on the hub",
-            [f"{type(error).__name__}: {reason}"],
+            [f"{type(error).__name__}: {_reason(error)}"],
             f"Without network: run `hf download {repository} --local-dir FOLDER` elsewhere, and name the folder.",
         ) from error
 
@@ -52,11 +51,10 @@ def check_login() -> str:
         return str(HfApi().whoami()["name"])
     except LocalTokenNotFoundError:
         raise UserError("--push: nobody is logged in to the Hugging Face hub", hint="Run `hf auth login`.") from None
-    except Exception as error:  # whatever the HTTP library below huggingface_hub raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except Exception as error:  # as above
         raise UserError(
             "--push: the Hugging Face hub cannot be reached, or does not know this login",
-            [reason],
+            [_reason(error)],
             "Leave --push out; later, `hf upload OWNER/NAME FOLDER` does the same.",
         ) from error
 
@@ -73,11 +71,11 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
     try:
         address = api.create_repo(repository, private=private, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message="hierfit export")
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{folder} is written, but could not be pushed to {repository!r}",
-            [reason],
-            f"`hf upload {repository} {folder}` tries again.",
-        ) from error
+    except Exception as error:  # as above
+        summary = f"{folder} is written, but could not be pushed to {repository!r}"
+        raise UserError(summary, [_reason(error)], f"`hf upload {repository} {folder}` tries again.") from error
     return str(address)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

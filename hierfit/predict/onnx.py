@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,7 @@ from torch import Tensor, nn
 from hierfit.errors import UserError
 from hierfit.predict.predictor import Predictor
 
-FILE = "image.onnx"
-_TOLERANCE = 1e-4  # of a feature's entries, and of logits over their scale
+_TOLERATED = 1e-4  # of a feature's entries, and of logits over their scale
 _OPSET = 17
 
 
@@ -31,14 +29,8 @@ class _ImageSide(nn.Module):
 def write_onnx(model: Predictor, folder: Path) -> float:
     """Writes ``image.onnx``: ``pixels [B, 3, S, S]``, preprocessed, to ``logits [B, N]`` and ``features [B, d]``.
 
-    Names of the nodes and the preprocessing are in its metadata, so that the file is enough.
-
-    Args:
-        model: On the CPU.
-        folder: Where to write.
-
-    Returns:
-        The largest difference of a feature to PyTorch's.
+    Names of the nodes and the preprocessing are in its metadata, so that the file is enough. Returns the largest
+    difference of a feature to PyTorch's.
 
     Raises:
         UserError: onnx or onnxruntime is not installed, or the two do not agree.
@@ -48,26 +40,20 @@ def write_onnx(model: Predictor, folder: Path) -> float:
         import onnxruntime
     except ImportError as error:
         raise UserError(f"ONNX needs {error.name}", hint='pip install "hierfit[onnx]"') from error
-    path, side, size = folder / FILE, _ImageSide(model).eval(), model.backbone.image_size
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randn(3, 3, size, size, generator=generator)
-    axes = {name: {0: "batch"} for name in ("pixels", "logits", "features")}
+    path, side, size = folder / "image.onnx", _ImageSide(model).eval(), model.backbone.image_size
+    pixels = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+    names = {"input_names": ["pixels"], "output_names": ["logits", "features"]}
+    axes = {name: {0: "batch"} for group in names.values() for name in group}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of tracing, and that another exporter is to be preferred
         # By tracing: the newer exporter takes twenty times as long for the same graph, and another package.
-        torch.onnx.export(
-            side,
-            (pixels[:2],),
-            str(path),
-            input_names=["pixels"],
-            output_names=["logits", "features"],
-            dynamic_axes=axes,
-            opset_version=_OPSET,
-            dynamo=False,
-        )
+        options = {"dynamic_axes": axes, "opset_version": _OPSET, "dynamo": False}
+        torch.onnx.export(side, (pixels[:2],), str(path), **names, **options)  # type: ignore[arg-type]
         expected = side(pixels)
-    graph = onnx.load(str(path))
-    for key, value in _about(model).items():
+    graph, tree, transform = onnx.load(str(path)), model.taxonomy, model.backbone.preprocess
+    about = {"levels": tree.levels, "names": tree.names, "parent": tree.parent.tolist()}
+    about |= {name: getattr(transform, name) for name in ("size", "shortest_edge", "mean", "std")}
+    for key, value in about.items():
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value, ensure_ascii=False)
     onnx.save(graph, str(path))
@@ -75,19 +61,6 @@ def write_onnx(model: Predictor, folder: Path) -> float:
     found = [torch.from_numpy(array) for array in session.run(None, {"pixels": pixels.numpy()})]
     scales = max(float(model.head.scale), 1.0), 1.0
     apart = [float((a - b).abs().max()) / s for a, b, s in zip(found, expected, scales, strict=True)]
-    if not max(apart) < _TOLERANCE:
-        raise UserError(f"ONNX and PyTorch do not agree: they are {max(apart):.1e} apart, {_TOLERANCE} is allowed")
+    if not max(apart) < _TOLERATED:
+        raise UserError(f"ONNX and PyTorch do not agree: they are {max(apart):.1e} apart, {_TOLERATED} is allowed")
     return apart[1]
-
-
-def _about(model: Predictor) -> dict[str, Any]:
-    transform, tree = model.backbone.preprocess, model.taxonomy
-    return {
-        "levels": tree.levels,
-        "names": tree.names,
-        "parent": tree.parent.tolist(),
-        "size": transform.size,
-        "shortest_edge": transform.shortest_edge,
-        "mean": transform.mean,
-        "std": transform.std,
-    }

@@ -20,7 +20,7 @@ from hierfit.errors import UserError
 from hierfit.methods.head import Head
 from hierfit.methods.saved import SavedModel
 from hierfit.predict.answer import Answer, Question, answers
-from hierfit.predict.growth import grown
+from hierfit.predict.classes import forgotten, grown, learnt, place
 from hierfit.predict.hub import fetched, is_name
 from hierfit.results.runs import run_folder
 from hierfit.taxonomy import Taxonomy
@@ -28,7 +28,7 @@ from hierfit.taxonomy import Taxonomy
 if TYPE_CHECKING:
     from hierfit.closed import Learner
 
-Picture = str | PathLike[str] | Image.Image
+ImageLike = str | PathLike[str] | Image.Image
 """A file, or a picture that is open."""
 
 
@@ -71,7 +71,7 @@ class Predictor(SavedModel):
 
     def predict(
         self,
-        images: Sequence[Picture],
+        images: Sequence[ImageLike],
         *,
         decoder: str | None = None,
         rank: str | None = None,
@@ -106,7 +106,7 @@ class Predictor(SavedModel):
         _refuse(problems, len(images))
         return found
 
-    def ask(self, images: Sequence[Picture], question: Question, num_workers: int = 0) -> Iterator[Answered]:
+    def ask(self, images: Sequence[ImageLike], question: Question, num_workers: int = 0) -> Iterator[Answered]:
         """Answers batch by batch, in order; pictures that cannot be read are passed over and named.
 
         Raises:
@@ -133,7 +133,7 @@ class Predictor(SavedModel):
         logits: Tensor = self.head(features.to(self.head.nodes.text))
         return logits
 
-    def encode(self, images: Sequence[Picture], num_workers: int = 0) -> Tensor:
+    def encode(self, images: Sequence[ImageLike], num_workers: int = 0) -> Tensor:
         """L2-normalised features ``[n, d]`` of images.
 
         Raises:
@@ -147,7 +147,7 @@ class Predictor(SavedModel):
         return torch.cat(parts) if parts else torch.zeros(0, self.backbone.embed_dim)
 
     def _run(
-        self, images: Sequence[Picture], tower: Callable[[Tensor], Tensor], num_workers: int
+        self, images: Sequence[ImageLike], tower: Callable[[Tensor], Tensor], num_workers: int
     ) -> Iterator[tuple[Decoded, Tensor | None]]:
         """Batches, and what a tower makes of those of their pictures that can be read; None where none can."""
         keys = [str(place) for place in range(len(images))]
@@ -164,11 +164,7 @@ class Predictor(SavedModel):
             UserError: The method cannot score new classes, there is no text tower, or names every class that has no
                 place in the tree.
         """
-        if not classes:
-            return self
-        method = str(self.facts.get("method", "this method"))
-        taxonomy, head = grown(self.taxonomy, self.head, classes, self.templates, lambda: self.backbone, method)
-        return self.over(taxonomy, head)
+        return grown(self, classes) if classes else self
 
     def over(self, taxonomy: Taxonomy, head: Head, learner: Learner | None = None) -> Predictor:
         """The model of other classes, on the same towers; with these as candidates no error rate is promised."""
@@ -178,7 +174,7 @@ class Predictor(SavedModel):
             changed.__dict__["backbone"] = self.backbone
         return changed
 
-    def learn(self, images: Sequence[Picture], label: str | Sequence[str], num_workers: int = 0) -> Predictor:
+    def learn(self, images: Sequence[ImageLike], label: str | Sequence[str], num_workers: int = 0) -> Predictor:
         """The model after more images of one class, in closed form and without those it learnt from.
 
         It is what a fit to all images together would be, at the temperature of the first one.
@@ -191,11 +187,8 @@ class Predictor(SavedModel):
         Raises:
             UserError: TreeGDA did not fit the model, the class has no place, or names pictures that cannot be read.
         """
-        from hierfit.predict.growth import place
-        from hierfit.predict.learn import learn
-
         place(self.taxonomy, label)  # before the pictures are read
-        return learn(self, self.encode(images, num_workers), label)
+        return learnt(self, self.encode(images, num_workers), label)
 
     def forget(self, label: str | Sequence[str]) -> Predictor:
         """The model without a class.
@@ -203,9 +196,7 @@ class Predictor(SavedModel):
         Raises:
             UserError: The model was not fitted by TreeGDA, or there is no such class, or no other.
         """
-        from hierfit.predict.learn import forget
-
-        return forget(self, label)
+        return forgotten(self, label)
 
     def to(self, device: torch.device | str) -> Predictor:
         """The model with towers and head on a device."""
@@ -237,7 +228,7 @@ def _refuse(problems: Sequence[str], count: int) -> None:
 class _Given:
     """Pictures by their place in a list."""
 
-    def __init__(self, images: Sequence[Picture]) -> None:
+    def __init__(self, images: Sequence[ImageLike]) -> None:
         self._images = images
 
     def load(self, key: str) -> Image.Image:

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+import yaml
 
 from hierfit.errors import UserError
 from hierfit.results.table import Column, Table
@@ -18,12 +22,12 @@ if TYPE_CHECKING:
 PICTURES = 400
 """Test images that a page shows to look through, unless told otherwise."""
 
-Drawn: TypeAlias = "tuple[Figure, Mapping[str, Sequence[str]]]"
+Drawing: TypeAlias = "tuple[Figure, Mapping[str, Sequence[str]]]"
 """A figure, and for the gid of each group of marks what each mark says when it is pointed at, in drawing order."""
 
 
 @dataclass(frozen=True)
-class Words:
+class Paragraph:
     """A paragraph, or a note that qualifies what stands above it."""
 
     text: str
@@ -57,29 +61,20 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table and how it is laid out.
+    """A table and how it is laid out."""
 
-    Attributes:
-        name: Of the file or W&B table, such as ``sibling_pairs``.
-        table: Its title and how to read it are the caption.
-        folded: Closed at first on a page: a table few will want.
-        narrow: Fits beside a figure.
-        brief: Rows that a terminal shows; None for all, 0 for none.
-        terms: What its words mean, by word; beside them a page explains every metric that is a column.
-    """
-
-    name: str
-    table: Table
-    folded: bool = False
-    narrow: bool = False
-    brief: int | None = None
-    terms: Mapping[str, str] = field(default_factory=dict)
+    name: str  # of the file or W&B table, such as ``sibling_pairs``
+    table: Table  # its title and how to read it are the caption
+    folded: bool = False  # closed at first on a page: a table few will want
+    narrow: bool = False  # fits beside a figure
+    brief: int | None = None  # rows that a terminal shows; None for all, 0 for none
 
     @property
     def explained(self) -> dict[str, str]:
-        """What its words mean, and every metric that is a column."""
+        """What every metric that is a column means, and the sheet's own words."""
         metrics = {column.header: meaning(column) for column in self.table.columns}
-        return {**{header: text for header, text in metrics.items() if text}, **self.terms}
+        own = _glossary()["sheets"].get(self.name, {})
+        return {**{header: text for header, text in metrics.items() if text}, **own}
 
     @property
     def caption(self) -> str:
@@ -89,25 +84,16 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that matplotlib draws when it is wanted.
+    """A figure that matplotlib draws when it is wanted."""
 
-    Attributes:
-        name: Of its file, such as ``confusion``.
-        caption: Below it.
-        alt: What those who cannot see it are told.
-        draw: Makes the drawing; see `drawn`.
-        wide: Takes the whole width of a page.
-        finder: Its marks can be searched for by their texts.
-    """
+    name: str  # of its file, such as ``confusion``
+    caption: str  # below it
+    alt: str  # what those who cannot see it are told
+    draw: Callable[[], Drawing]  # makes the drawing; see `drawn`
+    wide: bool = False  # takes the whole width of a page
+    finder: bool = False  # its marks can be searched for by their texts
 
-    name: str
-    caption: str
-    alt: str
-    draw: Callable[[], Drawn]
-    wide: bool = False
-    finder: bool = False
-
-    def drawn(self) -> Drawn:
+    def drawn(self) -> Drawing:
         """The drawing, with names as they are: a ``$`` in one starts no formula.
 
         Raises:
@@ -150,24 +136,16 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Explorer:
-    """A tree to walk through and test images to look through, for a page alone; `page.js` says what it reads.
+    """A tree to walk through and test images to look through, for a page alone; `explorer.js` says what it reads."""
 
-    Attributes:
-        name: Of the block.
-        caption: How to read the tree.
-        data: What is drawn and listed, as JSON can hold it.
-        pictures: JPEG of some of the images, by their place in the list.
-        missing: Why there are no pictures, if so.
-    """
-
-    name: str
-    caption: str
-    data: Mapping[str, Any]
-    pictures: Mapping[int, bytes] = field(repr=False)
-    missing: str = ""
+    name: str  # of the block
+    caption: str  # how to read the tree
+    data: Mapping[str, Any]  # what is drawn and listed, as JSON can hold it
+    pictures: Mapping[int, bytes] = field(repr=False)  # JPEG of some of the images, by their place in the list
+    missing: str = ""  # why there are no pictures, if so
 
 
-Block: TypeAlias = Words | Findings | Tiles | Sheet | Picture | Gallery | Explorer
+Block: TypeAlias = Paragraph | Findings | Tiles | Sheet | Picture | Gallery | Explorer
 
 
 @dataclass(frozen=True)
@@ -193,43 +171,9 @@ def shown_of(count: int, shown: int) -> str:
     return f" ({shown} of {count})" if count > shown else ""
 
 
-_METRICS = {
-    "leaf_accuracy": "share of images whose leaf is right: the best of all leaves, at whatever depth they end",
-    "leaf_accuracy_macro": "leaf accuracy, every class counting alike",
-    "fpa": "full-path accuracy: share of images with every labelled level right",
-    "tice": "tree inconsistency error: share of answers that are no path of the tree, right or wrong; lower is better, "
-    "and an answer that never changes has 0",
-    "wap_accuracy": "mean accuracy of the levels, weighted by their numbers of nodes",
-    "wap_precision": "mean precision of the nodes, weighted likewise",
-    "tree_distance": "edges between the answered and the true node, mean over all images; lower is better",
-    "mistake_severity": "levels from the true node up to where the paths part, mean over wrong images only",
-    "hierarchical_precision": "share of the answered nodes that lie on the true path",
-    "hierarchical_recall": "share of the true path's nodes that are answered",
-    "hierarchical_f1": "harmonic mean of hierarchical precision and recall",
-    "hca": "share of images whose leaf is right and whose every true node is the best among its siblings",
-    "mta": "accuracy over random cuts through the tree, mean of the cuts",
-    "ece": "expected calibration error: mean gap between confidence and accuracy; lower is better",
-    "haurc": "area below error over information kept; lower is better",
-    "base": "leaf accuracy on the classes trained on, among themselves",
-    "novel": "leaf accuracy on the classes held back, among themselves",
-    "h": "harmonic mean of base and novel",
-    "generalised_base": "the same with all classes as candidates",
-    "generalised_novel": "the same with all classes as candidates",
-    "generalised_h": "the same with all classes as candidates",
-    "ausuc": "area under the curve of novel over base accuracy as a bias moves from one to the other",
-    "params": "parameters that are trained",
-    "share": "trained parameters in % of all",
-    "time": "seconds of training",
-    "memory": "peak memory of the process",
-}
-_DECODERS = {
-    "decoded": "paths by the decoder that validation chose",
-    "belief": "by the most probable node of each level",
-    "best_path": "by the best path",
-    "rollup": "by the path of the best leaf",
-    "top_down": "by the best child at every step",
-    "bayes": "by the leaf of least expected distance",
-}
+def percent(share: float, decimals: int = 0) -> str:
+    """A share in words: ``61 %``, in one line."""
+    return f"{100 * share:.{decimals}f}\u00a0%"
 
 
 def meaning(column: Column) -> str:
@@ -237,6 +181,15 @@ def meaning(column: Column) -> str:
     metric, _, decoder = column.key.partition("@")
     if metric.startswith("accuracy/"):
         return f"share of images whose {metric.removeprefix('accuracy/')} is right, of those that have one"
-    found = _METRICS.get(metric, "")
-    read = _DECODERS.get(decoder, "") if found and metric not in ("leaf_accuracy", "ece", "haurc") else ""
+    found = _glossary()["metrics"].get(metric, "")
+    read = _glossary()["decoders"].get(decoder, "") if found and metric not in ("leaf_accuracy", "ece", "haurc") else ""
     return f"{found} ({read})" if read else found
+
+
+@cache
+def _glossary() -> Mapping[str, Mapping[str, Any]]:
+    """What words of a page mean: metrics and decoders by their names, others by the sheet they stand in."""
+    found: Mapping[str, Mapping[str, Any]] = yaml.safe_load(
+        Path(__file__).with_name("glossary.yaml").read_text("utf-8")
+    )
+    return found

@@ -61,23 +61,33 @@ def report(
     from hierfit.report.sections import sections
 
     runs = [run_folder(run, several=True) for run in runs]
-    evidence = gather(runs, row, control, pictures)
-    console = Console()
+    evidence, console = gather(runs, row, control, pictures), Console()
     found = sections(evidence)
     if text:
-        print_sections(evidence, found, console)
+        _print_sections(evidence, [section for section in found if isinstance(section, Section)], console)
     else:
         out = out or (runs[0] if len(runs) == 1 and runs[0].is_dir() else Path()) / "report.html"
         made = page(evidence, found, runs)
         with whole_file(out) as draft:
             draft.write_text(made, encoding="utf-8")
-        _print_made(out, evidence, found, console)
+        if isinstance(found[0], Section):
+            console.print(Text(found[0].lead))
+        if len({card.row for card in evidence.cards}) > 1:
+            against = f", held against {evidence.control}" if evidence.control else ""
+            seen = f"Looked into: {evidence.focus.card.row}, seed {evidence.focus.card.seed}{against}."
+            console.print(Text(f"{seen} --row and --control choose others.", "dim"))
+    for section in found:
+        if isinstance(section, Omitted):
+            console.print(Text(f"left out: {section.title}: {section.why}", "dim"))
+    if out is not None and not text:
+        size = f"{out.stat().st_size / 2**20:.1f} MiB"
+        console.print(Text(f"Written to {out} ({size}); open it in any browser. --text prints its tables here."))
     if figures is not None:
-        count = write_figures(found, figures)
+        count = _write_figures(found, figures)
         console.print(Text(f"{count} figures as {' and '.join(_KINDS)} in {figures}"), soft_wrap=True)
 
 
-def write_figures(found: Sequence[Section | Omitted], folder: Path) -> int:
+def _write_figures(found: Sequence[Section | Omitted], folder: Path) -> int:
     """Writes every figure as SVG, with text as outlines, and as PNG of 200 dpi; returns how many there are."""
     pictures = [b for s in found if isinstance(s, Section) for b in s.blocks if isinstance(b, Picture)]
     for picture in pictures:
@@ -91,12 +101,10 @@ def write_figures(found: Sequence[Section | Omitted], folder: Path) -> int:
     return len(pictures)
 
 
-def print_sections(evidence: Evidence, found: Sequence[Section | Omitted], console: Console) -> None:
+def _print_sections(evidence: Evidence, found: Sequence[Section], console: Console) -> None:
     """Prints the summary's tables, then of each section what was found and the first rows that show it."""
     print_tables([evidence.table], console)
     for section in found:
-        if not isinstance(section, Section):
-            continue
         sheets = [block for block in section.blocks if isinstance(block, Sheet) and block.brief != 0]
         sentences = [line for block in section.blocks if isinstance(block, Findings) for line in block.sentences]
         if sheets or sentences:
@@ -108,23 +116,3 @@ def print_sections(evidence: Evidence, found: Sequence[Section | Omitted], conso
             if sheet.table.reading:
                 console.print(Text(sheet.table.reading, "dim"))
     console.print()
-    _print_left_out(found, console)
-
-
-def _print_left_out(found: Sequence[Section | Omitted], console: Console) -> None:
-    for section in found:
-        if isinstance(section, Omitted):
-            console.print(Text(f"left out: {section.title}: {section.why}", "dim"))
-
-
-def _print_made(out: Path, evidence: Evidence, found: Sequence[Section | Omitted], console: Console) -> None:
-    summary = found[0]
-    if isinstance(summary, Section):
-        console.print(Text(summary.lead))
-    if len({card.row for card in evidence.cards}) > 1:
-        against = f", held against {evidence.control}" if evidence.control else ""
-        seen = f"Looked into: {evidence.focus.card.row}, seed {evidence.focus.card.seed}{against}."
-        console.print(Text(f"{seen} --row and --control choose others.", "dim"))
-    _print_left_out(found, console)
-    size = out.stat().st_size / 2**20
-    console.print(Text(f"Written to {out} ({size:.1f} MiB); open it in any browser. --text prints its tables here."))

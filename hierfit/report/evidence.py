@@ -3,99 +3,99 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
 from torch import Tensor
 
-from hierfit.decoding import belief, leaf_rollup
 from hierfit.errors import UserError
 from hierfit.geometry.embeddings import Embeddings
-from hierfit.metrics.served import Served, serve
-from hierfit.report.blocks import PICTURES
-from hierfit.report.breaks import Breaks
-from hierfit.report.pictures import Pictures
+from hierfit.report.blocks import PICTURES, Thumbnail
+from hierfit.report.decisions import Breaks, Decisions
 from hierfit.results.card import ResultCard
+from hierfit.results.columns import figure
 from hierfit.results.logits import TestLogits
+from hierfit.results.rows import agreement, told_apart
 from hierfit.results.runs import find_cards
-from hierfit.results.summary import agreement, tables
+from hierfit.results.summary import tables
 from hierfit.results.table import Table
-from hierfit.results.variants import told_apart
-from hierfit.taxonomy import Taxonomy
 
-HEADLINE = ("decoded", "fpa")
-"""Decoder and metric by which the row to look into is chosen where none is named."""
+if TYPE_CHECKING:
+    from hierfit.data.samples import Images
 
-_VALUES_AT_ONCE = 1 << 22  # logits read at once: 16 MiB
+_HEADLINE = "fpa@decoded"  # by which the row to look into is chosen where none is named
+_SIDE = 160  # pixels of a picture, the longer side: sharp where small, and large enough to see what it shows
+_QUALITY = 78
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What remains of test logits once they are read: O(n·L) numbers, however many nodes there are.
+class TestPictures:
+    """Test images by their keys, in the order of the split; or why they cannot be shown."""
 
-    Attributes:
-        taxonomy: The run's tree.
-        target: True node ids ``[n, L]``, −1 where unknown or ended.
-        best_leaf: Path of the leaf with the best logit ``[n, L]``.
-        decoded: Path of the most probable leaf by the belief ``[n, L]``.
-        sure: Probability of each node of ``decoded`` by the belief ``[n, L]``; 0 past the leaf.
-        truth: The same of the nodes of ``target``.
-        served: The belief's descent and its probabilities.
-        indices: Row of each sample in the test split.
-    """
+    __test__ = False  # pytest takes it for tests
 
-    taxonomy: Taxonomy
-    target: Tensor
-    best_leaf: Tensor
-    decoded: Tensor
-    sure: Tensor
-    truth: Tensor
-    served: Served
-    indices: list[int]
+    keys: Sequence[str] = ()
+    images: Images | None = None
+    missing: str = ""
 
     @classmethod
-    def of(cls, logits: TestLogits) -> Reading:
-        """In one pass: O(n·N) time, memory of one batch.
+    def of(cls, settings: Mapping[str, Any], card: ResultCard) -> TestPictures:
+        """Through the data card and root of a run's configuration; no picture is read yet."""
+        data = settings.get("data")
+        if not isinstance(data, dict) or not data.get("card"):
+            return cls(missing="The run's configuration does not say where its images lie.")
+        from hierfit.data.card import load_card
+        from hierfit.data.splits import draw_fingerprint
+        from hierfit.data.table import read_table
 
-        Raises:
-            UserError: Logits hold NaN or +inf.
-        """
-        tree, calibration = logits.taxonomy, logits.calibration
-        none = torch.zeros(0, tree.num_levels, dtype=torch.long)
-        best, decoded, sure, truth = [none], [none], [none.float()], [none.float()]
+        try:
+            table = read_table(load_card(data["card"]), data.get("root"))
+        except UserError as error:
+            return cls(missing=f"The images cannot be found any more: {error.summary}.")
+        if table.images is None:
+            return cls(missing="The data set holds features, not images.")
+        keys = table.splits["test"].keys
+        if draw_fingerprint(keys) != (card.data.get("draw") or {}).get("test"):
+            return cls(missing="The test images found now are not those that the run was tested on.")
+        return cls(keys, table.images)
 
-        def batches() -> Iterable[tuple[Tensor, Tensor]]:
-            for batch, target in logits.batches(max(1, _VALUES_AT_ONCE // tree.num_nodes)):
-                nodes = belief(batch, tree, calibration).nodes
-                best.append(leaf_rollup(batch, tree))
-                decoded.append(leaf_rollup(nodes, tree))
-                for found, path in ((sure, decoded[-1]), (truth, target)):
-                    found.append(nodes.gather(1, path.clamp_min(0)).masked_fill(path < 0, 0))
-                yield batch, target
+    def jpeg(self, index: int) -> bytes | None:
+        """The image at a row of the test split, at most 160 pixels wide and high; None where it cannot be had."""
+        if self.images is None:
+            return None
+        try:
+            picture = self.images.load(self.keys[index])
+        except UserError:
+            return None
+        picture.thumbnail((_SIDE, _SIDE))
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=_QUALITY)
+        return file.getvalue()
 
-        served = serve(batches(), tree, calibration)
-        best_leaf, path, of_path, of_truth = (torch.cat(each) for each in (best, decoded, sure, truth))
-        return cls(tree, served.target, best_leaf, path, of_path, of_truth, served, logits.indices.tolist())
+    def thumbnails(self, indices: Iterable[int], alt: str, caption: str = "") -> list[Thumbnail]:
+        """Those of some rows that can be had, with words."""
+        return [Thumbnail(jpeg, alt, caption) for jpeg in map(self.jpeg, indices) if jpeg is not None]
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A finished run's folder; its files are read when they are asked for, once."""
 
     folder: Path
     card: ResultCard
 
     @cached_property
-    def reading(self) -> Reading:
+    def reading(self) -> Decisions:
         """What its test logits say; raises `UserError` where it saved none."""
-        return Reading.of(TestLogits.read(self.folder))
+        return Decisions.of(TestLogits.read(self.folder))
 
     @cached_property
     def breaks(self) -> Breaks:
@@ -131,9 +131,15 @@ class Run:
         return found
 
     @cached_property
-    def pictures(self) -> Pictures:
+    def pictures(self) -> TestPictures:
         """Its test images, where they can still be found."""
-        return Pictures.of(self.settings, self.card)
+        return TestPictures.of(self.settings, self.card)
+
+    def labels(self, indices: Tensor) -> Tensor:
+        """Deepest true node of some rows of the test split ``[k]``; −1 for an image without a label."""
+        row = {index: i for i, index in enumerate(self.reading.indices)}
+        places = torch.tensor([row.get(index, -1) for index in indices.tolist()], dtype=torch.long)
+        return torch.where(places >= 0, self.reading.target.amax(1)[places.clamp_min(0)], -1)
 
     @cached_property
     def is_readable(self) -> bool:
@@ -146,27 +152,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the sections of a report may look at.
+    """All that the sections of a report may look at."""
 
-    Attributes:
-        cards: Of every run.
-        tables: Means over seeds, with differences to the control: one for each set of runs that may be compared.
-        table: The one that the focus is part of.
-        control: Name of the row that others are held against; None without.
-        focus: The run that is looked into.
-        beside: Runs on the same data, draw and seed, the focus among them: the control first, the focus last.
-        pictures: How many test images may be shown to look through.
-    """
-
-    cards: tuple[ResultCard, ...]
+    cards: tuple[ResultCard, ...]  # of every run
+    # Means over seeds, with differences to the control: one for each set of runs that may be compared
     tables: tuple[Table, ...]
-    table: Table
-    control: str | None
-    focus: Run
-    beside: tuple[Run, ...]
-    pictures: int = PICTURES
+    table: Table  # the one that the focus is part of
+    control: str | None  # name of the row that others are held against; None without
+    focus: FinishedRun  # the run that is looked into
+    # Runs on the same data, draw and seed, the focus among them: the control first, the focus last
+    beside: tuple[FinishedRun, ...]
+    pictures: int = PICTURES  # how many test images may be shown to look through
 
-    def read(self, most: int | None = None) -> list[Run]:
+    def read(self, most: int | None = None) -> list[FinishedRun]:
         """The runs beside the focus whose test logits can be read on its levels, and it itself: the last ``most``.
 
         Raises:
@@ -175,6 +173,15 @@ class Evidence:
         _ = self.focus.reading
         found = [run for run in self.beside if run.card.levels == self.focus.card.levels and run.is_readable]
         return found[-most:] if most else found
+
+    @property
+    def alike(self) -> FinishedRun | None:
+        """The control's run beside the focus, where both tell of the same images on the same tree."""
+        for run in self.beside:
+            if run.card.row == self.control and run.is_readable and self.focus.is_readable:
+                ours, theirs = self.focus.reading, run.reading
+                return run if ours.taxonomy == theirs.taxonomy and ours.target.equal(theirs.target) else None
+        return None
 
     @property
     def of_table(self) -> list[ResultCard]:
@@ -189,21 +196,22 @@ def gather(
 
     Args:
         paths: Run folders, grids, or result cards.
-        row: Name of the row to look into. If None, the one with the best mean of the headline figure among those that
-            are no control of another. It is looked into at its most shots and lowest seed.
-        control: Name of the row to hold it against. If None, a row with no more trained parameters: of the same
-            method, else one without training, zero-shot first.
+        row: To look into, at its most shots and lowest seed. If None, the one with the best mean of the headline figure
+            among those that are no control of another.
+        control: Row to hold it against. If None, one with no more trained parameters: of the same method, else one
+            without training, zero-shot first.
         pictures: How many test images may be shown to look through.
 
     Raises:
         UserError: Nothing has finished there, or there is no such row; see also `tables`.
     """
     files = list({file.resolve(): file for path in paths for file in find_cards(path)}.values())
-    runs = [run for run in (Run(file.parent, ResultCard.read(file)) for file in files) if run.card.metrics]
+    runs = [run for run in (FinishedRun(file.parent, ResultCard.read(file)) for file in files) if run.card.metrics]
     if not runs:
         raise UserError("No run here was tested, so there is nothing to report.", hint="hierfit test tests one.")
-    runs = _told_apart(runs)
-    names = list(dict.fromkeys(run.card.row for run in runs))
+    cards, _ = told_apart([run.card for run in runs])
+    runs = [FinishedRun(run.folder, card) for run, card in zip(runs, cards, strict=True)]
+    names = list(dict.fromkeys(card.row for card in cards))
     unknown = [name for name in (row, control) if name is not None and name not in names]
     if unknown:
         raise UserError(f"No run has the row {unknown[0]!r}.", hint=f"Rows: {', '.join(names)}.")
@@ -212,10 +220,7 @@ def gather(
     beside = {run.card.row: run for run in reversed(own) if _same_draw(run.card, focus.card)} | {focus.card.row: focus}
     given = control is not None
     control = control or _control(focus.card, [beside[name].card for name in names if name in beside])
-    order = sorted(
-        (name for name in names if name in beside), key=lambda name: (name == focus.card.row, name != control)
-    )
-    cards = [run.card for run in runs]
+    order = sorted(beside, key=lambda name: (name == focus.card.row, name != control, names.index(name)))
     place = agreement(focus.card)
     (table,) = tables([card for card in cards if agreement(card) == place], control if control in beside else None)
     try:
@@ -227,32 +232,23 @@ def gather(
     return Evidence(tuple(cards), tuple(every), table, control, focus, tuple(beside[name] for name in order), pictures)
 
 
-def _told_apart(runs: Sequence[Run]) -> list[Run]:
-    """Runs with names that say what differs between rows of one table."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(repr(agreement(run.card)), []).append(run)
-    cards: dict[Path, ResultCard] = {}
-    for group in groups.values():
-        named, _ = told_apart([run.card for run in group])
-        cards |= {run.folder: card for run, card in zip(group, named, strict=True)}
-    return [Run(run.folder, cards[run.folder]) for run in runs]
-
-
 def _same_draw(a: ResultCard, b: ResultCard) -> bool:
     return agreement(a) == agreement(b) and a.seed == b.seed and a.data.get("draw") == b.data.get("draw")
 
 
-def _focus(runs: Sequence[Run], row: str | None) -> Run:
+def _focus(runs: Sequence[FinishedRun], row: str | None) -> FinishedRun:
+    def shots(run: FinishedRun) -> float:
+        count = run.card.data.get("shots")
+        return math.inf if count is None else float(count)
+
     chosen = [run for run in runs if row is None or run.card.row == row]
     if row is None:
         chosen = [run for run in chosen if run.folder.parent.name not in ("controls", "heads")] or chosen
-    most = max(_shots(run.card) for run in chosen)
-    rows: dict[str, list[Run]] = {}
+    rows: dict[str, list[FinishedRun]] = {}
     for run in chosen:
-        if _shots(run.card) == most:
+        if shots(run) == max(map(shots, chosen)):
             rows.setdefault(run.card.row, []).append(run)
-    best = max(rows.values(), key=lambda found: fmean(_headline(run.card) for run in found))
+    best = max(rows.values(), key=lambda found: fmean(figure(run.card, _HEADLINE) or 0.0 for run in found))
     return min(best, key=lambda run: run.card.seed)
 
 
@@ -260,16 +256,8 @@ def _control(focus: ResultCard, beside: Sequence[ResultCard]) -> str | None:
     trained = focus.parameters.get("trainable", 0)
     others = [card for card in beside if card.row != focus.row and card.parameters.get("trainable", 0) <= trained]
     alike = [card.row for card in others if card.method == focus.method]
-    untrained = [card for card in others if card.selected_on == "nothing" and trained]
-    untrained.sort(key=lambda card: card.method != "ZeroShot")
+    untrained = sorted(
+        (card for card in others if card.selected_on == "nothing" and trained),
+        key=lambda card: card.method != "ZeroShot",
+    )
     return next(iter([*alike, *(card.row for card in untrained)]), None)
-
-
-def _headline(card: ResultCard) -> float:
-    decoder, metric = HEADLINE
-    return card.metrics.get(decoder, {}).get(metric) or 0.0
-
-
-def _shots(card: ResultCard) -> float:
-    shots = card.data.get("shots")
-    return math.inf if shots is None else float(shots)

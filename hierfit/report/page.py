@@ -12,8 +12,10 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from hierfit.errors import UserError
-from hierfit.report.blocks import Explorer, Omitted, Picture, Section, Sheet
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from hierfit.report.blocks import Explorer, Omitted, Picture, Section
 from hierfit.report.evidence import Evidence
 from hierfit.results.writers import html_table
 
@@ -21,31 +23,16 @@ _NO_STAMP = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequence[Path]) -> str:
-    """The text of the page.
-
-    Args:
-        evidence: What is looked into.
-        sections: In order; those that do not apply are named at the end with their reasons.
-        runs: Of which the command makes it again.
+    """The text of the page; sections that do not apply are named at its end, and the command that makes it of the runs.
 
     Raises:
-        UserError: jinja2 or matplotlib is not installed.
+        UserError: matplotlib is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-        from markupsafe import Markup
-    except ImportError:
-        raise UserError("The web page needs jinja2.", hint="pip install -c constraints.txt jinja2") from None
-
-    def table(sheet: Sheet) -> Markup:
-        name = sheet.name.replace("_", " ")
-        opened = f'<div class="table" tabindex="0" role="region" aria-label="{escape(name)}">'
-        return Markup(f"{opened}\n{html_table(sheet.table)}\n</div>")
-
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
+        "prose": lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))),
         "figure": lambda picture: Markup(svg(picture)),
-        "table": table,
+        "table": lambda table: Markup(html_table(table)),
         "json": lambda explorer: Markup(_data(explorer)),
         "data_uri": lambda jpeg: f"data:image/jpeg;base64,{b64encode(jpeg).decode()}",
         "kind": lambda block: type(block).__name__,
@@ -80,8 +67,7 @@ def svg(picture: Picture) -> str:
         # Scripts that matplotlib's font lacks: the browser has its own.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         drawing.savefig(file, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04, metadata=_NO_STAMP)
-    _, _, svg = file.getvalue().partition("<svg")
     # Its ids are unique in a figure; their prefix makes them so in the page.
-    svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{picture.name}-", svg)
+    body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{picture.name}-", file.getvalue().partition("<svg")[2])
     marks = json.dumps({f"{picture.name}-{group}": each for group, each in texts.items()}, ensure_ascii=False)
-    return f'<svg role="img" aria-label="{escape(picture.alt)}" data-marks="{escape(marks)}"{svg}'
+    return f'<svg role="img" aria-label="{escape(picture.alt)}" data-marks="{escape(marks)}"{body}'

@@ -12,62 +12,59 @@ from typing import TYPE_CHECKING, Annotated, Any
 from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.errors import UserError
-from hierfit.report.style import COLOURS, MARKERS
+from hierfit.report.style import MARKERS, MUTED, PALETTE, SMALL, furnish, legend_below
 from hierfit.results.card import ResultCard
 from hierfit.results.runs import read_cards
 from hierfit.results.statistics import Estimate
 from hierfit.results.summary import tables
-from hierfit.results.table import Cell, Column, Table
+from hierfit.results.table import Cell, Column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.container import ErrorbarContainer
     from matplotlib.figure import Figure
 
-Places = dict[int | None, float]
+Shots = int | None
+"""None for all training images."""
 
-_SUFFIXES = (".svg", ".png", ".pdf")
-
-_FLAT_COLOUR, _FLAT_DASHES = "#555555", ((4, 2), (1, 1.5), (6, 2, 1, 2))
+_PLOT_SUFFIXES = (".svg", ".png", ".pdf")
+_FLAT_DASHES = ((4, 2), (1, 1.5), (6, 2, 1, 2))
 _ACROSS = 3  # panels side by side
-_SMALL = 8  # points
-_READING = "mean and 95 % t-interval over seeds"
-_SAME = 5e-4  # fractions closer than this are drawn on one line
+_SAME_LINE = 5e-4  # fractions closer than this are drawn on one line
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One row in one panel: what was measured at how many shots (None for all training images), shots ascending.
+class RowOverShots:
+    """One row in one panel: what was measured at how many shots, ascending.
 
     It is flat where nothing is trained, and neither shots nor seeds change anything.
     """
 
-    row: str
-    points: tuple[tuple[int | None, Estimate], ...]
+    name: str
+    points: tuple[tuple[Shots, Estimate], ...]
     is_flat: bool
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves that may be compared: same data, protocol and backbone."""
+    """Rows that may be compared: same data, protocol and backbone."""
 
     title: str
     column: Column
-    curves: tuple[Curve, ...]
+    rows: tuple[RowOverShots, ...]
     notes: tuple[str, ...] = ()
 
 
 def plot(
     runs: Annotated[list[Path], Say("run folders (controls inside are found)", "RUN")],
     *,
-    out: Annotated[Path, Say(", ".join(_SUFFIXES), "FILE")],
+    out: Annotated[Path, Say(", ".join(_PLOT_SUFFIXES), "FILE")],
     column: Annotated[str, Say("such as fpa@best_path (leaf_accuracy)")] = "leaf_accuracy",
 ) -> None:
     """Draw a metric of finished runs over shots, with 95 % t-intervals: a panel a data card, a line a row."""
-    if out.suffix not in _SUFFIXES:
-        raise UserError(f"{out}: a plot is written as {', '.join(_SUFFIXES)}.")
+    if out.suffix not in _PLOT_SUFFIXES:
+        raise UserError(f"{out}: a plot is written as {', '.join(_PLOT_SUFFIXES)}.")
     drawn = panels(read_cards(runs), column)
-    figure = draw(drawn)
+    figure = draw_panels(drawn)
     from matplotlib import rc_context
 
     # The same cards give the same file.
@@ -97,22 +94,21 @@ def panels(cards: Sequence[ResultCard], choice: str) -> tuple[Panel, ...]:
     keys = sorted(apart)
     # A part of the name that all panels share says nothing.
     differing = [i for i in range(3) if i == 0 or len({key[i] for key in keys}) > 1]
-    found = [_panel(" · ".join(key[i] for i in differing), tables(apart[key], choice=choice)) for key in keys]
-    if not any(panel.curves for panel in found):
+    found = [_panel(" · ".join(key[i] for i in differing), apart[key], choice) for key in keys]
+    if not any(panel.rows for panel in found):
         raise UserError(f"No run has a figure for {choice!r}.")
-    return tuple(panel for panel in found if panel.curves)
+    return tuple(panel for panel in found if panel.rows)
 
 
-def _panel(title: str, made: Sequence[Table]) -> Panel:
+def _panel(title: str, cards: Sequence[ResultCard], choice: str) -> Panel:
+    made = tables(cards, choice=choice)
     column, *others = (column for column in made[0].columns if column.is_figure)
     if others:
         names = ", ".join(shown.key for shown in (column, *others))
         raise UserError("A plot shows one column.", hint=f"Choose one of {names}.")
-    rows: dict[str, dict[int | None, Mapping[str, Cell]]] = {}
-    notes = []
+    rows: dict[str, dict[Shots, Mapping[str, Cell]]] = {}
     for table in made:
         shots = table.facts["shots"]
-        notes += [f"{title}, {_tick(shots)}: {note}" for note in table.notes]
         for first, *_ in table.rows:
             name = str(first.value)
             if shots in rows.setdefault(name, {}):
@@ -122,31 +118,32 @@ def _panel(title: str, made: Sequence[Table]) -> Panel:
                     hint="Name only the runs that belong together, or tell them apart with --row.",
                 )
             rows[name][shots] = table.row(name)
-    curves = [_curve(name, by_shots, column.key) for name, by_shots in rows.items()]
-    return Panel(title, column, tuple(curve for curve in curves if curve.points), tuple(notes))
+    found = [_over_shots(name, by_shots, column.key) for name, by_shots in rows.items()]
+    notes = [f"{title}, {_tick(table.facts['shots'])}: {note}" for table in made for note in table.notes]
+    return Panel(title, column, tuple(row for row in found if row.points), tuple(notes))
 
 
-def _curve(name: str, by_shots: Mapping[int | None, Mapping[str, Cell]], key: str) -> Curve:
-    points = [(shots, _estimate(row[key])) for shots, row in by_shots.items()]
-    there = sorted(((s, e) for s, e in points if e is not None), key=lambda point: (point[0] is None, point[0] or 0))
-    means = [estimate.mean for _, estimate in there]
-    still = bool(means) and max(means) - min(means) < _SAME and not any(e.half_width > _SAME for _, e in there)
+def _over_shots(name: str, by_shots: Mapping[Shots, Mapping[str, Cell]], key: str) -> RowOverShots:
+    points: list[tuple[Shots, Estimate]] = []
+    for shots, row in sorted(by_shots.items(), key=lambda item: (item[0] is None, item[0] or 0)):
+        cell = row[key]
+        if isinstance(cell.value, Estimate):
+            points.append((shots, cell.value))
+        elif cell.number is not None:  # a paper prints no interval
+            points.append((shots, Estimate(cell.number, math.nan, cell.of or 1)))
+    means = [estimate.mean for _, estimate in points]
+    # One number of shots does not say what others would change: closed forms read them without a step of training.
+    still = len(means) > 1 and max(means) - min(means) < _SAME_LINE
+    still = still and not any(estimate.half_width > _SAME_LINE for _, estimate in points)
     untrained = all(row["selected_on"].value == "nothing" for row in by_shots.values())
-    return Curve(name, tuple(there), still and untrained)
+    return RowOverShots(name, tuple(points), still and untrained)
 
 
-def _estimate(cell: Cell) -> Estimate | None:
-    """With an interval, or without one where a paper printed none."""
-    if isinstance(cell.value, Estimate):
-        return cell.value
-    return None if cell.number is None else Estimate(cell.number, math.nan, cell.of or 1)
-
-
-def _tick(shots: int | None) -> str:
+def _tick(shots: Shots) -> str:
     return "all" if shots is None else str(shots)
 
 
-def draw(shown: Sequence[Panel]) -> Figure:
+def draw_panels(shown: Sequence[Panel]) -> Figure:
     """A figure of the panels, with one legend below them."""
     try:
         from matplotlib.figure import Figure
@@ -154,89 +151,65 @@ def draw(shown: Sequence[Panel]) -> Figure:
         raise UserError("Plots need matplotlib.", hint='pip install -c constraints.txt -e ".[plot]"') from None
     down = math.ceil(len(shown) / _ACROSS)
     across = math.ceil(len(shown) / down)
-    every = [curve for panel in shown for curve in panel.curves]
-    # A row looks alike in all panels; one that is a curve anywhere is drawn as such in the legend.
-    rising = list(dict.fromkeys(curve.row for curve in every if not curve.is_flat))
-    flat = [row for row in dict.fromkeys(curve.row for curve in every) if row not in rising]
+    every = [row for panel in shown for row in panel.rows]
+    # A row looks alike in all panels; one that rises anywhere is drawn as such in the legend.
+    rising = list(dict.fromkeys(row.name for row in every if not row.is_flat))
+    flat = [name for name in dict.fromkeys(row.name for row in every) if name not in rising]
     order = [*rising, *flat]
     columns = min(len(order), max(2, 2 * across))
-    lines = math.ceil(len(order) / columns)
-    size = max(4.2, 3.3 * across), 2.8 * down + 0.3 + 0.18 * lines  # inches
+    size = max(4.2, 3.3 * across), 2.8 * down + 0.3 + 0.18 * math.ceil(len(order) / columns)  # inches
     figure = Figure(figsize=size, layout="constrained")
-    # In grey, markers tell curves apart, filled and open in turn.
-    looks = dict(zip(rising, zip(cycle(COLOURS), cycle(MARKERS), cycle((True, False)), strict=False), strict=False))
+    # In grey, markers tell rows apart, filled and open in turn.
+    looks = dict(zip(rising, zip(cycle(PALETTE), cycle(MARKERS), cycle((True, False)), strict=False), strict=False))
     dashes = dict(zip(flat, cycle(_FLAT_DASHES), strict=False))
     handles: dict[str, Any] = {}
     for number, panel in enumerate(shown):
         axes = figure.add_subplot(down, across, number + 1)
-        places = _places(panel)
-        beside = [curve.row for curve in panel.curves if curve.row in looks]
-        for curve in panel.curves:
-            if curve.row in dashes:
-                height = 100 if panel.column.unit == "%" else 1
-                handles[curve.row] = axes.axhline(
-                    curve.points[0][1].mean * height, color=_FLAT_COLOUR, dashes=dashes[curve.row], lw=1.3, zorder=1
-                )
-            else:
-                aside = beside.index(curve.row) - (len(beside) - 1) / 2
-                handles[curve.row] = _errorbar(axes, curve, panel.column, places, aside, looks[curve.row])
-        _furnish(axes, panel, places, first=number % across == 0)
+        height, places = 100 if panel.column.unit == "%" else 1, _places(panel)
+        beside = [row.name for row in panel.rows if row.name in looks]
+        for row in panel.rows:
+            if row.name in dashes:
+                look: dict[str, Any] = {"color": MUTED, "dashes": dashes[row.name], "lw": 1.3, "zorder": 1}
+                handles[row.name] = axes.axhline(row.points[0][1].mean * height, **look)
+                continue
+            # Bars of different rows stand beside, not upon, each other.
+            aside = 0.05 * (beside.index(row.name) - (len(beside) - 1) / 2)
+            widths = [0.0 if math.isnan(e.half_width) else e.half_width * height for _, e in row.points]
+            colour, marker, filled = looks[row.name]
+            look = {
+                "color": colour,
+                "marker": marker,
+                "markerfacecolor": colour if filled else "white",
+                "markersize": 5,
+            }
+            handles[row.name] = axes.errorbar(
+                [places[shots] + aside for shots, _ in row.points],
+                [e.mean * height for _, e in row.points],
+                yerr=widths if any(widths) else None,
+                **{**look, "markersize": 5, "linewidth": 1.4, "elinewidth": 1, "capsize": 2},
+            )
+        _label(axes, panel, places, is_first=number % across == 0)
     # A legend fills column by column; this one reads line by line.
-    order = [row for start in range(columns) for row in order[start::columns]]
-    figure.legend(
-        [handles[row] for row in order],
-        order,
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-        fontsize=_SMALL,
-        title=_READING if rising else None,
-        title_fontsize=_SMALL,
-    )
+    order = [name for start in range(columns) for name in order[start::columns]]
+    title: dict[str, Any] = {"title": "mean and 95 % t-interval over seeds", "title_fontsize": SMALL} if rising else {}
+    legend_below(figure, columns, handles=[handles[name] for name in order], labels=order, **title)
     return figure
 
 
-def _places(panel: Panel) -> Places:
+def _places(panel: Panel) -> dict[Shots, float]:
     """Where shots stand on the axis, in powers of two; all images stand one step beyond the most shots."""
-    shots = {s for curve in panel.curves for s, _ in curve.points}
-    places: Places = {s: math.log2(s) for s in sorted(s for s in shots if s is not None)}
+    shots = {s for row in panel.rows for s, _ in row.points}
+    places: dict[Shots, float] = {s: math.log2(s) for s in sorted(s for s in shots if s is not None)}
     return {**places, None: max(places.values(), default=-1.0) + 1} if None in shots else places
 
 
-def _errorbar(
-    axes: Axes, curve: Curve, column: Column, places: Places, aside: float, look: tuple[str, str, bool]
-) -> ErrorbarContainer:
-    colour, marker, filled = look
-    height = 100 if column.unit == "%" else 1
-    # Bars of different rows stand beside, not upon, each other.
-    x = [places[shots] + 0.05 * aside for shots, _ in curve.points]
-    widths = [0.0 if math.isnan(e.half_width) else e.half_width * height for _, e in curve.points]
-    return axes.errorbar(
-        x,
-        [e.mean * height for _, e in curve.points],
-        yerr=widths if any(widths) else None,
-        color=colour,
-        marker=marker,
-        markersize=5,
-        markerfacecolor=colour if filled else "white",
-        linewidth=1.4,
-        elinewidth=1,
-        capsize=2,
-    )
-
-
-def _furnish(axes: Axes, panel: Panel, places: Places, first: bool) -> None:
-    axes.set_title(panel.title, fontsize=9)
-    axes.set_xticks(list(places.values()), [_tick(shots) for shots in places], fontsize=_SMALL)
+def _label(axes: Axes, panel: Panel, places: Mapping[Shots, float], is_first: bool) -> None:
+    column = panel.column
+    furnish(axes, x="shots a leaf", y=f"{column.header} [{column.unit}]" if is_first else "")
+    axes.set_title(panel.title, fontsize=SMALL + 0.5)
+    axes.set_xticks(list(places.values()), list(map(_tick, places)))
     axes.set_xlim(min(places.values()) - 0.35, max(places.values()) + 0.35)
-    axes.set_xlabel("shots a leaf", fontsize=_SMALL)
-    if first:
-        axes.set_ylabel(f"{panel.column.header} [{panel.column.unit}]", fontsize=_SMALL)
-    axes.tick_params(labelsize=_SMALL)
     axes.locator_params(axis="y", nbins=6, steps=[1, 2, 5, 10])
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    if panel.column.unit == "%":  # an interval of two seeds may reach beyond what a share can be
+    if column.unit == "%":  # an interval of two seeds may reach beyond what a share can be
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, 0), min(high, 100.5))

@@ -1,4 +1,4 @@
-"""What all figures of a report share: colours, sizes, axes."""
+"""What all figures of a report share: colours, sizes, axes, legends, files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without yellow. In grey, markers do it.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "h")
 RIGHT, WRONG = "#0072B2", "#D55E00"
 
 # A page in dark mode puts its own in the place of these four and of black.
 INK, MUTED, GRID, PAPER = "#000000", "#555555", "#DDDDDD", "#FFFFFF"
+DASHES = (4, 3)
 
 SMALL = 8.5  # points
 COLUMN = 4.4  # inches: a column of a paper, and a phone held upright
@@ -40,6 +41,12 @@ def furnish(axes: Axes, x: str = "", y: str = "", title: str = "", grid: Any = "
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
+
+
+def legend_below(figure: Figure, columns: int = 2, place: str = "center", **options: Any) -> Any:
+    """A legend under the axes, of what they hold or of the handles given."""
+    plain: dict[str, Any] = {"frameon": False, "fontsize": SMALL, "ncols": columns, **options}
+    return figure.legend(loc=f"outside lower {place}", **plain)  # type: ignore[call-overload]
 
 
 def shortened(text: str, length: int = 34) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,7 @@ from hierfit.results.card import ResultCard
 if TYPE_CHECKING:
     from wandb.sdk.wandb_run import Run
 
-_FILES = ("result.json", "taxonomy.csv", "config.yaml", "metrics.csv")
-_DPI = 130
+_SENT = ("result.json", "taxonomy.csv", "config.yaml", "metrics.csv")
 
 
 def log_report(run: Run, folder: Path, card: ResultCard) -> None:
@@ -33,14 +32,14 @@ def log_report(run: Run, folder: Path, card: ResultCard) -> None:
     """
     run.config.update(facts(card), allow_val_change=True)
     run.summary.update(figures(card))
-    files = [folder / name for name in _FILES if (folder / name).is_file()]
     try:
         run.log(_shown(folder))
     except UserError as error:  # matplotlib is not installed: the run itself is whole
         print(f"W&B gets no figures: {error.summary}")
     artifact = wandb.Artifact(f"run-{run.id}", type="result", metadata=facts(card))
-    for path in files:
-        artifact.add_file(str(path))
+    for path in (folder / name for name in _SENT):
+        if path.is_file():
+            artifact.add_file(str(path))
     run.log_artifact(artifact)
 
 
@@ -54,12 +53,9 @@ def facts(card: ResultCard) -> dict[str, Any]:
 
 def figures(card: ResultCard) -> dict[str, float]:
     """What a run measured, as ``test/<decoder>/<metric>``, and what it cost; undefined figures are left out."""
-    found: dict[str, Any] = {
-        f"test/{decoder}/{metric}": value for decoder, named in card.metrics.items() for metric, value in named.items()
-    }
-    for name in ("cost", "parameters"):
-        found |= {f"{name}/{key}": value for key, value in getattr(card, name).items()}
-    found |= {f"selected/{name}": value for name, value in card.val.items()}
+    groups = {f"test/{decoder}": named for decoder, named in card.metrics.items()}
+    groups |= {"cost": card.cost, "parameters": card.parameters, "selected": card.val}
+    found = {f"{group}/{name}": value for group, named in groups.items() for name, value in named.items()}
     return {name: value for name, value in found.items() if isinstance(value, int | float) and math.isfinite(value)}
 
 
@@ -71,42 +67,27 @@ def _shown(folder: Path) -> dict[str, Any]:
         if isinstance(block, Sheet):
             logged[f"tables/{block.name}"] = _table(block)
         elif isinstance(block, Picture):
-            logged[f"figures/{block.name}"] = wandb.Image(_drawn(block), caption=block.caption)
+            file = io.BytesIO()
+            block.drawn()[0].savefig(file, format="png", dpi=130, bbox_inches="tight")
+            logged[f"figures/{block.name}"] = wandb.Image(Image.open(file), caption=block.caption)
         elif isinstance(block, Gallery):
-            logged[f"pictures/{block.name}"] = _gallery(block)
+            rows = [
+                [strip.heading, picture.alt, wandb.Image(Image.open(io.BytesIO(picture.jpeg)))]
+                for strip in block.strips
+                for picture in strip.thumbnails
+            ]
+            logged[f"pictures/{block.name}"] = wandb.Table(columns=["of", "shows", "image"], data=rows)
     return logged
 
 
 def _table(sheet: Sheet) -> wandb.Table:
-    """As people read it, but for plain figures, by which W&B sorts."""
-    table = sheet.table
+    """As people read it, but for plain figures, by which W&B sorts; columns of one name are told apart."""
+    table, times, columns = sheet.table, Counter[str](), list[str | int]()
+    for name in table.header:
+        times[name] += 1
+        columns.append((name or "row") + (f" {times[name]}" if times[name] > 1 else ""))
     data = [
         [c.scaled(cell.value) if isinstance(cell.value, int | float) else cell.text(c) for c, cell in cells]
         for cells in (zip(table.columns, row, strict=True) for row in table.rows)
     ]
-    columns: list[str | int] = [*_unique(table.header)]
     return wandb.Table(columns=columns, data=data, allow_mixed_types=True)
-
-
-def _gallery(block: Gallery) -> wandb.Table:
-    rows = [
-        [strip.heading, picture.alt, wandb.Image(Image.open(io.BytesIO(picture.jpeg)))]
-        for strip in block.strips
-        for picture in strip.thumbnails
-    ]
-    return wandb.Table(columns=["of", "shows", "image"], data=rows)
-
-
-def _drawn(block: Picture) -> Image.Image:
-    drawing, _ = block.drawn()
-    file = io.BytesIO()
-    drawing.savefig(file, format="png", dpi=_DPI, bbox_inches="tight")
-    return Image.open(file)
-
-
-def _unique(header: Sequence[str]) -> Iterator[str]:
-    """Names of columns, told apart where they are alike."""
-    times: dict[str, int] = {}
-    for name in header:
-        times[name] = times.get(name, 0) + 1
-        yield (name or "row") + (f" {times[name]}" if times[name] > 1 else "")

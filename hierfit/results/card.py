@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Gt, Lt
 
 from hierfit.atomic import whole_file
+from hierfit.config.schema import Place, as_type
 from hierfit.errors import UserError
 
 FORMAT = "hierfit.result/1"
@@ -66,9 +69,8 @@ class ResultCard:
         content = {"format": FORMAT, **_without_nan(asdict(self))}
         if not self.own_metrics:
             del content["own_metrics"]
-        text = json.dumps(content, indent=1, allow_nan=False)
         with whole_file(path) as draft:
-            draft.write_text(text + "\n", encoding="utf-8")
+            draft.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         return path
 
     @classmethod
@@ -85,19 +87,16 @@ class ResultCard:
             raise UserError(f"{path} does not exist: that run has not finished.") from None
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read as a result card: {error}") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise UserError(f"{path} is not a result card of format {FORMAT}.")
-        del content["format"]
-        known = {f.name for f in fields(cls)}
         needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
         problems = [f"{name} is missing" for name in needed if name not in content]
-        problems += [f"{name} is not a field of a card" for name in content if name not in known]
-        present = known & content.keys()
-        problems += [f"{name} is not as in a card" for name in present if not _KINDS[name](content[name])]
+        problems += [f"{name} is not a field of a card" for name in content.keys() - {f.name for f in fields(cls)}]
+        problems += ["levels is empty"] if content.get("levels") == [] else []
+        _check(_SCHEMA, content, Place(path), problems)
         if problems:
             raise UserError(f"{path} is not a sound result card.", sorted(problems))
-        content["levels"] = tuple(content["levels"])
-        return cls(**content)
+        return cls(**{**content, "levels": tuple(content["levels"])})
 
 
 def shots_text(data: Mapping[str, Any]) -> str:
@@ -114,56 +113,44 @@ def shots_text(data: Mapping[str, Any]) -> str:
     return f"{shots} shots a leaf"
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+@dataclass
+class _OwnMetric:
+    header: str
+    unit: str
+    higher_is_better: bool | None
 
 
-def _is_whole(value: object) -> bool:
-    return type(value) is int and abs(value) < _TOO_LARGE
-
-
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and abs(value) < _TOO_LARGE  # type: ignore[arg-type]  # NaN is not less
-
-
-def _is_figure(value: object) -> bool:
-    return value is None or _is_number(value)
-
-
-def _all(kind: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, dict) and all(map(kind, value.values()))
-
-
-def _has(**kinds: Callable[[object], bool]) -> Callable[[object], bool]:
-    """A dictionary whose entries of these names, where it has them, are of these kinds."""
-    return lambda value: isinstance(value, dict) and all(kinds[k](v) for k, v in value.items() if k in kinds)
-
-
-_TOO_LARGE = 1e18
-_KINDS: dict[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("row", "experiment", "method", "selected_on", "tuned_on"), _is_text),
-    "seed": _is_whole,
-    "levels": lambda value: isinstance(value, list) and bool(value) and all(map(_is_text, value)),
-    "metrics": _all(_all(_is_figure)),
-    "val": _all(_is_figure),
-    "parameters": _all(_is_whole),
-    "data": lambda value: (
-        _has(card=_is_text, shots=lambda v: v is None or _is_whole(v))(value)
-        and _has(images=_all(_is_figure), levels=_all(_is_figure), draw=_all(lambda v: v is None or _is_text(v)))(value)
-        and "card" in value  # type: ignore[operator]
-    ),
-    "backbone": lambda value: _has(source=_is_text)(value) and "source" in value,  # type: ignore[operator]
-    "cost": _has(**dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _is_figure)),
-    "versions": lambda value: isinstance(value, dict),
-    "method_settings": lambda value: isinstance(value, dict),
-    "own_metrics": _all(
-        lambda value: (
-            _has(header=_is_text, unit=_is_text, higher_is_better=lambda v: v is None or isinstance(v, bool))(value)
-            and value.keys() == {"header", "unit", "higher_is_better"}  # type: ignore[attr-defined]
-        )
-    ),
-    "belief": _has(scores=_is_text, **dict.fromkeys(("temperature", "val_images"), _is_figure)),
+_WHOLE = Annotated[int, Gt(-1e18), Lt(1e18)]
+_FIGURE = Annotated[float, Gt(-1e18), Lt(1e18)] | None  # NaN lies within no bounds
+_FIGURES = Mapping[str, _FIGURE]
+_ANY = Mapping[str, Any]
+_SCHEMA: dict[str, Any] = {
+    **dict.fromkeys(("row", "experiment", "method", "selected_on", "tuned_on"), str),
+    **dict.fromkeys(("versions", "method_settings"), _ANY),
+    **{"seed": _WHOLE, "levels": list[str], "metrics": Mapping[str, _FIGURES], "val": _FIGURES},
+    **{"parameters": Mapping[str, _WHOLE], "own_metrics": Mapping[str, _OwnMetric]},
+    "data": {
+        **{"card!": str, "shots": _WHOLE | None, "images": _FIGURES, "levels": _FIGURES},
+        "draw": Mapping[str, str | None],
+    },
+    "backbone": {"source!": str},
+    "cost": dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _FIGURE),
+    "belief": {"scores": str, "temperature": _FIGURE, "val_images": _FIGURE},
 }
+"""The type of each part of a card; of a nested one those of its parts that tables read, ``!`` on those it must have."""
+
+
+def _check(schema: Mapping[str, Any], value: Mapping[str, Any], place: Place, problems: list[str]) -> None:
+    for key, kind in schema.items():
+        name, here = key.rstrip("!"), place.at(key.rstrip("!"))
+        if name not in value:
+            problems += [f"{here}: this key is missing"] if key != name else []
+        elif not isinstance(kind, dict):
+            as_type(kind, value[name], here, problems)
+        elif isinstance(value[name], dict):
+            _check(kind, value[name], here, problems)
+        else:
+            as_type(_ANY, value[name], here, problems)
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,14 +1,19 @@
-"""Columns of a summary: any metric under any decoder, and what a run cost."""
+"""Columns of a summary: any metric under any decoder, what a run cost, and what papers print of the same."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
-from hierfit.config.schema import nearest
+from hierfit.config.schema import build, nearest, read_yaml
 from hierfit.errors import UserError
 from hierfit.metrics.describe import Description, describe
 from hierfit.results.card import ResultCard
-from hierfit.results.table import Column
+from hierfit.results.table import Cell, Column
+
+PUBLISHED = Path(__file__).with_name("published.yaml")
 
 _COSTS = {
     "params": Column("trained", "count", key="params", is_fact=True),
@@ -17,12 +22,11 @@ _COSTS = {
     "memory": Column("memory", "MiB", key="memory"),
 }
 _NOVEL = ("base", "novel", "h", "generalised_base", "generalised_novel", "generalised_h", "ausuc")
-PRESETS: dict[str, tuple[str, ...]] = {
+_PRESETS: dict[str, tuple[str, ...]] = {
     "default": ("leaf_accuracy", "fpa", "tice", "fpa@decoded", "levels"),
     "decoders": (
         *(f"fpa@{decoder}" for decoder in ("per_level", "rollup", "top_down", "best_path", "bayes")),
-        "tice@per_level",
-        "leaf_accuracy",
+        *("tice@per_level", "leaf_accuracy"),
     ),
     "novel": tuple(f"{metric}@base_to_novel" for metric in _NOVEL),
     "cost": ("leaf_accuracy", *_COSTS),
@@ -56,22 +60,33 @@ def columns(choice: str, cards: Sequence[ResultCard], levels: Sequence[str]) -> 
         UserError: Names every column that no card has, with the nearest one that exists.
     """
     found = {f"{metric}@{decoder}" for card in cards for decoder in card.metrics for metric in card.metrics[decoder]}
-    short = {metric for metric, _, decoder in (key.partition("@") for key in found) if decoder == usual_decoder(metric)}
-    plain = short | _COSTS.keys() | PRESETS.keys() | {"levels"}
+    short = {
+        metric for metric, _, decoder in (key.partition("@") for key in found) if decoder == _usual_decoder(metric)
+    }
+    plain = short | _COSTS.keys() | _PRESETS.keys() | {"levels"}
     names = [name.strip() for name in choice.split(",") if name.strip()]
     unknown = list(dict.fromkeys(name for name in names if name not in plain | found))
     if unknown or not names:
         raise UserError(
             "These columns do not exist." if unknown else "No column is named.",
             [f"{name!r}{nearest(name, found if '@' in name else plain)}" for name in unknown],
-            f"Presets: {', '.join(PRESETS)}; a metric's decoder follows an @, as in fpa@best_path.",
+            f"Presets: {', '.join(_PRESETS)}; a metric's decoder follows an @, as in fpa@best_path.",
         )
     if holds_classes_back(cards):
         names = ["novel" if name == "default" else name for name in names]
-    keys = [part for name in names for part in PRESETS.get(name, (name,))]
+    keys = [part for name in names for part in _PRESETS.get(name, (name,))]
     full = [key for name in keys for key in (map(accuracy_of, levels) if name == "levels" else [name])]
     own = {name: Description(**found) for card in cards for name, found in card.own_metrics.items()}
     return tuple(_column(key, own) for key in dict.fromkeys(map(with_decoder, full)))
+
+
+def _column(key: str, own: Mapping[str, Description]) -> Column:
+    if key in _COSTS:
+        return _COSTS[key]
+    metric, _, decoder = key.partition("@")
+    suffix = "" if decoder in (_usual_decoder(metric), "base_to_novel") else f" {decoder.replace('_', ' ')}"
+    header, unit, better = own.get(metric) or describe(metric)
+    return Column(header + suffix, unit, higher_is_better=better, key=key)
 
 
 def holds_classes_back(cards: Sequence[ResultCard]) -> bool:
@@ -84,8 +99,7 @@ def accuracy_of(level: str) -> str:
     return f"accuracy/{level.replace('.', '_')}"
 
 
-def usual_decoder(metric: str) -> str:
-    """The decoder of a metric that is named without one."""
+def _usual_decoder(metric: str) -> str:
     if metric.startswith("leaf_accuracy"):
         return "rollup"
     return "belief" if metric.startswith("accuracy/") or metric in ("ece", "haurc") else "per_level"
@@ -93,13 +107,49 @@ def usual_decoder(metric: str) -> str:
 
 def with_decoder(key: str) -> str:
     """The whole key of a column: ``fpa`` is ``fpa@per_level``, ``leaf_accuracy`` is ``leaf_accuracy@rollup``."""
-    return key if "@" in key or key in _COSTS else f"{key}@{usual_decoder(key)}"
+    return key if "@" in key or key in _COSTS else f"{key}@{_usual_decoder(key)}"
 
 
-def _column(key: str, own: Mapping[str, Description]) -> Column:
-    if key in _COSTS:
-        return _COSTS[key]
-    metric, _, decoder = key.partition("@")
-    suffix = "" if decoder in (usual_decoder(metric), "base_to_novel") else f" {decoder.replace('_', ' ')}"
-    header, unit, better = own.get(metric) or describe(metric)
-    return Column(header + suffix, unit, higher_is_better=better, key=key)
+@dataclass(frozen=True)
+class Published:
+    """One row of a paper's tables, which prints means and no intervals."""
+
+    row: str  # the paper's name of the method
+    source: str  # who published it, where and when
+    protocol: str  # as in a result card's data
+    shots: int  # training images a leaf
+    backbone: str  # last part of the towers' name or folder, such as ``clip-vit-base-patch16``
+    seeds: tuple[int, ...]  # the figures are means over them
+    selected_on: str  # what chose the checkpoints
+    figures: Mapping[str, Mapping[str, float]]  # by data card and column (``metric@decoder``), in %
+
+    def fits(self, card: ResultCard) -> bool:
+        """Whether the figures stand for what the card's run measured."""
+        return (
+            card.data.get("card") in self.figures
+            and card.data.get("protocol") == self.protocol
+            and card.data.get("shots") == self.shots
+            and card.data.get("tree", "true") == "true"
+            and str(card.backbone.get("source")).rstrip("/").rpartition("/")[2] == self.backbone
+        )
+
+    def cells(self, data: str, columns: Sequence[Column]) -> list[Cell]:
+        """Its figures on a data card, a cell a column."""
+        printed = [self.figures[data].get(column.key) for column in columns]
+        return [Cell(None if value is None else value / 100, of=len(self.seeds)) for value in printed]
+
+
+def published_for(card: ResultCard) -> list[Published]:
+    """The published rows that may stand in one table with a card."""
+    return [published for published in read_published() if published.fits(card)]
+
+
+@cache
+def read_published(path: Path = PUBLISHED) -> tuple[Published, ...]:
+    """All rows of a file; raises `UserError` where it is not as `Published` says."""
+    problems: list[str] = []
+    value, place = read_yaml(path, problems)
+    rows = [build(Published, row, place.at(str(number)), problems) for number, row in enumerate(value)]
+    if problems:
+        raise UserError(f"{path}: these figures cannot be used", problems)
+    return tuple(row for row in rows if row is not None)

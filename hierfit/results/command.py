@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TextIO
 
 from rich.console import Console
 
 from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.errors import UserError
-from hierfit.results.choice import chosen
+from hierfit.results.rows import chosen
 from hierfit.results.runs import read_cards, run_folder
 from hierfit.results.summary import run_tables, tables
-from hierfit.results.writers import FORMATS, print_tables
+from hierfit.results.writers import TABLE_WRITERS, print_tables
 
-Runs = Annotated[list[Path], Say("run folders (controls inside are found), result.json, or latest", "RUN")]
-Names = Annotated[Sequence[str], Say("only this one, or my_file.mine; repeatable", "NAME", repeat=True)]
+_RUNS = Annotated[list[Path], Say("run folders (controls inside are found), result.json, or latest", "RUN")]
+_NAMES = Annotated[Sequence[str], Say("only this one, or my_file.mine; repeatable", "NAME", repeat=True)]
 
 _SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".html": "html"}
 _WIDTH = 120  # of a table written to a file
 
 
 def results(
-    runs: Runs,
+    runs: _RUNS,
     *,
     summary: Annotated[bool, Say("means over seeds with 95 % t-intervals (default where there are several)")] = False,
     over_seeds: Annotated[bool, Say("the same")] = False,
@@ -58,24 +59,24 @@ def results(
         print_tables(run_tables(cards))
         return
     made = tables(cards, control, columns or "default")
-    if out:
-        with whole_file(out) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-            if form == "table":
-                print_tables(made, Console(file=file, width=_WIDTH))
-            else:
-                file.write(FORMATS[form](made))
+    with ExitStack() as stack:
+        file: TextIO = sys.stdout
+        if out is not None:
+            draft = stack.enter_context(whole_file(out))
+            file = stack.enter_context(draft.open("w", encoding="utf-8", newline=""))
+        if form == "table":
+            print_tables(made, Console(file=file, width=_WIDTH) if out else None)
+        else:
+            file.write(TABLE_WRITERS[form](made))
+    if out is not None:
         print(f"Written to {out}")
-    elif form == "table":
-        print_tables(made)
-    else:
-        sys.stdout.write(FORMATS[form](made))
 
 
 def compare(
     a: Annotated[Path, Say("folder of a finished run", "RUN_A")],
     b: Annotated[Path, Say("folder of the one it is held against, say a control's", "RUN_B")],
     *,
-    decoder: Names = (),
+    decoder: _NAMES = (),
 ) -> None:
     """Hold a run against another, sample by sample, on the test samples of both."""
     from hierfit.results.compare import print_comparison  # with torch
@@ -84,10 +85,10 @@ def compare(
 
 
 def rescore(
-    runs: Runs,
+    runs: _RUNS,
     *,
-    decoder: Names = (),
-    metric: Names = (),
+    decoder: _NAMES = (),
+    metric: _NAMES = (),
     taxonomy: Annotated[Path | None, Say("the tree as CSV, where a run did not keep it", "FILE")] = None,
     write: Annotated[bool, Say("put the figures into the result cards")] = False,
 ) -> None:

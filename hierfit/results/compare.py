@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,11 +26,12 @@ _READING = (
     "the difference 0.2 points or more. One pair of runs says nothing of other seeds: see results."
 )
 _DIFFERENCE = Column("A − B", "%", 1, signed=True)
-_COLUMNS = (NAME, Column("A", "%"), Column("B", "%"), _DIFFERENCE, *(Column(f"only {x}", "count") for x in "AB"))
+_COUNTS = (Column("only A", "count"), Column("only B", "count"))
+_COLUMNS = (NAME, Column("A", "%"), Column("B", "%"), _DIFFERENCE, *_COUNTS, Column("p", ""))
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedRuns:
     """One metric of two runs over the same samples: shares that a and b get right, and what their difference says.
 
     The difference a − b has its 95 % bootstrap interval over samples; the verdict on a is corrected over all metrics
@@ -43,40 +44,28 @@ class Comparison:
     b: float
     difference: Interval
     test: McNemar
-    verdict: Verdict = "no evidence"
-
-    @property
-    def cells(self) -> list[object]:
-        """Its row in a table."""
-        p = "<0.001" if self.test.p < 0.001 else f"{self.test.p:.3f}"
-        shares = (self.a, self.b, Cell(self.difference, mark=self.verdict))
-        return [_spaced(self.decoder), *shares, self.test.only_a, self.test.only_b, p]
+    verdict: Verdict
 
 
-def print_comparison(a: Path, b: Path, decoders: Sequence[str] = ()) -> None:
-    """Prints what the first run changes against the second, and a verdict in one line."""
-    runs = TestLogits.read(a), TestLogits.read(b)
-    found = comparisons(*runs, decoders)
-    names = [f"{run.card.row} (seed {run.card.seed})" for run in runs]
-    console = Console()
-    console.print(Text(f"\nA  {names[0]}\nB  {names[1]}"))
-    tables = []
-    for metric in dict.fromkeys(c.metric for c in found):
-        of_it = [c for c in found if c.metric == metric]
-        title = f"{metric} · {runs[0].card.data.get('card')} · {of_it[0].difference.n} test samples"
-        columns = (*_COLUMNS, Column("p", ""))
-        tables.append(Table.of(title, columns, (c.cells for c in of_it), _READING))
-    print_tables(tables, console)
-    # The last decoder is the one that reads all levels together, or the last one asked for.
-    answers = [
-        f"{c.metric}{'' if c is found[0] else f' {_spaced(c.decoder)}'}: {c.verdict} "
-        f"({_DIFFERENCE.number(c.difference.mean)} points)"
-        for c in (found[0], found[-1])
-    ]
-    console.print(Text(f"{names[0]} against {names[1]}: {'; '.join(answers)}.", "bold"))
+def paired(
+    questions: Sequence[tuple[str, str, tuple[Tensor, Tensor], Tensor]],
+) -> list[PairedRuns]:
+    """Of each metric and decoder, from which samples a and b get right ``[n]`` and which count ``[n]`` bool.
+
+    Raises:
+        UserError: No sample counts for a metric.
+    """
+    found = []
+    for metric, decoder, right, counted in questions:
+        if not counted.any():
+            raise UserError(f"No test sample has a label that {metric} could count.")
+        a, b = (each[counted].numpy() for each in right)
+        found.append((metric, decoder, float(a.mean()), float(b.mean()), paired_bootstrap(a, b), mcnemar(a, b)))
+    marks = verdicts([(difference.mean, test.p, True) for *_, difference, test in found])
+    return [PairedRuns(*each, verdict) for each, verdict in zip(found, marks, strict=True)]
 
 
-def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> list[Comparison]:
+def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> list[PairedRuns]:
     """Pairs two runs over test samples: accuracy of the best leaf, and FPA under each decoder.
 
     Raises:
@@ -95,13 +84,43 @@ def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> l
     untrained = {d: run.card.row for run in (a, b) for d in DECODERS if d not in run.card.metrics}
     if problems := [f"{d}: {untrained[d]} has trained leaves alone" for d in decoders if d in untrained]:
         raise UserError("Scores that nobody has trained are not compared.", problems)
-    best = [leaf_right(run.predicted(DECODERS["rollup"]), a.paths, a.taxonomy) for run in (a, b)]
-    found = [_comparison("leaf accuracy", "best leaf", best, leaf_labelled(a.paths, a.taxonomy))]
+    target, tree = a.paths, a.taxonomy
+
+    def predicted(decoder: str) -> tuple[Tensor, Tensor]:
+        return a.predicted(DECODERS.find(decoder)), b.predicted(DECODERS.find(decoder))
+
+    x, y = (leaf_right(paths, target, tree) for paths in predicted("rollup"))
+    questions = [("leaf accuracy", "best leaf", (x, y), leaf_labelled(target, tree))]
     for decoder in decoders or [d for d in DECODERS if d not in untrained]:
-        paths = [full_path_right(run.predicted(DECODERS.find(decoder)), a.paths, a.taxonomy) for run in (a, b)]
-        found.append(_comparison("FPA", decoder, paths, labelled(a.paths)))
-    marks = verdicts([(c.difference.mean, c.test.p, True) for c in found])
-    return [replace(c, verdict=verdict) for c, verdict in zip(found, marks, strict=True)]
+        x, y = (full_path_right(paths, target, tree) for paths in predicted(decoder))
+        questions.append(("FPA", decoder, (x, y), labelled(target)))
+    return paired(questions)
+
+
+def print_comparison(a: Path, b: Path, decoders: Sequence[str] = ()) -> None:
+    """Prints what the first run changes against the second, and a verdict in one line."""
+    runs = TestLogits.read(a), TestLogits.read(b)
+    found, console = comparisons(*runs, decoders), Console()
+    names = [f"{run.card.row} (seed {run.card.seed})" for run in runs]
+    console.print(Text(f"\nA  {names[0]}\nB  {names[1]}"))
+    tables = []
+    for metric in dict.fromkeys(c.metric for c in found):
+        of_it = [c for c in found if c.metric == metric]
+        rows = []
+        for c in of_it:
+            p = "<0.001" if c.test.p < 0.001 else f"{c.test.p:.3f}"
+            difference = Cell(c.difference, mark=c.verdict)
+            rows.append((_spaced(c.decoder), c.a, c.b, difference, c.test.only_a, c.test.only_b, p))
+        title = f"{metric} · {runs[0].card.data.get('card')} · {of_it[0].difference.n} test samples"
+        tables.append(Table.of(title, _COLUMNS, rows, _READING))
+    print_tables(tables, console)
+    # The last decoder is the one that reads all levels together, or the last one asked for.
+    answers = [
+        f"{c.metric}{'' if c is found[0] else f' {_spaced(c.decoder)}'}: {c.verdict} "
+        f"({_DIFFERENCE.number(c.difference.mean)} points)"
+        for c in (found[0], found[-1])
+    ]
+    console.print(Text(f"{names[0]} against {names[1]}: {'; '.join(answers)}.", "bold"))
 
 
 def leaf_labelled(target: Tensor, taxonomy: Taxonomy) -> Tensor:
@@ -116,28 +135,21 @@ def leaf_right(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Tensor:
     return leaf_labelled(target, taxonomy) & (at_its_level == leaf)
 
 
-def _comparison(metric: str, decoder: str, right: Sequence[Tensor], counted: Tensor) -> Comparison:
-    if not counted.any():
-        raise UserError(f"No test sample has a label that {metric} could count.")
-    a, b = (r[counted].numpy() for r in right)
-    return Comparison(metric, decoder, float(a.mean()), float(b.mean()), paired_bootstrap(a, b), mcnemar(a, b))
-
-
 def _check_same_samples(a: TestLogits, b: TestLogits) -> None:
-    problems = []
-    if a.taxonomy != b.taxonomy:
-        problems.append(f"the trees differ: {a.taxonomy.fingerprint} and {b.taxonomy.fingerprint}")
-    names = [run.card.data.get("card") for run in (a, b)]
-    if names[0] != names[1]:
-        problems.append(f"the data sets differ: {names[0]} and {names[1]}")
-    draws = [(run.card.data.get("draw") or {}).get("test") for run in (a, b)]
-    if draws[0] != draws[1]:
-        problems.append(f"the test samples differ: draw {draws[0]} and {draws[1]}")
-    if not torch.equal(a.indices, b.indices):
-        problems.append(f"the rows of the test split differ: {len(a.indices)} and {len(b.indices)} samples")
-    elif not torch.equal(a.paths, b.paths):
-        problems.append("the labels differ")
-    if problems:
+    def draw(run: TestLogits) -> object:
+        return (run.card.data.get("draw") or {}).get("test")
+
+    rows, fingerprints = (len(a.indices), len(b.indices)), (a.taxonomy.fingerprint, b.taxonomy.fingerprint)
+    cards = a.card.data.get("card"), b.card.data.get("card")
+    same_rows = a.indices.equal(b.indices)
+    faults = {
+        f"the trees differ: {fingerprints[0]} and {fingerprints[1]}": a.taxonomy != b.taxonomy,
+        f"the data sets differ: {cards[0]} and {cards[1]}": cards[0] != cards[1],
+        f"the test samples differ: draw {draw(a)} and {draw(b)}": draw(a) != draw(b),
+        f"the rows of the test split differ: {rows[0]} and {rows[1]} samples": not same_rows,
+        "the labels differ": same_rows and not torch.equal(a.paths, b.paths),
+    }
+    if problems := [fault for fault, is_so in faults.items() if is_so]:
         raise UserError(f"{a.folder} and {b.folder} cannot be compared sample by sample.", problems)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from torch import Tensor
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.metrics.base_to_novel import base_to_novel
-from hierfit.metrics.functional import path_overlap
 from hierfit.results.card import ResultCard
 from hierfit.taxonomy import Taxonomy
 
@@ -25,53 +25,48 @@ TRUE_TREE = "true_taxonomy.csv"
 """Saved by runs on another tree than the data set's own."""
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
-_NAMES = ("logits", "paths", "indices")
+_PARTS = ("logits", "paths", "indices")
+_OF_LEAF_PATHS = ("leaf_accuracy", "fpa", "mistake_severity", "tree_distance", "hierarchical_f1")
 _OF_LEAVES = ("base", "novel", "h", "generalised_base", "generalised_novel", "generalised_h", "ausuc")
 
 
 @dataclass(frozen=True)
 class TestLogits:
-    """What a finished run says of each test sample, and the tree to read it by.
-
-    Attributes:
-        folder: The run's.
-        card: Its result card.
-        taxonomy: Its tree, on the CPU.
-        paths: True node ids ``[n, L]``.
-        indices: Row of each sample in the test split ``[n]``, ascending.
-    """
+    """What a finished run says of each test sample, and the tree to read it by."""
 
     __test__ = False  # pytest takes it for tests
 
-    folder: Path
-    card: ResultCard
-    taxonomy: Taxonomy
-    paths: Tensor
-    indices: Tensor
+    folder: Path  # the run's
+    card: ResultCard  # its result card
+    taxonomy: Taxonomy  # its tree, on the CPU
+    paths: Tensor  # true node ids ``[n, L]``
+    indices: Tensor  # row of each sample in the test split ``[n]``, ascending
 
     @classmethod
     def read(cls, folder: Path, tree: Path | None = None) -> TestLogits:
-        """Reads a run folder; the logits themselves stay on disk until they are asked for.
+        """Reads a run's folder, or a control's; the logits themselves stay on disk until they are asked for.
 
-        Args:
-            folder: A run's, or a control's inside it.
-            tree: CSV of the tree, for runs that did not save theirs.
+        ``tree`` is its tree as CSV, for runs that did not save theirs.
 
         Raises:
             UserError: The run has not finished, saved no logits or no tree, or its parts do not belong together.
         """
         folder = folder.parent if folder.is_file() else folder
-        card = ResultCard.read(folder)
-        path = folder / LOGITS
+        card, path, of_tree = ResultCard.read(folder), folder / LOGITS, tree or folder / TREE
         if not path.is_file():
             raise UserError(f"{folder} keeps no {LOGITS}: it cannot be scored again without training.")
-        taxonomy = _tree(folder, card, tree)
+        if tree is None and not of_tree.is_file():
+            raise UserError(f"{folder} keeps no {TREE}.", hint="Runs made before trees were kept need --taxonomy FILE.")
+        taxonomy, expected = Taxonomy.from_csv(of_tree), card.data.get("taxonomy_fingerprint")
+        if taxonomy.fingerprint != expected:
+            shown = f"{taxonomy.fingerprint}, not {expected}"
+            raise UserError(f"{of_tree} is another tree than that of {folder} ({shown}).")
         try:
             with safe_open(path, framework="pt") as file:
-                missing = [name for name in _NAMES if name not in file.keys()]  # noqa: SIM118 (no iterator)
+                missing = [name for name in _PARTS if name not in file.keys()]  # noqa: SIM118 (no iterator)
                 if missing:
                     raise UserError(f"{path} is no file of test logits: it has no {', '.join(missing)}.")
-                shapes = [tuple(file.get_slice(name).get_shape()) for name in _NAMES]
+                shapes = [tuple(file.get_slice(name).get_shape()) for name in _PARTS]
                 dtype = file.get_slice("logits").get_dtype()
                 paths, indices = file.get_tensor("paths"), file.get_tensor("indices")
         except (OSError, SafetensorError) as error:
@@ -108,44 +103,21 @@ class TestLogits:
         return torch.cat([decoder(logits, self.taxonomy) for logits, _ in self.batches()])
 
 
-def _tree(folder: Path, card: ResultCard, given: Path | None) -> Taxonomy:
-    path = given or folder / TREE
-    if given is None and not path.is_file():
-        raise UserError(f"{folder} keeps no {TREE}.", hint="Runs made before trees were kept need --taxonomy FILE.")
-    taxonomy = Taxonomy.from_csv(path)
-    expected = card.data.get("taxonomy_fingerprint")
-    if taxonomy.fingerprint != expected:
-        raise UserError(f"{path} is another tree than that of {folder} ({taxonomy.fingerprint}, not {expected}).")
-    return taxonomy
-
-
 @dataclass(frozen=True)
-class LeafScores:
+class LeafLogits:
     """Test samples labelled at a leaf, and what a run says of each leaf.
 
     Runs on different trees can be compared by these alone: nodes and levels differ, the leaves do not.
-
-    Attributes:
-        taxonomy: The data set's own tree, of C leaves.
-        logits: Scores of its leaves, in its order ``[n, C]``.
-        labels: Leaf index of each sample ``[n]``.
-        seen: Leaves that were candidates in training ``[C]`` bool.
     """
 
-    taxonomy: Taxonomy
-    logits: Tensor
-    labels: Tensor
-    seen: Tensor
+    taxonomy: Taxonomy  # the data set's own tree, of C leaves
+    logits: Tensor  # scores of its leaves, in its order ``[n, C]``
+    labels: Tensor  # leaf index of each sample ``[n]``
+    seen: Tensor  # leaves that were candidates in training ``[C]`` bool
 
     @classmethod
-    def of(cls, saved: Mapping[str, Tensor], tree: Taxonomy, true: Taxonomy) -> LeafScores:
-        """From a run's test logits.
-
-        Args:
-            saved: ``logits [n, N]``, ``paths [n, L]``, ``seen [N]`` and ``true_leaf [C]``, see `hierfit.run`.
-            tree: The run's, of N nodes.
-            true: The data set's own.
-        """
+    def of(cls, saved: Mapping[str, Tensor], tree: Taxonomy, true: Taxonomy) -> LeafLogits:
+        """From a run's ``logits [n, N]``, ``paths [n, L]``, ``seen [N]`` and ``true_leaf [C]``, see `hierfit.run`."""
         deepest = saved["paths"].amax(dim=1)
         leaf = torch.where(deepest >= 0, tree.leaf_index[deepest], -1)
         rows, true_leaf = leaf >= 0, saved["true_leaf"]
@@ -154,7 +126,7 @@ class LeafScores:
         return cls(true, logits, true_leaf[leaf[rows]], saved["seen"][in_true_order])
 
     @classmethod
-    def read(cls, folder: Path) -> LeafScores:
+    def read(cls, folder: Path) -> LeafLogits:
         """From a run's folder.
 
         Raises:
@@ -178,28 +150,21 @@ class LeafScores:
     def figures(self) -> dict[str, float | None]:
         """Metrics of the predicted leaves and their paths (so FPA is leaf accuracy, and TICE would be 0).
 
-        Returns:
-            ``leaf_accuracy``, ``fpa``, ``mistake_severity`` (None where there is no mistake), ``tree_distance``,
-            ``hierarchical_f1``, see `hierfit.metrics`; where classes were held back also those of `base_to_novel` that
-            rest on leaves: ``base``, ``novel``, ``h``, ``ausuc`` and the generalised ones. Empty without samples.
+        None for a severity without mistakes; where classes were held back also those of `base_to_novel` that rest on
+        leaves. Empty without samples.
         """
         if not len(self.labels):
             return {}
-        best, paths = self.predicted(), self.taxonomy.leaf_paths
-        overlap = path_overlap(paths[best], paths[self.labels], self.taxonomy)
-        common, height = overlap.common.sum(), overlap.target - overlap.common
-        accuracy = float((best == self.labels).float().mean())
-        both = (overlap.predicted + overlap.target).sum()
-        figures: dict[str, float | None] = {
-            "leaf_accuracy": accuracy,
-            "fpa": accuracy,
-            "mistake_severity": float(height.sum() / (height > 0).sum()) if height.any() else None,
-            "tree_distance": float((both - 2 * common) / len(self.labels)),
-            "hierarchical_f1": float(2 * common / both),
-        }
+        from hierfit.metrics import hierarchy_metrics  # takes seconds to import
+
+        of_paths = hierarchy_metrics(self.taxonomy, sync_on_compute=False)
+        of_paths.update(self.taxonomy.leaf_paths[self.predicted()], self.taxonomy.leaf_paths[self.labels])
+        values = of_paths.compute()
+        found = {name: float(values[name]) for name in _OF_LEAF_PATHS}
+        figures = {name: value if math.isfinite(value) else None for name, value in found.items()}
         if self.seen.all():
             return figures
         count = len(self.seen)
         leaves = Taxonomy(tuple(map(str, range(count))), ("leaf",), torch.full((count,), -1))
-        found = base_to_novel(self.logits, self.labels[:, None], leaves, self.seen)
-        return figures | {name: value for name, value in found.items() if name in _OF_LEAVES}
+        split = base_to_novel(self.logits, self.labels[:, None], leaves, self.seen)
+        return figures | {name: value for name, value in split.items() if name in _OF_LEAVES}

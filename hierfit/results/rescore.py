@@ -22,49 +22,27 @@ from hierfit.results.runs import find_cards
 from hierfit.results.table import Column, Table
 from hierfit.results.writers import print_table
 
-Figures = Mapping[str, Mapping[str, float | None]]
-
-# Metrics are ratios of exact counts in float32.
-_TOLERANCE = 1e-6
-_COLUMNS = (Column("metric@decoder"), *(Column(header, "", 6) for header in ("card", "now")), Column("", key="changed"))
+_TOLERANCE = 1e-6  # metrics are ratios of exact counts in float32
+_FIGURE_COLUMNS = (Column("metric@decoder"), Column("card", "", 6), Column("now", "", 6), Column("", key="changed"))
 
 
 @dataclass(frozen=True)
 class Rescored:
-    """A run with its figures computed again.
-
-    Attributes:
-        figures: By decoder and metric; None where a metric is undefined.
-        changes: ``(decoder, metric)`` whose figure the card does not have, or has otherwise.
-        belief: What the card would say of the belief, were it made now.
-        own: How tables show the metrics among them that hierfit does not bring.
-    """
+    """A run with its figures computed again."""
 
     folder: Path
     card: ResultCard
-    figures: Figures
-    changes: tuple[tuple[str, str], ...]
-    belief: Mapping[str, Any]
-    own: Mapping[str, Mapping[str, Any]]
+    figures: Mapping[str, Mapping[str, float | None]]  # by decoder and metric; None where a metric is undefined
+    changes: tuple[tuple[str, str], ...]  # ``(decoder, metric)`` whose figure the card does not have, or has otherwise
+    belief: Mapping[str, Any]  # what the card would say of the belief, were it made now
+    own: Mapping[str, Mapping[str, Any]]  # how tables show the metrics among them that hierfit does not bring
 
     def write(self) -> None:
         """Puts the figures into the run's card; figures that were not computed stay."""
-        metrics = {**self.card.metrics}
-        for decoder, figures in self.figures.items():
-            metrics[decoder] = {**metrics.get(decoder, {}), **figures}
-        own = {**self.card.own_metrics, **self.own}
-        replace(self.card, metrics=metrics, belief=self.card.belief or self.belief, own_metrics=own).write(self.folder)
-
-    def table(self, every: bool) -> Table:
-        """Every figure, or those that the card does not have so."""
-        count = sum(map(len, self.figures.values()))
-        changed = f"{len(self.changes)} differ from the card" if self.changes else "as in the card"
-        shown = [(d, m) for d in self.figures for m in self.figures[d]] if every else self.changes
-        rows = [
-            (f"{m}@{d}", self.card.metrics.get(d, {}).get(m), self.figures[d][m], "≠" if (d, m) in self.changes else "")
-            for d, m in shown
-        ]
-        return Table.of(f"{self.card.row} · {self.folder}: {count} figures, {changed}", _COLUMNS, rows)
+        card = self.card
+        metrics = {**card.metrics, **{d: {**card.metrics.get(d, {}), **new} for d, new in self.figures.items()}}
+        own = {**card.own_metrics, **self.own}
+        replace(card, metrics=metrics, belief=card.belief or self.belief, own_metrics=own).write(self.folder)
 
 
 def print_rescored(
@@ -77,11 +55,17 @@ def print_rescored(
     console = Console()
     found = [rescored(card.parent, decoders, metrics, tree) for run in runs for card in find_cards(run)]
     for run in found:
-        table = run.table(every=bool(decoders or metrics))
-        if table.rows:
-            print_table(table, console)
+        every = [(d, m) for d in run.figures for m in run.figures[d]]
+        changed = f"{len(run.changes)} differ from the card" if run.changes else "as in the card"
+        title = f"{run.card.row} · {run.folder}: {len(every)} figures, {changed}"
+        rows = [
+            (f"{m}@{d}", run.card.metrics.get(d, {}).get(m), run.figures[d][m], "≠" if (d, m) in run.changes else "")
+            for d, m in (every if decoders or metrics else run.changes)
+        ]
+        if rows:
+            print_table(Table.of(title, _FIGURE_COLUMNS, rows), console)
         else:
-            console.print(Text(table.title), soft_wrap=True)
+            console.print(Text(title), soft_wrap=True)
     if write:
         for run in found:
             run.write()
@@ -106,9 +90,9 @@ def rescored(
         UserError: A name is unknown, or the run cannot be read; see `TestLogits.read`.
     """
     saved = TestLogits.read(folder, tree)
-    card = saved.card
+    before = saved.card.metrics
     # Inner nodes that were not trained are not read.
-    raw = {name: DECODERS[name] for name in DECODERS if name == "rollup" or "per_level" in card.metrics}
+    raw = {name: DECODERS[name] for name in DECODERS if name == "rollup" or "per_level" in before}
     raw |= {name: DECODERS.find(name) for name in decoders if "." in name}
     names = [*raw, "belief", "bayes", "decoded"]
     own = own_metrics([name for name in metrics if "." in name])
@@ -125,16 +109,12 @@ def rescored(
         name: {k: v if math.isfinite(v) else None for k, v in found[name].items() if not metrics or k in metrics}
         for name in decoders or names
     }
-    before = {name: card.metrics.get(name, {}) for name in figures}
-    changes = [
-        (d, m)
-        for d in figures
-        for m, value in figures[d].items()
-        if m not in before[d] or not _same(before[d][m], value)
-    ]
+    changes = [(d, m) for d in figures for m, now in figures[d].items() if not _same(before.get(d, {}).get(m, ""), now)]
     described = {metric.name: metric.description()._asdict() for metric in own}
-    return Rescored(saved.folder, card, figures, tuple(changes), belief, described)
+    return Rescored(saved.folder, saved.card, figures, tuple(changes), belief, described)
 
 
-def _same(a: float | None, b: float | None) -> bool:
-    return a == b if a is None or b is None else math.isclose(a, b, rel_tol=0, abs_tol=_TOLERANCE)
+def _same(a: float | str | None, b: float | None) -> bool:
+    """Whether a card's figure, ``""`` where it has none, is the one computed now."""
+    numbers = isinstance(a, int | float) and isinstance(b, int | float)
+    return math.isclose(a, b, rel_tol=0, abs_tol=_TOLERANCE) if numbers else a == b  # type: ignore[arg-type]

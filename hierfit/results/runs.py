@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,13 +27,10 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a tenth of the time, 
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run's folder, finished or not; its controls and targets are within it.
+class RunFolder:
+    """A run's folder, finished (it has left its result card) or not; its controls and targets are within it.
 
-    Attributes:
-        folder: Where it lies.
-        began: Seconds since the epoch.
-        finished: Whether it has left its result card.
+    ``began`` is in seconds since the epoch.
     """
 
     folder: Path
@@ -45,35 +42,35 @@ class Run:
         try:
             facts = self._of_card() if self.finished else self._of_settings()
         except (UserError, OSError, ValueError, RecursionError, yaml.YAMLError):
-            facts = ["–"] * 7 + ["damaged"]
-        return [*facts, str(self.folder)]
+            facts = [None] * 7 + ["damaged"]
+        return ["–" if fact is None else str(fact) for fact in (*facts, self.folder)]
 
-    def _of_card(self) -> list[str]:
+    def _of_card(self) -> list[Any]:
         card = ResultCard.read(self.folder)
         figures = [card.metrics.get(decoder, {}).get(metric) for decoder, metric in _FIGURES]
-        shown = ["–" if value is None else f"{100 * value:.2f}" for value in figures]
+        shown = [None if value is None else f"{100 * value:.2f}" for value in figures]
         shots = card.data.get("shots")
-        facts = [card.experiment, card.row, str(card.data["card"]), "all" if shots is None else str(shots)]
-        return [*facts, str(card.seed), *shown, "finished"]
+        facts = [card.experiment, card.row, card.data["card"], "all" if shots is None else shots, card.seed]
+        return [*facts, *shown, "finished"]
 
-    def _of_settings(self) -> list[str]:
+    def _of_settings(self) -> list[Any]:
         found = yaml.load((self.folder / _SETTINGS).read_text(encoding="utf-8"), _LOADER)
         settings: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
         data, model = settings.get("data") or {}, settings.get("model") or {}
         row = settings.get("row") or str(model.get("class_path", "–")).rpartition(".")[2]
-        shots = data.get("shots")
-        facts = [settings.get("name", "–"), row, data.get("card", "–"), "all" if shots is None else shots]
-        return [*map(str, facts), str(settings.get("seed_everything", "–")), "–", "–", "unfinished"]
+        shots = "all" if data.get("shots") is None else data["shots"]
+        facts = [settings.get("name"), row, data.get("card"), shots, settings.get("seed_everything")]
+        return [*facts, None, None, "unfinished"]
 
 
-def find_runs(folder: Path) -> list[Run]:
+def find_runs(folder: Path) -> list[RunFolder]:
     """Every run at or below a folder, newest first: by when it began."""
     found = []
     for place, folders, files in os.walk(folder):
         if marks := [name for name in (_SETTINGS, FILE) if name in files]:
             folders.clear()  # controls and targets are parts of it
             began = (Path(place) / marks[0]).stat().st_mtime
-            found.append(Run(Path(place), began, FILE in files))
+            found.append(RunFolder(Path(place), began, FILE in files))
     return sorted(found, key=lambda run: (run.began, str(run.folder)), reverse=True)
 
 
@@ -93,16 +90,15 @@ def run_folder(path: Path, several: bool = False) -> Path:
     if path.exists():
         if several or path.is_file() or any((path / name).exists() for name in (_SETTINGS, FILE)):
             return path
-        within = [run for run in find_runs(path) if run.finished]
+        within = _finished(path)
         if len(within) > 1:
-            raise UserError(
-                f"{path} holds {len(within)} finished runs.", _listed(within), f"Name one of them, or {path / LATEST}."
-            )
-        return within[0].folder if within else path
+            hint = f"Name one of them, or {path / LATEST}."
+            raise UserError(f"{path} holds {len(within)} finished runs.", _listed(within), hint)
+        return within[0] if within else path
     if LATEST in path.parts:
         place = path.parts.index(LATEST)
         above = Path(*path.parts[:place]) if place else RUNS
-        newest = next((run.folder for run in find_runs(above) if run.finished), None)
+        newest = next(iter(_finished(above)), None)
         if newest is None:
             raise UserError(f"There is no finished run below {above}.", hint="`hierfit fit EXPERIMENT` makes one.")
         found = newest.joinpath(*path.parts[place + 1 :])
@@ -110,14 +106,18 @@ def run_folder(path: Path, several: bool = False) -> Path:
             inside = [each for part in ("controls", "heads") for each in sorted((newest / part).glob("*"))]
             raise UserError(f"There is no {found}.", list(map(str, inside)))
         return found
-    there = [run for run in find_runs(path.parent if path.is_relative_to(RUNS) else RUNS) if run.finished]
+    there = _finished(path.parent if path.is_relative_to(RUNS) else RUNS)
     hint = "`hierfit runs` lists the runs below runs, `latest` is the newest." if RUNS.is_dir() else ""
     raise UserError(f"{path} does not exist.", _listed(there), hint)
 
 
-def _listed(runs: Sequence[Run]) -> list[str]:
+def _finished(folder: Path) -> list[Path]:
+    return [run.folder for run in find_runs(folder) if run.finished]
+
+
+def _listed(runs: Sequence[Path]) -> list[str]:
     more = [f"and {len(runs) - _SHOWN} more"] if len(runs) > _SHOWN else []
-    return [*(str(run.folder) for run in runs[:_SHOWN]), *more]
+    return [*map(str, runs[:_SHOWN]), *more]
 
 
 def find_cards(path: Path) -> list[Path]:
@@ -126,24 +126,21 @@ def find_cards(path: Path) -> list[Path]:
     Raises:
         UserError: Nothing has finished below ``path``, or there is no such run; see `run_folder`.
     """
+
+    def place(file: Path) -> tuple[Path, str, bool, Path]:
+        """Run, target (empty for the run's own card), whether it is the run's or one's within it, file."""
+        owner, target = file.parent, ""
+        if owner.parent.name == "targets":
+            owner, target = owner.parent.parent, owner.name
+        run = owner.parent.parent if owner.parent.name in ("controls", "heads") else owner
+        return run, target, owner == run, file
+
     path = run_folder(path, several=True)
-    if path.is_file():
-        return [path]
-    found = sorted(path.rglob(FILE), key=_place)
+    found = [path] if path.is_file() else sorted(path.rglob(FILE), key=place)
     if not found:
-        raise UserError(
-            f"No finished run ({FILE}) below {path}.", hint="A run writes its card when its test has ended."
-        )
+        hint = "A run writes its card when its test has ended."
+        raise UserError(f"No finished run ({FILE}) below {path}.", hint=hint)
     return found
-
-
-def _place(file: Path) -> tuple[Path, str, bool, Path]:
-    """Run, target (empty for the run's own card), whether it is the run's or one's within it, file."""
-    owner, target = file.parent, ""
-    if owner.parent.name == "targets":
-        owner, target = owner.parent.parent, owner.name
-    run = owner.parent.parent if owner.parent.name in ("controls", "heads") else owner
-    return run, target, owner == run, file
 
 
 def read_cards(paths: Sequence[Path]) -> list[ResultCard]:
@@ -174,23 +171,19 @@ def runs(
         raise UserError(f"There is no run below {folder}.", hint="`hierfit fit EXPERIMENT` makes one.")
     shown = found[:most] if most > 0 else found
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print("\n".join(_table([run.cells() for run in shown], width)))
+    print("\n".join(_lines([_HEADER, *(run.cells() for run in shown)], width)))
     if len(found) > len(shown):
         print(f"… and {len(found) - len(shown)} older; --most 0 lists all.")
 
 
-def _table(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+def _lines(rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
     """A line for each run; its folder in a line of its own where a terminal is too narrow for both."""
-    every = [_HEADER, *rows]
-    widths = [max(len(row[i]) for row in every) for i in range(len(_HEADER))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     beside = width is None or sum(widths) + 2 * (len(widths) - 1) <= width
-    lines = []
-    for row in every:
+    for row in rows:
         cells = [
-            text.rjust(space) if header in ("shots", "seed", "leaf acc", "FPA") else text.ljust(space)
-            for header, text, space in zip(_HEADER[:-1], row, widths, strict=False)
+            text.rjust(n) if 3 <= i <= 6 else text.ljust(n) for i, (text, n) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append("  ".join([*cells, row[-1]] if beside else cells).rstrip())
+        yield "  ".join(cells if beside else cells[:-1]).rstrip()
         if not beside and row is not _HEADER:
-            lines.append(f"    {row[-1]}")
-    return lines
+            yield f"    {row[-1]}"

@@ -110,13 +110,10 @@ def verdicts(tests: Sequence[tuple[float, float, bool]], least: Sequence[float] 
         least: Smallest difference that is called one; `LEAST` for all if None.
     """
     corrected = holm([p for _, p, _ in tests])
-    found: list[Verdict] = []
-    for i, ((mean, _, higher_is_better), p) in enumerate(zip(tests, corrected, strict=True)):
-        if p > LEVEL or round(abs(mean), 9) < (LEAST if least is None else least[i]):
-            found.append("no evidence")
-        else:
-            found.append("helps" if (mean > 0) == higher_is_better else "hurts")
-    return found
+    return [
+        "no evidence" if p > LEVEL or round(abs(mean), 9) < fewest else "helps" if (mean > 0) == higher else "hurts"
+        for (mean, _, higher), p, fewest in zip(tests, corrected, least or [LEAST] * len(tests), strict=True)
+    ]
 
 
 def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> McNemar:

@@ -7,16 +7,12 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from rich.console import Console
-
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard, shots_text
-from hierfit.results.columns import columns, figure, holds_classes_back
-from hierfit.results.published import published_for
+from hierfit.results.columns import columns, figure, holds_classes_back, published_for
+from hierfit.results.rows import agreement, told_apart
 from hierfit.results.statistics import LEAST, p_value, paired_difference, t_interval, verdicts
 from hierfit.results.table import HELPS, HURTS, NAME, SEEDS, Cell, Column, Table
-from hierfit.results.variants import told_apart
-from hierfit.results.writers import print_tables
 
 BySeed = Mapping[int, ResultCard]
 
@@ -33,28 +29,7 @@ _READING_NOVEL = (
     "% leaf accuracy on the test split: base classes among base, novel among novel, their harmonic mean H, and H of "
     "each level by the best leaf's path; /all: with all classes as candidates; AUSUC: area under the seen-unseen curve."
 )
-_SEEDS = Column("seeds", SEEDS, key="seeds")
-_ORIGIN = (Column("selected on", key="selected_on"), Column("tuned on", key="tuned_on"))
-
-
-def print_summary(
-    cards: Sequence[ResultCard],
-    *,
-    control: str | None = None,
-    columns: str = "default",
-    console: Console | None = None,
-) -> None:
-    """Prints `tables` of cards."""
-    print_tables(tables(cards, control, columns), console)
-
-
-def agreement(card: ResultCard) -> tuple[Any, ...]:
-    """What two cards must have in common for their figures to stand in one table."""
-    data, backbone = card.data, card.backbone
-    # The tree may differ, so that a shuffled tree can stand beside the true one: a note says so.
-    named = ("card", "card_version", "card_fingerprint", "protocol", "shots")
-    test = (data.get("draw") or {}).get("test")
-    return (*(data.get(key) for key in named), test, backbone.get("source"), backbone.get("fingerprint"), card.levels)
+_ORIGIN = ("selected_on", "tuned_on")
 
 
 def tables(cards: Sequence[ResultCard], control: str | None = None, choice: str = "default") -> list[Table]:
@@ -71,17 +46,20 @@ def tables(cards: Sequence[ResultCard], control: str | None = None, choice: str 
     """
     if not cards:
         raise UserError("There is no result card to make a table of.")
-    groups = [told_apart(list(found)) for _, found in groupby(sorted(cards, key=_order), key=agreement)]
-    names = list(dict.fromkeys(card.row for group, _ in groups for card in group))
+
+    def order(card: ResultCard) -> tuple[Any, ...]:
+        shots = card.data.get("shots")
+        size = shots is None, shots or 0
+        return str(card.data.get("card")), str(card.backbone.get("source")), *size, repr(agreement(card))
+
+    named, noted = told_apart(sorted(cards, key=order))
+    names = list(dict.fromkeys(card.row for card in named))
     if control is not None and control not in names:
         raise UserError(f"No run has the row {control!r}.", hint=f"Rows: {', '.join(names)}.")
-    return [table(group, control, choice, cards, notes) for group, notes in groups]
-
-
-def _order(card: ResultCard) -> tuple[Any, ...]:
-    shots = card.data.get("shots")
-    place = (shots is None, shots or 0, repr(agreement(card)))
-    return (str(card.data.get("card")), str(card.backbone.get("source")), *place)
+    return [
+        table(list(group), control, choice, cards, [note for of, note in noted if of == place])
+        for place, group in groupby(named, key=agreement)
+    ]
 
 
 def table(
@@ -91,18 +69,13 @@ def table(
     known: Sequence[ResultCard] = (),
     notes: Iterable[str] = (),
 ) -> Table:
-    """One table of cards that may stand in one, the control first; see `tables`.
+    """One table of cards that may stand in one, named as they are to be shown, the control first; see `tables`.
 
-    Args:
-        cards: Named as they are to be shown.
-        control: Row to which paired differences are added, if it is there.
-        choice: Columns.
-        known: Cards that say which columns there are; ``cards`` if empty.
-        notes: That stand before its own.
+    ``known`` are cards that say which columns there are, ``cards`` if empty; ``notes`` stand before its own.
     """
-    noted = list(notes)
+    first, noted, sources = cards[0], list(notes), dict[str, list[str]]()
     rows = {name: _by_seed(name, cards, noted) for name in dict.fromkeys(card.row for card in cards)}
-    figures = columns(choice, known or cards, cards[0].levels)
+    figures = columns(choice, known or cards, first.levels)
     base = rows.get(control) if control is not None else None
     if control is not None and base is not None:
         _check_pairs(rows, control)
@@ -110,16 +83,15 @@ def table(
     elif control is not None:
         noted.append(f"No run of {control} here, so no differences.")
     body = [_row(name, row, figures, None if row is base else base) for name, row in rows.items()]
-    data = cards[0].data
-    sources: dict[str, list[str]] = {}
-    for found in published_for(cards[0]):
-        cells = found.cells(data["card"], figures)
+    for found in published_for(first):
+        cells = found.cells(first.data["card"], figures)
         body.append([f"{found.row} (published)", found.seeds, *cells, found.selected_on, "unknown"])
         sources.setdefault(found.source, []).append(found.row)
     for source, names in sources.items():
         its = "their prompts, transforms and draws are the paper's, their intervals unknown"
         noted.append(f"Published ({', '.join(names)}): {source}; {its}.")
-    made = Table.of(_title(cards[0], body), [NAME, _SEEDS, *figures, *_ORIGIN], body)
+    origin = [Column(key.replace("_", " "), key=key) for key in _ORIGIN]
+    made = Table.of(_title(first, body), [NAME, Column("seeds", SEEDS, key="seeds"), *figures, *origin], body)
     return replace(
         made,
         rows=_marked(made),
@@ -127,21 +99,19 @@ def table(
         notes=(*noted, *_notes(rows, base)),
         control=None if base is None else control,
         facts={
-            **{"data": data.get("card"), "shots": data.get("shots"), "backbone": cards[0].backbone.get("source")},
-            "test_images": (data.get("images") or {}).get("test"),
+            **{"data": first.data.get("card"), "shots": first.data.get("shots")},
+            **{"backbone": first.backbone.get("source"), "test_images": (first.data.get("images") or {}).get("test")},
         },
     )
 
 
 def _title(card: ResultCard, body: Sequence[Sequence[Any]]) -> str:
     """One line that says on what the figures stand; seeds, where all rows have the same."""
-    seeds = {row[1] for row in body}
-    shown = [f"seed{'s' if len(common) > 1 else ''} {_list(common)}" for common in seeds if len(seeds) == 1]
-    images = (card.data.get("images") or {}).get("test")
-    tested = [] if images is None else [f"{images} test images"]
-    return " · ".join(
-        [str(card.data.get("card")), shots_text(card.data), *shown, *tested, str(card.backbone.get("source"))]
-    )
+    seeds, images = {row[1] for row in body}, (card.data.get("images") or {}).get("test")
+    parts = [str(card.data.get("card")), shots_text(card.data)]
+    parts += [f"seed{'s' if len(common) > 1 else ''} {_list(common)}" for common in seeds if len(seeds) == 1]
+    parts += [] if images is None else [f"{images} test images"]
+    return " · ".join([*parts, str(card.backbone.get("source"))])
 
 
 def _row(name: str, row: BySeed, figures: Sequence[Column], base: BySeed | None) -> list[Any]:
@@ -152,28 +122,30 @@ def _row(name: str, row: BySeed, figures: Sequence[Column], base: BySeed | None)
         pairs = [(values[seed], other) for seed, other in of_base.items() if other is not None]
         difference = paired_difference([a for a, _ in pairs], [b for _, b in pairs]) if pairs else None
         cells.append(Cell(t_interval(list(values.values())) if values else None, difference, of=len(row)))
-    origin = [", ".join(dict.fromkeys(getattr(c, name) for c in row.values())) for name in ("selected_on", "tuned_on")]
-    return [name, tuple(row), *cells, *origin]
+    return [name, tuple(row), *cells, *(_list(dict.fromkeys(getattr(c, key) for c in row.values())) for key in _ORIGIN)]
 
 
 def _marked(made: Table) -> tuple[tuple[Cell, ...], ...]:
     """The rows with what each difference says, corrected over all of the table (Holm).
 
     None where there is no difference or no side of the figure is better. A figure that stands in two columns (leaf
-    accuracy and accuracy of the finest level) is one test.
+    accuracy and accuracy of the finest level) is one test, unless less is better in one of them.
     """
-    tests: dict[Any, tuple[float, float, bool]] = {}
-    for name, *cells in made.rows:
-        for column, cell in zip(made.columns[1:], cells, strict=True):
-            if cell.difference is not None and column.higher_is_better is not None:
-                # Better upwards and better downwards are not one test, though their figures agree.
-                test = (name.value, cell.difference, column.unit, column.higher_is_better)
-                tests[test] = (cell.difference.mean, p_value(cell.difference), column.higher_is_better)
-    least = [LEAST if unit == "%" else 0.0 for _, _, unit, _ in tests]
-    marks = dict(zip(tests, verdicts(list(tests.values()), least), strict=True))
+
+    def test(row: Sequence[Cell], column: Column, cell: Cell) -> tuple[Any, ...]:
+        return row[0].value, cell.difference, column.unit, column.higher_is_better
+
+    pairs = [(row, column, cell) for row in made.rows for column, cell in zip(made.columns, row, strict=True)]
+    found = {test(*pair): pair[2].difference for pair in pairs if pair[1].higher_is_better is not None}
+    tests = {key: difference for key, difference in found.items() if difference is not None}
+    said = verdicts(
+        [(difference.mean, p_value(difference), better) for (*_, better), difference in tests.items()],
+        [LEAST if unit == "%" else 0.0 for _, _, unit, _ in tests],
+    )
+    marks = dict(zip(tests, said, strict=True))
     return tuple(
         tuple(
-            replace(cell, mark=marks.get((row[0].value, cell.difference, column.unit, column.higher_is_better)))
+            replace(cell, mark=marks.get(test(row, column, cell)))
             for column, cell in zip(made.columns, row, strict=True)
         )
         for row in made.rows
@@ -182,21 +154,15 @@ def _marked(made: Table) -> tuple[tuple[Cell, ...], ...]:
 
 def _by_seed(name: str, cards: Sequence[ResultCard], notes: list[str]) -> dict[int, ResultCard]:
     """Cards of a row by seed, ascending. A run made twice counts once."""
-    found: dict[int, ResultCard] = {}
-    again: list[int] = []
-    for card in sorted((card for card in cards if card.row == name), key=lambda c: c.seed):
-        if card.seed in found:
-            again.append(card.seed)
-        else:
-            found[card.seed] = card
-    if again:
-        notes.append(f"{name} was run more than once with seed {_list(dict.fromkeys(again))}; the first counts.")
-    return found
+    own = sorted((card for card in cards if card.row == name), key=lambda c: c.seed)
+    found = {card.seed: card for card in reversed(own)}
+    if again := [seed for seed in sorted(found) if sum(card.seed == seed for card in own) > 1]:
+        notes.append(f"{name} was run more than once with seed {_list(again)}; the first counts.")
+    return {seed: found[seed] for seed in sorted(found)}
 
 
 def _check_pairs(rows: Mapping[str, BySeed], control: str) -> None:
-    base = rows[control]
-    problems = []
+    base, problems = rows[control], []
     for name, row in rows.items():
         shared = [seed for seed in row if seed in base]
         other = [seed for seed in shared if row[seed].data.get("draw") != base[seed].data.get("draw")]
@@ -216,11 +182,9 @@ def _notes(rows: Mapping[str, BySeed], base: BySeed | None) -> Iterator[str]:
         listed = "; ".join(f"{name}: {_list(row)}" for name, row in rows.items())
         paired = " Differences use the seeds both have." if base is not None else ""
         yield f"Rows have different seeds, so their means are not of the same draws ({listed}).{paired}"
-    draws: dict[int, set[str]] = {}
-    for row in rows.values():
-        for seed, card in row.items():
-            draws.setdefault(seed, set()).add(repr(card.data.get("draw")))
-    if mixed := sorted(seed for seed, found in draws.items() if len(found) > 1):
+    seeds = sorted({seed for row in rows.values() for seed in row})
+    draws = {seed: {repr(row[seed].data.get("draw")) for row in rows.values() if seed in row} for seed in seeds}
+    if mixed := [seed for seed, found in draws.items() if len(found) > 1]:
         yield f"Rows were trained on different draws with seed {_list(mixed)}."
     if old := [name for name, row in rows.items() if any(c.metrics and not c.belief for c in row.values())]:
         yield f"{_list(old)}: made by hierfit 0.1; `hierfit rescore --write RUN` fills in what it did not measure."
@@ -234,54 +198,44 @@ def _list(items: Iterable[Any]) -> str:
     return ", ".join(map(str, items))
 
 
-def print_results(cards: Sequence[ResultCard], console: Console | None = None) -> None:
-    """Prints the table a run ends with; see `run_table`."""
-    print_tables([run_table(cards)], console)
-
-
-def run_table(cards: Sequence[ResultCard]) -> Table:
-    """A row a card, figures without intervals.
-
-    Args:
-        cards: Of one data set, seed and shots; the last one says on what all stand.
-    """
-    levels, last = cards[0].levels, cards[-1]
-    shown, reading = columns("default", cards, levels), _legend(cards)
-    if holds_classes_back(cards):
-        reading = _READING_NOVEL
-        if len(levels) > 1:
-            shown += columns(",".join(f"h/{level}@base_to_novel" for level in levels[:-1]), cards, levels)
-    protocol = last.data.get("protocol", "all classes")
-    parts = [
-        last.data["card"],
-        *([] if protocol == "all classes" else [protocol]),
-        *(shots_text(last.data), f"seed {last.seed}", f"{last.data['images']['test']} test images"),
-        *(last.backbone["source"], f"selected on {last.selected_on}"),
-    ]
-    rows = [[card.row, *(figure(card, column.key) for column in shown)] for card in cards]
-    return Table.of(" · ".join(parts), [NAME, *shown], rows, reading)
-
-
 def run_tables(cards: Sequence[ResultCard]) -> list[Table]:
     """A table for each experiment, seed and data set, in the order of the cards; rows of one name told apart."""
     made = []
     for _, group in groupby(cards, key=lambda c: (c.experiment, c.seed, c.data["card"], c.data.get("draw"), c.levels)):
         rows, notes = told_apart(list(group))
-        made.append(replace(run_table(rows), notes=tuple(notes)))
+        made.append(replace(run_table(rows), notes=tuple(note for _, note in notes)))
     return made
 
 
-def _legend(cards: Sequence[ResultCard]) -> str:
-    """How to read the columns, and by which decoder each row's paths were decoded."""
+def run_table(cards: Sequence[ResultCard]) -> Table:
+    """The table a run ends with: a row a card, figures without intervals.
+
+    Args:
+        cards: Of one data set, seed and shots; the last one says on what all stand.
+    """
+    levels, last = cards[0].levels, cards[-1]
+    shown, reading = columns("default", cards, levels), _reading_of(cards)
+    if holds_classes_back(cards):
+        reading = _READING_NOVEL
+        if len(levels) > 1:
+            shown += columns(",".join(f"h/{level}@base_to_novel" for level in levels[:-1]), cards, levels)
+    protocol = last.data.get("protocol", "all classes")
+    title = [last.data["card"], *([] if protocol == "all classes" else [protocol]), shots_text(last.data)]
+    title += [f"seed {last.seed}", f"{last.data['images']['test']} test images", last.backbone["source"]]
+    rows = [[card.row, *(figure(card, column.key) for column in shown)] for card in cards]
+    return Table.of(" · ".join([*title, f"selected on {last.selected_on}"]), [NAME, *shown], rows, reading)
+
+
+def _reading_of(cards: Sequence[ResultCard]) -> str:
+    """How to read the columns of a run, and by which decoder each row's paths were decoded."""
     rows: dict[str, list[str]] = {}
     for card in cards:
+        decoder = "– made by hierfit 0.1, `hierfit rescore --write RUN` fills it in"
         if card.belief:
             decoder = {"best_path": "best path", "rollup": "roll-up"}[str(card.belief["scores"])]
             decoder += "" if card.belief["val_images"] else ", without val to choose"
-        else:
-            decoder = "– made by hierfit 0.1, `hierfit rescore --write RUN` fills it in"
         rows.setdefault(decoder, []).append(card.row)
-    decoders = "; ".join(decoder if len(rows) == 1 else f"{decoder}: {', '.join(of)}" for decoder, of in rows.items())
+    decoders = "; ".join(decoder if len(rows) == 1 else f"{decoder}: {_list(of)}" for decoder, of in rows.items())
     dashes = " –: inner nodes were not trained." if any("per_level" not in card.metrics for card in cards) else ""
     return (
         "% on the test split. leaf acc: the best leaf. FPA and TICE (lower is better): each level's own argmax."

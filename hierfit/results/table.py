@@ -14,34 +14,26 @@ from hierfit.results.statistics import Estimate, Interval, Verdict
 
 DASH = "–"
 HELPS, HURTS = "▲", "▼"
-MARKS: Mapping[Verdict | None, str] = {"helps": f" {HELPS}", "hurts": f" {HURTS}", "no evidence": "", None: ""}
+_MARKS: Mapping[Verdict | None, str] = {"helps": f" {HELPS}", "hurts": f" {HURTS}"}
 
 WORDS, SEEDS = "words", "seeds"
-_DECIMALS = {"%": 2, "edges": 3, "levels": 3, "count": 0, "s": 1, "MiB": 0, "": 3}
+_DECIMALS = {"%": 2, "count": 0, "s": 1, "MiB": 0}
+_UNNAMED = (WORDS, SEEDS, "%", "count", "")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """One column."""
 
-    Attributes:
-        header: Above it.
-        unit: ``words``; ``seeds``, whose cells list them and show their number; ``%``, a fraction shown times 100;
-            ``count``, ``edges``, ``levels``, ``s``, ``MiB``, or empty for a figure without one.
-        decimals: Of a figure; by its unit if None.
-        higher_is_better: None where more is neither better nor worse.
-        key: For programs, such as ``fpa@decoded``; the header if empty.
-        is_fact: It follows from the settings, and needs no interval where all seeds agree.
-        signed: Shown with its sign, as differences are.
-    """
-
-    header: str
+    header: str  # above it
+    # ``words``; ``seeds``, whose cells list them and show their number; ``%``, a fraction shown times 100; ``count``,
+    # ``edges``, ``levels``, ``s``, ``MiB``, or empty for a figure without one
     unit: str = WORDS
-    decimals: int | None = None
-    higher_is_better: bool | None = None
-    key: str = ""
-    is_fact: bool = False
-    signed: bool = False
+    decimals: int | None = None  # of a figure; by its unit if None
+    higher_is_better: bool | None = None  # None where more is neither better nor worse
+    key: str = ""  # for programs, such as ``fpa@decoded``; the header if empty
+    is_fact: bool = False  # it follows from the settings, and needs no interval where all seeds agree
+    signed: bool = False  # shown with its sign, as differences are
 
     @property
     def is_figure(self) -> bool:
@@ -51,8 +43,7 @@ class Column:
     @property
     def title(self) -> str:
         """The header, with units other than %."""
-        named = self.unit in (WORDS, SEEDS, "%", "count", "")
-        return self.header if named else f"{self.header} [{self.unit}]"
+        return self.header if self.unit in _UNNAMED else f"{self.header} [{self.unit}]"
 
     def scaled(self, value: float) -> float:
         """A figure in its unit."""
@@ -70,19 +61,14 @@ NAME = Column("", key="row")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell.
+    """One cell."""
 
-    Attributes:
-        value: Words, seeds, a figure, or one with its interval; None is shown as a dash.
-        difference: To the control's, paired over seeds.
-        mark: What the difference says among all of its table; of a cell without one, what its value says.
-        of: How many values its row has: an estimate over fewer says over how many.
-    """
-
+    # Words, seeds, a figure, or one with its interval; None is shown as a dash
     value: str | float | Estimate | Interval | tuple[int, ...] | None
-    difference: Estimate | None = None
+    difference: Estimate | None = None  # to the control's, paired over seeds
+    # What the difference says among all of its table; of a cell without one, what its value says
     mark: Verdict | None = None
-    of: int | None = None
+    of: int | None = None  # how many values its row has: an estimate over fewer says over how many
 
     @property
     def number(self) -> float | None:
@@ -92,7 +78,7 @@ class Cell:
 
     def text(self, column: Column) -> str:
         """As people read it: ``93.20 ±0.41``, ``93.20`` of one seed, ``+1.30 [0.20, 2.40] ▲``."""
-        mark = "" if self.difference is not None else MARKS[self.mark]
+        mark = "" if self.difference is not None else _MARKS.get(self.mark, "")
         match self.value:
             case None:
                 return DASH
@@ -101,40 +87,26 @@ class Cell:
             case Interval(mean, low, high, _):
                 return f"{column.number(mean)} [{column.number(low)}, {column.number(high)}]{mark}"
             case Estimate(mean, width, n):
-                return f"{column.number(mean)}{self._half_width(width, n, column)}{mark}"
+                known = not math.isnan(width) and (width or not column.is_fact)
+                half = f" ±{replace(column, signed=False).number(width)}" if known else ""
+                return f"{column.number(mean)}{half}{'' if self.of in (None, n) else f' (n={n})'}{mark}"
             case tuple(seeds):
                 return str(len(seeds))
             case figure:
                 return f"{column.number(figure)}{mark}"
 
-    def _half_width(self, width: float, n: int, column: Column) -> str:
-        fewer = "" if self.of in (None, n) else f" (n={n})"
-        if math.isnan(width) or (column.is_fact and width == 0):
-            return fewer
-        return f" ±{replace(column, signed=False).number(width)}{fewer}"
-
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under columns; the first column names the rows.
+    """Rows of cells under columns; the first column names the rows."""
 
-    Attributes:
-        title: On what it stands, in a line.
-        columns: From left to right.
-        rows: As long as the columns each.
-        reading: How to read it.
-        notes: What a reader must know before comparing rows.
-        control: Name of the row that differences are to.
-        facts: What all rows share, for programs.
-    """
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    reading: str = ""
-    notes: tuple[str, ...] = ()
-    control: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    title: str  # on what it stands, in a line
+    columns: tuple[Column, ...]  # from left to right
+    rows: tuple[tuple[Cell, ...], ...]  # as long as the columns each
+    reading: str = ""  # how to read it
+    notes: tuple[str, ...] = ()  # what a reader must know before comparing rows
+    control: str | None = None  # name of the row that differences are to
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what all rows share, for programs
 
     @classmethod
     def of(cls, title: str, columns: Sequence[Column | str], rows: Iterable[Sequence[Any]], reading: str = "") -> Table:
@@ -170,10 +142,10 @@ class Table:
             return [self]
         figures = [i for i, column in enumerate(self.columns) if column.is_figure]
         signed = [replace(self.columns[i], signed=True) for i in figures]
-        title = f"Difference to {self.control}, paired over seeds"
         rows = []
         for row in shown:
             pairs = max(cell.difference.n for cell in row if cell.difference)
-            cells = [Cell(row[i].difference, mark=row[i].mark, of=pairs) for i in figures]
+            cells = (Cell(row[i].difference, mark=row[i].mark, of=pairs) for i in figures)
             rows.append((row[0], Cell(pairs), *cells))
+        title = f"Difference to {self.control}, paired over seeds"
         return [self, Table(title, (self.columns[0], Column("pairs", "count"), *signed), tuple(rows))]

@@ -18,24 +18,16 @@ from hierfit.results.statistics import Estimate
 from hierfit.results.table import HELPS, HURTS, WORDS, Cell, Column, Table
 
 _STYLES = {HELPS: "green", HURTS: "red"}
+_JUSTIFY: dict[bool, Literal["left", "right"]] = {True: "left", False: "right"}  # of words, of figures
 _GAP = 2  # between columns of a terminal
-_HEADER = 9  # a header of several words is broken where it is wider than this and than its cells
+_WORD = 9  # a header of several words is broken where it is wider than this and than its cells
 
 # LaTeX reads UTF-8 but has no glyph for these in text.
 _LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "–": "--"},
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "±": r"$\pm$",
-    "−": "$-$",
-    "·": r"$\cdot$",
-    "–": "--",
-    HELPS: "$^{+}$",
-    HURTS: "$^{-}$",
+    **{"±": r"$\pm$", "−": "$-$", "·": r"$\cdot$", HELPS: "$^{+}$", HURTS: "$^{-}$"},
     **{"α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "δ": r"$\delta$", "ε": r"$\epsilon$"},
     **{"κ": r"$\kappa$", "λ": r"$\lambda$", "μ": r"$\mu$", "σ": r"$\sigma$", "τ": r"$\tau$"},
 }
@@ -55,42 +47,31 @@ def print_tables(tables: Sequence[Table], console: Console | None = None) -> Non
 
 
 def print_table(table: Table, console: Console, most: int | None = None) -> None:
-    """Prints title and rows; columns that do not fit beside the others follow below, under the rows' names again.
-
-    Args:
-        table: Its differences, notes and how to read it are not printed.
-        console: Its width decides how many columns stand side by side.
-        most: Rows shown; all if None.
-    """
+    """Prints title and rows (at most so many); columns that do not fit beside the others follow below, under the rows'
+    names again."""
     texts, columns = table.texts()[:most], table.columns
+    is_words = [column.unit == WORDS for column in columns]
     cells = [max((len(row[i]) for row in texts), default=1) for i in range(len(columns))]
     # Words are folded rather than let a table fall apart, but not to shreds.
-    least = [max(8, console.width // 5) if column.unit == WORDS else 0 for column in columns]
-    least[0] = max(8, 3 * console.width // 10)
+    least = [max(8, 3 * console.width // 10), *[max(8, console.width // 5)] * (len(columns) - 1)]
     headers = [
-        wrap(title, max(cells[i], least[i], _HEADER), break_long_words=False, break_on_hyphens=False)
+        wrap(title, max(cells[i], least[i] if is_words[i] else _WORD), break_long_words=False, break_on_hyphens=False)
         for i, title in enumerate(table.header)
     ]
     widths = [max(cell, *map(len, header), 0) for cell, header in zip(cells, headers, strict=True)]
-    while sum(widths) + _GAP * (len(widths) - 1) > console.width:
-        widest = max(
-            (i for i, column in enumerate(columns) if column.unit == WORDS), key=lambda i: widths[i] - least[i]
-        )
-        if widths[widest] <= least[widest]:
-            break
-        widths[widest] -= 1
+    needed = [
+        min(width, fewest) if words else width for width, fewest, words in zip(widths, least, is_words, strict=True)
+    ]
     console.print()
     console.print(Text(table.title, "dim"))
-    for number, block in enumerate(_blocks(widths, console.width)):
+    for number, block in enumerate(_blocks(needed, console.width)):
         shown = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
-        lines = max(len(headers[index]) for index in (0, *block))
-        for index in (0, *block):
-            words = columns[index].unit == WORDS
-            header = Text("\n".join([*[""] * (lines - len(headers[index])), *headers[index]]))
-            justify: Literal["left", "right"] = "left" if words else "right"
-            shown.add_column(header, justify=justify, overflow="fold", no_wrap=not words, width=widths[index])
+        lines = max(len(headers[i]) for i in block)
+        for i in block:
+            title = Text("\n".join([""] * (lines - len(headers[i])) + headers[i]))
+            shown.add_column(title, justify=_JUSTIFY[is_words[i]], overflow="fold", no_wrap=not is_words[i])
         for row in texts:
-            shown.add_row(Text(row[0]), *(Text(row[i], _STYLES.get(row[i][-1:], "")) for i in block))
+            shown.add_row(*(Text(row[i], _STYLES.get(row[i][-1:], "") if i else "") for i in block))
         if len(texts) < len(table.rows):
             shown.add_row("…")
         if number:
@@ -99,28 +80,39 @@ def print_table(table: Table, console: Console, most: int | None = None) -> None
 
 
 def _blocks(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Columns that fit side by side beside the rows' names; at least one a block."""
-    blocks: list[list[int]] = [[]]
-    left = room = width - widths[0]
-    for index, needed in enumerate(widths[1:], 1):
-        if blocks[-1] and left < needed + _GAP:
-            blocks.append([])
-            left = room
-        blocks[-1].append(index)
-        left -= needed + _GAP
+    """Columns that fit side by side, the rows' names first in each; at least one more a block."""
+    blocks: list[list[int]] = [[0]]
+    for i in range(1, len(widths)):
+        if len(blocks[-1]) > 1 and sum(widths[j] + _GAP for j in blocks[-1]) + widths[i] > width:
+            blocks.append([0])
+        blocks[-1].append(i)
     return blocks
+
+
+def _document(
+    tables: Sequence[Table], part: Callable[[Table], str], note: Callable[[str], str], reading: Callable[[str], str]
+) -> str:
+    """Blocks with a blank line between: of each table its parts and its notes; then how to read them."""
+    blocks = [block for table in tables for block in (*map(part, table.parts()), *map(note, table.notes))]
+    return "\n\n".join([*blocks, *map(reading, _readings(tables))]) + "\n"
+
+
+def _readings(tables: Sequence[Table]) -> list[str]:
+    return list(dict.fromkeys(table.reading for table in tables if table.reading))
 
 
 def as_markdown(tables: Sequence[Table]) -> str:
     """GitHub's dialect, figures to the right."""
-    lines: list[str] = []
-    for table in tables:
-        for part in table.parts():
-            rules = ["---" if column.unit == WORDS else "---:" for column in part.columns]
-            lines += [f"**{markdown(part.title)}**", "", _piped(part.header), f"|{'|'.join(rules)}|"]
-            lines += [*map(_piped, part.texts()), ""]
-        lines += [line for note in table.notes for line in (f"> Note: {markdown(note)}", "")]
-    return "\n".join([*lines, *(markdown(reading) for reading in _readings(tables)), ""])
+
+    def piped(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(map(markdown, cells))} |"
+
+    def part(table: Table) -> str:
+        rules = "|".join("---" if column.unit == WORDS else "---:" for column in table.columns)
+        rows = [piped(table.header), f"|{rules}|", *map(piped, table.texts())]
+        return "\n".join([f"**{markdown(table.title)}**", "", *rows])
+
+    return _document(tables, part, lambda note: f"> Note: {markdown(note)}", markdown)
 
 
 def markdown(text: str) -> str:
@@ -128,36 +120,30 @@ def markdown(text: str) -> str:
     return "".join(f"\\{sign}" if sign in "\\|*_`<>" else sign for sign in text)
 
 
-def _piped(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(markdown, cells))} |"
-
-
 def as_latex(tables: Sequence[Table]) -> str:
     """A ``table`` each, for the booktabs package; helps and hurts are raised signs."""
-    blocks = [f"% Needs \\usepackage{{booktabs}}. {_latex(' '.join(_readings(tables)))}"]
-    for table in tables:
-        for part in table.parts():
-            rows = [f"    {' & '.join(map(_latex, cells))} \\\\" for cells in (part.header, *part.texts())]
-            kinds = "".join("l" if column.unit == WORDS else "r" for column in part.columns)
-            above = ["\\begin{table}", "  \\centering", f"  \\caption{{{_latex(part.title)}}}"]
-            above += [f"  \\begin{{tabular}}{{{kinds}}}", "    \\toprule", rows[0], "    \\midrule"]
-            blocks.append("\n".join([*above, *rows[1:], "    \\bottomrule", "  \\end{tabular}", "\\end{table}"]))
-        blocks += [f"% Note: {_latex(note)}" for note in table.notes]
-    return "\n\n".join(blocks) + "\n"
 
+    def plain(text: str) -> str:
+        return "".join(_LATEX.get(sign, sign) for sign in text)
 
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    def part(table: Table) -> str:
+        header, *rows = (f"    {' & '.join(map(plain, cells))} \\\\" for cells in (table.header, *table.texts()))
+        kinds = "".join("l" if column.unit == WORDS else "r" for column in table.columns)
+        above = ["\\begin{table}", "  \\centering", f"  \\caption{{{plain(table.title)}}}"]
+        above += [f"  \\begin{{tabular}}{{{kinds}}}", "    \\toprule", header, "    \\midrule"]
+        return "\n".join([*above, *rows, "    \\bottomrule", "  \\end{tabular}", "\\end{table}"])
+
+    text = _document(tables, part, lambda note: f"% Note: {plain(note)}", lambda reading: f"% {plain(reading)}")
+    return f"% Needs \\usepackage{{booktabs}}.\n\n{text}"
 
 
 def as_html(tables: Sequence[Table]) -> str:
     """A part of a page: a ``table`` each below its title, then how to read them."""
-    lines: list[str] = []
-    for table in tables:
-        for part in table.parts():
-            lines += [f"<p>{escape(part.title)}</p>", html_table(part)]
-        lines += [f"<p>Note: {escape(note)}</p>" for note in table.notes]
-    return "\n".join([*lines, *(f"<p>{escape(reading)}</p>" for reading in _readings(tables)), ""])
+
+    def words(text: str) -> str:
+        return f"<p>{escape(text)}</p>"
+
+    return _document(tables, lambda t: f"{words(t.title)}\n{html_table(t)}", lambda n: words(f"Note: {n}"), words)
 
 
 def html_table(table: Table) -> str:
@@ -184,45 +170,43 @@ def as_csv(tables: Sequence[Table]) -> str:
 
 
 def _csv_lines(table: Table) -> Iterator[dict[str, object]]:
+    shared = {name: "" if value is None else value for name, value in table.facts.items()}
     for row in table.rows:
-        pairs = list(zip(table.columns, row, strict=True))
-        facts = {column.key or column.header: _fact(cell, column) for column, cell in pairs if not column.is_figure}
-        compared = any(cell.difference for cell in row)
-        for column, cell in pairs:
+        facts, figures = dict(shared), list[tuple[str, Column, Cell]]()
+        for column, cell in zip(table.columns, row, strict=True):
+            name = column.key or column.header
             if column.is_figure:
-                yield {
-                    **{name: "" if value is None else value for name, value in table.facts.items()},
-                    **facts,
-                    "column": column.key or column.header,
-                    "unit": "fraction" if column.unit == "%" else column.unit,
-                    **_parts("mean", "half_width", "n", cell.value if isinstance(cell.value, Estimate) else cell),
-                    "control": table.control if compared else "",
-                    **_parts("difference", "difference_half_width", "difference_n", cell.difference),
-                    "verdict": cell.mark or "",
-                }
+                figures.append((name, column, cell))
+            else:
+                seeds = isinstance(cell.value, tuple)
+                facts[name] = " ".join(map(str, cell.value)) if seeds else cell.text(column)  # type: ignore[arg-type]
+        compared = any(cell.difference for cell in row)
+        for name, column, cell in figures:
+            yield {
+                **facts,
+                "column": name,
+                "unit": "fraction" if column.unit == "%" else column.unit,
+                **_estimate("mean", "half_width", "n", cell.value, cell),
+                "control": table.control if compared else "",
+                **_estimate("difference", "difference_half_width", "difference_n", cell.difference, None),
+                "verdict": cell.mark or "",
+            }
 
 
-def _fact(cell: Cell, column: Column) -> str:
-    return " ".join(map(str, cell.value)) if isinstance(cell.value, tuple) else cell.text(column)
-
-
-def _parts(mean: str, half_width: str, count: str, found: Estimate | Cell | None) -> dict[str, object]:
+def _estimate(mean: str, half_width: str, count: str, found: object, cell: Cell | None) -> dict[str, object]:
+    """An estimate's three columns; of a cell that holds a bare number that number, of nothing nothing."""
     if isinstance(found, Estimate):
         width = "" if math.isnan(found.half_width) else repr(found.half_width)
         return {mean: repr(found.mean), half_width: width, count: found.n}
-    if found is None or found.number is None:
+    if cell is None or cell.number is None:
         return {mean: "", half_width: "", count: 0}
-    return {mean: repr(found.number), half_width: "", count: found.of or 1}
+    return {mean: repr(cell.number), half_width: "", count: cell.of or 1}
 
 
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+TABLE_WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {
     "markdown": as_markdown,
     "latex": as_latex,
     "csv": as_csv,
     "html": as_html,
 }
 """Writers by the name the command line uses."""
-
-
-def _readings(tables: Sequence[Table]) -> list[str]:
-    return list(dict.fromkeys(table.reading for table in tables if table.reading))

@@ -29,7 +29,7 @@ from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.collection import Own, own_metrics
 from hierfit.metrics.served import batches_of, score
 from hierfit.results.card import ResultCard
-from hierfit.results.logits import LOGITS, LeafScores
+from hierfit.results.logits import LOGITS, LeafLogits
 from hierfit.run.configure import Config
 from hierfit.run.scores import calibrated
 
@@ -176,7 +176,7 @@ def kept_figures(
     found, facts = score(batches_of(kept["logits"], kept["paths"]), tree.taxonomy, calibration, decoders, own)
     figures: dict[str, Mapping[str, float | None]] = {
         **found,
-        "true_tree": LeafScores.of(kept, tree.taxonomy, tree.true).figures(),
+        "true_tree": LeafLogits.of(kept, tree.taxonomy, tree.true).figures(),
     }
     if not kept["seen"].all():
         figures["base_to_novel"] = {**base_to_novel(kept["logits"], kept["paths"], tree.taxonomy, kept["seen"])}

@@ -15,7 +15,8 @@ from rich.markup import escape
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import ResultCard
 from hierfit.results.runs import LATEST, run_folder
-from hierfit.results.summary import print_results
+from hierfit.results.summary import run_table
+from hierfit.results.writers import print_tables
 from hierfit.streams import process_number, program, shown
 
 _INDENT = len("Run folder  ")
@@ -72,7 +73,7 @@ def next_seed(arguments: Sequence[str], folder: Path, seed: int) -> str:
 def print_rows(cards: Sequence[ResultCard]) -> None:
     """The table of what was tested; a line for what was not."""
     if tested := [card for card in cards if card.metrics]:
-        print_results(tested)
+        print_tables([run_table(tested)])
     for card in cards:
         if not card.metrics:
             best = ", ".join(f"{name} {value:.4f}" for name, value in card.val.items() if name.endswith("_accuracy"))
@@ -82,7 +83,7 @@ def print_rows(cards: Sequence[ResultCard]) -> None:
 def print_targets(cards: Sequence[ResultCard]) -> None:
     """A table for each target, with a row for each run."""
     for name in dict.fromkeys(card.data["card"] for card in cards):
-        print_results([card for card in cards if card.data["card"] == name])
+        print_tables([run_table([card for card in cards if card.data["card"] == name])])
 
 
 @contextmanager

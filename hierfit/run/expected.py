@@ -132,7 +132,7 @@ def _figures() -> frozenset[str]:
     from hierfit.decoding import Calibration
     from hierfit.metrics.base_to_novel import base_to_novel
     from hierfit.metrics.served import score
-    from hierfit.results.logits import LeafScores
+    from hierfit.results.logits import LeafLogits
     from hierfit.taxonomy import Taxonomy
 
     tree = Taxonomy.from_paths([("a",), ("b",)], levels=(_LEVEL,))
@@ -142,6 +142,6 @@ def _figures() -> frozenset[str]:
         [
             *(f"{metric}@{decoder}" for decoder, metrics in scored.items() for metric in metrics),
             *(f"{metric}@base_to_novel" for metric in base_to_novel(logits, labels[:, None], tree, seen)),
-            *(f"{metric}@true_tree" for metric in LeafScores(tree, logits, labels, seen).figures()),
+            *(f"{metric}@true_tree" for metric in LeafLogits(tree, logits, labels, seen).figures()),
         ]
     )

@@ -83,11 +83,15 @@ class Curves(Logger):
     def log_metrics(self, metrics: Mapping[str, float | Tensor], step: int | None = None) -> None:
         values = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
         self.rows.append({**values, "step": len(self.rows) if step is None else step})
-        if time.monotonic() - self._last_write >= _FLUSH:
-            self.save()
 
     @rank_zero_only
     def save(self) -> None:
+        """Lightning asks for it after every row: writes every ten seconds, or a long run would write O(rows²)."""
+        if time.monotonic() - self._last_write >= _FLUSH:
+            self.write()
+
+    @rank_zero_only
+    def write(self) -> None:
         """Writes the file where there is something new. O(rows)."""
         if self._written == len(self.rows):
             return
@@ -100,7 +104,12 @@ class Curves(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        self.save()
+        """Writes what is not written yet; where the run has failed already, that is what is told of it."""
+        try:
+            self.write()
+        except OSError:
+            if status == "success":
+                raise
 
     @rank_zero_only
     def go_back(self, count: int) -> None:
@@ -222,7 +231,7 @@ class SaveProgress(Callback):
     def _save(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
             if self.curves is not None:
-                self.curves.save()
+                self.curves.write()
             self.run.keep_selected()
         self._saving = True
         try:

@@ -13,6 +13,7 @@ from lightning import Callback, Trainer, seed_everything
 from hierfit.config.signature import class_at
 from hierfit.data.batch import Shared
 from hierfit.data.datamodule import HierarchicalDataModule
+from hierfit.distributed import end_with_parent
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
@@ -27,7 +28,7 @@ from hierfit.run.quiet import quieten
 from hierfit.run.saving import Curves, SaveProgress, SaveSettings
 from hierfit.run.scores import KeepTestLogits, WritePredictions
 from hierfit.run.trainer import made, make_trainer
-from hierfit.streams import end_with_parent, say, shown
+from hierfit.streams import say, shown
 
 __all__ = ["Config", "Session", "configure", "execute", "fit", "set_up", "test", "train"]
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from hierfit.results.card import ResultCard
-from hierfit.results.columns import holds_classes_back
-from hierfit.results.published import Published, published_for
+from hierfit.results.columns import Published, holds_classes_back, published_for
 from hierfit.results.statistics import t_interval
 from hierfit.results.table import NAME, SEEDS, Cell, Column, Table
 

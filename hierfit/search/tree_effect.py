@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hierfit.results.logits import LeafScores
+from hierfit.results.logits import LeafLogits
 from hierfit.results.statistics import Estimate, Interval, paired_difference, verdict
 
 Effect = Literal["helps", "no evidence", "hurts", "no difference"]
@@ -31,7 +31,7 @@ class Answers:
     @classmethod
     def read(cls, folder: Path) -> Answers:
         """From a run's folder; raises `UserError` when it keeps no logits."""
-        scores = LeafScores.read(folder)
+        scores = LeafLogits.read(folder)
         labels = scores.labels.numpy()
         if scores.seen.all():
             return cls(scores.predicted().numpy(), labels, None)

@@ -16,9 +16,9 @@ from hierfit.config.signature import class_at
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
-from hierfit.results.summary import print_summary
+from hierfit.results.summary import tables
 from hierfit.results.table import Table
-from hierfit.results.writers import print_table
+from hierfit.results.writers import print_table, print_tables
 from hierfit.run.configure import WITHOUT_EFFECT, configure, digest_of, without
 from hierfit.search.grid import Words, faults_of, not_one_device, settings_of
 from hierfit.search.grid_file import unknown
@@ -250,7 +250,7 @@ def _test_chosen(
     cells = [trials.chosen(best.values, f"{best.method}, best of {len(done)}", seed) for seed in seeds]
     outcomes = run_cells(f"trial {best.number} with the test", cells, jobs, cluster, console)
     if cards := [card for cell in cells if (card := finished(cell))]:
-        print_summary(cards, console=console)
+        print_tables(tables(cards), console)
     console.print(Text(f"Values of trial {best.number}: {path}; to go on with them:"), soft_wrap=True)
     console.print(Text(f"  {program()} fit {' '.join(trials.file.start)} --config={path}"), soft_wrap=True)
     return len(failed(outcomes))

@@ -17,20 +17,20 @@ from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
+from transformers import AutoTokenizer
 
 from hierfit.atomic import sole
 from hierfit.data.batch import Shared
+from hierfit.distributed import end_with_parent
 from hierfit.errors import UserError
 from hierfit.report import show_at_wandb
 from hierfit.run.quiet import quieten
 from hierfit.run.train import train
 from hierfit.search.engines import Origin
 from hierfit.search.runner import LOG, Cell, Outcome, finished, seal
-from hierfit.streams import end_with_parent
 
-_PRELOADED = AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
-"""Imported when they are first named, which else would be in each draw's process anew."""
+_PRELOADED = AutoTokenizer
+"""Imported when it is first named, which else would be in each draw's process anew."""
 
 _shared: Shared | None = None
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hierfit.errors import SHOWN
 from hierfit.taxonomy.checks import Finding, Problems, Where, path_to, some
 from hierfit.taxonomy.index import Ints, level_bounds
 
@@ -246,12 +247,12 @@ def _by_name(names: Sequence[str], parents: Sequence[Any], problems: Problems) -
     place[""] = -1
     above = array("q", [-1 if parent is None else place.get(parent, -2) for parent in parents])
     if unknown := [link for link, node in enumerate(above) if node == -2]:
-        from hierfit.taxonomy.lookup import Speller
+        from hierfit.taxonomy.lookup import did_you_mean
 
-        speller = Speller(place)
-        for link in unknown:
+        known = tuple(place)
+        for number, link in enumerate(unknown):
             above[link], parent = -1, parents[link]
-            guess = speller.did_you_mean(parent) if isinstance(parent, str) else ""
+            guess = did_you_mean(parent, known) if isinstance(parent, str) and number < SHOWN else ""
             text = f"the parent {parent!r} of {names[link]!r} is not among the names{guess}"
             problems.add("misspelt-parent" if guess else "unknown-parent", text, link)
     return Draft(nodes, [above[link] for link in links], lambda node: problems.where(links[node]))

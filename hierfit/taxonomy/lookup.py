@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import heapq
-from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import pairwise
 
-from hierfit.errors import UserError
+from hierfit.errors import SHOWN, UserError, close_words
 from hierfit.taxonomy.checks import path_to
 
 Label = str | Sequence[str]
@@ -99,11 +95,11 @@ class Lookup:
 
     def _problems(self, failed: dict[Key, int]) -> Iterator[str]:
         """What is wrong with each label that is `_UNKNOWN` or `_AMBIGUOUS`."""
-        speller = Speller(self._names)
         bearers: dict[Key, list[int]] = {}
         for node, name in enumerate(self._names):
             bearers.setdefault(name, []).append(node)
-        for key, reason in failed.items():
+        for number, (key, reason) in enumerate(failed.items()):
+            near = did_you_mean if number < SHOWN else lambda *_: ""
             path = key.split("/") if isinstance(key, str) else key
             parent, steps = self._descend(path)
             if reason == _AMBIGUOUS:
@@ -113,11 +109,11 @@ class Lookup:
             elif not key:
                 yield "an empty label"
             elif isinstance(key, str) and parent < 0:
-                yield f"{key!r} is no name in the tree{speller.did_you_mean(key)}"
+                yield f"{key!r} is no name in the tree{near(key, self._names)}"
             else:
                 above = f"below {' / '.join(path[:steps])!r}" if steps else "among the roots"
                 elsewhere = bearers.get(path[steps], [])
-                guess = f"; it is {self._list(elsewhere)}" if elsewhere else speller.did_you_mean(path[steps])
+                guess = f"; it is {self._list(elsewhere)}" if elsewhere else near(path[steps], self._names)
                 yield f"{' / '.join(path)!r}: there is no {path[steps]!r} {above}{guess}"
 
     def _list(self, nodes: Sequence[int]) -> str:
@@ -135,40 +131,7 @@ def _path_key(label: object) -> tuple[str, ...]:
     return parts
 
 
-class Speller:
-    """Nearest names out of a vocabulary, blind to case, blanks and punctuation.
-
-    Bounded in time: more than 5000 names are searched only around the word's alphabetical place, and after
-    20 words, as many problems as a `UserError` shows, nothing more is suggested.
-    """
-
-    _POOL, _SHORTLIST = 5000, 30  # difflib is the better judge, but takes up to 0.5 ms a pair
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._spelling: dict[str, str] = {}
-        for name in names:
-            self._spelling.setdefault(_folded(name), name)
-        self._sorted = sorted(self._spelling)
-        self._words_left = 20
-
-    def did_you_mean(self, word: str) -> str:
-        """`", did you mean 'x' or 'y'?"`, or nothing when no name is near."""
-        if self._words_left <= 0:
-            return ""
-        self._words_left -= 1
-        folded = _folded(word)
-        if folded in self._spelling:
-            return f", did you mean {self._spelling[folded]!r}?"
-        start = max(0, bisect(self._sorted, folded) - self._POOL // 2)
-        pairs = set(pairwise(folded))
-        shortlist = heapq.nlargest(
-            self._SHORTLIST,
-            self._sorted[start : start + self._POOL] if len(self._sorted) > self._POOL else self._sorted,
-            key=lambda name: len(pairs.intersection(pairwise(name))) / (len(folded) + len(name)),
-        )
-        near = difflib.get_close_matches(folded, shortlist, n=3)
-        return f", did you mean {' or '.join(repr(self._spelling[name]) for name in near)}?" if near else ""
-
-
-def _folded(name: str) -> str:
-    return "".join(filter(str.isalnum, name.casefold())) or name
+def did_you_mean(word: str, names: Sequence[str]) -> str:
+    """`", did you mean 'x' or 'y'?"`, or nothing when no name is near."""
+    near = close_words(word, names, 3)
+    return f", did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -25,7 +25,9 @@ import yaml
 from PIL import Image, ImageCms
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fuzzing import Attempt, Attempts, Reader, WrongError, main
+import hostile
+from fuzzing import MARK, Attempt, Attempts, Reader, WrongError, main
+from hostile_pictures import png
 
 from hierfit.data.card import load_card
 from hierfit.data.images import open_image
@@ -85,144 +87,13 @@ def build(folder: Path) -> dict[str, str]:
 
 # ---------------------------------------------------------------------- mutations of text
 
-HOSTILE = ["../secret.png", "/etc/passwd", "a\0b.png", "x" * 5000 + ".png", "out.png", "loop/train/fish/0.png", "..",
-           "train/../../secret.png", "./train/fish/0.png", "train//fish/0.png", "C:\\x.png", "~/x.png", "-", "",
-           "train/fish", "\u202egnp.exe", "train/fish/0.png\n", "%2e%2e/secret.png"]  # fmt: skip
-LETTERS = [
-    *"aZ09 ,;:'\"\t()[]{}-#|/\\\n\r\0é鷗&*!%@`?",
-    "\u200b",
-    "\ufeff",
-    "\u2028",
-    "\x85",
-    "NaN",
-    "1e999",
-    "~",
-    "<<: ",
-]
-VALUES = ["null", "[]", "{}", "true", "-1", "0", "1.5", "1e999", ".nan", "2024-01-01", "0x10", "'1'", "9" * 4500, "''",
-          "[1, 2]", "{a: b}", "!!python/object/apply:os.system ['true']", "!!binary aGk=", "!!set {a, b}", "*nothing",
-          "&a [*a]", "!!timestamp 2001-01-01", "!foo bar", '"\\ud800"', '"\\0"', "1:30", "~", "yes", "0o17", "? a",
-          "../toy.csv", "/etc/passwd", "/dev/zero", "loop", "[[[[[[[[]]]]]]]]"]  # fmt: skip
-LAUGHS = "a: &b0 [x, x]\n" + "".join(f"c{i}: &b{i + 1} [*b{i}, *b{i}]\n" for i in range(40))
-BOMBS = [LAUGHS,
-         "[" * 3000, "{a: " * 3000, "&a [*a]", "a: &a\n  b: *a", "? " * 2000, "- " * 3000 + "x", "%YAML 9.9\n---\na: 1",
-         "--- a\n--- b", "!!python/name:os.system", "", "\0", "a" * 200_000, "<<: {a: 1}\n" * 50]  # fmt: skip
 
-
-def damage(text: str, rng: random.Random) -> tuple[str, str]:
-    """Text with one fault in its letters or lines."""
-    lines = text.split("\n")
-    at, line = rng.randrange(len(text) + 1), rng.randrange(len(lines))
-    kind = rng.choice(
-        ["lost", "letter", "cut", "line twice", "line lost", "lines swapped", "part twice", "case", "tab"]
-    )
-    if kind == "lost":
-        return kind, text[:at] + text[at + rng.randint(1, 4) :]
-    if kind == "letter":
-        return kind, text[:at] + rng.choice(LETTERS) + text[at:]
-    if kind == "cut":
-        return kind, text[:at]
-    if kind == "part twice":
-        stop = min(len(text), at + rng.randrange(60))
-        return kind, text[:stop] + text[at:stop] + text[stop:]
-    if kind == "case":
-        return kind, text[:at] + text[at : at + 1].swapcase() + text[at + 1 :]
-    if kind == "line twice":
-        lines.insert(rng.randrange(len(lines) + 1), lines[line])
-    elif kind == "line lost":
-        del lines[line]
-    elif kind == "tab":
-        lines[line] = "\t" + lines[line]
-    else:
-        other = rng.randrange(len(lines))
-        lines[line], lines[other] = lines[other], lines[line]
-    return kind, "\n".join(lines)
-
-
-def recoded(text: str, rng: random.Random) -> tuple[str, bytes]:
-    """Nothing but another encoding or other line ends."""
-    name = rng.choice(["utf-8-sig", "utf-16", "latin-1", "CRLF"])
-    return f"as {name}", (text.replace("\n", "\r\n") if name == "CRLF" else text).encode(
-        "utf-8" if name == "CRLF" else name
-    )
-
-
-def encoded(text: str, rng: random.Random) -> tuple[str, bytes]:
-    """Mostly UTF-8; else another encoding, or a broken byte."""
-    if rng.random() < 0.95:
-        return "", text.encode("utf-8", "surrogatepass")
-    name = rng.choice(["utf-16", "utf-8-sig", "latin-1", "utf-32", "broken byte", "CRLF", "CR"])
-    if name == "broken byte":
-        content = text.encode("utf-8", "surrogatepass")
-        at = rng.randrange(len(content) + 1)
-        return name, content[:at] + bytes([rng.randrange(128, 256)]) + content[at:]
-    if name in ("CRLF", "CR"):
-        return name, text.replace("\n", "\r\n" if name == "CRLF" else "\r").encode("utf-8", "surrogatepass")
-    return name, text.encode(name, "replace" if name == "latin-1" else "surrogatepass")
-
-
-def mutated_card(text: str, rng: random.Random) -> tuple[str, bytes]:
-    """A card with one or two faults."""
+def mutated(text: str, rng: random.Random, bad: Callable[[str, random.Random], tuple[str, bytes]]) -> tuple[str, bytes]:
+    """Text that is meant to harm, or is damaged; at times in another encoding, or as it was."""
     draw = rng.random()
     if draw < 0.02:
         return "none", text.encode()
-    if draw < 0.05:
-        return recoded(text, rng)
-    if draw < 0.1:
-        return "bomb", (rng.choice(["", text]) + rng.choice(BOMBS)).encode()
-    if draw < 0.5:
-        lines = text.split("\n")
-        choices = [i for i, line in enumerate(lines) if ":" in line]
-        i = rng.choice(choices)
-        key = lines[i].partition(":")[0]
-        lines[i] = f"{key}: {rng.choice(VALUES)}"
-        kind, text = "value", "\n".join(lines)
-    elif draw < 0.55:
-        key = rng.choice(["levels", "leave_out", "expects", "descriptions", "x", "1", "names"])
-        kind, text = "key", text + f"{key}: {rng.choice(VALUES)}\n"
-    else:
-        kind, text = damage(text, rng)
-        if rng.random() < 0.3:
-            kind, text = damage(text, rng)
-    also, content = encoded(text, rng)
-    return also or kind, content
-
-
-def mutated_table(text: str, rng: random.Random, is_json: bool) -> tuple[str, bytes]:
-    """A manifest with one or two faults."""
-    draw = rng.random()
-    if draw < 0.02:
-        return "none", text.encode()
-    if draw < 0.07:
-        return recoded(text, rng)
-    lines = text.split("\n")
-    if draw < 0.4:
-        i = rng.randrange(1, len(lines) - 1)
-        hostile = rng.choice(HOSTILE)
-        column = rng.randrange(3)
-        if is_json:
-            row = json.loads(lines[i])
-            row[("path", "label", "split")[column]] = rng.choice(
-                [hostile, None, 1, 1.5, True, [hostile], {"a": 1}, "é"]
-            )
-            lines[i] = json.dumps(row, ensure_ascii=rng.random() < 0.5)
-        else:
-            cells = lines[i].split(",")
-            cells[column] = hostile if rng.random() < 0.5 else f'"{hostile}"'
-            lines[i] = ",".join(cells)
-        kind, text = "hostile path" if not column else "odd cell", "\n".join(lines)
-    elif draw < 0.5:
-        kind = rng.choice(["huge cell", "deep JSON", "wide row", "many rows"])
-        extra = {"huge cell": "x" * 200_000, "deep JSON": "[" * 3000, "wide row": "a," * 5000,
-                 "many rows": "\n".join(lines[1:] * 3)}[kind]  # fmt: skip
-        lines.insert(rng.randrange(len(lines)), extra)
-        text = "\n".join(lines)
-    else:
-        kind, text = damage(text, rng)
-        if rng.random() < 0.3:
-            kind, text = damage(text, rng)
-    also, content = encoded(text, rng)
-    return also or kind, content
+    return hostile.recoded(text, rng) if draw < 0.07 else bad(text, rng)
 
 
 # ---------------------------------------------------------------------- the plain reader
@@ -376,16 +247,10 @@ def hierfit_table(card: Path, root: Path) -> Labels:
 
 def mutated_picture(rng: random.Random) -> tuple[str, str, bytes, np.ndarray | None]:
     """Kind, file name, bytes, and the pixels it must have where they are known beforehand."""
-    image, suffix = (
-        picture(rng.randrange(1000), rng.choice([1, 7, 24])),
-        rng.choice(["png", "jpg", "gif", "webp", "bmp", "tif"]),
-    )
-    make = rng.choice(_MAKERS)
-    kind, name, content, pixels = make(image, suffix, rng)
+    kind, name, content, pixels = odd_picture(rng)
     draw = rng.random()
     if draw < 0.35 and content:
-        at = rng.randrange(len(content))
-        return f"{kind}, cut off", name, content[:at], None
+        return f"{kind}, cut off", name, content[: rng.randrange(len(content))], None
     if draw < 0.6 and content:
         changed = bytearray(content)
         for _ in range(rng.choice([1, 1, 3, 40])):
@@ -401,100 +266,49 @@ def stored(image: Image.Image, suffix: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-Made = tuple[str, str, bytes, "np.ndarray | None"]
+KINDS = ["plain", "plain", "plain", "wrong suffix", "no picture", "16 bit", "32 bit", "palette", "transparent", "CMYK",
+         "Lab", "animated GIF", "EXIF turned", "huge header"]  # fmt: skip
 
 
-def _plain(image: Image.Image, suffix: str, rng: random.Random) -> Made:
-    pixels = np.asarray(image) if suffix in ("png", "bmp", "tif") else None
-    return suffix, f"x.{suffix}", stored(image, suffix), pixels
-
-
-def _misnamed(image: Image.Image, suffix: str, rng: random.Random) -> Made:
-    return "wrong suffix", f"x.{suffix}", stored(image, "png"), np.asarray(image)
-
-
-def _empty(image: Image.Image, suffix: str, rng: random.Random) -> Made:
-    return (
-        "no picture",
-        f"x.{suffix}",
-        rng.choice([b"", b"\0" * 100, b"hello", b"<svg/>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"]),
-        None,
-    )
-
-
-def _grey16(image: Image.Image, suffix: str, rng: random.Random) -> Made:
-    values = np.asarray(image.convert("L")).astype(np.uint16) * 257
-    grey = np.repeat((values // 257).astype(np.uint8)[..., None], 3, axis=2)
-    return "16 bit", "x.png", stored(Image.fromarray(values), "png"), grey
-
-
-def _grey32(image: Image.Image, suffix: str, rng: random.Random) -> Made:
-    return "32 bit", "x.tif", stored(Image.fromarray(np.full((4, 4), 1 << 20, np.int32)), "tif"), None
-
-
-def _palette(image: Image.Image, suffix: str, rng: random.Random) -> Made:
-    reduced = image.quantize(8)
-    colours = np.array(reduced.getpalette(), np.uint8).reshape(-1, 3)
-    return "palette", "x.png", stored(reduced, "png"), colours[np.asarray(reduced)]
-
-
-def _clear(image: Image.Image, suffix: str, rng: random.Random) -> Made:
-    layer = np.dstack([np.asarray(image), np.full(image.size[::-1], 0, np.uint8)])
-    return (
-        "transparent",
-        "x.png",
-        stored(Image.fromarray(layer, "RGBA"), "png"),
-        np.full((*image.size[::-1], 3), 255, np.uint8),
-    )
-
-
-def _cmyk(image: Image.Image, suffix: str, rng: random.Random) -> Made:
-    return "CMYK", "x.jpg", stored(image.convert("CMYK"), "jpg"), None
-
-
-def _lab(image: Image.Image, suffix: str, rng: random.Random) -> Made:
-    profile = ImageCms.createProfile("LAB")
-    return (
-        "Lab",
-        "x.tif",
-        stored(ImageCms.profileToProfile(image, ImageCms.createProfile("sRGB"), profile, outputMode="LAB"), "tif"),
-        None,
-    )
-
-
-def _moving(image: Image.Image, suffix: str, rng: random.Random) -> Made:
-    frames = [picture(n, image.width).quantize(8) for n in range(3)]
-    colours = np.array(frames[0].getpalette(), np.uint8).reshape(-1, 3)
-    return (
-        "animated GIF",
-        "x.gif",
-        stored(frames[0], "gif", save_all=True, append_images=frames[1:]),
-        colours[np.asarray(frames[0])],
-    )
-
-
-def _turned(image: Image.Image, suffix: str, rng: random.Random) -> Made:
-    exif = Image.Exif()
-    exif[0x0112] = turn = rng.choice([3, 6, 8])
-    return (
-        "EXIF turned",
-        "x.png",
-        stored(image, "png", exif=exif),
-        np.rot90(np.asarray(image), {3: 2, 6: 3, 8: 1}[turn]),
-    )
-
-
-def _bomb(image: Image.Image, suffix: str, rng: random.Random) -> Made:
+def odd_picture(rng: random.Random) -> tuple[str, str, bytes, np.ndarray | None]:
+    """As `mutated_picture`, undamaged."""
+    image = picture(rng.randrange(1000), rng.choice([1, 7, 24]))
+    suffix, kind = rng.choice(["png", "jpg", "gif", "webp", "bmp", "tif"]), rng.choice(KINDS)
+    exact, white = np.asarray(image), np.full((*image.size[::-1], 3), 255, np.uint8)
+    match kind:
+        case "plain":
+            return suffix, f"x.{suffix}", stored(image, suffix), exact if suffix in ("png", "bmp", "tif") else None
+        case "wrong suffix":
+            return kind, f"x.{suffix}", stored(image, "png"), exact
+        case "no picture":
+            head = rng.choice([b"", b"\0" * 100, b"hello", b"<svg/>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
+            return kind, f"x.{suffix}", head, None
+        case "16 bit":
+            grey = np.asarray(image.convert("L"))
+            deep = Image.fromarray(grey.astype(np.uint16) * 257)
+            return kind, "x.png", stored(deep, "png"), np.repeat(grey[..., None], 3, axis=2)
+        case "32 bit":
+            return kind, "x.tif", stored(Image.fromarray(np.full((4, 4), 1 << 20, np.int32)), "tif"), None
+        case "palette" | "animated GIF":
+            frames = [frame.quantize(8) for frame in (image, *(picture(n, image.width) for n in range(2)))]
+            colours = np.array(frames[0].getpalette(), np.uint8).reshape(-1, 3)[np.asarray(frames[0])]
+            if kind == "palette":
+                return kind, "x.png", stored(frames[0], "png"), colours
+            return kind, "x.gif", stored(frames[0], "gif", save_all=True, append_images=frames[1:]), colours
+        case "transparent":
+            layer = Image.fromarray(np.dstack([exact, white[..., 0] * 0]), "RGBA")
+            return kind, "x.png", stored(layer, "png"), white
+        case "CMYK":
+            return kind, "x.jpg", stored(image.convert("CMYK"), "jpg"), None
+        case "Lab":
+            rgb, lab = (ImageCms.createProfile(name) for name in ("sRGB", "LAB"))
+            return kind, "x.tif", stored(ImageCms.profileToProfile(image, rgb, lab, outputMode="LAB"), "tif"), None
+        case "EXIF turned":
+            exif = Image.Exif()
+            exif[0x0112] = turn = rng.choice([3, 6, 8])
+            return kind, "x.png", stored(image, "png", exif=exif), np.rot90(exact, {3: 2, 6: 3, 8: 1}[turn])
     side = rng.choice([20_000, 60_000, 2**31 - 1])
-    header = b"IHDR" + side.to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
-    idat = b"IDAT" + zlib.compress(b"\0" * 1000)
-    chunks = [(len(c) - 4).to_bytes(4, "big") + c + zlib.crc32(c).to_bytes(4, "big") for c in (header, idat, b"IEND")]
-    return "huge header", "x.png", b"\x89PNG\r\n\x1a\n" + b"".join(chunks), None
-
-
-_MAKERS: list[Callable[[Image.Image, str, random.Random], Made]] = [
-    _plain, _plain, _plain, _misnamed, _empty, _grey16, _grey32, _palette, _clear, _cmyk, _lab, _moving, _turned, _bomb,
-]  # fmt: skip
+    return kind, "x.png", png(side, side, 8, 2, zlib.compress(b"\0" * 1000)), None
 
 
 def read_picture(path: Path, pixels: np.ndarray | None) -> None:
@@ -582,11 +396,12 @@ def read_new(table: Path, card: Path) -> None:
 
 
 TABLES = {"manifest": "manifest.csv", "jsonl": "manifest.jsonl"}
+BAD = {"manifest": hostile.bad_table, "jsonl": hostile.bad_json_lines}
 
 
 def cards_and_manifests(folder: Path, of_cards: bool) -> Attempts:
     """Damages a card, or the table it names."""
-    cards, root, card = build(folder), folder / "root", folder / "toy.yaml"
+    cards, root, card, mark = build(folder), folder / "root", folder / "toy.yaml", folder.parent / MARK
     before = {}
 
     def restore(name: str) -> None:
@@ -602,10 +417,10 @@ def cards_and_manifests(folder: Path, of_cards: bool) -> Attempts:
         name = rng.choice(sorted(cards) if of_cards else sorted(TABLES))
         restore(name)
         if of_cards:
-            mutation, content = mutated_card(cards[name], rng)
+            mutation, content = mutated(cards[name], rng, lambda text, _: hostile.bad_yaml(text, mark, rng))
             card.write_bytes(content)
         else:
-            mutation, content = mutated_table((root / TABLES[name]).read_text(), rng, name == "jsonl")
+            mutation, content = mutated((root / TABLES[name]).read_text(), rng, BAD[name])
             (root / TABLES[name]).write_bytes(content)
         audited = rng.random() < 0.05
 
@@ -650,11 +465,10 @@ def new_from_exports(folder: Path) -> Attempts:
 
     def attempt(rng: random.Random) -> Attempt:
         name = rng.choice(sorted(texts))
-        kind, text = damage(texts[name], rng) if rng.random() < 0.95 else ("none", texts[name])
-        also, content = encoded(text, rng) if kind != "none" else (None, text.encode())
+        kind, content = mutated(texts[name], rng, hostile.bad_json)
         table = folder / "new" / name
         table.write_bytes(content)
-        return also or kind, lambda: read_new(table, folder / "made" / "x.yaml")
+        return kind, lambda: read_new(table, folder / "made" / "x.yaml")
 
     return attempt
 
@@ -666,7 +480,7 @@ def new_cards(folder: Path) -> Attempts:
 
     def attempt(rng: random.Random) -> Attempt:
         name = rng.choice(sorted(TABLES))
-        mutation, content = mutated_table((folder / TABLES[name]).read_text(), rng, name == "jsonl")
+        mutation, content = mutated((folder / TABLES[name]).read_text(), rng, BAD[name])
         table = folder / "new" / TABLES[name]
         table.write_bytes(content)
         return mutation, lambda: read_new(table, folder / "made" / "x.yaml")

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from fuzzing import Attempt, Attempts, Reader, main
+from hostile import damaged
 
 from hierfit.data.card import load_card
 from hierfit.data.table import read_table
@@ -23,30 +24,6 @@ SETS = (
     *("cub200", "fgvc_aircraft", "oxford_pets", "food101", "ucf101", "stanford_cars", "oxford_flowers", "dtd_coop"),
     *("inat2021", "butterfly200", "sun397", "sun397_tree", "breeds_living17", "cifar100"),
 )
-_TOKENS = (b"\n", b" ", b"0", b"-1", b"../", b"\xff", b"\0", b'"', b",", b"[", b"{}", b"null", b"9" * 20, b"\t", b"/")
-
-
-def damaged(raw: bytes, chance: random.Random) -> bytes:
-    """Some bytes flipped, put in, taken out or repeated; lines shuffled or lost."""
-    data = bytearray(raw)
-    for _ in range(chance.randint(1, 4)):
-        place = chance.randrange(len(data) + 1)
-        match chance.randrange(6):
-            case 0 if data:
-                data[place % len(data)] ^= 1 << chance.randrange(8)
-            case 1:
-                data[place:place] = chance.choice(_TOKENS)
-            case 2:
-                del data[place : place + chance.randint(1, 20)]
-            case 3:
-                del data[place:]
-            case 4:
-                data[place:place] = data[max(0, place - 40) : place]
-            case 5:
-                lines = bytes(data).split(b"\n")
-                chance.shuffle(lines)
-                data = bytearray(b"\n".join(lines[chance.randrange(2) :]))
-    return bytes(data)
 
 
 def official(folder: Path) -> Attempts:
@@ -63,7 +40,10 @@ def official(folder: Path) -> Attempts:
         path = rng.choice(files)
         raw = path.read_bytes()
         sound = rng.random() < 0.05
-        path.write_bytes(raw if sound else damaged(raw, rng))
+        content = raw
+        for _ in range(0 if sound else rng.randint(1, 4)):
+            _, content = damaged(content, rng)
+        path.write_bytes(content)
 
         def read() -> None:
             try:

@@ -35,7 +35,7 @@ from hierfit.cli import main as hierfit
 from hierfit.data.bundle import read_bundle
 from hierfit.data.card import load_card
 from hierfit.data.encode import VectorCache, digest
-from hierfit.data.images import Files, decode, open_image
+from hierfit.data.images import Files, open_image
 from hierfit.data.layouts.pickles import load_pickle
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
@@ -45,8 +45,7 @@ from hierfit.predict.predictor import load
 from hierfit.run.checkpoints import read_checkpoint
 from hierfit.search.grid_file import read_grid
 from hierfit.search.sweep_file import read_sweep
-from hierfit.tools.extract.sources import table_samples
-from hierfit.tools.extract.tars import read_tar
+from hierfit.tools.extract.sources import Tars, table_samples, tar_samples
 
 Damage = Callable[[bytes, random.Random], tuple[str, bytes]]
 TREE = [("a", "p"), ("a", "q"), ("b", "r"), ("b", "s")]
@@ -348,9 +347,9 @@ def tar_shard(folder: Path) -> Attempts:
 
     def read() -> None:
         bad: UserError | None = None
-        for key, _, _, content in read_tar(path):
+        for sample in tar_samples([path], "train"):
             try:
-                decode(io.BytesIO(content), key)
+                Tars(folder).load(sample.key)
             except UserError as error:
                 bad = error
         if bad is not None:

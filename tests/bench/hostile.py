@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 DEEP = "[" * 5000
+LETTERS = [*"aZ09 ,;:'\"\t()[]{}-#|/\\\n\r\0é鷗&*!%@`?", "\u200b", "\ufeff", "\u2028", "\x85", "NaN", "1e999", "../",
+           "~", "<<: ", "null", "9" * 20]  # fmt: skip
 PATHS = ["../secrets/secret.png", "../../x", "/etc/passwd", "/dev/zero", "/proc/self/mem", "a\0b", "x" * 5000, "..",
          ".", "", "~/x", "//x", "a/../../x", "%2e%2e/x", "C:\\x", "\udcff", "\u202egnp", "-rf", "$(touch ../MARK)",
          "|touch x", "https://localhost:1/x", "owner/name"]  # fmt: skip
@@ -18,30 +20,51 @@ VALUES: list[Any] = [None, True, -1, 0, 1, 1.5, -0.0, 2**31, 2**63, 2**64, 10**4
 
 
 def damaged(raw: bytes, rng: random.Random) -> tuple[str, bytes]:
-    """Some bytes changed, lost, doubled or cut off."""
-    data = bytearray(raw)
-    kind = rng.choice(
-        ["byte changed", "bytes changed", "cut off", "part lost", "part twice", "bytes put in", "emptied"]
-    )
-    if kind == "emptied":
-        return kind, rng.choice(
-            [b"", b"\0" * len(raw), b"PK\x03\x04", b"\x80\x02.", b"\x1f\x8b\x08", b"{}", b"\xff" * 9]
-        )
-    at = rng.randrange(len(data) + 1)
-    if kind == "byte changed" and at < len(data):
-        data[at] ^= rng.randrange(1, 256)
-    elif kind == "bytes changed" and data:
-        for _ in range(rng.randint(2, 30)):
-            data[rng.randrange(len(data))] = rng.choice([0, 255, rng.randrange(256)])
-    elif kind == "cut off":
-        del data[at:]
-    elif kind == "part lost":
-        del data[at : at + rng.randint(1, 64)]
-    elif kind == "part twice":
-        data[at:at] = data[max(0, at - 100) : at]
-    else:
-        data[at:at] = rng.randbytes(rng.randint(1, 20))
+    """Some bytes or lines changed, lost, doubled, swapped or cut off."""
+    data, lines = bytearray(raw), raw.split(b"\n")
+    at, line, other = rng.randrange(len(data) + 1), rng.randrange(len(lines)), rng.randrange(len(lines))
+    kind = rng.choice(["byte changed", "bytes changed", "cut off", "part lost", "part twice", "bytes put in", "emptied",
+                       "letter put in", "case", "line twice", "line lost", "lines swapped", "tab"])  # fmt: skip
+    match kind:
+        case "emptied":
+            empty = [b"", b"\0" * len(raw), b"PK\x03\x04", b"\x80\x02.", b"\x1f\x8b\x08", b"{}", b"\xff" * 9]
+            return kind, rng.choice(empty)
+        case "byte changed" if at < len(data):
+            data[at] ^= rng.randrange(1, 256)
+        case "bytes changed" if data:
+            for _ in range(rng.randint(2, 30)):
+                data[rng.randrange(len(data))] = rng.choice([0, 255, rng.randrange(256)])
+        case "cut off":
+            del data[at:]
+        case "part lost":
+            del data[at : at + rng.choice([1, 4, rng.randint(1, 64)])]
+        case "part twice":
+            data[at:at] = data[max(0, at - rng.randint(1, 100)) : at]
+        case "bytes put in":
+            data[at:at] = rng.randbytes(rng.randint(1, 20))
+        case "letter put in":
+            data[at:at] = rng.choice(LETTERS).encode()
+        case "case":
+            data[at : at + 1] = data[at : at + 1].swapcase()
+        case _:
+            if kind == "line twice":
+                lines.insert(other, lines[line])
+            elif kind == "line lost":
+                del lines[line]
+            elif kind == "tab":
+                lines[line] = b"\t" + lines[line]
+            else:
+                lines[line], lines[other] = lines[other], lines[line]
+            data = bytearray(b"\n".join(lines))
     return kind, bytes(data)
+
+
+def recoded(text: str, rng: random.Random) -> tuple[str, bytes]:
+    """Nothing but another encoding or other line ends."""
+    name = rng.choice(["utf-8-sig", "utf-16", "utf-32", "latin-1", "CRLF", "CR"])
+    if name in ("CRLF", "CR"):
+        return f"as {name}", text.replace("\n", "\r\n" if name == "CRLF" else "\r").encode()
+    return f"as {name}", text.encode(name, "replace")
 
 
 # ---------------------------------------------------------------------- JSON and YAML
@@ -100,6 +123,10 @@ YAML_BOMBS = [LAUGHS, f"{LAUGHS}name: *b40\n", DEEP, "{a: " * 3000, "&a [*a]", "
               "!!binary x", "2024-13-45", "!!timestamp x"]  # fmt: skip
 
 
+YAML_VALUES = [".nan", "0x10", "!!binary aGk=", "!!set {a, b}", "*nothing", "!foo bar", '"\\ud800"', '"\\0"', "1:30",
+               "yes", "0o17", "? a", "2024-01-01", "{a: b}", "9" * 4500]  # fmt: skip
+
+
 def yaml_tags(mark: Path) -> list[str]:
     """Values whose tags would run code, were they obeyed."""
     return [
@@ -124,13 +151,28 @@ def bad_yaml(text: str, mark: Path, rng: random.Random) -> tuple[str, bytes]:
     if draw < 0.5:
         return "YAML bomb", (rng.choice(["", text]) + rng.choice(YAML_BOMBS)).encode()
     if draw < 0.8:
-        lines[at] = f"{key}: {json.dumps(rng.choice(VALUES))}"
+        odd = rng.choice(YAML_VALUES) if rng.random() < 0.3 else json.dumps(rng.choice(VALUES))
+        lines[at] = f"{key}: {odd}"
         return "YAML value", "\n".join(lines).encode()
     kind, raw = damaged(text.encode(), rng)
     return f"YAML {kind}", raw
 
 
 # ---------------------------------------------------------------------- tables
+
+
+def bad_json_lines(text: str, rng: random.Random) -> tuple[str, bytes]:
+    """JSON lines, one of which is another object; or damage."""
+    lines = text.split("\n")
+    at = rng.randrange(len(lines) - 1)
+    if rng.random() < 0.5:
+        kind, value = altered(json.loads(lines[at]), rng)
+        lines[at] = json.dumps(value, ensure_ascii=rng.random() < 0.5)
+        return f"row: {kind}", "\n".join(lines).encode("utf-8", "surrogateescape")
+    if rng.random() < 0.2:
+        lines.insert(at, rng.choice([DEEP, "a" * 200_000, "\0", "\n".join(lines * 3)]))
+        return "odd row", "\n".join(lines).encode()
+    return damaged(text.encode(), rng)
 
 
 def bad_table(text: str, rng: random.Random) -> tuple[str, bytes]:
@@ -147,5 +189,4 @@ def bad_table(text: str, rng: random.Random) -> tuple[str, bytes]:
     if draw < 0.7:
         lines.insert(at, rng.choice(['"' + "a\n" * 1000, "," * 100_000, "\0", "a," * 5000, '"', "\r"]))
         return "odd row", "\n".join(lines).encode()
-    kind, raw = damaged(text.encode(), rng)
-    return kind, raw
+    return damaged(text.encode(), rng)

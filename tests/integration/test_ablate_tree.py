@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
-from hierfit.results.logits import LeafScores
+from hierfit.results.logits import LeafLogits
 
 from .session.conftest import write_bundle, write_card
 
@@ -85,7 +85,7 @@ def test_a_trained_method_gets_its_verdict(ablate: Ablate, tmp_path: Path, capsy
         assert card.data["draw"] == cards["true", seed].data["draw"]
         assert card.data["tree"] == ("true" if tree == "zero-shot" else tree)
         assert verdict["figures"][tree][str(seed)] == card.metrics["true_tree"]
-        scores, own = LeafScores.read(runs[tree, seed]), LeafScores.read(runs["true", seed])
+        scores, own = LeafLogits.read(runs[tree, seed]), LeafLogits.read(runs["true", seed])
         assert scores.taxonomy == own.taxonomy
         assert torch.equal(scores.labels, own.labels)
         assert torch.equal(scores.seen, own.seen)
@@ -119,7 +119,7 @@ def test_zero_shot_cannot_depend_on_the_tree(
     assert "No difference: every test sample is given the same leaf on every tree." in printed
     assert {v["effect"] for v in verdict["compared"].values()} == {"no difference"}
     assert verdict["left_out"].keys() == {"shuffled"}
-    predicted = [LeafScores.read(folder).predicted() for folder in folders(tmp_path).values()]
+    predicted = [LeafLogits.read(folder).predicted() for folder in folders(tmp_path).values()]
     assert len(predicted) == 4
     assert all(torch.equal(predicted[0], other) for other in predicted)
 

@@ -8,28 +8,22 @@ from decimal import Decimal
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from hierfit.decoding.calibration import conformal_scores, conformal_threshold, images_needed
 from hierfit.metrics.selective import Curve, operating_curve
 from hierfit.taxonomy import Taxonomy
+from tests.oracles import chain, forests, leaves_below, quick, seeds
 
-quick = settings(max_examples=60, deadline=None)
 TREE = Taxonomy.from_paths([("bird", "hawk"), ("bird", "owl"), ("fish", "eel")])
-
-
-def chain(tree: Taxonomy, node: int) -> list[int]:
-    return [*chain(tree, int(tree.parent[node])), node] if node >= 0 else []
 
 
 @st.composite
 def believed(draw: st.DrawFn) -> tuple[Taxonomy, Tensor, Tensor, Tensor]:
     """A ragged forest; paths of random leaves and their beliefs in 32nds, so that many are equal; partial labels."""
-    parents = [draw(st.integers(-1, i - 1)) for i in range(draw(st.integers(1, 20)))]
-    tree = Taxonomy.from_parents([f"n{i}" for i in range(len(parents))], parents)
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    tree, rng = draw(forests(20)), draw(seeds)
     samples = draw(st.integers(1, 8))
     paths = tree.leaf_paths[torch.from_numpy(rng.integers(0, tree.num_leaves, samples))]
     falling = -np.sort(-rng.integers(0, 33, paths.shape), axis=1) / 32.0
@@ -51,7 +45,7 @@ def by_hand(tree: Taxonomy, paths: Tensor, confidence: Tensor, target: Tensor, t
         whole = chain(tree, max(path))
         answer = [node for node, sure in zip(whole, belief, strict=False) if sure > t]
         wrong = any(known not in (-1, node) for node, known in zip(answer, label, strict=False))
-        below = [leaf for leaf in tree.leaves.tolist() if answer and answer[-1] in chain(tree, leaf)]
+        below = leaves_below(tree, answer[-1]) if answer else []
         if not answer:
             kept = 0.0
         elif tree.num_leaves == 1:

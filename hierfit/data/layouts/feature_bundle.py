@@ -29,12 +29,10 @@ def feature_bundle(home: Home, *, splits: Mapping[str, str] = {}) -> Iterator[Sa
     text = _text(home, bundle, home.tree)
     home.encoded = Encoded(text, bundle.logit_scale, bundle.backbone, file_fingerprint(path))
     labels = [*names_of(own, torch.arange(own.num_nodes)), None]  # the last of index −1
-    leaves = own.resolve(bundle.paths)
     for split, name in {splits.get(name, name): name for name in bundle.splits}.items():
         part = bundle.splits[name]
         home.features[split] = F.normalize(part.features.float(), dim=-1)
-        deepest = leaves[part.labels.long()] if part.paths is None else part.paths.long().amax(-1)
-        for row, node in enumerate(deepest.tolist()):
+        for row, node in enumerate(bundle.nodes(part).tolist()):
             yield Sample(split, f"{name}/{row}", labels[node])
 
 

@@ -11,11 +11,11 @@ from typing import Literal
 
 from hierfit.config.named import CARDS
 from hierfit.data.home import Home
-from hierfit.data.images import EXTENSIONS, Files
-from hierfit.data.layouts.draw import Draw
+from hierfit.data.images import Files, is_picture, pictures_below
 from hierfit.data.names import clean_name, respelled
 from hierfit.data.records import read_csv, read_lines
 from hierfit.data.samples import SPLITS, Sample, leaves_root, several
+from hierfit.data.splits import Shares
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -28,7 +28,7 @@ def image_folder(
     *,
     labels: Literal["path", "name"] = "path",
     folders: Mapping[str, str] = {},
-    draw: Draw | None = None,
+    draw: Shares | None = None,
     names: Mapping[str, str] = {},
 ) -> Iterator[Sample]:
     """``<root>/<split>/<label>/….jpg``, or ``<root>/<label>/….jpg`` with splits to be drawn.
@@ -223,15 +223,6 @@ def _labelled(root: Path, folder: str) -> list[tuple[str, str]]:
     return [(f"{folder}/{name}", label) for name, label in synset.items()]
 
 
-def pictures_below(folder: Path) -> list[Path]:
-    """All pictures by their suffix, in the order of their paths; hidden ones are not seen."""
-    found = []
-    for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(n for n in folders if not n.startswith(".") and not _leads_back(where, n))
-        found += [Path(where, name) for name in sorted(files) if _is_picture(name)]
-    return found
-
-
 def classes_in(folder: Path) -> list[str]:
     """Names of the folders in a folder, sorted, hidden ones left out; none where there is no such folder."""
     try:
@@ -244,16 +235,6 @@ def classes_in(folder: Path) -> list[str]:
 def pictures_in(folder: Path) -> list[str]:
     """Names of the pictures in a folder, sorted; none where there is no such folder."""
     try:
-        return sorted(filter(_is_picture, os.listdir(folder)))
+        return sorted(filter(is_picture, os.listdir(folder)))
     except (OSError, ValueError):  # ValueError: a name that no folder can have
         return []
-
-
-def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith(".")
-
-
-def _leads_back(where: str, name: str) -> bool:
-    """Whether a folder is a link to one that it lies in itself."""
-    path = os.path.join(where, name)
-    return os.path.islink(path) and Path(os.path.realpath(where)).is_relative_to(os.path.realpath(path))

@@ -5,23 +5,46 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+
+from typing_extensions import TypedDict  # Python's own serves pydantic from 3.12 on
 
 from hierfit.config.schema import nearest
 from hierfit.data.home import Home
 from hierfit.data.layouts.pickles import Fields, load_pickle
 from hierfit.data.records import read_json
-from hierfit.data.samples import SPLITS, Sample, several
+from hierfit.data.samples import SPLITS, Sample
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
 _RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
-_KEYS: dict[str, dict[str, type]] = {
-    "categories": {"id": int, **dict.fromkeys(("name", *_RANKS[:-1]), str)},
-    "annotations": {"image_id": int, "category_id": int},
-    "images": {"id": int, "file_name": str},
-}
-"""Of the objects in the three lists of a file, the keys that are read."""
+
+
+class _Image(TypedDict):
+    id: int
+    file_name: str
+
+
+class _Annotation(TypedDict):
+    image_id: int
+    category_id: int
+
+
+_Category = TypedDict("_Category", {"id": int, **dict.fromkeys(("name", *_RANKS[:-1]), str)})  # type: ignore[misc]
+
+
+class _Content(TypedDict):
+    categories: list[_Category]
+    annotations: list[_Annotation]
+    images: list[_Image]
+
+
+class _Splits(TypedDict):
+    """Of CoOp: path, number and class of each picture."""
+
+    train: list[tuple[str, int, str]]
+    val: list[tuple[str, int, str]]
+    test: list[tuple[str, int, str]]
+
 
 _DATUM = {module: "Datum" for module in ("dassl.data.datasets.base_dataset", "dassl.data.datasets")}
 _DRAW = re.compile(r"shot_([1-9]\d*)-seed_(\d+)\.pkl")
@@ -44,15 +67,11 @@ def coop_split(
     """
     place = home.holding([file, images])
     home.base, home.names = place / images, names
-    content = read_json(place / file)
-    if not isinstance(content, dict) or not all(isinstance(content.get(split), list) for split in SPLITS):
-        raise UserError(f"{place / file}: expected lists 'train', 'val' and 'test' in one object")
-    rows = [(split, number, row) for split in SPLITS for number, row in enumerate(content[split])]
-    home.problems += [f"{file}: {s}[{n}]: expected [path, number, class]" for s, n, row in rows if not _is_sample(row)]
-    samples = [Sample(split, row[0], row[2]) for split, _, row in rows if _is_sample(row)]
+    content = read_json(place / file, _Splits)
+    samples = [Sample(split, path, name) for split in SPLITS for path, _, name in content[split]]
     yield from samples
     if home.card.taxonomy is None:
-        classes = sorted({sample.label for sample in samples if isinstance(sample.label, str)})
+        classes = sorted({name for split in SPLITS for _, _, name in content[split]})
         home.tree = Taxonomy.from_paths([[name] for name in classes], list(home.card.levels))
     if draws is None:
         return
@@ -66,10 +85,6 @@ def coop_split(
             else:
                 unknown.append(picture)
         home.report(f"{path.name}: not in 'train' of {file}:", unknown)
-
-
-def _is_sample(row: Any) -> bool:
-    return isinstance(row, list) and list(map(type, row)) == [str, int, str]
 
 
 def _draws(folder: Path, seed: int) -> list[tuple[int, Path]]:
@@ -113,7 +128,7 @@ def inaturalist(
     home.base = home.holding(list(files.values()))
     paths: dict[int, tuple[str, ...]] = {}
     for split, name in files.items():
-        content = _content(home.base / name)
+        content = read_json(home.base / name, _Content)
         here = {category["id"]: tuple(category[key] for key in columns) for category in content["categories"]}
         differ = [str(number) for number, path in here.items() if paths.setdefault(number, path) != path]
         home.report(f"{name}: not as in the other files: category", differ)
@@ -124,22 +139,3 @@ def inaturalist(
             if label.get(row["id"]) in here:
                 yield Sample(split, row["file_name"], paths[label[row["id"]]])
     home.tree = Taxonomy.from_paths(list(dict.fromkeys(paths.values())), levels)
-
-
-def _content(path: Path) -> dict[str, list[dict[str, Any]]]:
-    content, problems = read_json(path), []
-    for part, keys in _KEYS.items():
-        rows = content.get(part) if isinstance(content, dict) else None
-        if not isinstance(rows, list):
-            problems.append(f"no list {part!r}")
-            continue
-        bad = [
-            str(i)
-            for i, row in enumerate(rows)
-            if not isinstance(row, dict) or any(type(row.get(key)) is not kind for key, kind in keys.items())
-        ]
-        problems += several(f"{part}: without one of {', '.join(keys)}, or one of another type: row", bad)
-    if problems:
-        raise UserError(f"{path} is not as iNaturalist 2021 comes", problems)
-    found: dict[str, list[dict[str, Any]]] = content
-    return found

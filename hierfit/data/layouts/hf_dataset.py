@@ -15,8 +15,8 @@ from hierfit.config.schema import nearest
 from hierfit.data.encode import cache_root
 from hierfit.data.home import Home
 from hierfit.data.images import decode
-from hierfit.data.layouts.draw import Draw
 from hierfit.data.samples import Sample, leaves_root
+from hierfit.data.splits import Shares
 from hierfit.errors import UserError
 
 _PART = re.compile(r"(.+?)(?:-\d+(?:-of-\d+)?(?:-\w+)?)?\.parquet")
@@ -29,7 +29,7 @@ def hf_dataset(
     image: str = "image",
     label: tuple[str, ...] = ("label",),
     splits: Mapping[str, str] = {"train": "train", "val": "validation", "test": "test"},
-    draw: Draw | None = None,
+    draw: Shares | None = None,
     separator: str = "/",
 ) -> Iterator[Sample]:
     """The root is the folder. Pictures stay where they are; parquet is put once into Arrow files, in hierfit's cache.

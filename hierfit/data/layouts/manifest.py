@@ -9,10 +9,10 @@ from pathlib import Path
 
 from hierfit.config.schema import nearest
 from hierfit.data.home import Home
-from hierfit.data.layouts.draw import Draw
 from hierfit.data.names import clean_name, respelled
 from hierfit.data.records import read_csv, read_rows
 from hierfit.data.samples import SPLITS, Label, Sample, leaves_root, repeated
+from hierfit.data.splits import Shares
 from hierfit.errors import UserError
 
 
@@ -27,7 +27,7 @@ def manifest(
     label: tuple[str, ...] = ("label",),
     split: str = "split",
     splits: Mapping[str, str] = {},
-    draw: Draw | None = None,
+    draw: Shares | None = None,
     delimiter: str = ",",
     separator: str = "/",
     names: Mapping[str, str] = {},

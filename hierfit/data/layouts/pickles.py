@@ -6,14 +6,17 @@ import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Lt
 from PIL import Image
+from pydantic import Strict
 from torch import Tensor
 
 from hierfit.data.home import Home
+from hierfit.data.records import checked
 from hierfit.data.samples import Sample
 from hierfit.errors import UserError
 
@@ -118,13 +121,22 @@ def cifar(home: Home, *, files: Mapping[str, str] = {"train": "train", "test": "
         files: Pickle of each split.
     """
     place = home.holding(["meta", *files.values()])
-    classes, keys, pixels = _names(place / "meta"), [], []
+    places = {name: place / name for name in ("meta", *files.values())}
+    contents = {name: checked(load_pickle(path), dict[Any, Any], str(path)) for name, path in places.items()}
+    names = checked(contents["meta"].get(b"fine_label_names"), list[bytes], f"{place / 'meta'}: 'fine_label_names'")
+    keys, pixels = [], []
     for split, file in files.items():
-        labels, values = _batch(place / file, len(classes))
-        pixels.append(values)
+        labels, data = contents[file].get(b"fine_labels"), contents[file].get(b"data")
+        number = Annotated[int, Strict(), Ge(0), Lt(len(names))]
+        labels = checked(labels, list[number], f"{place / file}: 'fine_labels'")
+        shape = (len(labels), 3 * _SIDE * _SIDE)
+        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != shape:
+            raise UserError(f"{place / file}: 'data' is no array of {shape[0]} x {shape[1]} bytes")
+        planes = torch.from_numpy(np.ascontiguousarray(data)).view(-1, 3, _SIDE, _SIDE)
+        pixels.append(planes.permute(0, 2, 3, 1).contiguous())
         for row, label in enumerate(labels):
             keys.append(f"{split}/{row}")
-            yield Sample(split, keys[-1], classes[label])
+            yield Sample(split, keys[-1], names[label].decode(errors="replace"))
     home.images = Pixels(torch.cat(pixels), keys)
 
 
@@ -148,24 +160,3 @@ class Pixels:
         """Hash of the pixels: features are found again wherever the array came from."""
         pixels = self.pixels[self._row[key]].numpy()
         return f"{pixels.shape} {hashlib.sha256(pixels.tobytes()).hexdigest()}"
-
-
-def _names(path: Path) -> list[str]:
-    meta = load_pickle(path)
-    names = meta.get(b"fine_label_names") if isinstance(meta, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
-        raise UserError(f"{path}: it has no list 'fine_label_names'")
-    return [name.decode(errors="replace") for name in names]
-
-
-def _batch(path: Path, classes: int) -> tuple[list[int], Tensor]:
-    """Labels and pixels ``[n, 32, 32, 3]`` of one file."""
-    batch = load_pickle(path)
-    labels, data = (batch.get(b"fine_labels"), batch.get(b"data")) if isinstance(batch, dict) else (None, None)
-    if not isinstance(labels, list) or not all(type(label) is int and 0 <= label < classes for label in labels):
-        raise UserError(f"{path}: 'fine_labels' is no list of whole numbers from 0 to {classes - 1}")
-    shape = (len(labels), 3 * _SIDE * _SIDE)
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != shape:
-        raise UserError(f"{path}: 'data' is no array of {shape[0]} x {shape[1]} bytes")
-    planes = torch.from_numpy(np.ascontiguousarray(data)).view(-1, 3, _SIDE, _SIDE)
-    return labels, planes.permute(0, 2, 3, 1).contiguous()

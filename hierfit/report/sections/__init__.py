@@ -15,21 +15,21 @@ from hierfit.report.evidence import Evidence
 from hierfit.report.sections import attributes, breaks, confusion, curves, explorer, kinship, latent, served, summary
 
 SECTIONS: Mapping[str, tuple[str, Callable[[Evidence], tuple[str, Sequence[Block]]]]] = {
-    "summary": ("Summary", summary.section),
-    "tree": ("The tree and its images", explorer.section),
-    "where-paths-break": ("Where paths break", breaks.section),
-    "sibling-pairs": ("Worst sibling pairs", breaks.siblings),
-    "confusion": ("Confusion, ordered by the tree", confusion.section),
-    "depth": ("How deep an answer may go", served.depth),
-    "reliability": ("Reliability", served.reliability),
-    "kinship": ("Does the tree fit the features", kinship.section),
-    "decoders": ("Levels and decoders", summary.decoders),
-    "shots": ("Accuracy over shots", curves.shots),
-    "latent-space": ("The latent space", latent.section),
-    "attributes": ("What attributes respond to", attributes.section),
-    "training": ("Training", curves.training),
-    "other-runs": ("Other runs", summary.others),
-    "cost": ("Cost and origin", summary.cost),
+    "summary": ("Summary", summary.summary_section),
+    "tree": ("The tree and its images", explorer.tree_section),
+    "where-paths-break": ("Where paths break", breaks.break_section),
+    "sibling-pairs": ("Worst sibling pairs", breaks.sibling_section),
+    "confusion": ("Confusion, ordered by the tree", confusion.confusion_section),
+    "depth": ("How deep an answer may go", served.depth_section),
+    "reliability": ("Reliability", served.reliability_section),
+    "kinship": ("Does the tree fit the features", kinship.kinship_section),
+    "decoders": ("Levels and decoders", summary.decoder_section),
+    "shots": ("Accuracy over shots", curves.shots_section),
+    "latent-space": ("The latent space", latent.latent_section),
+    "attributes": ("What attributes respond to", attributes.attribute_section),
+    "training": ("Training", curves.training_section),
+    "other-runs": ("Other runs", summary.other_runs_section),
+    "cost": ("Cost and origin", summary.cost_section),
 }
 
 

@@ -11,18 +11,17 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.geometry.embeddings import Embeddings
-from hierfit.report.blocks import Block, Findings, Gallery, Sheet, Strip, Thumbnail, Words
-from hierfit.report.evidence import Evidence, Run
+from hierfit.report.blocks import Block, Findings, Gallery, Paragraph, Sheet, Strip, percent
+from hierfit.report.evidence import Evidence, FinishedRun
 from hierfit.results.table import Column, Table
 
 _SHOWN, _IMAGES, _CLASSES = 10, 6, 3
 _SIGNIFICANT = 0.05
 
 
-def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def attribute_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that learned attributes."""
-    run = evidence.focus
-    found = run.embeddings
+    run, found = evidence.focus, evidence.focus.embeddings
     if found is None or found.attributes is None:
         raise UserError(f"{run.card.row} left no learned attributes.")
     space, names = found.space, run.reading.taxonomy.names
@@ -39,51 +38,47 @@ def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     )
     blocks: list[Block] = [Sheet("attributes", table, folded=True, brief=6)]
     missing = run.pictures.missing
-    blocks.append(Words(f"No pictures: {missing}", is_note=True) if missing else _gallery(run, near, found, to_images))
+    if missing:
+        blocks.append(Paragraph(f"No pictures: {missing}", is_note=True))
+    else:
+        nearest = {m: to_images[:, m].argsort()[:_IMAGES] for m in order}
+        strips = [
+            Strip(f"Attribute {m + 1}", f"near {near[m]}", tuple(
+                picture
+                for index, node in zip(indices.tolist(), run.labels(indices).tolist(), strict=True)
+                for name in [names[node] if node >= 0 else "an unknown class"]
+                for picture in run.pictures.thumbnails([index], name, name)
+            ))
+            for m, indices in ((m, found.indices[rows]) for m, rows in nearest.items())
+        ]  # fmt: skip
+        blocks.append(Gallery("attributes", "The test images nearest to each of these attributes.", tuple(strips)))
     leaf, known = _known(run, found.indices)
     if known:
-        figures = agreement(to_images, leaf, known, to_landmarks(found))
+        figures = attribute_agreement(to_images, leaf, known, to_landmarks(found))
         blocks += [Findings((_judged(figures),)), _agreement_sheet(figures)]
     else:
-        blocks.append(Words("True attributes are known of the drawn butterflies (fieldguide) only.", is_note=True))
+        blocks.append(Paragraph("True attributes are known of the drawn butterflies (fieldguide) only.", is_note=True))
     most_used = int(used.sort(descending=True).values[:10].sum()) / len(images)
     lead = (
         f"{int((used > 0).sum())} of {len(used)} learned attributes are the nearest one of some test image; the ten "
-        f"most used are so for {most_used:.0%}."
+        f"most used are so for {percent(most_used)}."
     )
     return lead, blocks
 
 
-def _gallery(run: Run, near: Mapping[int, str], found: Embeddings, to_images: Tensor) -> Gallery:
-    names, target = run.reading.taxonomy.names, run.reading.target.amax(1)
-    row = {index: i for i, index in enumerate(run.reading.indices)}
-    strips = []
-    for m, classes in near.items():
-        pictures: list[Thumbnail | None] = []
-        for index in found.indices[to_images[:, m].argsort()[:_IMAGES]].tolist():
-            node = int(target[row[index]]) if index in row else -1
-            name = names[node] if node >= 0 else "an unknown class"
-            pictures.append(run.pictures.thumbnail(index, name, name))
-        strips.append(Strip(f"Attribute {m + 1}", f"near {classes}", tuple(filter(None, pictures))))
-    return Gallery("attributes", "The test images nearest to each of these attributes.", tuple(strips))
-
-
-def _known(run: Run, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+def _known(run: FinishedRun, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Leaf of each image, and the true attributes of each leaf as numbers; none where the images were not drawn."""
     from hierfit.data.card import load_card
-    from hierfit.fieldguide.captions import ATTRIBUTES
+    from hierfit.fieldguide.species import ATTRIBUTES
 
-    if run.pictures.missing:
-        return indices, {}
-    layout = load_card(run.settings["data"]["card"]).layout
-    if layout.name != "fieldguide":
+    layout = None if run.pictures.missing else load_card(run.settings["data"]["card"]).layout
+    if layout is None or layout.name != "fieldguide":
         return indices, {}
     leaf = torch.tensor([int(run.pictures.keys[index].split("/")[1]) for index in indices.tolist()])
     known = {}
     for name in ATTRIBUTES:
         words = [getattr(species, name) for species in layout.options["guide"].leaves]
-        numbers = {word: i for i, word in enumerate(sorted(set(words)))}
-        known[name] = torch.tensor([numbers[word] for word in words])
+        known[name] = torch.tensor(list(map(sorted(set(words)).index, words)))
     return leaf, known
 
 
@@ -103,48 +98,31 @@ def mutual_information(a: Tensor, b: Tensor) -> float:
     """
     width = int(b.max()) + 1
     joint = (a * width + b).bincount(minlength=(int(a.max()) + 1) * width).view(-1, width).double() / len(a)
-    entropies = [_entropy(joint.sum(axis)) for axis in (0, 1)]
-    information = sum(entropies) - _entropy(joint.flatten())
-    return max(0.0, 2 * information / sum(entropies)) if sum(entropies) > 0 else 0.0
-
-
-def _entropy(p: Tensor) -> float:
-    return float(torch.special.entr(p).sum())
+    of_a, of_b, of_both = (float(torch.special.entr(p).sum()) for p in (joint.sum(1), joint.sum(0), joint))
+    return max(0.0, 2 * (of_a + of_b - of_both) / (of_a + of_b)) if of_a + of_b > 0 else 0.0
 
 
 def best_precision(order: Tensor, labels: Tensor) -> float:
-    """Mean over label values of the best attribute's average precision (AP) in finding the images of that value.
+    """Mean over label values ``[k]`` of the best attribute's average precision (AP) in finding images of that value.
 
-    Args:
-        order: Images from nearest to farthest, for each attribute ``[k, M]``.
-        labels: Value of each image ``[k]``.
+    ``order [k, M]`` holds the images from nearest to farthest, for each attribute.
     """
     rank = torch.arange(1, len(order) + 1, dtype=torch.float64)[:, None]
-    best = []
-    for value in labels.unique():
-        hit = labels[order] == value
-        precision = (hit.cumsum(0) / rank * hit).sum(0) / hit.sum(0)
-        best.append(precision.max())
+    hits = [labels[order] == value for value in labels.unique()]
+    best = [((hit.cumsum(0) / rank * hit).sum(0) / hit.sum(0)).max() for hit in hits]
     return float(torch.stack(best).mean())
 
 
 class Measured(NamedTuple):
-    """A figure of the learned attributes, and what it is held against.
+    """A figure of the learned attributes, and what it is held against."""
 
-    Attributes:
-        value: The figure.
-        shuffled: Mean of the same with the classes' values shuffled.
-        p: Share of the shuffles that reach it, the observed one counted among them.
-        landmarks: Mean of random landmarks in the place of the learned attributes.
-    """
-
-    value: float
-    shuffled: float
-    p: float
-    landmarks: float
+    value: float  # the figure
+    shuffled: float  # mean of the same with the classes' values shuffled
+    p: float  # share of the shuffles that reach it, the observed one counted among them
+    landmarks: float  # mean of random landmarks in the place of the learned attributes
 
 
-def agreement(
+def attribute_agreement(
     to_attributes: Tensor,
     leaf: Tensor,
     known: Mapping[str, Tensor],
@@ -162,8 +140,6 @@ def agreement(
         leaf: Leaf index of each image ``[k]``.
         known: For each known attribute its value at each leaf ``[C]``, as numbers from 0.
         landmarks: Distances to random landmarks ``[k, M']``, a draw each; see `to_landmarks`.
-        shuffles: Random deals.
-        seed: Of the deals.
     """
     generator = torch.Generator().manual_seed(seed)
     count = len(next(iter(known.values())))
@@ -207,11 +183,4 @@ def _agreement_sheet(found: Mapping[str, tuple[Measured, Measured]]) -> Sheet:
         ("attribute", *columns),
         [(name, *information, *precision) for name, (information, precision) in found.items()],
     )
-    terms = {
-        "NMI": "normalised mutual information of an image's nearest learned attribute with the true value",
-        "AP": "average precision of the best learned attribute for each value, averaged",
-        "shuffled": "mean of 99 shuffles that deal the true values out to other species",
-        "p": "share of the shuffles that reach the figure",
-        "images": "the same figure for as many random test images in the place of the learned attributes",
-    }
-    return Sheet("attribute_agreement", table, terms=terms)
+    return Sheet("attribute_agreement", table)

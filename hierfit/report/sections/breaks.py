@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
-from torch import Tensor
-
 from hierfit.errors import UserError
-from hierfit.report.blocks import Block, Drawn, Gallery, Picture, Sheet, Strip, Thumbnail, Words, shown_of
-from hierfit.report.breaks import Breaks, Pair, sibling_pairs
-from hierfit.report.evidence import Evidence, Run
-from hierfit.report.style import COLUMN, FULL, INK, MUTED, PAPER, SMALL, furnish, new_axes, shortened
+from hierfit.report.blocks import Block, Drawing, Gallery, Paragraph, Picture, Sheet, Strip, percent, shown_of
+from hierfit.report.decisions import Breaks, Pair, sibling_pairs
+from hierfit.report.evidence import Evidence, FinishedRun
+from hierfit.report.style import COLUMN, FULL, INK, PAPER, SMALL, furnish, legend_below, new_axes, shortened
 from hierfit.results.table import Column, Table
-from hierfit.taxonomy import Taxonomy
 
 _RUNS, _NODES = 8, 20  # bars side by side
 _LISTED = 12
@@ -24,55 +21,37 @@ _MISTAKES = 3  # pictures of each direction
 _TONES = ("#440154", "#3B528B", "#21918C", "#5EC962", "#C8E020")
 
 
-def section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def break_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that saved their test logits."""
-    runs = evidence.read(_RUNS)
-    breaks = evidence.focus.breaks
-    taxonomy, wrong = breaks.taxonomy, int(breaks.wrong.sum())
+    runs, breaks = evidence.read(_RUNS), evidence.focus.breaks
+    taxonomy, wrong, depths = breaks.taxonomy, int(breaks.wrong.sum()), breaks.depths.tolist()
     if not wrong:
         return f"No decoded path of {len(breaks.wrong)} is wrong.", ()
-    blocks: list[Block] = [_across_runs(runs), _break_nodes(breaks)]
-    # The finest level above the leaves that has few enough nodes for a bar each.
-    fitting = [depth for depth in range(taxonomy.num_levels - 1) if taxonomy.level_sizes[depth] <= _NODES]
-    if fitting:
-        blocks.append(_across_nodes(breaks, fitting[-1]))
-    return _lead(breaks), blocks
-
-
-def part_names(taxonomy: Taxonomy) -> list[str]:
-    """What a mistake is, by the depth of its LCA."""
-    levels = taxonomy.levels
-    return [f"wrong {levels[0]}", *(f"right {a}, wrong {b}" for a, b in pairwise(levels))]
-
-
-def _lead(breaks: Breaks) -> str:
-    wrong, depths, names = int(breaks.wrong.sum()), breaks.depths.tolist(), part_names(breaks.taxonomy)
-    found = (
-        f"{wrong} of {len(breaks.wrong)} decoded paths are wrong. {depths[0] / wrong:.0%} of these leave the "
-        f"true one at once ({names[0]})"
+    # What a mistake is, by the depth of its LCA.
+    parts = [f"wrong {taxonomy.levels[0]}", *(f"right {a}, wrong {b}" for a, b in pairwise(taxonomy.levels))]
+    lead = (
+        f"{wrong} of {len(breaks.wrong)} decoded paths are wrong. {percent(depths[0] / wrong)} of these leave the true "
+        f"one at once ({parts[0]})"
     )
-    return (
-        f"{found}." if len(depths) == 1 else f"{found}, {depths[-1] / wrong:.0%} only at the last step ({names[-1]})."
-    )
-
-
-def _across_runs(runs: list[Run]) -> Picture:
-    names = part_names(runs[-1].reading.taxonomy)
+    lead += f", {percent(depths[-1] / wrong)} only at the last step ({parts[-1]})." if len(depths) > 1 else "."
     bars = {run.card.row: (run.breaks.depths.tolist(), len(run.breaks.wrong)) for run in runs}
     summary = "; ".join(f"{row} {100 * sum(counts) / total:.1f} %" for row, (counts, total) in bars.items())
-    return Picture(
+    by_row = Picture(
         "breaks_by_row",
         f"Wrong paths in % of all test images (seed {runs[-1].card.seed}), by where they leave the true path.",
         f"Stacked bars, a bar a row, segments by depth of the mistake. Wrong in all: {summary}.",
-        partial(stacked_bars, bars, names, "wrong paths [% of test images]"),
+        partial(stacked_bars, bars, parts, "wrong paths [% of test images]"),
     )
+    # The finest level above the leaves that has few enough nodes for a bar each.
+    fitting = [depth for depth in range(taxonomy.num_levels - 1) if taxonomy.level_sizes[depth] <= _NODES]
+    return lead, [by_row, _break_nodes(breaks), *(_by_node(breaks, parts, depth) for depth in fitting[-1:])]
 
 
-def _across_nodes(breaks: Breaks, depth: int) -> Picture:
-    taxonomy, level = breaks.taxonomy, breaks.taxonomy.levels[depth]
+def _by_node(breaks: Breaks, parts: Sequence[str], depth: int) -> Picture:
+    taxonomy, level, nodes = breaks.taxonomy, breaks.taxonomy.levels[depth], breaks.taxonomy.level_slices[depth]
     counts, samples = breaks.by_depth.tolist(), breaks.samples.tolist()
-    nodes = range(taxonomy.level_slices[depth].start, taxonomy.level_slices[depth].stop)
-    chosen = sorted((v for v in nodes if sum(counts[v])), key=lambda v: (-sum(counts[v]) / samples[v], v))
+    chosen = [v for v in range(nodes.start, nodes.stop) if sum(counts[v])]
+    chosen.sort(key=lambda v: -sum(counts[v]) / samples[v])
     bars = {taxonomy.names[v]: (counts[v], samples[v]) for v in chosen}
     without = taxonomy.level_sizes[depth] - len(chosen)
     rest = f" {without} without a mistake are left out." if without else ""
@@ -80,19 +59,17 @@ def _across_nodes(breaks: Breaks, depth: int) -> Picture:
         "breaks_by_node",
         f"The same for the images of each {level}, most mistakes first.{rest}",
         f"Stacked bars, a bar a {level}; the tree above has the figures.",
-        partial(stacked_bars, bars, part_names(taxonomy), f"wrong paths [% of the {level}'s images]", FULL),
+        partial(stacked_bars, bars, parts, f"wrong paths [% of the {level}'s images]", FULL),
         wide=True,
     )
 
 
-def stacked_bars(bars: dict[str, tuple[list[int], int]], parts: list[str], x: str, width: float = COLUMN) -> Drawn:
-    """One bar a name, one segment a part, the first part nearest to the axis.
+def stacked_bars(
+    bars: dict[str, tuple[list[int], int]], parts: Sequence[str], x: str, width: float = COLUMN
+) -> Drawing:
+    """One bar a name, from top to bottom, one segment a part, the first part nearest to the axis.
 
-    Args:
-        bars: By name, from top to bottom: a count a part, and the number of which the bar shows shares in %.
-        parts: What the segments are.
-        x: Label of the axis.
-        width: In inches.
+    A bar has a count a part, and the number of which it shows shares in %.
     """
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Patch, Rectangle
@@ -116,18 +93,16 @@ def stacked_bars(bars: dict[str, tuple[list[int], int]], parts: list[str], x: st
         axes.text(end + longest * 0.012, place, f"{end:.1f}", va="center", fontsize=SMALL, color=INK)
     axes.set_xlim(0, longest * 1.12)
     axes.set_ylim(len(bars) - 0.4, -0.6)
-    axes.set_yticks(range(len(bars)), [shortened(name, 40 if wide else 24) for name in bars], fontsize=SMALL)
+    axes.set_yticks(range(len(bars)), [shortened(name, 40 if wide else 24) for name in bars])
     furnish(axes, x=x, grid="x")
     axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_color(MUTED)
-    figure.legend(handles=handles, loc="outside lower left", frameon=False, fontsize=SMALL, ncols=3 if wide else 1)
+    legend_below(figure, 3 if wide else 1, "left", handles=handles)
     return figure, texts
 
 
 def _break_nodes(breaks: Breaks) -> Sheet:
     """Nodes at which most paths part."""
-    taxonomy = breaks.taxonomy
-    reached, parted = breaks.reached.tolist(), breaks.parted.tolist()
+    taxonomy, reached, parted = breaks.taxonomy, breaks.reached.tolist(), breaks.parted.tolist()
     order = sorted((v for v in range(len(parted)) if parted[v]), key=lambda v: (-parted[v], -parted[v] / reached[v], v))
     names, levels = [*taxonomy.names, "the root"], [*(taxonomy.levels[d] for d in taxonomy.level.tolist()), ""]
     rows = [
@@ -145,62 +120,53 @@ def _break_nodes(breaks: Breaks) -> Sheet:
     return Sheet("break_nodes", table, narrow=True, brief=6)
 
 
-def siblings(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def sibling_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs with mistakes."""
-    run = evidence.focus
+    run, tree = evidence.focus, evidence.focus.breaks.taxonomy
     pairs = sibling_pairs(run.breaks)
     if not pairs:
         raise UserError("no path takes a node for its sibling.")
-    wrong, listed = int(run.breaks.wrong.sum()), sum(pair.confused for pair in pairs[:5])
-    missing = run.pictures.missing
-    shown = Words(f"No pictures: {missing}", is_note=True) if missing else _gallery(run, pairs[:_PAIRS_PICTURED])
-    most = f"The five worst of {len(pairs)} pairs hold" if len(pairs) > 5 else "These hold"
-    lead = f"Every mistake takes one node for its sibling. {most} {listed / wrong:.0%} of all {wrong} mistakes."
-    return lead, (_pair_sheet(run, pairs), shown)
-
-
-def _pair_sheet(run: Run, pairs: list[Pair]) -> Sheet:
-    tree = run.breaks.taxonomy
-    rows = [
-        (
-            *(tree.names[v] for v in (p.a, p.b)),
-            tree.levels[int(tree.level[p.a])],
-            p.a_as_b,
-            p.b_as_a,
-            p.confused / p.arrived,
-        )
-        for p in pairs[:_PAIRS_LISTED]
-    ]
+    level = [tree.levels[depth] for depth in tree.level.tolist()]
     table = Table.of(
         f"Siblings taken for each other{shown_of(len(pairs), _PAIRS_LISTED)}, most mistakes first",
         ("A", "B", "level", Column("A as B", "count"), Column("B as A", "count"), Column("%", "%", 1)),
-        rows,
+        [
+            (tree.names[p.a], tree.names[p.b], level[p.a], p.a_as_b, p.b_as_a, p.confused / p.arrived)
+            for p in pairs[:_PAIRS_LISTED]
+        ],
         "Images of A taken for B and of B for A, and both in % of the images of either whose predicted path came as "
         "far as their parent.",
     )
-    return Sheet("sibling_pairs", table, brief=8)
+    missing = run.pictures.missing
+    shown = Paragraph(f"No pictures: {missing}", is_note=True) if missing else _gallery(run, pairs[:_PAIRS_PICTURED])
+    wrong, listed = int(run.breaks.wrong.sum()), sum(pair.confused for pair in pairs[:5])
+    most = f"The five worst of {len(pairs)} pairs hold" if len(pairs) > 5 else "These hold"
+    lead = f"Every mistake takes one node for its sibling. {most} {percent(listed / wrong)} of all {wrong} mistakes."
+    return lead, (Sheet("sibling_pairs", table, brief=8), shown)
 
 
-def _gallery(run: Run, pairs: list[Pair]) -> Gallery:
-    breaks, names = run.breaks, run.breaks.taxonomy.names
-
-    def shown(chosen: Tensor, most: int, alt: str, caption: str) -> list[Thumbnail]:
-        rows = chosen.nonzero()[:most, 0].tolist()
-        found = [run.pictures.thumbnail(run.reading.indices[row], alt, caption) for row in rows]
-        return [picture for picture in found if picture is not None]
-
-    def right(node: int) -> list[Thumbnail]:
-        chosen = (breaks.true_path == node).any(dim=1) & ~breaks.wrong
-        return shown(chosen, 1, f"{names[node]}, recognised", f"{names[node]} ✓")
-
-    def taken(true: int, predicted: int) -> list[Thumbnail]:
-        chosen = (breaks.true_child == true) & (breaks.predicted_child == predicted)
-        return shown(chosen, _MISTAKES, f"{names[true]} taken for {names[predicted]}", f"✗ {names[true]}")
-
-    strips = []
+def _gallery(run: FinishedRun, pairs: list[Pair]) -> Gallery:
+    breaks, names, strips = run.breaks, run.breaks.taxonomy.names, []
     for pair in pairs:
-        pictures = [*right(pair.a), *taken(pair.a, pair.b), *taken(pair.b, pair.a), *right(pair.b)]
-        heading = f"{names[pair.a]} and {names[pair.b]}"
-        strips.append(Strip(heading, f"{pair.a_as_b} and {pair.b_as_a} images", tuple(pictures)))
+        right = [(breaks.true_path == node).any(dim=1) & ~breaks.wrong for node in (pair.a, pair.b)]
+        taken = [
+            (breaks.true_child == true) & (breaks.predicted_child == answer)
+            for true, answer in ((pair.a, pair.b), (pair.b, pair.a))
+        ]
+        a, b = names[pair.a], names[pair.b]
+        shown = [
+            (right[0], 1, f"{a}, recognised", f"{a} ✓"),
+            (taken[0], _MISTAKES, f"{a} taken for {b}", f"✗ {a}"),
+            (taken[1], _MISTAKES, f"{b} taken for {a}", f"✗ {b}"),
+            (right[1], 1, f"{b}, recognised", f"{b} ✓"),
+        ]
+        thumbnails = [
+            picture
+            for chosen, most, alt, caption in shown
+            for picture in run.pictures.thumbnails(
+                (run.reading.indices[row] for row in chosen.nonzero()[:most, 0].tolist()), alt, caption
+            )
+        ]
+        strips.append(Strip(f"{a} and {b}", f"{pair.a_as_b} and {pair.b_as_a} images", tuple(thumbnails)))
     caption = "Test images of the worst pairs: first and last one that was recognised, between them some that were not."
     return Gallery("confused_pairs", caption, tuple(strips))

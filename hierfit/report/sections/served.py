@@ -9,12 +9,10 @@ from typing import Any
 from hierfit.decoding.calibration import Reliability
 from hierfit.errors import UserError
 from hierfit.metrics.served import served_reliability
-from hierfit.report.blocks import Block, Drawn, Picture, Sheet
-from hierfit.report.evidence import Evidence, Run
-from hierfit.report.style import COLOURS, MARKERS, MUTED, SMALL, furnish, new_axes
+from hierfit.report.blocks import Block, Drawing, Picture, Sheet
+from hierfit.report.evidence import Evidence, FinishedRun
+from hierfit.report.style import DASHES, MARKERS, MUTED, PALETTE, furnish, legend_below, new_axes
 from hierfit.results.table import DASH, Column, Table
-
-Beliefs = Mapping[str, Mapping[str, Any]]
 
 _SHARES = {
     "error": "wrong",
@@ -26,7 +24,7 @@ _SHARES = {
 _FIRM = 10  # samples from which on a bin's accuracy is worth a line
 
 
-def depth(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def depth_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs whose cards hold an operating curve; the control stands beside."""
     own = evidence.focus.card
     cards = [own, *(run.card for run in evidence.beside if run.card.row == evidence.control and run.card is not own)]
@@ -34,60 +32,44 @@ def depth(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     if own not in cards:
         raise UserError("its card holds no operating curve; `hierfit rescore --write` makes one.")
     beliefs = {card.row: card.belief for card in cards}
-    percent = Column("", "%")
-    areas = "; ".join(
-        f"{card.row} {DASH if area is None else percent.number(area)}"
-        for card in cards
-        for area in [card.metrics["belief"]["haurc"]]
-    )
+    found = {card.row: card.metrics["belief"]["haurc"] for card in cards}
+    areas = "; ".join(f"{row} {DASH if area is None else f'{100 * area:.2f}'}" for row, area in found.items())
     picture = Picture(
         "operating_curve",
         "Wrong answers, silence counting as right, against the information that answers keep (1 for a leaf, 0 for "
         f"silence, by the number of leaves below), as the threshold falls. Area below (hAURC, lower is better): "
         f"{areas}.",
         f"Curves of error over information kept. hAURC: {areas}.",
-        partial(operating_curves, beliefs),
+        partial(_operating_curves, beliefs),
     )
     table = Table.of(
         "`--max-error`: at most this share of all answers is to be wrong, for images like those of the validation "
         "split (split conformal)",
         ("row", "max error", Column("threshold", ""), *(Column(header, "%") for header in _SHARES.values())),
         [
-            (row, alpha, found["threshold"], *(found.get(name) for name in _SHARES))
+            (row, alpha, measured["threshold"], *map(measured.get, _SHARES))
             for row, belief in beliefs.items()
-            for alpha, found in belief["max_error"].items()
+            for alpha, measured in belief["max_error"].items()
         ],
         f"Shares on test, in %. {DASH}: too few validation images.",
     )
-    terms = {
-        "max error": "what is asked of `hierfit predict --max-error`",
-        "threshold": "an answer stops where the probability is no greater",
-        "wrong": "of all images, those whose answer holds a wrong node",
-        "answered": "of all images, those that get an answer at all",
-        "wrong of these": "the same of those answered, which can be more",
-        "depth": "levels answered, of the levels of the whole path",
-        "information": "how far the leaves below an answer narrow all leaves down: all for a leaf, none for silence",
-    }
-    return _lead(own.belief), (picture, Sheet("max_error", table, narrow=True, terms=terms))
+    lead = f"Answered down to the leaf, {100 * own.belief['curve']['error'][0]:.1f} % of all images get a wrong answer."
+    if promised := _promised(own.belief):
+        alpha, measured = promised[-1]
+        lead += (
+            f" `predict --max-error {alpha}` stops early enough for {100 * measured['error']:.1f} %, and keeps "
+            f"{100 * measured['information']:.0f} % of the information."
+        )
+    else:
+        lead += " Too few validation images to promise less."
+    return lead, (picture, Sheet("max_error", table))
 
 
 def _promised(belief: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float]]]:
     return [(alpha, found) for alpha, found in belief["max_error"].items() if found["threshold"] is not None]
 
 
-def _lead(belief: Mapping[str, Any]) -> str:
-    text = f"Answered down to the leaf, {100 * belief['curve']['error'][0]:.1f} % of all images get a wrong answer."
-    promised = _promised(belief)
-    if not promised:
-        return f"{text} Too few validation images to promise less."
-    alpha, found = promised[-1]
-    return (
-        f"{text} `predict --max-error {alpha}` stops early enough for {100 * found['error']:.1f} %, and keeps "
-        f"{100 * found['information']:.0f} % of the information."
-    )
-
-
-def operating_curves(beliefs: Beliefs) -> Drawn:
+def _operating_curves(beliefs: Mapping[str, Mapping[str, Any]]) -> Drawing:
     """Error against information kept, a line a run, from silence at the left to whole paths at the right.
 
     What was promised is marked on the first one's.
@@ -95,51 +77,50 @@ def operating_curves(beliefs: Beliefs) -> Drawn:
     figure, axes = new_axes(height=3.2)
     for i, (row, belief) in enumerate(beliefs.items()):
         x, y = ([100 * value for value in belief["curve"][name]] for name in ("information", "error"))
-        axes.plot(x, y, color=COLOURS[i % len(COLOURS)], dashes=(4, 2) if i else (), linewidth=1.4, label=row)
+        axes.plot(x, y, color=PALETTE[i % len(PALETTE)], dashes=(4, 2) if i else (), linewidth=1.4, label=row)
     for i, (alpha, found) in enumerate(_promised(next(iter(beliefs.values())))):
-        point = {"marker": MARKERS[i % len(MARKERS)], "color": COLOURS[0], "markersize": 6, "linestyle": ""}
-        axes.plot([100 * found["information"]], [100 * found["error"]], label=f"max error {alpha}", **point)  # type: ignore[arg-type]
+        look: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)], "color": PALETTE[0], "markersize": 6}
+        axes.plot(100 * found["information"], 100 * found["error"], label=f"max error {alpha}", linestyle="", **look)
     axes.set_xlim(0, 101)
     axes.set_ylim(bottom=0)
     furnish(axes, x="information kept [%]", y="wrong answers [% of all images]", grid="both")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL)
+    legend_below(figure)
     return figure, {}
 
 
-def reliability(evidence: Evidence) -> tuple[str, Sequence[Block]]:
+def reliability_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that saved their test logits; the control stands beside."""
     runs = [evidence.focus, *(run for run in evidence.read() if run.card.row == evidence.control)]
-    found = [_levels(run) for run in runs]
-    if not found[0]:
+    found = {run.card.row: _levels(run) for run in runs}
+    if not found[evidence.focus.card.row]:
         raise UserError("no test image is labelled.")
-    level, worst = max(found[0].items(), key=lambda item: item[1].ece)
+    level, worst = max(found[evidence.focus.card.row].items(), key=lambda item: item[1].ece)
     sure, right = _means(worst)
     lead = (
         f"Worst at the level {level}: an expected calibration error (ECE) of {100 * worst.ece:.1f} %, "
         f"{'over' if sure > right else 'under'}-confident on the whole (mean confidence {100 * sure:.1f} %, accuracy "
         f"{100 * right:.1f} %)."
     )
-    names = ("reliability", "reliability_control")
-    pictures = [_picture(*each) for each in zip(names, runs, found, strict=False)]
+    pictures = []
+    for name, (row, levels) in zip(("reliability", "reliability_control"), found.items(), strict=False):
+        summary = "; ".join(f"{level} {100 * each.ece:.1f} %" for level, each in levels.items())
+        caption = (
+            f"{row}, seed {evidence.focus.card.seed}: accuracy of the images in each of 15 bins of confidence, a "
+            "colour a level, larger for more images; lines join bins of ten and more. Below the dashed line a level "
+            "is surer than it is right."
+        )
+        alt = f"Reliability diagram of {row}. ECE: {summary}."
+        pictures.append(Picture(name, caption, alt, partial(_diagram, levels, row)))
     table = Table.of(
         "Mean probability, accuracy and expected calibration error (15 bins of equal width), in %",
         ("row", "level", *(Column(header, "%") for header in ("confidence", "accuracy", "ECE"))),
-        [
-            (run.card.row, level, *_means(each), each.ece)
-            for run, levels in zip(runs, found, strict=True)
-            for level, each in levels.items()
-        ],
+        [(row, level, *_means(each), each.ece) for row, levels in found.items() for level, each in levels.items()],
         "Of the node that is answered on each level: the probabilities that `hierfit predict` prints.",
     )
-    terms = {
-        "confidence": "mean probability of the answered node",
-        "accuracy": "share of images whose answered node is right",
-        "ECE": "mean gap between the two over bins of confidence, each weighing as many images as it has; 0 is best",
-    }
-    return lead, [*pictures, Sheet("reliability", table, narrow=True, terms=terms)]
+    return lead, [*pictures, Sheet("reliability", table, narrow=True)]
 
 
-def _levels(run: Run) -> dict[str, Reliability]:
+def _levels(run: FinishedRun) -> dict[str, Reliability]:
     """Each labelled level's: probability of the node that the belief's descent takes there, right or wrong."""
     tree = run.reading.taxonomy
     found = {level: served_reliability(run.reading.served, tree, depth) for depth, level in enumerate(tree.levels)}
@@ -153,46 +134,26 @@ def _means(found: Reliability) -> tuple[float, float]:
     return sure, right
 
 
-def _picture(name: str, run: Run, levels: Mapping[str, Reliability]) -> Picture:
-    summary = "; ".join(f"{level} {100 * found.ece:.1f} %" for level, found in levels.items())
-    return Picture(
-        name,
-        f"{run.card.row}, seed {run.card.seed}: accuracy of the images in each of 15 bins of confidence, a colour a "
-        "level, larger for more images; lines join bins of ten and more. Below the dashed line a level is surer than "
-        "it is right.",
-        f"Reliability diagram of {run.card.row}. ECE: {summary}.",
-        partial(reliability_diagram, levels, run.card.row),
-    )
-
-
-def reliability_diagram(levels: Mapping[str, Reliability], title: str) -> Drawn:
-    """A point a bin and level, larger for more samples; a line through those of ten and more; the diagonal is perfect.
-
-    Args:
-        levels: Coarse to fine.
-        title: Above it.
-    """
+def _diagram(levels: Mapping[str, Reliability], title: str) -> Drawing:
+    """A point a bin and level, larger for more samples; a line through those of ten and more."""
     figure, axes = new_axes(height=4.3)
-    axes.plot([0, 100], [0, 100], color=MUTED, dashes=(4, 3), linewidth=1, zorder=1)
+    axes.plot([0, 100], [0, 100], color=MUTED, dashes=DASHES, linewidth=1, zorder=1)
     texts = {}
     for i, (level, found) in enumerate(levels.items()):
-        filled = found.count > 0
-        x, y = (100 * found.confidence[filled]).tolist(), (100 * found.accuracy[filled]).tolist()
-        count = found.count[filled].tolist()
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        firm = [(a, b) for n, a, b in zip(count, x, y, strict=True) if n >= _FIRM]
-        axes.plot([a for a, _ in firm], [b for _, b in firm], color=colour, linewidth=1.2, zorder=2)
-        areas = [9 + 70 * n / max(count) for n in count]
-        label = f"{level}, ECE {100 * found.ece:.1f} %"
-        axes.scatter(x, y, s=areas, color=colour, marker=marker, zorder=3, gid=f"level{i}", label=label)
-        texts[f"level{i}"] = [
-            f"{level}: {n} images, sure to {a:.0f} %, right in {b:.0f} %" for n, a, b in zip(count, x, y, strict=True)
-        ]
+        filled, firm = found.count > 0, found.count >= _FIRM
+        x, y = (100 * found.confidence), (100 * found.accuracy)
+        colour, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
+        axes.plot(x[firm].tolist(), y[firm].tolist(), color=colour, linewidth=1.2, zorder=2)
+        points = list(zip(found.count[filled].tolist(), x[filled].tolist(), y[filled].tolist(), strict=True))
+        most = max(count for count, _, _ in points)
+        areas, label = [9 + 70 * count / most for count, _, _ in points], f"{level}, ECE {100 * found.ece:.1f} %"
+        look: dict[str, Any] = {"color": colour, "marker": marker, "gid": f"level{i}", "label": label, "zorder": 3}
+        axes.scatter([x for _, x, _ in points], [y for _, _, y in points], s=areas, **look)
+        texts[f"level{i}"] = [f"{level}: {n} images, sure to {a:.0f} %, right in {b:.0f} %" for n, a, b in points]
     axes.set_xlim(0, 101)
     axes.set_ylim(0, 101)
     axes.set_aspect("equal")
     furnish(axes, x="mean confidence [%]", y="accuracy [%]", title=title, grid="both")
-    legend = figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL)
-    for handle in legend.legend_handles:
-        handle.set_sizes([28])  # type: ignore[union-attr]
+    for handle in legend_below(figure).legend_handles:
+        handle.set_sizes([28])
     return figure, texts

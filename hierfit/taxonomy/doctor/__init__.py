@@ -39,15 +39,8 @@ _REMEDIES: Mapping[str, tuple[str, Literal["safe", "asked", "no"]]] = {
 
 @dataclass(frozen=True)
 class Report:
-    """The doctor's report.
-
-    Attributes:
-        given: The file.
-        sizes: Nodes of each level; those on and below a cycle are not counted.
-        levels: Their names, where the file has them.
-        num_leaves: Leaves.
-        findings: Problems first, then warnings, then notes.
-    """
+    """The doctor's report on a file: nodes of each level (those on and below a cycle are not counted), the levels'
+    names where it has them, and findings: problems first, then warnings, then notes."""
 
     given: Given
     sizes: tuple[int, ...]
@@ -76,11 +69,9 @@ class Report:
 
 
 def examine(given: Given, count_tokens: CountTokens) -> Report:
-    """Examine a file. O(nodes · levels) time.
+    """Examine what a file says. O(nodes · levels) time.
 
-    Args:
-        given: What the file says.
-        count_tokens: Tokens of each of some texts; called only when a name may be too long for a text tower.
+    `count_tokens` counts the tokens of some texts; it is called only when a name may be too long for a text tower.
     """
     form = given.form
     draft, problems = given.draft()
@@ -101,24 +92,16 @@ def examine(given: Given, count_tokens: CountTokens) -> Report:
         text = f"the levels run {shown}: coarse to fine that is not the usual order"
         advice = f"Usual is {usual}: --columns picks the order."
         problems.append(Finding("problem", "level-order", text, advice=advice))
-    found = [
-        *map(_with_remedy, problems),
-        *(finding for finding in form.findings if finding.severity != "problem"),
-        *moves.values(),
-        *twins,
-        *odd_names(shape, count_tokens, moves),
-        *odd_shape(shape),
-    ]
+    for number, finding in enumerate(problems):
+        if finding.severity == "problem" and not finding.advice:
+            remedy, mend = _REMEDIES.get(finding.kind, ("", "no"))
+            problems[number] = replace(finding, advice=remedy, mend=mend)
+    decided = [finding for finding in form.findings if finding.severity != "problem"]
+    odd = [*odd_names(shape, count_tokens, moves), *odd_shape(shape)]
+    found = [*problems, *decided, *moves.values(), *twins, *odd]
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     levels = levels if len(levels) == len(shape.sizes) else ()
     return Report(given, shape.sizes, levels, len(shape.index["leaves"]), tuple(found))
-
-
-def _with_remedy(finding: Finding) -> Finding:
-    advice, mend = _REMEDIES.get(finding.kind, ("", "no"))
-    if finding.severity != "problem" or finding.advice:
-        return finding
-    return replace(finding, advice=advice, mend=mend)
 
 
 # In the terminal ------------------------------------------------------------------------------------------------------
@@ -175,8 +158,6 @@ def print_diff(lines: list[str], console: Console) -> None:
 
 def _print_indented(console: Console, text: str, by: int, style: str = "") -> None:
     """A paragraph whose further lines stand below its first word, or below the words after its mark."""
-    lines = textwrap.wrap(
-        text, console.width, initial_indent=" " * by, break_on_hyphens=False,
-        subsequent_indent=" " * (by + 2 * (text[1:2] == " ")),
-    )  # fmt: skip
+    below = " " * (by + 2 * (text[1:2] == " "))
+    lines = textwrap.wrap(text, console.width, initial_indent=" " * by, subsequent_indent=below, break_on_hyphens=False)
     console.print(Text("\n".join(lines), style))

@@ -13,9 +13,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from hierfit.errors import folded
 from hierfit.taxonomy.build import draft_links, without_end
-from hierfit.taxonomy.checks import Finding, Problems, path_to, visible
-from hierfit.taxonomy.doctor.oddities import folded
+from hierfit.taxonomy.checks import Finding, Problems, path_to, some, visible
 from hierfit.taxonomy.readers.given import Form, Links, Rows
 
 JUDGEMENTS = ("several-parents", "level-order", "alike-names", "same-path")
@@ -66,24 +66,22 @@ def mended(form: Form, accepted: Collection[str] = ()) -> Form:
 def misplaced(form: Rows) -> dict[str, Finding]:
     """Inner names that nearly all rows put in one place, and a few in another; by name."""
     found = {}
-    rows = form.rows
-    for name, where in _places(rows).items():
-        right = _usual(name, where)
-        if right is None:
+    for name, where in _places(form.rows).items():
+        if (right := _usual(name, where)) is None:
             continue
         total = sum(map(len, where.values()))
         details = []
         for (depth, above), numbers in sorted(where.items(), key=lambda item: -len(item[1])):
             detail = f"under {' / '.join(above) or 'nothing'}: {len(numbers)} of {total} rows"
             if (depth, above) != right:
-                strays = (f"{without_end(rows[i])[-1]} ({form.where(i)})" for i in numbers[:_LISTED])
-                detail += ": " + ", ".join(strays) + (", …" if len(numbers) > _LISTED else "")
+                strays = [f"{without_end(form.rows[i])[-1]} ({form.where(i)})" for i in numbers]
+                detail += f": {some(strays, _LISTED)}"
             details.append(detail)
         kind = _kind(where)
-        several = f"stands on {len({depth for depth, _ in where})} levels"
-        several = "has several parents" if kind == "several-parents" else several
+        levels = f"stands on {len({depth for depth, _ in where})} levels"
+        text = f"{name!r} {'has several parents' if kind == 'several-parents' else levels}"
         advice = f"--fix OUT --accept {kind} puts it under {' / '.join(right[1]) or 'nothing'} everywhere."
-        found[name] = Finding("problem", kind, f"{name!r} {several}", "", tuple(details), advice, "asked")
+        found[name] = Finding("problem", kind, text, "", tuple(details), advice, "asked")
     return found
 
 
@@ -149,20 +147,18 @@ def _one_spelling(rows: list[Row]) -> list[Row]:
 
 
 def _links(form: Links) -> Links:
-    first: dict[tuple[str, str | None], int] = {}
+    first: dict[tuple[str, str], int] = {}
     for i, (name, parent) in enumerate(zip(form.names, form.parents, strict=True)):
-        first.setdefault((visible(str(name)), visible(str(parent)) if parent else None), i)
+        first.setdefault((visible(str(name)), visible(str(parent)) if parent else ""), i)
     names, parents, links = [name for name, _ in first], [parent for _, parent in first], list(first.values())
     problems = Problems("", str, "")
-    draft_links(names, [parent or "" for parent in parents], True, problems)
-    unknown = {parents[int(found.where)]: int(found.where) for found in reversed(problems)
-               if found.kind == "unknown-parent"}  # fmt: skip
-    for parent, link in sorted(unknown.items(), key=lambda item: item[1]):
-        names.append(parent or "")
-        parents.append(None)
-        links.append(links[link])
+    draft_links(names, parents, True, problems)
+    unknown: dict[str, int] = {}
+    for link in [int(found.where) for found in problems if found.kind == "unknown-parent"]:
+        unknown.setdefault(parents[link], links[link])
+    links += unknown.values()
     labels = {visible(key): visible(label) for key, label in form.labels.items()}
-    where = form.where
+    names, parents, where = [*names, *unknown], [*parents, *[""] * len(unknown)], form.where
     return replace(form, names=names, parents=parents, where=lambda i: where(links[i]), labels=labels)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
-from hierfit.taxonomy.checks import Finding, Where, counted, path_to
+from hierfit.errors import folded
+from hierfit.taxonomy.checks import Finding, Where, counted, path_to, some
 from hierfit.taxonomy.index import Ints, tree_index
 
 CONTEXT = 77
@@ -23,13 +24,8 @@ _LISTED = 6
 
 @dataclass(frozen=True)
 class Shape:
-    """The sound part of what a file gives, in canonical order.
-
-    Attributes:
-        names: [N] what each node is called; siblings may share a name.
-        parent: [N] parents, −1 for roots.
-        where: Place of a node in the file.
-    """
+    """The sound part of what a file gives, in canonical order: [N] names, parents (−1 for roots), places in the file;
+    siblings may share a name."""
 
     names: Sequence[str]
     parent: Ints
@@ -52,13 +48,17 @@ class Shape:
         return " / ".join(path_to(node, self.names, self.parent))  # type: ignore[arg-type]
 
 
-def odd_names(shape: Shape, count_tokens: CountTokens, known: Collection[str] = ()) -> Iterator[Finding]:
-    """Ambiguous, look-alike and overlong names.
+def _finding(
+    kind: str, text: str, details: Sequence[str] = (), advice: str = "", warning: bool = True,
+    mend: Literal["asked", "no"] = "no",
+) -> Finding:  # fmt: skip
+    return Finding("warning" if warning else "note", kind, text, "", tuple(details), advice, mend)
 
-    Args:
-        shape: The tree.
-        count_tokens: Tokens of each text, special ones included; called for names that may be too long only.
-        known: Names that have a finding of their own already.
+
+def odd_names(shape: Shape, count_tokens: CountTokens, known: Collection[str] = ()) -> Iterator[Finding]:
+    """Ambiguous, look-alike and overlong names, but for those `known`, which have a finding of their own already.
+
+    Tokens, special ones included, are counted for names that may be too long only.
     """
     if len(set(shape.names)) < len(shape.names):
         yield from _ambiguous(shape, known)
@@ -70,7 +70,7 @@ def odd_names(shape: Shape, count_tokens: CountTokens, known: Collection[str] = 
     if long := [(node, length) for node, length in zip(suspects, lengths, strict=True) if length > CONTEXT]:
         details = [f"{shape.names[v][:60]!r}… ({shape.where(v)}): {length} tokens" for v, length in long[:_LISTED]]
         text = f"{counted(len(long), 'name')} longer than a text tower's {CONTEXT} tokens, before any prompt"
-        yield Finding("warning", "long-name", text, "", tuple(details), "They would be cut: shorten them.")
+        yield _finding("long-name", text, details, "They would be cut: shorten them.")
 
 
 def _ambiguous(shape: Shape, known: Collection[str]) -> Iterator[Finding]:
@@ -79,42 +79,30 @@ def _ambiguous(shape: Shape, known: Collection[str]) -> Iterator[Finding]:
     bearers: dict[str, list[int]] = defaultdict(list)
     for node, name in enumerate(shape.names):
         bearers[name].append(node)
-    unclear: list[tuple[str, list[int]]] = []
-    resolved: list[str] = []
-    for name, nodes in bearers.items():
-        if len(nodes) > 1 and name not in known:
-            leaves = [node for node in nodes if not count[node]]
-            if len(leaves) == 1:
-                resolved.append(name)
-            else:
-                unclear.append((name, leaves or nodes))
+    shared = {name: nodes for name, nodes in bearers.items() if len(nodes) > 1 and name not in known}
+    leaves = {name: [node for node in nodes if not count[node]] for name, nodes in shared.items()}
+    resolved = [repr(name) for name, own in leaves.items() if len(own) == 1]
+    unclear = {name: own or shared[name] for name, own in leaves.items() if len(own) != 1}
     if unclear:
-        details = [
-            f"{name!r}: {', '.join(map(shape.path, nodes[:3]))}" + (", …" if len(nodes) > 3 else "")
-            for name, nodes in unclear[:_LISTED]
-        ]
+        details = [f"{name!r}: {some(map(shape.path, nodes), 3)}" for name, nodes in [*unclear.items()][:_LISTED]]
         details += [f"… {len(unclear) - _LISTED} more"] if len(unclear) > _LISTED else []
         text = f"{counted(len(unclear), 'name')} of several nodes, that a label by name alone leaves open"
         advice = "Labels have to give the path; prompts get the ancestry added."
-        yield Finding("warning", "ambiguous-name", text, "", tuple(details), advice)
+        yield _finding("ambiguous-name", text, details, advice)
     if resolved:
         text = f"{counted(len(resolved), 'leaf name')} also borne by an inner node; a label means the leaf"
-        yield Finding("note", "shared-name", text, "", (_listed(resolved, _LISTED),))
+        yield _finding("shared-name", text, [some(resolved, _LISTED)], warning=False)
 
 
 def _alike(shape: Shape) -> Iterator[Finding]:
     """Different spellings of what may be one thing, on one level."""
-    first: dict[str, int] = {}
     alike: dict[str, list[int]] = {}
     for node, name in enumerate(shape.names):
-        key = folded(name)
-        other = first.setdefault(key, node)
-        if other != node and key:
-            alike.setdefault(key, [other]).append(node)
+        alike.setdefault(folded(name), []).append(node)
     level, count = shape.index["level"], shape.index["num_children"]
     groups: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
     for key, nodes in alike.items():
-        for node in nodes:
+        for node in nodes if key and len(nodes) > 1 else ():
             groups[key, int(level[node])].setdefault(shape.names[node], node)
     for group in sorted(groups.values(), key=lambda group: min(group.values())):
         if len(group) < 2:
@@ -122,67 +110,55 @@ def _alike(shape: Shape) -> Iterator[Finding]:
         nodes = list(group.values())
         inner = len({int(shape.parent[node]) for node in nodes}) < len(nodes) and all(count[node] for node in nodes)
         text = f"{' and '.join(map(repr, group))} differ in case, blanks or punctuation alone"
-        details = tuple(f"{shape.path(node)} ({shape.where(node)})" for node in nodes[:3])
+        details = [f"{shape.path(node)} ({shape.where(node)})" for node in nodes[:3]]
         more = " --fix OUT --accept alike-names takes the more frequent spelling." if inner else ""
-        yield Finding("warning", "alike-names", text, "", details, "Are they one and the same?" + more,
-                      "asked" if inner else "no")  # fmt: skip
+        advice = f"Are they one and the same?{more}"
+        yield _finding("alike-names", text, details, advice, mend="asked" if inner else "no")
 
 
-def folded(name: str) -> str:
-    """Without case, blanks and punctuation."""
-    return re.sub(r"[\W_]+", "", name.casefold())
+def twin_labels(names: Sequence[str], parents: Sequence[object], labels: Sequence[str]) -> Iterator[Finding]:
+    """Siblings whose label is told apart by their id."""
+    seen: dict[tuple[object, str], set[str]] = defaultdict(set)
+    for name, parent, label in zip(names, parents, labels, strict=True):
+        seen[parent, label].add(name)
+    if twins := [f"{label!r}: {', '.join(sorted(ids))}" for (_, label), ids in seen.items() if len(ids) > 1]:
+        text = f"{counted(len(twins), 'label')} of several siblings; their ids are added to tell them apart"
+        yield _finding("ambiguous-name", text, twins[:_LISTED])
 
 
 def odd_shape(shape: Shape) -> Iterator[Finding]:
     """Depths, chains, siblings and balance."""
-    if shape.sizes:
-        yield from _depth(shape)
-        yield from _chains(shape)
-        above = shape.parent[shape.index["leaves"]]
-        family = np.where(above >= 0, shape.index["num_children"][above], shape.sizes[0])
-        total, acted = len(above), int((family > 1).sum())
-        text = f"HiSCE acts on {acted} of {total} leaves" + ("; the others have no sibling" if acted < total else "")
-        yield Finding("warning" if acted < total / 2 else "note", "siblings", text)
-        yield _balance(shape)
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(map(repr, names[:most])) + (", …" if len(names) > most else "")
-
-
-def _depth(shape: Shape) -> Iterator[Finding]:
-    level, leaves = shape.index["level"], shape.index["leaves"]
-    counts = np.bincount(level[leaves])
-    depths = np.flatnonzero(counts)
-    if len(shape.sizes) == 1:
-        yield Finding(
-            "warning", "flat", "the tree has one level: losses and metrics of a hierarchy have nothing to go by"
-        )
-    elif len(depths) > 1:
-        few = min(depths.tolist(), key=lambda depth: int(counts[depth]))
-        examples = [shape.names[leaf] for leaf in leaves[level[leaves] == few][:5].tolist()]
-        details = (
-            ", ".join(f"{counts[depth]} at level {depth + 1}" for depth in depths),
-            f"such as {_listed(examples)} at level {few + 1}",
-        )
-        advice = "Nothing has to be done: short branches are allowed."
-        yield Finding("note", "uneven-depth", f"leaves end at {len(depths)} different levels", "", details, advice)
-
-
-def _chains(shape: Shape) -> Iterator[Finding]:
-    counts = shape.index["num_children"]
-    lonely = np.flatnonzero(counts == 1)
-    if not len(lonely):
+    if not shape.sizes:
         return
-    above = [shape.names[node] for node in lonely.tolist()]
-    below = [shape.names[node] for node in shape.index["first_child"][lonely].tolist()]
-    same = sum(a == b for a, b in zip(above, below, strict=True))
-    details = [_listed(above), *([f"{same} of the children have their parent's name"] if same else [])]
-    inner = int((counts > 0).sum())
-    everywhere = len(lonely) == inner
-    text = f"{len(lonely)} of {inner} inner nodes have a single child"
-    advice = "A level that only repeats the one below teaches nothing: leave it out." if everywhere else ""
-    yield Finding("warning" if everywhere else "note", "single-child", text, "", tuple(details), advice)
+    level, leaves, counts = shape.index["level"], shape.index["leaves"], shape.index["num_children"]
+    ends = np.bincount(level[leaves])
+    depths = np.flatnonzero(ends).tolist()
+    if len(shape.sizes) == 1:
+        yield _finding("flat", "the tree has one level: losses and metrics of a hierarchy have nothing to go by")
+    elif len(depths) > 1:
+        few = min(depths, key=lambda depth: int(ends[depth]))
+        examples = some(repr(shape.names[leaf]) for leaf in leaves[level[leaves] == few][:5].tolist())
+        details = [", ".join(f"{ends[depth]} at level {depth + 1}" for depth in depths),
+                   f"such as {examples} at level {few + 1}"]  # fmt: skip
+        advice = "Nothing has to be done: short branches are allowed."
+        yield _finding("uneven-depth", f"leaves end at {len(depths)} different levels", details, advice, False)
+    lonely = np.flatnonzero(counts == 1)
+    if len(lonely):
+        above = [shape.names[node] for node in lonely.tolist()]
+        below = [shape.names[node] for node in shape.index["first_child"][lonely].tolist()]
+        same = sum(a == b for a, b in zip(above, below, strict=True))
+        details = [some(map(repr, above), 5), *([f"{same} of the children have their parent's name"] if same else [])]
+        inner = int((counts > 0).sum())
+        everywhere = len(lonely) == inner
+        text = f"{len(lonely)} of {inner} inner nodes have a single child"
+        advice = "A level that only repeats the one below teaches nothing: leave it out." if everywhere else ""
+        yield _finding("single-child", text, details, advice, everywhere)
+    parent = shape.parent[leaves]
+    family = np.where(parent >= 0, counts[parent], shape.sizes[0])
+    total, acted = len(leaves), int((family > 1).sum())
+    text = f"HiSCE acts on {acted} of {total} leaves" + ("; the others have no sibling" if acted < total else "")
+    yield _finding("siblings", text, warning=acted < total / 2)
+    yield _balance(shape)
 
 
 def _balance(shape: Shape) -> Finding:
@@ -193,23 +169,11 @@ def _balance(shape: Shape) -> Finding:
         spread = f"{inner.min()} to {inner.max()} ({shape.names[int(counts.argmax())]!r}), median {np.median(inner):g}"
         details.append(f"children of an inner node: {spread}")
     if len(roots) == 1:
-        return Finding("note", "balance", "one root", "", tuple(details))
+        return _finding("balance", "one root", details, warning=False)
     largest, smallest = int(roots.argmax()), len(roots) - 1 - int(roots[::-1].argmin())
     ends = " to ".join(f"{roots[node]} ({shape.names[node]!r})" for node in (smallest, largest))
     share = roots[largest] / roots.sum()
     lopsided = share > 0.5 and len(roots) > 2
     text = f"{len(roots)} roots; the largest holds {share:.0%} of the leaves"
     advice = "Report balanced accuracy beside the plain one on the coarsest level." if lopsided else ""
-    details.append(f"leaves of a root: {ends}")
-    return Finding("warning" if lopsided else "note", "balance", text, "", tuple(details), advice)
-
-
-def twin_labels(names: Sequence[str], parents: Sequence[object], labels: Sequence[str]) -> Iterator[Finding]:
-    """Siblings whose label is told apart by their id."""
-    seen: dict[tuple[object, str], set[str]] = defaultdict(set)
-    for name, parent, label in zip(names, parents, labels, strict=True):
-        seen[parent, label].add(name)
-    if twins := {key: sorted(ids) for key, ids in seen.items() if len(ids) > 1}:
-        details = tuple(f"{label!r}: {', '.join(ids)}" for (_, label), ids in list(twins.items())[:_LISTED])
-        text = f"{counted(len(twins), 'label')} of several siblings; their ids are added to tell them apart"
-        yield Finding("warning", "ambiguous-name", text, "", details)
+    return _finding("balance", text, [*details, f"leaves of a root: {ends}"], advice, lopsided)

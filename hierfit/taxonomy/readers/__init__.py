@@ -6,17 +6,17 @@ import gc
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
 from hierfit.taxonomy.checks import EDGE_HEADER
 from hierfit.taxonomy.readers import documents, graphs, lines, links, nested, rows, texts
 from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
-from hierfit.taxonomy.readers.given import FORMATS, Claim, Format, Given, Reading, Score
+from hierfit.taxonomy.readers.given import FORMATS, Claim, Format, Given, Links, Reading, Score
 from hierfit.taxonomy.readers.indices import leaf_list
 from hierfit.taxonomy.readers.source import BUNDLE, Source
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from hierfit.taxonomy.tree import Taxonomy
 
 __all__ = ["FORMATS", "Format", "Given", "Reading", "given_of", "read_csv", "read_given", "read_plan", "read_taxonomy"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _NEWICK_NAMES = (".nwk", ".newick", ".tree", ".nw", ".tre")
 _DOT = re.compile(r"(?:(?://|#)[^\n]*\s+)*(?:strict\s+)?(?:di)?graph\b[^{;\n]*\{", re.IGNORECASE)
@@ -51,20 +48,16 @@ _HINT = (
 )
 
 
-def _uncollected(function: Callable[P, T]) -> Callable[P, T]:
+@contextmanager
+def _uncollected() -> Iterator[None]:
     """Millions of small objects and no circles: the collector would look through them again and again."""
-
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        enabled = gc.isenabled()
-        gc.disable()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            if enabled:
-                gc.enable()
-
-    return run
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def read_taxonomy(path: str | os.PathLike[str], format: Format | None = None, **options: Any) -> Taxonomy:
@@ -92,7 +85,7 @@ def read_csv(path: str | os.PathLike[str]) -> Plan:
     return given_of(source, Reading(os.fspath(path), form, header=True)).plan()
 
 
-@_uncollected
+@_uncollected()
 def read_plan(options: Reading) -> Plan:
     """What a `Taxonomy` is made of, without importing torch; raises as `read_taxonomy`."""
     try:
@@ -103,16 +96,11 @@ def read_plan(options: Reading) -> Plan:
         raise
 
 
-@_uncollected
+@_uncollected()
 def read_given(options: Reading, placed: bool = False) -> Given:
-    """What a file says, be it a tree or not.
+    """What a file says, be it a tree or not; raises `UserError` where it cannot be read or its format is not certain.
 
-    Args:
-        options: The file, and how to read it.
-        placed: Whether faults of JSON shall know their line; that takes several times as long.
-
-    Raises:
-        UserError: The file cannot be read, or its format is not certain.
+    `placed` makes faults of JSON know their line, which takes several times as long.
     """
     if Path(options.file).suffix.lower() == BUNDLE:  # a program wrote it: every cell as it stands
         options = replace(options, format="paths", header=True)
@@ -138,7 +126,7 @@ def given_of(source: Source, options: Reading) -> Given:
     if useless := ", ".join(name for name, is_idle in idle.items() if is_idle):
         raise UserError(f"{source.path}: {useless} cannot be used with the format {claim.format}")
     form = claim.read()
-    if options.parents == "first":
+    if options.parents == "first" and isinstance(form, Links):  # of a path each node has one parent
         form = form.with_first_parents()
     if options.leaves:
         form = form.above(dict.fromkeys(leaf_list(options.leaves)))

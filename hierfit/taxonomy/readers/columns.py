@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from hierfit.errors import folded
+
 RANKS = (
     "domain", "superkingdom", "kingdom", "subkingdom", "phylum", "division", "subphylum", "class", "subclass",
     "infraclass", "superorder", "order", "suborder", "infraorder", "superfamily", "family", "subfamily", "tribe",
@@ -57,13 +59,14 @@ SCHEMA = frozenset(
      "context", "graph", "adjacency"}
 )  # fmt: skip
 """Keys that name parts of a record, or of a file, rather than classes."""
+_PREFIX = re.compile(r"^(?:https?:.*[/#]|[a-z]+:(?=\S))")
 _SOME_PARENT = re.compile(r"parent\w+|\w+parent(?:id|key|code|name)?|hypernym\w*")
 _SOME_NAME = re.compile(r"(?!file|image|img|user|dir|common|vernacular)\w+(?:name|label|title)")
 
 
 def word(cell: object) -> str:
     """A column's name without case, blanks and signs: ``parent_id``, ``dwc:parentID`` and ``Parent ID`` are one."""
-    return re.sub(r"^(?:https?:.*[/#]|[a-z]+:(?=\S))|[\W_]", "", str(cell).strip().casefold())
+    return folded(_PREFIX.sub("", str(cell).strip().casefold()))
 
 
 def find(words: Sequence[str], known: Iterable[str]) -> int | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import yaml
 
 from hierfit.errors import UserError
+from hierfit.taxonomy.checks import Finding, problem
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -39,12 +41,25 @@ class Placed(str):
 
     line: int
 
-    @classmethod
-    def at(cls, text: str, line: int) -> Placed:
-        """The text of that line."""
-        placed = cls(text)
+    def __new__(cls, text: str, line: int = 0) -> Placed:
+        placed = super().__new__(cls, text)
         placed.line = line
         return placed
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, which true and false are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def as_name(value: Any, findings: list[Finding]) -> str:
+    """A scalar of a document as a name; true, false and null become faults."""
+    if isinstance(value, str):
+        return value
+    if is_number(value):
+        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    findings.append(problem("name", f"{value!r} is not a name"))
+    return repr(value)
 
 
 def place_of(*names: object) -> str:
@@ -55,32 +70,31 @@ def place_of(*names: object) -> str:
     return next((repr(name) for name in names if name), "the file")
 
 
-def read_json(text: str, source: str, placed: bool) -> Any:
-    """The value of a JSON text, objects as `Pairs`, texts as `Placed` where asked for.
+def read_json(text: str, source: str, placed: bool = False, objects: Callable[[Any], Any] = Pairs) -> Any:
+    """The value of a JSON text or of JSON lines, objects as `Pairs` or as asked for, texts as `Placed` if asked for.
 
     Raises:
         UserError: It is not JSON, with line and column; or is nested too deep to be read.
     """
     try:
-        value = json.loads(text, object_pairs_hook=Pairs)
+        value = json.loads(text, object_pairs_hook=objects)
     except json.JSONDecodeError as error:
-        lines = text.strip().splitlines()
+        lines = [line for line in text.splitlines() if line.strip()]
         if error.msg == "Extra data" and len(lines) > 1 and all(line[:1] == "{" for line in lines):
-            return read_json(f"[{','.join(lines)}]", source, False)  # JSON Lines
+            return read_json(",\n".join(lines).join("[]"), source, False, objects)
         raise UserError(f"{source}: line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
     except (RecursionError, ValueError) as error:
         reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         raise UserError(f"{source}: cannot be read as JSON: {reason}") from None
-    try:
-        return _placed(value, _lines_of_texts(text)) if placed else value
-    except RecursionError:  # it is nested too deep for places
-        return value
+    with suppress(RecursionError):  # it may be nested too deep for places
+        value = _placed(value, _lines_of_texts(text)) if placed else value
+    return value
 
 
 def _placed(value: Any, lines: Iterator[int]) -> Any:
     """The same with texts that know their line: the standard library tells no places, but keeps their order."""
     if isinstance(value, str):
-        return Placed.at(value, next(lines))
+        return Placed(value, next(lines))
     if isinstance(value, Pairs):
         return Pairs((_placed(key, lines), _placed(entry, lines)) for key, entry in value)
     return [_placed(entry, lines) for entry in value] if isinstance(value, list) else value
@@ -117,7 +131,7 @@ def _value(node: yaml.Node | None, seen: set[int], source: str) -> Any:
         return None
     line = node.start_mark.line + 1
     if isinstance(node, yaml.ScalarNode):
-        return Placed.at(node.value, line)
+        return Placed(node.value, line)
     if id(node) in seen:
         raise UserError(f"{source}: line {line}: anchors and aliases of YAML are not read here")
     seen.add(id(node))
@@ -127,7 +141,7 @@ def _value(node: yaml.Node | None, seen: set[int], source: str) -> Any:
     for key, entry in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise UserError(f"{source}: line {key.start_mark.line + 1}: a key must be a name")
-        pairs.append((Placed.at(key.value, key.start_mark.line + 1), _value(entry, seen, source)))
+        pairs.append((Placed(key.value, key.start_mark.line + 1), _value(entry, seen, source)))
     return pairs
 
 
@@ -137,9 +151,16 @@ def read_python(text: str, source: str) -> Any:
     Raises:
         UserError: It is not Python, or holds no such thing.
     """
+    found = Pairs()
     try:
-        tree = ast.parse(text)
-        found = Pairs((name, value) for name, value in _literals(tree) if isinstance(value, list) and value)
+        for statement in ast.parse(text).body:
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+            value: Any = getattr(statement, "value", None)
+            while isinstance(value, ast.Call) and value.args:  # np.array([…]), dict({…})
+                value = value.args[0]
+            if isinstance(target, ast.Name) and isinstance(value, ast.List | ast.Tuple | ast.Dict):
+                with suppress(TypeError):  # something is computed in it
+                    found += [(target.id, literal)] if (literal := _literal(value)) else []
     except SyntaxError as error:
         raise UserError(f"{source}: line {error.lineno}: not valid Python: {error.msg}") from None
     except (RecursionError, MemoryError, ValueError):
@@ -149,19 +170,6 @@ def read_python(text: str, source: str) -> Any:
     return found
 
 
-def _literals(tree: ast.Module) -> Iterator[tuple[str, Any]]:
-    for statement in tree.body:
-        target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
-        value: Any = getattr(statement, "value", None)
-        while isinstance(value, ast.Call) and value.args:  # np.array([…]), dict({…})
-            value = value.args[0]
-        if isinstance(target, ast.Name) and isinstance(value, ast.List | ast.Tuple | ast.Dict):
-            try:
-                yield target.id, _literal(value)
-            except TypeError:
-                continue  # something is computed in it
-
-
 def _literal(node: ast.AST | None) -> Any:
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
         return [_literal(entry) for entry in node.elts]
@@ -169,5 +177,5 @@ def _literal(node: ast.AST | None) -> Any:
         return Pairs((_literal(key), _literal(value)) for key, value in zip(node.keys, node.values, strict=True))
     if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float | None):
         value = node.value
-        return value if value is None or isinstance(value, bool) else Placed.at(str(value), node.lineno)
+        return value if value is None or isinstance(value, bool) else Placed(str(value), node.lineno)
     raise TypeError

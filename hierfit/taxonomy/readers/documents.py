@@ -12,11 +12,9 @@ from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, problem
 from hierfit.taxonomy.readers import graphs, indices, lines, links, nested, rows
 from hierfit.taxonomy.readers.columns import word
-from hierfit.taxonomy.readers.document import Pairs, is_list, place_of
+from hierfit.taxonomy.readers.document import Pairs, Placed, as_name, is_list, place_of
 from hierfit.taxonomy.readers.given import Claim, Links, Reading, Rows, Score
-from hierfit.taxonomy.readers.nested import as_name
 from hierfit.taxonomy.readers.records import record_tables
-from hierfit.taxonomy.readers.rows import direction_by_parents, torn
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import Table
 
@@ -26,12 +24,14 @@ _NO_CLASS = frozenset({"levels", "names", "classes", "labels", "train", "val", "
 def claims(source: Source, options: Reading) -> Iterator[Claim]:
     """Everything a document can be; raises `UserError` where one of several data sets has to be chosen."""
     value, keys = _selected(source, options)
-    if isinstance(value, Pairs) and isinstance(value.get("leaf_to_path"), Pairs):
-        why = f"{source.language} with 'leaf_to_path'"
-        yield _ancestors(value.get("leaf_to_path"), Score.CERTAIN, why, value.get("levels"))
+    if isinstance(value, Pairs) and isinstance(paths := value.get("leaf_to_path"), Pairs):
+        levels = value.get("levels")
+        named = is_list(levels) and all(isinstance(level, str) for level in levels)
+        read = partial(_read_ancestors, paths, levels[::-1] if named else None)
+        yield Claim("ancestors", Score.CERTAIN, f"{source.language} with 'leaf_to_path'", read)
         return
-    if isinstance(value, Pairs) and (found := [*graphs.claims(value, source, options)]):
-        yield from found
+    if isinstance(value, Pairs) and (found := graphs.node_link_claim(value, source, options)):
+        yield found
         return
     yield from _records(value, keys, source, options)
     tree = nested.unwrapped(value)
@@ -64,9 +64,8 @@ def _selected(source: Source, options: Reading) -> tuple[Any, str]:
 
 
 def _choose(source: Source, what: str, names: Sequence[str]) -> UserError:
-    return UserError(
-        f"{source.path}: {what}: choose one of {', '.join(names) or 'no keys'}", hint="Name it by --select."
-    )
+    known = ", ".join(names) or "no keys"
+    return UserError(f"{source.path}: {what}: choose one of {known}", hint="Name it by --select.")
 
 
 def _is_set(value: Any) -> bool:
@@ -88,10 +87,10 @@ def _records(value: Any, select: str, source: Source, options: Reading) -> Itera
     found: dict[str, list[Claim]] = {}
     for at, table in tables.items():
         every = [*links.claims(table, source, options), *rows.claims(table, source, options), *lines.claims(table)]
-        top = max((claim.score for claim in every), default=Score.POSSIBLE)
-        if top > Score.POSSIBLE:
-            label = f" below {at!r}" if at else ""
-            good = [claim for claim in every if claim.score > Score.POSSIBLE]
+        good = [claim for claim in every if claim.score > Score.POSSIBLE]
+        top = max((claim.score for claim in good), default=Score.POSSIBLE)
+        label = f" below {at!r}" if at else ""
+        if good:
             found[at] = [replace(claim, why=claim.why.replace(" with ", f"{label} with ", 1)) for claim in good
                          if claim.score == top or claim.format == options.format]  # fmt: skip
     best = max((group[0].score for group in found.values()), default=None)
@@ -123,7 +122,7 @@ def _mapping(value: Pairs, what: str) -> Iterator[Claim]:
     if not any(lists):
         if any(isinstance(entry, str) and entry for entry in below):
             yield _child_parent(value, what)
-            yield _ancestors(value, Score.POSSIBLE, f"{what} {{leaf: parent}}")
+            yield Claim("ancestors", Score.POSSIBLE, f"{what} {{leaf: parent}}", partial(_read_ancestors, value))
         return
     if not all(is_list(entry) and not any(isinstance(cell, list) for cell in entry) for entry in below):
         return
@@ -131,24 +130,23 @@ def _mapping(value: Pairs, what: str) -> Iterator[Claim]:
     if not fault and any(word(key) in _NO_CLASS for key in keys):
         fault = "a key is no class but a part of a file"
     items = [str(item) for entry in below for item in entry]
-    why, up = f"{what} lists below names", Score.LIKELY
+    why, but = f"{what} lists below names", f"; but {fault}" if fault else ""
     if chained := {*keys} & {str(item) for key, entry in value for item in entry if item != key}:
-        why += f", {len(chained)} of which are in lists themselves" + (f"; but {fault}" if fault else "")
-        yield Claim("super-sub", Score.POSSIBLE if fault else up, why, lambda: _adjacency(value))
+        why += f", {len(chained)} of which are in lists themselves{but}"
+        yield Claim("super-sub", Score.POSSIBLE if fault else Score.LIKELY, why, lambda: _adjacency(value))
         return
     counts = Counter(items)
     again = sum(count > 1 for count in counts.values())
-    down = up
+    down = up = False  # which way speaks for itself
     if again * 10 <= len(counts):
-        why, up = f"{why}, {'nearly ' if again else ''}each item once", Score.POSSIBLE
+        why, down = f"{why}, {'nearly ' if again else ''}each item once", True
     elif len({*map(len, below)}) == 1 and len(counts) * 2 <= len(items):
-        why, down = f"{why}, whose {len(items)} items are only {len(counts)} names", Score.POSSIBLE
+        why, up = f"{why}, whose {len(items)} items are only {len(counts)} names", True
     else:
-        why, down, up = f"{why}, {again} of {len(counts)} items several times", Score.POSSIBLE, Score.POSSIBLE
-    if fault:
-        why, down, up = f"{why}; but {fault}", Score.POSSIBLE, Score.POSSIBLE
-    yield Claim("super-sub", down, why, lambda: nested.read_nested(value))
-    yield _ancestors(value, up, why)
+        why = f"{why}, {again} of {len(counts)} items several times"
+    score = {True: Score.LIKELY, False: Score.POSSIBLE}
+    yield Claim("super-sub", score[down and not fault], why + but, lambda: nested.read_nested(value))
+    yield Claim("ancestors", score[up and not fault], why + but, partial(_read_ancestors, value))
 
 
 def _adjacency(value: Pairs) -> Links:
@@ -175,19 +173,14 @@ def _child_parent(value: Pairs, what: str) -> Claim:
     def read() -> Links:
         findings: list[Finding] = []
         names = [as_name(key, findings) for key, _ in value]
-        parents = ["" if up in (None, "") else as_name(up, findings) for _, up in value]
-        return links.links_of(names, parents, lambda link: place_of(names[link], parents[link]), "" in parents, None,
+        above = ["" if up in (None, "") else as_name(up, findings) for _, up in value]
+        return links.links_of(names, above, lambda link: place_of(names[link], above[link]), "" in above, None,
                               findings)  # fmt: skip
 
     return Claim("child-parent", score, why, read)
 
 
-def _ancestors(value: Pairs, score: Score, why: str, levels: Any = None) -> Claim:
-    named = is_list(levels) and all(isinstance(level, str) for level in levels)
-    return Claim("ancestors", score, why, lambda: _read_ancestors(value, levels[::-1] if named else None))
-
-
-def _read_ancestors(value: Pairs, levels: Sequence[str] | None) -> Rows:
+def _read_ancestors(value: Pairs, levels: Sequence[str] | None = None) -> Rows:
     """The rows of {leaf: [parent, grandparent, …]}, or, where that fits far better, of {leaf: [root, …, parent]}.
 
     A single parent may stand alone.
@@ -202,7 +195,7 @@ def _read_ancestors(value: Pairs, levels: Sequence[str] | None) -> Rows:
             above = []
         found.append([*(as_name(name, findings) for name in above), leaf])
     turned = [[*row[-2::-1], row[-1]] for row in found]
-    down, up = torn(found), torn(turned)
+    down, up = rows.torn(found), rows.torn(turned)
     found = found if 2 * down <= up and down < up else turned
     return Rows(found, lambda row: place_of(*found[row][::-1], value[row][0]), levels, findings)
 
@@ -214,7 +207,7 @@ def _list(value: list[Any], source: Source, options: Reading) -> Iterator[Claim]
     """Lists of rows, of whole numbers, of names or of paths."""
     what = source.language
     if not any(isinstance(entry, list) for entry in value):
-        names = [[entry if isinstance(entry, str) else str(entry)] for entry in value]
+        names = [[str(entry)] for entry in value]
         table = Table(names, range(1, len(names) + 1), f"{what} list of {len(names)} texts", True, "entry")
         for claim in lines.claims(table):
             yield replace(claim, read=lambda: nested.read_nested(value)) if claim.format == "list" else claim
@@ -223,19 +216,21 @@ def _list(value: list[Any], source: Source, options: Reading) -> Iterator[Claim]
     cells = [[str(cell) for cell in row] for row in value]
     flat = [cell for row in cells for cell in row]
     if indices.are_indices(cells) or 4 * sum(map(str.isdigit, flat)) > 3 * len(flat):
-        places = [place_of(*row) if source.language == "Python" else f"entry {i + 1}" for i, row in enumerate(value)]
-        yield Claim("indices", Score.LIKELY, f"{what} lists of whole numbers",
-                    lambda: indices.read_indices(cells, places.__getitem__, source, options))  # fmt: skip
+        lined = what == "Python"
+        places = [next((cell.line for cell in row if isinstance(cell, Placed)), 0) if lined else number
+                  for number, row in enumerate(value, 1)]  # fmt: skip
+        table = Table(cells, places, what, True, "line" if lined else "entry")
+        yield indices.claim(table, source, options, Score.LIKELY, f"{what} lists of whole numbers")
         return
-    way, why = direction_by_parents(cells)
+    way, why = rows.direction_by_parents(cells)
     if inner := {tuple(row[:-1]) for row in cells} & {*map(tuple, cells)}:
         way, why = "paths", f"{len(inner)} begin another"
+
+    def read(step: int) -> Rows:
+        findings: list[Finding] = []
+        found = [[as_name(cell, findings) for cell in row][::step] for row in value]
+        return Rows(found, lambda row: place_of(*found[row][::-1]), None, findings)
+
     why = f"{what} lists of names, {why}"
-    yield Claim("paths", Score.LIKELY if way == "paths" else Score.POSSIBLE, why, partial(_rows, value, 1))
-    yield Claim("leaf-first", Score.LIKELY if way == "leaf-first" else Score.POSSIBLE, why, partial(_rows, value, -1))
-
-
-def _rows(value: Sequence[Any], step: int) -> Rows:
-    findings: list[Finding] = []
-    found = [[as_name(cell, findings) for cell in row][::step] for row in value]
-    return Rows(found, lambda row: place_of(*found[row][::-1]), None, findings)
+    yield Claim("paths", Score.LIKELY if way == "paths" else Score.POSSIBLE, why, partial(read, 1))
+    yield Claim("leaf-first", Score.LIKELY if way == "leaf-first" else Score.POSSIBLE, why, partial(read, -1))

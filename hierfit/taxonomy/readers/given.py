@@ -9,7 +9,6 @@ from enum import IntEnum
 from typing import Any, Literal
 
 from hierfit.taxonomy import build
-from hierfit.taxonomy.build import Draft
 from hierfit.taxonomy.checks import Finding, Problems, Where, problem
 
 Format = Literal[
@@ -67,14 +66,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Rows:
-    """A path of names for each leaf; nodes are told apart by their whole path.
+    """Names from root to leaf for each leaf; nodes are told apart by their whole path.
 
-    Attributes:
-        rows: Names from root to leaf.
-        where: Place of a row in the file.
-        levels: Level names, coarse to fine; None where the file has none.
-        findings: What could not be understood, with its place, and what the reader decided.
-        whole: All cells of each row, those that are not read included; None where there are no others.
+    `where` is the place of a row, `findings` what was not understood and what was decided; `whole` has all cells of
+    each row where some are not read.
     """
 
     rows: Sequence[Sequence[str]]
@@ -83,7 +78,7 @@ class Rows:
     findings: Sequence[Finding] = ()
     whole: Sequence[Sequence[object]] | None = None
 
-    def draft(self, problems: Problems) -> Draft:
+    def draft(self, problems: Problems) -> build.Draft:
         """The nodes, whatever is wrong with them."""
         return build.draft_rows(self.rows, problems, self.whole, inner_rows=True)
 
@@ -100,23 +95,14 @@ class Rows:
         missing = set(leaves).difference(self.rows[i][-1] for i in kept)
         return replace(self.only(kept), findings=[*self.findings, *_not_found(missing)])
 
-    def with_first_parents(self) -> Rows:
-        """Itself: a node has one parent when it is its path."""
-        return self
-
 
 @dataclass(frozen=True)
 class Links:
-    """A parent for each node.
+    """A parent for each node: [M] names or ids, and [M] parents, by name or by position; None or "" for a root.
 
-    Attributes:
-        names: [M] node names, or ids; where parents are names, one listed several times has several, and is no tree.
-        parents: [M] names or positions of the parents; None or "" for a root.
-        where: Place of a link in the file.
-        labels: What a node is called, where its name is only an id; siblings of one label get the id behind it.
-        levels: Level names, coarse to fine; None where the file has none.
-        findings: What could not be understood, with its place, and what the reader decided.
-        by_name: Whether parents are names; if not, they are positions.
+    `where` is the place of a link, `findings` what was not understood and what was decided. A name with several links
+    has several parents, and makes no tree. `labels` says what a node is called whose name is only an id; siblings of
+    one label get the id behind it.
     """
 
     names: Sequence[str]
@@ -127,7 +113,7 @@ class Links:
     findings: Sequence[Finding] = ()
     by_name: bool = True
 
-    def draft(self, problems: Problems) -> Draft:
+    def draft(self, problems: Problems) -> build.Draft:
         """The nodes, whatever is wrong with them; labels in the place of ids."""
         draft = build.draft_links(self.names, self.parents, self.by_name, problems)
         if not self.labels:
@@ -136,10 +122,10 @@ class Links:
             if name in self.labels:
                 problems.check_name(link, self.labels[name])
         # Siblings of one label (WordNet knows two kinds of "food") get their id behind it.
-        labels = [self.labels.get(name, name) for name in draft.names]
-        count = Counter(zip(draft.parents, labels, strict=True))
-        keys = zip(draft.parents, labels, draft.names, strict=True)
-        return draft._replace(names=[a if count[p, a] == 1 else f"{a} ({name})" for p, a, name in keys])
+        keys = [(p, self.labels.get(name, name)) for p, name in zip(draft.parents, draft.names, strict=True)]
+        count = Counter(keys)
+        names = zip(keys, draft.names, strict=True)
+        return draft._replace(names=[key[1] if count[key] == 1 else f"{key[1]} ({name})" for key, name in names])
 
     def only(self, kept: Sequence[int]) -> Links:
         """Some of the links."""
@@ -182,14 +168,12 @@ def _not_found(names: Collection[str]) -> list[Finding]:
 
 
 class Score(IntEnum):
-    """How well a file speaks for a format."""
+    """How well a file speaks for a format: it can be read so on request; its content bears it out; it says so itself,
+    by a signature or by the names of its columns or keys."""
 
     POSSIBLE = 1
-    """It can be read so, but nothing shows that it is meant so: read on request only."""
     LIKELY = 2
-    """Its content bears it out."""
     CERTAIN = 3
-    """It says so itself, by a signature or by the names of its columns or keys."""
 
 
 @dataclass(frozen=True)
@@ -204,21 +188,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Given:
-    """A tree as a file gives it, with how it was read.
-
-    Attributes:
-        source: The file, as shown in messages.
-        format: See `FORMATS`.
-        why: What was recognised, and by what.
-        form: What it says.
-    """
+    """A tree as a file gives it: the file as messages call it, its format, what spoke for that, and what it says."""
 
     source: str
     format: str
     why: str
     form: Form
 
-    def draft(self) -> tuple[Draft, Problems]:
+    def draft(self) -> tuple[build.Draft, Problems]:
         """Its nodes, with everything that keeps them from being a tree (cycles and level names aside)."""
         hint = "`hierfit taxonomy check FILE` reports everything about a tree, and mends some faults."
         problems = Problems(self.source, self.form.where, hint)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 from hierfit.taxonomy.readers import columns
-from hierfit.taxonomy.readers.columns import CHILDREN, PATH, SCHEMA, word
+from hierfit.taxonomy.readers.cells import PICTURE, RANK_PREFIX, joint, tidy
+from hierfit.taxonomy.readers.columns import word
 from hierfit.taxonomy.readers.given import Claim, Links, Rows, Score
-from hierfit.taxonomy.readers.rows import PICTURE, direction_by_parents
-from hierfit.taxonomy.readers.table import JOINTS, SAMPLE, Table
-from hierfit.taxonomy.readers.tidy import RANK_PREFIX, tidy
+from hierfit.taxonomy.readers.rows import direction_by_parents
+from hierfit.taxonomy.readers.table import SAMPLE, Table
 
-_WEAK = (" / ", " | ", "|", ">", "->", "→", "»", "\\", "/", ";", " - ", "--", ":", "~", ".")
 _ID = re.compile(r"(\S*[\d/]\S*)(?:\s+[-–:|]\s+|\s*\t\s*|\s{2,})(\S.*)")
 _CODED = re.compile(r"([A-Z]|[A-Za-z]{0,4}\d[\w.\-/]*)(?:[.:)]?\s+|\s*[-–:]\s+)(\S.*)")
 _MARKUP = re.compile(
@@ -54,14 +54,14 @@ def claims(table: Table) -> Iterator[Claim]:
 def _under_words(table: Table) -> Iterator[Claim]:
     """Columns that hold whole paths, depths, or codes, by what they are called."""
     words, sample = table.words, table.sample()
-    named = [words.index(name) for name in PATH if name in words]
+    named = [words.index(name) for name in columns.PATH if name in words]
     others = [c for c, name in enumerate(words) if c not in named and name not in columns.IDS and not table.of_records]
     for column in [*named, *others]:
         cells, what = sample.column(column), f"{table.what} with a path in {table.name(column)!r}"
         if not all(isinstance(cell, str) for cell in cells):
             if column in named and all(isinstance(cell, tuple) for cell in cells):
                 yield _of_lists(table, column, columns.name_column(words), what)
-        elif _joint(cells) is not None:
+        elif joint(cells) is not None:
             joined = _joined(table.column(column), table, what)
             # Of a column by another name no other may tell rows apart that this one leaves together.
             if joined and (column in named or len(set(table.column(column))) == len(table.rows)):
@@ -75,7 +75,7 @@ def _under_words(table: Table) -> Iterator[Claim]:
     code = next((c for c, name in enumerate(words) if "code" in name or name in ("id", "nr", "number")), None)
     titles = [c for c, name in enumerate(words) if name in ("title", "name", "label", "description")]
     titles += [] if (named_so := columns.name_column(words, ())) is None else [named_so]
-    if code is not None and titles and titles[0] != code and columns.find(words, CHILDREN) is None:
+    if code is not None and titles and titles[0] != code and columns.find(words, columns.CHILDREN) is None:
         yield from _codes(table.column(code), table.column(titles[0]), table)
 
 
@@ -87,13 +87,13 @@ def _joined(cells: Sequence[str], table: Table, what: str) -> list[Claim]:
     sample = cells[:SAMPLE]
     ids = [match for cell in sample if (match := _ID.fullmatch(cell.strip()))]
     bare = [match[2] for match in ids]
-    numbered = len({match[1] for match in ids}) == len(sample) and _joint(bare) is not None
+    numbered = len({match[1] for match in ids}) == len(sample) and joint(bare) is not None
     if numbered:
         sample, what = bare, f"{what}, an id before each"
-    joint = _joint(sample)
-    if joint is None or sum(PICTURE.fullmatch(cell) is not None for cell in sample) * 2 > len(sample):
+    joined_by = joint(sample)
+    if joined_by is None or sum(PICTURE.fullmatch(cell) is not None for cell in sample) * 2 > len(sample):
         return []
-    sign, certain = joint
+    sign, certain = joined_by
     certain = certain or all(RANK_PREFIX.match(cell) for cell in sample if cell)
 
     def parts(text: str) -> list[str]:
@@ -114,36 +114,8 @@ def _joined(cells: Sequence[str], table: Table, what: str) -> list[Claim]:
 
     score = Score.POSSIBLE if way is None else Score.CERTAIN if certain else Score.LIKELY
     why = f"{what}, names joined by {sign.strip()!r}: {reason}"
-    found = [Claim("paths", score, why, lambda: read(1)), Claim("leaf-first", score, why, lambda: read(-1))]
+    found = [Claim("paths", score, why, partial(read, 1)), Claim("leaf-first", score, why, partial(read, -1))]
     return [claim for claim in found if way in (None, claim.format)]
-
-
-def _joint(cells: Sequence[str]) -> tuple[str, bool] | None:
-    """The sign that joins the names of paths, and whether it hardly stands in names.
-
-    Half of the texts hold it, and those that do not are beginnings of others; a sign that names may hold has to stand
-    in all texts, or part them into beginnings that come again.
-    """
-    distinct = {cell.strip() for cell in cells if cell.strip()}
-    for sign in (*JOINTS, *_WEAK):
-        holding = [cell for cell in distinct if sign in cell]
-        if not holding or 2 * len(holding) < len(distinct):
-            continue
-        if sign in JOINTS:
-            return sign, True
-        firsts = {cell.split(sign)[0].strip() for cell in holding}
-        rest = distinct.difference(holding)
-        nested = len(distinct & {cell.rsplit(sign, 1)[0].strip() for cell in holding})
-        common = rest <= firsts and len(firsts) < len(holding)
-        if sign in (".", ":", " - ", "--", ";", "~") and nested * 3 < len(holding) and (rest or not common):
-            continue
-        if sign == "." and nested * 2 < len(holding):
-            continue
-        if sign == ":" and all(re.fullmatch(r"\w+:\d+(?:,.*)?", cell) for cell in holding):
-            continue  # ids of another collection: gbif:2
-        if nested * 2 >= len(holding) or common or (not rest and sign in ("|", "/", " / ", " | ", "\\")):
-            return sign, False
-    return None
 
 
 def _of_lists(table: Table, column: int, name: int | None, what: str) -> Claim:
@@ -207,28 +179,29 @@ def _codes(codes: Sequence[str], titles: Sequence[str], table: Table) -> Iterato
 
 def not_names(names: Sequence[str]) -> str:
     """What speaks against a list of names for classes, if anything does."""
-    few = max(2, len(names) // 10)
-    several = len(names) > 1
+    few, several = max(2, len(names) // 10), len(names) > 1
+
+    def count(pattern: str) -> int:
+        return sum(re.search(pattern, name) is not None for name in names)
+
     if is_code(names):
         return "they hold signs of markup, keys or code"
     if several and all(len(name.split()) == 2 and name.isascii() for name in names):
         return "there are two words in each"
     if sum(len(name.split()) > 8 or name.endswith(".") or "://" in name for name in names) > len(names) // 10:
         return "they hold sentences"
-    if several and sum(re.fullmatch(r"[-+]?[\d.,]+(?:\s.*)?", name) is not None for name in names) >= few:
+    if several and count(r"^[-+]?[\d.,]+(?:\s.*)?$") >= few:
         return "they hold numbers"
-    if any(len(name) > _LONGEST for name in names) or sum("  " in name or "\t" in name for name in names) >= few:
+    if any(len(name) > _LONGEST for name in names) or count("  |\t") >= few:
         return "they hold columns"
-    if sum(word(name) in SCHEMA for name in names) * 2 > len(names):
+    if sum(word(name) in columns.SCHEMA for name in names) * 2 > len(names):
         return "they are words for columns"
     for begin, name in pairwise(sorted(names)):
         if name.startswith(begin) and re.match(r"\s*[^\w\s\-'’(,&.]", name[len(begin) :]):
             return f"{begin!r} is the beginning of {name!r}"
-    if several and sum(re.search(r"\w\s*[,;|/>]\s*\w", name) is not None for name in names) * 2 > len(names):
+    if several and count(r"\w\s*[,;|/>]\s*\w") * 2 > len(names):
         return "most hold a sign that may divide levels"
-    if len(set(names)) * 2 < len(names):
-        return "most come several times"
-    return ""
+    return "most come several times" if len(set(names)) * 2 < len(names) else ""
 
 
 def is_code(names: Sequence[str]) -> bool:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, Where, problem, remark
 from hierfit.taxonomy.readers import columns
-from hierfit.taxonomy.readers.columns import ACCEPTED, CHILDREN, ID_PATH, IDS, STATUS, SUPER
 from hierfit.taxonomy.readers.given import Claim, Links, Reading, Score
 from hierfit.taxonomy.readers.indices import WNID, id_names
 from hierfit.taxonomy.readers.rows import is_chained
@@ -43,9 +42,9 @@ def claims(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
 def _by_words(table: Table, source: Source, options: Reading) -> Claim | None:
     words = table.words
     name = columns.name_column(words)
-    named = [*(words.index(known) for known in IDS if known in words), *([] if name is None else [name])]
-    parent, path = columns.parent_column(words), columns.find(words, ID_PATH)
-    children = columns.find(words, CHILDREN)
+    named = [*(words.index(known) for known in columns.IDS if known in words), *([] if name is None else [name])]
+    parent, path = columns.parent_column(words), columns.find(words, columns.ID_PATH)
+    children = columns.find(words, columns.CHILDREN)
 
     def claim(score: Score, shown: Sequence[int | None], read: Callable[[], Links]) -> Claim:
         keys = ", ".join(table.name(column) for column in shown if column is not None)
@@ -53,11 +52,14 @@ def _by_words(table: Table, source: Source, options: Reading) -> Claim | None:
         return Claim("child-parent", score, what, read)
 
     if parent is not None:
-        if words[parent] in ("pid", "parents", *SUPER) and len(words) < 3 and not named:
+        plain = words[parent] not in columns.SUPER
+        if (not plain or words[parent] in ("pid", "parents")) and len(words) < 3 and not named:
             return None
         child = _child_of(table, parent, named)
-        plain = words[parent] not in SUPER
-        if child is not None and (plain or _chained(table, child, parent)):
+        if child is not None and not plain:  # some parents have to have a row of their own
+            names, pairs = _texts(table, child), table.paths([child, parent])
+            child = child if any(up != below and up in names for below, up in pairs) else None
+        if child is not None:
             label = None
             if name is None or words[child] not in columns.NAMES:
                 shown = [columns.name_column(words), columns.find(words, ("description",))]
@@ -98,13 +100,6 @@ def _child_of(table: Table, parent: int, named: Sequence[int]) -> int | None:
     return best
 
 
-def _chained(table: Table, child: int, parent: int) -> bool:
-    """Whether some parents have a row of their own, other than the rows that name themselves."""
-    names = _texts(table, child)
-    pairs = zip(table.column(child), table.column(parent), strict=True)
-    return any(above != name and above in names for name, above in pairs)
-
-
 def _read(
     table: Table, child: int, parent: int, label: int | None, source: Source, options: Reading, joint: str = "",
     pairs_only: bool = False,
@@ -139,7 +134,7 @@ def _read(
 
 
 def _synonyms(table: Table, names: Sequence[Any], label: int | None, findings: list[Finding]) -> set[int]:
-    accepted, status = columns.find(table.words, ACCEPTED), columns.find(table.words, STATUS)
+    accepted, status = columns.find(table.words, columns.ACCEPTED), columns.find(table.words, columns.STATUS)
     found = set()
     if accepted is not None:
         found |= {i for i, other in enumerate(table.column(accepted)) if other not in ("", names[i])}

@@ -8,37 +8,36 @@ from typing import Any
 from xml.etree import ElementTree
 
 from hierfit.errors import UserError
-from hierfit.taxonomy.checks import Finding, problem, remark
+from hierfit.taxonomy.checks import Finding, remark
 from hierfit.taxonomy.readers.columns import CHILDREN, SCHEMA, word
-from hierfit.taxonomy.readers.document import Pairs, is_list, place_of
+from hierfit.taxonomy.readers.document import Pairs, as_name, is_list, is_number, place_of
 from hierfit.taxonomy.readers.given import Claim, Links, Score
 from hierfit.taxonomy.readers.source import Source
 
-_NAME_KEYS = ("name", "label", "labelname", "title", "text", "value", "id", "key", "topic", "term")
+_NAME_KEYS = ("name", "label", "labelname", "value", "title", "text", "words", "displayname", "alias", "id", "key",
+              "topic", "term", "wnid")  # fmt: skip
 _GROUP_KEYS = ("superclass", "supercategory", "group", "category", "class", "family", "parent", "instructions")
 _NODE_WORDS = frozenset({*_NAME_KEYS, *_GROUP_KEYS, *CHILDREN})
 _WRAPPERS = frozenset(
     {"data", "taxonomy", "tree", "hierarchy", "result", "results", "root", "classes", "categories", "children",
      "labels", "ontology", "classifications", "taxonomies", "items", "nodes"}
 )  # fmt: skip
-_XML_NAMES = ("name", "label", "value", "title", "text", "words", "displayname", "alias", "id", "wnid")
 
 
 def unwrapped(value: Any) -> Any:
     """The tree within objects around it: ``{"version": 2, "data": {"tree": …}}``."""
     while isinstance(value, Pairs) and node_keys(value) is None:
         inner = [(key, entry) for key, entry in value if isinstance(entry, list) and entry]
-        if len(inner) != 1 or not (word(inner[0][0]) in _WRAPPERS or _describes(value, inner[0][0])):
+        if len(inner) != 1:
             break
-        value = inner[0][1]
+        (key, tree), others = inner[0], [pair for pair in value if pair[0] != inner[0][0]]
+        # All other keys may be those of a file's head.
+        head = others and all(word(other) in SCHEMA and not (isinstance(entry, Pairs) or entry is None)
+                              for other, entry in others)  # fmt: skip
+        if not (word(key) in _WRAPPERS or head):
+            break
+        value = tree
     return value
-
-
-def _describes(value: Pairs, but: str) -> bool:
-    """Whether all other keys of a mapping are those of a file's head."""
-    others = [(key, entry) for key, entry in value if key != but]
-    plain = all(entry == [] if is_list(entry) else not isinstance(entry, list | None) for _, entry in others)
-    return bool(others) and plain and all(word(key) in SCHEMA for key, _ in others)
 
 
 def node_keys(pairs: Pairs) -> tuple[str, str | None] | None:
@@ -73,7 +72,9 @@ def claim(tree: Any, language: str) -> Claim:
         score, why = Score.POSSIBLE, f"objects with a {keys[0]!r} and no children"
     else:
         fault = contradiction(tree)
-        score = Score.POSSIBLE if fault or not _is_deep(tree) else Score.LIKELY
+        inner = [entry for entry in _below(tree) if isinstance(entry, list)]
+        deep = any(isinstance(entry, Pairs) or any(isinstance(e, list) for e in entry) for entry in inner)
+        score = Score.LIKELY if deep and not fault else Score.POSSIBLE
         why = "with mappings in mappings" if isinstance(tree, Pairs) else "lists in lists"
         why += f"; but {fault}" if fault else ""
     return Claim("nested", score, f"{language} {why}", lambda: read_nested(tree))
@@ -81,12 +82,6 @@ def claim(tree: Any, language: str) -> Claim:
 
 def _below(value: Any) -> list[Any]:
     return [entry for _, entry in value] if isinstance(value, Pairs) else value
-
-
-def _is_deep(value: Any) -> bool:
-    """Whether there are lists or mappings in mappings or lists in it."""
-    inner = [entry for entry in _below(value) if isinstance(entry, list)]
-    return any(isinstance(entry, Pairs) or any(isinstance(e, list) for e in entry) for entry in inner)
 
 
 def contradiction(tree: Any) -> str:
@@ -105,11 +100,12 @@ def contradiction(tree: Any) -> str:
         stack += [entry for entry in _below(here) if isinstance(entry, list)]
     if schema:
         listed = ", ".join(repr(name) for name, _ in schema.most_common(4))
-        most = shared.most_common(1)[0][1]
+        most = max(shared.values())
         return f"keys such as {listed}{f' in {most} places' if most > 1 else ''} are parts of records, not classes"
-    if isinstance(tree, Pairs) and tree and all(str(key).isdigit() for key in tree.names()):
+    keys = tree.names() if isinstance(tree, Pairs) else []
+    if keys and all(str(key).isdigit() for key in keys):
         return "the keys are numbers: an index of classes"
-    if isinstance(tree, Pairs) and sum(word(key) in ("train", "val", "test", "nc") for key in tree.names()) > 1:
+    if sum(word(key) in ("train", "val", "test", "nc") for key in keys) > 1:
         return "the keys are those of splits or settings"
     return ""
 
@@ -137,7 +133,7 @@ def read_nested(value: Any) -> Links:
             if keys[1] is not None:
                 stack.append((here.get(keys[1]), node))
         elif isinstance(here, Pairs):
-            counted = len(here) > 1 and all(_is_number(below) for _, below in here)
+            counted = len(here) > 1 and all(is_number(below) for _, below in here)
             numbers += len(here) if counted else 0
             stack += [(None if counted else below, add(name, parent)) for name, below in here][::-1]
         elif isinstance(here, list):
@@ -148,20 +144,6 @@ def read_nested(value: Any) -> Links:
         text = f"{numbers} numbers below names are taken for indices or counts, and left out"
         findings.append(remark("number", text))
     return Links(names, parents, lambda node: place_of(names[node]), findings=findings, by_name=False)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def as_name(value: Any, findings: list[Finding]) -> str:
-    """A scalar of a document as a name; true, false and null become faults."""
-    if isinstance(value, str):
-        return value
-    if _is_number(value):
-        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    findings.append(problem("name", f"{value!r} is not a name"))
-    return repr(value)
 
 
 # XML -----------------------------------------------------------------------------------------------------------------
@@ -177,54 +159,49 @@ def xml_claim(source: Source) -> Claim:
         line, column = error.position
         what = str(error).partition(":")[0]
         raise UserError(f"{source.path}: line {line}, column {column + 1}: not valid XML: {what}") from None
-    tags = Counter(_tag(element) for element in root.iter() if _name_of(element))
-    inside = Counter(_tag(child) for parent in root.iter() for child in parent if _tag(child) == _tag(parent))
-    tag = next((tag for tag, count in tags.most_common() if inside[tag] or (tag == "Choice" and count > 1)), None)
+    for element in root.iter():
+        element.tag = _bare(element.tag)
+    tags = Counter(element.tag for element in root.iter() if _name_of(element))
+    inside = {child.tag for parent in root.iter() for child in parent if child.tag == parent.tag}
+    tag = next((tag for tag, count in tags.most_common() if tag in inside or (tag == "Choice" and count > 1)), None)
     if tag is None:
-        raise UserError(
-            f"{source.path}: this is XML, and no elements of one tag with a name stand in one another",
-            hint="Write the tree as a table, JSON or indented text.",
-        )
+        what = "this is XML, and no elements of one tag with a name stand in one another"
+        raise UserError(f"{source.path}: {what}", hint="Write the tree as a table, JSON or indented text.")
     # Where elements of the tag stand in several places, those that are nested are the tree, others a flat choice.
-    tops = [[child for child in parent if _tag(child) == tag] for parent in root.iter() if _tag(parent) != tag]
-    tops = [group for group in [[root] if _tag(root) == tag else [], *tops] if group]
-    deep = [group for group in tops if any(_tag(child) == tag for element in group for child in element)]
-    found = [top for group in deep or tops for top in group]
-    count = sum(_tag(element) == tag for top in found for element in top.iter())
-    return Claim("xml", Score.LIKELY, f"XML, {count} <{tag}> in one another",
-                 lambda: _read_xml(found, tag, source.text))  # fmt: skip
+    groups = [[child for child in parent if child.tag == tag] for parent in root.iter() if parent.tag != tag]
+    groups = [[root], *groups] if root.tag == tag else groups
+    deep = [group for group in groups if any(child.tag == tag for element in group for child in element)]
+    tops = [top for group in deep or groups for top in group]
+    count = sum(element.tag == tag for top in tops for element in top.iter())
+
+    def read() -> Links:
+        names: list[str] = []
+        parents: list[int | None] = []
+        stack: list[tuple[ElementTree.Element, int | None]] = [(top, None) for top in reversed(tops)]
+        while stack:
+            element, parent = stack.pop()
+            if element.tag == tag and (name := _name_of(element)):
+                names.append(name)
+                parents.append(parent)
+                parent = len(names) - 1
+            stack += [(child, parent) for child in reversed(element)]
+
+        def where(node: int) -> str:  # of the name's first appearance: the standard library's parser keeps no places
+            at = source.text.find(names[node])
+            return f"line {source.text.count(chr(10), 0, at) + 1}" if at >= 0 else repr(names[node])
+
+        return Links(names, parents, where, by_name=False)
+
+    return Claim("xml", Score.LIKELY, f"XML, {count} <{tag}> in one another", read)
 
 
-def _read_xml(tops: list[ElementTree.Element], tag: str, text: str) -> Links:
-    names: list[str] = []
-    parents: list[int | None] = []
-    stack: list[tuple[ElementTree.Element, int | None]] = [(top, None) for top in reversed(tops)]
-    while stack:
-        element, parent = stack.pop()
-        if _tag(element) == tag and (name := _name_of(element)):
-            names.append(name)
-            parents.append(parent)
-            parent = len(names) - 1
-        stack += [(child, parent) for child in reversed(element)]
-
-    def where(node: int) -> str:  # of the name's first appearance: the standard library's parser keeps no places
-        at = text.find(names[node])
-        return f"line {text.count(chr(10), 0, at) + 1}" if at >= 0 else repr(names[node])
-
-    return Links(names, parents, where, by_name=False)
-
-
-def _plain(tag: object) -> str:
+def _bare(tag: object) -> str:
     return re.sub(r"\{.*\}", "", str(tag))
-
-
-def _tag(element: ElementTree.Element) -> str:
-    return _plain(element.tag)
 
 
 def _name_of(element: ElementTree.Element) -> str:
     """The attribute, or the child without children, that names an element; else the text it begins with."""
-    named = {_tag(child).casefold(): (child.text or "").strip() for child in reversed(element) if not len(child)}
-    named |= {_plain(key).casefold(): value.strip() for key, value in element.attrib.items() if value}
-    name = next((named[known] for known in _XML_NAMES if named.get(known)), "")
+    named = {child.tag.casefold(): (child.text or "").strip() for child in reversed(element) if not len(child)}
+    named |= {_bare(key).casefold(): value.strip() for key, value in element.attrib.items() if value}
+    name = next((named[known] for known in _NAME_KEYS if named.get(known)), "")
     return name or ("" if element.attrib else (element.text or "").strip())

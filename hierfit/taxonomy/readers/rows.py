@@ -11,22 +11,20 @@ from typing import Any, Literal
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, problem, remark
 from hierfit.taxonomy.readers import columns, indices
-from hierfit.taxonomy.readers.columns import EPITHET, NAMES, SPECIES_NAME, word
+from hierfit.taxonomy.readers.cells import PICTURE, filled_down, tidy, with_genus
+from hierfit.taxonomy.readers.columns import word
 from hierfit.taxonomy.readers.given import Claim, Reading, Rows, Score
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import Table
-from hierfit.taxonomy.readers.tidy import filled_down, tidy
 
 Direction = Literal["paths", "leaf-first"]
 
 _ENOUGH = 3  # names with several parents
-_EPITHET = re.compile(r"[a-z][a-zäëïöü-]*(?: [a-z][a-zäëïöü-]*)?")
-PICTURE = re.compile(r".*\.(?:jpe?g|png|tiff?|webp|bmp|gif)", re.IGNORECASE)
 _CODE = re.compile(r"[A-Za-z]{0,3}[\d][\w.\- ]*|[A-Z]")
 _CODE_NAME = re.compile(r".*(?:code|id|no|nr|num|number|key|index)\d*")
 _ROW_NUMBER = re.compile(r"unnamed0|index|rowid|(?:seq|row|s|line)?(?:no|nr|number|num)|")
 _DESCRIBES = ("description", "definition", "url", "image", "notes", "remarks")
-_MEASURE = re.compile(r"[-+]?\d*\.\d+(?:e-?\d+)?")
+_MEASURE = re.compile(r"\s*[-+]?\d*\.\d+(?:e-?\d+)?\s*")
 _MARKUP = re.compile(r"[{}<>=]|\w\(.*\)\s*[;{:]|^(?:https?|gid|urn):|;$")
 _NOTHING = "each name stands under one other either way"
 
@@ -39,7 +37,7 @@ def claims(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
         if (most := max(options.columns)) > table.width:
             raise UserError(f"{source.path}: there are {table.width} columns, but column {most} is asked for")
         if whole_numbers:
-            yield _indices(table, source, options, Score.CERTAIN, why)
+            yield indices.claim(table, source, options, Score.CERTAIN, why)
         else:
             yield _by_columns(table, [column - 1 for column in options.columns], "paths", Score.CERTAIN, why)
     elif options.format == "paths" and options.header and table.header:
@@ -48,7 +46,7 @@ def claims(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
         if table.header:
             yield _by_columns(table, [0], "paths", Score.POSSIBLE, "one level")
     elif whole_numbers and (table.width > 2 or not is_chained(table.rows)):
-        yield _indices(table, source, options, Score.LIKELY, f"{table.what}, all of them whole numbers")
+        yield indices.claim(table, source, options, Score.LIKELY, f"{table.what}, all of them whole numbers")
     else:
         ranks = _ranks(table)
         if ranks:
@@ -59,10 +57,6 @@ def claims(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
             yield from _levels(table)
         elif chosen := columns.coarse_and_fine(table.words):
             yield _by_columns(table, chosen, "paths", Score.LIKELY, "by its keys")
-
-
-def _indices(table: Table, source: Source, options: Reading, score: Score, why: str) -> Claim:
-    return Claim("indices", score, why, lambda: indices.read_indices(table.rows, table.where, source, options))
 
 
 def _by_columns(
@@ -77,25 +71,23 @@ def _by_columns(
     all_columns = [*chosen] == [*range(width)] and not table.of_records
 
     def read() -> Rows:
-        found = list(findings)
+        rows: Sequence[Sequence[str]] = table.rows if all_columns else table.paths(chosen)
         faults = {i: f"{len(row)} cells under a header of {width}" for i, row in enumerate(table.rows)
                   if len(row) > width and any(row[width:])}  # fmt: skip
-        rows: Sequence[Sequence[str]] = table.rows if all_columns else table.paths(chosen)
         for number, row in enumerate(rows if table.of_records else ()):
             if any(isinstance(cell, tuple) for cell in row):
                 faults[number] = "a list of names where one name should be"
-        found += [problem("row", text, table.where(number)) for number, text in faults.items()]
-        kept = [i for i in range(len(rows)) if i not in faults] if faults else range(len(rows))
-        rows = [rows[i][:width] for i in kept] if faults else rows
+        found = [*findings, *(problem("row", text, table.where(number)) for number, text in faults.items())]
+        good = table
+        if faults:
+            kept = [i for i in range(len(rows)) if i not in faults]
+            good, rows = table.part(kept), [rows[i][:width] for i in kept]
         if way == "leaf-first" and header is None:
             # A headerless line is as long as its path: from the leaf, what is missing is missing at its end.
             rows = [[*filter(None, row)] for row in rows]
-        place = table.where
-        where = (lambda row: place(kept[row])) if faults else place
         if verbatim:
-            return Rows(rows, where, levels, found)
-        whole = [table.rows[i] for i in kept] if len(chosen) < table.width else None
-        return tidy(rows, where, levels, False, whole, found)
+            return Rows(rows, good.where, levels, found)
+        return tidy(rows, good.where, levels, False, good.rows if len(chosen) < table.width else None, found)
 
     first = "root first" if way == "paths" else "leaf first"
     return Claim(way, score, f"{table.what}, a path in each, {first}: {why}{named}", read)
@@ -139,13 +131,13 @@ def _levels(table: Table) -> Iterator[Claim]:
 def _no_path(table: Table, chosen: Sequence[int], rows: Sequence[Sequence[str]]) -> tuple[str, bool]:
     """What speaks against a path in each row, if anything does; and whether column names do not outweigh it."""
     for column, cells in zip(chosen, zip(*rows, strict=True), strict=True):
-        name = repr(table.name(column)) if table.name(column) else f"column {column + 1}"
+        name = table.shown(column)
         filled = [cell for cell in cells if cell]
-        if 2 * sum(PICTURE.fullmatch(cell) is not None for cell in filled) > len(filled):
+        if 2 * sum(map(bool, map(PICTURE.fullmatch, filled))) > len(filled):
             return f"{name} names pictures: such a table is for `hierfit data new`", True
-        if filled and all(_MEASURE.fullmatch(cell.strip()) for cell in filled):
+        if filled and all(map(_MEASURE.fullmatch, filled)):
             return f"{name} holds measurements", False
-        if 2 * sum(_MARKUP.search(cell) is not None for cell in filled) > len(filled):
+        if 2 * sum(map(bool, map(_MARKUP.search, filled))) > len(filled):
             return f"{name} holds code or markup, not names", False
         if filled and {*filled} <= {"0", "1"} and len(chosen) > 2:
             return f"{name} holds 0 and 1 alone: marks for classes, not names", False
@@ -163,19 +155,19 @@ def _without_ids(table: Table) -> tuple[list[int], list[Finding]]:
     cells = [table.column(column) for column in range(width)]
     kept, dropped = [], []
     for column, below in enumerate(cells):
-        name = table.name(column)
+        name = word(table.name(column))
         if table.header and len(table.header) <= column and not any(below):
             continue
-        if table.width > 2 and _numbers_rows(word(name) if table.header else "", below):
-            dropped.append(f"{repr(name) if name else f'column {column + 1}'} only numbers the rows")
-        elif word(name) in _DESCRIBES:
-            dropped.append(f"{name!r} describes a row")
+        if width > 2 and _numbers_rows(name, below):
+            dropped.append(f"{table.shown(column)} only numbers the rows")
+        elif name in _DESCRIBES:
+            dropped.append(f"{table.shown(column)} describes a row")
         else:
             kept.append(column)
-    for left, right in pairwise(list(kept) if table.width > 3 else ()):
+    for left, right in pairwise(list(kept) if width > 3 else ()):
         for code, title in ((left, right), (right, left)):
             if {left, right} <= {*kept} and _is_code_of(table, cells, code, title):
-                dropped.append(f"{table.name(code) or f'column {code + 1}'!r} says the same as the column beside it")
+                dropped.append(f"{table.shown(code)} says the same as the column beside it")
                 kept.remove(code)
     text = f"columns that are no level: {'; '.join(dropped)}"
     advice = f"--columns {','.join(str(c + 1) for c in kept)} asks for these; give others to choose yourself."
@@ -186,7 +178,7 @@ def _numbers_rows(name: str, cells: Sequence[str]) -> bool:
     if len(cells) < 2 or len(set(cells)) < len(cells):
         return False
     if _ROW_NUMBER.fullmatch(name):
-        return all(re.fullmatch(r"\d+", cell) for cell in cells)
+        return all(map(str.isdecimal, cells))
     return name in columns.IDS and all(map(_CODE.fullmatch, cells))
 
 
@@ -219,9 +211,8 @@ def _ranks(table: Table) -> Claim | None:
     levels = [*(words[c] for c in chosen), *([finest] if last else [])]
 
     def read() -> Rows:
-        rows = [[cell.strip() for cell in row] for row in table.paths(chosen)]
-        if last:
-            rows = [[*row, name] for row, name in zip(rows, last, strict=True)]
+        ends = [[name] for name in last] if last else [[]] * len(table.rows)
+        rows = [[*map(str.strip, row), *end] for row, end in zip(table.paths(chosen), ends, strict=True)]
         return tidy(rows, table.where, levels, True, table.rows)
 
     return Claim("ranks", Score.CERTAIN, f"{table.what} with {', '.join(levels)}", read)
@@ -233,17 +224,18 @@ def _species(table: Table, words: Sequence[str], ranks: Sequence[int]) -> tuple[
     An epithet (``alba``) needs its genus in front of it. Without one, a column of names is the species where they begin
     with the genus, and otherwise the finest level where its names tell rows apart that all ranks leave together.
     """
-    epithet = columns.find(words, EPITHET)
-    genera = [cell.strip() for cell in table.column(words.index("genus"))] if "genus" in words else None
-    if epithet is not None and genera is not None:
-        cells = [str(cell).strip() for cell in table.column(epithet)]
-        filled = [cell for cell in cells if cell]
-        if filled and sum(_EPITHET.fullmatch(cell) is not None for cell in filled) >= 0.9 * len(filled):
-            return [f"{g} {cell}".strip() if cell else "" for g, cell in zip(genera, cells, strict=True)], "species"
+
+    def stripped(column: int) -> list[str]:
+        return [str(cell).strip() for cell in table.column(column)]
+
+    epithet = columns.find(words, columns.EPITHET)
+    genera = stripped(words.index("genus")) if "genus" in words else None
+    if epithet is not None and genera and (whole := with_genus(genera, stripped(epithet))):
+        return whole, "species"
     if "species" in words:
         return None, ""
-    for column in (words.index(name) for name in (*SPECIES_NAME, *NAMES) if name in words):
-        cells = [str(cell).strip() for cell in table.column(column)]
+    for column in (words.index(name) for name in (*columns.SPECIES_NAME, *columns.NAMES) if name in words):
+        cells = stripped(column)
         if all(not cell or cell.isdigit() for cell in cells):
             continue
         if genera is not None:
@@ -271,16 +263,13 @@ def direction_by_parents(rows: Iterable[Sequence[str]]) -> tuple[Direction | Non
     full = [[cell for cell in row if cell] for row in rows]
     down, up = torn(full), torn(row[::-1] for row in full)
     few, many = sorted((down, up))
+    shown = {n: f"{n} name{'s' * (n != 1)} would have several parents" for n in (down, up)}
     if not many:
         return None, _NOTHING
     if 2 * few > many or few == many:
-        return None, f"{_many(down)} read root first, {_many(up)} leaf first"
+        return None, f"{shown[down]} read root first, {shown[up]} leaf first"
     against = f", against {few}" if few else ""
-    return ("paths" if down < up else "leaf-first"), f"the other way round {_many(many)}{against}"
-
-
-def _many(count: int) -> str:
-    return "1 name would have several parents" if count == 1 else f"{count} names would have several parents"
+    return ("paths" if down < up else "leaf-first"), f"the other way round {shown[many]}{against}"
 
 
 def torn(rows: Iterable[Sequence[Any]]) -> int:

@@ -13,12 +13,11 @@ from typing import Any
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, remark
 from hierfit.taxonomy.readers import document
-from hierfit.taxonomy.readers.table import Table, first_lines, lines_of, split
+from hierfit.taxonomy.readers.table import TABLES, Table, first_lines, lines_of, split
 
 _YAML = (".yaml", ".yml")
 _YAML_LINE = re.compile(r"\s*(?:- +\S|[^:]+:(?:\s|$))")
 _OPENS = re.compile(r":\s*$|: *\[.*\]$")  # a key with what it holds below it, or beside it in brackets
-_TABLES = (".csv", ".tsv")
 BUNDLE = ".safetensors"
 _MOST_HEADER = 100_000_000  # bytes, as safetensors itself has it
 
@@ -81,21 +80,13 @@ _TEXTS: tuple[tuple[str, str, str], ...] = (
 
 @dataclass(frozen=True)
 class Source:
-    """What is read.
-
-    Attributes:
-        path: The file, as the user named it.
-        text: Its content; empty for a workbook.
-        placed: Whether texts of a document know their line; it takes longer.
-        sheet: The cells of a workbook, or of the tree in a feature bundle.
-        findings: What was decided about the encoding.
-    """
+    """What is read: a file as the user named it, and its text, or the cells of its sheet or of a bundle's tree."""
 
     path: Path
     text: str = field(repr=False)
-    placed: bool = False
+    placed: bool = False  # whether texts of a document know their line, which takes longer
     sheet: Table | None = field(default=None, repr=False)
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()  # on its encoding
 
     @classmethod
     def of(cls, path: Path, placed: bool = False, select: str | int | None = None) -> Source:
@@ -114,7 +105,7 @@ class Source:
         if not text.strip():
             raise UserError(f"{path}: the file is empty")
         source = cls(path, text, placed, None, findings)
-        for what, opening, way_out in () if source.suffix in _TABLES else _TEXTS:
+        for what, opening, way_out in () if source.suffix in TABLES else _TEXTS:
             if re.match(opening, text, re.MULTILINE):
                 raise _refusal(path, what, way_out)
         return source
@@ -127,7 +118,7 @@ class Source:
     @property
     def is_table(self) -> bool:
         """Whether it is a table by its name, or a sheet."""
-        return self.sheet is not None or self.suffix in _TABLES
+        return self.sheet is not None or self.suffix in TABLES
 
     @cached_property
     def head(self) -> str:
@@ -154,11 +145,9 @@ class Source:
             return "JSON"
         if self.suffix == ".py" or document.ASSIGNED.search(self.text, 0, 1_000_000):
             return "Python"
-        if self.suffix in _YAML:
-            return "YAML"
-        # Or its lines can hardly be anything else.
-        lines = [line for line in first_lines(self.text) if line.strip() and not line.lstrip().startswith("#")]
-        return "YAML" if len(lines) > 1 and any(map(_OPENS.search, lines)) and all(map(_YAML_LINE.match, lines)) else ""
+        lines = first_lines(self.text)  # which may hardly be anything else
+        as_yaml = len(lines) > 1 and any(map(_OPENS.search, lines)) and all(map(_YAML_LINE.match, lines))
+        return "YAML" if self.suffix in _YAML or as_yaml else ""
 
 
 def read_text(path: Path) -> str:
@@ -192,11 +181,9 @@ def _decoded(path: Path, content: bytes) -> tuple[str, tuple[Finding, ...]]:
         line = content.count(b"\n", 0, error.start) + 1
         # High bytes stand alone among letters, as accents do, or two small ones as in Größe; other encodings have runs.
         runs = re.findall(rb"[\x80-\xff]+", re.sub(rb"(?<=[A-Za-z])[\xdf-\xff]{2}(?=[A-Za-z])", b"", content))
-        try:
-            text = content.decode("cp1252") if sum(len(run) > 1 for run in runs) * 10 <= len(runs) else ""
-        except UnicodeDecodeError:
-            text = ""
-        if not text:
+        windows = sum(len(run) > 1 for run in runs) * 10 <= len(runs)
+        text = content.decode("cp1252", "replace") if windows else "\ufffd"
+        if "\ufffd" in text:
             hint = "Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."
             raise UserError(f"{path}: line {line} is neither UTF-8 nor Windows-1252", hint=hint) from None
         shown = [*lines_of(text), *[""] * line][line - 1].strip()[:60]
@@ -239,16 +226,28 @@ def _workbook(path: Path, select: str | int | None) -> Table:
         sheets = {sheet.title: sheet for sheet in book.worksheets if sheet.max_row > 1 or sheet.max_column > 1}
         select = list(sheets)[select] if isinstance(select, int) else select
         chosen = sheets.get(select) if select is not None else next(iter(sheets.values())) if len(sheets) == 1 else None
-        table = None if chosen is None else _sheet(chosen)
+        cells = None if chosen is None else _cells(chosen)
     except Exception as error:  # openpyxl raises whatever a damaged part brings up
         hint = "Save the sheet as CSV (UTF-8)."
         raise UserError(f"{path}: the Excel workbook cannot be read: {error}", hint=hint) from None
-    if table is None:
+    if chosen is None or cells is None:
         what = f"there is no sheet {select!r}" if select else f"the workbook has {len(sheets)} sheets with cells"
         raise UserError(f"{path}: {what}: choose one of {', '.join(sheets)}", hint="Name it by --select.")
-    if not table.rows:
+    kept = [number for number, row in enumerate(cells) if any(row)]
+    if not kept:
         raise UserError(f"{path}: the sheet is empty")
-    return table
+    what = f"sheet {chosen.title!r} of an Excel workbook"
+    return Table([cells[i] for i in kept], [i + 1 for i in kept], what, True, "row")
+
+
+def _cells(sheet: Any) -> list[list[str]]:
+    cells = [["" if value is None else str(int(value) if isinstance(value, float) and value.is_integer() else value)
+              for value in row] for row in sheet.iter_rows(values_only=True)]  # fmt: skip
+    for merged in sheet.merged_cells.ranges:
+        left, top, right, bottom = merged.bounds
+        for row in range(top - 1, min(bottom, len(cells))):
+            cells[row][left - 1 : right] = [cells[top - 1][left - 1]] * (right - left + 1)
+    return cells
 
 
 def _bundle(path: Path) -> Table:
@@ -262,19 +261,6 @@ def _bundle(path: Path) -> Table:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise _refusal(
-            path, "a file of tensors without a tree", "A bundle of features has levels and paths in its metadata."
-        ) from None
+        hint = "A bundle of features has levels and paths in its metadata."
+        raise _refusal(path, "a file of tensors without a tree", hint) from None
     return Table(cells, list(range(len(cells))), "the tree of a feature bundle", True, "row")
-
-
-def _sheet(sheet: Any) -> Table:
-    cells = [["" if value is None else str(int(value) if isinstance(value, float) and value.is_integer() else value)
-              for value in row] for row in sheet.iter_rows(values_only=True)]  # fmt: skip
-    for merged in sheet.merged_cells.ranges:
-        left, top, right, bottom = merged.bounds
-        for row in range(top - 1, min(bottom, len(cells))):
-            cells[row][left - 1 : right] = [cells[top - 1][left - 1]] * (right - left + 1)
-    kept = [number for number, row in enumerate(cells) if any(row)]
-    what = f"sheet {sheet.title!r} of an Excel workbook"
-    return Table([cells[i] for i in kept], [i + 1 for i in kept], what, True, "row")

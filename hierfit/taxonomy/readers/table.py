@@ -13,41 +13,32 @@ from typing import Any
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import without_end
 from hierfit.taxonomy.checks import Where
+from hierfit.taxonomy.readers.cells import JOINTS, are_floats
 from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
 from hierfit.taxonomy.readers.document import Placed
 
 SAMPLE = 3000
 """Rows that are enough to see what columns are."""
-JOINTS = (" > ", " -> ", " → ", " » ", " › ", "::", " >> ")
-"""Signs between names of a path that hardly stand in a name."""
+TABLES = (".csv", ".tsv")
+"""Suffixes that are taken at their word."""
 
 _SIGNS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
-_WHOLE_FLOAT = re.compile(r"-?\d+\.0+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
+_BLANKS = re.compile(r"[ \t]{2,}|\t")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of a file's lines, rows or records.
-
-    Attributes:
-        rows: Cells of each line: texts; tuples of texts for lists within records.
-        numbers: Its number.
-        what: What the table is, in words.
-        is_csv: Whether it is certain to be a table: CSV by its name, a sheet, records.
-        unit: What the numbers count.
-        header: Names of the columns; None where it has none, or where nobody has asked (see `headed`).
-        by_blanks: Whether blanks divide the cells, which may as well be part of names.
-    """
+    """Cells of a file's lines, rows or records: texts, or tuples of texts for lists within records."""
 
     rows: Sequence[Sequence[Any]]
     numbers: Sequence[int]
-    what: str
-    is_csv: bool = False
-    unit: str = "line"
-    header: tuple[str, ...] | None = None
-    by_blanks: bool = False
+    what: str  # in words
+    is_csv: bool = False  # whether it is certain to be a table: CSV by its name, a sheet, records
+    unit: str = "line"  # of the numbers
+    header: tuple[str, ...] | None = None  # also None where nobody has asked, see `headed`
+    by_blanks: bool = False  # whether blanks divide the cells, which may as well be part of names
 
     @cached_property
     def width(self) -> int:
@@ -68,24 +59,31 @@ class Table:
         """What a column is called, perhaps nothing."""
         return self.header[column] if self.header and column < len(self.header) else ""
 
+    def shown(self, column: int) -> str:
+        """A column in messages: its name in quotation marks, else its number."""
+        return repr(self.name(column)) if self.name(column) else f"column {column + 1}"
+
     @cached_property
     def where(self) -> Where:
         """Says the place of a row; it keeps no cells, but those of records."""
         rows, numbers, unit = self.rows if self.of_records else (), self.numbers, self.unit
 
         def place(row: int) -> str:
-            lines = (cell.line for cell in rows[row] if isinstance(cell, Placed)) if rows else iter(())
-            line = next(lines, None)
+            line = next((cell.line for cell in rows[row] if isinstance(cell, Placed)), None) if rows else None
             return f"line {line} ({unit} {numbers[row]})" if line else f"{unit} {numbers[row]}"
 
         return place
 
     def sample(self) -> Table:
         """The first rows."""
-        return self._part(slice(SAMPLE))
+        return self.part(range(min(SAMPLE, len(self.rows))))
 
-    def _part(self, rows: slice) -> Table:
-        return replace(self, rows=self.rows[rows], numbers=self.numbers[rows])
+    def part(self, rows: Sequence[int]) -> Table:
+        """Some of the rows."""
+        if isinstance(rows, range):
+            kept = slice(rows.start, rows.stop)
+            return replace(self, rows=self.rows[kept], numbers=self.numbers[kept])
+        return replace(self, rows=[self.rows[i] for i in rows], numbers=[self.numbers[i] for i in rows])
 
     def column(self, number: int) -> list[Any]:
         """The cells of a column, empty ones for short rows."""
@@ -96,11 +94,7 @@ class Table:
         return [[row[c] if c < len(row) else "" for c in columns] for row in self.rows]
 
     def headed(self, wanted: bool | None, source: str) -> Table:
-        """The same with its header known, and without lines above it.
-
-        Args:
-            wanted: What the user says of line 1; None to find out.
-            source: For messages.
+        """The same with its header known, and without lines above it; `wanted` is what the user says of line 1.
 
         Raises:
             UserError: Line 1 could as well be data.
@@ -110,11 +104,10 @@ class Table:
         top = self._header_line(source) if wanted is None else 0 if wanted else None
         if top is None:
             return self.without_floats()
-        header = [str(cell).strip() for cell in self.rows[top]]
-        while header and header[-1] == "":
-            header.pop()
+        header = without_end([str(cell).strip() for cell in self.rows[top]])
         what = f"{self.what} below {self.unit} {self.numbers[top] - 1}" if top else self.what
-        return replace(self._part(slice(top + 1, None)), what=what, header=tuple(header)).without_floats()
+        below = self.part(range(top + 1, len(self.rows)))
+        return replace(below, what=what, header=tuple(header)).without_floats()
 
     def _header_line(self, source: str) -> int | None:
         for number, row in enumerate(self.rows[:4]):
@@ -123,12 +116,13 @@ class Table:
         first = [str(cell).strip() for cell in self.rows[0]]
         if self.width == 1:
             return 0 if self.is_csv or word(first[0]) in PATH else None
-        below = [[*filter(None, self._part(slice(1, None)).column(c))] for c in range(len(first))]
+        below = [[*filter(None, self.column(c)[1:])] for c in range(len(first))]
         pairs = [pair for pair in zip(first, below, strict=True) if all(pair)]
-        if any(all(map(_NUMBER.fullmatch, cells)) and _NUMBER.fullmatch(cell) for cell, cells in pairs):
-            return None  # a number above numbers
-        if any(all(map(_NUMBER.fullmatch, cells)) and not cell[0].isdigit() for cell, cells in pairs):
-            return 0  # a word above numbers
+        above = [cell for cell, cells in pairs if all(map(_NUMBER.fullmatch, cells))]  # of columns of numbers
+        if any(map(_NUMBER.fullmatch, above)):
+            return None
+        if not all(cell[0].isdigit() for cell in above):
+            return 0
         if self.is_csv:
             if sum(map(bool, first)) == 1 < self.width and len(self.rows) > 1 and self.rows[1][0] == "":
                 return None  # a staircase
@@ -142,13 +136,9 @@ class Table:
         )
 
     def without_floats(self) -> Table:
-        """Ids that became decimal numbers, as pandas makes them where one is missing: 3.0 is 3."""
-
-        def whole(column: int, rows: Sequence[Sequence[Any]]) -> bool:
-            cells = [row[column] for row in rows if column < len(row) and row[column]]
-            return all(isinstance(cell, str) and _WHOLE_FLOAT.fullmatch(cell) for cell in cells)
-
-        columns = [c for c in range(self.width) if whole(c, self.rows[:SAMPLE]) and whole(c, self.rows)]
+        """Ids that became decimal numbers as whole ones."""
+        few = self.sample()
+        columns = [c for c in range(self.width) if are_floats(few.column(c)) and are_floats(self.column(c))]
         if not any(row[c] for row in self.rows for c in columns if c < len(row)):
             return self
         floats = frozenset(columns)
@@ -161,39 +151,35 @@ def lines_of(text: str) -> list[str]:
     return re.split(r"\r\n|\n|\r", text)
 
 
-def first_lines(text: str) -> list[str]:
-    """Whole lines from the beginning of a text, enough to see how it is made."""
+def first_lines(text: str, but: str = "#") -> list[str]:
+    """Whole lines from the beginning of a text, neither blank nor comments, enough to see how it is made."""
     most = 200_000
-    return lines_of(text) if len(text) <= most else lines_of(text[:most])[:-1] or [text]
+    lines = lines_of(text) if len(text) <= most else lines_of(text[:most])[:-1] or [text]
+    return [line for line in lines if line.strip() and line.lstrip()[0] != but]
 
 
 def split(text: str, source: str, suffix: str) -> Table:
     """Divide the lines of a text into cells; blank lines and, but for CSV, lines behind a # are left out.
 
-    Args:
-        text: Of the file.
-        source: For messages.
-        suffix: Of the file's name; ``.csv`` and ``.tsv`` are taken at their word.
-
     Raises:
         UserError: A quotation mark is not closed, or there is nothing but comments.
     """
-    lines = [line for line in first_lines(text) if line.strip() and line.lstrip()[0] != "#"]
+    lines = first_lines(text)
 
     def in_most(sign: str) -> bool:
         return sum(sign in line.strip() for line in lines) > len(lines) / 2
 
-    if in_most("\t|") and not any('"' in line for line in lines[:1]):
+    if in_most("\t|") and '"' not in lines[0]:
         what = "lines divided by tabs and bars"
         table = _rows_of(text, lambda line: re.sub(r"\t?\|\s*$", "", line).split("\t|"), what)
-    elif suffix in (".csv", ".tsv"):
+    elif suffix in TABLES:
         table = _quoted(text, source, _sign_of_csv(text) if suffix == ".csv" else "\t", is_csv=True)
     elif in_most("\t"):
         table = _quoted(text, source, "\t", is_csv=False)
     elif lines and all(line.strip()[:1] == line.strip()[-1:] == "|" for line in lines):
-        rows = _rows_of(text, lambda line: line.strip()[1:-1].split("|"), "a table with bars, as in Markdown")
-        kept = [i for i, row in enumerate(rows.rows) if not all(re.fullmatch(r":?-+:?", cell) for cell in row)]
-        table = replace(rows, rows=[rows.rows[i] for i in kept], numbers=[rows.numbers[i] for i in kept], is_csv=True)
+        table = _rows_of(text, lambda line: line.strip()[1:-1].split("|"), "a table with bars, as in Markdown")
+        rules = {i for i, row in enumerate(table.rows) if all(re.fullmatch(r":?-+:?", cell) for cell in row)}
+        table = replace(table.part([i for i in range(len(table.rows)) if i not in rules]), is_csv=True)
     else:
         signs = [sign for sign in ",;" if in_most(sign)] if not any(map(in_most, JOINTS)) else []
         if not signs and len({line.count("|") for line in lines}) == 1 < len(lines) and "|" in lines[0]:
@@ -210,11 +196,8 @@ def _numbered(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _rows_of(text: str, cells: Callable[[str], list[str]], what: str) -> Table:
-    numbers, rows = array("q"), []
-    for number, line in _numbered(text):
-        numbers.append(number)
-        rows.append([cell.strip() for cell in cells(line)])
-    return Table(rows, numbers, what)
+    numbered = [*_numbered(text)]
+    return Table([[cell.strip() for cell in cells(line)] for _, line in numbered], [i for i, _ in numbered], what)
 
 
 def _by_blanks(text: str) -> Table:
@@ -223,8 +206,8 @@ def _by_blanks(text: str) -> Table:
     if len(numbered) > 2 and numbered[0][1].strip() in (str(len(numbered) - 1), str(len(numbered) - 2)):
         del numbered[0]  # how many lines follow, as lists of data sets begin
     lines, places = [line.strip() for _, line in numbered], array("q", [i for i, _ in numbered])
-    width = len(re.split(r"[ \t]{2,}|\t", lines[0])) if lines else 0
-    aligned = [re.split(r"[ \t]{2,}|\t", line) for line in lines] if width > 1 else []
+    width = len(_BLANKS.split(lines[0])) if lines else 0
+    aligned = [_BLANKS.split(line) for line in lines] if width > 1 else []
     if aligned and all(len(row) == width for row in aligned):
         for sign in ":-|":
             if all(row[-1].startswith(f"{sign} ") for row in aligned):
@@ -239,7 +222,7 @@ def _by_blanks(text: str) -> Table:
 
 def _sign_of_csv(text: str) -> str:
     """What divides cells: the comma, unless every line has another of the usual signs and the first one more of it."""
-    lines = [line for line in first_lines(text) if line.strip()]
+    lines = first_lines(text, but="")
     if match := re.fullmatch(r"sep=(.)", lines[0].strip().strip('"')):
         return match[1]
     fits = (s for s in ";\t|" if lines[0].count(s) > lines[0].count(",") and all(s in line for line in lines))

@@ -39,29 +39,27 @@ def outline_claims(source: Source, forced: bool = False) -> Iterator[Claim]:
         return
     texts = [(i, line) for i, line in enumerate(lines_of(source.text), 1) if line.strip()]
     drawn = any(_DRAWN.match(line) for _, line in texts)
-    if drawn:
-        texts = [(i, line) for i, line in texts if not _BESIDE.fullmatch(line.strip())]
     plain = [Line(i, text[: len(text) - len(text.lstrip())], text.strip()) for i, text in texts]
     marked = [] if drawn or forced else _marked(texts)
     lines = _drawn(texts) if drawn else marked or plain
-    fault = ""
-    if not (drawn or marked or forced):
-        if sum("\t" in line.name for line in lines) * 2 > len(lines):
-            return  # cells between tabs, the first ones empty
-        if is_code([line.name for line in lines]):
-            bullets = any(_BULLET.fullmatch(text) or _HEADING.fullmatch(text) for _, text in texts)
-            fault = "; but its lines look like markup or code"
-            fault = "; but some lines have bullets or headings and others none" if bullets else fault
     if forced:
         why, score = "as asked for", Score.CERTAIN
-    elif all(line.strip()[:1] == line.strip()[-1:] == "|" for _, line in texts):
+    elif all(line.name[:1] == line.name[-1:] == "|" for line in plain):
         return  # a table in Markdown
     elif drawn:
         why, score = "a drawn tree, by its ├── or |--", Score.CERTAIN
     elif not any(line.lead for line in lines):
         return
+    elif not marked and sum("\t" in line.name for line in lines) * 2 > len(lines):
+        return  # cells between tabs, the first ones empty
+    elif not marked and is_code([line.name for line in lines]):
+        bullets = any(_BULLET.fullmatch(text) or _HEADING.fullmatch(text) for _, text in texts)
+        fault = (
+            "some lines have bullets or headings and others none" if bullets else "its lines look like markup or code"
+        )
+        why, score = f"indented text; but {fault}", Score.POSSIBLE
     else:
-        why, score = f"indented text{fault}", Score.POSSIBLE if fault else Score.LIKELY
+        why, score = "indented text", Score.LIKELY
     yield Claim("outline", score, why, lambda: _read_outline(lines, drawn))
 
 
@@ -69,7 +67,8 @@ def _drawn(texts: Sequence[tuple[int, str]]) -> list[Line]:
     found = []
     for number, text in texts:
         lead = _LEAD.match(text)[0]  # type: ignore[index]
-        if name := text[len(lead) :].rstrip():
+        name = text[len(lead) :].rstrip()
+        if name and not _BESIDE.fullmatch(text.strip()):
             node = _NODE.fullmatch(name)
             found.append(Line(number, lead, node[2] if node else name))
     return found
@@ -144,11 +143,16 @@ def _read_newick(source: Source) -> Links:
     Raises:
         UserError: A bracket or quote is not closed, or something comes where it cannot, with line and column.
     """
-    names: list[str] = []
-    parents: list[int] = []
-    places: list[int] = []
+    names, parents, places = [""], [-1], [0]
     open_nodes: list[int] = []
     numbers: set[int] = set()
+
+    def place_of(place: int) -> str:
+        line = source.text.count("\n", 0, place) + 1
+        return f"line {line}, column {place - source.text.rfind(chr(10), 0, place)}"
+
+    def fault(place: int, what: str) -> UserError:
+        return UserError(f"{source.path}: {place_of(place)}: {what}", hint="This is not sound Newick.")
 
     def new(parent: int, place: int) -> int:
         names.append("")
@@ -156,35 +160,35 @@ def _read_newick(source: Source) -> Links:
         places.append(place)
         return len(names) - 1
 
-    here, expecting, end = new(-1, 0), "node", 0
+    here, expecting, end = 0, "node", 0
     while end < len(source.text):
         token = _TOKEN.match(source.text, end)
         if token is None:
-            raise _fault(source, end, "a quotation mark or bracket that is not closed")
+            raise fault(end, "a quotation mark or bracket that is not closed")
         start, end = end, token.end()
         sign, quoted = token["sign"], token["quoted"]
         word = quoted[1:-1].replace("''", "'") if quoted else token["word"]
         if sign is None and word is None:
             continue
         if expecting == "nothing":
-            raise _fault(source, start, "text behind the ';': one tree a file")
+            raise fault(start, "text behind the ';': one tree a file")
         if sign == "(":
             if expecting != "node":
-                raise _fault(source, start, "'(' where ',' or ')' should come")
+                raise fault(start, "'(' where ',' or ')' should come")
             open_nodes.append(here)
             here = new(here, start)
         elif sign in (",", ")"):
             if not open_nodes:
-                raise _fault(source, start, f"{sign!r} outside of all brackets")
+                raise fault(start, f"{sign!r} outside of all brackets")
             here, expecting = (new(open_nodes[-1], start), "node") if sign == "," else (open_nodes.pop(), "name")
         elif sign == ":":
             expecting = "length"
         elif sign == ";":
             if open_nodes:
-                raise _fault(source, places[open_nodes[-1]], f"{len(open_nodes)} brackets are not closed")
+                raise fault(places[open_nodes[-1]], f"{len(open_nodes)} brackets are not closed")
             expecting = "nothing"
         elif expecting == "end":
-            raise _fault(source, start, f"{word!r} where ',' or ')' should come")
+            raise fault(start, f"{word!r} where ',' or ')' should come")
         else:
             if expecting != "length":
                 names[here], places[here] = word, start
@@ -192,7 +196,7 @@ def _read_newick(source: Source) -> Links:
                     numbers.add(here)
             expecting = "end"
     if expecting != "nothing":
-        raise _fault(source, len(source.text), "the ';' that ends a tree is missing")
+        raise fault(len(source.text), "the ';' that ends a tree is missing")
 
     inner = {*parents} - {-1}
     supports = [node for node in inner if names[node]]
@@ -205,22 +209,16 @@ def _read_newick(source: Source) -> Links:
     for node in reversed(range(1, len(names))):
         first_leaf[node] = names[node] or first_leaf[node]
         first_leaf[parents[node]] = first_leaf[node]  # of several children the first comes last, and stays
-    nameless = [node for node, name in enumerate(names) if not name and (node or not inner)]
-    findings += [problem("name", "a leaf without a name", _place(source, places[node])) for node in nameless
-                 if node not in inner]  # fmt: skip
-    for node in nameless:
-        names[node] = f"above {first_leaf[node]}" if node in inner else f"leaf {node}"
-    if made_up := [names[node] for node in nameless if node in inner]:
+    made_up = []
+    for node in [node for node, name in enumerate(names) if not name and (node or not inner)]:
+        if node in inner:
+            names[node] = f"above {first_leaf[node]}"
+            made_up.append(names[node])
+        else:
+            names[node] = f"leaf {node}"
+            findings.append(problem("name", "a leaf without a name", place_of(places[node])))
+    if made_up:
         what = f"inner nodes without a name are called after the first leaf below them: {', '.join(made_up[:5])}"
         findings.append(remark("made-up", what + (", …" if len(made_up) > 5 else "")))
-    links = Links(names, parents, lambda node: _place(source, places[node]), findings=findings, by_name=False)
+    links = Links(names, parents, lambda node: place_of(places[node]), findings=findings, by_name=False)
     return links if names[0] else links.only(range(1, len(names)))
-
-
-def _place(source: Source, place: int) -> str:
-    line = source.text.count("\n", 0, place) + 1
-    return f"line {line}, column {place - source.text.rfind(chr(10), 0, place)}"
-
-
-def _fault(source: Source, place: int, what: str) -> UserError:
-    return UserError(f"{source.path}: {_place(source, place)}: {what}", hint="This is not sound Newick.")

@@ -18,7 +18,7 @@ from hierfit.data.samples import SPLITS, Split, Table, several
 from hierfit.data.table import survey_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.check.duplicates import Placed, judge_exact, judge_near
+from hierfit.tools.check.duplicates import judge_exact, judge_near
 from hierfit.tools.check.pictures import Pictures, look
 from hierfit.tools.printing import counted, listed, split_order
 
@@ -159,7 +159,6 @@ def audit(
         for key, node in zip(split.keys, split.nodes.tolist(), strict=True):
             found.places.setdefault(key, (name, node))
     _judge_labels(found)
-    _judge_classes(found, table)
     _judge_files(found, table)
     if table.images is None:
         _judge_features(found, table)
@@ -177,48 +176,35 @@ def audit(
 
 
 def _judge_labels(found: Audit) -> None:
+    """Labels above the leaves, imbalance; classes without images, which cannot be learnt, or of which nothing is
+    tested."""
+    train, stated = found.splits.get("train"), found.card.splits
     for name, labels in found.splits.items():
         if labels.partial:
             images = counted(sum(labels.partial.values()), "image is", "images are")
             where = ", ".join(f"{count} at {level}" for level, count in labels.partial.items())
             found.notes.append(f"{name}: {images} labelled at inner nodes ({where})")
-        if name == "train" and labels.most > _IMBALANCE * max(labels.fewest, 1):
-            found.warnings.append(
-                f"train: the largest leaf has {labels.most} images, the smallest {labels.fewest} "
-                f"({labels.most / max(labels.fewest, 1):.0f} to 1)"
-            )
-        if name == "train" and 0 < labels.fewest < SHOTS:
-            images = counted(labels.fewest, "image")
-            found.notes.append(
-                f"train: the smallest leaf has only {images}: to take more shots than that, give "
-                "--data.shots_policy all"
-            )
-        stated = found.card.splits.get(name)
-        if name in ("val", "test") and labels.empty and labels.images and (stated is None or stated.leaves is None):
+        if name not in ("val", "test"):
+            continue
+        if labels.empty and labels.images and (name not in stated or stated[name].leaves is None):
             found.warnings.append(f"{name}: no image of {listed(labels.empty)}")
-
-
-def _judge_classes(found: Audit, table: Table) -> None:
-    """Classes without images: they cannot be learnt, or what is said of them is not tested."""
-    tree, train = table.taxonomy, table.splits.get("train")
+        if train and (only := [leaf for leaf in train.empty if leaf not in set(labels.empty)]):
+            classes = "a class that is" if len(only) == 1 else f"{len(only)} classes that are"
+            found.warnings.append(f"{name}: images of {classes} not trained on: {listed(only)}")
     if train is None:
         return
-
-    def leaves_of(split: Split) -> torch.Tensor:
-        leaf = tree.leaf_index[split.nodes[split.nodes >= 0]]
-        return torch.bincount(leaf[leaf >= 0], minlength=tree.num_leaves) > 0
-
-    def named(leaves: torch.Tensor) -> str:
-        return listed([tree.full_name(int(v)) for v in tree.leaves[leaves]])
-
-    trained = leaves_of(train)
-    stated = found.card.splits.get("train")
-    if stated and stated.leaves is not None and not trained.all():  # else it is a problem
-        found.warnings.append(f"train: no image of {named(~trained)}")
-    for name in ("val", "test"):
-        if name in table.splits and (only := leaves_of(table.splits[name]) & ~trained).any():
-            classes = "a class that is" if int(only.sum()) == 1 else f"{int(only.sum())} classes that are"
-            found.warnings.append(f"{name}: images of {classes} not trained on: {named(only)}")
+    if train.most > _IMBALANCE * max(train.fewest, 1):
+        found.warnings.append(
+            f"train: the largest leaf has {train.most} images, the smallest {train.fewest} "
+            f"({train.most / max(train.fewest, 1):.0f} to 1)"
+        )
+    if 0 < train.fewest < SHOTS:
+        images = counted(train.fewest, "image")
+        found.notes.append(
+            f"train: the smallest leaf has only {images}: to take more shots than that, give --data.shots_policy all"
+        )
+    if train.empty and "train" in stated and stated["train"].leaves is not None:  # else it is a problem
+        found.warnings.append(f"train: no image of {listed(train.empty)}")
 
 
 def _judge_files(found: Audit, table: Table) -> None:
@@ -256,8 +242,6 @@ def _judge_features(found: Audit, table: Table) -> None:
 
 def _judge_pictures(found: Audit, seen: Pictures, table: Table) -> None:
     names = list(found.splits)
-    split = np.array([names.index(name) for name, _ in found.places.values()])
-    placed = Placed(seen, names, split, np.array([node for _, node in found.places.values()]), table.taxonomy)
     for name in names:
         faults = [fault for key, fault in seen.faults.items() if found.places[key][0] == name]
         found.problems += several(f"{name}: cannot be used:", faults)
@@ -273,5 +257,5 @@ def _judge_pictures(found: Audit, seen: Pictures, table: Table) -> None:
             found.warnings.append(f"{pictures} {what}: {listed([shown[row] for row in np.flatnonzero(rows).tolist()])}")
     if isinstance(table.images, Files):
         found.notes += several("reached through a link that leaves the root:", table.images.leading_out(seen.keys))
-    judge_exact(found, placed)
-    judge_near(found, placed)
+    judge_exact(found, seen, table.taxonomy)
+    judge_near(found, seen, names)

@@ -29,37 +29,30 @@ _NONE = np.iinfo(np.int64).max
 _BITS = np.array([i.bit_count() for i in range(1 << 16)], dtype=np.uint8)
 
 
-class Placed(NamedTuple):
-    """n pictures, the names of the splits, the split and the label of each ``[n]``, and the tree of the labels."""
-
-    seen: Pictures
-    splits: list[str]
-    split: Ints
-    node: Ints
-    tree: Taxonomy
+def on_one_path(tree: Taxonomy, nodes: Iterable[int]) -> bool:
+    """Whether labels do not contradict each other: a coarse one may stand for a fine one, and −1 for any."""
+    labels = set(nodes) - {-1}
+    return not labels or labels <= set(tree.paths(torch.tensor(max(labels))).tolist())
 
 
-def judge_exact(found: Audit, placed: Placed) -> None:
+def judge_exact(found: Audit, seen: Pictures, tree: Taxonomy) -> None:
     """Pictures of equal content: a problem between splits and between labels, else a warning."""
-    seen, names, split, node, tree = placed
-    keys = seen.keys
-    groups = exact_groups(seen.facts["content"], seen.readable)
-    found.exact = [[keys[row] for row in group] for group in groups]
+    found.exact = [[seen.keys[row] for row in group] for group in exact_groups(seen.facts["content"], seen.readable)]
     leaks: dict[tuple[str, str], list[str]] = {}
     repeats: dict[str, list[str]] = {}
     clashes = []
-    for group in groups:
-        where = sorted(set(split[group].tolist()))
-        for a, b in combinations(where, 2):
-            one, other = (keys[next(row for row in group if split[row] == i)] for i in (a, b))
-            leaks.setdefault((names[a], names[b]), []).append(f"{one} = {other}")
-        for i in where:
-            if len(same := [keys[row] for row in group if split[row] == i]) > 1:
-                repeats.setdefault(names[i], []).append(" = ".join(same[:3]) + (" = …" if len(same) > 3 else ""))
-        deepest = group[node[group].argmax()]
-        if other_label := [row for row in group if not on_one_path(tree, (int(node[deepest]), int(node[row])))]:
-            pair = (deepest, other_label[0])
-            clashes.append(", ".join(f"{keys[row]} is {tree.full_name(int(node[row]))}" for row in pair))
+    for group in found.exact:
+        of_split = {name: [key for key in group if found.places[key][0] == name] for name in found.splits}
+        of_split = {name: keys for name, keys in of_split.items() if keys}
+        for a, b in combinations(of_split, 2):
+            leaks.setdefault((a, b), []).append(f"{of_split[a][0]} = {of_split[b][0]}")
+        for name, same in of_split.items():
+            if len(same) > 1:
+                repeats.setdefault(name, []).append(" = ".join(same[:3]) + (" = …" if len(same) > 3 else ""))
+        node = {key: found.places[key][1] for key in group}
+        deepest = max(group, key=node.__getitem__)
+        if other := [key for key in group if not on_one_path(tree, (node[deepest], node[key]))]:
+            clashes.append(", ".join(f"{key} is {tree.full_name(node[key])}" for key in (deepest, other[0])))
     for (a, b), pairs in leaks.items():
         pictures = counted(len(pairs), "picture is", "pictures are")
         found.problems.append(f"leak: {pictures} in both {a} and {b}: {listed(pairs)}")
@@ -69,26 +62,20 @@ def judge_exact(found: Audit, placed: Placed) -> None:
         found.warnings.append(f"{name}: {pictures} there more than once: {listed(same)}")
 
 
-def on_one_path(tree: Taxonomy, nodes: Iterable[int]) -> bool:
-    """Whether labels do not contradict each other: a coarse one may stand for a fine one, and −1 for any."""
-    labels = set(nodes) - {-1}
-    return not labels or labels <= set(tree.paths(torch.tensor(max(labels))).tolist())
-
-
-def judge_near(found: Audit, placed: Placed) -> None:
+def judge_near(found: Audit, seen: Pictures, names: list[str]) -> None:
     """Pictures that look alike: a warning between splits, a note within one."""
-    seen, names, split = placed.seen, placed.splits, placed.split
-    keys, facts = seen.keys, seen.facts
     # One of each exact group is enough: the others were reported.
-    _, first = np.unique(facts["content"], return_index=True)
+    _, first = np.unique(seen.facts["content"], return_index=True)
     rows = np.sort(first[seen.usable[first]])
-    near = nearest_lookalikes(facts["hash"][rows], facts["thumb"][rows], split[rows], len(names))
+    keys = [seen.keys[row] for row in rows.tolist()]
+    split = np.array([names.index(found.places[key][0]) for key in keys], dtype=np.int64)
+    near = nearest_lookalikes(seen.facts["hash"][rows], seen.facts["thumb"][rows], split, len(names))
 
     def pairs_of(b: int, a: int) -> list[tuple[int, int, int]]:
-        """Rows of split b with their nearest in split a and the distance, the most alike first."""
-        hits = np.flatnonzero((split[rows] == b) & (near.partner[:, a] >= 0))
+        """Pictures of split b with their nearest in split a and the distance, the most alike first."""
+        hits = np.flatnonzero((split == b) & (near.partner[:, a] >= 0))
         hits = hits[near.distance[hits, a].argsort(kind="stable")]
-        return [(int(rows[i]), int(rows[near.partner[i, a]]), int(near.distance[i, a])) for i in hits]
+        return [(int(i), int(near.partner[i, a]), int(near.distance[i, a])) for i in hits]
 
     for b in range(len(names)):
         for a in range(b):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from hierfit.data.bundle import FORMAT
 from hierfit.data.samples import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.tensors import read_tensors
 from hierfit.tools.extract.job import Job
 
 _SHOWN = 20
@@ -28,29 +29,13 @@ _TYPES = {torch.int64: "I64", torch.float32: "F32", torch.float16: "F16"}
 
 @dataclass(frozen=True)
 class Summary:
-    """What a bundle holds.
-
-    Attributes:
-        images: Pictures of each split.
-        tree: Its classes.
-        bad: Pictures that were passed over.
-        shown: What is wrong with the first of them.
-    """
+    """What a bundle holds: pictures of each split, its classes; how many pictures were passed over, and why the first
+    of them."""
 
     images: dict[str, int]
     tree: Taxonomy
     bad: int
     shown: list[str]
-
-
-class _Finished(NamedTuple):
-    """A part: its file, its split, its pictures, the labels their numbers stand for, and what is wrong with others."""
-
-    path: Path
-    split: str
-    size: int
-    labels: list[tuple[str, ...]]
-    bad: list[str]
 
 
 def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxonomy], list[list[str]]]) -> Summary:
@@ -69,12 +54,12 @@ def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxon
     labels: dict[tuple[str, ...], None] = {}  # of classes: nothing but these and the size of each part is held
     sizes: dict[str, dict[Path, int]] = {}
     bad, shown = 0, list[str]()
-    for number in range(parts):
-        part = _read(job.part(number))
-        labels.update(dict.fromkeys(part.labels))
-        bad, shown = bad + len(part.bad), [*shown, *part.bad[: _SHOWN - len(shown)]]
-        if part.size:
-            sizes.setdefault(part.split, {})[part.path] = part.size
+    for path in map(job.part, range(parts)):
+        split, size, names, faults = _facts(path)
+        labels.update(dict.fromkeys(names))
+        bad, shown = bad + len(faults), [*shown, *faults[: _SHOWN - len(shown)]]
+        if size:
+            sizes.setdefault(split, {})[path] = size
     if not labels:
         raise UserError(f"{job.asked.source}: no picture could be used", shown)
     if tree is None:
@@ -87,17 +72,29 @@ def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxon
     leaf_of = torch.full((tree.num_nodes,), -1)
     leaf_of[tree.resolve(rows)] = torch.arange(len(rows))
     node = dict(zip(labels, tree.resolve(list(labels)).tolist(), strict=True))
-    coarse = bool((leaf_of[list(node.values())] < 0).any())
+
+    def of_part(name: str, path: Path) -> Tensor:
+        return read_tensors(path, name)[0][name]
+
+    def nodes_in(path: Path) -> Tensor:
+        return torch.tensor([node[label] for label in _facts(path)[2]])[of_part("labels", path)]
+
+    images = {split: sum(sizes[split].values()) for split in sorted(sizes, key=SPLITS.index)}
     planned: dict[str, Planned] = {}
-    for split in sorted(sizes, key=SPLITS.index):
-        own, n = list(sizes[split]), sum(sizes[split].values())
-        shape = (n, job.towers.embed_dim)
-        planned[f"{split}.features"] = Planned(shape, job.dtype, partial(_features, own))
-        planned[f"{split}.labels"] = Planned((n,), torch.int64, partial(_nodes, own, node, leaf_of.__getitem__))
-        if coarse:
-            planned[f"{split}.paths"] = Planned(
-                (n, tree.num_levels), torch.int64, partial(_nodes, own, node, tree.paths)
-            )
+    for split, n in images.items():
+        own = sizes[split]
+        columns: dict[str, tuple[tuple[int, ...], torch.dtype, Callable[[Path], Tensor]]] = {
+            "features": (
+                (n, job.towers.embed_dim),
+                job.dtype,
+                partial(of_part, "features"),
+            ),
+            "labels": ((n,), torch.int64, lambda path: leaf_of[nodes_in(path)]),
+        }
+        if any(leaf_of[v] < 0 for v in node.values()):
+            columns["paths"] = (n, tree.num_levels), torch.int64, lambda path: tree.paths(nodes_in(path))
+        for name, (shape, dtype, rows_of) in columns.items():
+            planned[f"{split}.{name}"] = Planned(shape, dtype, partial(map, rows_of, own))
     text = encode_texts(job.towers, texts(tree)).float().cpu()
     planned["text.node_features"] = Planned(tuple(text.shape), torch.float32, lambda: [text])
     metadata = {
@@ -109,37 +106,19 @@ def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxon
         "note": f"extracted from {Path(job.asked.source).name}",
     }
     write_streaming(job.asked.out, planned, metadata)
-    return Summary({split: sum(sizes[split].values()) for split in sorted(sizes, key=SPLITS.index)}, tree, bad, shown)
+    return Summary(images, tree, bad, shown)
 
 
-def _read(path: Path) -> _Finished:
+def _facts(path: Path) -> tuple[str, int, list[tuple[str, ...]], list[str]]:
+    """Split of a part, its pictures, the labels that their numbers stand for, and what is wrong with other pictures."""
     try:
         with safe_open(path, framework="pt") as file:
             facts, size = file.metadata() or {}, file.get_slice("labels").get_shape()[0]
     except (SafetensorError, OSError) as error:
         path.unlink(missing_ok=True)
-        raise UserError(
-            f"{path}: a damaged part, now removed: {error}", hint="The same command makes it again."
-        ) from error
-    labels = [tuple(label) for label in json.loads(facts["labels"])]
-    return _Finished(path, facts["split"], size, labels, json.loads(facts["bad"]))
-
-
-def _tensor(path: Path, name: str) -> Tensor:
-    with safe_open(path, framework="pt") as file:
-        found: Tensor = file.get_tensor(name)
-    return found
-
-
-def _features(parts: Iterable[Path]) -> Iterator[Tensor]:
-    return (_tensor(path, "features") for path in parts)
-
-
-def _nodes(
-    parts: Iterable[Path], node: Mapping[tuple[str, ...], int], then: Callable[[Tensor], Tensor]
-) -> Iterator[Tensor]:
-    for path in parts:
-        yield then(torch.tensor([node[label] for label in _read(path).labels])[_tensor(path, "labels")])
+        hint = "The same command makes it again."
+        raise UserError(f"{path}: a damaged part, now removed: {error}", hint=hint) from error
+    return facts["split"], size, [tuple(label) for label in json.loads(facts["labels"])], json.loads(facts["bad"])
 
 
 class Planned(NamedTuple):

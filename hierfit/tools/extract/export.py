@@ -11,14 +11,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hierfit.atomic import whole_file, whole_folder
 from hierfit.backbone import Backbone
@@ -26,7 +25,7 @@ from hierfit.config.schema import nearest
 from hierfit.data.bundle import Bundle, BundleSplit, check_sound, read_bundle, write_bundle
 from hierfit.data.card import load_card
 from hierfit.data.encode import cache_of, encoded, node_features
-from hierfit.data.samples import Split, Table, names_of
+from hierfit.data.samples import names_of
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -63,45 +62,30 @@ def features_of_card(
     """
     card = load_card(name)
     table = read_table(card, root)
-    table = replace(table, splits=_chosen(table.splits, splits, f"card {card.name!r}"))
-    keys = {split: part.keys for split, part in table.splits.items()}
+    chosen, tree = _chosen(table.splits, splits, f"card {card.name!r}"), table.taxonomy
+    keys = {} if table.encoded else {split: part.keys for split, part in chosen.items()}
     if (known := table.encoded) is not None:
-        return Features(_bundle(table, known.text, known.backbone, known.logit_scale, card.name))
-    assert table.images is not None
-    towers = Backbone.load(backbone).to("cuda" if torch.cuda.is_available() else "cpu")
-    text_cache = cache_of(card.name, cache_dir, "text", towers.fingerprint)
-    text = node_features(towers, card.texts(table.taxonomy), text_cache)
-    cache = cache_of(card.name, cache_dir, "images", towers.fingerprint)
-    table = replace(table, splits=encoded(dict(table.splits), table.images, towers, cache, workers))
-    return Features(_bundle(table, text, backbone, towers.logit_scale, card.name), keys)
-
-
-def _bundle(table: Table, text: Tensor | None, backbone: str, logit_scale: float, card: str) -> Bundle:
-    """A bundle of a card's table; its node ids are those of a tree of the leaves' paths."""
-    tree = table.taxonomy
+        text, backbone, logit_scale = known.text, known.backbone, known.logit_scale
+    else:
+        assert table.images is not None
+        towers = Backbone.load(backbone).to("cuda" if torch.cuda.is_available() else "cpu")
+        text_cache = cache_of(card.name, cache_dir, "text", towers.fingerprint)
+        text, logit_scale = node_features(towers, card.texts(tree), text_cache), towers.logit_scale
+        cache = cache_of(card.name, cache_dir, "images", towers.fingerprint)
+        chosen = encoded(chosen, table.images, towers, cache, workers)
+    # Node ids of a bundle are those of a tree of its leaves' paths.
     paths = tuple(names_of(tree, tree.leaves))
     own = Taxonomy.from_paths(paths, tree.levels)
     place = own.resolve(list(names_of(tree, torch.arange(tree.num_nodes))))
-    splits = {name: _split(split, tree, own, place) for name, split in table.splits.items()}
-    node_text = None
-    if text is not None:
-        node_text = torch.empty_like(text)
-        node_text[place] = text
-    return Bundle(
-        levels=tree.levels,
-        paths=paths,
-        splits=splits,
-        node_text=node_text,
-        backbone=backbone,
-        logit_scale=logit_scale,
-        note=f"exported from the card {card}",
-    )
-
-
-def _split(split: Split, tree: Taxonomy, own: Taxonomy, place: Tensor) -> BundleSplit:
-    assert split.features is not None
-    labels = tree.leaf_index[split.nodes]
-    return BundleSplit(split.features, labels, own.paths(place[split.nodes]) if (labels < 0).any() else None)
+    parts = {}
+    for split, part in chosen.items():
+        assert part.features is not None
+        labels = tree.leaf_index[part.nodes]
+        coarse = own.paths(place[part.nodes]) if (labels < 0).any() else None
+        parts[split] = BundleSplit(part.features, labels, coarse)
+    text = None if text is None else torch.empty_like(text).index_copy_(0, place, text)
+    note = f"exported from the card {card.name}"
+    return Features(Bundle(tree.levels, paths, parts, None, text, backbone, logit_scale, note), keys)
 
 
 def _chosen(splits: Mapping[str, T], names: Sequence[str], where: str) -> dict[str, T]:
@@ -112,7 +96,7 @@ def _chosen(splits: Mapping[str, T], names: Sequence[str], where: str) -> dict[s
 
 def check_out(out: Path) -> None:
     """Raises `UserError` where nothing can be written under a name, before there is work to lose."""
-    if out.suffix not in _WRITERS:
+    if out.suffix not in ("", ".npz", ".safetensors"):
         hint = "Name a file .npz or .safetensors, or a new folder."
         raise UserError(f"{out}: no format of features ends in {out.suffix}", hint=hint)
     if out.is_dir() or (out.exists() and not out.suffix):
@@ -126,66 +110,53 @@ def write_features(out: Path, features: Features) -> None:
         UserError: It cannot be written, or its ending is of no format.
     """
     check_out(out)
+    check_sound(out, features.bundle)
     try:
-        _WRITERS[out.suffix](out, features)
+        if out.suffix == ".safetensors":
+            write_bundle(out, features.bundle)
+        elif out.suffix == ".npz":
+            with whole_file(out) as draft, draft.open("wb") as file:
+                np.savez(file, allow_pickle=False, **_arrays(features))
+        else:
+            with whole_folder(out) as draft:
+                _fill(draft, features)
     except OSError as error:
-        raise UserError(
-            f"{out} cannot be written: {error.strerror}", hint="It needs room, and leave to write there."
-        ) from error
+        hint = "It needs room, and leave to write there."
+        raise UserError(f"{out} cannot be written: {error.strerror}", hint=hint) from error
 
 
-def _write_npz(out: Path, features: Features) -> None:
+def _arrays(features: Features) -> dict[str, np.ndarray]:
     bundle, tree = features.bundle, features.bundle.taxonomy
-    check_sound(out, bundle)
-    arrays = {name: tensor.numpy() for name, tensor in bundle.tensors().items()}
-    arrays |= {f"{name}.keys": np.array(keys) for name, keys in features.keys.items()}
-    arrays |= {
+
+    def table(paths: Iterable[Sequence[str]]) -> np.ndarray:
+        return np.array([[*names, *[""] * (tree.num_levels - len(names))] for names in paths])
+
+    return {
+        **{name: tensor.numpy() for name, tensor in bundle.tensors().items()},
+        **{f"{name}.keys": np.array(keys) for name, keys in features.keys.items()},
         "levels": np.array(bundle.levels),
-        "leaves": np.array([_filled(row, tree) for row in bundle.paths]),
-        "nodes": np.array([_filled(row, tree) for row in names_of(tree, torch.arange(tree.num_nodes))]),
+        "leaves": table(bundle.paths),
+        "nodes": table(names_of(tree, torch.arange(tree.num_nodes))),
         "backbone": np.array(bundle.backbone),
         "logit_scale": np.array(bundle.logit_scale),
     }
-    with whole_file(out) as draft, draft.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
 
 
-def _write_folder(out: Path, features: Features) -> None:
+def _fill(folder: Path, features: Features) -> None:
     bundle, tree = features.bundle, features.bundle.taxonomy
-    check_sound(out, bundle)
-    with whole_folder(out) as draft:
-        draft.mkdir()
-        for name, split in bundle.splits.items():
-            np.save(draft / f"{name}.npy", split.features.numpy())
-            labels = zip(split.labels.tolist(), names_of(tree, _deepest(bundle, split)), strict=True)
-            rows = ([str(label), *_filled(names, tree)] for label, names in labels)
-            head = ["label", *tree.levels]
-            if keys := features.keys.get(name):
-                head, rows = [*head, "key"], ([*row, key] for row, key in zip(rows, keys, strict=True))
-            write_csv(draft / f"{name}.csv", head, rows)
-        leaves = ([str(label), *names] for label, names in enumerate(bundle.paths))
-        write_csv(draft / "leaves.csv", ["label", *tree.levels], leaves)
-        if (text := bundle.node_text if bundle.node_text is not None else bundle.text) is not None:
-            np.save(draft / "text.npy", text.numpy())
-            named = bundle.paths if bundle.node_text is None else names_of(tree, torch.arange(tree.num_nodes))
-            write_csv(draft / "text.csv", tree.levels, named)
-        about = {"backbone": bundle.backbone, "logit_scale": bundle.logit_scale, "note": bundle.note}
-        (draft / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-
-
-_WRITERS: dict[str, Callable[[Path, Features], None]] = {
-    ".safetensors": lambda out, features: write_bundle(out, features.bundle),
-    ".npz": _write_npz,
-    "": _write_folder,
-}
-
-
-def _deepest(bundle: Bundle, split: BundleSplit) -> Tensor:
-    """Deepest known node of each sample ``[n]``."""
-    if split.paths is not None:
-        return split.paths.long().amax(-1)
-    return bundle.taxonomy.resolve(bundle.paths)[split.labels.long()]
-
-
-def _filled(names: Sequence[str], tree: Taxonomy) -> list[str]:
-    return [*names, *[""] * (tree.num_levels - len(names))]
+    folder.mkdir()
+    for name, split in bundle.splits.items():
+        np.save(folder / f"{name}.npy", split.features.numpy())
+        keys = features.keys.get(name)
+        with_keys = [] if keys is None else [keys]
+        rows = zip(split.labels.tolist(), names_of(tree, bundle.nodes(split)), *with_keys, strict=True)
+        filled = ([str(n), *names, *[""] * (tree.num_levels - len(names)), *key] for n, names, *key in rows)
+        write_csv(folder / f"{name}.csv", ["label", *tree.levels, *(["key"] if keys else [])], filled)
+    leaves = ([str(label), *names] for label, names in enumerate(bundle.paths))
+    write_csv(folder / "leaves.csv", ["label", *tree.levels], leaves)
+    if (text := bundle.node_text if bundle.node_text is not None else bundle.text) is not None:
+        np.save(folder / "text.npy", text.numpy())
+        named = bundle.paths if bundle.node_text is None else names_of(tree, torch.arange(tree.num_nodes))
+        write_csv(folder / "text.csv", tree.levels, named)
+    about = {"backbone": bundle.backbone, "logit_scale": bundle.logit_scale, "note": bundle.note}
+    (folder / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from hierfit.atomic import whole_file
 from hierfit.backbone import Backbone
-from hierfit.data.decode import BATCH, decoded, run_padded
+from hierfit.data.decode import decoded, run_padded
 from hierfit.data.samples import Images, Sample
 from hierfit.errors import UserError
 from hierfit.tensors import write_tensors
-from hierfit.tools.extract.sources import Part, tar_pieces
-
-_PLAN = "plan.json"
-_PIECE = 16 * BATCH
 
 
 @dataclass(frozen=True)
@@ -46,15 +43,15 @@ class Job:
 
     Attributes:
         asked: By the user.
-        images: Gives the pictures of parts that are lists; None for tars.
+        images: Gives the pictures.
         workers: Processes that decode, for each process that encodes.
-        device: Number of the GPU, where there are any.
+        rank: Of this process among those that encode.
     """
 
     asked: Request
-    images: Images | None
+    images: Images
     workers: int
-    device: int = 0
+    rank: int = 0
 
     @property
     def folder(self) -> Path:
@@ -70,15 +67,18 @@ class Job:
     @cached_property
     def towers(self) -> Backbone:
         """Loaded once, onto this process's device."""
-        device = f"cuda:{self.device % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+        device = f"cuda:{self.rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
         return Backbone.load(self.asked.backbone).to(device)
 
     def part(self, number: int) -> Path:
         """Where the features of a part are, once it is finished."""
         return self.folder / f"{number:06}.safetensors"
 
-    def plan(self, parts: Iterable[Part]) -> list[int]:
-        """Writes what is to be done, unless an earlier call has; the pictures of each part.
+    def plan(self, samples: Iterable[Sample]) -> list[int]:
+        """Writes lists of at most so many pictures as a part has, each of one split, unless an earlier call has.
+
+        Returns:
+            The pictures of each part.
 
         Raises:
             UserError: The folder holds parts of another job.
@@ -92,32 +92,39 @@ class Job:
             "backbone": asked.backbone,
             "weights": self.towers.fingerprint,
         }
-        path = self.folder / _PLAN
-        if path.is_file():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if other := [f"{key}: {found.get(key)}, now {facts[key]}" for key in facts if found.get(key) != facts[key]]:
-                raise UserError(
-                    f"{self.folder} holds parts of another extraction",
-                    other,
-                    "Choose another --out, or remove that folder.",
-                )
-            return list(found["sizes"])
+        if (planned := self._planned()) is not None:
+            differing = {key: fact for key, fact in facts.items() if planned.get(key) != fact}
+            if other := [f"{key}: {planned.get(key)}, now {fact}" for key, fact in differing.items()]:
+                hint = "Choose another --out, or remove that folder."
+                raise UserError(f"{self.folder} holds parts of another extraction", other, hint)
+            return list(planned["sizes"])
         shutil.rmtree(self.folder, ignore_errors=True)  # a plan that was not finished
-        sizes = []
-        for number, part in enumerate(parts):
-            with whole_file(self._listed(number)) as draft:
-                draft.write_text(part.to_json(), encoding="utf-8")
-            sizes.append(part.size)
+        sizes: list[int] = []
+        waiting: dict[str, list[Sample]] = {}
+
+        def write(split: str) -> None:
+            part = waiting.pop(split)
+            with whole_file(self._listed(len(sizes))) as draft:
+                listed = {"split": split, "samples": [(sample.key, sample.label) for sample in part]}
+                draft.write_text(json.dumps(listed), encoding="utf-8")
+            sizes.append(len(part))
+
+        for sample in samples:
+            waiting.setdefault(sample.split, []).append(sample)
+            if len(waiting[sample.split]) == asked.part:
+                write(sample.split)
+        for split in list(waiting):
+            write(split)
         if not sizes:
             raise UserError(f"{asked.source}: no pictures were found")
-        with whole_file(path) as draft:
+        with whole_file(self._plan) as draft:
             draft.write_text(json.dumps({**facts, "sizes": sizes}), encoding="utf-8")
         return sizes
 
     def sizes(self) -> list[int] | None:
         """The pictures of each part, once they are planned."""
-        path = self.folder / _PLAN
-        return list(json.loads(path.read_text(encoding="utf-8"))["sizes"]) if path.is_file() else None
+        planned = self._planned()
+        return None if planned is None else list(planned["sizes"])
 
     def missing(self, parts: int) -> list[int]:
         """Numbers of the parts that are not there yet."""
@@ -129,43 +136,41 @@ class Job:
         Raises:
             UserError: A picture cannot be read, and bad ones are not to be skipped.
         """
-        part = Part.from_json(self._listed(number).read_text(encoding="utf-8"))
+        listed = json.loads(self._listed(number).read_text(encoding="utf-8"))
+        keys = [key for key, _ in listed["samples"]]
         # One tensor from the start: small ones that stay between large ones that go would tear up the heap.
-        features = torch.empty(part.size, self.towers.embed_dim, dtype=self.dtype)
-        rows: dict[object, int] = {}
+        features = torch.empty(len(keys), self.towers.embed_dim, dtype=self.dtype)
+        rows: dict[tuple[str, ...], int] = {}
         labels: list[int] = []
         bad: list[str] = []
-        for samples, images in self.pieces(part):
-            place = 0
-            keys = [sample.key for sample in samples]
-            for batch in decoded(keys, images, self.towers.preprocess, self.workers):
-                if batch.problems and not self.asked.skip_bad:
-                    problems = list(batch.problems.values())
-                    hint = "Mend them, or pass over them with --bad skip."
-                    raise UserError("pictures cannot be used", problems, hint)
-                bad += batch.problems.values()
-                if batch.rows:
-                    encoded = run_padded(self.towers.encode_image, batch.pixels.to(self.towers.device))
-                    features[len(labels) : len(labels) + len(encoded)] = encoded
-                    labels += [rows.setdefault(samples[place + row].label, len(rows)) for row in batch.rows]
-                place += batch.size
-                yield batch.size
-        facts = {"split": part.split, "labels": json.dumps(list(rows)), "bad": json.dumps(bad)}
+        place = 0
+        for batch in decoded(keys, self.images, self.towers.preprocess, self.workers):
+            if batch.problems and not self.asked.skip_bad:
+                hint = "Mend them, or pass over them with --bad skip."
+                raise UserError("pictures cannot be used", list(batch.problems.values()), hint)
+            bad += batch.problems.values()
+            if batch.rows:
+                encoded = run_padded(self.towers.encode_image, batch.pixels.to(self.towers.device))
+                features[len(labels) : len(labels) + len(encoded)] = encoded
+                found = (tuple(listed["samples"][place + row][1]) for row in batch.rows)
+                labels += [rows.setdefault(label, len(rows)) for label in found]
+            place += batch.size
+            yield batch.size
+        facts = {"split": listed["split"], "labels": json.dumps(list(rows)), "bad": json.dumps(bad)}
         tensors = {"labels": torch.tensor(labels, dtype=torch.long), "features": features[: len(labels)].clone()}
         write_tensors(self.part(number), tensors, facts)
 
-    def pieces(self, part: Part) -> Iterator[tuple[Sequence[Sample], Images]]:
-        """Samples of a part and what gives their pictures; of a tar some at a time."""
-        if part.tar:
-            yield from tar_pieces(part, _PIECE)
-        else:
-            assert self.images is not None
-            yield part.samples, self.images
-
     def remove(self) -> None:
         """Takes the parts away; the plan first, so that what is left of a killed removal is no work of anybody."""
-        (self.folder / _PLAN).unlink()
+        self._plan.unlink()
         shutil.rmtree(self.folder)
+
+    @property
+    def _plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    def _planned(self) -> dict[str, Any] | None:
+        return json.loads(self._plan.read_text(encoding="utf-8")) if self._plan.is_file() else None
 
     def _listed(self, number: int) -> Path:
         return self.folder / f"{number:06}.json"

@@ -1,4 +1,5 @@
-"""Extraction over processes: as many as asked for here, or those that torchrun or SLURM started; and its dry run."""
+"""Extraction over processes, each of which has its share of the parts: those that torchrun or SLURM started, or
+``--devices`` here; and its dry run."""
 
 from __future__ import annotations
 
@@ -9,11 +10,10 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from hierfit.backbone.source import TINY_NOTE
 from hierfit.data.decode import BATCH, decoded, run_padded
 from hierfit.data.encode import available_cores
 from hierfit.data.progress import clock, with_progress
+from hierfit.distributed import end_with_parent
 from hierfit.errors import UserError
-from hierfit.streams import end_with_parent
 from hierfit.tools.extract.assemble import Summary, assemble
 from hierfit.tools.extract.job import Job, Request
 from hierfit.tools.extract.sources import Source, open_source
@@ -44,10 +44,14 @@ def extract(asked: Request) -> Summary | None:
     rank, world = _ranks()
     try:
         job, source = _open(asked, rank, world)
-        if rank:
-            _help(job, rank, world)
-            return None
-        return _lead(job, source, world, 1 if world > 1 else asked.devices)
+        if rank == 0:
+            return _lead(job, source, world)
+        before = _stamp(asked.out)
+        while (sizes := job.sizes()) is None and _stamp(asked.out) == before:
+            time.sleep(_PATIENCE)
+        for _ in _share(job, sizes or [], world):  # none: all was done meanwhile
+            pass
+        return None
     except OSError as error:
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise UserError(
@@ -57,17 +61,17 @@ def extract(asked: Request) -> Summary | None:
         ) from error
 
 
-def _open(asked: Request, rank: int = 0, world: int = 1) -> tuple[Job, Source]:
+def _open(asked: Request, rank: int, world: int) -> tuple[Job, Source]:
     if asked.devices > 1:
         torch.set_num_threads(max(available_cores() // asked.devices, 1))
-    source = open_source(asked.source, asked.root, asked.split, asked.outside, asked.part)
+    source = open_source(asked.source, asked.root, asked.split, asked.outside)
     workers = max(available_cores() // max(world, asked.devices), 1) if asked.workers is None else asked.workers
     return Job(asked, source.images, workers, rank), source
 
 
-def _lead(job: Job, source: Source, world: int, devices: int) -> Summary:
-    """The process that plans before and puts together after; what it works on is its share of the missing parts."""
-    sizes = job.plan(with_progress(source.parts, None, "looking for pictures", lambda part: part.size))
+def _lead(job: Job, source: Source, world: int) -> Summary:
+    """The process that plans before and puts together after; it works on its share, too."""
+    sizes = job.plan(with_progress(source.samples, None, "looking for pictures", lambda _: 1))
     missing = job.missing(len(sizes))
     there = len(sizes) - len(missing)
     done = f"; {there} of {len(sizes)} parts are there already" if there else ""
@@ -75,81 +79,66 @@ def _lead(job: Job, source: Source, world: int, devices: int) -> Summary:
     for remark in (source.remark, TINY_NOTE if job.asked.backbone == "tiny" and not source.drawn else ""):
         if remark:
             print(remark, file=sys.stderr)
-    own = [number for number in missing if number % world == 0]
-    total = sum(sizes[number] for number in own)
-    batches = _over_processes(job, own, sizes, devices) if devices > 1 else _here(job, own)
-    for _ in with_progress(batches, total, "encoding", int):
-        pass
-    _until(lambda: not job.missing(len(sizes)))
+    start = job.asked.devices if world == 1 else 1
+    world = max(world, start)
+    with _others(job, start) as check:
+        total = sum(sizes[number] for number in missing if number % world == 0)
+        for _ in with_progress(_share(job, sizes, world), total, "encoding", int):
+            check()
+        while job.missing(len(sizes)):
+            check()
+            time.sleep(_PATIENCE)
     found = assemble(job, len(sizes), source.tree, source.texts)
     job.remove()
     return found
 
 
-def _help(job: Job, rank: int, world: int) -> None:
-    """One more process of torchrun or SLURM: its share of what the first one plans."""
-    before = _stamp(job.asked.out)
-    _until(lambda: job.sizes() is not None or _stamp(job.asked.out) != before)
-    sizes = job.sizes() or []  # none: all was done meanwhile
-    for _ in _here(job, [number for number in job.missing(len(sizes)) if number % world == rank]):
-        pass
+def _share(job: Job, sizes: list[int], world: int) -> Iterator[int]:
+    """The missing parts of one process of so many, encoded; gives the pictures of each batch."""
+    for number in job.missing(len(sizes)):
+        if number % world == job.rank:
+            yield from job.encode(number)
 
 
-def _here(job: Job, parts: Sequence[int]) -> Iterator[int]:
-    for number in parts:
-        yield from job.encode(number)
-
-
-def _over_processes(job: Job, parts: Sequence[int], sizes: Sequence[int], devices: int) -> Iterator[int]:
-    """Parts encoded by processes of which each has a device; gives the pictures of each part when it is done."""
+@contextmanager
+def _others(job: Job, processes: int) -> Iterator[Callable[[], None]]:
+    """Starts processes beside this one; gives what raises once one of them has failed."""
     context = multiprocessing.get_context("spawn")
-    numbers, stop = context.SimpleQueue(), context.Event()
-    for number in range(devices):
-        numbers.put(number)
-    # A job of its own: the towers that this process has loaded stay here.
-    state = (replace(job), numbers, stop, torch.get_num_threads())
-    with ProcessPoolExecutor(devices, context, initializer=_start, initargs=state) as pool:
-        try:
-            work = {pool.submit(_encode, number): number for number in parts}
-            for future in as_completed(work):
-                future.result()
-                yield sizes[work[future]]
-        except BrokenProcessPool as error:
-            raise UserError(
-                "one of the processes has ended; what is done is kept", hint="Give the command again."
-            ) from error
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    faults = context.SimpleQueue()
+    # A job of its own for each: the towers that this process has loaded stay here.
+    shares = [(replace(job, rank=rank), processes, torch.get_num_threads(), faults) for rank in range(1, processes)]
+    children = [context.Process(target=_other, args=share) for share in shares]
+
+    def check() -> None:
+        if any(child.exitcode for child in children):
+            hint = "Give the command again."
+            lost = UserError("one of the processes has ended; what is done is kept", hint=hint)
+            raise lost if faults.empty() else faults.get()
+
+    for child in children:
+        child.start()
+    try:
+        yield check
+    finally:
+        for child in children:
+            child.terminate()
+            child.join()
 
 
-_job: Job  # of a process of the pool
-_stop: Any
-
-
-def _start(job: Job, numbers: Any, stop: Any, threads: int) -> None:
-    global _job, _stop
+def _other(job: Job, world: int, threads: int, faults: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process says so, and stops this one
     end_with_parent()
     torch.set_num_threads(threads)
-    _job, _stop = replace(job, device=numbers.get()), stop
-
-
-def _encode(number: int) -> None:
-    for _ in _job.encode(number):
-        if _stop.is_set():
-            return
-
-
-def _until(happens: Callable[[], bool]) -> None:
-    while not happens():
-        time.sleep(_PATIENCE)
+    try:
+        for _ in _share(job, job.sizes() or [], world):
+            pass
+    except (UserError, OSError) as error:
+        faults.put(error)
+        sys.exit(2)
 
 
 def _stamp(path: Path) -> int | None:
-    with suppress(FileNotFoundError):
-        return path.stat().st_mtime_ns
-    return None
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def _ranks() -> tuple[int, int]:
@@ -174,13 +163,11 @@ def dry_run(asked: Request, images: int | None) -> dict[str, str]:
     """
     rank, world = _ranks()
     job, source = _open(asked, rank, world)
-    first = next(source.parts, None)
-    if first is None:
+    keys = [sample.key for sample in islice(source.samples, _MOST)]
+    if not keys:
         raise UserError(f"{asked.source}: no pictures were found")
-    samples, pictures = next(iter(job.pieces(first)))
-    keys = [sample.key for sample in samples[:_MOST]]
     seen, usable, seconds, started = 0, 0, 0.0, time.monotonic()
-    for number, batch in enumerate(decoded(keys, pictures, job.towers.preprocess, job.workers)):
+    for number, batch in enumerate(decoded(keys, job.images, job.towers.preprocess, job.workers)):
         if batch.rows:
             run_padded(job.towers.encode_image, batch.pixels.to(job.towers.device))
         usable += len(batch.rows)
@@ -195,25 +182,21 @@ def dry_run(asked: Request, images: int | None) -> dict[str, str]:
     if rank:
         return {}
     if images is None:
-        rest = with_progress(source.parts, None, "looking for pictures", lambda part: part.size)
-        images = first.size + sum(part.size for part in rest)
+        images = len(keys) + sum(1 for _ in with_progress(source.samples, None, "looking for pictures", lambda _: 1))
     speed, processes = seen / seconds, max(world, asked.devices)
     width = job.towers.embed_dim * job.dtype.itemsize + 8
-    parts = math.ceil(images / asked.part)
     device = job.towers.device
     on = counted(torch.get_num_threads(), "thread") if device.type == "cpu" else str(device)
     decoding = f"{counted(job.workers, 'process', 'processes')} to decode" if job.workers else "decoding included"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 + asked.part * width / 2**20
+    disk = f"{images * width / 2**30:.1f} GiB" if images * width >= 2**30 else f"{images * width / 2**20:.1f} MiB"
+    parts = counted(math.ceil(images / asked.part), "part")
     return {
         "measured": f"{speed:.{0 if speed >= 10 else 1}f} images/s with {asked.backbone}, over {seen} images",
         "on": f"{on}, {decoding}{'' if processes == 1 else f'; {processes} times that'}",
         "images": f"{images:,}",
         "time": clock(images / speed / processes),
-        "disk": f"{_size(images * width)}, twice that while parts are put together",
-        "files": f"{counted(parts, 'part')} of {asked.part:,} in {job.folder.name}, removed at the end",
+        "disk": f"{disk}, twice that while parts are put together",
+        "files": f"{parts} of {asked.part:,} in {job.folder.name}, removed at the end",
         "memory": f"about {memory:.0f} MiB for each process that encodes, however many pictures",
     }
-
-
-def _size(count: float) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -1,75 +1,34 @@
-"""Where pictures come from: a data card, a folder, a table or tars; in parts that are worked on one by one.
+"""Where pictures come from: a data card, a folder, a table or tars. Only the samples of a card are held all at once.
 
-Nothing here holds all pictures at once: a folder is walked, one listing in memory; a table is read line by line.
+Tars are WebDataset-style shards: files of one sample stand together and share their name up to the first dot. Beside a
+picture stands its label: ``.cls`` (a number), ``.txt`` (names, ``/`` between) or ``.json`` (``label`` or ``path``).
+Nothing is unpacked: members' names are labels on bytes, and links, devices and sparse files are passed over.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import re
-from collections.abc import Callable, Iterator
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from PIL import Image
 
 from hierfit.backbone import node_texts
 from hierfit.data.card import load_card
-from hierfit.data.images import EXTENSIONS, Files, decode, passed_over, passed_over_text
+from hierfit.data.images import EXTENSIONS, Files, decode, passed_over, passed_over_text, pictures_below
 from hierfit.data.names import clean_name
 from hierfit.data.records import read_csv
-from hierfit.data.samples import SPLITS, Images, Sample, Table, leaves_root, names_of
+from hierfit.data.samples import SPLITS, Images, Sample, leaves_root, names_of
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.extract.tars import read_tar
 
 _IN_NAME = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
-_ENOUGH = 64 * 2**20  # bytes of pictures in memory at once
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some pictures of one split: a list of them, or so many of a tar from a place on.
-
-    Attributes:
-        split: Theirs.
-        size: How many.
-        samples: The list; their labels are names from the root of the tree down. Empty for a tar.
-        tar: Its path; empty for a list.
-        offset: Of the first one's header in the tar, bytes.
-    """
-
-    split: str
-    size: int
-    samples: tuple[Sample, ...] = ()
-    tar: str = ""
-    offset: int = 0
-
-    def to_json(self) -> str:
-        """One line."""
-        return json.dumps({**vars(self), "samples": [sample[1:] for sample in self.samples]})
-
-    @classmethod
-    def from_json(cls, text: str) -> Part:
-        """From that line."""
-        content = json.loads(text)
-        samples = tuple(Sample(content["split"], key, tuple(label)) for key, label in content.pop("samples"))
-        return cls(**content, samples=samples)
-
-
-def parts_of(samples: Iterator[Sample], size: int) -> Iterator[Part]:
-    """Samples as parts of at most so many pictures, each of one split."""
-    waiting: dict[str, list[Sample]] = {}
-    for sample in samples:
-        group = waiting.setdefault(sample.split, [])
-        group.append(sample)
-        if len(group) == size:
-            yield Part(sample.split, size, tuple(waiting.pop(sample.split)))
-    for split, group in waiting.items():
-        yield Part(split, len(group), tuple(group))
 
 
 @dataclass(frozen=True)
@@ -77,23 +36,23 @@ class Source:
     """Pictures to encode.
 
     Attributes:
-        parts: As they are found.
-        images: Gives the pictures of parts that are lists; None for tars.
+        samples: As they are found; labels are names from the root of the tree down.
+        images: Gives their pictures.
         tree: A card's; None where it is made of the labels.
         texts: The prompts of each node of a tree.
         remark: What of the source is not encoded.
         drawn: Whether the bundled towers know such pictures.
     """
 
-    parts: Iterator[Part]
-    images: Images | None = None
+    samples: Iterator[Sample]
+    images: Images
     tree: Taxonomy | None = None
     texts: Callable[[Taxonomy], list[list[str]]] = lambda tree: node_texts(tree, {})
     remark: str = ""
     drawn: bool = False
 
 
-def open_source(name: str, root: str | None, split: str, outside: bool, size: int) -> Source:
+def open_source(name: str, root: str | None, split: str, outside: bool) -> Source:
     """Opens a source; nothing but a card is read yet.
 
     Args:
@@ -101,36 +60,38 @@ def open_source(name: str, root: str | None, split: str, outside: bool, size: in
         root: Where the data of a card lie.
         split: Of what names none.
         outside: A table's paths may leave its folder.
-        size: Pictures a part.
 
     Raises:
         UserError: There is no such card, or its data are not as it says.
     """
     path = Path(name).expanduser()
     if path.is_file() and path.suffix == ".tar":
-        return Source(tar_parts([path], split, size))
+        return Source(tar_samples([path], split), Tars(path.parent))
     if path.is_dir() and (tars := sorted(path.glob("*.tar"))):
-        return Source(tar_parts(tars, split, size))
+        return Source(tar_samples(tars, split), Tars(path))
     if path.is_dir():
         unread = passed_over(path)
-        remark = passed_over_text(unread) if unread else ""
-        return Source(parts_of(folder_samples(path, split), size), Files(path), remark=remark)
+        return Source(_folder_samples(path, split), Files(path), remark=passed_over_text(unread) if unread else "")
     if path.is_file() and path.suffix == ".csv":
-        return Source(parts_of(table_samples(path, split, outside), size), Files(path.parent))
+        return Source(table_samples(path, split, outside), Files(path.parent))
     card = load_card(name)
     table = read_table(card, root)
     if table.images is None:
         raise UserError(f"card {card.name!r} holds features already", hint=f"See `hierfit features export {name}`.")
-    return Source(parts_of(card_samples(table), size), table.images, table.taxonomy, card.texts, drawn=card.is_drawn)
+    samples = (
+        Sample(part, key, label)
+        for part, found in table.splits.items()
+        for key, label in zip(found.keys, names_of(table.taxonomy, found.nodes), strict=True)
+    )
+    return Source(samples, table.images, table.taxonomy, card.texts, drawn=card.is_drawn)
 
 
-def folder_samples(root: Path, split: str) -> Iterator[Sample]:
+def _folder_samples(root: Path, split: str) -> Iterator[Sample]:
     """Pictures below a folder; the folders above one are its label. ``train``, ``val`` and ``test`` are splits."""
-    found = [name for name in SPLITS if (root / name).is_dir()]
-    for name, top in [(name, f"{name}/") for name in found] or [(split, "")]:
-        for path in _walk(root, top):
-            label = tuple(map(clean_name, path[len(top) :].split("/")[:-1]))
-            yield Sample(name, path, label or (clean_name((root / top).resolve().name),))
+    for name, top in [(s, root / s) for s in SPLITS if (root / s).is_dir()] or [(split, root)]:
+        for path in pictures_below(top):
+            label = path.relative_to(top).parts[:-1] or (top.resolve().name,)
+            yield Sample(name, path.relative_to(root).as_posix(), tuple(map(clean_name, label)))
 
 
 def table_samples(table: Path, split: str, outside: bool) -> Iterator[Sample]:
@@ -158,81 +119,87 @@ def table_samples(table: Path, split: str, outside: bool) -> Iterator[Sample]:
         yield Sample(name, row["path"], tuple(map(clean_name, filter(None, row["label"].split("/")))))
 
 
-def card_samples(table: Table) -> Iterator[Sample]:
-    """Samples of a data set that its card has read."""
-    for name, split in table.splits.items():
-        for key, label in zip(split.keys, names_of(table.taxonomy, split.nodes), strict=True):
-            yield Sample(name, key, label)
+def tar_samples(tars: Sequence[Path], split: str) -> Iterator[Sample]:
+    """Pictures of shards, of which headers and labels are read; for their keys see `Tars`.
 
-
-def _walk(root: Path, below: str) -> Iterator[str]:
-    """Paths of pictures from the root on, sorted; texts only: of a flat folder of millions all names are held."""
-    names: list[str] = []
-    folders: set[str] = set()
-    with os.scandir(root / below) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                folders.add(entry.name)
-            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
-                names.append(entry.name)
-    for name in sorted([*names, *folders]):
-        if name in folders:
-            yield from _walk(root, f"{below}{name}/")
-        else:
-            yield below + name
-
-
-def tar_parts(tars: list[Path], split: str, size: int) -> Iterator[Part]:
-    """Parts of at most so many pictures; their split is the one that the tar's name holds, else ``split``.
-
-    ``imagenet-val-0003.tar`` holds ``val``.
+    The split is one that a shard's name holds (``imagenet-val-0003.tar``), else ``split``.
 
     Raises:
-        UserError: A tar is damaged.
+        UserError: A shard is damaged, or a label cannot be read.
     """
     for path in tars:
         named = _IN_NAME.search(path.name.lower())
-        name, tar = named[1] if named else split, str(path.resolve())
-        offset = count = 0
-        for sample in read_tar(path, content=False):
-            if count == size:
-                yield Part(name, count, tar=tar, offset=offset)
-                count = 0
-            offset, count = (sample.offset if count == 0 else offset), count + 1
-        if count:
-            yield Part(name, count, tar=tar, offset=offset)
+        try:
+            with tarfile.open(path, "r:") as tar:
+                for _, members in groupby(_members(tar), key=lambda member: _name_parts(member.name)[0]):
+                    of_kind = {_name_parts(member.name)[1]: member for member in members}
+                    label = next((of_kind[kind] for kind in (".json", ".txt", ".cls") if kind in of_kind), None)
+                    names = () if label is None else _label(tar, label, path)
+                    for picture in [member for kind, member in of_kind.items() if kind in EXTENSIONS][-1:]:
+                        key = f"{path.name}/{picture.name}@{picture.offset_data}+{picture.size}"
+                        yield Sample(named[1] if named else split, key, names or ("unlabelled",))
+        except UserError:
+            raise
+        except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:  # of numbers in headers, too
+            raise UserError(f"{path}: damaged: {error}", hint="Fetch this shard again; finished parts stay.") from error
 
 
-class Encoded:
-    """Pictures of one tar while they are worked on: their names and bytes; keys are their numbers."""
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Its files."""
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header
+        if member.size < 0:
+            raise tarfile.ReadError(f"a size below 0 at byte {member.offset}")
+        if member.isfile() and not member.issparse():  # a sparse file of a few bytes can be read as any number of them
+            yield member
+    # tarfile takes a header that it cannot read for the end.
+    file = tar.fileobj
+    assert file is not None
+    file.seek(tar.offset)
+    if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+        raise tarfile.ReadError(f"no header at byte {tar.offset}")
 
-    def __init__(self, pictures: list[tuple[str, bytes]], where: str) -> None:
-        self.pictures, self.where = pictures, where
+
+def _name_parts(name: str) -> tuple[str, str]:
+    """A member's name up to the first dot of its last part, and its ending."""
+    folder, _, base = name.rpartition("/")
+    stem, dot, rest = base.partition(".")
+    return f"{folder}/{stem}" if folder else stem, (dot + rest.rpartition(".")[2]).lower() if dot else ""
+
+
+def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> tuple[str, ...]:
+    file = tar.extractfile(member)
+    assert file is not None
+    try:
+        text = file.read().decode("utf-8").strip()
+        found: object = text
+        if member.name.lower().endswith(".json"):
+            facts = json.loads(text)
+            found = facts.get("path", facts.get("label")) if isinstance(facts, dict) else facts
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {member.name}: not a label: {error}") from error
+    names = map(str, found) if isinstance(found, list) else str(found).split("/")
+    return tuple(name.strip() for name in names if name.strip())
+
+
+class Tars:
+    """Pictures of the shards in a folder; a key says where the bytes of one lie: ``shard.tar/7.jpg@1536+20480``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def load(self, key: str) -> Image.Image:
         """The picture in RGB, upright; raises `UserError` naming it."""
-        name, content = self.pictures[int(key)]
-        return decode(io.BytesIO(content), f"{self.where}: {name}")
+        name, _, place = key.rpartition("@")
+        offset, size = map(int, place.split("+"))
+        try:
+            with (self.folder / name.partition("/")[0]).open("rb") as file:
+                file.seek(offset)
+                content = file.read(size)
+        except OSError as error:
+            raise UserError(f"{name}: cannot be read: {error.strerror}") from error
+        return decode(io.BytesIO(content), name)
 
     def stamp(self, key: str) -> str:
-        """Its name."""
-        return self.pictures[int(key)][0]
-
-
-def tar_pieces(part: Part, size: int) -> Iterator[tuple[list[Sample], Encoded]]:
-    """The pictures of a part, at most so many at a time, and fewer where they are large."""
-    found, left = read_tar(Path(part.tar), part.offset), part.size
-    while left:
-        samples: list[Sample] = []
-        pictures: list[tuple[str, bytes]] = []
-        held = 0
-        while left and len(samples) < size and held < _ENOUGH:
-            packed = next(found, None)
-            if packed is None:
-                raise UserError(f"{part.tar}: changed while it was worked on", hint="Remove the parts, and begin anew.")
-            samples.append(Sample(part.split, str(len(samples)), packed.label))
-            pictures.append((packed.key, packed.picture))
-            held, left = held + len(packed.picture), left - 1
-        yield samples, Encoded(pictures, Path(part.tar).name)
+        """Its key."""
+        return key

@@ -27,15 +27,15 @@ from hierfit.tools.printing import counted, listed
 _WIDTH = 110
 _BARE = re.compile(r"[A-Za-z](?:[A-Za-z0-9_./ -]*[A-Za-z0-9_])?")
 _QUOTED = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
+_PROMPTS = """What a text tower reads of each node: {name}, {parent} and {path} are filled in; several are averaged.
+Say what the pictures show ("…, a kind of bird."): it helps. `hierfit data prompts` shows the outcome."""
 
 
 @dataclass
 class Draft:
-    """A card in a folder of its own.
+    """A card in a folder of its own, for what was found.
 
     Attributes:
-        path: The card.
-        found: What lies there.
         kind: What all classes are a kind of, for the prompts.
         left_out: Pictures that are not used, and why.
         splits: What each split must hold.
@@ -105,7 +105,17 @@ class Draft:
         """YAML that `load_card` reads, with a word on each key for who will mend it."""
         name, found, tree = self.path.stem, self.found, self.found.taxonomy
         template = f"a photo of a {{name}}, a kind of {self.kind}." if self.kind else "a photo of a {name}."
-        taxonomy = file.name if _is_plain(file, tree) else {"file": file.name, "format": "paths", "header": True}
+        try:  # names that are numbers may look like another format
+            plain = read_taxonomy(file).levels == tree.levels
+        except UserError:
+            plain = False
+        taxonomy = file.name if plain else {"file": file.name, "format": "paths", "header": True}
+        blocks: list[tuple[str, str, Mapping[str, object]]] = [
+            ("splits", "What each split must hold; `hierfit data check` counts.", self.splits),
+            ("templates", _PROMPTS, {level: [template] for level in tree.levels}),
+            ("names", "What classes are called in prompts and reports, if not as in the data.", _names(tree)),
+            ("leave_out", "Not used, and why.", self.left_out),
+        ]  # fmt: skip
         lines = [
             "# Written by `hierfit data new`. Everything here may be changed;",
             "# `hierfit data check` says whether it still fits the data.",
@@ -124,20 +134,9 @@ class Draft:
             "",
             *(f"# {line}" for remark in found.remarks for line in wrap(remark, _WIDTH)),
             *_block("layout", found.layout),
-            "",
         ]
-        if self.splits:
-            lines += ["# What each split must hold; `hierfit data check` counts.", *_block("splits", self.splits), ""]
-        lines += [
-            "# What a text tower reads of each node: {name}, {parent} and {path} are filled in; several are averaged.",
-            '# Say what the pictures show ("…, a kind of bird."): it helps. `hierfit data prompts` shows the outcome.',
-            *_block("templates", {level: [template] for level in tree.levels}),
-        ]
-        if names := _names(tree):
-            lines += ["", "# What classes are called in prompts and reports, where the data call them otherwise."]
-            lines += _block("names", names)
-        if self.left_out:
-            lines += ["", "# Not used, and why.", *_block("leave_out", self.left_out)]
+        for key, comment, entries in blocks:
+            lines += ["", *(f"# {line}" for line in comment.split("\n")), *_block(key, entries)] if entries else []
         return "\n".join(lines) + "\n"
 
 
@@ -151,29 +150,20 @@ def _reads(card: DataCard, found: Found) -> bool:
                 for sample in card.layout.function(home, **card.layout.options)]  # fmt: skip
     except UserError:
         return False
-    meant = [(path, split or "train", label) for path, label, split in found.samples]
 
     def placed(samples: Sequence[tuple[str, str, Label]]) -> list[tuple[str, str, int]]:
         nodes = nodes_of(card.tree, "", [label for *_, label in samples], home.problems).tolist()
-        return sorted((path, split, node) for (path, split, _), node in zip(samples, nodes, strict=True))
+        return sorted((path, split or "train", node) for (path, split, _), node in zip(samples, nodes, strict=True))
 
+    meant = [(path, split, label) for path, label, split in found.samples]
     return placed(read) == placed(meant) and not home.problems
-
-
-def _is_plain(file: Path, tree: Taxonomy) -> bool:
-    """Whether a file that holds a tree is read as that; names that are numbers may look like another format."""
-    try:
-        return read_taxonomy(file).levels == tree.levels
-    except UserError:
-        return False
 
 
 def _names(tree: Taxonomy) -> dict[str, str]:
     """Names for people, where underscores are not all there is to it, and no two siblings come to share one."""
-    names = {}
-    for name in dict.fromkeys(tree.names):
-        if (better := readable(name)) != " ".join(name.replace("_", " ").split()):
-            names[name] = better
+    names = {
+        name: better for name in tree.names if (better := readable(name)) != " ".join(name.replace("_", " ").split())
+    }
     families: dict[int, list[str]] = {}
     for name, parent in zip(tree.names, tree.parent.tolist(), strict=True):
         families.setdefault(parent, []).append(name)

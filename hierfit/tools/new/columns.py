@@ -8,20 +8,18 @@ from itertools import accumulate, pairwise
 
 from hierfit.config.schema import nearest
 from hierfit.errors import UserError
+from hierfit.taxonomy.readers import cells as meaning
+from hierfit.taxonomy.readers.columns import EPITHET, RANKS, word
 from hierfit.tools.new.found import Label, Options, is_known, not_known
 from hierfit.tools.new.records import JOIN, Columns, list_cell
-from hierfit.tools.printing import counted
+from hierfit.tools.printing import counted, listed
 
-_RANK_WORDS = """kingdom phylum class subclass order suborder superfamily family subfamily tribe genus species
-    subspecies"""
-_RANKS = _RANK_WORDS.split()
-_LABEL_WORDS = """label labels class classes classname category categories supercategory superclass breed variety
-    cultivar target diagnosis dx disease tag taxon taxonomy scientificname name choice choices group fine coarse"""
-_NAMED = frozenset(_LABEL_WORDS.split())
-_EPITHETS = ("specificepithet", "epithet", "species", "speciesepithet")
-_SEPARATORS = (JOIN, "->", "→", "»", ">", "::", "|", "\\", "--", ";", "/")
+_LABELS = """label labels class classes classname category categories supercategory superclass breed variety cultivar
+    target diagnosis dx disease tag taxon taxonomy scientificname name choice choices group fine coarse"""
+_NAMED = frozenset(_LABELS.split())
+_RANKS = {rank: place for place, rank in enumerate(RANKS[2:])} | {"epithet": RANKS.index("species") - 2}
+_SEPARATORS = (JOIN, "->", "→", "»", ">", "::", "|", "\\", "--", ";", "/", ",")
 _SEVERAL = ("|", ";", ",")  # which may also stand between several labels
-_FLOAT, _INT = re.compile(r"-?\d+\.0+"), re.compile(r"-?\d+")
 _FLAGS = dict.fromkeys(("1", "1.0", "true", "yes"), True) | dict.fromkeys(("0", "0.0", "false", "no", ""), False)
 _ONE_HOT = "one-hot"
 
@@ -38,7 +36,12 @@ def labels_of(
     merged = [name for name, cells in free.items() if _is_merged(cells)]
     for name in merged:
         free[name] = [*accumulate(free[name], _filled_down)]
-    _join_epithets(free, remarks)
+    genus = next((name for name in free if word(name) == "genus"), None)
+    for name in [name for name in free if genus and word(name) in EPITHET]:
+        known = [cell if is_known(cell) else "" for cell in free[name]]
+        if whole := meaning.with_genus(free[genus or ""], known):
+            free[name] = [new or old for new, old in zip(whole, free[name], strict=True)]
+            remarks.append(f"Column {name!r} holds the second word of a species' name: {genus!r} is put before it.")
     flags = [] if options.label else _one_hot(free)
     if flags:
         rows = list(zip(*(free.pop(name) for name in flags), strict=True))
@@ -46,24 +49,25 @@ def labels_of(
                           for row in rows]  # fmt: skip
     chain, unused = label_columns({n: [c if is_known(c) else "" for c in cells] for n, cells in free.items()}, options)
     if chain == [_ONE_HOT]:
-        remarks.append(f"The columns {_quoted(flags)} hold a 1 for one class each: these are the classes.")
+        remarks.append(
+            f"The columns {listed([*map(repr, flags)], 8)} hold a 1 for one class each: these are the classes."
+        )
     elif len(chain) == 1:
         remarks.append(f"Column {chain[0]!r} is the label.")
     else:
         remarks.append(f"The label is in the columns {' > '.join(map(repr, chain))}, coarse to fine.")
-    if filled := [name for name in merged if name in chain]:
-        remarks.append(f"Empty cells of {_quoted(filled)} hold what stands above them, as merged cells do.")
-    cells = [free[name] for name in chain]
-    unknown = not_known((cell for column in cells for cell in column), remarks)
-    cells = [["" if cell in unknown else cell for cell in column] for column in cells]
+    if filled := [repr(name) for name in merged if name in chain]:
+        remarks.append(f"Empty cells of {listed(filled, 8)} hold what stands above them, as merged cells do.")
+    unknown = not_known((cell for name in chain for cell in free[name]), remarks)
+    cells = [["" if cell in unknown else cell for cell in free[name]] for name in chain]
     if len(chain) == 1 and (sign := _separator(cells[0])):
         paths = [tuple(part.strip() for part in cell.split(sign)) if cell else () for cell in cells[0]]
         if sign not in ("/", JOIN):
             remarks.append(f"The cells are paths, divided by {sign!r}.")
     else:
         paths = _filled(cells, chain, remarks)
-    if unused := [name for name in unused if name not in (_ONE_HOT, "")]:
-        remarks.append(f"Columns not used: {', '.join(map(repr, unused))}.")
+    if unused := [repr(name) for name in unused if name not in (_ONE_HOT, "")]:
+        remarks.append(f"Columns not used: {', '.join(unused)}.")
     return chain, paths
 
 
@@ -75,17 +79,6 @@ def _is_merged(cells: Sequence[str]) -> bool:
     """Whether names stand in the first row of a block only, each once, as a spreadsheet writes merged cells."""
     filled = [cell for cell in cells if cell]
     return len(filled) > 1 and bool(cells[0]) and 2 * len(filled) <= len(cells) and len(set(filled)) == len(filled)
-
-
-def _join_epithets(columns: Columns, remarks: list[str]) -> None:
-    """``robur`` is a species beside its genus only: ``Quercus robur``."""
-    genus = next((name for name in columns if "".join(_words(name)) == "genus"), None)
-    for name in [name for name in columns if "".join(_words(name)) in _EPITHETS]:
-        words = [cell for cell in columns[name] if is_known(cell)]
-        if genus and words and all(re.fullmatch(r"[a-z][a-z-]+", cell) for cell in words):
-            columns[name] = [f"{g} {cell}" if g and is_known(cell) else cell
-                             for g, cell in zip(columns[genus], columns[name], strict=True)]  # fmt: skip
-            remarks.append(f"Column {name!r} holds the second word of a species' name: {genus!r} is put before it.")
 
 
 def label_columns(columns: Columns, options: Options) -> tuple[list[str], list[str]]:
@@ -107,7 +100,7 @@ def label_columns(columns: Columns, options: Options) -> tuple[list[str], list[s
     known = {name: frozenset(row for row, cell in enumerate(columns[name]) if cell) for name in usable}
 
     def is_above(coarse: str, fine: str) -> bool:
-        if _in_numbers(values[coarse]) and not _in_numbers(values[fine]):
+        if meaning.in_numbers(values[coarse]) and not meaning.in_numbers(values[fine]):
             return False  # a number beside a name says nothing new
         if not _follows(columns[fine], columns[coarse]):
             return False
@@ -125,7 +118,7 @@ def label_columns(columns: Columns, options: Options) -> tuple[list[str], list[s
             chains[fine] = max([chains[fine], *longer], key=lambda chain: sum(1 + 0.5 * _is_named(n) for n in chain))
 
     def rating(name: str) -> tuple[int, int, int, int, int]:
-        kind = 0 if _in_numbers(values[name]) else 1 if name == _ONE_HOT and len(values[name]) < 3 else 2
+        kind = 0 if meaning.in_numbers(values[name]) else 1 if name == _ONE_HOT and len(values[name]) < 3 else 2
         first = -list(columns).index(name)
         return int(_is_named(name) or name == _ONE_HOT), kind, len(chains[name]), len(values[name]), first
 
@@ -135,31 +128,23 @@ def label_columns(columns: Columns, options: Options) -> tuple[list[str], list[s
 
 def _usable(values: Mapping[str, set[str]], rows: int) -> list[str]:
     """Columns that may be labels, by their values and the number of rows; raises `UserError` where there is none."""
-    usable = [
-        name
-        for name, found in values.items()
-        if len(found) > 1 and (len(found) <= rows / 2 or _is_named(name)) and not _is_measure(found)
-    ]
+    usable = [name for name, found in values.items()
+              if len(found) > 1 and (len(found) <= rows / 2 or _is_named(name)) and not _is_measure(found)]  # fmt: skip
     flags = [name for name in usable if _are_flags(values[name])]
     if len(flags) > 1 and len(flags) == len(usable):
-        raise UserError(
-            "several columns of 0 and 1 look like classes, but pictures have several of them or none",
-            [f"the columns are {_quoted(flags)}"],
-            "hierfit gives a picture one class: name a column with --label-columns, or leave such pictures out.",
-        )
+        what = "several columns of 0 and 1 look like classes, but pictures have several of them or none"
+        hint = "hierfit gives a picture one class: name a column with --label-columns, or leave such pictures out."
+        raise UserError(what, [f"the columns are {listed([*map(repr, flags)], 8)}"], hint)
     if not usable:
-        reasons = {name: f"{counted(len(found), 'value')} in {rows} rows" for name, found in values.items()}
-        reasons |= {name: "decimal numbers" for name, found in values.items() if found and _is_measure(found)}
-        raise UserError(
-            "no column looks like a label: none repeats its values",
-            [f"{name}: {reason}" for name, reason in reasons.items()],
-            "--label-columns names them, coarse to fine.",
-        )
+        reasons = [f"{name}: {'decimal numbers' if found and _is_measure(found) else counted(len(found), 'value')}"
+                   for name, found in values.items()]  # fmt: skip
+        what = f"no column looks like a label: none repeats its values in {rows} rows"
+        raise UserError(what, reasons, "--label-columns names them, coarse to fine.")
     return usable
 
 
 def _filled(cells: Sequence[Sequence[str]], names: Sequence[str], remarks: list[str]) -> list[Label]:
-    """Paths of rows whose coarser cells are filled from what others say."""
+    """Paths of rows whose coarser cells are filled from what others say, else as `hierfit taxonomy` fills gaps."""
     above = [{f: c for c, f in zip(coarse, fine, strict=True) if c and f} for coarse, fine in pairwise(cells)]
     paths, filled = [], 0
     for row in zip(*cells, strict=True):
@@ -170,30 +155,26 @@ def _filled(cells: Sequence[Sequence[str]], names: Sequence[str], remarks: list[
             if not path[i]:
                 path[i] = above[i].get(path[i + 1], "")
                 filled += 1
-        for i, name in enumerate(path):
-            if not name:  # called as `hierfit taxonomy` calls it: what stood side by side still does
-                path[i] = f"({path[i - 1]}, {names[i]} not given)" if i else f"({names[i]} not given)"
-        paths.append(tuple(path))
+        paths.append(path)
     if filled:
         gaps = counted(filled, "empty cell beside a finer name was", "empty cells beside a finer name were")
         remarks.append(f"{gaps} filled from other rows, or by '(…, not given)'.")
-    return paths
+    return [*map(tuple, meaning.without_gaps(paths, names, str, []))]
 
 
 def _separator(cells: Iterable[str]) -> str | None:
     """What stands between the names of paths in one column's cells, where they are paths."""
     distinct = sorted(set(cells) - {""})
-    for sign in (*_SEPARATORS, ","):
+    for sign in _SEPARATORS:
         split = [[part.strip() for part in cell.split(sign)] for cell in distinct if sign in cell]
         if len(split) < 2 or not all(all(path) for path in split):
             continue
         heads = {path[0] for path in split}
         if sign in _SEVERAL and heads & {part for path in split for part in path[1:]}:
-            raise UserError(
-                f"cells such as {next(cell for cell in distinct if sign in cell)!r} hold several labels of one picture",
-                hint="hierfit gives a picture one class: leave such pictures out, or name another column with "
-                "--label-columns.",
-            )
+            shown = next(cell for cell in distinct if sign in cell)
+            hint = ("hierfit gives a picture one class: leave such pictures out, or name another column with "
+                    "--label-columns.")  # fmt: skip
+            raise UserError(f"cells such as {shown!r} hold several labels of one picture", hint=hint)
         if sign != "," and (sign == JOIN or len(heads) < len(split)):
             return sign
     return None
@@ -201,7 +182,7 @@ def _separator(cells: Iterable[str]) -> str | None:
 
 def _one_hot(columns: Mapping[str, Sequence[str]]) -> list[str]:
     """Columns of 0 and 1 of which one is 1 in (nearly) each row, and never two."""
-    flags = [name for name, cells in columns.items() if _are_flags({c.casefold() for c in cells} - {""})]
+    flags = [name for name, cells in columns.items() if _are_flags({*cells} - {""})]
     if len(flags) < 2:
         return []
     sums = [sum(_FLAGS[cell.casefold()] for cell in row) for row in zip(*(columns[n] for n in flags), strict=True)]
@@ -218,8 +199,9 @@ def _names(cells: list[str]) -> list[str]:
     filled = [cell for cell in cells if is_known(cell)]
     if filled and all(cell[0] + cell[-1] in ("[]", "{}") for cell in filled):
         return [list_cell(cell) if is_known(cell) else "" for cell in cells]
-    if filled and all(_FLOAT.fullmatch(cell) or _INT.fullmatch(cell) for cell in filled):
-        return [cell.partition(".")[0] if _FLOAT.fullmatch(cell) else cell for cell in cells]
+    whole = [cell.partition(".")[0] if meaning.are_floats([cell]) else cell for cell in filled]
+    if filled and meaning.in_numbers(whole):
+        return [cell.partition(".")[0] if meaning.are_floats([cell]) else cell for cell in cells]
     return cells
 
 
@@ -227,10 +209,6 @@ def _follows(fine: Sequence[str], coarse: Sequence[str]) -> bool:
     """Whether each value of the one column always stands beside the same of the other, where both are known."""
     above: dict[str, str] = {}
     return all(above.setdefault(a, b) == b for a, b in zip(fine, coarse, strict=True) if a and b)
-
-
-def _in_numbers(values: Iterable[str]) -> bool:
-    return all(map(_INT.fullmatch, values))
 
 
 def _is_measure(values: Iterable[str]) -> bool:
@@ -243,18 +221,12 @@ def _is_measure(values: Iterable[str]) -> bool:
 
 def _is_named(name: str) -> bool:
     """Whether a column is called as labels are."""
-    words = _words(name)
-    return _rank(name) is not None or not _NAMED.isdisjoint((*words, "".join(words)))
+    return _rank(name) is not None or not _NAMED.isdisjoint((*_words(name), "".join(_words(name))))
 
 
 def _rank(name: str) -> int | None:
-    word = (_words(name) or [""])[-1].replace("epithet", "species")
-    return _RANKS.index(word) if word in _RANKS else None
+    return _RANKS.get((_words(name) or [""])[-1])
 
 
 def _words(name: str) -> list[str]:
     return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold())
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else "")

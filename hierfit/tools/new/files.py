@@ -33,11 +33,7 @@ class UnclearError(ValueError):
 
 
 class Files:
-    """The files below a folder, found by more or less of their paths; case and Unicode forms do not matter.
-
-    Args:
-        root: The folder.
-    """
+    """The files below a folder, found by more or less of their paths; case and Unicode forms do not matter."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -50,8 +46,7 @@ class Files:
             self.paths.add(path)
             self.folders.add(path.rpartition("/")[0])
             parts = _parts(path)
-            bare = (*parts[:-1], _stem(parts[-1]))
-            for form in dict.fromkeys((parts, bare, (*bare[:-1], _without_zeros(bare[-1])))):
+            for form in _forms(parts):
                 if form not in self._path:
                     self._path[form] = path
                     self._named.setdefault(form[-1], []).append(form)
@@ -61,11 +56,8 @@ class Files:
         """Path from the root of the picture that each cell names; empty where none is there.
 
         All cells are read in the same few ways: one folder before them, and one beginning cut off. A cell that is a
-        bare name is found wherever it lies, if one file alone has it.
-
-        Args:
-            cells: Paths as a table has them.
-            near: Folder of that table from the root on; its files go first.
+        bare name is found wherever it lies, if one file alone has it. Files in the table's own folder (`near`, from the
+        root on) go first.
 
         Raises:
             UnclearError: Most of them fit several files.
@@ -73,25 +65,19 @@ class Files:
         if not near and all(cell in self.paths for cell in cells):
             return list(cells)
         known, here = [_parts(cell) for cell in cells], _parts(near)
-        looked_at = [list(self._ways(parts, here)) for parts in known[:: max(len(known) // _LOOKED_AT, 1)]]
+        looked_at = [self._ways(parts, here) for parts in known[:: max(len(known) // _LOOKED_AT, 1)]]
         votes = Counter(way for ways in looked_at for way in ways)
         if sum(len(ways) > 1 for ways in looked_at) > len(looked_at) / 2:
             shown = sorted("/".join(folder) or "." for _, folder in votes)[:3]
             raise UnclearError(f"{cells[0]!r} and others are in {', '.join(shown)} and so on")
         most = max(votes.values(), default=0)
         # The beginning that is cut off must not be a folder that is there: its file is missing then, and no other's.
-        ways = [
-            (cut, folder)
-            for (cut, folder), count in votes.most_common()
-            if count >= max(most / 20, min(most, 2)) and not (cut and cut in self._folders)
-        ]
-        first = [((), here), ((), ())]
-        ways = [*dict.fromkeys(first), *(way for way in ways if way not in first)]
+        ways = dict.fromkeys((((), here), ((), ()))) | {
+            (cut, folder): None for (cut, folder), count in votes.most_common()
+            if count >= max(most / 20, min(most, 2)) and not (cut and cut in self._folders)}  # fmt: skip
         before = f"{near}/" if near else ""
-        return [
-            f"{before}{cell}" if f"{before}{cell}" in self.paths else self._one(parts, ways)
-            for cell, parts in zip(cells, known, strict=True)
-        ]
+        return [f"{before}{cell}" if f"{before}{cell}" in self.paths else self._one(parts, [*ways])
+                for cell, parts in zip(cells, known, strict=True)]  # fmt: skip
 
     def _one(self, parts: Parts, ways: Sequence[Way]) -> str:
         for form in _forms(parts):
@@ -102,7 +88,7 @@ class Files:
                 return self._path[there[0]]
         return ""
 
-    def _ways(self, parts: Parts, here: Parts) -> Iterator[Way]:
+    def _ways(self, parts: Parts, here: Parts) -> list[Way]:
         """How a cell may be read, by the files that end most like it."""
         for form in _forms(parts):
             found: dict[Way, int] = {}
@@ -110,13 +96,10 @@ class Files:
                 pairs = zip(reversed(form), reversed(path), strict=False)
                 same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
                 found[form[:-same], path[:-same]] = same
-            if exact := [way for way in (((), here), ((), ())) if way in found]:
-                yield exact[0]
-                return
+            exact: list[Way] = [way for way in (((), here), ((), ())) if way in found]
             if found:
-                longest = max(found.values())
-                yield from (way for way, same in found.items() if same == longest)
-                return
+                return exact[:1] or [way for way, same in found.items() if same == max(found.values())]
+        return []
 
 
 def locate(
@@ -153,13 +136,10 @@ def locate(
         if best and found[best]:
             return home, best, _paths(files, parts, [best])
     if unclear is not None:
-        raise UserError(
-            f"{first.path}: its names fit several pictures alike",
-            [str(unclear)],
-            "Give the folder that is meant, with the table in it; or paths instead of names.",
-        )
-    cells = [cell for name in names for cell in first.columns[name]]
-    if any(map(names_picture, cells)):
+        hint = "Give the folder that is meant, with the table in it; or paths instead of names."
+        raise UserError(f"{first.path}: its names fit several pictures alike", [str(unclear)], hint)
+    cells = [cell for name in names for cell in first.columns[name] if names_picture(cell)]
+    if cells:
         links = any("://" in cell for cell in cells)
         hint = ("hierfit downloads nothing: fetch the pictures first. " if links else "") + (
             f"Paths start from {root} or a folder in it: put the table beside the pictures; --path-column names the "
@@ -168,11 +148,8 @@ def locate(
     else:
         hint = ("If it is the tree: hierfit data new FOLDER --taxonomy FILE, with the folder of the pictures. If a "
                 "column names pictures, say which: --path-column.")  # fmt: skip
-    raise UserError(
-        f"no column of {first.path} holds paths of pictures that are there",
-        [f"the columns are {', '.join(names)}"],
-        hint,
-    )
+    what = f"no column of {first.path} holds paths of pictures that are there"
+    raise UserError(what, [f"the columns are {', '.join(names)}"], hint)
 
 
 def _joined(files: Files, parts: Mapping[str, Records], names: Sequence[str]) -> list[str]:
@@ -187,8 +164,7 @@ def _joined(files: Files, parts: Mapping[str, Records], names: Sequence[str]) ->
 def _paths(files: Files, parts: Mapping[str, Records], names: Sequence[str], most: int | None = None) -> list[str]:
     found: list[str] = []
     for split, part in parts.items():
-        rows = zip(*(part.columns[name][:most] for name in names), strict=True)
-        cells = ["/".join(row) for row in rows]
+        cells = ["/".join(row) for row in zip(*(part.columns[name][:most] for name in names), strict=True)]
         found += files.find(cells, _near(files, part.path, split, cells[:_TRIED]))
     return found
 
@@ -198,8 +174,7 @@ def _near(files: Files, table: Path, split: str, cells: Sequence[str]) -> str:
     own = os.path.relpath(table.parent, files.root).replace(os.sep, "/")
     meant = split or split_in(table.stem)
     folders = [name for name in files.folders if meant and split_word(posixpath.basename(name)) == meant]
-    if not own.startswith("."):
-        folders.insert(0, own)
+    folders = folders if own.startswith(".") else [own, *folders]
     hits = {name: sum(f"{name}/{cell}" in files.paths for cell in cells) for name in folders}
     best = max(folders, key=lambda name: hits[name], default="")
     return best if best and (hits[best] or best == own) else ""
@@ -208,13 +183,9 @@ def _near(files: Files, table: Path, split: str, cells: Sequence[str]) -> str:
 def _homes(root: Path, parts: Mapping[str, Records], names: Sequence[str]) -> Iterator[Path]:
     """Folders that may hold the pictures: that of the table, where absolute paths lead, the one above."""
     yield root
-    absolute = [
-        os.path.dirname(cell)
-        for part in parts.values()
-        for name in names
-        for cell in part.columns[name]
-        if posixpath.isabs(cell) and names_picture(cell) and os.path.isfile(cell)
-    ]
+    cells = (cell for part in parts.values() for name in names for cell in part.columns[name])
+    absolute = [os.path.dirname(cell) for cell in cells
+                if posixpath.isabs(cell) and names_picture(cell) and os.path.isfile(cell)]  # fmt: skip
     if absolute:
         yield Path(os.path.commonpath(absolute))
     above = root.resolve().parent
@@ -222,17 +193,18 @@ def _homes(root: Path, parts: Mapping[str, Records], names: Sequence[str]) -> It
         yield above
 
 
-def _forms(parts: Parts) -> Iterator[Parts]:
-    """The parts of a cell as they are, without the ending, and without what an upload put before the name."""
+def _forms(parts: Parts) -> list[Parts]:
+    """The parts of a path as they are, without the ending or zeros (``7`` of ``007``, which a spreadsheet takes for a
+    number and may write ``7.0``), and without what an upload put before the name."""
     if not parts:
-        return
-    yield parts
-    if names_picture(parts[-1]):
-        yield (*parts[:-1], _stem(parts[-1]))
-    if (name := _without_zeros(_stem(parts[-1]).removesuffix(".0"))) != parts[-1]:
-        yield (*parts[:-1], name)
-    if (name := _UPLOADED.sub("", parts[-1])) != parts[-1]:
-        yield (name,)
+        return []
+    *folders, name = parts
+    stem = os.path.splitext(name)[0] if names_picture(name) else name
+    number = stem.removesuffix(".0")
+    number = number.lstrip("0") or "0" if number.isdecimal() else number
+    uploaded = _UPLOADED.sub("", name)
+    forms = [parts, (*folders, stem), (*folders, number), *([(uploaded,)] if uploaded != name else [])]
+    return list(dict.fromkeys(forms))
 
 
 def _parts(path: str) -> Parts:
@@ -243,15 +215,6 @@ def _parts(path: str) -> Parts:
         path = unquote(path.partition("://")[2].partition("?")[0])
     text = unicodedata.normalize("NFC", path).replace("\\", "/").casefold()
     return tuple(part for part in text.split("/") if part not in ("", "."))
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0] if names_picture(name) else name
-
-
-def _without_zeros(stem: str) -> str:
-    """``7`` of ``007``, which a spreadsheet takes for a number."""
-    return stem.lstrip("0") or "0" if stem.isdecimal() else stem
 
 
 def _ending(path: str) -> str:

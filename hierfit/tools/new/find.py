@@ -15,20 +15,11 @@ from hierfit.data.layouts.hf_dataset import label_paths, open_hub, parquet_files
 from hierfit.data.samples import READY_DRAW, SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy.readers.source import Source
+from hierfit.tools.new import found as finding
 from hierfit.tools.new.columns import label_columns
 from hierfit.tools.new.files import Files, UnclearError
 from hierfit.tools.new.folders import from_folders
-from hierfit.tools.new.found import (
-    TEST_ONLY,
-    Found,
-    Options,
-    settle,
-    split_in,
-    split_of,
-    split_word,
-    tested,
-    tree_of,
-)
+from hierfit.tools.new.found import Found, Options, split_word
 from hierfit.tools.new.records import TABLES, Columns, Records, read_records
 from hierfit.tools.new.tables import from_tables
 from hierfit.tools.printing import listed
@@ -85,24 +76,19 @@ def _tables(root: Path, read: Read) -> dict[str, Path]:
             inside = sorted(_tables_in(folder), key=lambda path: path.stem not in _USUAL)
             if table := next(filter(names_pictures, inside), None):
                 splits.setdefault(split, table)
-    if "train" in splits:
-        return {split: splits[split] for split in SPLITS if split in splits}
-    known = [path for path in here if path.stem in _USUAL] or here
-    usable = (
-        list(filter(names_pictures, known))
-        or [path for name in _FOLDERS for path in _tables_in(root / name) if names_pictures(path)]
-        or _of_bare_names(root, known, read)
-    )
-    parts = {split: path for path in usable if (split := split_in(path.stem))}
-    if "train" in parts and len(parts) == len(usable) > 1:
-        return {split: parts[split] for split in SPLITS if split in parts}
-    if len(usable) > 1:
-        raise UserError(
-            f"{root} holds several tables that name pictures",
-            [path.relative_to(root).as_posix() for path in usable],
-            "Name one: hierfit data new TABLE.",
-        )
-    return {"": usable[0]} if usable else {}
+    if "train" not in splits:
+        known = [path for path in here if path.stem in _USUAL] or here
+        usable = (list(filter(names_pictures, known))
+                  or [path for name in _FOLDERS for path in _tables_in(root / name) if names_pictures(path)]
+                  or _of_bare_names(root, known, read))  # fmt: skip
+        splits = {split: path for path in usable if (split := finding.split_in(path.stem))}
+        if "train" not in splits or not len(splits) == len(usable) > 1:
+            if len(usable) > 1:
+                shown = [path.relative_to(root).as_posix() for path in usable]
+                hint = "Name one: hierfit data new TABLE."
+                raise UserError(f"{root} holds several tables that name pictures", shown, hint)
+            return {"": usable[0]} if usable else {}
+    return {split: splits[split] for split in SPLITS if split in splits}
 
 
 def _tables_in(folder: Path) -> list[Path]:
@@ -124,31 +110,28 @@ def _of_bare_names(root: Path, tables: Sequence[Path], read: Read) -> list[Path]
         return []
     files = Files(root)
 
-    def count(cells: Sequence[str]) -> int:
+    def names_half(cells: Sequence[str]) -> bool:
         try:
-            return len(set(files.find(cells[:_LOOKED_AT])) - {""})
+            return 2 * len({*files.find(cells[:_LOOKED_AT])} - {""}) >= min(len(files.paths), _LOOKED_AT)
         except UnclearError:
-            return 0
+            return False
 
-    least = min(len(files.paths), _LOOKED_AT) / 2
-    return [table.path for table in candidates if any(count(cells) >= least for cells in table.columns.values())]
+    return [table.path for table in candidates if any(map(names_half, table.columns.values()))]
 
 
 def _from_bundle(path: Path, options: Options) -> Found:
     """The card of a ``hierfit.features/1`` file, which brings its tree and its splits; raises `UserError`."""
     bundle = read_bundle(path)
     remarks = [f"A file of features by {bundle.backbone}; its own tree is the card's."]
-    own = tested({name: name for name in bundle.splits}, remarks)
+    own = finding.tested({name: name for name in bundle.splits}, remarks)
     if "test" not in own:
-        raise UserError(
-            f"{path} holds no split 'test', but {', '.join(bundle.splits)}",
-            hint="`hierfit features extract` writes one of the folders or rows that are named test.",
-        )
+        hint = "`hierfit features extract` writes one of the folders or rows that are named test."
+        raise UserError(f"{path} holds no split 'test', but {', '.join(bundle.splits)}", hint=hint)
     trains = any(name == "train" or READY_DRAW.fullmatch(name) for name in bundle.splits)
     if bundle.text is None and bundle.node_text is None:
         remarks.append("It has no text features: class means of what is trained on stand for them.")
     if not trains:
-        remarks.append(TEST_ONLY)
+        remarks.append(finding.TEST_ONLY)
     meaning = {name: split for split, name in own.items() if name != split}
     layout: dict[str, object] = {"name": "feature_bundle", **({"splits": meaning} if meaning else {})}
     return Found(path, layout, options.taxonomy or bundle.taxonomy, remarks, test_only=not trains)
@@ -161,36 +144,31 @@ def _from_hub(root: Path, options: Options) -> Found:
         UserError: There is no column of pictures, or none that looks like a label.
     """
     parts = open_hub(root)
+    from datasets import Image
+
     first = next(iter(parts.values()))
-    image = options.path or next((n for n, kind in first.features.items() if _is_picture(kind)), None)
+    pictures: dict[str, Any] = {name: kind for name, kind in first.features.items() if isinstance(kind, Image)}
+    image = options.path or next(iter(pictures), None)
     if image is None or image not in first.column_names:
         columns = [f"{name}: {type(kind).__name__}" for name, kind in first.features.items()]
         raise UserError(f"{root}: no column holds pictures", columns, "--path-column names it.")
     cells: Columns = {}  # columns of lists are paths of their own and count only when they are named
     for name in first.column_names:
-        if name != image and not _is_picture(first.features[name]):
+        if name != image and name not in pictures:
             cells[name] = ["/".join(path) for part in parts.values() for path in label_paths(part, (name,))]
     label, unused = label_columns(cells, options)
-    remarks = [
-        f"Column {image!r} is the picture.",
-        f"The label is {' > '.join(map(repr, label))}{', coarse to fine' if len(label) > 1 else ''}.",
-    ]
+    coarse_to_fine = ", coarse to fine" if len(label) > 1 else ""
+    remarks = [f"Column {image!r} is the picture.", f"The label is {' > '.join(map(repr, label))}{coarse_to_fine}."]
     if unused:
         remarks.append(f"Columns not used: {', '.join(map(repr, unused))}.")
-    own = split_of(parts)
+    own = finding.split_of(parts)
     if "train" not in own or len(own) < 2:
         own = {"train": own.get("train") or next(iter(parts))}
-    splits = settle(own, options, remarks, "")
+    splits = finding.settle(own, options, remarks, "")
     used = splits.own or own
     paths = {path for name in used.values() for path in label_paths(parts[name], tuple(label))}
     if len(label) == 1:
         paths = {tuple(name for cell in path for name in cell.split("/")) for path in paths}
-    layout = {"name": "hf_dataset", "image": image, "label": label if len(label) > 1 else label[0]}
+    layout: dict[str, object] = {"name": "hf_dataset", "image": image, "label": label if len(label) > 1 else label[0]}
     layout |= {"splits": used, **splits.draw}
-    return Found(root, layout, tree_of(sorted(path for path in paths if path), options), remarks)
-
-
-def _is_picture(kind: Any) -> bool:
-    from datasets import Image
-
-    return isinstance(kind, Image)
+    return Found(root, layout, finding.tree_of(sorted(path for path in paths if path), options), remarks)

@@ -7,24 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from hierfit.data.images import passed_over, passed_over_text
-from hierfit.data.layouts.folders import pictures_below
+from hierfit.data.images import passed_over, passed_over_text, pictures_below
 from hierfit.data.names import respelled
 from hierfit.errors import UserError
 from hierfit.streams import as_text, is_text
-from hierfit.tools.new.found import (
-    Found,
-    Label,
-    Options,
-    found_rows,
-    is_known,
-    not_known,
-    renamings,
-    settle,
-    split_of,
-    split_word,
-    tree_of,
-)
+from hierfit.tools.new import found as finding
+from hierfit.tools.new.found import Found, Label, Options
 from hierfit.tools.printing import counted, listed
 
 _PLAIN_NAMES = """image images img imgs jpegimages picture pictures photo photos data dataset raw files labels
@@ -44,24 +32,19 @@ def from_folders(root: Path, options: Options) -> Found:
     pictures = [path.relative_to(root) for path in pictures_below(root)]
     remarks = [passed_over_text(unread) + "."] if unread else []
     if not pictures:
-        raise UserError(
-            f"{root} holds no picture, and no table of pictures",
-            [passed_over_text(unread)] if unread else [],
-            "Give the folder that holds the folders of classes.",
-        )
+        hint = "Give the folder that holds the folders of classes."
+        what = f"{root} holds no picture, and no table of pictures"
+        raise UserError(what, [passed_over_text(unread)] if unread else [], hint)
     if odd := [path.as_posix() for path in pictures if not is_text(str(path))]:
-        raise UserError(
-            f"{counted(len(odd), 'picture')} of {root} cannot be written into a card: the name is not UTF-8",
-            [*map(as_text, odd[:5])],
-            "Rename them: convmv -r -f cp1252 -t utf8 --notest FOLDER.",
-        )
+        what = f"{counted(len(odd), 'picture')} of {root} cannot be written into a card: the name is not UTF-8"
+        raise UserError(what, [*map(as_text, odd[:5])], "Rename them: convmv -r -f cp1252 -t utf8 --notest FOLDER.")
     parts = [path.parent.parts for path in pictures]
     if below := _splits_below(root, parts):
         return _from_splits_below(root, pictures, below, options, remarks)
     own = _splits(parts, remarks)
     layout: dict[str, object] = {"name": "image_folder"}
     known = own if len(own) > 1 or own.keys() & {"train", "test"} else {}
-    splits = settle(known, options, remarks, "There are no folders of splits")
+    splits = finding.settle(known, options, remarks, "There are no folders of splits")
     if splits.own:
         above, tops = 1, set(splits.own.values())
         remarks.append(f"Splits are the folders {', '.join(splits.own.values())}.")
@@ -71,17 +54,14 @@ def from_folders(root: Path, options: Options) -> Found:
         above, tops = len(inside), set(inside[:1])
         folders = {"all": "/".join(inside)} if inside else {}
     layout |= {**({"folders": folders} if folders else {}), **splits.draw}
-    labels = {
-        path.as_posix(): names[above:]
-        for path, names in zip(pictures, parts, strict=True)
-        if not tops or (names and names[0] in tops)
-    }
+    labels = {path.as_posix(): names[above:] for path, names in zip(pictures, parts, strict=True)
+              if not tops or (names and names[0] in tops)}  # fmt: skip
     unlabelled = {key: "in no folder of a class" for key, label in labels.items() if not label}
     # A folder on top is a class whatever it is called; below one, "unknown" says that no more is known.
-    unknown = not_known((name for label in labels.values() for name in label[1:]), remarks)
+    unknown = finding.not_known((name for label in labels.values() for name in label[1:]), remarks)
     names = dict.fromkeys(sorted(unknown), "")
     known_names = (name for label in labels.values() for name in label if name not in unknown)
-    names |= renamings(known_names, options.taxonomy, remarks)
+    names |= finding.renamings(known_names, options.taxonomy, remarks)
     spelled = [respelled(label, names) for label in labels.values()]
     labelled = sorted({label for label in spelled if label})
     if not labelled or ({name.casefold() for label in labelled for name in label} <= _PLAIN):
@@ -103,7 +83,7 @@ def from_folders(root: Path, options: Options) -> Found:
     if empty := _empty(root, tops):
         folders_of = counted(len(empty), "folder holds", "folders hold")
         remarks.append(f"{folders_of} no picture that can be read, and no class is made of it: {listed(empty)}.")
-    return Found(root, layout, tree_of(labelled, options), remarks, unlabelled, test_only=splits.test_only)
+    return Found(root, layout, finding.tree_of(labelled, options), remarks, unlabelled, test_only=splits.test_only)
 
 
 def _instead(root: Path, pictures: Sequence[Path]) -> str:
@@ -120,8 +100,8 @@ def _instead(root: Path, pictures: Sequence[Path]) -> str:
 def _splits(parts: Sequence[Label], remarks: list[str]) -> dict[str, str]:
     """The folders that are splits, where there is one to train on and another, or where all are."""
     tops = Counter(path[0] for path in parts if path)
-    own = split_of(tops)
-    classes = {name: _has_classes([path[1:] for path in parts if path[:1] == (name,)]) for name in own.values()}
+    own = finding.split_of(tops)
+    classes = {name: _has_classes({path[1:] for path in parts if path[:1] == (name,)} - {()}) for name in own.values()}
     for split, name in list(own.items()):
         if len(own) > 1 and not classes[name] and any(classes.values()):
             pictures, lie = counted(tops[name], "picture"), "lies" if tops[name] == 1 else "lie"
@@ -135,12 +115,11 @@ def _splits(parts: Sequence[Label], remarks: list[str]) -> dict[str, str]:
     return {} if others else own
 
 
-def _has_classes(labels: Sequence[Label]) -> bool:
+def _has_classes(labels: set[Label]) -> bool:
     """Whether pictures lie in folders of classes, not in one that says nothing, as ``test/test``, ``test/unknown``."""
-    found = {label for label in labels if label}
-    if len(found) == 1 and len(only := next(iter(found))) == 1:
-        return is_known(only[0]) and not split_word(only[0]) and only[0].casefold() not in _PLAIN
-    return bool(found)
+    if len(labels) == 1 and len(only := next(iter(labels))) == 1:
+        return finding.is_known(only[0]) and not finding.split_word(only[0]) and only[0].casefold() not in _PLAIN
+    return bool(labels)
 
 
 def _wrapped(root: Path, parts: Sequence[Label]) -> Label:
@@ -161,7 +140,7 @@ def _empty(root: Path, tops: Iterable[str]) -> list[str]:
     for top in [root / name for name in sorted(tops)] or [root]:
         for where, folders, _ in os.walk(top):
             folders[:] = sorted(n for n in folders if not n.startswith(".") and n.casefold() not in _PLAIN)
-            if not folders and Path(where) != top and not pictures_below(Path(where)):
+            if not folders and Path(where) != top and not any(pictures_below(Path(where))):
                 empty.append(Path(where).name)
     return empty
 
@@ -172,34 +151,30 @@ def _splits_below(root: Path, parts: Sequence[Label]) -> Mapping[Label, dict[str
     for path in parts:
         for depth in range(1, len(path)):
             children.setdefault(path[:depth], set()).add(path[depth])
-    below = {above: own for above, names in sorted(children.items()) if len(own := split_of(sorted(names))) > 1
+    below = {above: own for above, names in sorted(children.items()) if len(own := finding.split_of(sorted(names))) > 1
              and "train" in own}  # fmt: skip
     if len(below) == 1:
-        folder, own = root.joinpath(*next(iter(below))), next(iter(below.values()))
-        raise UserError(
-            f"the splits {', '.join(own.values())} lie deeper, in {folder}", hint=f"hierfit data new {folder}"
-        )
+        ((above, own),) = below.items()
+        folder = root.joinpath(*above)
+        what = f"the splits {', '.join(own.values())} lie deeper, in {folder}"
+        raise UserError(what, hint=f"hierfit data new {folder}")
     return below
 
 
 def _from_splits_below(
-    root: Path,
-    pictures: Sequence[Path],
-    below: Mapping[Label, dict[str, str]],
-    options: Options,
-    remarks: list[str],
+    root: Path, pictures: Sequence[Path], below: Mapping[Label, dict[str, str]], options: Options, remarks: list[str]
 ) -> Found:
     """``root/<label>/<split>/…``: no layout reads this, so a table of the pictures is written."""
-    rows: list[tuple[str, Label, str | None]] = []
+    rows: list[finding.Row] = []
     for path in pictures:
         names = path.parent.parts
         for depth in range(1, len(names)):
-            if (split := split_word(names[depth])) and names[:depth] in below:
+            if (split := finding.split_word(names[depth])) and names[:depth] in below:
                 rows.append((path.as_posix(), (*names[:depth], *names[depth + 1 :]), split))
     remarks.append("Each folder of a class holds folders of splits.")
     if len(rows) < len(pictures):
         remarks.append(f"Not used: {counted(len(pictures) - len(rows), 'picture')} in no folder of a split.")
-    spelled = renamings((name for _, label, _ in rows for name in label), options.taxonomy, remarks)
+    spelled = finding.renamings((name for _, label, _ in rows for name in label), options.taxonomy, remarks)
     rows = [(path, respelled(label, spelled), split) for path, label, split in rows]
-    own = {split: split for split in split_of({str(split) for *_, split in rows})}
-    return found_rows(root, rows, settle(own, options, remarks, ""), options, remarks, {})
+    own = {split: split for split in finding.split_of({str(split) for *_, split in rows})}
+    return finding.found_rows(root, rows, finding.settle(own, options, remarks, ""), options, remarks, {})

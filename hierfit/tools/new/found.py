@@ -12,10 +12,12 @@ from hierfit.data.names import clean_name
 from hierfit.data.samples import SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.readers.tidy import placeholder
+from hierfit.taxonomy.readers.cells import placeholder
 from hierfit.tools.printing import listed
 
 Label = tuple[str, ...]
+Row = tuple[str, Label, str | None]
+"""A picture: its path from the root on, its label, and its split, by its own name, if that is known."""
 
 _WORDS = {
     split: re.compile(rf"(?:(?:images?|imgs?)[_ -]?)?(?:{words})[_ -]?(?:\d{{4}}|set|data|images?|imgs?|split)?")
@@ -56,12 +58,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Found:
-    """A layout that reads the data, and their tree.
+    """A layout that reads the data below a root, and their tree.
 
     Attributes:
-        root: Where the data lie.
         layout: As it stands in a card; where there are `samples`, a guess that must read just these, or nothing.
-        taxonomy: The tree of the labels.
         remarks: What was concluded from what, one line each.
         unlabelled: Pictures that have no label, and why.
         samples: Picture, label and split of each row of a table.
@@ -93,28 +93,17 @@ class Splits:
 
 
 def found_rows(
-    root: Path,
-    rows: Iterable[tuple[str, Label, str | None]],
-    splits: Splits,
-    options: Options,
-    remarks: list[str],
-    layout: dict[str, object],
+    root: Path, rows: Iterable[Row], splits: Splits, options: Options, remarks: list[str], layout: dict[str, object]
 ) -> Found:
-    """What is made of pictures that are known one by one, by path, label and split; see `Found` for the rest."""
+    """What is made of pictures that are known one by one; see `Found` for the rest."""
     rows = [row for row in rows if not splits.own or row[2] in splits.own.values()]
     labels = sorted({label for _, label, _ in rows})
     tree, deep = tree_of(labels, options), max(map(len, labels))
     names = list(tree.levels) if deep == tree.num_levels else [f"label{i + 1}" for i in range(deep)]
     means = {name: split for split, name in splits.own.items()}
-    return Found(
-        root,
-        layout,
-        tree,
-        remarks,
-        samples=[(path, label, means.get(split or "", "")) for path, label, split in rows],
-        otherwise={"name": "manifest", "samples": "", "label": names if deep > 1 else "label", **splits.draw},
-        test_only=splits.test_only,
-    )
+    samples = [(path, label, means.get(split or "", "")) for path, label, split in rows]
+    otherwise = {"name": "manifest", "samples": "", "label": names if deep > 1 else "label", **splits.draw}
+    return Found(root, layout, tree, remarks, {}, samples, otherwise, splits.test_only)
 
 
 def tree_of(paths: Iterable[Label], options: Options) -> Taxonomy:
@@ -127,17 +116,15 @@ def tree_of(paths: Iterable[Label], options: Options) -> Taxonomy:
     leaves = sorted(nodes - {path[:-1] for path in nodes})
     tree = options.taxonomy
     depth = tree.num_levels if tree else max(map(len, leaves), default=0)
-    levels = options.levels or (tree.levels if tree else _level_names(depth))
+    usual = ("group", "class") if depth == 2 else (*(f"level{i}" for i in range(1, depth)), "class")
+    levels = options.levels or (tree.levels if tree else usual)
     if len(levels) != depth:
-        raise UserError(
-            f"--levels names {len(levels)} levels, but the labels are {depth} deep",
-            hint=f"Name {depth}, coarse to fine, divided by commas.",
-        )
+        hint = f"Name {depth}, coarse to fine, divided by commas."
+        raise UserError(f"--levels names {len(levels)} levels, but the labels are {depth} deep", hint=hint)
     return Taxonomy(tree.names, levels, tree.parent) if tree else Taxonomy.from_paths(leaves, levels)
 
 
-def _level_names(depth: int) -> tuple[str, ...]:
-    return {1: ("class",), 2: ("group", "class")}.get(depth, (*(f"level{i + 1}" for i in range(depth - 1)), "class"))
+# Splits --------------------------------------------------------------------------------------------------------------
 
 
 def split_word(name: str) -> str | None:
@@ -201,11 +188,12 @@ def tested(own: Mapping[str, str], remarks: list[str]) -> dict[str, str]:
     return {"test" if split == "val" else split: name for split, name in own.items()}
 
 
+# Names ---------------------------------------------------------------------------------------------------------------
+
+
 def is_known(name: str) -> bool:
     """Whether a cell or folder names something, and is no ``not_classified``, ``NA``, ``incertae sedis`` or ``-``."""
-    if name in ("-1", "-1.0", "-9999"):
-        return False
-    return re.search(r"[^\W_]", name) is not None and not placeholder(name)
+    return name not in ("-1", "-1.0", "-9999") and re.search(r"[^\W_]", name) is not None and not placeholder(name)
 
 
 def renamings(names: Iterable[str], taxonomy: Taxonomy | None, remarks: list[str]) -> dict[str, str]:
@@ -219,25 +207,29 @@ def renamings(names: Iterable[str], taxonomy: Taxonomy | None, remarks: list[str
         taxonomy: A given tree.
         remarks: What was concluded is added here.
     """
+
+    def words(name: str) -> str:
+        return " ".join(re.sub(r"[\s_\-‐‑’']+", " ", clean_name(name).casefold()).split())
+
     counts = Counter(names)
     own: dict[str, set[str]] = {}
     for name in taxonomy.names if taxonomy else ():
-        own.setdefault(_words(name), set()).add(name)
+        own.setdefault(words(name), set()).add(name)
     groups: dict[str, list[str]] = {}
     for name in counts:
-        groups.setdefault(_words(name), []).append(name)
+        groups.setdefault(words(name), []).append(name)
     changed: dict[str, str] = {}
-    for words, group in groups.items():
-        known = own.get(words, set())
+    for key, group in groups.items():
+        known = own.get(key, set())
         if len(known) > 1 or (taxonomy and not known):
             continue
-        spelled = Counter({clean_name(name): 0 for name in group})
+        spelled: Counter[str] = Counter()
         for name in group:
             spelled[clean_name(name)] += counts[name]
         main = next(iter(known)) if known else max(spelled, key=lambda name: (" " in name, spelled[name], name))
         changed |= {name: main for name in group if clean_name(name) != clean_name(main)}
-        if len(set(group)) > len(spelled):
-            remarks.append(f"{main!r} is written in {len(set(group))} ways that look the same; it is one class.")
+        if len(group) > len(spelled):
+            remarks.append(f"{main!r} is written in {len(group)} ways that look the same; it is one class.")
     if changed:
         shown = listed([f"{old} = {new}" for old, new in changed.items()])
         remarks.append(f"Taken for one class each, renamed under `names`: {shown}.")
@@ -251,7 +243,3 @@ def not_known(cells: Iterable[str], remarks: list[str]) -> set[str]:
         kinds = ", ".join(f"{cell!r} ({count})" for cell, count in found.most_common(5))
         remarks.append(f'Taken for "not known": {kinds}; such pictures have the coarser label.')
     return set(found)
-
-
-def _words(name: str) -> str:
-    return " ".join(re.sub(r"[\s_\-‐‑’']+", " ", clean_name(name).casefold()).split())

@@ -18,7 +18,6 @@ from hierfit.atomic import whole_file
 from hierfit.backbone.source import REAL, TINY_NOTE
 from hierfit.data.samples import SPLITS
 from hierfit.errors import UserError
-from hierfit.taxonomy import Taxonomy
 from hierfit.tools.check.audit import UNREADABLE, Audit
 from hierfit.tools.check.duplicates import on_one_path
 from hierfit.tools.check.report import fit_command, print_audit, print_next, typed_name
@@ -32,14 +31,8 @@ _NO_WORD = re.compile(r"-?\d+|n\d{8}|/m/\w+")  # numbers, ids of WordNet and Fre
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
-
-    Attributes:
-        files: The card, its tree, and perhaps a table of samples.
-        found: What was concluded.
-        audit: What the data are like, with the card as written.
-        left_out: Samples it leaves out, and why.
-    """
+    """What was written: the card, its tree and perhaps a table of samples; what was concluded, what the data are like,
+    and which samples the card leaves out, and why."""
 
     files: tuple[Path, ...]
     found: Found
@@ -53,14 +46,9 @@ class Written:
 
 
 def new_card(
-    root: Path,
-    out: Path | None,
-    options: Options,
-    kind: str | None = None,
-    workers: int = 1,
-    pictures: bool = True,
+    root: Path, out: Path | None, options: Options, kind: str | None = None, workers: int = 1, pictures: bool = True,
     force: bool = False,
-) -> Written:
+) -> Written:  # fmt: skip
     """Writes a data card and its tree, and a table of samples where the data's own is not plain.
 
     Pictures that cannot be used are left out; so are the copies of one picture that would stand in two splits or under
@@ -80,13 +68,25 @@ def new_card(
         UserError: There is nothing to make a card of, the outcome would not fit the data, or a file is there already.
     """
     root = root.expanduser()
-    path = _place(root, out)
+    if out is None:
+        stem = root.absolute().resolve().stem if root.is_file() else root.absolute().resolve().name
+        name = "".join(c if c.isalnum() or c in "_-" else "_" for c in stem).strip("_").casefold() or "my_data"
+        out = (Path("data_cards") if Path("data_cards").is_dir() else Path()) / f"{name}.yaml"
+    if out.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--out {out}: a card is a .yaml file")
     found = find(root, options)
-    _judge_tree(root, found.taxonomy, found.remarks)
+    leaves = [found.taxonomy.names[leaf] for leaf in found.taxonomy.leaves.tolist()]
+    if len(leaves) < 2:
+        hint = "Give the folder that holds the folders of classes, or a table with --label-columns."
+        what = f"all pictures of {root} have one class, {leaves[0]!r}: there is nothing to tell apart"
+        raise UserError(what, hint=hint)
+    if all(map(_NO_WORD.fullmatch, leaves)):
+        found.remarks.append("The labels are numbers or ids, which say nothing to a text tower: give them names in the "
+                             "card, under `names`.")  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
-        draft = Draft(Path(scratch) / path.name, found, kind)
+        draft = Draft(Path(scratch) / out.name, found, kind)
         draft.choose_layout()
-        files = tuple(path.with_name(file.name) for file in draft.files)
+        files = tuple(out.with_name(file.name) for file in draft.files)
         if (there := [str(file) for file in files if file.exists()]) and not force:
             hint = "Name another with --out, or add --force."
             raise UserError(f"{' and '.join(there)} would be overwritten", hint=hint)
@@ -101,33 +101,11 @@ def new_card(
         last = draft.audited(workers, pictures, first)
         if last.problems:
             raise UserError(f"no card can be made of {root} as it is", last.problems, "Mend this, then try again.")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
         for file in reversed(files):  # the card last: it needs the others
             with whole_file(file) as partial:
                 shutil.copyfile(draft.path.with_name(file.name), partial)
     return Written(files, draft.found, last, draft.left_out)
-
-
-def _place(root: Path, out: Path | None) -> Path:
-    if out is None:
-        stem = root.absolute().resolve().stem if root.is_file() else root.absolute().resolve().name
-        name = "".join(c if c.isalnum() or c in "_-" else "_" for c in stem).strip("_").casefold() or "my_data"
-        out = (Path("data_cards") if Path("data_cards").is_dir() else Path()) / f"{name}.yaml"
-    if out.suffix not in (".yaml", ".yml"):
-        raise UserError(f"--out {out}: a card is a .yaml file")
-    return out
-
-
-def _judge_tree(root: Path, tree: Taxonomy, remarks: list[str]) -> None:
-    leaves = [tree.names[leaf] for leaf in tree.leaves.tolist()]
-    if len(leaves) < 2:
-        raise UserError(
-            f"all pictures of {root} have one class, {leaves[0]!r}: there is nothing to tell apart",
-            hint="Give the folder that holds the folders of classes, or a table with --label-columns.",
-        )
-    if all(map(_NO_WORD.fullmatch, leaves)):
-        remarks.append("The labels are numbers or ids, which say nothing to a text tower: give them names in the card, "
-                       "under `names`.")  # fmt: skip
 
 
 def _left_out(first: Audit) -> dict[str, str]:
@@ -146,13 +124,17 @@ def _left_out(first: Audit) -> dict[str, str]:
     return out
 
 
-def print_written(written: Written, console: Console | None = None) -> None:
+def print_written(written: Written) -> None:
     """Prints what was concluded, what the data are like, what was written, and what to do next."""
-    console = console or Console()
+    console = Console()
     console.print(Text("How the data were read (the card says it again, and can be changed)", "bold"))
     remarks = list(written.found.remarks)
     if written.left_out:
-        kinds = Counter(_reason(key, why) for key, why in written.left_out.items())
+        kinds = Counter(
+            f"cannot be read ({posixpath.splitext(key)[1].lower()})" if why == UNREADABLE
+            else "copies of another" if why.startswith("the same as") else why.partition(": ")[0]
+            for key, why in written.left_out.items()
+        )  # fmt: skip
         reasons = ", ".join(f"{count} {reason}" for reason, count in kinds.most_common())
         remarks.append(f"{counted(len(written.left_out), 'picture')} left out ({reasons}); the card says which.")
     if written.audit.passed_by:
@@ -174,9 +156,3 @@ def print_written(written: Written, console: Console | None = None) -> None:
         print_next(console, [f"data prompts {name}", f"data check {name}", fit_command(written.audit, card)])
     if tower:
         print_hanging(console, TINY_NOTE)
-
-
-def _reason(key: str, why: str) -> str:
-    if why == UNREADABLE:
-        return f"cannot be read ({posixpath.splitext(key)[1].lower()})"
-    return "copies of another" if why.startswith("the same as") else why.partition(": ")[0]

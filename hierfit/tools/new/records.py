@@ -9,13 +9,15 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hierfit.data.images import EXTENSIONS, UNREAD
 from hierfit.errors import UserError
+from hierfit.streams import as_text, is_text
+from hierfit.taxonomy.readers.document import read_json
 from hierfit.taxonomy.readers.source import Source
 from hierfit.tools.new.found import split_of
 from hierfit.tools.printing import counted, listed
@@ -29,24 +31,16 @@ _ENDING = re.compile(rf"\.(?:{'|'.join(e[1:] for e in sorted(EXTENSIONS | UNREAD
 _CHOICES = ("choices", "taxonomy", "rectanglelabels", "labels")  # of Label Studio's controls
 
 Columns = dict[str, list[str]]
-Row = dict[str, str]
+Record = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Records:
-    """One table.
-
-    Attributes:
-        path: The file.
-        columns: Cells by the name of their column, all of one length.
-        splits: The split of each row by its own name, where the file groups rows by split.
-        has_header: Whether the names of the columns stand in the file.
-        remarks: What was found out about it.
-    """
+    """One table: a file's cells by the name of their column, all of one length."""
 
     path: Path
     columns: Columns
-    splits: Sequence[str] | None = None
+    splits: Sequence[str] | None = None  # of each row by its own name, where the file groups rows by split
     has_header: bool = True
     remarks: list[str] = field(default_factory=list)
 
@@ -70,7 +64,17 @@ def read_records(path: Path) -> Records:
     source = Source.of(path, select=0)
     remarks = [f"{path.name}: {finding}." for finding in source.findings]
     if path.suffix.lower() in (".json", *LINES):
-        rows, splits = _read_json(path, source.text, remarks)
+        document = read_json(source.text, str(path), objects=dict)
+        lone = isinstance(document, dict) and path.suffix.lower() in LINES
+        try:
+            rows, splits = _rows_of([document] if lone else document, remarks)
+        except RecursionError as error:
+            raise UserError(f"{path}: cannot be read: it is nested too deep") from error
+        if not rows:
+            hint = "COCO, Label Studio and CoOp are; and lists of records, and {picture: label}."
+            raise UserError(f"{path} is no list of pictures that is known here", hint=hint)
+        if garbled := next((cell for row in rows for cell in (*row, *row.values()) if not is_text(cell)), None):
+            raise UserError(f"{path}: cannot be read: {as_text(garbled)} is no text")
         names = list(dict.fromkeys(name for row in rows for name in row))
         return Records(path, {name: [row.get(name, "") for row in rows] for name in names}, splits, True, remarks)
     cells = [[str(cell).strip() for cell in row] for row in source.table.rows]
@@ -83,36 +87,14 @@ def read_records(path: Path) -> Records:
     unique = [name if header.count(name) == 1 else f"{name}#{i + 1}" for i, name in enumerate(header)]
     whole = [row for row in cells if len(row) == len(header)]
     if odd := len(cells) - len(whole):
-        lines = f"{odd} line of {path.name} has" if odd == 1 else f"{odd} lines of {path.name} have"
+        lines = counted(odd, f"line of {path.name} has", f"lines of {path.name} have")
         remarks.append(f"{lines} not {len(header)} cells; left out.")
     columns = {name: [row[i] for row in whole] for i, name in enumerate(unique)}
-    return Records(path, {name: found for name, found in columns.items() if any(found) or "#" not in name}, None,
-                   has_header, remarks)  # fmt: skip
+    columns = {name: found for name, found in columns.items() if any(found) or "#" not in name}
+    return Records(path, columns, None, has_header, remarks)
 
 
-def _read_json(path: Path, text: str, remarks: list[str]) -> tuple[list[Row], list[str] | None]:
-    """The rows of a JSON document or of JSON lines, and their splits; raises `UserError`."""
-    in_lines = path.suffix.lower() in LINES and not text.lstrip().startswith("[")
-    found = []
-    for number, line in enumerate(text.split("\n") if in_lines else [text], start=1):
-        try:
-            found += [json.loads(line)] if line.strip() else []
-        except (ValueError, RecursionError) as error:
-            where = f"{path}: line {number}" if in_lines else str(path)
-            raise UserError(f"{where}: cannot be read: {error}") from error
-    try:
-        rows, splits = _rows_of(found if in_lines else found[0], remarks)
-    except RecursionError as error:
-        raise UserError(f"{path}: cannot be read: it is nested too deep") from error
-    if not rows:
-        raise UserError(
-            f"{path} is no list of pictures that is known here",
-            hint="COCO, Label Studio and CoOp are; and lists of records, and {picture: label}.",
-        )
-    return rows, splits
-
-
-def _rows_of(document: Any, remarks: list[str]) -> tuple[list[Row], list[str] | None]:
+def _rows_of(document: Any, remarks: list[str]) -> tuple[list[Record], list[str] | None]:
     """The rows of a document, none where its form is not known; and their splits, where it groups them so."""
     if isinstance(document, list):
         if all(isinstance(entry, dict) and isinstance(entry.get("data"), dict) for entry in document):
@@ -131,7 +113,7 @@ def _rows_of(document: Any, remarks: list[str]) -> tuple[list[Row], list[str] | 
     return _rows_of(max(lists, key=len), remarks) if lists else (_mapping(document), None)
 
 
-def _part(part: Any, remarks: list[str]) -> list[Row]:
+def _part(part: Any, remarks: list[str]) -> list[Record]:
     """The rows of one split: CoOp's ``[path, number, class]``, records, or a mapping of pictures."""
     if isinstance(part, dict):
         return _mapping(part)
@@ -141,13 +123,11 @@ def _part(part: Any, remarks: list[str]) -> list[Row]:
     return _rows_of(part, remarks)[0]
 
 
-def _mapping(document: Mapping[str, Any]) -> list[Row]:
+def _mapping(document: Mapping[str, Any]) -> list[Record]:
     """``{picture: label}``, ``{picture: record}``, ``{label: [pictures]}``, or the columns that pandas writes."""
     if all(map(names_picture, document)):
-        return [
-            {"path": key, **(_flat(entry) if isinstance(entry, dict) else {"label": _cell(entry)})}
-            for key, entry in document.items()
-        ]
+        return [{"path": key, **_flat(entry if isinstance(entry, dict) else {"label": entry})}
+                for key, entry in document.items()]  # fmt: skip
     lists = {key: entry for key, entry in document.items() if isinstance(entry, list)}
     if lists and all(names_picture(name) for entry in lists.values() for name in entry):
         return [{"path": name, "label": key} for key, entry in lists.items() for name in entry]
@@ -158,9 +138,9 @@ def _mapping(document: Mapping[str, Any]) -> list[Row]:
     return []
 
 
-def _flat(entry: Mapping[str, Any], before: str = "") -> Row:
+def _flat(entry: Mapping[str, Any], before: str = "") -> Record:
     """A record as cells: nested keys are joined by dots, a list of names is one path."""
-    row: Row = {}
+    row: Record = {}
     for key, value in entry.items():
         row |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": _cell(value)}
     return row
@@ -188,23 +168,22 @@ def list_cell(text: str) -> str:
     return text
 
 
-def _coco(document: Mapping[str, Any], remarks: list[str]) -> list[Row]:
+def _coco(document: Mapping[str, Any], remarks: list[str]) -> list[Record]:
     """A row an image: its own facts and those of its category."""
     # By their repr, as anything may stand where an id should.
-    categories = {repr(entry.get("id")): entry for entry in document["categories"] if isinstance(entry, dict)}
+    categories = {repr(entry.get("id")): entry for entry in _dicts(document["categories"])}
     labels: dict[str, set[str]] = {}
-    for entry in document["annotations"]:
-        if isinstance(entry, dict) and (category := repr(entry.get("category_id"))) in categories:
+    for entry in _dicts(document["annotations"]):
+        if (category := repr(entry.get("category_id"))) in categories:
             labels.setdefault(repr(entry.get("image_id")), set()).add(category)
     rows, several = [], 0
-    for image in document["images"]:
-        if not isinstance(image, dict):
-            continue
+    for image in _dicts(document["images"]):
         own = labels.get(repr(image.get("id")), set())
         several += len(own) > 1
         facts = {key: cell for key, cell in _flat(image).items() if key not in ("id", "license", "width", "height")}
         label = _flat(categories[next(iter(own))], "category.") if len(own) == 1 else {}
-        rows.append({"file_name": "", **facts, **{k: cell for k, cell in label.items() if k != "category.id"}})
+        label.pop("category.id", None)
+        rows.append({"file_name": "", **facts, **label})
     remarks.append("Images, annotations and categories: the form of COCO.")
     if several:
         images = counted(several, "image shows", "images show")
@@ -215,7 +194,7 @@ def _coco(document: Mapping[str, Any], remarks: list[str]) -> list[Row]:
     return rows
 
 
-def _label_studio(tasks: list[dict[str, Any]], remarks: list[str]) -> list[Row]:
+def _label_studio(tasks: list[dict[str, Any]], remarks: list[str]) -> list[Record]:
     """A row a task: its data, and a column for each control's choice."""
     rows, several = [], 0
     for task in tasks:
@@ -233,12 +212,14 @@ def _label_studio(tasks: list[dict[str, Any]], remarks: list[str]) -> list[Row]:
 
 
 def _choices(task: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for annotation in task.get("annotations") or task.get("completions") or ():
-        if not isinstance(annotation, dict) or annotation.get("was_cancelled"):
-            continue
-        for result in annotation.get("result") or ():
-            if not isinstance(result, dict) or not isinstance(value := result.get("value"), dict):
-                continue
+    for annotation in _dicts(task.get("annotations") or task.get("completions")):
+        for result in _dicts(None if annotation.get("was_cancelled") else annotation.get("result")):
+            value: dict[str, Any] = next(_dicts([result.get("value")]), {})
             for kind in _CHOICES:
-                for chosen in value.get(kind) or ():
+                found = value.get(kind)
+                for chosen in found if isinstance(found, list) else ():
                     yield str(result.get("from_name") or kind), _cell(chosen)
+
+
+def _dicts(entries: Iterable[Any] | None) -> Iterator[dict[str, Any]]:
+    return (entry for entry in (entries if isinstance(entries, Iterable) else ()) if isinstance(entry, dict))

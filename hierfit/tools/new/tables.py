@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -17,9 +16,10 @@ from hierfit.data.records import read_csv
 from hierfit.data.samples import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.tools.new import found as finding
 from hierfit.tools.new.columns import labels_of
 from hierfit.tools.new.files import locate
-from hierfit.tools.new.found import Found, Label, Options, found_rows, is_known, renamings, settle, split_of, split_word
+from hierfit.tools.new.found import Found, Label, Options, Row, is_known, split_of, split_word
 from hierfit.tools.new.records import LINES, Columns, Records
 from hierfit.tools.printing import counted, listed
 
@@ -27,14 +27,6 @@ _IS_SPLIT = re.compile(r"is_?(train|test|val)\w*", re.IGNORECASE)
 _TRUTH = {"0": False, "1": True, "false": False, "true": True}
 _NUMBERED = ("split", "partition", "subset", "set")  # columns in which 0, 1, 2 are train, val, test
 _SIGNS = (",", "\t", ";", "|")
-
-
-class Row(NamedTuple):
-    """A picture: its path from the root on, its label, and its split, by its own name, if that is known."""
-
-    path: str
-    label: Label
-    split: str | None
 
 
 def from_tables(root: Path, tables: Mapping[str, Path], options: Options, read: Callable[[Path], Records]) -> Found:
@@ -57,23 +49,20 @@ def from_tables(root: Path, tables: Mapping[str, Path], options: Options, read: 
     chain, labels = labels_of(together, {column, *split_columns}, options, remarks)
     missing = [cell for cell, path in zip(cells, paths, strict=True) if not path]
     if len(missing) > len(paths) / 2:
-        raise UserError(
-            f"{first.path}: of {len(paths)} pictures in the column {column!r} {len(missing)} are not there",
-            missing[:5],
-            f"Paths are looked for below {root}.",
-        )
-    spelled = renamings((name for label in labels for name in label), options.taxonomy, remarks)
+        what = f"of {len(paths)} pictures in the column {column!r} {len(missing)} are not there"
+        raise UserError(f"{first.path}: {what}", missing[:5], f"Paths are looked for below {root}.")
+    spelled = finding.renamings((name for label in labels for name in label), options.taxonomy, remarks)
     labels = _in_tree([respelled(label, spelled) for label in labels], options.taxonomy)
-    kept = _kept([Row(*row) for row in zip(paths, labels, split_cells, strict=True)], cells, own, remarks)
+    kept = _kept(list(zip(paths, labels, split_cells, strict=True)), cells, own, remarks)
     if not kept:
         raise UserError(f"{first.path}: no row has both a picture that is there and a label", missing[:5])
-    splits = settle(own, options, remarks, "No column tells the split")
-    if options.levels is None and len(chain) == max(len(row.label) for row in kept) > 1:
+    splits = finding.settle(own, options, remarks, "No column tells the split")
+    if options.levels is None and len(chain) == max(len(label) for _, label, _ in kept) > 1:
         options = replace(options, levels=tuple(name.rpartition(".")[2] or name for name in chain))
-    plain = _own_table(root, parts, column, cells, paths, chain, splits.own, split_columns)
+    plain = _own_table(root, parts, column, zip(paths, cells, strict=True), chain, splits.own, split_columns)
     if plain:
         plain |= {**splits.draw, **({"names": spelled} if spelled else {})}
-    return found_rows(root, kept, splits, options, remarks, plain)
+    return finding.found_rows(root, kept, splits, options, remarks, plain)
 
 
 def _labelled(
@@ -88,9 +77,7 @@ def _labelled(
             if "train" not in tables or split == "train":
                 raise
             remarks.append(f"Not used: {error.summary}.")
-    if "train" not in parts:
-        return parts
-    wanted = parts["train"].columns.keys()
+    wanted = parts["train"].columns.keys() if "train" in parts else set()
     if without := [split for split, part in parts.items() if not wanted <= part.columns.keys()]:
         try:
             labels_of(_together(parts), (), options, [])
@@ -130,19 +117,19 @@ def _split_columns(
 ) -> tuple[Sequence[str], list[str | None]]:
     """The columns that say the split, and the split of each row."""
     values = {name: {cell for cell in cells if is_known(cell)} for name, cells in columns.items()}
-    if (name := options.split) is not None:
-        if name not in columns:
-            raise UserError(f"--split-column: there is no column {name!r}{nearest(name, columns)}")
-        if unknown := sorted(cell for cell in values[name] if not split_word(cell)):
-            raise UserError(
-                f"--split-column: {name!r} holds what is no split: {', '.join(unknown[:5])}",
-                hint="Splits are called train, val and test, or nearly so (training, valid, dev, testing).",
-            )
-        return [name], [cell if is_known(cell) else None for cell in columns[name]]
-    for name, kinds in values.items():
-        if name == path or not kinds:
+    wanted = options.split
+    if wanted is not None and wanted not in columns:
+        raise UserError(f"--split-column: there is no column {wanted!r}{nearest(wanted, columns)}")
+    if wanted is not None and (unknown := sorted(cell for cell in values[wanted] if not split_word(cell))):
+        what = f"--split-column: {wanted!r} holds what is no split: {', '.join(unknown[:5])}"
+        raise UserError(
+            what, hint="Splits are called train, val and test, or nearly so (training, valid, dev, testing)."
+        )
+    for name, kinds in values.items() if wanted is None else ((wanted, values[wanted]),):
+        if wanted is None and (name == path or not kinds):
             continue
-        if all(map(split_word, kinds)) and (len(kinds) > 1 or split_word(next(iter(kinds))) == "test"):
+        words = set(map(split_word, kinds))
+        if wanted or (None not in words and (len(kinds) > 1 or words == {"test"})):
             return [name], [cell if is_known(cell) else None for cell in columns[name]]
         if name.casefold() in _NUMBERED and kinds == {"0", "1", "2"}:
             remarks.append(f"In the column {name!r} 0 is taken for train, 1 for val and 2 for test.")
@@ -167,11 +154,8 @@ def _in_tree(labels: Sequence[Label], tree: Taxonomy | None) -> list[Label]:
     named: dict[str, list[Label]] = {}
     for path in paths:
         named.setdefault(path[-1], []).append(path)
-    only = {}
-    for name, found in named.items():
-        found = [path for path in found if path not in inner] or found
-        if len(found) == 1:
-            only[name] = found[0]
+    bearers = {name: [path for path in found if path not in inner] or found for name, found in named.items()}
+    only = {name: found[0] for name, found in bearers.items() if len(found) == 1}
     return [label if not label or label in whole else only.get(label[-1], label) for label in labels]
 
 
@@ -181,48 +165,45 @@ def _kept(rows: Sequence[Row], cells: Sequence[str], own: Mapping[str, str], rem
     first: dict[str, Row] = {}
     clashing: set[str] = set()
     for row, cell in zip(rows, cells, strict=True):
-        other = first.get(row.path)
-        if not row.path:
+        path, label, split = row
+        _, other, other_split = first.get(path, (path, (), split))
+        same = other_split == split
+        if not path:
             left_out.setdefault("of a picture that is not there", []).append(cell)
-        elif not row.label:
+        elif not label:
             left_out.setdefault("without a label", []).append(cell)
-        elif own and (row.split is None or not split_word(row.split)):
+        elif own and (split is None or not split_word(split)):
             left_out.setdefault("without a split", []).append(cell)
-        elif other is None or (other.split == row.split and row.label[: len(other.label)] == other.label):
-            first[row.path] = row  # the same again, or finer
-        elif other.split != row.split or other.label[: len(row.label)] != row.label:
+        elif same and label[: len(other)] == other:
+            first[path] = row  # the first, the same again, or finer
+        elif not same or other[: len(label)] != label:
             left_out.setdefault("of a picture that another row gives another label or split", []).append(cell)
-            clashing.add(row.path)
+            clashing.add(path)
     for reason, which in left_out.items():
         remarks.append(f"Left out: {counted(len(which), 'row')} {reason}: {listed(which, 3)}.")
-    return [row for row in first.values() if row.path not in clashing]
+    return [row for row in first.values() if row[0] not in clashing]
 
 
 def _own_table(
-    root: Path,
-    parts: Mapping[str, Records],
-    column: str,
-    cells: Sequence[str],
-    paths: Sequence[str],
-    chain: Sequence[str],
-    own: Mapping[str, str],
-    split_columns: Sequence[str],
-) -> dict[str, object]:
-    """A layout by which the data's own tables may be read; whether they are plain enough is seen by trying."""
-    if not all(part.path.is_relative_to(root) and _sign(part) for part in parts.values()):
-        return {}
-    if "" not in parts and not own:  # splits that are drawn from several tables
+    root: Path, parts: Mapping[str, Records], column: str, pairs: Iterable[tuple[str, str]], chain: Sequence[str],
+    own: Mapping[str, str], split_columns: Sequence[str],
+) -> dict[str, object]:  # fmt: skip
+    """A layout by which the data's own tables may be read; whether they are plain enough is seen by trying.
+
+    `pairs` are the path of each row's picture, and the cell that names it.
+    """
+    first = next(iter(parts.values()))
+    signs = [_sign(part) for part in parts.values() if part.path.is_relative_to(root)]
+    if len(signs) < len(parts) or not all(signs) or ("" not in parts and not own):  # or drawn from several tables
         return {}
     places = {split: part.path.relative_to(root).as_posix() for split, part in parts.items()}
-    first = next(iter(parts.values()))
     layout: dict[str, object] = {"name": "manifest"}
     layout |= {"file": places[""]} if "" in places else {"files": {split: places[name] for split, name in own.items()}}
     if split_columns and (meaning := {name: split for split, name in own.items() if name != split}):
         layout["splits"] = meaning
-    normal = (posixpath.normpath(cell) for cell in cells)
-    bases = {path[: -len(cell)] if path.endswith(cell) else None
-             for path, cell in zip(paths, normal, strict=True) if path}  # fmt: skip
-    base = next(iter(bases)) if len(bases) == 1 else None
+    ends = [(path, posixpath.normpath(cell)) for path, cell in pairs if path]
+    bases = {path[: -len(cell)] if path.endswith(cell) else None for path, cell in ends}
+    base = bases.pop() if len(bases) == 1 else None
     if base != "":
         layout["images"] = base.rstrip("/") if base else None
     if not first.has_header:
@@ -230,8 +211,8 @@ def _own_table(
     layout |= {"path": column, "label": chain if len(chain) > 1 else chain[0]}
     if split_columns:
         layout["split"] = split_columns[0]
-    if (sign := _sign(first)) != ",":
-        layout["delimiter"] = sign
+    if signs[0] != ",":
+        layout["delimiter"] = signs[0]
     return layout
 
 

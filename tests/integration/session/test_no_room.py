@@ -76,7 +76,7 @@ def test_a_disk_that_is_too_small_time_and_again(arguments: list[str], tmp_path:
 
 @pytest.mark.parametrize(
     ("kind", "moment", "room", "file"),
-    [(Curves, "save", [0], "metrics.csv"), (KeepTestLogits, "on_test_end", [0, 2, 4], "test_logits.safetensors")],
+    [(Curves, "write", [0], "metrics.csv"), (KeepTestLogits, "on_test_end", [0, 2, 4], "test_logits.safetensors")],
 )
 def test_a_disk_that_fills_up(
     kind: type, moment: str, room: list[int], file: str, arguments: list[str], tmp_path: Path,

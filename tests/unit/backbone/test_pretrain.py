@@ -12,11 +12,10 @@ import pytest
 import torch
 
 from hierfit.backbone import Backbone
-from hierfit.fieldguide.captions import ATTRIBUTES, FAMILY, GENUS, told_by_all
-from hierfit.fieldguide.pretrain import contrast, encode_patches, make_model, make_tokenizer, save, train
+from hierfit.fieldguide.pretrain import STAGES, contrast, encode_patches, make_model, make_tokenizer, save, train
 from hierfit.fieldguide.pretrain_batches import (
-    Mixed,
-    Palettes,
+    FAMILY,
+    GENUS,
     Pool,
     Size,
     Stage,
@@ -29,8 +28,8 @@ from hierfit.fieldguide.pretrain_batches import (
 from hierfit.fieldguide.species import OUTLINES, PATTERNS, Species
 
 SIZE = Size(vision_width=32, vision_layers=1, text_width=32, text_layers=1, embed_dim=16, images=160)
-MIXED = Stage(Mixed(), pairs=192, batch_size=32, learning_rate=1e-3)
-PALETTES = Stage(Palettes(), pairs=192, batch_size=32, learning_rate=1e-3, half=True)
+MIXED = Stage("mixed", STAGES[0].weights, pairs=192, batch_size=32, learning_rate=1e-3)
+PALETTES = Stage("palettes", STAGES[1].weights, pairs=192, batch_size=32, learning_rate=1e-3, half=True)
 
 MONARCH = Species("swallowtail", "banded", "golden", "crimson", "plain")
 
@@ -61,11 +60,6 @@ def test_a_caption_fits_what_has_the_attributes_it_tells() -> None:
     seen = attribute_numbers([MONARCH, replace(MONARCH, pattern="eyed"), replace(MONARCH, outline="leafwing")])
     fits = fitting(seen, seen[[0, 0, 0]], [FAMILY, GENUS, ("ground", "accent")])
     assert fits.tolist() == [[True, True, True], [True, False, True], [False, False, True]]
-
-
-def test_a_plain_species_is_not_told_to_be_plain() -> None:
-    assert told_by_all(MONARCH) == ("outline", "pattern", "ground", "marking")
-    assert told_by_all(replace(MONARCH, accent="veined")) == ATTRIBUTES
 
 
 def test_a_pool_holds_every_genus_and_no_species_of_a_guide(pool: Pool) -> None:

@@ -27,6 +27,9 @@ COUNTS = {"train": 3, "val": 2, "test": 2}
 SYNSETS = ("n02099601", "n02099712", "n02123045", "n02123159")  # two retrievers, two cats
 
 
+Layout, Paths, Counts = dict[str, Any], Sequence[tuple[str, ...]], dict[str, int]
+
+
 def picture(name: str) -> bytes:
     """A small JPEG of its own for each name."""
     noise = np.random.default_rng(list(name.encode())).integers(0, 256, (16, 16, 3), dtype=np.uint8)
@@ -96,7 +99,7 @@ def _times(classes: int, *splits: str) -> dict[str, int]:
     return {split: classes * COUNTS[split] for split in splits}
 
 
-def _cub(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]) -> dict[str, int]:
+def _cub(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     images, labels, split, classes = [], [], [], []
     for number, path in enumerate(paths, 1):
         folder = f"{number:03d}.{path[-1]}"
@@ -117,9 +120,7 @@ def _cub(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], c
     return _times(len(paths), "train", "test")
 
 
-def _aircraft(
-    root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
-) -> dict[str, int]:
+def _aircraft(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     number = 34309
     for split, count in COUNTS.items():
         lists: dict[str, list[str]] = {}
@@ -134,7 +135,7 @@ def _aircraft(
     return _times(len(paths), *COUNTS)
 
 
-def _pets(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]) -> dict[str, int]:
+def _pets(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     for split, name in {"train": "trainval", "test": "test"}.items():
         lines = []
         for number, (species, breed) in enumerate(paths, 1):
@@ -146,9 +147,7 @@ def _pets(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], 
     return _times(len(paths), "train", "test")
 
 
-def _listed(
-    root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
-) -> dict[str, int]:
+def _listed(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     for split, file in layout["files"].items():
         lines = []
         for path in paths:
@@ -162,7 +161,7 @@ def _listed(
     return _times(len(paths), *layout["files"])
 
 
-def _cars(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]) -> dict[str, int]:
+def _cars(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     (root / "devkit").mkdir()
     names = np.array([[path[-1] for path in paths]], dtype=object)
     savemat(root / "devkit/cars_meta.mat", {"class_names": names})
@@ -178,9 +177,7 @@ def _cars(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], 
     return _times(len(paths), "train", "test")
 
 
-def _flowers(
-    root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
-) -> dict[str, int]:
+def _flowers(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     labels: list[int] = []
     ids: dict[str, list[int]] = {"train": [], "val": [], "test": []}
     for label in range(1, len(paths) + 1):
@@ -195,9 +192,7 @@ def _flowers(
     return _times(len(paths), *COUNTS)
 
 
-def _cifar(
-    root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
-) -> dict[str, int]:
+def _cifar(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     names = sorted(path[-1].replace(" ", "_").encode() for path in paths)
     write(root / "meta", pickle.dumps({b"fine_label_names": names, b"coarse_label_names": []}, protocol=2))
     generator = np.random.default_rng(0)
@@ -209,9 +204,7 @@ def _cifar(
     return _times(len(paths), "train", "test")
 
 
-def _class_folders(
-    root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
-) -> dict[str, int]:
+def _class_folders(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     on_disk = {name: folder for folder, name in layout.get("names", {}).items()}
     base = root / layout["images"][0]
     for path in paths:
@@ -222,9 +215,7 @@ def _class_folders(
     return {}
 
 
-def _coop_split(
-    root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
-) -> dict[str, int]:
+def _coop_split(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     called = {name: other for other, name in layout.get("names", {}).items()}
     if not paths:
         paths = [("abbey",), ("outdoor apartment_building",)]
@@ -242,9 +233,7 @@ def _coop_split(
     return _times(len(paths), *COUNTS)
 
 
-def _inaturalist(
-    root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
-) -> dict[str, int]:
+def _inaturalist(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     ranks = ("kingdom", "phylum", "class", "order", "family", "genus")
     species = ["Apis mellifera", "Apis cerana", "Bombus terrestris", "Danaus plexippus"]
     orders, families = ["Hymenoptera"] * 3 + ["Lepidoptera"], ["Apidae"] * 3 + ["Nymphalidae"]
@@ -270,9 +259,7 @@ def _inaturalist(
     return _times(4, "train", "test")
 
 
-def _butterfly(
-    root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
-) -> dict[str, int]:
+def _butterfly(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     for split, count in COUNTS.items():
         lines = []
         for species in range(1, 5):
@@ -286,7 +273,7 @@ def _butterfly(
     return _times(4, *COUNTS)
 
 
-def _sun(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]) -> dict[str, int]:
+def _sun(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     folders = ["/a/abbey", "/a/apartment_building/outdoor", "/b/beach"]
     write(root / "ClassName.txt", "\n".join(folders) + "\n")
     for split, file in {"train": "Training_01.txt", "test": "Testing_01.txt"}.items():
@@ -304,9 +291,7 @@ def _sun(root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], c
     return _times(3, "train", "test")
 
 
-def _imagenet(
-    root: Path, layout: dict[str, Any], paths: Sequence[tuple[str, ...]], card: dict[str, Any]
-) -> dict[str, int]:
+def _imagenet(root: Path, layout: Layout, paths: Paths, card: Layout) -> Counts:
     """Four classes of the set's own table: of BREEDS two of each of two superclasses."""
     with (CARDS / layout.get("table", "imagenet.csv")).open(encoding="utf-8", newline="") as file:
         rows = [[cell for cell in row if cell] for row in csv.reader(file)][1:]
@@ -325,20 +310,9 @@ def _imagenet(
     return _times(4, *layout["parts"])
 
 
-Builder = Callable[[Path, dict[str, Any], Sequence[tuple[str, ...]], dict[str, Any]], dict[str, int]]
-
-BUILDERS: dict[str, Builder] = {
-    "cub": _cub,
-    "aircraft": _aircraft,
-    "pets": _pets,
-    "listed": _listed,
-    "cars": _cars,
-    "flowers": _flowers,
-    "cifar": _cifar,
-    "class_folders": _class_folders,
-    "coop_split": _coop_split,
-    "inaturalist": _inaturalist,
-    "butterfly": _butterfly,
-    "sun": _sun,
-    "imagenet": _imagenet,
-}
+_ALL = (
+    *(_cub, _aircraft, _pets, _listed, _cars, _flowers, _cifar, _class_folders, _coop_split, _inaturalist, _butterfly),
+    *(_sun, _imagenet),
+)
+BUILDERS: dict[str, Callable[[Path, Layout, Paths, Layout], Counts]] = {f.__name__.strip("_"): f for f in _ALL}
+"""By layout: makes the copy below a root, of a layout's options, classes and card; gives the pictures of each split."""

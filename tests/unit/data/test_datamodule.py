@@ -164,15 +164,6 @@ def test_augment_chooses_how_and_evaluation_never_varies(guide: str) -> None:
         assert torch.equal(batch.inputs, other.inputs)
 
 
-def test_features_know_no_augmentation(guide: str) -> None:
-    plain, varied = (
-        HierarchicalDataModule(guide, shots=2, num_workers=0, augment=kind) for kind in ("none", "crop_flip")
-    )
-    (a,), (b,) = plain.train_dataloader(), varied.train_dataloader()
-    assert torch.equal(a.inputs, b.inputs)
-    assert plain.summary() == varied.summary()
-
-
 def test_overfitting_meets_the_same_batches_again(root: Path, write_card: WriteCard) -> None:
     data = HierarchicalDataModule(write_card(), str(root), shots=5, batch_size=6, num_workers=0)
     model = Recorder(8)
@@ -215,20 +206,6 @@ def test_faulty_values_come_at_once(write_card: WriteCard) -> None:
             "data.crop_area: 0.0, must be above 0 and at most 1",
         )
     )
-
-
-@pytest.mark.parametrize("area", [-0.1, 1.01, float("nan"), float("inf")])
-def test_a_crop_is_a_part(write_card: WriteCard, area: float) -> None:
-    with pytest.raises(UserError, match=f"data.crop_area: {area}, must be above 0 and at most 1"):
-        HierarchicalDataModule(write_card(), crop_area=area)
-
-
-def test_seed_zero_is_a_seed(root: Path, write_card: WriteCard) -> None:
-    draws = [
-        HierarchicalDataModule(write_card(), str(root), shots=2, seed=seed, num_workers=0).summary()["draw"]
-        for seed in (0, 0, 1)
-    ]
-    assert draws[0] == draws[1] != draws[2]
 
 
 def test_features_cannot_train_towers(tmp_path: Path, write_card: WriteCard) -> None:

@@ -68,15 +68,6 @@ def test_a_changed_picture_is_encoded_again(files: Files, cache: VectorCache, to
     assert (before != after).any(1).nonzero().squeeze(1).tolist() == [7]
 
 
-def test_a_damaged_shard_is_built_again(files: Files, cache: VectorCache, towers: Any) -> None:
-    before = run(KEYS, files, cache, towers)
-    shard = sorted(cache.folder.iterdir())[1]
-    shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.warns(UserWarning, match="is damaged"):
-        assert torch.equal(run(KEYS, files, cache, towers), before)
-    assert torch.equal(run(KEYS, files, cache, towers), before)
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 def test_all_bad_pictures_are_named_and_the_good_shards_stay(
     files: Files, cache: VectorCache, towers: Any, save_picture: SavePicture, workers: int

@@ -1,8 +1,11 @@
+"""Pictures as cameras and crawls leave them: turned into RGB, or refused by name."""
+
 from __future__ import annotations
 
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +39,27 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path, value: int, grey: int
     assert pixel(path) == (grey, grey, grey)
 
 
+PALETTE = Image.new("P", (2, 2), 1)
+PALETTE.putpalette([0, 0, 0, 0, 0, 255])
+
+
+@pytest.mark.parametrize(
+    ("picture", "options", "colour"),
+    [
+        *((Image.new("L", (2, 2), 255).convert(mode), {}, (255, 255, 255)) for mode in ("1", "L", "P", "RGB")),
+        (Image.new("RGBA", (2, 2), (255, 0, 0, 0)), {}, (255, 255, 255)),  # transparency lies on white
+        (Image.new("LA", (2, 2), (0, 0)), {}, (255, 255, 255)),
+        (PALETTE, {"transparency": 1}, (255, 255, 255)),
+        (PALETTE, {}, (0, 0, 255)),
+    ],
+)
+def test_modes_that_are_converted(
+    picture: Image.Image, options: dict[str, Any], colour: tuple[int, ...], tmp_path: Path
+) -> None:
+    picture.save(tmp_path / "x.png", **options)
+    assert pixel(tmp_path / "x.png") == colour
+
+
 def test_cmyk_is_converted(tmp_path: Path) -> None:
     path = tmp_path / "print.jpg"
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(path, quality=100)
@@ -44,42 +68,16 @@ def test_cmyk_is_converted(tmp_path: Path) -> None:
     assert max(green, blue) < 15
 
 
-def test_transparency_lies_on_white(tmp_path: Path) -> None:
-    path = tmp_path / "clear.png"
-    Image.new("RGBA", (2, 2), (255, 0, 0, 0)).save(path)
-    assert pixel(path) == (255, 255, 255)
-    Image.new("LA", (2, 2), (0, 0)).save(path)
-    assert pixel(path) == (255, 255, 255)
-    palette = Image.new("P", (2, 2), 1)
-    palette.putpalette([0, 0, 0, 0, 0, 255])
-    palette.save(path, transparency=1)
-    assert pixel(path) == (255, 255, 255)
-    palette.save(path)
-    assert pixel(path) == (0, 0, 255)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
-def test_plain_modes(tmp_path: Path, mode: str) -> None:
-    path = tmp_path / "plain.png"
-    Image.new("L", (2, 2), 255).convert(mode).save(path)
-    assert pixel(path) == (255, 255, 255)
-
-
-def test_exif_turns_the_picture_upright(tmp_path: Path) -> None:
+def test_exif_turns_the_picture_upright_and_damaged_exif_does_not_cost_it(tmp_path: Path) -> None:
     path = tmp_path / "turned.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees clockwise
     picture = Image.new("RGB", (16, 8), "white")
     picture.paste("black", (0, 0, 8, 8))
     picture.save(path, exif=exif, quality=100)
-    image = open_image(path)
-    assert image.size == (8, 16)
+    assert open_image(path).size == (8, 16)
     assert sum(pixel(path, (4, 2))) < 30
     assert sum(pixel(path, (4, 14))) > 735
-
-
-def test_damaged_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
-    path = tmp_path / "x.jpg"
     Image.new("RGB", (8, 8), "white").save(path, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
     assert min(pixel(path)) > 250
 
@@ -87,15 +85,19 @@ def test_damaged_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     whole = tmp_path / "whole.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole)
-    cut = tmp_path / "cut.jpg"
-    cut.write_bytes(whole.read_bytes()[:1000])
-    assert "damaged: " in refusal(cut)
-    assert "truncated" in refusal(cut)
-    text = tmp_path / "page.jpg"
-    text.write_text("<html>404</html>")
-    assert "a web page, not a picture" in refusal(text)
-    (tmp_path / "empty.png").touch()
-    assert "an empty file" in refusal(tmp_path / "empty.png")
+    stored = tmp_path / "stored.png"
+    Image.new("RGB", (30, 30), (10, 20, 30)).save(stored, compress_level=0)
+    assert open_image(stored).size == (30, 30)
+    flipped = bytearray(stored.read_bytes())
+    flipped[flipped.index(b"IDAT") + 200] ^= 1
+    for name, content, message in (
+        ("cut.jpg", whole.read_bytes()[:1000], "truncated"),
+        ("page.jpg", b"<html>404</html>", "a web page, not a picture"),
+        ("empty.png", b"", "an empty file"),
+        ("flipped.png", bytes(flipped), "a check sum is wrong (IDAT)"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert message in refusal(tmp_path / name)
     assert "no such file" in refusal(tmp_path / "gone.png")
     (tmp_path / "folder.png").mkdir()
     assert "damaged" in refusal(tmp_path / "folder.png")
@@ -105,12 +107,10 @@ def test_a_decompression_bomb_is_refused_unopened(tmp_path: Path) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    path = tmp_path / "bomb.png"
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
-    )
-    assert "too large: " in refusal(path)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    assert "too large: " in refusal(tmp_path / "bomb.png")
 
 
 def test_a_large_picture_below_the_limit_passes_without_a_warning(
@@ -132,12 +132,11 @@ def test_kinds_without_one_conversion_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_stamp_follows_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    Image.new("RGB", (2, 2)).save(path)
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
     files = Files(tmp_path)
     before = files.stamp("a.png")
     assert files.stamp("a.png") == before
-    Image.new("RGB", (3, 3), "red").save(path)
+    Image.new("RGB", (3, 3), "red").save(tmp_path / "a.png")
     assert files.stamp("a.png") != before
 
 

@@ -68,10 +68,6 @@ def test_a_step_knows_the_epoch_it_was_made_in() -> None:
     assert [step.epoch for step in running] == [3, 3]
 
 
-def test_a_last_batch_that_is_the_only_one_stays() -> None:
-    assert [len(step.rows) for step in Rows(5, 8, 0, drop_last=True)] == [5]
-
-
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_batches_hold_what_belongs_together(num_workers: int) -> None:
     features, paths = torch.randn(10, 4), torch.arange(20).view(10, 2)
@@ -141,18 +137,6 @@ def test_seed_epoch_and_row_alone_decide_the_pixels(batch_size: int, num_workers
     for reference, pixels in zip(expected, found, strict=True):
         assert len(pixels) == len(KEYS)
         assert all(torch.equal(value, reference[row]) for row, value in pixels.items())
-
-
-def test_a_later_epoch_needs_no_earlier_one() -> None:
-    (after,) = epochs(4, 1, numbers=(1,))
-    assert all(torch.equal(value, epochs(4, 0)[1][row]) for row, value in after.items())
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_epochs_differ(num_workers: int) -> None:
-    first, second = epochs(4, num_workers)
-    assert sorted(first) == sorted(second) == list(range(11))
-    assert not any(torch.equal(first[row], second[row]) for row in first)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

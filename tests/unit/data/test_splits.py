@@ -136,11 +136,6 @@ def test_validation_follows_coops_rule() -> None:
     assert len(validation_split(coarse, Choice(16))) == 5
 
 
-def test_equal_draws_have_equal_fingerprints() -> None:
-    assert draw_fingerprint(["b", "a"]) == draw_fingerprint(["a", "b"])
-    assert draw_fingerprint(["a", "b"]) != draw_fingerprint(["ab"])
-
-
 def test_coarse_labels_above_classes_held_back_are_held_back_with_them() -> None:
     """An image known to be some "a" may be of the leaf that must not be seen."""
     split = make_split({"x": 2, "y": 2, "b": 2, "a": 3})

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hierfit.data.batch import Batch
-from hierfit.data.choice import coarsened, depth_of
+from hierfit.data.choice import coarsened
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.data.trees import counterparts
 from hierfit.errors import UserError
@@ -27,11 +27,6 @@ def test_labels_end_at_a_level_and_unknown_ones_stay_unknown() -> None:
     assert coarsened(nodes, TREE, 1).tolist() == [find(["a", "x"]), find(["a", "y"]), find("b"), -1]
     assert coarsened(nodes, TREE, 0).tolist() == [find("a"), find("a"), find("b"), -1]
     assert torch.equal(coarsened(nodes, TREE, 2), nodes)
-
-
-def test_an_unknown_level_names_the_nearest() -> None:
-    with pytest.raises(UserError, match="no level 'mit' – did you mean 'mid'"):
-        depth_of(TREE.levels, "mit")
 
 
 def test_counterparts_go_by_whole_paths() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +14,6 @@ from torch.nn.functional import normalize
 
 from hierfit.data.card import load_card
 from hierfit.data.choice import Choice
-from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.data.prepare import Prepared, Towers, prepare
 from hierfit.data.samples import Table
 from hierfit.data.table import read_table
@@ -208,13 +207,6 @@ def test_only_the_tree_differs(
     assert [f["tree"] for f in facts] == ["true", kind]
 
 
-def test_a_task_on_the_true_tree_is_as_before(root: Path, write_card: WriteCard, fake_backbone: Any) -> None:
-    found = ready(write_card(), root, shots=2, novel="siblings")
-    assert found.tree.taxonomy is found.table.taxonomy is found.task.taxonomy
-    assert found.task.seen.tolist() == [True, True, True, False, False, True]
-    assert {f.name for f in fields(found.task)} >= {"prompts", "seen"}
-
-
 def test_towers_that_train_need_names_to_read(root: Path, write_card: WriteCard, fake_backbone: Any) -> None:
     with pytest.raises(UserError, match="induced: its inner nodes have no names"):
         ready(write_card(), root, needs="pixels", shots=2, tree="induced")
@@ -238,11 +230,3 @@ def test_labels_at_inner_nodes_are_refused(
     with pytest.raises(UserError, match="labelled at inner nodes") as caught:
         ready(write_card(), root, shots=2, tree="flat")
     assert list(caught.value.problems) == ["test: 3 of 16 samples"]
-
-
-def test_an_unknown_kind_is_refused(write_card: WriteCard) -> None:
-    with pytest.raises(UserError) as caught:
-        HierarchicalDataModule(card=write_card(), tree="upside down")  # type: ignore[arg-type]
-    assert list(caught.value.problems) == [
-        "data.tree: upside down, must be one of true, shuffled, flat, truncated, induced"
-    ]

@@ -10,8 +10,15 @@ import torch
 from torch import Tensor
 
 from hierfit.errors import UserError
-from hierfit.losses.cuts import level_consistency, level_cross_entropy, level_logit_spread, tree_path_kl
-from hierfit.losses.hisce import _places, describe_hisce, sibling_smoothed_cross_entropy
+from hierfit.losses.cuts import (
+    _places,
+    describe_hisce,
+    level_consistency,
+    level_cross_entropy,
+    level_logit_spread,
+    sibling_smoothed_cross_entropy,
+    tree_path_kl,
+)
 from hierfit.losses.leaves import (
     hierarchical_cross_entropy,
     hierarchy_aware_cross_entropy,

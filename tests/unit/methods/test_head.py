@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from hierfit.backbone import Backbone, node_texts
 from hierfit.data.batch import Task
+from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.methods import (
     CLIPAdapter,
@@ -30,7 +31,8 @@ from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.module import renamed
 from hierfit.methods.nodes import Nodes
-from hierfit.predict.growth import grown
+from hierfit.methods.saved import Towers
+from hierfit.predict.predictor import Predictor
 from hierfit.taxonomy import Taxonomy
 
 TREE = Taxonomy.from_paths([("gulls", "herring gull"), ("gulls", "ivory gull"), ("auks", "puffin")])
@@ -182,6 +184,13 @@ def test_a_saved_head_says_the_same(kind: type[Method], keys: dict[str, Any]) ->
     assert all(torch.equal(twice[1][name], tensor) for name, tensor in tensors.items())
 
 
+def predictor(head: Head, backbone: Backbone | None = None) -> Predictor:
+    made = Predictor(TREE, head, Calibration(), Towers("none", "0"), TEMPLATES, {})
+    if backbone is not None:
+        made.__dict__["backbone"] = backbone  # as if it were loaded
+    return made
+
+
 @pytest.mark.parametrize(("kind", "keys"), [(kind, keys) for kind, keys in EVERY if kind in GROWING])
 @torch.no_grad()
 def test_a_new_class_is_scored_alike_in_a_run_and_in_a_prediction(
@@ -189,10 +198,10 @@ def test_a_new_class_is_scored_alike_in_a_run_and_in_a_prediction(
 ) -> None:
     method = learnt(kind, keys, task_on(TREE, towers))
     expected = method.over(dataclasses.replace(task_on(LARGER, towers), train_features=None))
-    tree, head = grown(TREE, Head.load(*method.classifier.saved()), NEW, TEMPLATES, lambda: towers, "it")
-    assert tree == LARGER
+    grown = predictor(Head.load(*method.classifier.saved()), towers).with_classes(NEW)
+    assert grown.taxonomy == LARGER
     features = F.normalize(torch.randn(5, towers.embed_dim), dim=-1)
-    torch.testing.assert_close(head(features), expected(features), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(grown.head(features), expected(features), rtol=1e-4, atol=1e-4)
 
 
 def test_what_has_a_weight_for_each_class_cannot_grow(towers: Backbone) -> None:
@@ -201,14 +210,14 @@ def test_what_has_a_weight_for_each_class_cannot_grow(towers: Backbone) -> None:
         with pytest.raises(UserError, match="cannot score classes it was not trained on"):
             method.over(task_on(LARGER, towers))
         with pytest.raises(UserError, match="cannot score classes it was not trained on"):
-            grown(TREE, Head.load(*method.classifier.saved()), NEW, TEMPLATES, lambda: towers, kind.__name__)
+            predictor(Head.load(*method.classifier.saved()), towers).with_classes(NEW)
 
 
 def test_every_class_without_a_place_is_named() -> None:
     head = Head(Nodes(torch.zeros(TREE.num_nodes, 3)), 1.0)
     wrong = ["gull", ":gulls", "x:gull", "x:puffin", "ivory gull:gulls", "new:gulls", "new:gulls"]
     with pytest.raises(UserError) as error:
-        grown(TREE, head, wrong, TEMPLATES, lambda: pytest.fail("not needed"), "it")
+        predictor(head).with_classes(wrong)
     problems = "\n".join(error.value.problems)
     assert len(error.value.problems) == 6
     parts = "'gull' is not NAME:PARENT", "did you mean", "nothing below it", "has a 'ivory gull' already", "twice"

@@ -17,9 +17,10 @@ from hierfit.errors import UserError
 from hierfit.methods.head import Head
 from hierfit.methods.nodes import Nodes
 from hierfit.methods.saved import SavedModel, Towers
-from hierfit.predict.growth import place
-from hierfit.predict.learn import forget, learn
-from hierfit.predict.learning import learn as command
+from hierfit.predict.classes import forgotten as forget
+from hierfit.predict.classes import learnt as learn
+from hierfit.predict.classes import place
+from hierfit.predict.command import learn as command
 from hierfit.predict.predictor import Predictor, load
 from hierfit.taxonomy import Taxonomy
 

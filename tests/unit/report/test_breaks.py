@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierfit.decoding import DECODERS
-from hierfit.report.breaks import Breaks, sibling_pairs
+from hierfit.report.decisions import Breaks, sibling_pairs
 from hierfit.taxonomy import Taxonomy
 
 from .trees import samples, trees

@@ -10,8 +10,8 @@ import torch
 
 from hierfit.geometry import Space
 from hierfit.geometry.embeddings import Embeddings
-from hierfit.report.disk import on_disk, to_plane
-from hierfit.report.sections.attributes import agreement, best_precision, mutual_information, to_landmarks
+from hierfit.report.sections.attributes import attribute_agreement, best_precision, mutual_information, to_landmarks
+from hierfit.report.sections.latent import on_disk, to_plane
 
 SPACES = [Space(name, 0.5) for name in ("poincare", "lorentz", "euclidean")]  # type: ignore[arg-type]
 
@@ -88,7 +88,7 @@ def test_attributes_that_are_the_known_ones_agree_and_random_ones_do_not() -> No
     leaf = torch.arange(16).repeat_interleave(6)
     known = {"colour": colour, "shape": shape}
     found = _embeddings(directions[:4], leaf, centres)
-    of_colour, of_shape = agreement(_to_attributes(found), leaf, known, to_landmarks(found)).values()
+    of_colour, of_shape = attribute_agreement(_to_attributes(found), leaf, known, to_landmarks(found)).values()
     for measured in of_colour:
         assert measured.value == pytest.approx(1)
         assert measured.p == pytest.approx(0.01)
@@ -96,7 +96,7 @@ def test_attributes_that_are_the_known_ones_agree_and_random_ones_do_not() -> No
     assert of_shape[0].value < 0.2
     assert of_shape[0].p > 0.05
     blind = _embeddings(0.01 * torch.randn(4, 8, generator=generator), leaf, centres)
-    nothing = agreement(_to_attributes(blind), leaf, {"shape": shape}, to_landmarks(blind))
+    nothing = attribute_agreement(_to_attributes(blind), leaf, {"shape": shape}, to_landmarks(blind))
     assert nothing["shape"][0].p > 0.05
 
 

@@ -10,7 +10,8 @@ import pytest
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
-from hierfit.results.published import FILE, published_for, read_published
+from hierfit.results.columns import PUBLISHED as FILE
+from hierfit.results.columns import published_for, read_published
 from hierfit.results.summary import tables
 from hierfit.results.writers import as_csv, as_markdown
 

@@ -11,12 +11,12 @@ from rich.console import Console
 
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard, shots_text
-from hierfit.results.choice import chosen
 from hierfit.results.columns import columns, figure
+from hierfit.results.rows import chosen
 from hierfit.results.statistics import Estimate
-from hierfit.results.summary import print_summary, tables
+from hierfit.results.summary import tables
 from hierfit.results.table import Cell, Column, Table
-from hierfit.results.writers import as_csv, as_html, as_latex, as_markdown, print_table
+from hierfit.results.writers import as_csv, as_html, as_latex, as_markdown, print_table, print_tables
 
 from .conftest import card, data
 
@@ -223,7 +223,7 @@ def test_marks_are_of_the_whole_table_and_know_what_is_better() -> None:
 
 def printed(width: int, cards: list[ResultCard] = CARDS, **options: str) -> str:
     console = Console(file=io.StringIO(), width=width)
-    print_summary(cards, console=console, **options)  # type: ignore[arg-type]
+    print_tables(tables(cards, options.get("control"), options.get("columns", "default")), console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

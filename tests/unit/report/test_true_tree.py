@@ -16,7 +16,7 @@ from hierfit.decoding import leaf_rollup
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
 from hierfit.metrics.base_to_novel import base_to_novel
-from hierfit.results.logits import LeafScores
+from hierfit.results.logits import LeafLogits
 from hierfit.taxonomy import Taxonomy
 
 TREE = Taxonomy.from_paths([(f"{i // 4}", f"{i // 2}", f"leaf{i}") for i in range(8)] + [("9", "lone")])
@@ -37,7 +37,7 @@ def test_figures_are_those_of_a_roll_up_on_the_true_tree(seed: int, holds_back: 
     seen = EVERYTHING.clone()
     if holds_back:
         seen[TREE.leaves[::2]] = False
-    mine = LeafScores.of(kept(logits, TREE, TREE.leaves[labels], torch.arange(9), seen), TREE, TREE).figures()
+    mine = LeafLogits.of(kept(logits, TREE, TREE.leaves[labels], torch.arange(9), seen), TREE, TREE).figures()
     oracle = hierarchy_metrics(TREE)
     oracle.update(leaf_rollup(logits, TREE), TREE.leaf_paths[labels])
     for name in ("leaf_accuracy", "fpa", "mistake_severity", "tree_distance", "hierarchical_f1"):
@@ -57,14 +57,14 @@ def test_figures_are_those_of_a_roll_up_on_the_true_tree(seed: int, holds_back: 
         seen_there = torch.ones(other.taxonomy.num_nodes, dtype=torch.bool)
         seen_there[other.taxonomy.leaves] = seen[TREE.leaves][other.true_leaf]
         files = kept(moved, other.taxonomy, leaves, other.true_leaf, seen_there)
-        assert LeafScores.of(files, other.taxonomy, TREE).figures() == mine
+        assert LeafLogits.of(files, other.taxonomy, TREE).figures() == mine
 
 
 def test_samples_without_a_leaf_do_not_count() -> None:
     nodes = torch.tensor([0, -1, int(TREE.leaves[3])])
     logits = torch.zeros(3, TREE.num_nodes)
     logits[:, TREE.leaves[3]] = 1.0
-    scores = LeafScores.of(kept(logits, TREE, nodes, torch.arange(9), EVERYTHING), TREE, TREE)
+    scores = LeafLogits.of(kept(logits, TREE, nodes, torch.arange(9), EVERYTHING), TREE, TREE)
     assert scores.labels.tolist() == [3]
     assert scores.figures() == {
         "leaf_accuracy": 1.0,
@@ -73,13 +73,13 @@ def test_samples_without_a_leaf_do_not_count() -> None:
         "tree_distance": 0.0,
         "hierarchical_f1": 1.0,
     }
-    none = LeafScores.of(kept(logits[:2], TREE, nodes[:2], torch.arange(9), EVERYTHING), TREE, TREE)
+    none = LeafLogits.of(kept(logits[:2], TREE, nodes[:2], torch.arange(9), EVERYTHING), TREE, TREE)
     assert none.figures() == {}
 
 
 def test_runs_without_the_mapping_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
-        LeafScores.read(tmp_path)
+        LeafLogits.read(tmp_path)
     save_file({"logits": torch.zeros(1, 2)}, tmp_path / "test_logits.safetensors")
     with pytest.raises(UserError, match="run it again"):
-        LeafScores.read(tmp_path)
+        LeafLogits.read(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hierfit.results.card import ResultCard
-from hierfit.results.published import read_published
+from hierfit.results.columns import read_published
 from hierfit.search.overview import overviews
 
 SETS = sorted({name for row in read_published() if row.protocol == "novel halves" for name in row.figures})

@@ -17,7 +17,7 @@ from hierfit.cli import main
 from hierfit.data.bundle import read_bundle
 from hierfit.tools.extract.assemble import Planned, write_streaming
 from hierfit.tools.extract.job import Job
-from hierfit.tools.extract.tars import read_tar
+from hierfit.tools.extract.sources import Tars, tar_samples
 
 
 def picture(seed: int) -> bytes:
@@ -153,7 +153,9 @@ def test_a_hostile_tar_touches_nothing_outside(tmp_path: Path) -> None:
             content = picture(0) if kind == tarfile.REGTYPE else b""
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    assert [packed.key for packed in read_tar(path)] == ["../../x"]  # a name on bytes: nothing is unpacked
+    (sample,) = tar_samples([path], "train")
+    assert sample.key.startswith("evil.tar/../../x.png@")  # a name on bytes: nothing is unpacked
+    assert Tars(tmp_path).load(sample.key).size == (40, 40)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["evil.tar"]
 
 

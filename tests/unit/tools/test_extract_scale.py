@@ -21,7 +21,6 @@ from hierfit.cli import main
 from hierfit.data.bundle import read_bundle
 from hierfit.data.samples import Sample
 from hierfit.tools.extract import assemble, job, run
-from hierfit.tools.extract.sources import Part
 from tests.unit.data.conftest import FakeTowers, WriteCard
 
 PART = 32
@@ -79,9 +78,12 @@ def test_no_more_than_a_part_is_held(
 
         return call
 
-    monkeypatch.setattr(Part, "to_json", counted("planned", Part.to_json))
-    monkeypatch.setattr(job, "run_padded", counted("encoded", job.run_padded))
-    monkeypatch.setattr(assemble, "encode_texts", counted("put together", assemble.encode_texts))
+    for module, name, doing in (
+        (job, "whole_file", "planned"),
+        (job, "run_padded", "encoded"),
+        (assemble, "encode_texts", "put together"),
+    ):
+        monkeypatch.setattr(module, name, counted(doing, getattr(module, name)))
     source = pictures(kind, 10 * PART)
     gc.collect()
     extract(source, tmp_path / "out.safetensors")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hierfit.data.layouts.draw import Draw
+from hierfit.data.splits import Shares
 from tests.unit.tools.made import Pics, labels, leaves, made, many, refusal, sizes
 
 Cell = Callable[[int], str]
@@ -259,7 +259,7 @@ def test_a_given_tree(pics: Pics, tmp_path: Path) -> None:
     file = table_of(root, "image\tanimal\n" + rows_of(names, cycle("lion", "wolf"), sign="\t"), "labels.tsv")
     _, card, _ = made(file, tmp_path)
     assert list(card.levels.values()) == [2]
-    assert card.layout.options["draw"] == Draw()
+    assert card.layout.options["draw"] == Shares()
     tree = Taxonomy.from_paths([("cat", "lion"), ("cat", "tiger"), ("dog", "wolf")])
     _, card, table = made(file, tmp_path / "again", taxonomy=tree)
     assert list(card.levels.values()) == [2, 3]
@@ -383,7 +383,7 @@ def test_json_in_other_forms(kind: str, pics: Pics, tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('{"a": {"b": 1}}', "COCO, Label Studio and CoOp are"),
-        ('{"a": ', "cannot be read"),
+        ('{"a": ', "line 1, column 7: not valid JSON"),
         ('[{"a": ' + "[" * 99_999, "cannot be read"),
     ],
 )

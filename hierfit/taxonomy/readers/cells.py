@@ -1,45 +1,96 @@
-"""Tables of paths as people have them: merged cells, placeholders, empty columns and gaps, by stated rules."""
+"""What cells of a table mean: what is not known, ids that became floats, epithets, paths, merged cells and gaps."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from hierfit.errors import folded
 from hierfit.taxonomy.build import without_end
 from hierfit.taxonomy.checks import Finding, Where, counted, remark
 from hierfit.taxonomy.readers.given import Rows
 
+JOINTS = (" > ", " -> ", " → ", " » ", " › ", "::", " >> ")
+"""Signs between names of a path that hardly stand in a name."""
+PICTURE = re.compile(r".*\.(?:jpe?g|png|tiff?|webp|bmp|gif)", re.IGNORECASE)
+RANK_PREFIX = re.compile(r"[dkpcofgst]__")
+
+_WEAK = (" / ", " | ", "|", ">", "->", "→", "»", "\\", "/", ";", " - ", "--", ":", "~", ".")
+_OFTEN_IN_NAMES = frozenset({".", ":", " - ", "--", ";", "~"})
 _NOT_KNOWN = re.compile(
     r"na|nan|unclassified|undefined|unidentified|undetermined|unspecified|unlabell?ed|unassigned|unplaced|nodata|norank"
     r"|not(?:classified|available|applicable|known|assigned|identified|determined)|indet|.*incertaesedis|tba|tbd"
 )
 _PERHAPS_NOT_KNOWN = frozenset({"unknown", "unk", "none", "null", "nil", "missing", "unsure", "sp", "spp"})
 _SIGNS = re.compile(r"[\s?.\-–—_/\\*#]+")
-_INITIALS = frozenset("nuitms_([<?.-–—/\\*#") | frozenset("NUITMS")
+_INITIALS = frozenset("nuitms_([<?.-–—/\\*#NUITMS")
 _LONGEST = 20
-RANK_PREFIX = re.compile(r"[dkpcofgst]__")
 _LISTED = 4
+_EPITHET = re.compile(r"[a-z][a-zäëïöü-]*(?: [a-z][a-zäëïöü-]*)?")
+_FLOAT, _INT = re.compile(r"-?\d+\.0+"), re.compile(r"-?\d+")
 
 Cells = Sequence[Sequence[str]]
 
 
 def placeholder(cell: str) -> str:
     """``sure`` for ``not_classified``, ``NA``, ``incertae sedis``; ``perhaps`` for ``unknown``, ``-``; else nothing."""
-    bare = re.sub(r"[\W_]+", "", cell.casefold())
+    bare = folded(cell)
     if _NOT_KNOWN.fullmatch(bare):
         return "sure"
     return "perhaps" if bare in _PERHAPS_NOT_KNOWN or _SIGNS.fullmatch(cell) else ""
 
 
+def are_floats(cells: Iterable[object]) -> bool:
+    """Whether cells that are not empty are whole numbers, as pandas writes ids where one is missing: 3.0 is 3."""
+    return all(isinstance(cell, str) and (not cell or _FLOAT.fullmatch(cell)) for cell in cells)
+
+
+def in_numbers(cells: Iterable[str]) -> bool:
+    """Whether all are whole numbers."""
+    return all(map(_INT.fullmatch, cells))
+
+
+def with_genus(genera: Sequence[str], cells: Sequence[str]) -> list[str] | None:
+    """``Quercus robur`` for each ``robur``, where nine tenths of the cells are such epithets."""
+    filled = [cell for cell in cells if cell]
+    if not filled or sum(_EPITHET.fullmatch(cell) is not None for cell in filled) < 0.9 * len(filled):
+        return None
+    return [f"{genus} {cell}".strip() if cell else "" for genus, cell in zip(genera, cells, strict=True)]
+
+
+def joint(cells: Iterable[str]) -> tuple[str, bool] | None:
+    """The sign that joins the names of paths, and whether it hardly stands in names.
+
+    Half of the texts hold it, and those that do not are beginnings of others; a sign that names may hold has to stand
+    in all texts, or part them into beginnings that come again.
+    """
+    distinct = {cell.strip() for cell in cells if cell.strip()}
+    for sign in (*JOINTS, *_WEAK):
+        holding = [cell for cell in distinct if sign in cell]
+        if not holding or 2 * len(holding) < len(distinct):
+            continue
+        if sign in JOINTS:
+            return sign, True
+        firsts = {cell.split(sign)[0].strip() for cell in holding}
+        rest = distinct.difference(holding)
+        nested = len(distinct & {cell.rsplit(sign, 1)[0].strip() for cell in holding})
+        common = rest <= firsts and len(firsts) < len(holding)
+        if sign in _OFTEN_IN_NAMES and nested * 3 < len(holding) and (rest or not common):
+            continue
+        if sign == "." and nested * 2 < len(holding):
+            continue
+        if sign == ":" and all(re.fullmatch(r"\w+:\d+(?:,.*)?", cell) for cell in holding):
+            continue  # ids of another collection: gbif:2
+        if nested * 2 >= len(holding) or common or (not rest and sign in ("|", "/", " / ", " | ", "\\")):
+            return sign, False
+    return None
+
+
 def tidy(
-    rows: Cells,
-    where: Where,
-    levels: Sequence[str] | None,
-    ranks: bool = False,
-    whole: Sequence[Sequence[object]] | None = None,
-    findings: Sequence[Finding] = (),
-) -> Rows:
+    rows: Cells, where: Where, levels: Sequence[str] | None, ranks: bool = False,
+    whole: Sequence[Sequence[object]] | None = None, findings: Sequence[Finding] = (),
+) -> Rows:  # fmt: skip
     """Rows with one rule for each way in which tables leave cells out; whatever is done becomes a finding.
 
     Where levels have names, a placeholder such as ``NA`` or ``incertae sedis`` is an empty cell, and so is one such as
@@ -72,19 +123,16 @@ def tidy(
             levels = levels[: used[-1] + 1]
     cells = filled_down(cells, where, found)
     if levels is not None:
-        cells = _without_gaps(cells, levels, where, found)
+        cells = without_gaps(cells, levels, where, found)
     tidied = Rows(cells, where, levels, found, whole)
     if not unknown:
         return tidied
     # Rows that say no more than another once their placeholders are gone are left out.
-    known = {tuple(without_end(row)) for number, row in enumerate(cells) if number not in unknown}
-    kept = []
-    for number, row in enumerate(cells):
-        path = tuple(without_end(row))
-        if number not in unknown or path not in known:
-            kept.append(number)
-            known.add(path)
-    return tidied.only(kept)
+    paths = [tuple(without_end(row)) for row in cells]
+    known = {path for number, path in enumerate(paths) if number not in unknown}
+    first = {path: number for number, path in reversed([*enumerate(paths)])}
+    return tidied.only([i for i, path in enumerate(paths)
+                        if i not in unknown or (path not in known and first[path] == i)])  # fmt: skip
 
 
 def _without_placeholders(rows: Cells, where: Where, ranks: bool, found: list[Finding]) -> tuple[Cells, set[int]]:
@@ -94,8 +142,7 @@ def _without_placeholders(rows: Cells, where: Where, ranks: bool, found: list[Fi
     for start in range(0, len(rows), 10_000):
         for cell in set().union(*rows[start : start + 10_000]):
             short = len(cell) <= _LONGEST and cell[:1] in _INITIALS and cell and not cell[-1].isdigit()
-            suspect = short or cell.endswith("sedis")
-            if suspect and (kind := placeholder(cell)):
+            if (short or cell.endswith("sedis")) and (kind := placeholder(cell)):
                 if kind == "sure" or ranks:
                     sure.add(cell)
                 else:
@@ -123,22 +170,23 @@ def filled_down(rows: Cells, where: Where, found: list[Finding]) -> Cells:
         return rows
     above: Sequence[str] = ()
     filled: list[Sequence[str]] = []
-    cells, first = 0, None
-    for number, full in enumerate(map(without_end, rows)):
+    starts = []
+    for full in map(without_end, rows):
         start = next((i for i, cell in enumerate(full) if cell), 0)
         if "" in full[start:] or start > len(above) or (start == 0 and full[:1] == above[:1]):
             return rows
         above = [*above[:start], *full[start:]]
         filled.append(above)
-        cells += start
-        first = number if start and first is None else first
-    if first is not None:
-        text = f"{cells} cells, empty on the left of their row, are filled from the row above, as of merged cells"
+        starts.append(start)
+    if any(starts):
+        first = next(row for row, start in enumerate(starts) if start)
+        text = f"{sum(starts)} cells, empty on the left of their row, are filled from the row above, as of merged cells"
         found.append(remark("merged-cells", text, [f"{where(first)}: {' / '.join(filled[first])}"]))
     return filled
 
 
-def _without_gaps(rows: Cells, levels: Sequence[str], where: Where, found: list[Finding]) -> Cells:
+def without_gaps(rows: Cells, levels: Sequence[str], where: Where, found: list[Finding]) -> Cells:
+    """Rows with a node ``(PARENT, LEVEL not given)`` for each cell that is empty before the last name of its row."""
     filled: list[Sequence[str]] = []
     made: Counter[str] = Counter()
     places: dict[str, str] = {}

@@ -1,15 +1,55 @@
-"""Where predicted paths leave the true ones: at which node, for which of its children."""
+"""What a run decides about each test image; where its paths leave the true ones: at which node, for which child."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from hierfit.decoding import belief, leaf_rollup
 from hierfit.metrics.functional import compared_nodes
+from hierfit.metrics.served import Served, serve
+from hierfit.results.logits import TestLogits
 from hierfit.taxonomy import Taxonomy
+
+_VALUES_AT_ONCE = 1 << 22  # logits read at once: 16 MiB
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What remains of test logits once they are read: O(n·L) numbers, however many nodes there are."""
+
+    taxonomy: Taxonomy  # the run's tree
+    target: Tensor  # true node ids ``[n, L]``, −1 where unknown or ended
+    best_leaf: Tensor  # path of the leaf with the best logit ``[n, L]``
+    decoded: Tensor  # path of the most probable leaf by the belief ``[n, L]``
+    sure: Tensor  # probability of each node of ``decoded`` by the belief ``[n, L]``; 0 past the leaf
+    truth: Tensor  # the same of the nodes of ``target``
+    served: Served  # the belief's descent and its probabilities
+    indices: list[int]  # row of each sample in the test split
+
+    @classmethod
+    def of(cls, logits: TestLogits) -> Decisions:
+        """In one pass: O(n·N) time, memory of one batch; raises `UserError` where logits hold NaN or +inf."""
+        tree, calibration = logits.taxonomy, logits.calibration
+        none = torch.zeros(0, tree.num_levels, dtype=torch.long)
+        best, decoded, sure, truth = [none], [none], [none.float()], [none.float()]
+
+        def batches() -> Iterable[tuple[Tensor, Tensor]]:
+            for batch, target in logits.batches(max(1, _VALUES_AT_ONCE // tree.num_nodes)):
+                nodes = belief(batch, tree, calibration).nodes
+                best.append(leaf_rollup(batch, tree))
+                decoded.append(leaf_rollup(nodes, tree))
+                for found, path in ((sure, decoded[-1]), (truth, target)):
+                    found.append(nodes.gather(1, path.clamp_min(0)).masked_fill(path < 0, 0))
+                yield batch, target
+
+        served = serve(batches(), tree, calibration)
+        of_best, path, of_path, of_truth = (torch.cat(each) for each in (best, decoded, sure, truth))
+        return cls(tree, served.target, of_best, path, of_path, of_truth, served, logits.indices.tolist())
 
 
 @dataclass(frozen=True)
@@ -18,22 +58,14 @@ class Breaks:
 
     A mistake has one place: the lowest common ancestor (LCA) of prediction and truth, where the true path goes on to
     one child and the predicted one to its sibling. The roots of a forest are siblings under a virtual root.
-
-    Attributes:
-        taxonomy: The tree, of N nodes and L levels.
-        true_path: Node ids ``[n, L]`` down to the deepest label, −1 below.
-        common: Nodes that both paths share ``[n]``, counted from the root: the depth of the LCA.
-        wrong: Whether the paths part above the label ``[n]`` bool.
-        true_child: Where they part, the node on the true path ``[n]``; −1 for a right prediction.
-        predicted_child: The node on the predicted path ``[n]``; −1 for a right one, and for one that stops there.
     """
 
-    taxonomy: Taxonomy
-    true_path: Tensor
-    common: Tensor
-    wrong: Tensor
-    true_child: Tensor
-    predicted_child: Tensor
+    taxonomy: Taxonomy  # the tree, of N nodes and L levels
+    true_path: Tensor  # node ids ``[n, L]`` down to the deepest label, −1 below
+    common: Tensor  # nodes that both paths share ``[n]``, counted from the root: the depth of the LCA
+    wrong: Tensor  # whether the paths part above the label ``[n]`` bool
+    true_child: Tensor  # where they part, the node on the true path ``[n]``; −1 for a right prediction
+    predicted_child: Tensor  # the node on the predicted path ``[n]``; −1 for a right one, and for one that stops there
 
     @classmethod
     def of(cls, predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Breaks:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from string import Formatter
 from typing import TYPE_CHECKING, NamedTuple
 
-from hierfit.errors import UserError
+from hierfit.errors import UserError, close_words, folded
 
 if TYPE_CHECKING:
     from hierfit.taxonomy import Taxonomy
@@ -92,7 +91,7 @@ def node_prompts(
     parents, levels = taxonomy.parent.tolist(), taxonomy.level.tolist()
     ancestors, concept = _ancestry(names, parents)
     short = [_short(name, names[above]) if above >= 0 else name for name, above in zip(names, parents, strict=True)]
-    called = {_plain(name): text for name, text in (common or {}).items()}
+    called = {folded(name): text for name, text in (common or {}).items()}
     genus = taxonomy.levels.index(GENUS) if GENUS in taxonomy.levels else len(taxonomy.levels)
 
     def written(node: int, depth: int) -> list[str]:
@@ -102,7 +101,7 @@ def node_prompts(
             ranked.insert(0, short[above])
             above = parents[above]
         scientific = " ".join(dict.fromkeys(ranked[genus:])) or names[node]
-        own = (called.get(_plain(name)) for name in (taxonomy.full_name(node), names[node]) if called)
+        own = (called.get(folded(name)) for name in (taxonomy.full_name(node), names[node]) if called)
         fields = {
             **dict(zip(taxonomy.levels, ranked, strict=False)),
             "name": ", a kind of ".join([names[node], *lineage[:depth]]),
@@ -129,10 +128,6 @@ def node_prompts(
 def _short(name: str, parent: str) -> str:
     """A name without its parent's in front: mellifera of Apis mellifera."""
     return name[len(parent) + 1 :] if name.casefold().startswith(f"{parent} ".casefold()) else name
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").split()).casefold()
 
 
 def _ancestry(names: Sequence[str], parent: Sequence[int]) -> tuple[list[list[int]], list[int]]:
@@ -172,16 +167,16 @@ def _described(
         nodes = range(part.start, part.stop)
         bearers: dict[str, list[int]] = defaultdict(list)
         for node in nodes:
-            for name in {_plain(taxonomy.names[node]), _plain(taxonomy.full_name(node))}:
+            for name in {folded(taxonomy.names[node]), folded(taxonomy.full_name(node))}:
                 bearers[name].append(node)
         for name, own in descriptions[level].items():
-            for node in bearers.get(_plain(name), ()):
+            for node in bearers.get(folded(name), ()):
                 sentences[node] += own
         missing[level] = [node for node in nodes if not sentences[node]]
-        lacking = {_plain(taxonomy.names[node]): taxonomy.full_name(node) for node in missing[level]}
+        lacking = {taxonomy.names[node]: taxonomy.full_name(node) for node in missing[level]}
         for name in descriptions[level] if lacking else ():
-            if _plain(name) not in bearers:
-                close = get_close_matches(_plain(name), lacking, n=1)
+            if folded(name) not in bearers:
+                close = close_words(name, lacking)
                 guess = f"; did you mean {lacking[close[0]]!r}?" if close else ""
                 problems.append(f"{level}: {name!r} is described, but no node of this level has the name{guess}")
     return sentences, missing, problems
@@ -192,7 +187,7 @@ def _template_problems(
 ) -> Iterator[str]:
     for level, group in templates.items():
         if level not in taxonomy.levels:
-            close = get_close_matches(level, taxonomy.levels, n=1)
+            close = close_words(level, taxonomy.levels)
             yield f"{level}: no such level" + (f"; did you mean {close[0]}?" if close else "")
         elif isinstance(group, Sequence) and not group and level in missing:
             if bare := [taxonomy.full_name(node) for node in missing[level]]:

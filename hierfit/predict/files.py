@@ -1,0 +1,157 @@
+"""What ``hierfit predict`` is given (images, folders and lists of them, feature bundles), and what it writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from hierfit.config.schema import nearest
+from hierfit.data.images import EXTENSIONS
+from hierfit.errors import UserError
+from hierfit.predict.answer import Answer
+
+_BETWEEN = {".csv": ",", ".tsv": "\t"}
+_LIST, BUNDLE = ".txt", ".safetensors"
+_PATH = "path"
+
+Named = Iterable[tuple[str, Sequence[Answer]]]
+"""Images with their answers, best first."""
+
+
+def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
+    """The files that inputs stand for, in order.
+
+    Args:
+        inputs: An image; a folder, for all images below it; a ``.txt`` with a path a line, or a ``.csv`` or ``.tsv``
+            with a column ``path``, relative to where it lies; ``-`` for a path a line on `stdin`.
+        stdin: Its lines.
+
+    Raises:
+        UserError: Names every input that does not exist or holds no image.
+    """
+    found, problems = list[Path](), list[str]()
+    for given in inputs:
+        path = Path(given)
+        try:
+            if given == "-":
+                found += [Path(line.strip()) for line in stdin if line.strip()]
+            elif path.is_dir():
+                inside = _pictures_in(path)
+                problems += [] if inside else [f"{given}: there is no image below this folder"]
+                found += inside
+            elif not path.is_file():
+                problems.append(f"{given}: there is no such file or folder")
+            elif path.suffix.lower() in (_LIST, *_BETWEEN):
+                found += [path.parent / name for name in _listed(path)]
+            elif path.suffix.lower() == BUNDLE:
+                problems.append(f"{given}: a feature bundle goes alone")
+            else:
+                found.append(path)
+        except UserError as error:
+            problems += error.problems or (error.summary,)
+    if problems or not found:
+        raise UserError("there is nothing to predict from", problems or ["nothing is named"])
+    return found
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    found = []
+    for where, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        names = [name for name in sorted(files) if not name.startswith(".")]
+        found += [Path(where, name) for name in names if Path(name).suffix.lower() in EXTENSIONS]
+    return found
+
+
+def _listed(path: Path) -> list[str]:
+    if path.suffix.lower() == _LIST:
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot be read: {error}") from error
+        return [line.strip() for line in lines if line.strip()]
+    from hierfit.data.records import read_csv
+
+    (_, header), *rows = list(read_csv(path, _BETWEEN[path.suffix.lower()])) or [(0, [])]
+    if _PATH not in header:
+        raise UserError(f"{path}: there is no column {_PATH!r}{nearest(_PATH, header)}")
+    column = header.index(_PATH)
+    for line, cells in rows:
+        if len(cells) <= column:
+            raise UserError(f"{path}: line {line} has no cell in column {_PATH!r}")
+    return [cells[column] for _, cells in rows]
+
+
+def bundle_features(path: Path, split: str, width: int) -> tuple[list[str], Tensor, str]:
+    """Names and L2-normalised features ``[n, d]`` of a split of a feature bundle, and what made them.
+
+    Raises:
+        UserError: The file is not sound, has no such split, or features of another width.
+    """
+    from hierfit.data.bundle import read_bundle
+
+    bundle = read_bundle(path)
+    if split not in bundle.splits:
+        raise UserError(f"{path}: there is no split {split!r}{nearest(split, bundle.splits)}")
+    features = normalize(bundle.splits[split].features.float(), dim=-1)
+    if features.shape[1] != width:
+        raise UserError(f"{path}: its features are {features.shape[1]} wide, the model takes {width}")
+    return [f"{split}/{row}" for row in range(len(features))], features, bundle.backbone
+
+
+def answers_as_table(file: TextIO, levels: Sequence[str], top: int, named: Named) -> None:
+    """One row an answer, a column a level: the name, and its probability. Printed at the end, for it has widths."""
+    rows = list(named)
+    folders = {os.path.dirname(name) for name, _ in rows}
+    shared = os.path.commonpath(folders) if folders and "" not in folders else ""  # by all images: said once
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("image", *levels):
+        table.add_column(title, overflow="fold")
+    for name, answers in rows:
+        shown = os.path.relpath(name, shared) if shared else name
+        for place, answer in enumerate(answers):
+            cells = zip(answer.path, answer.probabilities, strict=True)
+            texts = [Text.assemble(label, (f" {p:.2f}", "dim")) for label, p in cells] or [Text("unsure", "dim")]
+            table.add_row(Text("" if place else shown), *texts)
+    console = Console(file=file) if file.isatty() else Console(file=file, width=120)
+    if shared:
+        console.print(Text(f"in {shared}", "dim"), soft_wrap=True)
+    console.print(table)
+
+
+def answers_as_csv(file: TextIO, levels: Sequence[str], top: int, named: Named) -> None:
+    """``image,<level>,p(<level>),…``; with several answers an image, ``place`` counts them from 1."""
+    place = ["place"] if top > 1 else []
+    header = ["image", *place, *(column for level in levels for column in (level, f"p({level})"))]
+    writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
+    writer.writeheader()
+    for name, answers in named:
+        for number, answer in enumerate(answers, 1):
+            cells = [cell for v, p in zip(answer.path, answer.probabilities, strict=True) for cell in (v, f"{p:.4f}")]
+            writer.writerow(dict(zip(header, [name, *([number] if place else []), *cells], strict=False)))
+
+
+def answers_as_json_lines(file: TextIO, levels: Sequence[str], top: int, named: Named) -> None:
+    """One object an image: ``image``, ``path``, ``p``; with several answers the others under ``more``."""
+    for name, answers in named:
+        first, *others = [{"path": a.path, "p": [round(p, 6) for p in a.probabilities]} for a in answers]
+        more = {"more": others} if top > 1 else {}
+        file.write(json.dumps({"image": name, **first, **more}, ensure_ascii=False) + "\n")
+
+
+ANSWER_WRITERS: dict[str, Callable[[TextIO, Sequence[str], int, Named], None]] = {
+    "table": answers_as_table,
+    "csv": answers_as_csv,
+    "jsonl": answers_as_json_lines,
+}
+SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".txt": "table"}

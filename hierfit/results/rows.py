@@ -1,0 +1,169 @@
+"""What makes a row of a table: which runs may stand in one, what tells apart runs of one name, rows made of others."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from itertools import combinations
+from typing import Any
+
+from hierfit.errors import UserError
+from hierfit.results.card import ResultCard
+
+_CRITERION = "val/leaf_accuracy"
+_OF_TABLE = ("card", "card_version", "card_fingerprint", "protocol", "shots")
+_OF_ROW = ("tree", "augment", "crop_area")  # facts of the data that runs of one table may set otherwise
+_NAMED = 3  # facts in a name, of runs whose settings agree
+
+
+def agreement(card: ResultCard) -> tuple[Any, ...]:
+    """What two cards must have in common for their figures to stand in one table.
+
+    The tree may differ, so that a shuffled tree can stand beside the true one: a note says so.
+    """
+    test, backbone = (card.data.get("draw") or {}).get("test"), card.backbone
+    return *map(card.data.get, _OF_TABLE), test, backbone.get("source"), backbone.get("fingerprint"), card.levels
+
+
+def told_apart(cards: Sequence[ResultCard]) -> tuple[list[ResultCard], list[tuple[tuple[Any, ...], str]]]:
+    """Cards with names that say what differs within a table; and by table notes on runs that differ for no setting.
+
+    ``LatHAdapter`` becomes ``LatHAdapter (lr 0.003)`` and ``LatHAdapter (lr 0.001)`` where both are there. Runs whose
+    settings agree stay one row, unless two of one seed differ in their figures: they are told apart by steps, versions
+    and device, in the end by numbers.
+    """
+    renamed = {id(card): card for card in cards}
+    notes: list[tuple[tuple[Any, ...], str]] = []
+    rows: dict[str, list[ResultCard]] = {}
+    for card in cards:
+        rows.setdefault(repr((agreement(card), card.row)), []).append(card)
+    for own in rows.values():
+        name, place = own[0].row, agreement(own[0])
+        for label, alike in _parted(own, _settings).items():
+            parts = {"": alike}
+            if clashes := _clashes(alike):
+                parts, note = _by_circumstance(alike, clashes)
+                notes.append((place, f"{' '.join(filter(None, (name, label)))}: {note}"))
+            for suffix, runs in parts.items():
+                differs = ", ".join(filter(None, (label, suffix)))
+                renamed |= {id(card): replace(card, row=f"{name} ({differs})" if differs else name) for card in runs}
+    return [renamed[id(card)] for card in cards], notes
+
+
+def _by_circumstance(
+    cards: Sequence[ResultCard], clashes: Sequence[tuple[ResultCard, ResultCard]]
+) -> tuple[dict[str, list[ResultCard]], str]:
+    """Runs of the same settings by what else differs between those whose figures do; and a note that says so."""
+    pairs = [(_circumstances(a), _circumstances(b)) for a, b in clashes]
+    facts = [key for key in pairs[0][0] if any(a[key] != b[key] for a, b in pairs)][:_NAMED]
+    parted = _parted(cards, lambda card: {key: _circumstances(card)[key] for key in facts})
+    if any(map(_clashes, parted.values())):
+        times, number = Counter[int](), dict[int, int]()
+        for card in cards:
+            times[card.seed] += 1
+            number[id(card)] = times[card.seed]
+        parted = _parted(cards, lambda card: {"run": number[id(card)]})
+    seeds = ", ".join(map(str, dict.fromkeys(card.seed for card, _ in clashes)))
+    but = f"; they differ in {', '.join(facts)}" if facts else ", nor do versions, device or steps differ"
+    return parted, f"with seed {seeds}, runs of the same settings have different figures{but}. Each has a row."
+
+
+def _clashes(cards: Sequence[ResultCard]) -> list[tuple[ResultCard, ResultCard]]:
+    """Runs of one seed of which a figure differs by half a point: another machine may turn a sample or two."""
+
+    def same(a: ResultCard, b: ResultCard) -> bool:
+        x, y = ({(d, m): v for d, found in card.metrics.items() for m, v in found.items()} for card in (a, b))
+        return x.keys() == y.keys() and all(
+            x[key] == y[key] if x[key] is None or y[key] is None else abs(x[key] - y[key]) < 0.005  # type: ignore[operator]
+            for key in x
+        )
+
+    return [(a, b) for a, b in combinations(cards, 2) if a.seed == b.seed and not same(a, b)]
+
+
+def _settings(card: ResultCard) -> dict[str, object]:
+    """What was set for a run, flat, by dotted key."""
+
+    def flat(value: object, key: str) -> list[tuple[str, object]]:
+        if isinstance(value, Mapping) and value and not key.endswith("objective"):
+            return [pair for k, v in value.items() for pair in flat(v, f"{key}.{k}".lstrip("."))]
+        return [(key.removeprefix("init_args."), value)] if key not in ("", "class_path") else []  # the method says it
+
+    return {
+        "method": card.method,
+        **{key: card.data.get(key) for key in _OF_ROW},
+        **dict(flat(card.method_settings, "")),
+    }
+
+
+def _circumstances(card: ResultCard) -> dict[str, object]:
+    """What differs between runs whose settings agree, the likeliest cause first."""
+    draw = card.data.get("draw")
+    return {
+        "steps": card.cost.get("steps"),
+        "selected on": card.selected_on,
+        "training draw": draw.get("train") if isinstance(draw, Mapping) else None,
+        **{key: card.versions.get(key) for key in ("commit", "hierfit", "torch")},
+        "device": card.cost.get("device"),
+        "experiment": card.experiment,
+    }
+
+
+def _parted(
+    cards: Sequence[ResultCard], facts: Callable[[ResultCard], Mapping[str, object]]
+) -> dict[str, list[ResultCard]]:
+    """Cards by the facts in which they differ, in words; all under "" where they agree."""
+    found = [facts(card) for card in cards]
+    keys = dict.fromkeys(key for each in found for key in each)
+    differing = [key for key in keys if len({json.dumps(each.get(key), sort_keys=True) for each in found}) > 1]
+    groups: dict[str, list[ResultCard]] = {}
+    for card, each in zip(cards, found, strict=True):
+        groups.setdefault(", ".join(_worded(key, each.get(key)) for key in differing), []).append(card)
+    return groups
+
+
+def _worded(key: str, value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if key == "tree" and value is not None:
+        return f"{text} tree"
+    return text if key == "method" else f"{key} {text}"
+
+
+def chosen(cards: Sequence[ResultCard], wishes: Sequence[str], control: str | None = None) -> list[ResultCard]:
+    """The cards, with rows chosen on val in the place of those they are chosen from.
+
+    Args:
+        cards: Of every run.
+        wishes: ``NAME=PATTERN,PATTERN…`` each: of the rows like any of the patterns (``*`` and ``?``) the one with the
+            best leaf accuracy on val becomes NAME, draw by draw; of equals the one of the first pattern, as listed.
+        control: A row that stays in the table, though it is one of them.
+
+    Raises:
+        UserError: A wish is not one, no row is like it, or a run was not selected on val.
+    """
+    replaced, made = set[int](), list[ResultCard]()
+    for wish in wishes:
+        name, equals, listed = wish.partition("=")
+        patterns = listed.split(",")
+        if not name or not equals or not all(patterns):
+            raise UserError(f"--choose {wish}: expected NAME=PATTERN, or several with commas")
+        draws: dict[str, list[tuple[float, int, ResultCard]]] = {}
+        for card in cards:
+            place = next((i for i, pattern in enumerate(patterns) if fnmatchcase(card.row, pattern)), None)
+            if place is None:
+                continue
+            if _CRITERION not in card.val:
+                raise UserError(f"--choose {name}: {card.row}, seed {card.seed}, has no figures of val to choose by")
+            draws.setdefault(repr((agreement(card), card.seed)), []).append((-card.val[_CRITERION], place, card))
+            if card.row != control:
+                replaced.add(id(card))
+        if not draws:
+            rows = ", ".join(dict.fromkeys(card.row for card in cards))
+            raise UserError(f"--choose {name}: no row is like {listed}", hint=f"Rows: {rows}.")
+        best = [min(found, key=lambda entry: entry[:2])[2] for found in draws.values()]
+        # What was set differs from draw to draw: it is the rule that the row stands for.
+        made += [replace(c, row=name, method=name, tuned_on="val", method_settings={"of": listed}) for c in best]
+    return [*(card for card in cards if id(card) not in replaced), *made]
