@@ -34,7 +34,8 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
 
     A field's type is its schema: ``str``, ``int``, ``float``, ``bool``, ``Literal``, ``X | None``,
     ``tuple[X, ...]`` (a single X will do), ``Mapping[str, X]``, or another dataclass. A field whose metadata
-    holds ``parse`` is read by that function of (value, place, problems) instead. A class attribute ``FOREIGN`` says of
+    holds ``parse`` is read by that function of (value, place, problems) instead, and a class that has ``from_yaml`` by
+    that. A class attribute ``FOREIGN`` says of
     keys that others who read the file may know why they are refused.
 
     Returns:
@@ -91,6 +92,8 @@ def as_type(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
         if not any(value == option and type(value) is type(option) for option in arguments):
             problems.append(f"{place}: {_shown(value)} is none of {', '.join(map(str, arguments))}")
         return value
+    if from_yaml := getattr(hint, "from_yaml", None):
+        return from_yaml(value, place, problems)
     if is_dataclass(hint):
         return build(hint, value, place, problems)  # type: ignore[arg-type]
     if origin is tuple or origin in (list, Sequence):

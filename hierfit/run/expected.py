@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from annotated_types import Ge, Gt
 
@@ -25,35 +25,28 @@ class Range(NamedTuple):
     low: float
     high: float
 
+    @classmethod
+    def from_yaml(cls, value: Any, place: Place, problems: list[str]) -> Range:
+        """The range of the figure by whose name it stands."""
+        fault = ""
+        if place.key[-1].partition("@")[0] in _NOT_IN_PERCENT:
+            fault = "is not in %"
+        elif not isinstance(value, list) or len(value) != 2 or any(type(end) not in (int, float) for end in value):
+            fault = f"expected [low, high] in %, got {value!r}"
+        elif not all(0 <= end <= 100 for end in value):
+            fault = f"{value!r} does not lie between 0 and 100 %"
+        elif value[0] > value[1]:
+            fault = f"{value[0]} is more than {value[1]}"
+        problems += [f"{place}: {fault}"] if fault else []
+        return cls(0.0, 0.0) if fault else cls(*value)
+
     def holds(self, percent: float) -> bool:
         """Whether a figure lies inside, read with two decimals as tables print it."""
         return self.low <= round(percent, 2) <= self.high
 
 
-Rows = Mapping[str, Mapping[str, Range]]
+Rows: TypeAlias = Mapping[str, Mapping[str, Range]]
 """By row and figure; figures are named as columns are: ``leaf_accuracy``, ``fpa@best_path``, ``h@base_to_novel``."""
-
-
-def ranges_of_rows(value: object, place: Place, problems: list[str]) -> Rows:
-    """Ranges as written; every fault but figures that do not exist is added to ``problems``, with its line."""
-    found: dict[str, dict[str, Range]] = {}
-    for row, ranges in _entries(value, place, "expected rows, each with its figures", problems).items():
-        found[row] = {}
-        here = place.at(row)
-        for figure, ends in _entries(ranges, here, "expected figures, each as [low, high] in %", problems).items():
-            if fault := _fault(figure, ends):
-                problems.append(f"{here.at(figure)}: {fault}")
-            else:
-                found[row][figure] = Range(*ends)
-    return found
-
-
-def _ranges_of_cards(value: object, place: Place, problems: list[str]) -> dict[str, Rows]:
-    cards = _entries(value, place, "expected cards, each with its rows and figures", problems)
-    found = {card: ranges_of_rows(rows, place.at(card), problems) for card, rows in cards.items()}
-    for card, rows in found.items():
-        problems += unknown_figures(rows, place.at(card))
-    return found
 
 
 @dataclass(frozen=True)
@@ -64,22 +57,22 @@ class _Measured:
     minutes: Annotated[float, Gt(0)]
 
     def __post_init__(self) -> None:
-        if not self.seeds:
-            raise UserError("seeds: is empty, nothing was measured")
+        if empty := [each.name for each in fields(self) if getattr(self, each.name) in ((), {})]:
+            raise UserError(f"{empty[0]}: is empty, nothing was measured")
 
 
 @dataclass(frozen=True)
 class Expectations(_Measured):
     """The ranges of an experiment: of its own row and its controls'."""
 
-    rows: Rows = field(metadata={"parse": ranges_of_rows})
+    rows: Rows
 
 
 @dataclass(frozen=True)
 class GridExpectations(_Measured):
     """The ranges of a grid, by card; of the number of shots, where the grid has several."""
 
-    cards: Mapping[str, Rows] = field(metadata={"parse": _ranges_of_cards})
+    cards: Mapping[str, Rows]
     shots: int | None = None
 
 
@@ -97,25 +90,6 @@ def unknown_figures(rows: Rows, place: Place) -> list[str]:
         for figure in figures
         if not _is_figure(figure)
     ]
-
-
-def _entries(value: object, place: Place, wanted: str, problems: list[str]) -> dict[str, Any]:
-    if isinstance(value, Mapping) and value:
-        return {str(key): entry for key, entry in value.items()}
-    problems.append(f"{place}: {wanted}")
-    return {}
-
-
-def _fault(figure: str, ends: object) -> str:
-    """What is wrong with a figure or its range; empty when nothing is."""
-    if figure.partition("@")[0] in _NOT_IN_PERCENT:
-        return "is not in %"
-    if not isinstance(ends, Sequence) or len(ends) != 2 or any(type(end) not in (int, float) for end in ends):
-        return f"expected [low, high] in %, got {ends!r}"
-    low, high = ends
-    if not 0 <= low <= 100 or not 0 <= high <= 100:
-        return f"{ends!r} does not lie between 0 and 100 %"
-    return f"{low} is more than {high}" if low > high else ""
 
 
 def _is_figure(figure: str) -> bool:

@@ -153,8 +153,8 @@ def plan(
     problems = list(grid.faults())
     data = DataRoot(data_root)
 
-    def settings(where: tuple[str, ...], given: Keys) -> list[Setting]:
-        found = [Setting(str(key), value, _line(grid, (*where, str(key)))) for key, value in given.items()]
+    def settings(where: tuple[str, ...], given: Keys | None) -> list[Setting]:
+        found = [Setting(key, value, _line(grid, (*where, key))) for key, value in (given or {}).items()]
         return _checked([data.placed(own) for one in found for own in spread(one)], problems)
 
     base = [

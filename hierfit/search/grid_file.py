@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from annotated_types import Ge
 from omegaconf import OmegaConf
@@ -15,33 +15,10 @@ from omegaconf.errors import OmegaConfBaseException
 from hierfit.config.schema import Place, nearest, read_document
 from hierfit.config.settings import Setting, seed_problem
 from hierfit.errors import UserError
+from hierfit.run.expected import GridExpectations, unknown_figures
 
-Keys = Mapping[str, Any]
+Keys: TypeAlias = Mapping[str, Any]
 ROOT, CARD, TARGETS = "data.root", "data.card", "data.targets"
-
-
-def _groups_of_keys(value: object, place: Place, problems: list[str]) -> dict[str, Keys]:
-    """Name → keys; a name without keys (``fieldguide:``) sets none."""
-    if not isinstance(value, Mapping):
-        problems.append(f"{place}: expected names, each with the keys it sets")
-        return {}
-    problems += [
-        f"{place.at(str(name))}: expected keys and values, got {keys!r}"
-        for name, keys in value.items()
-        if not isinstance(keys, Mapping | None)
-    ]
-    return {str(name): keys if isinstance(keys, Mapping) else {} for name, keys in value.items()}
-
-
-def _keys(value: object, place: Place, problems: list[str]) -> Keys:
-    return _groups_of_keys({"": value}, place, problems)[""]
-
-
-def _expected(value: object, place: Place, problems: list[str]) -> Any:
-    from hierfit.config.schema import build
-    from hierfit.run.expected import GridExpectations  # heavy, and most grids state nothing
-
-    return None if value is None else build(GridExpectations, value, place, problems)
 
 
 @dataclass(frozen=True)
@@ -60,20 +37,20 @@ class GridFile:
         set: Keys for every run.
         control: The row to which paired differences are taken.
         columns: Of the table, see ``hierfit.results.columns``.
-        expected: `hierfit.run.expected.GridExpectations`, for ``hierfit reproduce`` alone.
+        expected: For ``hierfit reproduce`` alone.
     """
 
     source: Place = field(repr=False)
     name: str
-    cards: Mapping[str, Keys] = field(metadata={"parse": _groups_of_keys})
-    methods: Mapping[str, Keys] = field(metadata={"parse": _groups_of_keys})
+    cards: Mapping[str, Keys | None]
+    methods: Mapping[str, Keys | None]
     seeds: tuple[int, ...]
     shots: tuple[Annotated[int, Ge(1)] | None, ...]
     configs: tuple[str, ...] = ()
-    set: Keys = field(default_factory=dict, metadata={"parse": _keys})
+    set: Keys = field(default_factory=dict)
     control: str | None = None
     columns: str = "default"
-    expected: Any = field(default=None, repr=False, metadata={"parse": _expected})
+    expected: GridExpectations | None = field(default=None, repr=False)
 
     def faults(self) -> Iterator[str]:
         """What is wrong with the axes and with what is expected of them; the keys of runs are another matter."""
@@ -99,6 +76,7 @@ class GridFile:
             yield from unknown(expected.cards, self.cards, place.at("cards"), "card")
             for card, rows in expected.cards.items():
                 yield from unknown(rows, self.methods, place.at("cards").at(card), "row")
+                yield from unknown_figures(rows, place.at("cards").at(card))
             if expected.shots is not None or len(self.shots) > 1:
                 yield from unknown([expected.shots], self.shots, place.at("shots"), "number of shots")
 

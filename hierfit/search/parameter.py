@@ -47,6 +47,42 @@ class Parameter:
     numbers: Mapping[str, float]
     choices: tuple[Any, ...] = ()
 
+    @classmethod
+    def from_yaml(cls, value: object, place: Place, problems: list[str]) -> Parameter | None:
+        """A parameter of a file; every fault is added to ``problems``."""
+        before = len(problems)
+        if not isinstance(value, Mapping):
+            problems.append(f"{place}: expected values: […], or min: and max:")
+            return None
+        given = {str(key): entry for key, entry in value.items()}
+        name: Any = given.pop("distribution", None) or _implied(given)
+        if "parameters" in given:
+            problems.append(f"{place}: nested parameters reach no key; write the key in one word, as model.lr")
+        elif name is None:
+            known = ("value", "values", "min", "max", "distribution")
+            similar = "".join(f"; {key}: unknown key{nearest(key, known)}" for key in given)
+            problems.append(f"{place}: expected value, values, or min and max{similar}")
+        elif name not in _KEYS:
+            why = f"; {_NOT_HERE[name]}" if name in _NOT_HERE else nearest(str(name), _KEYS)
+            problems.append(f"{place.at('distribution')}: {name!r} is not searched here{why}")
+        elif "probabilities" in given:
+            problems.append(f"{place.at('probabilities')}: {_UNWEIGHTED}")
+        else:
+            keys = _KEYS[name]
+            problems += [
+                f"{place.at(key)}: {name} has no such key{nearest(key, keys)}" for key in given if key not in keys
+            ]
+            problems += [f"{place}: {name} needs {key}" for key in keys if key not in given and key not in _DEFAULTS]
+        if len(problems) > before:
+            return None
+        if name in ("constant", "categorical"):
+            values = [given["value"]] if name == "constant" else given["values"]
+            problems += _value_faults(values, place)
+            return cls(name, {}, tuple(values)) if len(problems) == before else None
+        numbers = {**{key: _DEFAULTS[key] for key in _KEYS[name] if key in _DEFAULTS}, **given}
+        problems += _number_faults(name, numbers, place)
+        return cls(name, numbers, _countable(name, numbers)) if len(problems) == before else None
+
     def __str__(self) -> str:
         if not self.numbers:
             return ", ".join(map(str, self.choices))
@@ -118,40 +154,6 @@ class Parameter:
     def _ends(self) -> tuple[float, float]:
         low, high = self.numbers["min"], self.numbers["max"]
         return (math.exp(low), math.exp(high)) if self.distribution.endswith("log_uniform") else (low, high)
-
-
-def read_parameter(value: object, place: Place, problems: list[str]) -> Parameter | None:
-    """A parameter of a file; every fault is added to ``problems``."""
-    before = len(problems)
-    if not isinstance(value, Mapping):
-        problems.append(f"{place}: expected values: […], or min: and max:")
-        return None
-    given = {str(key): entry for key, entry in value.items()}
-    name: Any = given.pop("distribution", None) or _implied(given)
-    if "parameters" in given:
-        problems.append(f"{place}: nested parameters reach no key; write the key in one word, as model.lr")
-    elif name is None:
-        known = ("value", "values", "min", "max", "distribution")
-        similar = "".join(f"; {key}: unknown key{nearest(key, known)}" for key in given)
-        problems.append(f"{place}: expected value, values, or min and max{similar}")
-    elif name not in _KEYS:
-        why = f"; {_NOT_HERE[name]}" if name in _NOT_HERE else nearest(str(name), _KEYS)
-        problems.append(f"{place.at('distribution')}: {name!r} is not searched here{why}")
-    elif "probabilities" in given:
-        problems.append(f"{place.at('probabilities')}: {_UNWEIGHTED}")
-    else:
-        keys = _KEYS[name]
-        problems += [f"{place.at(key)}: {name} has no such key{nearest(key, keys)}" for key in given if key not in keys]
-        problems += [f"{place}: {name} needs {key}" for key in keys if key not in given and key not in _DEFAULTS]
-    if len(problems) > before:
-        return None
-    if name in ("constant", "categorical"):
-        values = [given["value"]] if name == "constant" else given["values"]
-        problems += _value_faults(values, place)
-        return Parameter(name, {}, tuple(values)) if len(problems) == before else None
-    numbers = {**{key: _DEFAULTS[key] for key in _KEYS[name] if key in _DEFAULTS}, **given}
-    problems += _number_faults(name, numbers, place)
-    return Parameter(name, numbers, _countable(name, numbers)) if len(problems) == before else None
 
 
 def _implied(given: Mapping[str, Any]) -> str | None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -18,14 +18,12 @@ from hierfit.config.schema import nearest, read_yaml
 from hierfit.config.settings import file_settings
 from hierfit.errors import UserError
 from hierfit.run.configure import configure
+from hierfit.run.expected import KEY, GridExpectations, Range, read_expected, unknown_figures
 from hierfit.search.engines import prepare
-from hierfit.search.grid import Plan, plan
+from hierfit.search.grid import plan
 from hierfit.search.grid_file import ROOT, GridFile, read_grid, unknown
 from hierfit.search.progress import Cluster, Jobs, failed, run_cells, too_few
-from hierfit.search.runner import finished
-
-if TYPE_CHECKING:
-    from hierfit.run.expected import Range
+from hierfit.search.runner import Cell, finished
 
 
 def reproduce(
@@ -65,34 +63,42 @@ def reproduce(
 
     quieten()
     roots = {card: str(path) for card, path in pairs.items()}
-    plans, skipped = plan_files(named or here or [*known.values()], roots, seed, cheaper_than, runs)
-    every = [cell for _, planned in plans for cell in planned.cells]
+    reruns, skipped = plan_files(named or here or [*known.values()], roots, seed, cheaper_than, runs)
+    every = [cell for rerun in reruns for cell in rerun.cells]
     console = Console()
-    outcomes = run_cells(f"{len(plans)} experiments and grids", every, jobs, cluster, console) if every else {}
+    outcomes = run_cells(f"{len(reruns)} experiments and grids", every, jobs, cluster, console) if every else {}
     figures, broken = list[Figure](), 0
-    for grid, planned in plans:
-        bad = failed({cell: outcomes[cell] for cell in planned.cells})
-        minutes = sum(outcomes[cell].seconds for cell in planned.cells) / 60
-        title = f"{grid.name} · seed {grid.seeds[0]} · {minutes:.1f} min ({grid.expected.minutes:g} stated)"
+    for rerun in reruns:
+        bad = failed({cell: outcomes[cell] for cell in rerun.cells})
+        minutes = sum(outcomes[cell].seconds for cell in rerun.cells) / 60
+        title = f"{rerun.name} · seed {rerun.cells[0].seed} · {minutes:.1f} min ({rerun.stated.minutes:g} stated)"
         console.print("", Text(title, "bold"), sep="\n")
         if bad:
             errors = "\n".join(f"{cell.label}: {outcome.error}" for cell, outcome in bad.items())
             console.print(Text(f"failed: {errors}", "red"))
             broken += 1
         else:
-            figures += (measured := [*_figures(grid, planned)])
+            figures += (measured := [*_figures(rerun)])
             console.print(_table(measured))
     console.print()
     for name, why in skipped.items():
         console.print(Text(f"skipped: {name}: {why}", "dim"), soft_wrap=True)
     inside = sum(figure.inside for figure in figures)
     counts = [f"{inside} inside", f"{len(figures) - inside} outside"]
-    counts += [f"{broken} of {len(plans)} experiments failed"] if broken else []
+    counts += [f"{broken} of {len(reruns)} experiments failed"] if broken else []
     counts += [f"{len(skipped)} skipped"] if skipped else []
     reading = "% on the test split; both ends of a range belong to it."
-    console.print(Text(f"{', '.join(counts)}. {reading}" if plans else "Nothing was run."), soft_wrap=True)
+    console.print(Text(f"{', '.join(counts)}. {reading}" if reruns else "Nothing was run."), soft_wrap=True)
     if broken or inside < len(figures):
         sys.exit(1)
+
+
+class Rerun(NamedTuple):
+    """The cells of an experiment or a grid to run again, and what is stated of them."""
+
+    name: str
+    stated: GridExpectations
+    cells: Sequence[Cell]
 
 
 class Figure(NamedTuple):
@@ -109,13 +115,13 @@ class Figure(NamedTuple):
         return self.measured is not None and self.expected.holds(self.measured)
 
 
-def _figures(grid: GridFile, planned: Plan) -> Iterator[Figure]:
+def _figures(rerun: Rerun) -> Iterator[Figure]:
     """Every figure that is stated, beside the one that its cell has left."""
     from hierfit.results.columns import with_decoder
 
-    for cell in planned.cells:
+    for cell in rerun.cells:
         card = finished(cell)
-        for name, ends in grid.expected.cards[cell.card][cell.row].items():
+        for name, ends in rerun.stated.cards[cell.card][cell.row].items():
             metric, _, decoder = with_decoder(name).partition("@")
             value = card.metrics.get(decoder, {}).get(metric) if card else None
             yield Figure(f"{cell.card}/{cell.row}", name, ends, None if value is None else 100 * value)
@@ -136,11 +142,11 @@ def _table(figures: Sequence[Figure]) -> Table:
 
 def plan_files(
     files: Sequence[Path], roots: Mapping[str, str], seed: int | None, cheaper_than: float, runs: Path
-) -> tuple[list[tuple[GridFile, Plan]], dict[str, str]]:
+) -> tuple[list[Rerun], dict[str, str]]:
     """What to run again of experiments and grids, with one seed; and what not, and why."""
     from hierfit.run.folder import new_run_folder
 
-    plans, skipped = list[tuple[GridFile, Plan]](), dict[str, str]()
+    reruns, skipped = list[Rerun](), dict[str, str]()
     problems, cards = list[str](), set[str]()
     for file in dict.fromkeys(files):
         try:
@@ -150,21 +156,21 @@ def plan_files(
             cards |= grid.cards.keys()
             if faults := list(grid.faults()):
                 raise UserError("This grid cannot be run.", faults)
-            if why := _not_run(grid, cheaper_than, seed):
+            why, stated = _not_run(grid.expected, cheaper_than, seed), grid.expected
+            if why or stated is None:
                 skipped[str(file)] = why
                 continue
-            grid = _stated_part(grid, roots, grid.expected.seeds[0] if seed is None else seed)
-            folder = new_run_folder(runs, grid.name, grid.seeds[0])
-            planned = plan(replace(grid, expected=None), folder, skip_missing=True)
+            own = stated.seeds[0] if seed is None else seed
+            folder = new_run_folder(runs, grid.name, own)
+            planned = plan(_stated_part(grid, stated, roots, own), folder, skip_missing=True)
         except UserError as error:
             problems += error.problems or [str(error)]
             continue
         left_out = {name.removeprefix("card "): f"{name}: {lack}" for name, lack in planned.left_out.items()}
         left_out = {card: f"{lack}; --data-root {card}=PATH says where they lie" for card, lack in left_out.items()}
         if planned.cells:
-            own = grid.expected.cards
-            planned = replace(planned, cells=tuple(cell for cell in planned.cells if cell.row in own[cell.card]))
-            plans.append((grid, planned))
+            cells = [cell for cell in planned.cells if cell.row in stated.cards[cell.card]]
+            reruns.append(Rerun(grid.name, stated, cells))
             skipped |= {f"{file}, {card}": why for card, why in left_out.items()}
         else:
             skipped[str(file)] = "; ".join(left_out.values())
@@ -172,32 +178,31 @@ def plan_files(
         raise UserError("These experiments cannot be run.", list(dict.fromkeys(problems)))
     if strange := [f"{name}: no card here has this name{nearest(name, cards)}" for name in roots if name not in cards]:
         raise UserError("--data-root cannot be used.", strange, f"Cards: {', '.join(sorted(cards))}.")
-    return plans, skipped
+    return reruns, skipped
 
 
-def _not_run(grid: GridFile, cheaper_than: float, seed: int | None) -> str | None:
-    if (stated := grid.expected) is None:
+def _not_run(stated: GridExpectations | None, cheaper_than: float, seed: int | None) -> str:
+    if stated is None:
         return "does not state what to expect"
     if stated.minutes >= cheaper_than:
         return f"takes about {stated.minutes:g} min; --cheaper-than {cheaper_than:g} leaves it out"
     if seed is not None and seed not in stated.seeds:
         return f"was measured with seeds {', '.join(map(str, stated.seeds))}, not with {seed}"
-    return None
+    return ""
 
 
-def _stated_part(grid: GridFile, roots: Mapping[str, str], seed: int) -> GridFile:
+def _stated_part(grid: GridFile, stated: GridExpectations, roots: Mapping[str, str], seed: int) -> GridFile:
     """The rows and cards that figures are stated of, at one seed and number of shots."""
-    stated = grid.expected
     shots = grid.shots[0] if len(grid.shots) == 1 else stated.shots
-    cards = {card: {**grid.cards[card], **({ROOT: roots[card]} if card in roots else {})} for card in stated.cards}
+    given = {card: {ROOT: roots[card]} if card in roots else {} for card in stated.cards}
+    cards = {card: {**(grid.cards[card] or {}), **own} for card, own in given.items()}
     rows = {row: grid.methods[row] for rows in stated.cards.values() for row in rows}
-    return replace(grid, cards=cards, methods=rows, seeds=(seed,), shots=(shots,), control=None)
+    return replace(grid, cards=cards, methods=rows, seeds=(seed,), shots=(shots,), control=None, expected=None)
 
 
 def _as_grid(file: Path) -> GridFile:
     """An experiment as a grid: its own row and its controls, on its card, with the seeds that were measured."""
     from hierfit.data.card import load_card
-    from hierfit.run.expected import KEY, GridExpectations, read_expected, unknown_figures
 
     base = file.with_name("base.yaml")
     configs = (base, file) if base.is_file() and base != file else (file,)

@@ -15,7 +15,7 @@ from annotated_types import Ge
 from hierfit.config.schema import Place, read_document
 from hierfit.config.settings import Setting
 from hierfit.errors import UserError
-from hierfit.search.parameter import Parameter, read_parameter
+from hierfit.search.parameter import Parameter
 
 _ARGS = "${args}"
 _START = ("${env}", "${interpreter}", "-m", "${program}", "fit")
@@ -90,14 +90,6 @@ class EarlyTerminate:
         return self.min_iter or max(1, int((self.max_iter or 0) / self.eta ** (self.s or 1)))
 
 
-def _parameters(value: object, place: Place, problems: list[str]) -> dict[str, Parameter]:
-    if not isinstance(value, Mapping) or not value:
-        problems.append(f"{place}: expected keys of hierfit fit, each with its values or its range")
-        return {}
-    found = {str(name): read_parameter(entry, place.at(str(name)), problems) for name, entry in value.items()}
-    return {name: parameter for name, parameter in found.items() if parameter is not None}
-
-
 def _command(value: object, place: Place, problems: list[str]) -> tuple[str, ...]:
     """The command as W&B takes it, of which the words after ``fit`` are a command line of `hierfit fit`."""
     words = tuple(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else ()
@@ -145,7 +137,7 @@ class SweepFile:
     program: Literal["hierfit"]
     method: Literal["grid", "random", "bayes"]
     metric: Metric
-    parameters: Mapping[str, Parameter] = field(metadata={"parse": _parameters})
+    parameters: Mapping[str, Parameter]
     command: tuple[str, ...] = field(metadata={"parse": _command})
     early_terminate: EarlyTerminate | None = None
     run_cap: Annotated[int, Ge(1)] | None = None

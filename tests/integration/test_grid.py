@@ -308,7 +308,7 @@ def test_two_grids_do_not_run_the_same_cell(write_grid: WriteGrid, capsys: pytes
             ["model.init_args.objective: expected keys and values, got 3"],
         ),
         ({"set": {"data.seed": "${seed_everything}"}}, ["data.seed: refers to another key"]),
-        ({"methods": ["ZeroShot"]}, ["methods: expected names, each with the keys it sets"]),
+        ({"methods": ["ZeroShot"]}, ["methods: expected keys and values, got a list"]),
     ],
 )
 def test_faults_of_the_file_come_at_once_and_start_nothing(

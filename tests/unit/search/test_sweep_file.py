@@ -12,7 +12,7 @@ import yaml
 
 from hierfit.config.schema import Place
 from hierfit.errors import UserError
-from hierfit.search.parameter import Parameter, read_parameter
+from hierfit.search.parameter import Parameter
 from hierfit.search.study import Search
 from hierfit.search.sweep_file import EarlyTerminate, SweepFile, read_sweep
 
@@ -36,7 +36,7 @@ def read(tmp_path: Path, **changes: Any) -> SweepFile:
 
 def parameter(entry: Any) -> Parameter:
     problems: list[str] = []
-    found = read_parameter(entry, Place(Path("f.yaml"), ("p",)), problems)
+    found = Parameter.from_yaml(entry, Place(Path("f.yaml"), ("p",)), problems)
     assert not problems
     assert found is not None
     return found
@@ -44,7 +44,7 @@ def parameter(entry: Any) -> Parameter:
 
 def faults(entry: Any) -> str:
     problems: list[str] = []
-    assert read_parameter(entry, Place(Path("f.yaml"), ("p",)), problems) is None
+    assert Parameter.from_yaml(entry, Place(Path("f.yaml"), ("p",)), problems) is None
     return "; ".join(problems)
 
 
@@ -212,7 +212,7 @@ def test_keys_of_wandb_that_work_here(tmp_path: Path, changes: dict[str, Any]) -
         ({"metric": {"name": "train/loss", "goal": "minimize"}}, "is no metric of the validation split"),
         ({"method": "grid"}, "a grid needs values, not a range"),
         ({"parameters": {"model.lr": {"value": 1}}}, "none of them varies"),
-        ({"parameters": {}}, "expected keys of hierfit fit"),
+        ({"parameters": {}}, "none of them varies"),
         ({"command": [*COMMAND[:-1], "${args_no_hyphens}"]}, "must stand ${args}, once, not ${args_no_hyphens}"),
         ({"command": COMMAND[:-1]}, "must stand ${args}, once"),
         ({"name": "../out"}, "cannot be a folder"),
