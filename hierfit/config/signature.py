@@ -91,7 +91,7 @@ def attribute_of(path: str, name: str) -> Any:
         return getattr(owner_class, name)
 
 
-def names_in(module: str) -> list[str]:
+def public_names(module: str) -> list[str]:
     """Public classes and imported names of a module, for suggestions; none where there is no source."""
     try:
         return [name for name in _Source.of(module).names if not name.startswith("_")]

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hierfit import methods
 from hierfit.config.schema import Place, nearest
 from hierfit.config.settings import Setting, seed_problem
-from hierfit.config.signature import OTHERS, Argument, NoSuchClassError, arguments_of, attribute_of, names_in
+from hierfit.config.signature import OTHERS, Argument, NoSuchClassError, arguments_of, attribute_of, public_names
 from hierfit.errors import UserError
 from hierfit.run.keys import OVERRIDES, Keys
 
@@ -83,7 +83,7 @@ class ConfigDraft:
             known = {name: argument for name, argument in arguments_of(path).items() if name != OTHERS}
             attribute_of(path, "needs")
         except NoSuchClassError:
-            names = METHODS if not module or module.startswith("hierfit.methods") else names_in(module)
+            names = METHODS if not module or module.startswith("hierfit.methods") else public_names(module)
             self.problems.append(f"{setting.at}: there is no method {setting.value!r}{nearest(name, names)}")
             return
         except UserError as error:

@@ -45,7 +45,7 @@ class Range(NamedTuple):
         return self.low <= round(percent, 2) <= self.high
 
 
-Rows: TypeAlias = Mapping[str, Mapping[str, Range]]
+Ranges: TypeAlias = Mapping[str, Mapping[str, Range]]
 """By row and figure; figures are named as columns are: ``leaf_accuracy``, ``fpa@best_path``, ``h@base_to_novel``."""
 
 
@@ -65,14 +65,14 @@ class _Measured:
 class Expectations(_Measured):
     """The ranges of an experiment: of its own row and its controls'."""
 
-    rows: Rows
+    rows: Ranges
 
 
 @dataclass(frozen=True)
 class GridExpectations(_Measured):
     """The ranges of a grid, by card; of the number of shots, where the grid has several."""
 
-    cards: Mapping[str, Rows]
+    cards: Mapping[str, Ranges]
     shots: int | None = None
 
 
@@ -81,7 +81,7 @@ def read_expected(value: object, place: Place, problems: list[str]) -> Expectati
     return None if value is None else build(Expectations, value, place, problems)
 
 
-def unknown_figures(rows: Rows, place: Place) -> list[str]:
+def unknown_figures(rows: Ranges, place: Place) -> list[str]:
     """Figures that no result card holds, each with its line; it takes torch to know."""
     names = {*_figures(), *(name.partition("@")[0] for name in _figures())}
     return [

@@ -14,14 +14,14 @@ from hierfit.config.command import Say
 from hierfit.config.named import experiment_files
 from hierfit.config.schema import Place
 from hierfit.errors import UserError
-from hierfit.search.engines import prepare
+from hierfit.search.engines import preload
 from hierfit.search.grid import plan
 from hierfit.search.grid_file import GridFile
 from hierfit.search.progress import Cluster, Jobs, Runs, failed, run_cells, too_few
 from hierfit.search.runner import LOG
 
-Tree = Literal["shuffled", "flat", "truncated", "induced"]
-TREES = get_args(Tree)
+OtherTree = Literal["shuffled", "flat", "truncated", "induced"]
+TREES = get_args(OtherTree)
 ZERO_SHOT = "zero-shot"
 
 _OTHERWISE = {
@@ -39,7 +39,7 @@ def ablate_tree(
     config: Annotated[
         list[str] | None, Say("as of `hierfit fit`; may be repeated", "FILE", repeat=True, short="-c")
     ] = None,
-    trees: Annotated[Sequence[Tree], Say("in place of the true one (all)")] = TREES,
+    trees: Annotated[Sequence[OtherTree], Say("in place of the true one (all)")] = TREES,
     seeds: Annotated[Sequence[int], Say("of draw, start and shuffle (1 2 3)", "N")] = (1, 2, 3),
     jobs: Jobs = None,
     cluster: Cluster = None,
@@ -53,7 +53,7 @@ def ablate_tree(
         SystemExit: With 1 when a run has failed for no fault of its settings.
     """
     if cluster is None:
-        prepare()  # from here on imports take seconds
+        preload()  # from here on imports take seconds
     from hierfit.config.signature import class_at
     from hierfit.run.quiet import quieten
     from hierfit.search.verdict import FILE, PAGE, judge

@@ -22,7 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 from hierfit.errors import UserError
-from hierfit.search.runner import LOG, Cell, Draw, Engine, Outcome, Report
+from hierfit.search.runner import LOG, Cell, Draw, Engine, Outcome, Reporter
 
 _FORKS = sys.platform == "linux"
 _PATIENCE, _TIMEOUT = 0.1, 30  # seconds: between looks at a process; to meet a scheduler, and for its first worker
@@ -73,7 +73,7 @@ def engine(settings: Mapping[str, Any], jobs: int | None, most: int, cluster: st
     for slot in range(jobs):
         free.put(accelerators[slot % len(accelerators)] if accelerators else None)
 
-    def on_one(draw: Draw, waits: bool, report: Report) -> list[Outcome]:
+    def on_one(draw: Draw, waits: bool, report: Reporter) -> list[Outcome]:
         device = free.get()
         own = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         try:
@@ -120,9 +120,9 @@ def _on_cluster(address: str, jobs: int | None) -> Iterator[Engine]:
     except (OSError, ValueError) as error:
         raise UserError(f"--cluster {address}: no scheduler with a worker answers there: {error}") from error
     executor, topic, origin = client.get_executor(pure=False), f"hierfit-{uuid4().hex}", Origin.here(1)
-    reports: dict[str, tuple[Draw, Report]] = {}
+    reports: dict[str, tuple[Draw, Reporter]] = {}
 
-    def submit(draw: Draw, waits: bool, report: Report) -> Any:
+    def submit(draw: Draw, waits: bool, report: Reporter) -> Any:
         number = uuid4().hex
         reports[number] = draw, report
         return executor.submit(_run_there, draw, waits, origin, topic, number)
@@ -167,7 +167,7 @@ def _run_there(draw: Draw, waits: bool, origin: Origin, topic: str, number: str)
 
 
 def run_draw(
-    draw: Draw, waits: bool, origin: Origin, report: Report, stopped: Callable[[], bool], forks: bool = _FORKS
+    draw: Draw, waits: bool, origin: Origin, report: Reporter, stopped: Callable[[], bool], forks: bool = _FORKS
 ) -> list[Outcome]:
     """Runs the cells of a draw in a process of their own, and in another one after what it does not survive.
 
@@ -213,7 +213,7 @@ class _Process:
 
     def __init__(self, origin: Origin, forks: bool, stopped: Callable[[], bool]) -> None:
         if forks:
-            prepare()
+            preload()
         context = multiprocessing.get_context("forkserver" if forks else "spawn")
         self._executor = ProcessPoolExecutor(1, context, _begin, (origin,))
         self._stopped = stopped
@@ -255,7 +255,7 @@ def _run_cell(cell: Cell, waits: bool) -> Outcome:
 
 
 @cache
-def prepare() -> None:
+def preload() -> None:
     """Begins to import, in a process of its own, what the others need; so they start at once and share that memory."""
     if not _FORKS:
         return

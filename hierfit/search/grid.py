@@ -24,8 +24,8 @@ from hierfit.config.named import GRIDS, HOME
 from hierfit.config.settings import Setting, file_settings, read_settings, spread
 from hierfit.errors import UserError
 from hierfit.run.configure import Config, configure
-from hierfit.search.engines import prepare
-from hierfit.search.grid_file import ROOT, DataRoot, GridFile, Keys, read_grid
+from hierfit.search.engines import preload
+from hierfit.search.grid_file import ROOT, DataRoot, GridFile, read_grid
 from hierfit.search.progress import Cluster, Jobs, Runs, failed, run_cells, too_few
 from hierfit.search.runner import DEFAULTS, Cell, finished, state
 
@@ -74,7 +74,7 @@ def grid(
         raise UserError(problems[0])
     # From here on imports take seconds: the process that others are forked from begins its own meanwhile.
     if not dry_run and cluster is None:
-        prepare()
+        preload()
     from hierfit.run.quiet import quieten
 
     quieten()
@@ -121,7 +121,7 @@ def _summarise(file: GridFile, cells: Sequence[Cell], console: Console) -> None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class GridPlan:
     """The cells of a grid, draw by draw; and the data sets that were left out, with the reason."""
 
     cells: tuple[Cell, ...]
@@ -134,7 +134,7 @@ def plan(
     skip_missing: bool = False,
     data_root: Path | None = None,
     keys: Sequence[str] = (),
-) -> Plan:
+) -> GridPlan:
     """The cells of a grid.
 
     Args:
@@ -153,7 +153,7 @@ def plan(
     problems = list(grid.faults())
     data = DataRoot(data_root)
 
-    def settings(where: tuple[str, ...], given: Keys | None) -> list[Setting]:
+    def settings(where: tuple[str, ...], given: Mapping[str, Any] | None) -> list[Setting]:
         found = [Setting(key, value, _line(grid, (*where, key))) for key, value in (given or {}).items()]
         return _checked([data.placed(own) for one in found for own in spread(one)], problems)
 
@@ -208,7 +208,7 @@ def plan(
             config = configure(words(card, row, shots, seed))
             config = replace(config, fingerprint=fingerprints[config.settings["data"]["card"]])
             cells.append(Cell.of(runs / grid.name, card, config))
-    return Plan(tuple(cells), {f"card {card}": lack for card, lack in missing.items()} | data.left_out)
+    return GridPlan(tuple(cells), {f"card {card}": lack for card, lack in missing.items()} | data.left_out)
 
 
 def _config_paths(grid: GridFile, problems: list[str]) -> Iterator[Path]:
@@ -237,8 +237,8 @@ def not_one_device(config: Config) -> str | None:
     return "trainer.devices: a cell runs on one device here; --jobs takes as many cells at once as there are"
 
 
-def settings_of(keys: Keys, place: str) -> list[Setting]:
-    """Keys and values that a program sets."""
+def settings_of(keys: Mapping[str, Any], place: str) -> list[Setting]:
+    """Mapping[str, Any] and values that a program sets."""
     return [Setting(key, value, place) for key, value in keys.items()]
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 from annotated_types import Ge
 from omegaconf import OmegaConf
@@ -17,7 +17,6 @@ from hierfit.config.settings import Setting, seed_problem
 from hierfit.errors import UserError
 from hierfit.run.expected import GridExpectations, unknown_figures
 
-Keys: TypeAlias = Mapping[str, Any]
 ROOT, CARD, TARGETS = "data.root", "data.card", "data.targets"
 
 
@@ -34,7 +33,7 @@ class GridFile:
         shots: Images a leaf to train on; null for all.
         seeds: Of draw, order and initial weights.
         configs: Configuration files every run starts from, as of ``hierfit fit --config``.
-        set: Keys for every run.
+        set: Mapping[str, Any] for every run.
         control: The row to which paired differences are taken.
         columns: Of the table, see ``hierfit.results.columns``.
         expected: For ``hierfit reproduce`` alone.
@@ -42,12 +41,12 @@ class GridFile:
 
     source: Place = field(repr=False)
     name: str
-    cards: Mapping[str, Keys | None]
-    methods: Mapping[str, Keys | None]
+    cards: Mapping[str, Mapping[str, Any] | None]
+    methods: Mapping[str, Mapping[str, Any] | None]
     seeds: tuple[int, ...]
     shots: tuple[Annotated[int, Ge(1)] | None, ...]
     configs: tuple[str, ...] = ()
-    set: Keys = field(default_factory=dict)
+    set: Mapping[str, Any] = field(default_factory=dict)
     control: str | None = None
     columns: str = "default"
     expected: GridExpectations | None = field(default=None, repr=False)

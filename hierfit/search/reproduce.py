@@ -19,7 +19,7 @@ from hierfit.config.settings import file_settings
 from hierfit.errors import UserError
 from hierfit.run.configure import configure
 from hierfit.run.expected import KEY, GridExpectations, Range, read_expected, unknown_figures
-from hierfit.search.engines import prepare
+from hierfit.search.engines import preload
 from hierfit.search.grid import plan
 from hierfit.search.grid_file import ROOT, GridFile, read_grid, unknown
 from hierfit.search.progress import Cluster, Jobs, failed, run_cells, too_few
@@ -58,7 +58,7 @@ def reproduce(
     if problems:
         raise UserError("--data-root cannot be used.", problems)
     if cluster is None:
-        prepare()  # from here on imports take seconds
+        preload()  # from here on imports take seconds
     from hierfit.run.quiet import quieten
 
     quieten()

@@ -134,7 +134,7 @@ class Outcome:
 
 
 Draw = tuple[Cell, ...]
-Report = Callable[[Cell, Outcome], None]
+Reporter = Callable[[Cell, Outcome], None]
 
 
 class Engine(NamedTuple):
@@ -144,10 +144,10 @@ class Engine(NamedTuple):
     """
 
     jobs: int
-    submit: Callable[[Draw, bool, Report], Future[list[Outcome]]]
+    submit: Callable[[Draw, bool, Reporter], Future[list[Outcome]]]
 
 
-def run(draws: Iterable[Draw], engine: Engine, report: Report, tick: Callable[[], None] = lambda: None) -> None:
+def run(draws: Iterable[Draw], engine: Engine, report: Reporter, tick: Callable[[], None] = lambda: None) -> None:
     """Runs draws; each cell ends in one report, in this thread.
 
     The next draw is asked for whenever there is room for it; in between there is a tick every second.

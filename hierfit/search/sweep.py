@@ -15,7 +15,7 @@ from hierfit.config.command import Say
 from hierfit.config.named import SWEEPS
 from hierfit.config.schema import read_yaml
 from hierfit.errors import UserError
-from hierfit.search.engines import prepare
+from hierfit.search.engines import preload
 from hierfit.search.progress import Cluster, Jobs, Runs, too_few
 from hierfit.search.sweep_file import SweepFile, read_sweep
 from hierfit.streams import program
@@ -57,7 +57,7 @@ def sweep(
         here = not has_wandb_key()
     # From here on imports take seconds: the process that others are forked from begins its own meanwhile.
     if here and not check and cluster is None:
-        prepare()
+        preload()
     from hierfit.run.quiet import quieten
 
     quieten()

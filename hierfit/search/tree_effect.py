@@ -14,7 +14,7 @@ from hierfit.results.logits import LeafLogits
 from hierfit.results.statistics import Estimate, Interval, paired_difference, verdict
 
 Effect = Literal["helps", "no evidence", "hurts", "no difference"]
-Shares = NDArray[np.float64]
+Fractions = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def compare_trees(true: Mapping[int, Answers], other: Mapping[int, Answers]) -> 
     )
 
 
-def _score(shares: Sequence[Shares]) -> Shares:
+def _score(shares: Sequence[Fractions]) -> Fractions:
     """Of the share of right answers on all classes, that share; on base and on novel ones, their harmonic mean."""
     product, total = np.prod(shares, axis=0), np.sum(shares, axis=0)
     return shares[0] if len(shares) == 1 else 2 * product / np.maximum(total, np.finfo(np.float64).tiny)

@@ -20,7 +20,7 @@ from hierfit.results.writers import as_markdown, markdown, print_table
 from hierfit.search.runner import Cell, finished
 from hierfit.search.tree_effect import Answers, Comparison, compare_trees
 
-Outcome = Literal["helps", "no evidence", "hurts", "no verdict"]
+Finding = Literal["helps", "no evidence", "hurts", "no verdict"]
 
 SPOKEN = {
     "flat": "no tree",
@@ -34,11 +34,11 @@ SPOKEN = {
 _DECIDE = ("flat", "zero-shot")
 
 
-class Answer(NamedTuple):
+class Conclusion(NamedTuple):
     """The verdict on a tree: what it comes to, the same in words with its figures, and whether the truncated tree
     differs from the flat one (empty where that was not asked)."""
 
-    outcome: Outcome
+    outcome: Finding
     sentence: str
     remark: str = ""
 
@@ -48,7 +48,7 @@ def conclude(
     metric: str,
     shares: bool = True,
     truncated_against_flat: Comparison | None = None,
-) -> Answer:
+) -> Conclusion:
     """The verdict.
 
     It is ``helps`` only where the true tree beats no tree and zero-shot, and a shuffled one falls short of it;
@@ -62,12 +62,16 @@ def conclude(
     """
     remark = "" if truncated_against_flat is None else _on_truncated(truncated_against_flat, metric)
     if compared and all(found.same for found in compared.values()):
-        return Answer("no evidence", "No difference: every test sample is given the same leaf on every tree.", remark)
+        return Conclusion(
+            "no evidence", "No difference: every test sample is given the same leaf on every tree.", remark
+        )
     if missing := [SPOKEN[name] for name in _DECIDE if name not in compared]:
-        return Answer("no verdict", f"No verdict: the true tree was not held against {' and '.join(missing)}.", remark)
+        return Conclusion(
+            "no verdict", f"No verdict: the true tree was not held against {' and '.join(missing)}.", remark
+        )
     asked = {name: compared[name] for name in (*_DECIDE, "shuffled") if name in compared}
     effects = {name: found.effect for name, found in asked.items()}
-    outcome: Outcome = "no evidence"
+    outcome: Finding = "no evidence"
     if "hurts" in (effects[name] for name in _DECIDE):
         outcome = "hurts"
     elif len(asked) == 3 and set(effects.values()) == {"helps"}:
@@ -87,7 +91,7 @@ def conclude(
             reasons += " The method shares nothing along the tree: no shuffled one can show that it is this tree."
         elif "shuffled" not in asked:
             reasons += " No shuffled tree was tried."
-    return Answer(outcome, f"{begin}: {', '.join(figures)} ({over}).{reasons}", remark)
+    return Conclusion(outcome, f"{begin}: {', '.join(figures)} ({over}).{reasons}", remark)
 
 
 def _on_truncated(found: Comparison, metric: str) -> str:
@@ -124,14 +128,14 @@ _EFFECTS = {"helps": "true tree better", "hurts": "true tree worse", "no differe
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TreeVerdict:
     """An experiment on its true tree, on others, and untrained: result cards by tree and seed (``true`` first; a tree
     may have none), the true tree against each other one, and why a tree could not be tried."""
 
     cards: Mapping[str, Mapping[int, ResultCard]]
     compared: Mapping[str, Comparison]
     left_out: Mapping[str, str]
-    answer: Answer
+    answer: Conclusion
 
     @property
     def metric(self) -> str:
@@ -232,7 +236,7 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def judge(trees: Iterable[str], cells: Sequence[Cell], shares: bool, left_out: Mapping[str, str]) -> Verdict:
+def judge(trees: Iterable[str], cells: Sequence[Cell], shares: bool, left_out: Mapping[str, str]) -> TreeVerdict:
     """The verdict from the cells that have finished, of all that were to be tried."""
     if "true" in left_out:
         raise UserError(f"The experiment cannot be run on its true tree: {left_out['true']}")
@@ -246,4 +250,4 @@ def judge(trees: Iterable[str], cells: Sequence[Cell], shares: bool, left_out: M
     metric = metric_of(next(iter(cards["true"].values())))
     truncated, flat = (answers.get(tree, {}) for tree in ("truncated", "flat"))
     pair = compare_trees(truncated, flat) if truncated.keys() & flat.keys() else None
-    return Verdict(cards, compared, left_out, conclude(compared, metric, shares, pair))
+    return TreeVerdict(cards, compared, left_out, conclude(compared, metric, shares, pair))

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from hierfit.atomic import sole
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
-from hierfit.search.engines import prepare
-from hierfit.search.grid import Plan, plan
+from hierfit.search.engines import preload
+from hierfit.search.grid import GridPlan, plan
 from hierfit.search.grid_file import read_grid
 
 from .session.conftest import write_bundle, write_card
@@ -94,7 +94,7 @@ def trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def planned(file: Path) -> Plan:
+def planned(file: Path) -> GridPlan:
     return plan(read_grid(file), file.parent / "runs")
 
 
@@ -228,7 +228,7 @@ def test_a_killed_grid_goes_on_where_it_was(write_grid: WriteGrid, capsys: pytes
     # A process that has its imports already, which starts workers of its own in a group of its own.
     arguments = ["grid", str(file), f"--runs={file.parent / 'runs'}", "--jobs=2"]
     code = f"import os; os.setsid(); from hierfit.cli import main; main({arguments!r})"
-    prepare()
+    preload()
     process = multiprocessing.get_context("forkserver").Process(target=exec, args=(code,))
     process.start()
     assert process.pid is not None

@@ -18,7 +18,7 @@ from hierfit.results.card import ResultCard
 from hierfit.run.configure import Config
 from hierfit.search import engines
 from hierfit.search.engines import Origin, run_draw
-from hierfit.search.runner import Cell, Draw, Engine, Outcome, Report, finished, in_draws, run, seal, state
+from hierfit.search.runner import Cell, Draw, Engine, Outcome, Reporter, finished, in_draws, run, seal, state
 
 CARD = ResultCard("r", "e", "M", 0, {"card": "toy"}, {"source": "tiny"}, "val", ("a",), {})
 
@@ -42,7 +42,7 @@ def test_what_others_are_at_work_on_comes_last_and_an_engine_s_error_costs_one_d
     asked: list[tuple[tuple[str, ...], bool]] = []
     pool = ThreadPoolExecutor(1)
 
-    def work(draw: Draw, waits: bool, report: Report) -> list[Outcome]:
+    def work(draw: Draw, waits: bool, report: Reporter) -> list[Outcome]:
         asked.append((tuple(c.row for c in draw), waits))
         if draw[0].row == "lost":
             raise RuntimeError("the machine is gone")
@@ -50,7 +50,7 @@ def test_what_others_are_at_work_on_comes_last_and_an_engine_s_error_costs_one_d
         report(draw[0], outcomes[0])
         return outcomes
 
-    def submit(draw: Draw, waits: bool, report: Report) -> Future[list[Outcome]]:
+    def submit(draw: Draw, waits: bool, report: Reporter) -> Future[list[Outcome]]:
         return pool.submit(work, draw, waits, report)
 
     heard: list[tuple[str, str]] = []
