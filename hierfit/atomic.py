@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import tempfile
 import uuid
@@ -54,7 +53,8 @@ def _leave_to_parent() -> None:
         os.close(_held.pop())
 
 
-os.register_at_fork(after_in_child=_leave_to_parent)
+if hasattr(os, "register_at_fork"):  # not on Windows, where there are no locks either
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 class Lock:
@@ -65,11 +65,13 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor: int | None = None
+        self._descriptor = -1
 
     def take(self, wait: bool = False) -> bool:
         """Takes it, now or (wait) when nobody else holds it any more; whether it is ours."""
-        while self._descriptor is None:
+        import fcntl  # not on Windows
+
+        while self._descriptor not in _held:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -86,12 +88,11 @@ class Lock:
 
     def release(self) -> None:
         """Lets others have it."""
-        if self._descriptor is not None:
+        if self._descriptor in _held:
             with suppress(OSError):  # not there any more, or read-only: an empty file holds nobody up
                 self.path.unlink()
-            _held.discard(self._descriptor)
+            _held.remove(self._descriptor)
             os.close(self._descriptor)
-            self._descriptor = None
 
 
 @contextmanager
