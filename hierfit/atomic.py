@@ -93,6 +93,7 @@ class Lock:
                 self.path.unlink()
             _held.remove(self._descriptor)
             os.close(self._descriptor)
+            self._descriptor = -1
 
 
 @contextmanager
