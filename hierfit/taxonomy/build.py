@@ -13,7 +13,7 @@ from hierfit.errors import SHOWN
 from hierfit.taxonomy.checks import Finding, Problems, Where, listed, path_to
 from hierfit.taxonomy.index import Ints, level_bounds
 
-_LISTED = 12  # nodes of a cycle
+_LISTED = 12  # places of a fault, nodes of a cycle
 
 
 class Plan(NamedTuple):
@@ -206,7 +206,7 @@ def _check_leaves(
         path = " / ".join(map(str, path_to(node, draft.names, draft.parents)))
         if len(rows) > 1:
             kind = "repeated" if whole is None or len({tuple(whole[row]) for row in rows}) == 1 else "same-path"
-            problems.add(kind, f"{path}: the same leaf is given {len(rows)} times: {listed(map(where, rows))}")
+            problems.add(kind, f"{path}: the same leaf is given {len(rows)} times: {listed(map(where, rows), _LISTED)}")
         if node in first_child:
             below = draft.where(first_child[node])
             problems.add("leaf-and-inner", f"{path}: a leaf in {where(rows[0])}, but it has children ({below})")
@@ -274,7 +274,9 @@ def _by_position(names: Sequence[str], parents: Sequence[Any], problems: Problem
         if len(nodes) > 1:
             what = "roots" if above < 0 else f"children of {names[above]!r}"
             kind = "repeated" if inner.isdisjoint(nodes) else "same-name"
-            problems.add(kind, f"{len(nodes)} {what} are named {name!r}: " + listed(map(problems.where, nodes)))
+            problems.add(
+                kind, f"{len(nodes)} {what} are named {name!r}: " + listed(map(problems.where, nodes), _LISTED)
+            )
     return Draft(names, links, problems.where)
 
 
@@ -290,9 +292,10 @@ def _check_repeated(names: Sequence[str], parents: Sequence[str | None], problem
         if parent in repeated:
             children[parent].append(name)
     for name, links in repeated.items():
-        parents_listed = listed(f"{parents[v]!r} ({where(v)})" if parents[v] else f"none ({where(v)})" for v in links)
+        above = (f"{parents[v]!r} ({where(v)})" if parents[v] else f"none ({where(v)})" for v in links)
+        parents_listed = listed(above, _LISTED)
         if len({parents[v] or None for v in links}) == 1:
             problems.add("repeated", f"{name!r} is listed {len(links)} times, with the parent {parents_listed}")
         else:
-            below = f"; its children: {listed(map(repr, children[name]))}" if children[name] else ""
+            below = f"; its children: {listed(map(repr, children[name]), _LISTED)}" if children[name] else ""
             problems.add("several-parents", f"{name!r} has several parents: {parents_listed}{below}")

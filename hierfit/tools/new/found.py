@@ -15,8 +15,8 @@ from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.checks import listed
 from hierfit.taxonomy.readers.cells import placeholder
 
-Label = tuple[str, ...]
-Row = tuple[str, Label, str | None]
+LabelPath = tuple[str, ...]
+Row = tuple[str, LabelPath, str | None]
 """A picture: its path from the root on, its label, and its split, by its own name, if that is known."""
 
 _WORDS = {
@@ -74,7 +74,7 @@ class Found:
     taxonomy: Taxonomy
     remarks: list[str] = field(default_factory=list)
     unlabelled: dict[str, str] = field(default_factory=dict)
-    samples: Sequence[tuple[str, Label, str]] = ()
+    samples: Sequence[tuple[str, LabelPath, str]] = ()
     otherwise: dict[str, object] = field(default_factory=dict)
     test_only: bool = False
 
@@ -106,7 +106,7 @@ def found_rows(
     return Found(root, layout, tree, remarks, {}, samples, otherwise, splits.test_only)
 
 
-def tree_of(paths: Iterable[Label], options: Options) -> Taxonomy:
+def tree_of(paths: Iterable[LabelPath], options: Options) -> Taxonomy:
     """The tree of label paths, some of which may be inner nodes of others; or the one that the user gave.
 
     Raises:

@@ -23,7 +23,7 @@ from hierfit.taxonomy.checks import counted
 from hierfit.tools.check.audit import UNREADABLE, Audit
 from hierfit.tools.check.duplicates import on_one_path
 from hierfit.tools.check.report import fit_command, print_audit, print_next, typed_name
-from hierfit.tools.new.card import Draft
+from hierfit.tools.new.card import CardDraft
 from hierfit.tools.new.find import find
 from hierfit.tools.new.found import Found, Options
 
@@ -85,7 +85,7 @@ def new_card(
         found.remarks.append("The labels are numbers or ids, which say nothing to a text tower: give them names in the "
                              "card, under `names`.")  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
-        draft = Draft(Path(scratch) / out.name, found, kind)
+        draft = CardDraft(Path(scratch) / out.name, found, kind)
         draft.choose_layout()
         files = tuple(out.with_name(file.name) for file in draft.files)
         if (there := [str(file) for file in files if file.exists()]) and not force:
