@@ -44,7 +44,8 @@ def bare(steps: int) -> Callable[[], float]:
     batches = list(loader)
     encoder = made.method.classifier.nodes.encoder
     ids = torch.cat([getattr(encoder, f"ids{i}") for i in range(encoder.num_chunks)])
-    mask = torch.cat([getattr(encoder, f"mask{i}") for i in range(encoder.num_chunks)])
+    ends = (ids == task.backbone.model.config.text_config.eos_token_id).int().argmax(dim=1, keepdim=True)
+    mask = (torch.arange(ids.shape[1]) <= ends).long()
     folder = Path(__file__).parents[2] / "hierfit" / "backbone" / "tiny_clip"
     settings = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "k_proj", "v_proj"]}
     model = get_peft_model(CLIPModel.from_pretrained(folder, dtype=torch.float32), LoraConfig(**settings))
