@@ -41,12 +41,7 @@ class Backbone(nn.Module):
         text_width: Width w of a token embedding.
         image_size: Side S of the image tower's input, pixels.
         context_length: Most tokens of a text, special ones included.
-        mean: Channel means of the preprocessing `[3]`.
-        std: Channel deviations of the preprocessing `[3]`.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, model: DualEncoder, text: TextInput, preprocess: ImageTransform, source: str) -> None:
         super().__init__()
@@ -59,8 +54,6 @@ class Backbone(nn.Module):
         self.text_width = config.text_config.hidden_size
         self.image_size = preprocess.size
         self.context_length = text.context_length
-        self.register_buffer("mean", torch.tensor(preprocess.mean), persistent=False)
-        self.register_buffer("std", torch.tensor(preprocess.std), persistent=False)
         self._hashed: tuple[object, str] | None = None
         self._sharded = False
 
@@ -81,7 +74,8 @@ class Backbone(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the towers are."""
-        return self.mean.device
+        device: torch.device = self.model.logit_scale.device
+        return device
 
     @property
     def logit_scale(self) -> float:
@@ -127,7 +121,7 @@ class Backbone(nn.Module):
         """
         order, chunks = self.token_chunks(texts, batch_size)
         if not chunks:
-            return self.mean.new_zeros(0, self.embed_dim)
+            return torch.zeros(0, self.embed_dim, device=self.device)
         features = torch.cat([self.encode_tokens(ids) for ids in chunks])
         return features[torch.tensor(order, device=features.device).argsort()]
 
