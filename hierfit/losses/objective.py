@@ -38,13 +38,13 @@ LOSSES: Registry[Loss] = Registry(
 _COMPARE_LEVELS = frozenset({"tp_kl", "js"})
 _UNLABELLED_TOO = frozenset({"js"})
 _READ_LEAVES_ONLY = frozenset({"leaf_ce", "hxe", "hace", "soft_labels"})
-_LOOKED_AT = 16
+_FINITE_EVERY = 16
 # Under one scale, levels stay within 1.2 of each other (CLIP on Aircraft and Caltech-101); scales 10 and 2 do harm.
 _UNEQUAL_FACTOR, _UNEQUAL_NATS = 3.0, 1.0
 
 Spec: TypeAlias = Mapping[str, float | Mapping[str, Any]]
 Weights: TypeAlias = dict[str, float]
-Options: TypeAlias = dict[str, dict[str, Any]]
+LossOptions: TypeAlias = dict[str, dict[str, Any]]
 
 
 class Objective(nn.Module):
@@ -83,7 +83,7 @@ class Objective(nn.Module):
         self.register_buffer("seen", seen, persistent=False)
         self.register_buffer("position", position, persistent=False)
         self.taxonomy = taxonomy
-        self.weights, self.options = _read(spec, taxonomy)
+        self.weights, self.options = _read_spec(spec, taxonomy)
         self.losses = {name: LOSSES.find(name) for name in self.weights}
         self._sharing = {name for name, loss in self.losses.items() if "reading" in signature(loss).parameters}
         self._watch_scales = any(self.weights.get(name, 0) > 0 for name in _COMPARE_LEVELS)
@@ -146,7 +146,7 @@ class Objective(nn.Module):
     def _check_finite(self, logits: Tensor) -> None:
         # One sum is the cheapest pass that no NaN or infinity survives; only then are they looked for.
         training = logits.device.type != "cpu" and torch.is_grad_enabled()
-        if not training or self._calls % _LOOKED_AT == 0:
+        if not training or self._calls % _FINITE_EVERY == 0:
             self._sum.ask(logits.detach().sum(dtype=torch.float32), wait=not training)
         self._calls += 1
         total = self._sum.answer()
@@ -217,11 +217,11 @@ def _restrict(taxonomy: Taxonomy, seen: Tensor) -> tuple[Taxonomy, Tensor | None
     return small, kept, position
 
 
-def _read(spec: Spec, taxonomy: Taxonomy) -> tuple[Weights, Options]:
+def _read_spec(spec: Spec, taxonomy: Taxonomy) -> tuple[Weights, LossOptions]:
     if not isinstance(spec, Mapping):
         raise UserError(f"objective is {spec!r}; it must map losses to weights, such as {{level_ce: 1.0}}")
     weights: Weights = {}
-    options: Options = {}
+    options: LossOptions = {}
     problems = []
     for name, entry in spec.items():
         try:
