@@ -15,13 +15,12 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from hierfit.decoding.belief import LeafScores, belief, leaf_scores
-from hierfit.decoding.logits import top_down
+from hierfit.decoding.belief import LeafScores, belief, descent, leaf_scores
 from hierfit.taxonomy import Taxonomy
 
 _HOTTEST, _STEPS = 20.0, 16  # log T to a ten-thousandth
-_AT_ONCE = 1 << 18
-_MOST = 10_000_000  # scores that are looked at; one temperature is all they have to tell
+_SCORES_AT_ONCE = 1 << 18
+_MOST_SCORES = 10_000_000  # scores that are looked at; one temperature is all they have to tell
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,7 @@ class Calibration:
 
     def plain(self) -> dict[str, Any]:
         """For a JSON file: all but the conformal scores."""
-        return {
-            "scores": self.scores,
-            "temperatures": dict(self.temperatures),
-            "images": self.images,
-            "fpa": dict(self.fpa),
-            "ece": None if self.ece is None else list(self.ece),
-        }
+        return {name: value for name, value in vars(self).items() if name != "conformal"}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any], conformal: Tensor | None) -> Calibration:
@@ -96,7 +89,7 @@ def calibrate(
     logits, paths = logits[labelled].float(), paths[labelled]
     if not len(logits):
         return Calibration(choices[0], dict.fromkeys(choices, 1.0))
-    step = max(1, logits.numel() // _MOST)  # of very many, every step-th is looked at
+    step = max(1, logits.numel() // _MOST_SCORES)  # of very many, every step-th is looked at
     possible = _possible(paths, taxonomy)
     fpa, temperatures = dict[str, float](), dict[str, float]()
     for choice in choices:
@@ -104,14 +97,13 @@ def calibrate(
         fpa[choice] = float(possible.gather(1, scores.argmax(dim=1, keepdim=True)).float().mean())
         temperatures[choice] = fit_temperature(scores[::step], possible[::step])
     chosen = max(choices, key=lambda choice: fpa[choice])
-    raw = belief(logits, taxonomy, Calibration(chosen, dict.fromkeys(choices, 1.0))).nodes
-    nodes = belief(logits, taxonomy, Calibration(chosen, temperatures)).nodes
-    answer = top_down(nodes, taxonomy)
-    confidence = nodes.gather(1, answer.clamp_min(0))
+    plain, fitted = Calibration(chosen, dict.fromkeys(choices, 1.0)), Calibration(chosen, temperatures)
+    answers = [descent(belief(logits, taxonomy, each).nodes, taxonomy) for each in (plain, fitted)]
+    before, after = (path_reliability(*each, paths, taxonomy).ece for each in answers)
+    answer, confidence = answers[1]
     of_leaf = taxonomy.num_children[paths.amax(dim=1)] == 0
     conformal = conformal_scores(answer[of_leaf], confidence[of_leaf], paths[of_leaf]).sort().values
-    ece = (_descent_ece(raw, paths, taxonomy), _descent_ece(nodes, paths, taxonomy))
-    return Calibration(chosen, temperatures, len(logits), fpa, ece, conformal)
+    return Calibration(chosen, temperatures, len(logits), fpa, (before, after), conformal)
 
 
 def fit_temperature(scores: Tensor, possible: Tensor) -> float:
@@ -127,19 +119,19 @@ def fit_temperature(scores: Tensor, possible: Tensor) -> float:
     """
     # Nothing is as improbable as that; −inf times 0 would be no number.
     x = scores.clamp_min(-1e4)
-    rows = max(1, _AT_ONCE // x.shape[1])  # memory that is asked for anew at every step is slow to come
+    rows = max(1, _SCORES_AT_ONCE // x.shape[1])  # memory that is asked for anew at every step is slow to come
     parts = list(zip(x.split(rows), possible.split(rows), strict=True))
     low, high = -math.log(_HOTTEST), math.log(_HOTTEST)  # of log 1/T
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        means = [_means(part, told, math.exp(middle)) for part, told in parts]
+        means = [_means_at(part, told, math.exp(middle)) for part, told in parts]
         expected, of_label = (torch.cat(each).mean() for each in zip(*means, strict=True))
         slope = math.exp(middle) * float(expected - of_label) + middle / len(x)
         low, high = (low, middle) if slope > 0 else (middle, high)
     return math.exp(-(low + high) / 2)
 
 
-def _means(x: Tensor, possible: Tensor, inverse: float) -> tuple[Tensor, Tensor]:
+def _means_at(x: Tensor, possible: Tensor, inverse: float) -> tuple[Tensor, Tensor]:
     """Of x ``[n, C]`` under its softmax at 1/T, over all leaves and over the possible ones ``[n]``."""
     sharp = x * inverse
     expected = (sharp.softmax(dim=1) * x).sum(dim=1)
@@ -151,13 +143,6 @@ def _possible(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
     node = paths.amax(dim=1, keepdim=True)
     leaf_paths = taxonomy.padded(taxonomy.leaf_paths)
     return node == leaf_paths[:, taxonomy.level[node[:, 0]]].T
-
-
-def _descent_ece(nodes: Tensor, paths: Tensor, taxonomy: Taxonomy) -> float:
-    answer = top_down(nodes, taxonomy)
-    known = (answer >= 0) & (taxonomy.padded(paths) >= 0)
-    chance = nodes.gather(1, answer.clamp_min(0))
-    return reliability(chance[known], (answer == paths)[known]).ece
 
 
 @dataclass(frozen=True)
@@ -204,6 +189,16 @@ def reliability(confidence: Tensor, right: Tensor, bins: int = 15) -> Reliabilit
     return Reliability(count, means[0], means[1])
 
 
+def path_reliability(
+    paths: Tensor, confidence: Tensor, target: Tensor, taxonomy: Taxonomy, level: int | None = None
+) -> Reliability:
+    """Reliability of the probabilities along predicted paths ``[n, L]``, wherever the label is known: of all levels, or
+    of one."""
+    columns = slice(None) if level is None else slice(level, level + 1)
+    known = ((paths >= 0) & (taxonomy.padded(target) >= 0))[:, columns]
+    return reliability(confidence[:, columns][known], (paths == target)[:, columns][known])
+
+
 def conformal_scores(paths: Tensor, confidence: Tensor, target: Tensor) -> Tensor:
     """Belief of the first node of each predicted path that the label contradicts; 0 where it contradicts none.
 
@@ -238,16 +233,16 @@ def conformal_threshold(scores: Tensor, alpha: float) -> float:
     Raises:
         ValueError: ``alpha`` is not between 0 and 1.
     """
-    rank = math.ceil((len(scores) + 1) * (1 - _share(alpha)))
+    rank = math.ceil((len(scores) + 1) * (1 - _as_written(alpha)))
     return float(scores.sort().values[rank - 1]) if rank <= len(scores) else math.inf
 
 
 def images_needed(alpha: float) -> int:
     """The least number of calibration samples with a finite `conformal_threshold`: ⌈1/α − 1⌉; ValueError as there."""
-    return math.ceil(1 / _share(alpha) - 1)
+    return math.ceil(1 / _as_written(alpha) - 1)
 
 
-def _share(alpha: float) -> Fraction:
+def _as_written(alpha: float) -> Fraction:
     # As written: in floats (n + 1)·(1 − 0.05) can pass the whole number that it is, and the rank would be one too high.
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")

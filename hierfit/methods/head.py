@@ -134,7 +134,7 @@ class Cache(nn.Module):
 @fp32_island
 def _affinity(keys: Tensor, features: Tensor, beta: float) -> Tensor:
     """``exp(−β(1 − ⟨key, x⟩))`` ``[n, B]``, never below fp32: the exponent is a difference of near-equal numbers."""
-    return torch.exp(beta * (keys @ features.T - 1))
+    return (keys @ features.T).sub_(1).mul_(beta).exp_()
 
 
 class Head(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torchmetrics import MetricCollection
 
-from hierfit.config.registry import imported
+from hierfit.config.named import imported
 from hierfit.errors import UserError
 from hierfit.metrics.base import TreeMetric
 from hierfit.metrics.classes import (
@@ -114,15 +114,15 @@ def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", own: Own = (), **opt
     of_levels = {
         f"accuracy/{level.replace('.', '_')}": partial(LevelAccuracy, level=level) for level in taxonomy.levels
     }
-    return _collected({**_OF_PATHS, **of_levels, **_named(own, "paths")}, taxonomy, prefix, options)
+    return _collected({**_OF_PATHS, **of_levels, **_own_that_read(own, "paths")}, taxonomy, prefix, options)
 
 
 def score_metrics(taxonomy: Taxonomy, own: Own = (), **options: Any) -> MetricCollection:
     """``hca`` and ``mta``, and those of one's own that read logits: ``update(logits [B, N], target [B, L])``."""
-    return _collected({**_OF_SCORES, **_named(own, "logits")}, taxonomy, "", options)
+    return _collected({**_OF_SCORES, **_own_that_read(own, "logits")}, taxonomy, "", options)
 
 
-def _named(own: Own, reads: str) -> dict[str, Callable[..., TreeMetric]]:
+def _own_that_read(own: Own, reads: str) -> dict[str, Callable[..., TreeMetric]]:
     return {metric.name: metric for metric in own if metric.reads == reads}
 
 
@@ -132,6 +132,6 @@ def _collected(
     metrics = {name: make(taxonomy, **options) for name, make in makers.items()}
     groups: dict[object, list[str]] = {}
     for name, metric in metrics.items():
-        groups.setdefault(type(metric).tally, []).append(name)
+        groups.setdefault(getattr(type(metric), "function", type(metric).tally), []).append(name)
     # Stated, not found by comparing values: no rank and no unlucky first batch can group otherwise.
     return MetricCollection(dict(metrics), prefix=prefix, compute_groups=list(groups.values()))

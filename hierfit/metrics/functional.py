@@ -30,6 +30,24 @@ def stands_at_its_level(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
     return (paths >= 0) & (taxonomy.level[paths] == column)
 
 
+class ShareTally(NamedTuple):
+    """How many samples count, and how many of them are hits; int64 scalars."""
+
+    hits: Tensor
+    samples: Tensor
+
+
+def whole_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> ShareTally:
+    """Labelled samples, and those of them with every known level right."""
+    return ShareTally(full_path_right(predicted, target, taxonomy).sum(), labelled(target).sum())
+
+
+def broken_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> ShareTally:
+    """Labelled samples, and those of them whose prediction is no path of the tree."""
+    counted = labelled(target)
+    return ShareTally((counted & ~is_tree_path(predicted, taxonomy)).sum(), counted.sum())
+
+
 def full_path_right(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Tensor:
     """[B] bool: every level that the label knows is right; False where nothing is labelled.
 
@@ -73,7 +91,7 @@ def compared_nodes(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tup
     The deepest is the last one named: where levels disagree, the finest answer is the one that is judged. A label
     that stops above a leaf says nothing of what lies below: there a prediction is read down to the label's level.
     """
-    judged, true_node = _judged(predicted, target, taxonomy)
+    judged, true_node = _judged_nodes(predicted, target, taxonomy)
     return _last_named(judged), true_node
 
 
@@ -99,7 +117,7 @@ def set_overlap(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Overla
     Where the levels agree on a path, this is `path_overlap`; where they do not, every branch that is named counts.
     Predictions are read down to the label's level, see `compared_nodes`.
     """
-    judged, true_node = _judged(predicted, target, taxonomy)
+    judged, true_node = _judged_nodes(predicted, target, taxonomy)
     true_path = taxonomy.paths(true_node)
     # [B, L named, L levels]: at each level, what the named nodes have for ancestors there; each counts once.
     named = taxonomy.paths(judged).sort(dim=1).values
@@ -113,7 +131,31 @@ def set_overlap(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Overla
     )
 
 
-def _judged(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
+class OverlapTally(NamedTuple):
+    """Sums over samples of what predictions and labels have in common; int64 scalars.
+
+    Distance and severity take the deepest predicted node for the prediction: with P and T the lengths of the two paths
+    and C that of their common part, it lies P + T − 2C edges from the truth, and their lowest common ancestor T − C
+    levels above it. Precision and recall take all predicted nodes, with their ancestors (``sets``).
+    """
+
+    samples: Tensor
+    mistakes: Tensor
+    common: Tensor
+    predicted: Tensor
+    target: Tensor
+    sets_common: Tensor
+    sets_predicted: Tensor
+
+
+def overlap_tally(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> OverlapTally:
+    """See `path_overlap` and `set_overlap`; `compared_nodes` says how partial labels are read."""
+    paths, sets = path_overlap(predicted, target, taxonomy), set_overlap(predicted, target, taxonomy)
+    values = labelled(target), paths.common < paths.target, *paths, sets.common, sets.predicted
+    return OverlapTally(*(value.sum() for value in values))
+
+
+def _judged_nodes(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
     """[B, L] the predicted nodes that the label can judge, −1 elsewhere; and [B] its deepest node."""
     true_node = _last_named(target)
     column = torch.arange(taxonomy.num_levels, device=target.device)

@@ -24,7 +24,7 @@ from hierfit.data.trees import StandIn
 from hierfit.decoding import DECODERS, Calibration, Decoder
 from hierfit.methods.base import Method, method_of
 from hierfit.methods.head import Head
-from hierfit.methods.saved import FOLDER, SavedModel, Towers
+from hierfit.methods.saved import FOLDER, SavedModel, SavedTowers
 from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.collection import Own, own_metrics
 from hierfit.metrics.served import batches_of, score
@@ -39,19 +39,7 @@ _LIBRARIES = ("torch", "lightning", "transformers", "peft", "torchmetrics", "geo
 
 
 class WriteResultCard(Callback):
-    """Times training and test and, on the first rank, writes ``result.json``.
-
-    Args:
-        folder: The run's.
-        config: Of the run.
-
-    Attributes:
-        calibration: Makes the scores a belief; fitted on the first rank.
-        card: The result, on the first rank.
-
-    Raises:
-        UserError: A metric or a decoder of the user's cannot be used.
-    """
+    """Times training and test and, on the first rank, writes ``result.json``."""
 
     def __init__(self, folder: Path, config: Config) -> None:
         self.folder, self.config = folder, config
@@ -160,7 +148,7 @@ class WriteResultCard(Callback):
         tree, facts, card = method.taxonomy.to("cpu"), data.summary(), data.card
         fingerprint = None if data.task.backbone is None else str(facts["backbone_fingerprint"])
         adapter = self.folder / "adapter"
-        towers = Towers(str(facts["backbone"]), fingerprint, adapter=adapter if adapter.is_dir() else None)
+        towers = SavedTowers(str(facts["backbone"]), fingerprint, adapter=adapter if adapter.is_dir() else None)
         # Of classes that are added later nothing is known but the name; a level may have descriptions alone.
         templates = {level: group for level, group in card.templates.items() if level in tree.levels and group}
         about = {
@@ -179,13 +167,6 @@ def kept_figures(
     folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder], own: Own = ()
 ) -> tuple[_Figures, dict[str, Any]]:
     """What a card says of a run's test logits.
-
-    Args:
-        folder: The run's.
-        tree: What it was tested on.
-        calibration: Makes the logits a belief.
-        decoders: Of its method, and the user's.
-        own: Metrics of the user's.
 
     Returns:
         _Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own

@@ -67,7 +67,7 @@ def write_run(
     tree.to_csv(folder / "taxonomy.csv")
     metrics, belief = score([(logits, paths)], tree, Calibration())
     facts = data(seed, taxonomy_fingerprint=tree.fingerprint)
-    card(row, seed, None, metrics=metrics, belief=belief, data=facts).write(folder)
+    card(row, seed, None, metrics=metrics, belief=belief, data=facts, levels=tree.levels).write(folder)
     return ResultCard.read(folder)
 
 
