@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,9 @@ def execute(config: Config, arguments: Sequence[str], show: Show | None = None) 
     if is_child():
         end_with_parent()
     quieten()
-    with shown_plainly():
+    with shown_plainly(), ExitStack() as at_end:
         session, keys, controls = set_up(config), config.keys, list[Session]()
+        at_end.callback(session.run.release)
         trainer = session.trainer
         if config.command == "fit":
             if trainer.is_global_zero:
@@ -52,6 +54,7 @@ def execute(config: Config, arguments: Sequence[str], show: Show | None = None) 
                 part = f"control {number} of {len(config.controls)}"
                 folder = control_folder(session.folder, control.row)
                 controls.append(set_up(replace(control, folder=folder, part=part)))
+                at_end.callback(controls[-1].run.release)
                 fit(controls[-1], show)
         elif config.command == "test":
             test(session, keys.ckpt_path)
@@ -70,8 +73,6 @@ def execute(config: Config, arguments: Sequence[str], show: Show | None = None) 
             session.run.reached("done")
         elif session.folder.exists():
             print(f"Written to {session.folder}")
-        for each in sessions:
-            each.run.release()
 
 
 def train(
