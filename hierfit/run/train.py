@@ -24,11 +24,10 @@ from hierfit.run.closing import print_closing, print_rows, print_targets, shown_
 from hierfit.run.configure import Config, configure
 from hierfit.run.folder import RunState, control_folder, find_run
 from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
-from hierfit.run.processes import check_launch, is_child
 from hierfit.run.quiet import quieten
 from hierfit.run.saving import Curves, SaveProgress, SaveSettings
 from hierfit.run.scores import KeepTestLogits, WritePredictions
-from hierfit.run.trainer import made, make_trainer
+from hierfit.run.trainer import check_launch, is_child, made, make_trainer
 from hierfit.streams import say, shown
 
 __all__ = ["Config", "Session", "configure", "execute", "fit", "set_up", "test", "train"]
