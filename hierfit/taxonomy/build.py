@@ -108,18 +108,13 @@ def _check_cycles(draft: Draft, problems: Problems) -> None:
 
 
 def draft_rows(
-    rows: Iterable[Sequence[str]],
-    problems: Problems,
-    whole: Sequence[Sequence[object]] | None = None,
+    rows: Iterable[Sequence[str]], problems: Problems, whole: Sequence[Sequence[object]] | None = None,
     inner_rows: bool = False,
-) -> Draft:
+) -> Draft:  # fmt: skip
     """The nodes of leaf rows, each told apart by its whole path; a faulty row brings none. O(names in all rows).
 
-    Args:
-        rows: Names from root to leaf.
-        problems: Knows the place of each row, and gains what is wrong.
-        whole: All cells of each row, where not all are names: rows of one path that differ in others are not the same.
-        inner_rows: Whether a row may end at a node that others pass through, and stands for it.
+    `problems` knows the place of each row, and gains what is wrong. Rows of one path that differ in their `whole` cells
+    are not the same. With `inner_rows` a row may end at a node that others pass through, and stands for it.
     """
     names: list[str] = []
     parents, first_row, ends = array("q"), array("q"), array("q")
@@ -221,14 +216,7 @@ def _check_leaves(
 
 
 def draft_links(names: Sequence[str], parents: Sequence[Any], by_name: bool, problems: Problems) -> Draft:
-    """The nodes of links.
-
-    Args:
-        names: [M] node names.
-        parents: [M] names or positions of the parents.
-        by_name: Which of the two they are.
-        problems: Knows the place of each link, and gains what is wrong.
-    """
+    """The nodes of [M] links to parents, given by name or by position; `problems` gains what is wrong with them."""
     for link, name in enumerate(names):
         if type(name) is not str or not name.isprintable() or name[:1] in ("", " ") or name[-1] == " ":
             problems.check_name(link, name)

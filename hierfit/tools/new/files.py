@@ -107,11 +107,7 @@ def locate(
 ) -> tuple[Path, str, list[str]]:
     """The folder of the pictures, the column that names them, and the path of each row's, empty where none is there.
 
-    Args:
-        root: Folder of the table.
-        parts: The table of each split, or one.
-        names: The columns that all of them have.
-        options: What the user said.
+    `root` is the folder of the table, `parts` the table of each split, or one, and `names` the columns they share.
 
     Raises:
         UserError: No column names pictures that are there, or it fits several of them alike.

@@ -54,16 +54,7 @@ def new_card(
 
     Pictures that cannot be used are left out; so are the copies of one picture that would stand in two splits or under
     two labels, and classes that have no picture then. Nothing is written unless the card reads the data without a
-    problem.
-
-    Args:
-        root: A folder of pictures, a table of them, or a file of features.
-        out: The card; ``<folder>.yaml`` in ``data_cards`` or here if None.
-        options: What the user said.
-        kind: What all classes are a kind of, for the prompts.
-        workers: Processes that decode pictures.
-        pictures: Whether to decode them.
-        force: Whether to overwrite.
+    problem. The arguments are those of `hierfit data new`.
 
     Raises:
         UserError: There is nothing to make a card of, the outcome would not fit the data, or a file is there already.
