@@ -14,8 +14,7 @@ from torch import Tensor
 
 from hierfit.fieldguide.draw import draw
 from hierfit.fieldguide.species import ATTRIBUTES, OUTLINES, PATTERNS, Species, training_species
-
-Rows = np.ndarray[Any, np.dtype[np.int64]]
+from hierfit.taxonomy.index import Ints
 
 _SEED = 20_000  # of the pool and the batches; guides use their own seeds and, above all, other species
 _GENERA, _PALETTES, _MIXED_PALETTES = 10, 4, 2  # a batch of a few genera, or of a few pairs of ground and marking
@@ -111,8 +110,8 @@ class Pool:
     images: Tensor
     species: list[Species]
     attributes: Tensor
-    by_genus: list[Rows]
-    by_palette: list[Rows]
+    by_genus: list[Ints]
+    by_palette: list[Ints]
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ def _draw_one(species: Species, index: int, size: int) -> np.ndarray[Any, np.dty
     return draw(species, np.random.default_rng([_SEED, species.key, index]), size)
 
 
-def _grouped(keys: list[tuple[str, str]]) -> list[Rows]:
+def _grouped(keys: list[tuple[str, str]]) -> list[Ints]:
     groups: dict[tuple[str, str], list[int]] = {}
     for row, key in enumerate(keys):
         groups.setdefault(key, []).append(row)
@@ -277,10 +276,10 @@ def _palettes(pool: Pool, stage: Stage, rng: np.random.Generator) -> Batches:
         yield images, captions
 
 
-def same_palettes(pool: Pool, palettes: int, size: int, rng: np.random.Generator) -> Rows:
+def same_palettes(pool: Pool, palettes: int, size: int, rng: np.random.Generator) -> Ints:
     """Rows ``[size]`` of a few palettes; one that is rarer than its share gives all it has, and others the rest."""
     share = -(-size // palettes)
-    drawn: list[Rows] = []
+    drawn: list[Ints] = []
     for palette in rng.permutation(len(pool.by_palette)):
         drawn.append(rng.permutation(pool.by_palette[palette])[:share])
         if sum(map(len, drawn)) >= size:

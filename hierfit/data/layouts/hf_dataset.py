@@ -60,7 +60,7 @@ def hf_dataset(
         if name not in parts[own].column_names
     ]:
         raise UserError(f"{root} has not the columns of the card", lacking, "Mend layout.image and label in the card.")
-    home.images = Rows(root, {own: parts[own] for own in wanted.values()}, image)
+    home.images = HubPictures(root, {own: parts[own] for own in wanted.values()}, image)
     home.names, home.empty, home.draw = None, list(wanted), draw
     for kind, own in wanted.items():
         labels = label_paths(parts[own], label)
@@ -72,7 +72,7 @@ def hf_dataset(
                 yield Sample(kind, f"{own}/{row}", path[0] if separator == "/" else tuple(path[0].split(separator)))
 
 
-class Rows:
+class HubPictures:
     """The pictures of a data set; a key is ``split/row``."""
 
     def __init__(self, root: Path, parts: Mapping[str, Any], column: str) -> None:

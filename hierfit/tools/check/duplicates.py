@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from hierfit.data.samples import several
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.index import Ints
 from hierfit.tools.check.pictures import SIDE, Pictures
 from hierfit.tools.printing import counted, listed
 
 if TYPE_CHECKING:
     from hierfit.tools.check.audit import Audit
-
-Ints = NDArray[np.int64]
 
 RADIUS = 7
 """Most bits of 128 in which near duplicates differ; with eight chunks they then have one in common."""
