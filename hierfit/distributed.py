@@ -67,18 +67,25 @@ def mean_over_processes(values: Tensor) -> Tensor:
     return total / world
 
 
-def gather_batch(share: Tensor) -> Tensor:
-    """The whole batch ``[B, …]`` on every process, in its order, from each one's share ``[b, …]``.
+def gather_batch(share: Tensor, total: int) -> Tensor:
+    """The whole batch ``[B', …]`` on every process, in its order, from each one's share ``[b, …]``.
 
     For losses that need all samples at once, which every process then computes alike (with the same random numbers). Of
-    the gradient each process passes its own rows' on, W times: their mean over processes is that of the loss.
+    the gradient each process passes its own rows' on, W times: their mean over processes is that of the loss. The host
+    waits for nothing.
+
+    Args:
+        share: This process's rows.
+        total: B', which every process knows: `hierfit.data.batch.Batch.all_paths` has as many rows.
 
     Raises:
-        ValueError: The shares are not those of a batch that was dealt out in turn.
+        ValueError: The share is not that of a batch that was dealt out in turn.
     """
-    if processes() == 1:
+    if (world := processes()) == 1:
         return share
-    whole: Tensor = _Gather.apply(share)
+    if len(share) != (mine := len(range(dist.get_rank(), total, world))):
+        raise ValueError(f"a share of {len(share)} rows, where {mine} of {total} are dealt to this process")
+    whole: Tensor = _Gather.apply(share, total)
     return whole
 
 
@@ -139,22 +146,14 @@ class _GatherWork(torch.autograd.Function):
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, share: Tensor) -> Tensor:
-        rank, world = dist.get_rank(), dist.get_world_size()
-        sizes = share.new_zeros(world, dtype=torch.long)
-        sizes[rank] = len(share)
-        dist.all_reduce(sizes)
-        found = sizes.tolist()
-        total = sum(found)
-        if found != [len(range(r, total, world)) for r in range(world)]:
-            raise ValueError(f"shares of {found} rows are not those of a batch of {total} that was dealt out in turn")
-        padded = share.new_zeros(found[0], *share.shape[1:])
+    def forward(ctx: Any, share: Tensor, total: int) -> Tensor:
+        world = dist.get_world_size()
+        padded = share.new_zeros(-(-total // world), *share.shape[1:])
         padded[: len(share)] = share
-        parts = [torch.empty_like(padded) for _ in found]
+        parts = [torch.empty_like(padded) for _ in range(world)]
         dist.all_gather(parts, padded)
-        ctx.rank, ctx.world = rank, world
         return torch.stack(parts, dim=1).flatten(0, 1)[:total]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient[ctx.rank :: ctx.world] * ctx.world
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient[dist.get_rank() :: dist.get_world_size()] * dist.get_world_size(), None

@@ -53,7 +53,7 @@ def close_words(word: str, known: Iterable[str], most: int = 1) -> list[str]:
     better judge but up to 0.5 ms a pair, sees the 30 that share most pairs of letters.
     """
     from bisect import bisect
-    from difflib import get_close_matches
+    from difflib import SequenceMatcher, get_close_matches
     from heapq import nlargest
 
     alike, ordered = _spellings(tuple(known))
@@ -65,7 +65,9 @@ def close_words(word: str, known: Iterable[str], most: int = 1) -> list[str]:
         ordered = ordered[start : start + 5000]
     pairs = set(pairwise(key))
     likely = dict(nlargest(30, ordered, lambda pair: len(pairs.intersection(pairwise(pair[0]))) / len(key + pair[0])))
-    return [likely[name] for name in get_close_matches(key, likely, n=most)]
+    near = [likely[name] for name in get_close_matches(key, likely, n=most)]
+    # Signs that two codes share, as X:1 and X:4 do, make them not alike.
+    return [name for name in near if SequenceMatcher(None, folded(word), folded(name)).ratio() >= 0.6]
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import codecs
 import sys
+import textwrap
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _ALIKE = {
     "✗": "x", "✓": "v", "·": "-", "→": "->", "←": "<-", "…": "...", "–": "-", "—": "-", "×": "x", "±": "+/-", "≤": "<=",
@@ -30,6 +35,19 @@ def is_text(name: str) -> bool:
 def as_text(name: str) -> str:
     """A name as it can be written: ``caf\\xe9``."""
     return name.encode(errors=ALIKE).decode()
+
+
+def print_hanging(console: Console, text: str, style: str = "", indent: int = 2, mark: str = "") -> None:
+    """Prints a text behind a mark, its further lines below its own beginning; words, paths and line ends stay."""
+    from rich.text import Text
+
+    below = " " * (indent + len(mark))
+    wrapped: list[str] = []
+    for line in text.splitlines():
+        first = below if wrapped else " " * indent + mark
+        wrapped += textwrap.wrap(line, max(console.width, 40), initial_indent=first, subsequent_indent=below,
+                                 break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    console.print(Text("\n".join(wrapped), style), soft_wrap=True)
 
 
 def _alike(error: UnicodeError) -> tuple[str, int]:

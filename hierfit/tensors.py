@@ -63,6 +63,29 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
         save_file(dict(tensors), draft, None if facts is None else dict(facts))
 
 
+Shape = tuple[int, ...]
+
+
+def misfits(wanted: Mapping[str, Shape], given: Mapping[str, Shape | None], says: str, strict: bool) -> list[str]:
+    """Every way in which weights are not the ones that are wanted, by name.
+
+    Args:
+        wanted: Their shapes.
+        given: Those of what there is; None for what is no tensor.
+        says: Stands before the wanted shape.
+        strict: Whether there may be no others.
+    """
+    problems = [f"{name} is missing" for name in sorted(wanted.keys() - given.keys())]
+    both = sorted(wanted.keys() & given.keys())
+    problems += [f"{name} is {given[name]}, {says} {wanted[name]}" for name in both if given[name] != wanted[name]]
+    return problems + [f"{name} is unknown" for name in sorted(given.keys() - wanted.keys()) if strict]
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Shape by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
 def read_tensors(path: Path, *names: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of these names, or all, and the metadata of a file.
 

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from hierfit.atomic import whole_folder
-from hierfit.backbone.open_clip import CONFIG, is_canonical, is_open_clip, load_model, preprocessing
-from hierfit.backbone.source import SUPPORTED, find_folder, read_json
+from hierfit.backbone import open_clip
+from hierfit.backbone.config import TRANSFORMERS, DualConfig, dual_config
+from hierfit.backbone.source import PREPROCESSING, find_folder, read_json, settings_file, weight_files
 from hierfit.backbone.text import TextInput
+from hierfit.backbone.towers import DualEncoder
 from hierfit.backbone.transform import ImageTransform
 from hierfit.errors import UserError
-from hierfit.tensors import as_os_error
+from hierfit.tensors import misfits, shapes, write_tensors
 
 if TYPE_CHECKING:
     from hierfit.backbone.model import Backbone
 
 
 class Parts(NamedTuple):
-    """A model of transformers, and how pictures and texts are made ready for it."""
+    """Towers, and how texts and pictures are made ready for them."""
 
-    model: Any
+    model: DualEncoder
     text: TextInput
     preprocess: ImageTransform
 
@@ -35,77 +41,86 @@ class Parts(NamedTuple):
 def load_parts(folder: Path, source: str) -> Parts:
     """Loads a folder that `find_folder` has found to be whole.
 
-    Weights are safetensors only, held in fp32 whatever they are stored in, frozen, in eval mode. No code that
-    comes with a model is ever run.
+    Weights are held in fp32 whatever they are stored in, frozen, in eval mode. No code that comes with a model is ever
+    run.
 
     Args:
         folder: Where the files are.
         source: Name the user gave, shown in errors.
 
     Raises:
-        UserError: A file is damaged, weights are missing or of another shape, or the parts do not fit
-            together.
+        UserError: A file is damaged, weights are missing or of another shape, or the parts do not fit together.
     """
-    import transformers
-
     where = f"backbone {source!r} in {folder}"
-    if is_open_clip(folder):
-        return _load_open_clip(folder, where)
-    kind = read_json(folder / "config.json")[0]["model_type"]
-    local: dict[str, Any] = {"local_files_only": True}
-    with _as_user_error(where, "weights or config.json"), quiet(transformers):
-        model, report = getattr(transformers, SUPPORTED[kind]).from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=True,
-            output_loading_info=True, **local,
-        )  # fmt: skip
-    problems = [f"{name} is missing" for name in sorted(report["missing_keys"])]
-    problems += [f"{name} is {tuple(stored)}, but config.json says {tuple(expected)}"
-                 for name, stored, expected in sorted(report["mismatched_keys"])]  # fmt: skip
-    if problems:
-        raise UserError(f"{where}: the weights do not fit the config", problems)
-    if getattr(model.config.vision_config, "vision_use_head", True) is False:
-        raise UserError(f"{where}: this SigLIP has no pooling head, so it gives no image feature")
-    text = _load_text(folder, model.config, where)
-    processor_class = {"clip": "CLIPImageProcessorPil", "siglip": "SiglipImageProcessorPil"}[kind]
+    tokenizer, file = _tokenizer(folder, where), settings_file(folder)
+    settings = read_json(folder / file)[0]
+    with _as_user_error(where, f"weights or {file}"):
+        if file == open_clip.CONFIG:
+            weights = open_clip.read_weights(folder, settings)
+            settings = open_clip.translated(settings, weights, tokenizer)
+        else:
+            weights = {k: tensor for part in weight_files(folder) for k, tensor in load_file(folder / part).items()}
+        config = _config(settings, file)
+        model = _assembled(config, weights, where, file)
     with _as_user_error(where, "image preprocessing"):
-        processor = getattr(transformers, processor_class).from_pretrained(folder, **local)
-        preprocess = ImageTransform.from_processor(processor, model.config.vision_config.image_size, where)
-    return Parts(model.eval().requires_grad_(False), text, preprocess)
-
-
-def _load_open_clip(folder: Path, where: str) -> Parts:
-    import transformers
-
-    settings = read_json(folder / CONFIG)[0]
-    with _as_user_error(where, "tokenizer"), quiet(transformers):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    with _as_user_error(where, "weights or settings"):
-        model = load_model(folder, settings, tokenizer, where)
-    text = TextInput(tokenizer, model.config, where, plain=is_canonical(settings))
-    return Parts(model.eval().requires_grad_(False), text, ImageTransform(**preprocessing(settings)))
+        pictures = settings.get(open_clip.PREPROCESSING) or _preprocessing(folder)
+        preprocess = ImageTransform.of(pictures, config.model_type, config.vision_config.image_size, where)
+    return Parts(model, _text(folder, tokenizer, config, where), preprocess)
 
 
 def load_text(source: str) -> TextInput:
     """The tokeniser of a backbone alone, without its weights; raises `UserError` as `load_parts` does."""
-    import transformers
-
     folder = find_folder(source)
-    where = f"backbone {source!r} in {folder}"
-    if is_open_clip(folder):
-        return _load_open_clip(folder, where).text
-    with _as_user_error(where, "config.json"), quiet(transformers):
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    return _load_text(folder, config, where)
+    where, file = f"backbone {source!r} in {folder}", settings_file(folder)
+    if file == open_clip.CONFIG:
+        return load_parts(folder, source).text  # some of whose settings only the weights tell
+    return _text(folder, _tokenizer(folder, where), _config(read_json(folder / file)[0], file), where)
 
 
-def _load_text(folder: Path, config: Any, where: str) -> TextInput:
+def _config(settings: Mapping[str, Any], file: str) -> DualConfig:
+    problems: list[str] = []
+    found = dual_config(settings, file, problems)
+    if found is None:
+        raise UserError(f"{file} describes no towers that can be built", problems)
+    return found
+
+
+def _assembled(config: DualConfig, weights: dict[str, Tensor], where: str, file: str) -> DualEncoder:
+    with torch.device("meta"):  # shapes alone: settings may ask for more than there is memory
+        model = DualEncoder(config)
+    own = model.state_dict()
+    for name in own.keys() & weights.keys():  # scalars and a batch of one are written both ways
+        if weights[name].squeeze().shape == own[name].squeeze().shape:
+            weights[name] = weights[name].float().reshape(own[name].shape)
+    # Other weights of a folder of transformers are of something beside the towers.
+    if problems := misfits(shapes(own), shapes(weights), f"but {file} says", strict=file == open_clip.CONFIG):
+        raise UserError(f"{where}: the weights do not fit {file}", problems)
+    model.load_state_dict({name: weights[name] for name in own}, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _preprocessing(folder: Path) -> Mapping[str, Any]:
+    for name in reversed(PREPROCESSING):
+        if (folder / name).is_file():
+            settings = json.loads((folder / name).read_text(encoding="utf-8"))
+            if name == PREPROCESSING[0] or "image_processor" in settings:
+                found: Mapping[str, Any] = settings.get("image_processor", settings)
+                return found
+    raise ValueError(f"{PREPROCESSING[1]} holds no image_processor")
+
+
+def _tokenizer(folder: Path, where: str) -> Any:
     import transformers
 
-    with _as_user_error(where, "tokenizer"), quiet(transformers):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        # A folder of open_clip's whose towers were trained on and merged keeps its settings.
-        settings = read_json(folder / CONFIG)[0] if (folder / CONFIG).is_file() else {}
-        return TextInput(tokenizer, config, where, plain=is_canonical(settings))
+    with _as_user_error(where, "tokenizer"), _quiet():
+        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+def _text(folder: Path, tokenizer: Any, config: DualConfig, where: str) -> TextInput:
+    # A folder of open_clip's whose towers were trained on and merged keeps its settings.
+    plain = open_clip.is_canonical(read_json(folder / open_clip.CONFIG)[0])
+    with _as_user_error(where, "tokenizer"):
+        return TextInput(tokenizer, config, where, plain)
 
 
 @contextmanager
@@ -131,45 +146,20 @@ def _first(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
-class _Hide(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        # The table of missing and misshapen weights becomes a UserError. SigLIP's configs name special-token
-        # ids beyond their vocabulary, which its towers never look at.
-        return "LOAD REPORT" not in message and not (
-            message.startswith("Model config:") and "_token_id must be" in message
-        )
-
-
 @contextmanager
-def quiet(transformers: Any) -> Iterator[None]:
-    """Hides the progress bar of reading and writing local weights, and two notes known to be harmless here."""
-    bars = transformers.utils.logging
-    loggers = [logging.getLogger(f"transformers.{name}") for name in ("modeling_utils", "configuration_utils")]
-    hide, had_bars = _Hide(), bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    for logger in loggers:
-        logger.addFilter(hide)
+def _quiet() -> Iterator[None]:
+    """Hides what transformers says of special-token ids beyond a SigLIP's vocabulary, which nothing looks at."""
+    logger = logging.getLogger("transformers.configuration_utils")
+    was, logger.disabled = logger.disabled, True
     try:
         yield
     finally:
-        for logger in loggers:
-            logger.removeFilter(hide)
-        if had_bars:
-            bars.enable_progress_bar()
+        logger.disabled = was
 
 
 _REPLACED = [
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "config.json",
-    "*.bin",
-    "*.pt",
-    "*.h5",
-    "*.msgpack",
-    "*.onnx",
-    "*.md",
-]
+    "*.safetensors", "*.safetensors.index.json", "config.json", "*.bin", "*.pt", "*.h5", "*.msgpack", "*.onnx", "*.md",
+]  # fmt: skip
 
 
 def save_merged(backbone: Backbone, folder: Path) -> None:
@@ -180,8 +170,6 @@ def save_merged(backbone: Backbone, folder: Path) -> None:
     Raises:
         UserError: The folder exists already, or what the backbone was loaded from is gone.
     """
-    import transformers
-
     if folder.exists():
         raise UserError(f"{folder} exists already", hint="Name a new folder.")
     source = find_folder(backbone.source)
@@ -190,24 +178,11 @@ def save_merged(backbone: Backbone, folder: Path) -> None:
         model = copy.deepcopy(backbone.model)
         if hasattr(model, "merge_and_unload"):
             model = model.merge_and_unload(safe_merge=True)
-        with quiet(transformers), as_os_error(folder):
-            model.save_pretrained(draft, safe_serialization=True)
-            if is_open_clip(source):
-                _processor(backbone.preprocess, model.config.model_type).save_pretrained(draft)
-
-
-def _processor(transform: ImageTransform, kind: str) -> Any:
-    """What prepares pictures in transformers, of a model that open_clip wrote."""
-    import transformers
-
-    square = {"height": transform.size, "width": transform.size}
-    shared: dict[str, Any] = {
-        "image_mean": list(transform.mean), "image_std": list(transform.std), "resample": int(transform.resample)
-    }  # fmt: skip
-    if transform.shortest_edge is None:
-        crop: dict[str, Any] = {"do_center_crop": False} if kind == "clip" else {}
-        shared |= {"size": square, **crop}
-    else:
-        shared |= {"size": {"shortest_edge": transform.shortest_edge}, "crop_size": square}
-    name = {"clip": "CLIPImageProcessorPil", "siglip": "SiglipImageProcessorPil"}[kind]
-    return getattr(transformers, name)(**shared)
+        kind = model.config.model_type
+        files = {"config.json": {"architectures": [TRANSFORMERS[kind]], "dtype": "float32", **asdict(model.config)}}
+        if settings_file(source) == open_clip.CONFIG:
+            files[PREPROCESSING[0]] = backbone.preprocess.settings(kind)
+        for name, content in files.items():
+            (draft / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        write_tensors(draft / "model.safetensors", weights, {"format": "pt"})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any, Literal
 
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierfit.backbone.below import Below
 from hierfit.backbone.loading import load_parts
 from hierfit.backbone.source import find_folder
-from hierfit.backbone.text import TextInput, Tokens
+from hierfit.backbone.text import TextInput
+from hierfit.backbone.towers import DualEncoder, Kept
 from hierfit.backbone.transform import ImageTransform
 from hierfit.distributed import processes
 from hierfit.errors import UserError
@@ -34,7 +34,7 @@ class Backbone(nn.Module):
     `load`; `model` may be wrapped by peft at any time, nothing here holds on to its inner modules.
 
     Attributes:
-        model: The model of transformers, or peft's wrapper around it.
+        model: The towers, or peft's wrapper around them.
         source: What it was loaded from.
         preprocess: Turns a `PIL.Image` into `[3, S, S]` float32; picklable without the towers.
         embed_dim: Width d of a feature.
@@ -48,21 +48,20 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: Any, text: TextInput, preprocess: ImageTransform, source: str) -> None:
+    def __init__(self, model: DualEncoder, text: TextInput, preprocess: ImageTransform, source: str) -> None:
         super().__init__()
         self.model: Any = model
         self.source = source
         self.preprocess = preprocess
         self._text = text
         config = model.config
-        self.embed_dim: int = getattr(config, "projection_dim", None) or config.text_config.projection_size
-        self.text_width: int = config.text_config.hidden_size
+        self.embed_dim = config.embed_dim
+        self.text_width = config.text_config.hidden_size
         self.image_size = preprocess.size
         self.context_length = text.context_length
         self.register_buffer("mean", torch.tensor(preprocess.mean), persistent=False)
         self.register_buffer("std", torch.tensor(preprocess.std), persistent=False)
         self._hashed: tuple[object, str] | None = None
-        self._below: dict[str, Below] = {}
         self._sharded = False
 
     @classmethod
@@ -111,15 +110,10 @@ class Backbone(nn.Module):
         Returns:
             L2-normalised features `[B, d]`, fp32.
         """
-        if not len(pixels):  # transformers' towers take no empty batch, and a process without a picture must run along
+        if not len(pixels):  # attention takes no empty batch, and a process without a picture must run along
             return self.encode_image(pixels.new_zeros(1, *pixels.shape[1:]))[:0]
-
-        def run(rows: Tensor | slice) -> Tensor:
-            features: Tensor = self.model.get_image_features(pixel_values=pixels[rows]).pooler_output
-            return features
-
-        with self._gathering(), self._skipping("vision_model", pixels, run):
-            return _normalise(run(slice(None)))
+        with self._gathering():
+            return _normalise(self.model.image_features(pixels))
 
     def encode_text(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
         """Text features; the batch size changes memory and time only.
@@ -134,39 +128,32 @@ class Backbone(nn.Module):
         order, chunks = self.token_chunks(texts, batch_size)
         if not chunks:
             return self.mean.new_zeros(0, self.embed_dim)
-        features = torch.cat([self.encode_tokens(tokens) for tokens in chunks])
+        features = torch.cat([self.encode_tokens(ids) for ids in chunks])
         return features[torch.tensor(order, device=features.device).argsort()]
 
-    def token_chunks(self, texts: Sequence[str], size: int) -> tuple[list[int], list[Tokens]]:
+    def token_chunks(self, texts: Sequence[str], size: int, n_context: int = 0) -> tuple[list[int], list[Tensor]]:
         """Tokenises texts, like lengths together, so that each chunk is padded to its own longest only.
 
         Args:
             texts: T texts. One longer than the context is cut and named in a warning.
             size: Most texts a chunk.
+            n_context: Places left for a soft prompt before each text.
 
         Returns:
-            Which text stands at each place of the chunks laid end to end ``[T]``, and the chunks.
+            Which text stands at each place of the chunks laid end to end ``[T]``, and the ids of each chunk ``[t, S]``.
         """
-        rows = self._text.rows(texts)
+        rows = self._text.rows(texts, n_context)
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         chunks = [order[i : i + size] for i in range(0, len(order), size)]
         return order, [self._text.pad([rows[i] for i in chunk], self.device) for chunk in chunks]
 
-    def encode_tokens(self, tokens: Tokens) -> Tensor:
-        """Text features of one chunk of `token_chunks`: L2-normalised ``[T, d]``, fp32."""
-        ids, mask = tokens
-        if ids.device.type != "cpu" and self.model.config._attn_implementation == "sdpa":
-            # A text's end, which is read, sees nothing behind it; and transformers would wait to hear what is masked.
-            mask = None
-
-        def run(rows: Tensor | slice) -> Tensor:
-            chosen = None if mask is None else mask[rows]  # SigLIP has none
-            output = self.model.get_text_features(input_ids=ids[rows], attention_mask=chosen)
-            features: Tensor = output.pooler_output
-            return features
-
-        with self._gathering(), self._skipping("text_model", ids, run):
-            return _normalise(run(slice(None)))
+    def encode_tokens(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
+        """Text features of one chunk of `token_chunks`: L2-normalised ``[T, d]``, fp32; `context` as in
+        `encode_context`."""
+        if context is not None:
+            context = context.expand(len(ids), -1, -1)
+        with self._gathering():
+            return _normalise(self.model.text_features(ids, context, self._text.start))
 
     def encode_context(self, context: Tensor, suffix: Sequence[str] | None = None) -> Tensor:
         """Text features of soft prompts: learnable vectors in place of words (CoOp, Zhou et al. 2022).
@@ -187,27 +174,23 @@ class Backbone(nn.Module):
         if context.shape[2:] != (self.text_width,) or len(context) not in (1, len(texts)):
             expected = f"[{len(texts)} or 1, n_ctx, {self.text_width}]"
             raise ValueError(f"context has shape {list(context.shape)}, expected {expected}")
-        context = context.expand(len(texts), -1, -1)
         rows = self._text.rows(texts, n_context=context.shape[1])
-        with _written_over(self._token_embedding, context, self._text.start):
-            return self.encode_tokens(self._text.pad(rows, self.device))
+        return self.encode_tokens(self._text.pad(rows, self.device), context)
 
     def checkpoint_blocks(self) -> None:
         """Has training keep the inputs of the blocks only, and compute what lies between them a second time."""
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        for tower in (self.model.vision_model, self.model.text_model):
+            tower.encoder.checkpoints = True
 
     def keep_below(self, tower: Literal["vision_model", "text_model"], first: int, budget: int) -> None:
-        """Has a tower compute its blocks below number ``first``, which stay frozen, once for each input; see `Below`.
+        """Has a tower compute its blocks below number ``first``, which stay frozen, once for each input; see `Kept`.
 
         Args:
             tower: Which.
             first: At least 1.
             budget: Bytes that their outputs may take.
         """
-        self._below[tower] = Below(getattr(self.model, tower).encoder, first, budget)
-
-    def _skipping(self, tower: str, rows: Tensor, run: Callable[[Tensor], object]) -> AbstractContextManager[None]:
-        return self._below[tower].skipped(rows, run) if tower in self._below else nullcontext()
+        getattr(self.model, tower).kept = Kept(first, budget)
 
     def shard(self, device: torch.device) -> None:
         """Spreads the towers' frozen weights over all processes (torch's FSDP2); in one process it does nothing.
@@ -253,13 +236,8 @@ class Backbone(nn.Module):
     def embed_tokens(self, text: str) -> Tensor:
         """Token embeddings `[T, w]` of a text without its special tokens, to start soft prompts from."""
         ids = torch.tensor(self._text.words(text), dtype=torch.long, device=self.device)
-        return self._token_embedding(ids).clone()
-
-    @property
-    def _token_embedding(self) -> nn.Module:
-        # Looked up at each call: peft may have put a wrapper around the model, or around this very layer.
-        embedding: nn.Module = self.model.text_model.embeddings.token_embedding
-        return embedding
+        embedding: Tensor = self.model.text_model.embeddings.token_embedding(ids)
+        return embedding.clone()
 
     def _hash(self, weights: dict[str, Tensor]) -> str:
         config = self.model.config
@@ -280,21 +258,3 @@ class Backbone(nn.Module):
 
 def _normalise(features: Tensor) -> Tensor:
     return F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
-
-
-@contextmanager
-def _written_over(embedding: nn.Module, context: Tensor, start: int) -> Iterator[None]:
-    """While open, positions `start …` of the embedding's output `[M, S, w]` read as `context [M, n_ctx, w]`.
-
-    transformers' CLIP takes no `inputs_embeds`; a hook keeps its own forward, masks and pooling, bit for bit.
-    """
-    end = start + context.shape[1]
-
-    def write(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        return torch.cat([output[:, :start], context.to(output), output[:, end:]], dim=1)
-
-    handle = embedding.register_forward_hook(write)
-    try:
-        yield
-    finally:
-        handle.remove()

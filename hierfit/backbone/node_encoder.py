@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from hierfit.backbone.nodes import node_texts
-from hierfit.backbone.text import Tokens
+from hierfit.backbone.prompts import node_texts
 from hierfit.distributed import gather_work, processes, share_of_work
 
 if TYPE_CHECKING:
@@ -32,39 +31,52 @@ class NodeEncoder(nn.Module):
         chunk: Texts that go through the tower at once.
         shared: Each process encodes its share of the texts, and has the others' from them; all must then call it
             together.
+        n_context: Vectors of a soft prompt before each text.
+        own: Whether each text has a soft prompt of its own; texts that are alike are then different ones.
     """
 
     text: Tensor
     node: Tensor
 
     def __init__(
-        self, backbone: Backbone, prompts: Sequence[Sequence[str]], chunk: int = 256, shared: bool = False
+        self,
+        backbone: Backbone,
+        prompts: Sequence[Sequence[str]],
+        chunk: int = 256,
+        shared: bool = False,
+        n_context: int = 0,
+        own: bool = False,
     ) -> None:
         super().__init__()
-        unique = list(dict.fromkeys(text for group in prompts for text in group))
+        texts = [text for group in prompts for text in group]
+        unique = texts if own else list(dict.fromkeys(texts))
         self.num_shared = len(unique) if shared else None
         # All but the last of these chunks divide evenly, so texts dealt out chunk by chunk are dealt out in turn.
-        order, tokens = backbone.token_chunks(unique, chunk * processes() if shared else chunk)
-        if shared:
-            tokens = [part.rows(share_of_work(len(part.ids))) for part in tokens]
-        position = {unique[row]: place for place, row in enumerate(order)}
+        order, chunks = backbone.token_chunks(unique, chunk * processes() if shared else chunk, n_context)
+        places = torch.tensor(order, device=backbone.device)
+        self.num_nodes, self.num_chunks = len(prompts), len(chunks)
+        for i, (ids, rows) in enumerate(zip(chunks, places.split(list(map(len, chunks))), strict=True)):
+            mine = share_of_work(len(ids)) if shared else slice(None)
+            self.register_buffer(f"ids{i}", ids[mine], persistent=False)
+            self.register_buffer(f"rows{i}", rows[mine] if own else None, persistent=False)
+        at = {unique[row]: place for place, row in enumerate(order)}
+        where = places.argsort() if own else torch.tensor([at[text] for text in texts], device=backbone.device)
+        self.register_buffer("text", where, persistent=False)
         groups = torch.tensor([len(group) for group in prompts])
-        self.num_nodes, self.num_chunks = len(prompts), len(tokens)
-        for i, (ids, mask) in enumerate(tokens):
-            self.register_buffer(f"ids{i}", ids, persistent=False)
-            self.register_buffer(f"mask{i}", mask, persistent=False)
-        places = torch.tensor([position[text] for group in prompts for text in group], device=backbone.device)
-        self.register_buffer("text", places, persistent=False)
         nodes = torch.arange(len(prompts)).repeat_interleave(groups).to(backbone.device)
         self.register_buffer("node", nodes, persistent=False)
 
-    def forward(self, backbone: Backbone) -> Tensor:
-        """L2-normalised features ``[N, d]``, fp32, in node order; gradients reach what is trained of the tower."""
-        chunks = [Tokens(getattr(self, f"ids{i}"), getattr(self, f"mask{i}")) for i in range(self.num_chunks)]
-        if self.num_chunks > 1 and torch.is_grad_enabled():
-            parts = [checkpoint(backbone.encode_tokens, tokens, use_reentrant=False) for tokens in chunks]
-        else:
-            parts = [backbone.encode_tokens(tokens) for tokens in chunks]
+    def forward(self, backbone: Backbone, context: Tensor | None = None) -> Tensor:
+        """L2-normalised features ``[N, d]``, fp32, in node order; gradients reach what is trained of the tower, and the
+        soft prompts ``[1, n, w]``, or ``[T, n, w]`` of T texts of their own."""
+        parts, again = [], self.num_chunks > 1 and torch.is_grad_enabled()
+        for i in range(self.num_chunks):
+            ids, rows = getattr(self, f"ids{i}"), getattr(self, f"rows{i}")
+            vectors = context if context is None or rows is None else context.index_select(0, rows)
+            if again:
+                parts.append(checkpoint(backbone.encode_tokens, ids, vectors, use_reentrant=False))
+            else:
+                parts.append(backbone.encode_tokens(ids, vectors))
         features = torch.cat(parts)
         if self.num_shared is not None:
             features = gather_work(features, self.num_shared)

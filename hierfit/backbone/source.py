@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hierfit.backbone.open_clip import CONFIG, WEIGHTS, config_problems, is_open_clip
+from hierfit.backbone.config import dual_config
+from hierfit.backbone.open_clip import CONFIG, WEIGHTS, config_problems
 from hierfit.errors import UserError
 
 REAL = "openai/clip-vit-base-patch32"
@@ -36,20 +37,16 @@ _OPENAI = {
 }
 _SIGLIP = {"b": "base", "l": "large", "so400m": "so400m"}
 
-SUPPORTED = {"clip": "CLIPModel", "siglip": "SiglipModel"}
-"""Model types that load, and their transformers class. Fixed-resolution SigLIP 2 calls itself siglip."""
-
 BUNDLED = {"tiny": Path(__file__).parent / "tiny_clip"}
 
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
-_PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
+PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 _WEIGHTS, _SHARDS = "model.safetensors", "model.safetensors.index.json"
 _SHARED = (
     *(name for files in _TOKENIZERS for name in files),
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
-_DOWNLOADED = ("config.json", _WEIGHTS, _SHARDS, "model-*.safetensors", *_PREPROCESSING, *_SHARED)
-_MOST_LAYERS = 200
+_DOWNLOADED = ("config.json", _WEIGHTS, _SHARDS, "model-*.safetensors", *PREPROCESSING, *_SHARED)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _SECONDS_TO_ANSWER = 3.0
 
@@ -77,7 +74,7 @@ def find_folder(source: str) -> Path:
             )
         if problems := folder_problems(path):
             whole = "save_pretrained of a model, of its tokenizer and of its image processor together write all of it."
-            if is_open_clip(path):
+            if settings_file(path) == CONFIG:
                 whole = (
                     "A folder of open_clip needs open_clip_config.json, its weights and its tokenizer; most of its "
                     f"CLIPs share the tokenizer.json of {REAL}."
@@ -106,23 +103,26 @@ def find_folder(source: str) -> Path:
     return _from_hub(source)
 
 
+def settings_file(folder: Path) -> str:
+    """Name of the file that describes the towers: open_clip's, where it wrote the folder and transformers did not."""
+    return CONFIG if (folder / CONFIG).is_file() and not (folder / "config.json").is_file() else "config.json"
+
+
 def folder_problems(folder: Path) -> list[str]:
     """Everything that keeps a folder from being loaded; empty if it is whole."""
-    if is_open_clip(folder):
+    if settings_file(folder) == CONFIG:
         config, fault = read_json(folder / CONFIG)
         problems = [fault] if fault else config_problems(config)
         if not any((folder / name).is_file() for name in WEIGHTS):
             problems.append("no weights: " + ", or ".join(WEIGHTS))
         return problems + _tokenizer_problems(folder)
-    problems = []
     config, fault = read_json(folder / "config.json")
-    if fault:
-        problems.append(fault)
-    elif (model_type := config.get("model_type")) not in SUPPORTED:
-        problems.append(f"config.json: model_type {model_type!r} is not supported; these are: {', '.join(SUPPORTED)}")
-    problems += _layer_problems(config) + _weight_problems(folder) + _tokenizer_problems(folder)
-    if not any((folder / name).is_file() for name in _PREPROCESSING):
-        problems.append("no image preprocessing: " + ", or ".join(_PREPROCESSING))
+    problems = [fault] if fault else []
+    if not fault:
+        dual_config(config, "config.json", problems)
+    problems += _weight_problems(folder) + _tokenizer_problems(folder)
+    if not any((folder / name).is_file() for name in PREPROCESSING):
+        problems.append("no image preprocessing: " + ", or ".join(PREPROCESSING))
     return problems
 
 
@@ -145,30 +145,25 @@ def read_json(path: Path) -> tuple[dict[str, Any], str]:
     return (content, "") if isinstance(content, dict) else ({}, f"{path.name} does not hold a JSON object")
 
 
-def _layer_problems(config: dict[str, Any]) -> list[str]:
-    """Layers are built before weights are looked at: a wrong number of them would take hours."""
-    towers = {name: config.get(name) for name in ("text_config", "vision_config")}
-    counts = {name: tower.get("num_hidden_layers") for name, tower in towers.items() if isinstance(tower, dict)}
-    return [
-        f"config.json: {name} has {count!r} layers"
-        for name, count in counts.items()
-        if count is not None and not (type(count) is int and 0 < count <= _MOST_LAYERS)
-    ]
-
-
 def _weight_problems(folder: Path) -> list[str]:
     if (folder / _SHARDS).is_file():
         index, fault = read_json(folder / _SHARDS)
-        shards = index.get("weight_map")
-        if fault or not isinstance(shards, dict):
+        if fault or not isinstance(index.get("weight_map"), dict):
             return [fault or f"{_SHARDS} has no weight_map"]
         # Names alone: a path would lead out of the folder.
-        return [f"no {name}" for name in sorted({str(n) for n in shards.values()}) if name not in os.listdir(folder)]
+        return [f"no {name}" for name in weight_files(folder) if name not in os.listdir(folder)]
     if (folder / _WEIGHTS).is_file():
         return []
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
         return [f"no {_WEIGHTS}; pickled weights can run code when opened, so they are not loaded"]
     return [f"no {_WEIGHTS}"]
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Names of the files that hold the weights of transformers' towers."""
+    if not (folder / _SHARDS).is_file():
+        return [_WEIGHTS]
+    return sorted({str(name) for name in read_json(folder / _SHARDS)[0]["weight_map"].values()})
 
 
 def _from_hub(source: str) -> Path:

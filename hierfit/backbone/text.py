@@ -5,38 +5,28 @@ from __future__ import annotations
 import string
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from hierfit.backbone.config import DualConfig, TextConfig
 from hierfit.errors import UserError
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-class Tokens(NamedTuple):
-    """What a text tower takes: `ids [T, S]` int64 and `mask [T, S]`, None for a tower trained without one."""
-
-    ids: Tensor
-    mask: Tensor | None
-
-    def rows(self, numbers: list[int]) -> Tokens:
-        """Those of some of the texts."""
-        return Tokens(self.ids[numbers], None if self.mask is None else self.mask[numbers])
-
-
 class TextInput:
     """Tokenises, cuts and pads.
 
-    CLIP is causal and reads its feature at the end-of-text token: padding to the longest text is exact and
-    much cheaper than to the whole context. SigLIP is bidirectional, reads the last position and saw no mask:
-    it always gets the whole context, and lower case.
+    CLIP is causal and reads its feature at the end-of-text token, which sees nothing behind it: padding to the longest
+    text is exact without a mask, and much cheaper than to the whole context. SigLIP is bidirectional, reads the last
+    position and saw no mask: it always gets the whole context, and lower case.
 
     Args:
         tokenizer: Of transformers.
-        config: Of the model.
+        config: Of the towers.
         where: Shown in errors.
         plain: Whether punctuation goes first, as where open_clip's tokenizer `canonicalizes`.
 
@@ -45,7 +35,7 @@ class TextInput:
         start: Position of the first token after the beginning-of-text token.
     """
 
-    def __init__(self, tokenizer: Any, config: Any, where: str, plain: bool = False) -> None:
+    def __init__(self, tokenizer: Any, config: DualConfig, where: str, plain: bool = False) -> None:
         self._tokenizer = tokenizer
         self._plain = plain
         self._is_clip = config.model_type == "clip"
@@ -79,16 +69,12 @@ class TextInput:
         holes = [self._placeholder] * n_context
         return [[*row[: self.start], *holes, *row[self.start :]] for row in rows]
 
-    def pad(self, rows: Sequence[Sequence[int]], device: torch.device) -> Tokens:
-        """Stacks rows of ids into one batch."""
+    def pad(self, rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+        """Stacks rows of ids into one batch ``[T, S]``."""
         ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=self._pad)
         if not self._is_clip:
-            missing = self.context_length - ids.shape[1]
-            ids = torch.nn.functional.pad(ids, (0, missing), value=self._pad)
-            return Tokens(ids.to(device, non_blocking=True), None)
-        lengths = torch.tensor([len(row) for row in rows])
-        mask = torch.arange(ids.shape[1]) < lengths[:, None]
-        return Tokens(ids.to(device, non_blocking=True), mask.long().to(device, non_blocking=True))
+            ids = torch.nn.functional.pad(ids, (0, self.context_length - ids.shape[1]), value=self._pad)
+        return ids.to(device, non_blocking=True)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included, before anything is cut."""
@@ -114,7 +100,7 @@ class TextInput:
             shown = "".join(f"\n  - {text}" for text in new[:20]) + ("\n  …" if len(new) > 20 else "")
             warnings.warn(f"{len(new)} texts are longer than {room} tokens and were cut:{shown}", stacklevel=4)
 
-    def _check(self, probe: list[int], text_config: Any, where: str) -> None:
+    def _check(self, probe: list[int], text_config: TextConfig, where: str) -> None:
         """Refuses the faults of folders that would load, and silently give wrong features."""
         problems = []
         known, rows = len(self._tokenizer), text_config.vocab_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,11 +62,12 @@ class ImageTransform:
         return (pixels * self.scale - mean) / std
 
     @classmethod
-    def from_processor(cls, processor: Any, image_size: int, where: str) -> ImageTransform:
+    def of(cls, given: Mapping[str, Any], kind: str, image_size: int, where: str) -> ImageTransform:
         """Reads the settings of a transformers image processor.
 
         Args:
-            processor: The image processor.
+            given: The content of a ``preprocessor_config.json``.
+            kind: Of the towers, ``clip`` or ``siglip``: what the settings leave out is as in theirs.
             image_size: Side of the pictures the tower takes, pixels.
             where: Shown in errors.
 
@@ -74,42 +75,70 @@ class ImageTransform:
             UserError: The settings ask for something else than resize, centre crop, rescale, normalise, or do
                 not fit the tower.
         """
-        size, crop = processor.size, processor.crop_size if processor.do_center_crop else None
-        square = (image_size, image_size)
-        cropped = crop is not None and (crop.height, crop.width) == square
-        squeezed = (size.height, size.width) == square and (cropped or crop is None)
-        shortened = cropped and (size.shortest_edge or 0) >= image_size and size.longest_edge is None
-        problems = [
-            f"{key} is off" for key in ("do_resize", "do_rescale", "do_normalize") if not getattr(processor, key)
-        ]
-        if shortened and size.shortest_edge > _LARGEST * image_size:
-            problems.append(f"resizing to {size.shortest_edge} pixels to crop {image_size} of them")
+        settings = {**_DEFAULTS[kind], **{key: value for key, value in given.items() if value is not None}}
+        size = _sides(settings["size"], "shortest_edge")
+        crop = _sides(settings["crop_size"], "square") if settings["do_center_crop"] else {}
+        square = {"height": image_size, "width": image_size}
+        squeezed, shortest = size == square and crop in ({}, square), size.get("shortest_edge", 0)
+        shortened = crop == square and size == {"shortest_edge": shortest} and shortest >= image_size
+        problems = [f"{key} is off" for key in ("do_resize", "do_rescale", "do_normalize") if not settings[key]]
+        if shortened and shortest > _LARGEST * image_size:
+            problems.append(f"resizing to {shortest} pixels to crop {image_size} of them")
         if not squeezed and not shortened:
             problems.append(
-                f"resizing to {_sides(size)} and cropping to {_sides(crop)} does not give the {image_size} × "
-                f"{image_size} pixels the tower takes"
+                f"resizing to {size} and cropping to {crop or 'nothing'} does not give the {image_size} × {image_size} "
+                "pixels the tower takes"
             )
-        mean, std = _channels(processor.image_mean), _channels(processor.image_std)
+        mean, std = _channels(settings["image_mean"]), _channels(settings["image_std"])
         if len(mean) != 3 or len(std) != 3:
             problems.append("image_mean and image_std need three numbers each")
         if problems:
             raise UserError(f"{where}: this image preprocessing is not supported", problems)
-        return cls(
-            size=image_size,
-            shortest_edge=size.shortest_edge,
-            mean=mean,
-            std=std,
-            resample=Image.Resampling(processor.resample),
-            scale=float(processor.rescale_factor),
-        )
+        resample, scale = Image.Resampling(settings["resample"]), float(settings["rescale_factor"])
+        return cls(image_size, None if squeezed else shortest, mean, std, resample, scale)
+
+    def settings(self, kind: str) -> dict[str, Any]:
+        """What `of` reads."""
+        square = {"height": self.size, "width": self.size}
+        whole = self.shortest_edge is None
+        return {
+            "image_processor_type": {"clip": "CLIPImageProcessor", "siglip": "SiglipImageProcessor"}[kind],
+            "do_resize": True,
+            "do_center_crop": not whole,
+            "do_rescale": True,
+            "do_normalize": True,
+            "size": square if whole else {"shortest_edge": self.shortest_edge},
+            "crop_size": square,
+            "image_mean": list(self.mean),
+            "image_std": list(self.std),
+            "resample": int(self.resample),
+            "rescale_factor": self.scale,
+        }
 
 
-def _channels(values: float | Sequence[float] | None) -> Any:
-    return (float(values),) * 3 if isinstance(values, int | float) else tuple(float(v) for v in values or ())
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_ON = {"do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 3, "rescale_factor": 1 / 255}
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "clip": {
+        **_ON, "do_center_crop": True, "size": 224, "crop_size": 224, "image_mean": CLIP_MEAN, "image_std": CLIP_STD
+    },
+    "siglip": {
+        **_ON, "do_center_crop": False, "size": {"height": 224, "width": 224}, "crop_size": {}, "image_mean": 0.5,
+        "image_std": 0.5,
+    },
+}  # fmt: skip
 
 
-def _sides(size: Any) -> str:
-    return str({key: value for key, value in vars(size).items() if value is not None}) if size else "nothing"
+def _channels(values: float | Sequence[float]) -> Any:
+    return (float(values),) * 3 if isinstance(values, int | float) else tuple(float(v) for v in values)
+
+
+def _sides(size: Any, one: str) -> dict[str, int]:
+    """A size as older files write it, one number or two, as keys and values; what ``one`` number is."""
+    if isinstance(size, int):
+        return {"height": size, "width": size} if one == "square" else {one: size}
+    found = dict(size) if isinstance(size, Mapping) else dict(zip(("height", "width"), size, strict=True))
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -6,7 +6,6 @@ Everything here is a function of sums over images (`Statistics`) and a `Taxonomy
 from __future__ import annotations
 
 from hierfit.closed.coarse import fit_coarse
-from hierfit.closed.kernel_ridge import KernelRidge, fit_kernel_ridge
 from hierfit.closed.kinship import Kinship, kinship_test
 from hierfit.closed.learner import Beside, Form, Learner
 from hierfit.closed.statistics import Statistics
@@ -17,13 +16,11 @@ __all__ = [
     "Beside",
     "Form",
     "GaussianClasses",
-    "KernelRidge",
     "Kinship",
     "Learner",
     "Statistics",
     "fit_coarse",
     "fit_elsewhere",
-    "fit_kernel_ridge",
     "fit_tree",
     "fit_with_text",
     "kinship_test",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -93,6 +93,17 @@ class Beside:
     weight: float
 
 
+class Scores(NamedTuple):
+    """``x·w_v + b_v`` for every node: w ``[N, d]``, b ``[N]``, float64."""
+
+    weights: Tensor
+    bias: Tensor
+
+    def of(self, features: Tensor) -> Tensor:
+        """``[B, N]``."""
+        return features.to(self.weights) @ self.weights.T + self.bias
+
+
 @dataclass(frozen=True)
 class Learner:
     """Everything a fit was made of, so that it can be made again when images or classes come and go.
@@ -109,16 +120,16 @@ class Learner:
     temperature: float
     text: Beside | None = None
 
-    def scores(self, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
-        """``x·w_v + b_v`` for every node: w ``[N, d]`` and b ``[N]``, float64. O(C·d² + d³ + N·d)."""
+    def scores(self, taxonomy: Taxonomy, fitted: GaussianClasses | None = None) -> Scores:
+        """Scores of every node, from a fit to the statistics where there is one already. O(C·d² + d³ + N·d)."""
         text = self.text
         beside = (None,) if text is None else (text.features, text.ridge)
-        found = self.form.fit(self.statistics, taxonomy, *beside)
-        weights, bias = found.affine()
+        found = fitted or self.form.fit(self.statistics, taxonomy, *beside)
+        weights, bias = found.affine
         if text is None:
-            return weights / self.temperature, bias / self.temperature
-        share = text.weight / found.noise
-        return text.scale * text.features.to(weights) + share * weights, share * bias
+            return Scores(weights / self.temperature, bias / self.temperature)
+        adapted = text.weight * (weights / found.noise)
+        return Scores(text.scale * text.features.to(weights) + adapted, text.weight * (bias / found.noise))
 
     def with_images(self, features: Tensor, leaf: int) -> Learner:
         """With images ``[n, d]`` of the class at a leaf's position. O(n·d²)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
@@ -69,6 +70,7 @@ class GaussianClasses:
         """``z·m − |m|²/2`` for every node ``[B, N]``: up to s² the log-density under equal priors."""
         return self.whiten(features) @ self.nodes.T - self.nodes.square().sum(dim=1) / 2
 
+    @cached_property
     def affine(self) -> tuple[Tensor, Tensor]:
         """The same as weights ``[N, d]`` and biases ``[N]`` on the features themselves."""
         bias = -self.nodes @ self.center - self.nodes.square().sum(dim=1) / 2

@@ -60,7 +60,7 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
         problems.append(f"{place}: expected keys and values, got {_shown(value)}")
         return None
     before = len(problems)
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     keys = {f.name: f for f in fields(kind) if f.name not in given}  # type: ignore[arg-type]
     foreign: Mapping[str, str] = getattr(kind, "FOREIGN", {})
     problems += [

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -24,11 +25,23 @@ class Batch(NamedTuple):
         inputs: L2-normalised image features ``[B, d]``, or preprocessed images ``[B, 3, S, S]``.
         paths: Node ids ``[B, L]`` coarse to fine; −1 where unknown or where a branch has ended.
         indices: Row of each sample in its split ``[B]``, so that results of several ranks can be put in order.
+        shared: Paths of the whole batch ``[B', L]`` of which several processes have a share each; None for one.
     """
 
     inputs: Tensor
     paths: Tensor
     indices: Tensor
+    shared: Tensor | None = None
+
+    @property
+    def all_paths(self) -> Tensor:
+        """Paths of the whole batch ``[B', L]``, of all processes."""
+        return self.paths if self.shared is None else self.shared
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device, as soon as it gets there."""
+        inputs, paths, indices = (tensor.to(device, non_blocking=True) for tensor in self[:3])
+        return Batch(inputs, paths, indices, None if self.shared is None else self.shared.to(device, non_blocking=True))
 
 
 class EncodedSplit(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hierfit.backbone.nodes import Descriptions, NodePrompts, node_prompts
+from hierfit.backbone.prompts import Descriptions, NodePrompts, node_prompts
 from hierfit.backbone.source import read_json
 from hierfit.config.named import CARDS
 from hierfit.config.schema import Place, build, nearest, read_yaml

@@ -250,9 +250,8 @@ class HierarchicalDataModule(LightningDataModule):
         return self._prepared.summary() | (pixels if self.needs == "pixels" else {})
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """A batch is three tensors; Lightning would look into each of them, at every step."""
-        there = batch.inputs.device == device
-        return batch if there else Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+        """A batch is a few tensors; Lightning would look into each of them, at every step."""
+        return batch if batch.inputs.device == device else batch.to(device)
 
     def train_dataloader(self) -> Loader:
         """Shuffled batches of the training draw; in order when Lightning overfits a few batches."""

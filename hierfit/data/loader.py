@@ -20,10 +20,17 @@ class Step(NamedTuple):
     Attributes:
         rows: Row numbers of its samples ``[B]``.
         epoch: Number of the epoch.
+        shared: Row numbers of the batch of all processes ``[B']``; None where there is one.
     """
 
     rows: Tensor
     epoch: int
+    shared: Tensor | None = None
+
+    def batch(self, inputs: Tensor, paths: Tensor) -> Batch:
+        """The batch of inputs, out of the paths of all rows ``[n, L]``."""
+        shared = None if self.shared is None else paths.index_select(0, self.shared)
+        return Batch(inputs, paths.index_select(0, self.rows), self.rows, shared)
 
 
 class Rows(Sampler[Step]):
@@ -67,14 +74,13 @@ class Rows(Sampler[Step]):
 
     def __iter__(self) -> Iterator[Step]:
         """The batches from number `start` on."""
-        if self.seed is None:
-            own = torch.arange(self.size)[self.rank :: self.world]
-            batches = tuple(own[start : start + self.batch_size] for start in range(0, self.share, self.batch_size))
-        else:
-            whole = self._shuffled(self.seed)[: self.share].split(self.batch_size)
-            batches = tuple(batch[self.rank :: self.world] for batch in whole)
-        epoch = self.epoch
-        return (Step(batch, epoch) for batch in batches[self.start : len(self)])
+        order = torch.arange(self.size) if self.seed is None else self._shuffled(self.seed)
+        times = self.world if self.seed is None else 1
+        epoch, batches = self.epoch, order[: times * self.share].split(times * self.batch_size)
+        return (
+            Step(batch[self.rank :: self.world], epoch, batch if self.world > 1 else None)
+            for batch in batches[self.start : len(self)]
+        )
 
     def _shuffled(self, seed: int) -> Tensor:
         # torch's CPU generator reads 32 bits only; SeedSequence mixes both numbers into them.
@@ -90,8 +96,7 @@ class FeatureBatches(Dataset[Batch]):
     paths: Tensor
 
     def __getitem__(self, step: Step) -> Batch:
-        rows = step.rows
-        return Batch(self.features.index_select(0, rows), self.paths.index_select(0, rows), rows)
+        return step.batch(self.features.index_select(0, step.rows), self.paths)
 
 
 class Loader:

@@ -148,7 +148,7 @@ class PixelBatches(Dataset[Batch]):
     def __getitem__(self, step: Step) -> Batch:
         pixels = [self._pixels(row, step.epoch) for row in step.rows.tolist()]
         side = self.transform.size
-        return Batch(torch.stack(pixels) if pixels else torch.empty(0, 3, side, side), self.paths[step.rows], step.rows)
+        return step.batch(torch.stack(pixels) if pixels else torch.empty(0, 3, side, side), self.paths)
 
     def _pixels(self, row: int, epoch: int) -> Tensor:
         found = self._kept.get(row)

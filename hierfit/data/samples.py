@@ -144,6 +144,12 @@ def repeated(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
+def split_order(name: str) -> tuple[int, int]:
+    """Training first, small draws before large ones; then validation and test."""
+    draw = READY_DRAW.fullmatch(name)
+    return (0, int(draw[1])) if draw else (SPLITS.index(name) if name in SPLITS else len(SPLITS), 0)
+
+
 def several(what: str, items: Sequence[str]) -> list[str]:
     """One problem line an item, or one line for all when they are many."""
     if len(items) <= _LISTED:

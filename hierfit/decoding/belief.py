@@ -102,10 +102,16 @@ def cut_to(paths: Tensor, nodes: Tensor, more_than: float) -> Tensor:
     return paths.masked_fill(nodes.gather(1, paths.clamp_min(0)) <= more_than, -1)
 
 
+def descent(nodes: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
+    """The most probable child at every step ``[B, L]``, −1 past the leaf, and its probabilities, 0 past the leaf."""
+    paths = top_down(nodes, taxonomy)
+    return paths, nodes.gather(1, paths.clamp_min(0)).masked_fill(paths < 0, 0)
+
+
 def deepest_sure(nodes: Tensor, taxonomy: Taxonomy, least: float) -> Tensor:
     """The path ``[B, L]`` to the deepest node of at least some probability, −1 below; all −1 where no node has it.
 
-    The descent takes the most probable child at every step, which passes through every node of probability above ½.
+    The descent passes through every node of probability above ½.
     """
-    paths = top_down(nodes, taxonomy)
-    return paths.masked_fill(nodes.gather(1, paths.clamp_min(0)) < least, -1)
+    paths, confidence = descent(nodes, taxonomy)
+    return paths.masked_fill(confidence < least, -1)

@@ -15,8 +15,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from hierfit.decoding.belief import LeafScores, belief, leaf_scores
-from hierfit.decoding.logits import top_down
+from hierfit.decoding.belief import LeafScores, belief, descent, leaf_scores
 from hierfit.taxonomy import Taxonomy
 
 _HOTTEST, _STEPS = 20.0, 16  # log T to a ten-thousandth
@@ -57,13 +56,7 @@ class Calibration:
 
     def plain(self) -> dict[str, Any]:
         """For a JSON file: all but the conformal scores."""
-        return {
-            "scores": self.scores,
-            "temperatures": dict(self.temperatures),
-            "images": self.images,
-            "fpa": dict(self.fpa),
-            "ece": None if self.ece is None else list(self.ece),
-        }
+        return {name: value for name, value in vars(self).items() if name != "conformal"}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any], conformal: Tensor | None) -> Calibration:
@@ -104,14 +97,13 @@ def calibrate(
         fpa[choice] = float(possible.gather(1, scores.argmax(dim=1, keepdim=True)).float().mean())
         temperatures[choice] = fit_temperature(scores[::step], possible[::step])
     chosen = max(choices, key=lambda choice: fpa[choice])
-    raw = belief(logits, taxonomy, Calibration(chosen, dict.fromkeys(choices, 1.0))).nodes
-    nodes = belief(logits, taxonomy, Calibration(chosen, temperatures)).nodes
-    answer = top_down(nodes, taxonomy)
-    confidence = nodes.gather(1, answer.clamp_min(0))
+    plain, fitted = Calibration(chosen, dict.fromkeys(choices, 1.0)), Calibration(chosen, temperatures)
+    answers = [descent(belief(logits, taxonomy, each).nodes, taxonomy) for each in (plain, fitted)]
+    before, after = (path_reliability(*each, paths, taxonomy).ece for each in answers)
+    answer, confidence = answers[1]
     of_leaf = taxonomy.num_children[paths.amax(dim=1)] == 0
     conformal = conformal_scores(answer[of_leaf], confidence[of_leaf], paths[of_leaf]).sort().values
-    ece = (_descent_ece(raw, paths, taxonomy), _descent_ece(nodes, paths, taxonomy))
-    return Calibration(chosen, temperatures, len(logits), fpa, ece, conformal)
+    return Calibration(chosen, temperatures, len(logits), fpa, (before, after), conformal)
 
 
 def fit_temperature(scores: Tensor, possible: Tensor) -> float:
@@ -151,13 +143,6 @@ def _possible(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
     node = paths.amax(dim=1, keepdim=True)
     leaf_paths = taxonomy.padded(taxonomy.leaf_paths)
     return node == leaf_paths[:, taxonomy.level[node[:, 0]]].T
-
-
-def _descent_ece(nodes: Tensor, paths: Tensor, taxonomy: Taxonomy) -> float:
-    answer = top_down(nodes, taxonomy)
-    known = (answer >= 0) & (taxonomy.padded(paths) >= 0)
-    chance = nodes.gather(1, answer.clamp_min(0))
-    return reliability(chance[known], (answer == paths)[known]).ece
 
 
 @dataclass(frozen=True)
@@ -202,6 +187,16 @@ def reliability(confidence: Tensor, right: Tensor, bins: int = 15) -> Reliabilit
     sums[1].index_add_(0, bin_of, right.double())
     means = sums / count
     return Reliability(count, means[0], means[1])
+
+
+def path_reliability(
+    paths: Tensor, confidence: Tensor, target: Tensor, taxonomy: Taxonomy, level: int | None = None
+) -> Reliability:
+    """Reliability of the probabilities along predicted paths ``[n, L]``, wherever the label is known: of all levels, or
+    of one."""
+    columns = slice(None) if level is None else slice(level, level + 1)
+    known = ((paths >= 0) & (taxonomy.padded(target) >= 0))[:, columns]
+    return reliability(confidence[:, columns][known], (paths == target)[:, columns][known])
 
 
 def conformal_scores(paths: Tensor, confidence: Tensor, target: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class Method(MethodModule):
 
     def __init__(self, problems: Sequence[str] = ()) -> None:
         super().__init__()
+        self.strict_loading = False  # frozen weights are not in the checkpoint; `on_load_checkpoint` checks the rest
         frame = currentframe()
         self.save_hyperparameters(frame=frame and frame.f_back)
         check_keys(type(self), self.hparams, problems)

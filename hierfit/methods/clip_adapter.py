@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from hierfit.data.batch import Task
-from hierfit.methods.adapters import Blend
 from hierfit.methods.base import Method
-from hierfit.methods.head import Head
+from hierfit.methods.head import Blend, Head
 from hierfit.methods.keys import Count, NotNegative, Positive, Share
 from hierfit.methods.nodes import AdaptedNodes
 

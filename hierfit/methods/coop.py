@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
-from torch.utils.checkpoint import checkpoint
 
 from hierfit.backbone import Backbone, node_texts
+from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.data.batch import Task
-from hierfit.distributed import gather_work, processes, share_of_work
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
@@ -32,9 +31,11 @@ class PromptNodes(ReadNodes):
         prompted: Ids of the nodes that do ``[M]``.
         names: What follows the context, for each of those M nodes.
         context: Vectors ``[1, n, w]``, shared, or ``[M, n, w]``, one context a node.
-        chunk: Prompts that go through the text tower at once. With more than one chunk, training keeps the
-            activations of one at a time and computes the others again on the way back.
+        chunk: Prompts that go through the text tower at once.
         name: The template that names were made by.
+
+    Raises:
+        UserError: The context leaves no room for names.
     """
 
     prompted: Tensor
@@ -50,12 +51,11 @@ class PromptNodes(ReadNodes):
         name: str = "{name}.",
     ) -> None:
         super().__init__(text, grows=len(context) == 1, name=name)
-        self.backbone, self.names, self.chunk = backbone, names, chunk
+        self.backbone, self.chunk = backbone, chunk
         self.register_buffer("prompted", prompted, persistent=False)
         self.context: nn.Parameter = context
-        own = share_of_work(len(names))
-        self._first, self._share = own[0], len(own)
-        self._chunks = [[names[row] for row in own[start : start + chunk]] for start in range(0, len(own), chunk)]
+        groups, own = [[name] for name in names], len(context) > 1
+        self.encoder = NodeEncoder(backbone, groups, chunk, shared=True, n_context=context.shape[1], own=own)
 
     @classmethod
     def of_task(cls, task: Task, context: nn.Parameter, prompted: Tensor, chunk: int, name: str) -> PromptNodes:
@@ -70,12 +70,7 @@ class PromptNodes(ReadNodes):
                 "CoOp writes prompts from names, and an induced tree's nodes have none", hint="Set data.tree."
             )
         names = [group[0] for group in node_texts(tree, {level: [name] for level in tree.levels})]
-        # Prompts of like length share a chunk, which is padded to its longest.
-        prompted = torch.tensor(sorted(prompted.tolist(), key=lambda node: len(names[node])))
-        names = [names[node] for node in prompted.tolist()]
-        with torch.no_grad():
-            backbone.encode_context(context[:1], names[-1:])  # refuses a context that does not fit
-        return cls(backbone, task.text, prompted, names, context, chunk, name)
+        return cls(backbone, task.text, prompted, [names[node] for node in prompted.tolist()], context, chunk, name)
 
     def over(self, task: Task, kin: Tensor) -> Nodes:
         """The shared context before the names of the other classes."""
@@ -88,20 +83,7 @@ class PromptNodes(ReadNodes):
 
     def read(self) -> Tensor:
         """L2-normalised text features ``[N, d]``."""
-        contexts = [self.context] * len(self._chunks)
-        if len(self.context) > 1:
-            # By a slice: row numbers would wait for the device, and a buffer of them is another on each process.
-            rows = self.context[self._first :: processes()]
-            if len(rows) < self._share:
-                rows = torch.cat([rows, self.context[-1:]])
-            contexts = list(rows.split(self.chunk))
-        parts = []
-        for context, names in zip(contexts, self._chunks, strict=True):
-            if len(self._chunks) > 1 and torch.is_grad_enabled():
-                parts.append(checkpoint(self.backbone.encode_context, context, names, use_reentrant=False))
-            else:
-                parts.append(self.backbone.encode_context(context, names))
-        return self.text.index_copy(0, self.prompted, gather_work(torch.cat(parts), len(self.names)))
+        return self.text.index_copy(0, self.prompted, self.encoder(self.backbone, self.context))
 
 
 class CoOp(Method):

@@ -5,21 +5,39 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hierfit.closed import fit_kernel_ridge
-from hierfit.closed.kernel_ridge import kernel
 from hierfit.data.batch import Task
 from hierfit.decoding.belief import node_sums
-from hierfit.methods.adapted import head_of, seen_through
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head, scaled_cosine
 from hierfit.methods.keys import Positive
+from hierfit.methods.saved import head_of, seen_through
 from hierfit.methods.tasks import training_images
 from hierfit.tensors import fp32_island
 
-BETAS = (1.0, 3.0, 5.5, 10.0)
-RIDGES = (0.01, 0.1, 0.3, 1.0, 3.0)
-SHARPNESS = 20.0
+_BETAS = (1.0, 3.0, 5.5, 10.0)
+_RIDGES = (0.01, 0.1, 0.3, 1.0, 3.0)
+_SHARPNESS = 20.0
 """Times a probability is a score; the belief's temperature, fitted on val, is found about there."""
+
+
+def kernel(a: Tensor, b: Tensor, beta: float) -> Tensor:
+    """exp(−β(1 − ⟨a, b⟩)) of L2-normalised rows ``[n, m]``: a Gaussian kernel on the sphere."""
+    return torch.exp(beta * (a @ b.T - 1))
+
+
+def fit_kernel_ridge(features: Tensor, residual: Tensor, beta: float, ridge: float) -> Tensor:
+    """α = (K + λI)⁻¹(Y − Y₀) ``[n, N]``. O(n³ + n²·(d + N)).
+
+    Args:
+        features: L2-normalised ``[n, d]``.
+        residual: Y − Y₀, targets less what is known without the images ``[n, N]``.
+        beta: β.
+        ridge: λ.
+    """
+    gram = kernel(features, features, beta)
+    gram.diagonal().add_(ridge)
+    factor = torch.linalg.cholesky(gram.double())
+    return torch.cholesky_solve(residual.double(), factor).to(features)
 
 
 class KernelRidge(Method):
@@ -70,7 +88,7 @@ class KernelRidge(Method):
 
     def _solved(self, beta: float, ridge: float) -> Tensor:
         target = self.target.to(self.images.device)
-        return fit_kernel_ridge(self.images, target - self._without(self.images), beta, ridge).weights
+        return fit_kernel_ridge(self.images, target - self._without(self.images), beta, ridge)
 
     def _without(self, features: Tensor) -> Tensor:
         """What is known without the images ``[B, N]``."""
@@ -85,7 +103,7 @@ class KernelRidge(Method):
         """Logits ``[B, N]`` of L2-normalised features ``[B, d]``."""
         if self.before is not None:
             inputs = self.before.adapted(inputs)
-        return SHARPNESS * (self._without(inputs) + kernel(inputs, self.images, self.beta) @ self.values)
+        return _SHARPNESS * (self._without(inputs) + kernel(inputs, self.images, self.beta) @ self.values)
 
     @property
     def chooses(self) -> bool:
@@ -101,7 +119,7 @@ class KernelRidge(Method):
         if not len(leaves):
             return None
         pairs = sorted(
-            ((beta, ridge) for beta in BETAS for ridge in RIDGES),
+            ((beta, ridge) for beta in _BETAS for ridge in _RIDGES),
             key=lambda pair: abs(pair[0] / keys.beta - 1) + abs(pair[1] / keys.ridge - 1),
         )
         hits = []

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import math
+import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Gt, Le, Lt
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hierfit.atomic import whole_folder
 from hierfit.backbone import Backbone
+from hierfit.backbone.config import TRANSFORMERS
 from hierfit.backbone.source import read_json
-from hierfit.config.reading import nearest
+from hierfit.config.schema import Place, as_type, nearest
 from hierfit.errors import UserError
-from hierfit.tensors import as_os_error
+from hierfit.methods.keys import PartialShare
+from hierfit.tensors import as_os_error, misfits, shapes
 
 Towers = Literal["both", "image", "text"]
 
@@ -38,19 +41,13 @@ _TOWERS: dict[Towers, tuple[Literal["vision_model", "text_model"], ...]] = {
 }
 _PATTERN = re.compile(r"[\w.|\\-]+")
 """Names with ``|`` between: nothing that takes a matcher long."""
-_MOST_RANK = 4096
-_READ: dict[str, Callable[[Any], bool]] = {
-    "r": lambda v: type(v) is int and 1 <= v <= _MOST_RANK,
-    "lora_alpha": lambda v: type(v) in (int, float) and math.isfinite(v),
-    "lora_dropout": lambda v: type(v) in (int, float) and 0 <= v < 1,
-    "target_modules": lambda v: (
-        bool(v)
-        and all(isinstance(name, str) and _PATTERN.fullmatch(name) for name in ([v] if isinstance(v, str) else v))
-        if isinstance(v, (str, list))
-        else False
-    ),
-    "use_dora": lambda v: type(v) is bool,
-    "use_rslora": lambda v: type(v) is bool,
+_READ: dict[str, Any] = {
+    "r": Annotated[int, Ge(1), Le(4096)],
+    "lora_alpha": Annotated[float, Gt(0), Lt(1e9)],
+    "lora_dropout": PartialShare,
+    "target_modules": str | list[str],
+    "use_dora": bool,
+    "use_rslora": bool,
 }
 """What is read of an adapter's configuration, and what it may be."""
 _IDLE = frozenset(
@@ -135,10 +132,16 @@ def adapted_towers(choice: LoraChoice) -> tuple[Literal["vision_model", "text_mo
 
 
 def save_adapter(backbone: Backbone, folder: Path) -> None:
-    """Writes the adapter as peft does, so that `PeftModel.from_pretrained(model, folder)` opens it; whole or not."""
+    """Writes the adapter as peft does, so that `PeftModel.from_pretrained(model, folder)` opens it on transformers'
+    model of these towers; whole or not."""
     with whole_folder(folder) as draft:
         with as_os_error(folder):
             backbone.model.save_pretrained(draft, save_embedding_layers=False)
+        facts = json.loads((draft / "adapter_config.json").read_text(encoding="utf-8"))
+        kind = backbone.model.config.model_type
+        library = f"transformers.models.{kind}.modeling_{kind}"
+        facts["auto_mapping"] = {"base_model_class": TRANSFORMERS[kind], "parent_library": library}
+        (draft / "adapter_config.json").write_text(json.dumps(facts, indent=2, sort_keys=True), encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
 
@@ -170,14 +173,7 @@ def open_adapter(backbone: Backbone, folder: Path) -> None:
     except ValueError as error:  # no such matrices
         raise UserError(summary, [str(error).strip().splitlines()[0]]) from error
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
-    if wanted.keys() != weights.keys():
-        problems = [f"{name} is missing" for name in wanted.keys() - weights.keys()]
-        problems += [f"there is no place for {name}" for name in weights.keys() - wanted.keys()]
-    problems += [
-        f"{name} is {tuple(weights[name].shape)}, not {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in weights and weights[name].shape != tensor.shape
-    ]
+    problems = misfits(shapes(wanted), shapes(weights), "not", strict=True)
     problems += [f"{name} holds what is no number" for name, tensor in weights.items() if not _is_finite(tensor)]
     if problems:
         raise UserError(summary, problems)
@@ -187,11 +183,13 @@ def open_adapter(backbone: Backbone, folder: Path) -> None:
 
 def _config_problems(facts: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """What a configuration asks for beside what `adapt` writes."""
-    problems = [
-        f"adapter_config.json: {key} is {facts[key]!r:.60}"
-        for key, holds in _READ.items()
-        if key in facts and not holds(facts[key])
-    ]
+    problems, file = list[str](), Place(Path("adapter_config.json"))
+    for key in _READ.keys() & facts.keys():
+        as_type(_READ[key], facts[key], file.at(key), problems)
+    names = facts.get("target_modules")
+    for name in names if isinstance(names, list) else [names]:
+        if not _PATTERN.fullmatch(str(name)):
+            problems.append(f"adapter_config.json: target_modules: {name!r:.60}")
     if facts.get("peft_type") != "LORA":
         problems.append(f"adapter_config.json: peft_type is {facts.get('peft_type')!r:.60}, not LORA")
     return problems + [

@@ -16,6 +16,7 @@ from hierfit.decoding import Decoder
 from hierfit.distributed import mean_over_processes, processes
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.tensors import Shape, misfits, shapes
 
 
 class MethodModule(LightningModule):
@@ -100,15 +101,6 @@ class MethodModule(LightningModule):
             self.log(name, value, prog_bar=name in prog_bar)
         metrics.reset()
 
-    @property
-    def strict_loading(self) -> bool:
-        """Frozen weights are not in the checkpoint; `on_load_checkpoint` checks the rest."""
-        return False
-
-    @strict_loading.setter
-    def strict_loading(self, value: bool) -> None:
-        raise AttributeError("strict_loading is fixed: checkpoints hold trained weights only")
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what was trained, and the tree it was trained for."""
         frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
@@ -132,14 +124,8 @@ class MethodModule(LightningModule):
                 f"it was trained for another tree ({origin.get('taxonomy')}, not {self.taxonomy.fingerprint})"
             )
         trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
-        mine = {name: tuple(p.shape) for name, p in renamed(trained, self.checkpoint_names).items()}
         theirs = {name: _shape(w) for name, w in weights.items()} if isinstance(weights, dict) else {}
-        problems += [f"{name} is missing" for name in mine.keys() - theirs.keys()]
-        problems += [
-            f"{name} is {theirs[name]}, here {shape}"
-            for name, shape in mine.items()
-            if theirs.get(name, shape) != shape
-        ]
+        problems += misfits(shapes(renamed(trained, self.checkpoint_names)), theirs, "here", strict=False)
         if problems:
             raise UserError(
                 "The checkpoint does not fit this configuration.",
@@ -159,7 +145,7 @@ def renamed(weights: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
     return found
 
 
-def _shape(weights: object) -> tuple[int, ...] | None:
+def _shape(weights: object) -> Shape | None:
     """None for what is no plain tensor of numbers."""
     plain = isinstance(weights, Tensor) and weights.layout == torch.strided and weights.dtype.is_floating_point
     return tuple(weights.shape) if plain else None  # type: ignore[attr-defined]

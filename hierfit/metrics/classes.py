@@ -15,22 +15,50 @@ tensor(1.)
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.metrics import functional
 from hierfit.metrics.base import TreeMetric
-from hierfit.metrics.consistency import consistent_right, random_cuts, treecut_right
-from hierfit.metrics.functional import CutTally, labelled
+from hierfit.metrics.consistency import consistent_leaves, random_cuts, treecut_right
 from hierfit.taxonomy import Taxonomy
 
 Average = Literal["micro", "macro"]
 Convention = Literal["accuracy", "precision"]
 
 
-class FullPathAccuracy(TreeMetric):
+class CountMetric(TreeMetric):
+    """A metric that is read off what ``function`` counts in a batch: a named tuple of int64 tensors.
+
+    Metrics of one function share their counts in a `MetricCollection`.
+    """
+
+    function: ClassVar[Callable[[Tensor, Tensor, Taxonomy], Any]]
+
+    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
+        function = type(self).function
+        counted = function(predicted, target, self.taxonomy)._asdict()
+        return {f"{function.__name__}_{name}": count for name, count in counted.items()}
+
+    @property
+    def counts(self) -> Any:
+        """The sums so far, by the function's names."""
+        prefix = f"{type(self).function.__name__}_"
+        return SimpleNamespace(**{name.removeprefix(prefix): count for name, count in self.metric_state.items()})
+
+
+class ShareMetric(CountMetric):
+    """A share of samples."""
+
+    def compute(self) -> Tensor:
+        return self.counts.hits / self.counts.samples
+
+
+class FullPathAccuracy(ShareMetric):
     """Full path accuracy (FPA): share of samples with every labelled level right.
 
     With partial labels a sample is held only to the levels it has; a label that ends at a leaf has all. Where all
@@ -39,18 +67,10 @@ class FullPathAccuracy(TreeMetric):
     Source: H-CAST (Park et al., ICLR 2025); Li et al., arXiv 2512.21529.
     """
 
-    fpa_right: Tensor
-    fpa_samples: Tensor
-
-    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        right = functional.full_path_right(predicted, target, self.taxonomy)
-        return {"fpa_right": right.sum(), "fpa_samples": labelled(target).sum()}
-
-    def compute(self) -> Tensor:
-        return self.fpa_right / self.fpa_samples
+    function = functional.whole_paths
 
 
-class TreeInconsistency(TreeMetric):
+class TreeInconsistency(ShareMetric):
     """Tree inconsistency error (TICE): share of predictions that are no path of the tree, right or wrong.
 
     Zero for every decoder that walks the tree, and for a constant prediction: read it beside FPA, and on
@@ -59,34 +79,14 @@ class TreeInconsistency(TreeMetric):
     Source: H-CAST (Park et al., ICLR 2025); Li et al., arXiv 2512.21529.
     """
 
+    function = functional.broken_paths
     higher_is_better = False
-    tice_broken: Tensor
-    tice_samples: Tensor
-
-    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        counted = labelled(target)
-        broken = counted & ~functional.is_tree_path(predicted, self.taxonomy)
-        return {"tice_broken": broken.sum(), "tice_samples": counted.sum()}
-
-    def compute(self) -> Tensor:
-        return self.tice_broken / self.tice_samples
 
 
-class CutMetric(TreeMetric):
-    """Counts for each node of each cut over the samples known there: three int64 vectors [M], see `CutTally`."""
+class CutMetric(CountMetric):
+    """Of what happened to each node of each cut, see `functional.CutTally`."""
 
-    cut_right: Tensor
-    cut_predicted: Tensor
-    cut_labelled: Tensor
-
-    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        counts = functional.cut_tally(predicted, target, self.taxonomy)
-        return {f"cut_{name}": count for name, count in counts._asdict().items()}
-
-    @property
-    def counts(self) -> CutTally:
-        """So far."""
-        return CutTally(self.cut_right, self.cut_predicted, self.cut_labelled)
+    function = functional.cut_tally
 
 
 class LevelAccuracy(CutMetric):
@@ -163,35 +163,10 @@ def _one_of(value: Any, choices: Any, key: str) -> Any:
     return value
 
 
-class OverlapMetric(TreeMetric):
-    """Sums over samples of what the predicted nodes and the true path have in common; int64 scalars.
+class OverlapMetric(CountMetric):
+    """Of what predicted nodes and the true path have in common, see `functional.OverlapTally`."""
 
-    Distance and severity take the deepest predicted node for the prediction: with P and T the lengths of the two paths
-    and C that of their common part, it lies P + T − 2C edges from the truth, and their lowest common ancestor T − C
-    levels above it. Precision and recall take all predicted nodes, with their ancestors.
-    `hierfit.metrics.functional.compared_nodes` says how partial labels are read.
-    """
-
-    overlap_samples: Tensor
-    overlap_mistakes: Tensor
-    overlap_common: Tensor
-    overlap_predicted: Tensor
-    overlap_target: Tensor
-    overlap_sets_common: Tensor
-    overlap_sets_predicted: Tensor
-
-    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        paths = functional.path_overlap(predicted, target, self.taxonomy)
-        sets = functional.set_overlap(predicted, target, self.taxonomy)
-        return {
-            "overlap_samples": labelled(target).sum(),
-            "overlap_mistakes": (paths.common < paths.target).sum(),
-            "overlap_common": paths.common.sum(),
-            "overlap_predicted": paths.predicted.sum(),
-            "overlap_target": paths.target.sum(),
-            "overlap_sets_common": sets.common.sum(),
-            "overlap_sets_predicted": sets.predicted.sum(),
-        }
+    function = functional.overlap_tally
 
 
 class TreeDistance(OverlapMetric):
@@ -204,7 +179,8 @@ class TreeDistance(OverlapMetric):
     higher_is_better = False
 
     def compute(self) -> Tensor:
-        return (self.overlap_predicted + self.overlap_target - 2 * self.overlap_common) / self.overlap_samples
+        counts = self.counts
+        return (counts.predicted + counts.target - 2 * counts.common) / counts.samples
 
 
 class MistakeSeverity(OverlapMetric):
@@ -220,7 +196,7 @@ class MistakeSeverity(OverlapMetric):
     higher_is_better = False
 
     def compute(self) -> Tensor:
-        return (self.overlap_target - self.overlap_common) / self.overlap_mistakes
+        return (self.counts.target - self.counts.common) / self.counts.mistakes
 
 
 class HierarchicalPrecision(OverlapMetric):
@@ -232,24 +208,24 @@ class HierarchicalPrecision(OverlapMetric):
     """
 
     def compute(self) -> Tensor:
-        return self.overlap_sets_common / self.overlap_sets_predicted
+        return self.counts.sets_common / self.counts.sets_predicted
 
 
 class HierarchicalRecall(OverlapMetric):
     """hR = Σ|P̂ ∩ T̂| / Σ|T̂|: share of the true nodes, each label with its ancestors, among those predicted."""
 
     def compute(self) -> Tensor:
-        return self.overlap_sets_common / self.overlap_target
+        return self.counts.sets_common / self.counts.target
 
 
 class HierarchicalF1(OverlapMetric):
     """Harmonic mean of hierarchical precision and recall (Kiritchenko et al., Canadian AI 2006)."""
 
     def compute(self) -> Tensor:
-        return 2 * self.overlap_sets_common / (self.overlap_sets_predicted + self.overlap_target)
+        return 2 * self.counts.sets_common / (self.counts.sets_predicted + self.counts.target)
 
 
-class HierarchicalConsistentAccuracy(TreeMetric):
+class HierarchicalConsistentAccuracy(ShareMetric):
     """HCA: share of samples with the leaf right among all leaves, and every ancestor-or-self right among its siblings.
 
     Over the samples labelled with a leaf. At most the leaf accuracy, and at most the accuracy of greedy descent.
@@ -257,16 +233,8 @@ class HierarchicalConsistentAccuracy(TreeMetric):
     Source: ProTeCt (Wu et al., CVPR 2024).
     """
 
+    function = consistent_leaves
     reads = "logits"
-    hca_right: Tensor
-    hca_samples: Tensor
-
-    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        right = consistent_right(predicted, target, self.taxonomy)
-        return {"hca_right": right.sum(), "hca_samples": (self.taxonomy.padded(target)[:, -1] >= 0).sum()}
-
-    def compute(self) -> Tensor:
-        return self.hca_right / self.hca_samples
 
 
 class MeanTreecutAccuracy(TreeMetric):

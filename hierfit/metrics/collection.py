@@ -132,6 +132,6 @@ def _collected(
     metrics = {name: make(taxonomy, **options) for name, make in makers.items()}
     groups: dict[object, list[str]] = {}
     for name, metric in metrics.items():
-        groups.setdefault(type(metric).tally, []).append(name)
+        groups.setdefault(getattr(type(metric), "function", type(metric).tally), []).append(name)
     # Stated, not found by comparing values: no rank and no unlucky first batch can group otherwise.
     return MetricCollection(dict(metrics), prefix=prefix, compute_groups=list(groups.values()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hierfit.metrics.functional import Share
 from hierfit.taxonomy import Taxonomy
 
 _CLOSED = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -29,6 +30,11 @@ def consistent_right(logits: Tensor, target: Tensor, taxonomy: Taxonomy) -> Tens
     chosen = first.gather(1, taxonomy.parent[path] + 1)
     best_leaf = taxonomy.leaves[logits.index_select(1, taxonomy.leaves).argmax(dim=1)]
     return ((chosen == path) | (path < 0)).all(dim=1) & (best_leaf == leaf)
+
+
+def consistent_leaves(logits: Tensor, target: Tensor, taxonomy: Taxonomy) -> Share:
+    """Samples labelled with a leaf, and those of them that are right all the way."""
+    return Share(consistent_right(logits, target, taxonomy).sum(), (taxonomy.padded(target)[:, -1] >= 0).sum())
 
 
 def random_cuts(taxonomy: Taxonomy, count: int = 25, seed: int = 0) -> Tensor:

@@ -30,6 +30,24 @@ def stands_at_its_level(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
     return (paths >= 0) & (taxonomy.level[paths] == column)
 
 
+class Share(NamedTuple):
+    """How many samples count, and how many of them are hits; int64 scalars."""
+
+    hits: Tensor
+    samples: Tensor
+
+
+def whole_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Share:
+    """Labelled samples, and those of them with every known level right."""
+    return Share(full_path_right(predicted, target, taxonomy).sum(), labelled(target).sum())
+
+
+def broken_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Share:
+    """Labelled samples, and those of them whose prediction is no path of the tree."""
+    counted = labelled(target)
+    return Share((counted & ~is_tree_path(predicted, taxonomy)).sum(), counted.sum())
+
+
 def full_path_right(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Tensor:
     """[B] bool: every level that the label knows is right; False where nothing is labelled.
 
@@ -111,6 +129,30 @@ def set_overlap(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Overla
         predicted=distinct.sum(dim=(1, 2)),
         target=on_true_path.sum(dim=1),
     )
+
+
+class OverlapTally(NamedTuple):
+    """Sums over samples of what predictions and labels have in common; int64 scalars.
+
+    Distance and severity take the deepest predicted node for the prediction: with P and T the lengths of the two paths
+    and C that of their common part, it lies P + T − 2C edges from the truth, and their lowest common ancestor T − C
+    levels above it. Precision and recall take all predicted nodes, with their ancestors (``sets``).
+    """
+
+    samples: Tensor
+    mistakes: Tensor
+    common: Tensor
+    predicted: Tensor
+    target: Tensor
+    sets_common: Tensor
+    sets_predicted: Tensor
+
+
+def overlap_tally(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> OverlapTally:
+    """See `path_overlap` and `set_overlap`; `compared_nodes` says how partial labels are read."""
+    paths, sets = path_overlap(predicted, target, taxonomy), set_overlap(predicted, target, taxonomy)
+    values = labelled(target), paths.common < paths.target, *paths, sets.common, sets.predicted
+    return OverlapTally(*(value.sum() for value in values))
 
 
 def _judged(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:

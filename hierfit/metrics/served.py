@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from hierfit.decoding.belief import belief, least_distance
-from hierfit.decoding.calibration import Calibration, Reliability, reliability
-from hierfit.decoding.logits import DECODERS, Decoder, per_level_argmax, top_down
+from hierfit.decoding.belief import belief, descent, least_distance
+from hierfit.decoding.calibration import Calibration, path_reliability
+from hierfit.decoding.logits import DECODERS, Decoder, per_level_argmax
 from hierfit.metrics.selective import Curve, operating_curve
 from hierfit.taxonomy import Taxonomy
 
@@ -25,7 +26,6 @@ MAX_ERRORS = (0.2, 0.1, 0.05)
 """Wanted error rates whose conformal answers every result card holds."""
 
 _POINTS = 100
-_VALUES_AT_ONCE = 1 << 22
 _ALONE: dict[str, Any] = {"sync_on_compute": False}  # the logits of all processes lie before the one that counts
 
 
@@ -33,8 +33,8 @@ class Served(NamedTuple):
     """What is left of a belief about n images: O(n·L) numbers.
 
     Attributes:
-        metrics: By decoder (``belief``: the most probable node of each cut; ``bayes``) and metric. Under ``belief``
-            also those of the node probabilities (``hca``, ``mta``).
+        metrics: By decoder (of the logits; ``belief``: the most probable node of each cut; ``bayes``) and metric. Under
+            ``belief`` also those of the node probabilities (``hca``, ``mta``).
         raw: The same of the scores as they are.
         answer: The belief's descent ``[n, L]``, −1 past the leaf.
         confidence: Its probabilities ``[n, L]``, never rising; 0 past the leaf.
@@ -48,36 +48,45 @@ class Served(NamedTuple):
     target: Tensor
 
 
+def rows_at_once(nodes: int) -> int:
+    """How many samples' logits are read at once: some 16 MiB of them."""
+    return max(1, (1 << 22) // nodes)
+
+
 def batches_of(logits: Tensor, paths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits ``[n, N]`` and labels ``[n, L]`` in batches of some 16 MiB."""
-    size = max(1, _VALUES_AT_ONCE // logits.shape[1])
-    return zip(logits.split(size), paths.split(size), strict=True)
+    """Logits ``[n, N]`` and labels ``[n, L]`` in batches."""
+    rows = rows_at_once(logits.shape[1])
+    return zip(logits.split(rows), paths.split(rows), strict=True)
 
 
 def serve(
-    batches: Iterable[tuple[Tensor, Tensor]], taxonomy: Taxonomy, calibration: Calibration, own: Own = ()
+    batches: Iterable[tuple[Tensor, Tensor]],
+    taxonomy: Taxonomy,
+    calibration: Calibration,
+    decoders: Mapping[str, Decoder] = MappingProxyType({}),
+    own: Own = (),
 ) -> Served:
-    """Reads batches of logits ``[B, N]`` and labels ``[B, L]``; memory O(B·N + n·L)."""
+    """Reads batches of logits ``[B, N]`` and labels ``[B, L]`` once; memory O(B·N + n·L)."""
     # torchmetrics takes seconds to import.
     from hierfit.metrics.collection import hierarchy_metrics, score_metrics
 
-    decoders = {"belief": per_level_argmax, "bayes": least_distance}
-    of_paths = {name: hierarchy_metrics(taxonomy, own=own, **_ALONE) for name in decoders}
-    of_belief, of_logits = (score_metrics(taxonomy, own, **_ALONE) for _ in range(2))
+    of_belief = {"belief": per_level_argmax, "bayes": least_distance}
+    of_paths = {name: hierarchy_metrics(taxonomy, own=own, **_ALONE) for name in (*decoders, *of_belief)}
+    of_nodes, of_logits = (score_metrics(taxonomy, own, **_ALONE) for _ in range(2))
     none = torch.zeros(0, taxonomy.num_levels, dtype=torch.long)
     answers, confidences, targets = [none], [none.float()], [none]
     for logits, paths in batches:
         nodes = belief(logits, taxonomy, calibration).nodes
-        for name, decode in decoders.items():
-            of_paths[name].update(decode(nodes, taxonomy), paths)
-        of_belief.update(nodes, paths)
+        for scores, readers in ((logits, decoders), (nodes, of_belief)):
+            for name, decode in readers.items():
+                of_paths[name].update(decode(scores, taxonomy), paths)
+        of_nodes.update(nodes, paths)
         of_logits.update(logits, paths)
-        answers.append(top_down(nodes, taxonomy))
-        confidences.append(nodes.gather(1, answers[-1].clamp_min(0)).masked_fill(answers[-1] < 0, 0))
-        targets.append(paths)
-    found = {name: _values(metrics) for name, metrics in of_paths.items()}
-    found["belief"] |= _values(of_belief)
-    return Served(found, _values(of_logits), torch.cat(answers), torch.cat(confidences), torch.cat(targets))
+        for found, values in zip((answers, confidences, targets), (*descent(nodes, taxonomy), paths), strict=True):
+            found.append(values)
+    figures = {name: _values(metrics) for name, metrics in of_paths.items()}
+    figures["belief"] |= _values(of_nodes)
+    return Served(figures, _values(of_logits), torch.cat(answers), torch.cat(confidences), torch.cat(targets))
 
 
 def score(
@@ -99,34 +108,15 @@ def score(
     Returns:
         Figures by decoder and metric, ``decoded`` being the decoder that val chose; and what is said of the belief.
     """
-    from hierfit.metrics.collection import hierarchy_metrics
-
-    collections = {name: hierarchy_metrics(taxonomy, own=own, **_ALONE) for name in decoders}
-
-    def counted() -> Iterator[tuple[Tensor, Tensor]]:
-        for logits, paths in batches:
-            for name, decode in decoders.items():
-                collections[name].update(decode(logits, taxonomy), paths)
-            yield logits, paths
-
-    served = serve(counted(), taxonomy, calibration, own)
-    facts = served_facts(served, taxonomy, calibration)
-    found = {name: _values(metrics) for name, metrics in collections.items()}
-    if "per_level" in found:
-        found["per_level"] |= served.raw
-    return {**found, **served.metrics, "decoded": found[calibration.scores]}, facts
+    served = serve(batches, taxonomy, calibration, decoders, own)
+    facts, figures = served_facts(served, taxonomy, calibration), served.metrics
+    if "per_level" in figures:
+        figures["per_level"] |= served.raw
+    return {**figures, "decoded": figures[calibration.scores]}, facts
 
 
 def _values(metrics: MetricCollection) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.compute().items()}
-
-
-def served_reliability(served: Served, taxonomy: Taxonomy, level: int | None = None) -> Reliability:
-    """Reliability of the probabilities along the descent, wherever the label is known: of all levels, or of one."""
-    columns = slice(None) if level is None else slice(level, level + 1)
-    known = ((served.answer >= 0) & (taxonomy.padded(served.target) >= 0))[:, columns]
-    right = (served.answer == served.target)[:, columns]
-    return reliability(served.confidence[:, columns][known], right[known])
 
 
 def served_facts(served: Served, taxonomy: Taxonomy, calibration: Calibration) -> dict[str, Any]:
@@ -148,7 +138,7 @@ def served_facts(served: Served, taxonomy: Taxonomy, calibration: Calibration) -
     }
     if not (served.target >= 0).any():
         return facts
-    bins = served_reliability(served, taxonomy)
+    bins = path_reliability(served.answer, served.confidence, served.target, taxonomy)
     filled = bins.count > 0
     curve = operating_curve(served.answer, served.confidence, served.target, taxonomy)
     served.metrics["belief"] |= {"ece": bins.ece, "haurc": curve.haurc}

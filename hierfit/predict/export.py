@@ -171,15 +171,12 @@ def merge(
     if not isinstance(source, str):
         raise UserError(f"{config}: {fault or 'it names no backbone'}", hint="Name it: --backbone NAME.")
 
-    import transformers
-
     from hierfit.backbone import Backbone
     from hierfit.backbone.loading import save_merged
     from hierfit.methods.lora import open_adapter
     from hierfit.run.quiet import quieten
 
     quieten()
-    transformers.utils.logging.disable_progress_bar()
     towers = Backbone.load(source)
     open_adapter(towers, folder)
     save_merged(towers, out)

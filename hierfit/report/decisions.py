@@ -15,8 +15,6 @@ from hierfit.metrics.served import Served, serve
 from hierfit.results.logits import TestLogits
 from hierfit.taxonomy import Taxonomy
 
-_VALUES_AT_ONCE = 1 << 22  # logits read at once: 16 MiB
-
 
 @dataclass(frozen=True)
 class Decisions:
@@ -39,7 +37,7 @@ class Decisions:
         best, decoded, sure, truth = [none], [none], [none.float()], [none.float()]
 
         def batches() -> Iterable[tuple[Tensor, Tensor]]:
-            for batch, target in logits.batches(max(1, _VALUES_AT_ONCE // tree.num_nodes)):
+            for batch, target in logits.batches():
                 nodes = belief(batch, tree, calibration).nodes
                 best.append(leaf_rollup(batch, tree))
                 decoded.append(leaf_rollup(nodes, tree))

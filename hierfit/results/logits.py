@@ -16,6 +16,7 @@ from torch import Tensor
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.metrics.base_to_novel import base_to_novel
+from hierfit.metrics.served import rows_at_once
 from hierfit.results.card import ResultCard
 from hierfit.taxonomy import Taxonomy
 
@@ -83,8 +84,9 @@ class TestLogits:
             raise UserError(f"{path} does not fit {taxonomy}: it names nodes that there are not.")
         return cls(folder, card, taxonomy, paths.long(), indices)
 
-    def batches(self, size: int = 4096) -> Iterator[tuple[Tensor, Tensor]]:
-        """Logits ``[B, N]`` and true paths ``[B, L]``, ``size`` samples at a time: memory O(size·N)."""
+    def batches(self, size: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits ``[B, N]`` and true paths ``[B, L]``, ``size`` samples at a time, or as many as take some 16 MiB."""
+        size = size or rows_at_once(self.taxonomy.num_nodes)
         with safe_open(self.folder / LOGITS, framework="pt") as file:
             logits: Any = file.get_slice("logits")
             for start in range(0, len(self.paths), size):

@@ -24,8 +24,10 @@ from rich.text import Text
 from torch import Tensor
 
 from hierfit.backbone import Backbone, ImageTransform
+from hierfit.backbone.config import dual_config
 from hierfit.backbone.loading import load_text
 from hierfit.backbone.source import BUNDLED
+from hierfit.backbone.towers import DualEncoder
 from hierfit.config.signature import class_at
 from hierfit.data.card import DataCard, load_card
 from hierfit.data.encode import available_cores
@@ -119,7 +121,7 @@ def measure(backbone: Backbone, device: torch.device) -> Pace:
     backbone = backbone.to(device)
     count = 64 if device.type == "cuda" else 2
     pixels = torch.rand(count, 3, backbone.image_size, backbone.image_size, device=device)
-    (tokens,) = backbone.token_chunks(["a photo of " + "a " * 11] * count, count)[1]  # 16 tokens, as a usual prompt
+    (ids,) = backbone.token_chunks(["a photo of " + "a " * 11] * count, count)[1]  # 16 tokens, as a usual prompt
     threads = torch.get_num_threads()
     torch.set_num_threads(available_cores())
     try:
@@ -129,32 +131,35 @@ def measure(backbone: Backbone, device: torch.device) -> Pace:
             # Gradients pass all blocks, as on their way to LoRA's weights.
             tower.embeddings.position_embedding.weight.requires_grad_(True)
         image_step = _timed(lambda: backbone.encode_image(pixels).sum().backward(), device) / count
-        text_step = _timed(lambda: backbone.encode_tokens(tokens).sum().backward(), device) / count
+        text_step = _timed(lambda: backbone.encode_tokens(ids).sum().backward(), device) / count
     finally:
         torch.set_num_threads(threads)
     picture = io.BytesIO()
     Image.effect_noise((500, 375), 64).convert("RGB").save(picture, "JPEG")
     decode = _timed(lambda: backbone.preprocess(Image.open(picture)), torch.device("cpu")) * available_cores()
     image_bytes = _kept(backbone, lambda: backbone.encode_image(pixels)) // count
-    text_bytes = _kept(backbone, lambda: backbone.encode_tokens(tokens)) // count
+    text_bytes = _kept(backbone, lambda: backbone.encode_tokens(ids)) // count
     weights = sum(weight.nbytes for weight in backbone.parameters())
     return Pace(image, image_step, text_step, decode, weights, image_bytes, text_bytes, backbone.embed_dim)
 
 
 def _stand_in(source: str) -> Backbone:
     """Random towers of the size of CLIP's ViT-B/16, or ViT-L/14 where a name says large."""
-    from transformers import CLIPConfig, CLIPModel
-
     large = "large" in source.lower()
     wide = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
     narrow = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
-    config = CLIPConfig(
-        text_config={"eos_token_id": 2, **(narrow if large else {})},
-        vision_config={"patch_size": 14, **wide} if large else {"patch_size": 16},
-        projection_dim=768 if large else 512,
-    )
+    given = {
+        "model_type": "clip",
+        "text_config": {"eos_token_id": 2, **(narrow if large else {})},
+        "vision_config": {"patch_size": 14, **wide} if large else {"patch_size": 16},
+        "projection_dim": 768 if large else 512,
+    }
+    config = dual_config(given, source, [])
+    assert config is not None
     half = (0.5, 0.5, 0.5)
-    model = CLIPModel(config).eval().requires_grad_(False)
+    model = DualEncoder(config).eval().requires_grad_(False)
+    for weight in model.parameters():
+        weight.normal_(std=0.02)
     return Backbone(model, load_text("tiny"), ImageTransform(224, 224, half, half), source)
 
 

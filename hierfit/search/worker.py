@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
+from transformers import AutoTokenizer
 
 from hierfit.data.batch import Shared
 from hierfit.errors import UserError
@@ -29,8 +29,8 @@ from hierfit.run.train import train
 from hierfit.search.engines import Place
 from hierfit.search.runner import LOG, Cell, Outcome, finished, seal, sole
 
-_PRELOADED = AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
-"""Imported when they are first named, which else would be in each draw's process anew."""
+_PRELOADED = AutoTokenizer
+"""Imported when it is first named, which else would be in each draw's process anew."""
 
 _shared: Shared | None = None
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hierfit.errors import SHOWN
-from hierfit.taxonomy.checks import Finding, Problems, Where, path_to, some
+from hierfit.taxonomy.checks import Finding, Problems, Where, listed, path_to
 from hierfit.taxonomy.index import Ints, level_bounds
 
 _LISTED = 12  # nodes of a cycle
@@ -206,7 +206,7 @@ def _check_leaves(
         path = " / ".join(map(str, path_to(node, draft.names, draft.parents)))
         if len(rows) > 1:
             kind = "repeated" if whole is None or len({tuple(whole[row]) for row in rows}) == 1 else "same-path"
-            problems.add(kind, f"{path}: the same leaf is given {len(rows)} times: {some(map(where, rows))}")
+            problems.add(kind, f"{path}: the same leaf is given {len(rows)} times: {listed(map(where, rows))}")
         if node in first_child:
             below = draft.where(first_child[node])
             problems.add("leaf-and-inner", f"{path}: a leaf in {where(rows[0])}, but it has children ({below})")
@@ -214,7 +214,7 @@ def _check_leaves(
         total = len(first_child.keys() - {-1})
         what = f"{len(inner)} of {total} inner nodes have a row of their own, which is no leaf"
         severity = "note" if len(inner) * 2 >= total else "warning"
-        problems.append(Finding(severity, "inner-rows", what, details=(some(inner[:4]),)))  # type: ignore[arg-type]
+        problems.append(Finding(severity, "inner-rows", what, details=(listed(inner[:4]),)))  # type: ignore[arg-type]
 
 
 # Links ---------------------------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def _by_position(names: Sequence[str], parents: Sequence[Any], problems: Problem
         if len(nodes) > 1:
             what = "roots" if above < 0 else f"children of {names[above]!r}"
             kind = "repeated" if inner.isdisjoint(nodes) else "same-name"
-            problems.add(kind, f"{len(nodes)} {what} are named {name!r}: " + some(map(problems.where, nodes)))
+            problems.add(kind, f"{len(nodes)} {what} are named {name!r}: " + listed(map(problems.where, nodes)))
     return Draft(names, links, problems.where)
 
 
@@ -290,9 +290,9 @@ def _check_repeated(names: Sequence[str], parents: Sequence[str | None], problem
         if parent in repeated:
             children[parent].append(name)
     for name, links in repeated.items():
-        listed = some(f"{parents[v]!r} ({where(v)})" if parents[v] else f"none ({where(v)})" for v in links)
+        parents_listed = listed(f"{parents[v]!r} ({where(v)})" if parents[v] else f"none ({where(v)})" for v in links)
         if len({parents[v] or None for v in links}) == 1:
-            problems.add("repeated", f"{name!r} is listed {len(links)} times, with the parent {listed}")
+            problems.add("repeated", f"{name!r} is listed {len(links)} times, with the parent {parents_listed}")
         else:
-            below = f"; its children: {some(map(repr, children[name]))}" if children[name] else ""
-            problems.add("several-parents", f"{name!r} has several parents: {listed}{below}")
+            below = f"; its children: {listed(map(repr, children[name]))}" if children[name] else ""
+            problems.add("several-parents", f"{name!r} has several parents: {parents_listed}{below}")

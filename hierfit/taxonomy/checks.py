@@ -137,11 +137,10 @@ def visible(name: str) -> str:
     return "".join(c for c in seen if unicodedata.category(c) != "Cs").strip()
 
 
-def some(items: Iterable[str], most: int = 12) -> str:
-    """The first items, and how many more there are; a cycle or a family can hold thousands."""
-    listed = list(items)
-    more = [f"… {len(listed) - most} more"] if len(listed) > most else []
-    return ", ".join(listed[:most] + more)
+def listed(items: Iterable[str], most: int = 5) -> str:
+    """``a, b, c and 4 more``; a cycle or a family can hold thousands."""
+    every = list(items)
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

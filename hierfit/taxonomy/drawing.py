@@ -38,19 +38,15 @@ class View:
         wanted = max(1, sum(stop <= most for stop in bounds[1:])) if depth is None else depth
         self.depth = max(1, min(wanted, len(self.sizes)))
         self.order = [(node, level) for node, level in depth_first(plan) if level < self.depth]
-        self._first, self._count, self.num_leaves_below = (
+        self._first, self.num_children, self.num_leaves_below = (
             arrays[name].tolist() for name in ("first_child", "num_children", "num_leaves_below")
         )
         self._end = bounds[self.depth]
 
-    def is_inner(self, node: int) -> bool:
-        """Whether a node has children, drawn or not."""
-        return bool(self._count[node])
-
     def children(self, node: int) -> range:
         """Ids of the children that are drawn."""
         first = self._first[node]
-        return range(first, first + self._count[node] if first < self._end else first)
+        return range(first, first + self.num_children[node] if first < self._end else first)
 
 
 def print_tree(plan: Plan, depth: int | None, console: Console) -> None:
@@ -60,9 +56,8 @@ def print_tree(plan: Plan, depth: int | None, console: Console) -> None:
     grown = {-1: Tree("", hide_root=True, guide_style="dim")}
     for node, _ in view.order:
         line = Text(plan.names[node])
-        if view.is_inner(node):
-            leaves = view.num_leaves_below[node]
-            line.append(f"  {leaves} {'leaf' if leaves == 1 else 'leaves'}", "dim")
+        if view.num_children[node]:
+            line.append(f"  {counted(view.num_leaves_below[node], 'leaf', 'leaves')}", "dim")
         grown[node] = grown[int(plan.parent[node])].add(line)
     console.print(grown[-1])
     if hidden := len(view.sizes) - view.depth:
@@ -107,7 +102,7 @@ def _draw(view: View) -> Iterator[str]:
     names = view.plan.names
     level = dict(view.order)
     label = {node: names[node] if len(names[node]) <= _LONGEST else f"{names[node][: _LONGEST - 1]}…" for node in level}
-    count = {node: f" {view.num_leaves_below[node]}" if view.is_inner(node) else "" for node in level}
+    count = {node: f" {view.num_leaves_below[node]}" if view.num_children[node] else "" for node in level}
     ends = {node: _width(label[node]) + _width(count[node]) for node in level}
     widths = [max(ends[node] for node in level if level[node] == depth) + 8 for depth in range(view.depth)]
     lefts = list(accumulate([float(_MARGIN), *(width + _GAP for width in widths)]))
@@ -158,13 +153,7 @@ def _rows(view: View) -> dict[int, float]:
 
 def _width(text: str) -> float:
     """Width in pixels, a little too wide: fonts differ."""
-    return sum(map(_em, text)) * _SIZE
-
-
-def _em(letter: str) -> float:
-    """Width of a letter as a share of the font's size."""
-    if unicodedata.east_asian_width(letter) in "WF":
-        return 1.05
-    if letter in "ijlft.,:;'|!()[] ":
-        return 0.38
-    return 0.9 if letter in "mwMW@%" else 0.74 if letter.isupper() else 0.6
+    wide = sum(1.05 for letter in text if unicodedata.east_asian_width(letter) in "WF")
+    others = [letter for letter in text if unicodedata.east_asian_width(letter) not in "WF"]
+    return _SIZE * (wide + sum(0.38 if letter in "ijlft.,:;'|!()[] " else 0.9 if letter in "mwMW@%"
+                               else 0.74 if letter.isupper() else 0.6 for letter in others))  # fmt: skip

@@ -60,12 +60,6 @@ def _write_rows(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[str
     writer.writerows([*row, *[""] * (len(header) - len(row))] for row in rows)
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    _write_rows(text, header, rows)
-    return text.getvalue()
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all; raises `UserError`."""
     try:
@@ -77,31 +71,28 @@ def write_text(path: Path, text: str) -> None:
 
 def paths_csv(plan: Plan) -> str:
     """A row for each leaf under the level names: the form of data cards, which keeps everything."""
-    return _csv(plan.levels, leaf_rows(plan))
+    text = io.StringIO()
+    _write_rows(text, plan.levels, leaf_rows(plan))
+    return text.getvalue()
 
 
 def parents_csv(plan: Plan) -> str:
     """A row for each node under ``name,parent``; all names must differ."""
     if twice := [name for name, count in Counter(plan.names).items() if count > 1]:
-        raise UserError(
-            "a table of name,parent needs a name of its own for each node",
-            [f"{name!r} names several nodes" for name in twice],
-            "Use --to paths or --to node-link.",
-        )
+        what = "a table of name,parent needs a name of its own for each node"
+        raise UserError(what, [f"{name!r} names several nodes" for name in twice], "Use --to paths or --to node-link.")
     parents = ["" if parent < 0 else plan.names[parent] for parent in plan.parent.tolist()]
-    return _csv(("name", "parent"), zip(plan.names, parents, strict=True))
+    text = io.StringIO()
+    _write_rows(text, ("name", "parent"), zip(plan.names, parents, strict=True))
+    return text.getvalue()
 
 
 def nested_json(plan: Plan) -> str:
     """Mappings in mappings, a leaf an empty one. Level names are lost."""
     if len(plan.levels) > _DEEPEST_JSON:
-        raise UserError(
-            f"nested JSON holds {_DEEPEST_JSON} levels, and this tree has {len(plan.levels)}",
-            hint="Use --to node-link, --to newick or --to paths.",
-        )
-    below: list[dict[str, Any]] = [
-        {} for _ in range(len(plan.names) + 1)
-    ]  # the last holds the roots, whose parent is −1
+        what = f"nested JSON holds {_DEEPEST_JSON} levels, and this tree has {len(plan.levels)}"
+        raise UserError(what, hint="Use --to node-link, --to newick or --to paths.")
+    below: list[dict[str, Any]] = [{} for _ in [*plan.names, "the roots, whose parent is −1"]]
     for node, (name, parent) in enumerate(zip(plan.names, plan.parent.tolist(), strict=True)):
         below[parent][name] = below[node]
     return json.dumps(below[-1], ensure_ascii=False, indent=1) + "\n"
@@ -156,18 +147,14 @@ WRITERS: Mapping[Format, Callable[[Plan], str]] = {
 KEEP_LEVELS = ("paths", "node-link")
 """Formats that hold the names of levels."""
 
-_SUFFIXES: Mapping[str, Format] = {
-    ".csv": "paths",
-    ".json": "nested",
-    ".nwk": "newick",
-    ".newick": "newick",
-    ".txt": "outline",
-}
+_OF_SUFFIX: Mapping[str, Format] = {
+    ".csv": "paths", ".json": "nested", ".nwk": "newick", ".newick": "newick", ".txt": "outline"
+}  # fmt: skip
 
 
 def format_of(path: Path) -> Format | None:
     """What a file's name asks for."""
-    return _SUFFIXES.get(path.suffix.lower())
+    return _OF_SUFFIX.get(path.suffix.lower())
 
 
 def write(plan: Plan, path: Path, form: Format) -> str:
@@ -193,16 +180,11 @@ def write(plan: Plan, path: Path, form: Format) -> str:
         if same(found, plan, form in KEEP_LEVELS):
             write_text(path, text)
             return shown + (" --header" if shown and header else "")
-    raise UserError(
-        f"{path}: not written: as {form} this tree would read back as another",
-        hint="Use --to node-link or --to paths.",
-    )
+    what = f"{path}: not written: as {form} this tree would read back as another"
+    raise UserError(what, hint="Use --to node-link or --to paths.")
 
 
 def same(one: Plan, other: Plan, levels: bool) -> bool:
     """Whether two trees are the same, nodes, order and, if asked for, the names of levels."""
-    return (
-        one.names == other.names
-        and np.array_equal(one.parent, other.parent)
-        and (not levels or one.levels == other.levels)
-    )
+    named = one.names == other.names and (not levels or one.levels == other.levels)
+    return named and np.array_equal(one.parent, other.parent)

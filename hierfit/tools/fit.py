@@ -26,14 +26,8 @@ _SHOWN = 30
 
 
 class ClassMeans(NamedTuple):
-    """What stands for the classes of a tree.
-
-    Attributes:
-        means: Of each leaf ``[C, d]``; 0 where it has none.
-        seen: Leaves that have one ``[C]`` bool.
-        noise: Variance of a mean about its class's true one, a dimension.
-        origin: Where they come from, in words.
-    """
+    """What stands for the classes of a tree: a mean for each leaf ``[C, d]`` (0 where there is none), the leaves that
+    have one ``[C]``, the variance of a mean about its class's true one in a dimension, and where they come from."""
 
     means: Tensor
     seen: Tensor
@@ -63,9 +57,6 @@ def fit(
     examples:
       hierfit taxonomy fit tree.csv features.safetensors
       hierfit taxonomy fit latest features.safetensors && hierfit report latest
-
-    Raises:
-        UserError: The classes of the two do not match, or there is nothing to test.
     """
     from hierfit.taxonomy.readers import read_taxonomy
 
@@ -90,11 +81,7 @@ def fit(
 
 
 def of_texts(bundle: Bundle, taxonomy: Taxonomy, file: Path) -> ClassMeans:
-    """The text features of the bundle's classes, at the tree's leaves.
-
-    Raises:
-        UserError: A class is no leaf of the tree, or there are no text features.
-    """
+    """The text features of the bundle's classes, at the tree's leaves; raises `UserError` where they do not match."""
     vectors = bundle.leaf_text
     if vectors is None:
         raise UserError(f"{file} holds no text features", hint="Without --text its images are judged.")
@@ -109,13 +96,7 @@ def of_images(bundle: Bundle, taxonomy: Taxonomy, file: Path, split: str | None)
     """Means of the bundle's images, at the tree's leaves, whitened within the classes as `TreeGDA` sees them.
 
     At one shot nothing lies within a class; the scatter about the mean of all stands in, for what `TreeGDA` takes there
-    knows the tree that is to be tested.
-
-    Args:
-        bundle: Of the features.
-        taxonomy: The tree that is tested; leaves without an image have no mean.
-        file: Of the bundle, for messages.
-        split: Whose images; None: the training split with the most.
+    knows the tree that is to be tested. Without a split, the training one with the most images counts.
 
     Raises:
         UserError: A class is no leaf of the tree, or there is no such split.

@@ -19,8 +19,7 @@ from hierfit.data.samples import repeated
 from hierfit.data.stand_ins import grouped
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.readers.source import read_text
-from hierfit.taxonomy.readers.table import lines_of
+from hierfit.taxonomy.readers.indices import names_in
 
 
 class Classes(NamedTuple):
@@ -43,9 +42,6 @@ def induce(
 ) -> None:  # fmt: skip
     """Grows a tree over classes from their features, by agglomerative
     clustering.
-
-    Raises:
-        UserError: There are no features, they do not fit the names, or the sizes of levels do not fit them.
     """
     path = Path(features).expanduser()
     if path.suffix not in (".npy", ".safetensors"):
@@ -140,8 +136,7 @@ def _is_bundle(path: Path) -> bool:
 def _of_bundle(path: Path) -> Classes:
     bundle = read_bundle(path)
     names = [row[-1] for row in bundle.paths]
-    if repeated(names):
-        names = [", ".join(row) for row in bundle.paths]
+    names = [", ".join(row) for row in bundle.paths] if repeated(names) else names
     text = bundle.leaf_text
     what, found = ("text", text.float()) if text is not None else ("mean image", _means(bundle, path))
     return Classes(names, found, bundle.levels[-1], f"{what} features of {bundle.backbone}")
@@ -177,7 +172,7 @@ def _of_array(path: Path, names: Path | None) -> Classes:
     ((key, features),) = matrices.items()
     if names is None:
         raise UserError(f"{path}: its {len(features)} rows have no names", hint="Give --names FILE, a name a line.")
-    lines = [line.strip() for line in lines_of(read_text(names)) if line.strip()]
+    lines = names_in(names)
     if len(lines) != len(features):
         raise UserError(f"{names} holds {len(lines)} names, but {path} {len(features)} rows")
     return Classes(lines, features, "class", f"{key or 'the array'} of {path.name}")
@@ -188,12 +183,10 @@ def _of_card(name: str, backbone: str) -> Classes:
     from hierfit.data.card import load_card
 
     card = load_card(name)
-    leaves = [(card.tree.names[node],) for node in card.tree.leaves.tolist()]
-    if len(set(leaves)) < len(leaves):
-        leaves = [(card.tree.full_name(node, ", "),) for node in card.tree.leaves.tolist()]
-    level = card.tree.levels[-1]
-    flat = Taxonomy.from_paths(leaves, [level])  # prompts of the true tree would give its groups away
-    features = encode_nodes(
-        Backbone.load(backbone), flat, {k: v for k, v in card.templates.items() if k == level and v}
-    )
+    tree, level = card.tree, card.tree.levels[-1]
+    leaves = [tree.names[node] for node in tree.leaves.tolist()]
+    leaves = [tree.full_name(node, ", ") for node in tree.leaves.tolist()] if repeated(leaves) else leaves
+    flat = Taxonomy.from_paths([(leaf,) for leaf in leaves], [level])  # its groups' names would give the tree away
+    templates = {level: card.templates[level]} if card.templates.get(level) else {}
+    features = encode_nodes(Backbone.load(backbone), flat, templates)
     return Classes(flat.names, features.float(), level, f"text features of {backbone}")

@@ -11,8 +11,9 @@ from hierfit.backbone.loading import load_text
 from hierfit.config.schema import nearest
 from hierfit.data.card import DataCard
 from hierfit.errors import UserError
+from hierfit.streams import print_hanging
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.printing import counted, print_hanging
+from hierfit.taxonomy.checks import counted
 
 _ADDED = "ancestors added to an ambiguous name"
 

@@ -8,11 +8,10 @@ adding its sums and fitting again. Memory is what torch allocates beyond feature
 
 from __future__ import annotations
 
-import argparse
-import sys
+from collections.abc import Iterator
 
 import torch
-from harness import Claim, in_turns, peak_bytes, report, spread, timed
+from harness import Claim, in_turns, peak_bytes, program, spread, timed
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -52,13 +51,8 @@ def train(tree: Taxonomy, features: Tensor, labels: Tensor, steps: int = 200) ->
         optimizer.step()
 
 
-def main() -> int:
-    """Measures; 1 when a claim does not hold."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-
+def measure(rounds: int) -> Iterator[Claim]:
+    """A small tree learnt, and trained by steps; a large one."""
     tree = balanced(SMALL)
     features, labels = images(tree, 3136)
     known = labels != 7
@@ -81,16 +75,12 @@ def main() -> int:
     )
     bytes_ = peak_bytes(lambda: fit_tree(Statistics.of(many, places, large.num_leaves), large))
     small_name, large_name = "196 leaves, 3136 images", "10 000 leaves on 7 levels, 40 000 images"
-    return report(
-        [
-            Claim(f"TreeGDA, {small_name}", spread(taken["fit"]), 0.1, "s"),
-            Claim("level CE there, 200 steps", spread(taken["train"]), None, "s"),
-            Claim("TreeGDA there, one class learnt", spread(taken["learn"]), 0.05, "s"),
-            Claim(f"TreeGDA, {large_name}", spread(taken["large"]), 1.5, "s"),
-            Claim("memory of that", spread([bytes_ / 2**20]), 1024, "MiB"),
-        ]
-    )
+    yield Claim(f"TreeGDA, {small_name}", spread(taken["fit"]), 0.1, "s")
+    yield Claim("level CE there, 200 steps", spread(taken["train"]), None, "s")
+    yield Claim("TreeGDA there, one class learnt", spread(taken["learn"]), 0.05, "s")
+    yield Claim(f"TreeGDA, {large_name}", spread(taken["large"]), 1.5, "s")
+    yield Claim("memory of that", spread([bytes_ / 2**20]), 1024, "MiB")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(measure, __doc__, rounds=5)

@@ -24,7 +24,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from hierfit.backbone import Backbone, ImageTransform
-from hierfit.backbone.text import Tokens
 from hierfit.cli import main as hierfit
 
 CLASSES, PART, SIDE = 100, 256, 32
@@ -44,15 +43,15 @@ class Pooled(nn.Module):
         """Features ``[B, 192]``."""
         return nn.functional.normalize(nn.functional.adaptive_avg_pool2d(pixels, 8).flatten(1), dim=-1)
 
-    def token_chunks(self, texts: list[str], size: int) -> tuple[list[int], list[Tokens]]:
+    def token_chunks(self, texts: list[str], size: int, n_context: int = 0) -> tuple[list[int], list[Tensor]]:
         """Each text as one number."""
         ids = torch.arange(len(texts))[:, None]
-        return list(range(len(texts))), [Tokens(ids, torch.ones_like(ids))]
+        return list(range(len(texts))), [ids]
 
-    def encode_tokens(self, tokens: Tokens) -> Tensor:
+    def encode_tokens(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
         """Features ``[B, 192]``."""
         generator = torch.Generator().manual_seed(0)
-        return nn.functional.normalize(torch.randn(len(tokens.ids), self.embed_dim, generator=generator), dim=-1)
+        return nn.functional.normalize(torch.randn(len(ids), self.embed_dim, generator=generator), dim=-1)
 
 
 def write_sources(root: Path, count: int) -> dict[str, Path]:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -52,31 +53,32 @@ def peak(device: torch.device) -> tuple[float, str]:
 
 def lora(device: torch.device, tiny: bool) -> Iterator[Claim]:
     """A step of HierLoRA on ViT-B/16, with LoRA in both towers and in the image tower alone."""
-    from transformers import CLIPConfig, CLIPModel
-
     from hierfit.backbone import Backbone, encode_nodes, node_texts
+    from hierfit.backbone.towers import DualEncoder
     from hierfit.data.batch import Batch, Task
     from hierfit.methods import HierLoRA
 
     small = Backbone.load("tiny")
-    text = small.model.config.text_config.to_dict()
-    vision = small.model.config.vision_config.to_dict()
+    config = small.model.config
     if not tiny:
-        block = {"num_hidden_layers": 12, "attention_dropout": 0.0}
-        text |= {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8, **block}
-        vision |= {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, **block}
-        vision |= {"image_size": 224, "patch_size": 16}
-    config = CLIPConfig(projection_dim=64 if tiny else 512, text_config=text, vision_config=vision)
+        narrow = {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8, "num_hidden_layers": 12}
+        wide = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12}
+        text, vision = replace(config.text_config, **narrow), replace(config.vision_config, **wide)
+        vision = replace(vision, image_size=224, patch_size=16)
+        config = replace(config, projection_dim=512, text_config=text, vision_config=vision)
     tree = skewed_tree([2, 4, 6] if tiny else [8, 30, 162])
     batch, repeats = (4, 2) if tiny else (256, 10)
-    side, width, layers = (vision[key] for key in ("image_size", "hidden_size", "num_hidden_layers"))
+    vision = config.vision_config
+    side, width, layers = vision.image_size, vision.hidden_size, vision.num_hidden_layers
     pixels = torch.randn(batch, 3, side, side, device=device)
     paths = tree.leaf_paths[torch.arange(batch) % tree.num_leaves]
     taken = {}
     for towers in ("both", "image"):
         torch.manual_seed(0)
-        backbone = Backbone(CLIPModel(config).eval().requires_grad_(False), small._text, small.preprocess, "random")
-        backbone.to(device)
+        model = DualEncoder(config).eval().requires_grad_(False)
+        for weight in model.parameters():
+            weight.normal_(std=0.02)
+        backbone = Backbone(model, small._text, small.preprocess, "random").to(device)
         with torch.no_grad():
             nodes = encode_nodes(backbone, tree, {}).to(device)
         prompts = tuple(map(tuple, node_texts(tree, {})))
@@ -97,7 +99,7 @@ def lora(device: torch.device, tiny: bool) -> Iterator[Claim]:
         taken[towers] = seconds(step, repeats, device)
         yield Claim(f"LoRA step, {towers}: images a second", spread([batch / taken[towers]]), unit="/s")
         yield Claim(f"LoRA step, {towers}: memory", spread([peak_bytes(step) / 2**20]), unit="MiB")
-    tokens = (side // vision["patch_size"]) ** 2 + 1
+    tokens = (side // vision.patch_size) ** 2 + 1
     forward = layers * (24 * width**2 * tokens + 4 * tokens**2 * width)
     # Frozen weights get no gradients: the way back costs as much as the way there.
     share, source = 2 * forward * batch / taken["image"], peak(device)

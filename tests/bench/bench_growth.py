@@ -9,16 +9,17 @@ families as uneven as nature's; those of ``--nodes`` some 17, as WordNet has. On
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import torch
 from bench_taxonomy import wordnet_like
-from harness import Claim, peak_bytes, report, spread, timed
+from harness import Claim, peak_bytes, program, spread, timed
 from torch.nn import functional as F
 from toy import skewed_tree
 
@@ -29,6 +30,7 @@ from hierfit.losses.objective import LOSSES
 from hierfit.metrics import hierarchy_metrics
 from hierfit.metrics.collection import score_metrics
 from hierfit.metrics.served import batches_of, score
+from hierfit.report.command import report
 from hierfit.taxonomy import Taxonomy, doctor
 from hierfit.taxonomy.readers import Reading, read_given, read_plan
 from hierfit.taxonomy.writers import WRITERS
@@ -74,13 +76,24 @@ def by_nodes(nodes: int) -> Ways:
 
 
 def by_images(images: int) -> Ways:
-    """What a result card says of so many test images, and a belief fitted on as many."""
+    """What a result card says of so many test images, a belief fitted on as many, and the page of a report."""
+    sys.path.append(str(Path(__file__).parents[2]))
+    from tests.unit.report.conftest import write_run
+
     tree = skewed_tree([8, 30, 100])
     paths = tree.leaf_paths[torch.randint(100, (images,))]
     logits = torch.randn(images, tree.num_nodes)
+    run = Path(tempfile.mkdtemp(), "run")
+    write_run(run, logits, paths, tree=tree)
+
+    def page() -> None:
+        with redirect_stdout(StringIO()):
+            report([run])
+
     return {
         "result card of logits": lambda: score(batches_of(logits, paths), tree, Calibration()),
         "calibration": lambda: calibrate(logits, paths, tree),
+        "report": page,
     }
 
 
@@ -109,21 +122,16 @@ def claims(axis: str, sizes: list[int], make: Callable[[int], Ways]) -> Iterator
         yield Claim(f"  {name}, {sizes[-1]:,} {axis}", spread([held / 2**20]), unit="MiB")
 
 
-def main() -> int:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--leaves", type=int, nargs="+", default=[2000, 20_000])
-    parser.add_argument("--nodes", type=int, nargs="+", default=[3000, 30_000])
-    parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000])
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    found: list[Claim] = []
-    for axis, make in {"leaves": by_leaves, "nodes": by_nodes, "images": by_images}.items():
-        if len(sizes := getattr(options, axis)) > 1:
-            found += claims(axis, sizes, make)
-    return report(found)
+def measure(leaves: list[int], nodes: list[int], images: list[int]) -> Iterator[Claim]:
+    """Along every axis of more than one size."""
+    for axis, sizes, make in (
+        ("leaves", leaves, by_leaves),
+        ("nodes", nodes, by_nodes),
+        ("images", images, by_images),
+    ):
+        if len(sizes) > 1:
+            yield from claims(axis, sizes, make)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(measure, __doc__, leaves=[2000, 20_000], nodes=[3000, 30_000], images=[1000, 10_000])

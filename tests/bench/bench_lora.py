@@ -1,23 +1,21 @@
-"""A step of LoRA against a bare loop of transformers and peft; what keeping frozen blocks saves, and compiling.
+"""A step of LoRA against a bare loop of transformers and peft; what keeping frozen blocks saves.
 
-    python tests/bench/bench_lora.py [--rounds 3] [--steps 6] [--compile]
+    python tests/bench/bench_lora.py [--rounds 3] [--steps 6]
 
 The bundled tiny CLIP on the drawn butterflies: 48 pictures of 64 pixels and the texts of 98 nodes a step, q, k and v of
 both towers, one CPU thread. The bare loop reads the same pictures from memory; its loss is torch's cross-entropy at
-each level. ``--compile`` adds ``torch.compile``, whose first step takes minutes.
+each level.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from harness import Claim, clock, in_turns, ratio, report, spread
+from harness import Claim, clock, in_turns, program, ratio, spread
 from peft import LoraConfig, get_peft_model
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from toy import StepClock, session
@@ -79,38 +77,27 @@ def bare(steps: int) -> Callable[[], float]:
     return way
 
 
-def main() -> int:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--compile", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+def measure(rounds: int, steps: int) -> list[Claim]:
+    """Steps of LoRA, ours and bare, and of the last block alone."""
     epoch = 6  # steps, none of a smaller batch, after which every picture of the draw has been decoded
     # From a file: on a command line YAML takes "-1:" for a mapping.
     chosen = Path(tempfile.mkdtemp()) / "last.yaml"
     chosen.write_text('model: {init_args: {layers: "-1:"}}')
     last = [f"--config={chosen}"]
     ways = {
-        "LoRA": ours([], options.steps, epoch),
-        "bare": bare(options.steps),
-        "last block": ours(last, options.steps, epoch),
-        "last block, frozen blocks kept": ours([*last, "--model.keep_frozen_mib=256"], options.steps, epoch),
+        "LoRA": ours([], steps, epoch),
+        "bare": bare(steps),
+        "last block": ours(last, steps, epoch),
+        "last block, frozen blocks kept": ours([*last, "--model.keep_frozen_mib=256"], steps, epoch),
     }
-    if options.compile:
-        ways["compiled"] = ours(["--model.compile=true"], options.steps, epoch)
-    taken = in_turns(ways, options.rounds, warmup=0)
+    taken = in_turns(ways, rounds, warmup=0)
     kept = ratio(taken["last block"], taken["last block, frozen blocks kept"])
-    claims = [
+    return [
         Claim("LoRA step ÷ bare transformers + peft loop", ratio(taken["LoRA"], taken["bare"]), 1.05),
         Claim("LoRA in the last block: computed anew ÷ frozen blocks kept", kept, 1.0, "×", "more"),
         *(Claim(f"  step: {way}", spread([1e3 * t for t in times]), unit="ms") for way, times in taken.items()),
     ]
-    if options.compile:
-        claims.append(Claim("LoRA step: compiled ÷ not", ratio(taken["compiled"], taken["LoRA"])))
-    return report(claims)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(measure, __doc__, rounds=3, steps=6)

@@ -11,14 +11,12 @@ scores of all nodes. Last, the objective of hierarchy-aware LoRA beside torch's 
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from harness import Claim, in_turns, peak_bytes, ratio, report, spread, timed
+from harness import Claim, in_turns, peak_bytes, program, ratio, spread, timed
 from torch import Tensor, nn
 from toy import skewed_tree
 
@@ -195,31 +193,24 @@ def beside_geoopt(n: int, k: int, width: int, rounds: int) -> list[Claim]:
     ]
 
 
-def main() -> int:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--batch", type=int, default=256)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+def measure(rounds: int, batch: int) -> Iterator[Claim]:
+    """Ours beside every peer."""
     pairs: dict[str, tuple[Way, Way]] = {}
     for sizes in (SMALL, [8, 34, 248], MIDDLE, LARGE):
-        pairs |= losses(sizes, options.batch)
+        pairs |= losses(sizes, batch)
     for n, k, width in ((256, 64, 128), (256, 64, 512), (256, 1000, 512)):
         pairs[f"Lorentz distances, {n}×{k}×{width}"] = lorentz(n, k, width)
     for sizes, shots in (([8, 30, 100], 16), ([20, 150, 1000], 16)):
-        pairs[f"Tip-Adapter-F step, {sizes[-1]} leaves, {shots} shots"] = tip_adapter_f(sizes, options.batch, shots)
-    claims = [*beside_geoopt(256, 1000, 512, 3), beside_plain([273, 1103, 10_000], options.batch, options.rounds)]
-    figures = []
+        pairs[f"Tip-Adapter-F step, {sizes[-1]} leaves, {shots} shots"] = tip_adapter_f(sizes, batch, shots)
+    yield from beside_geoopt(256, 1000, 512, 3)
+    yield beside_plain([273, 1103, 10_000], batch, rounds)
     for what, (ours, peer) in pairs.items():
         torch.testing.assert_close(ours(), peer(), rtol=2e-3, atol=1e-4)
         quick = max(1, round(0.01 / timed(ours, 3)()))
-        taken = in_turns({"ours": timed(ours, quick), "peer": timed(peer, quick)}, options.rounds)
-        claims.append(Claim(f"{what}: peer's ÷ ours", ratio(taken["peer"], taken["ours"]), 1.0, "×", "more"))
-        figures += [Claim(f"  {what}: {way}", spread([1e3 * t for t in taken[way]]), unit="ms") for way in taken]
-    return report([*claims, *figures])
+        taken = in_turns({"ours": timed(ours, quick), "peer": timed(peer, quick)}, rounds)
+        yield Claim(f"{what}: peer's ÷ ours", ratio(taken["peer"], taken["ours"]), 1.0, "×", "more")
+        yield from (Claim(f"  {what}: {way}", spread([1e3 * t for t in taken[way]]), unit="ms") for way in taken)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(measure, __doc__, rounds=11, batch=256)

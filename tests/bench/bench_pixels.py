@@ -51,7 +51,7 @@ def ways(root: Path, size: int) -> dict[str, Way]:
     """Everything that is timed at one output size; each takes a file's name and a row number."""
     square = {"height": size, "width": size}
     processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size=square)
-    tower = ImageTransform.from_processor(processor, size, "bench")
+    tower = ImageTransform(size, size, tuple(processor.image_mean), tuple(processor.image_std))
     train = TrainTransform(tower)
     files, coarse = Files(root), Files(root, train.least)
     kept = coarse.load(next(root.iterdir()).name)

@@ -11,14 +11,12 @@ and LoRA in the image tower of a ViT-B/32 alone (encoding the 11 000 texts would
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from harness import Claim, Spread, in_turns, ratio, report, spread, timed
+from harness import Claim, Spread, in_turns, program, ratio, spread, timed
 from peft import LoraConfig, get_peft_model
 from toy import bare_way, lightning_way, session, skewed_tree, write_bundle
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -111,18 +109,11 @@ def beside_metrics(folder: Path, rounds: int) -> list[Claim]:
     return claims
 
 
-def main() -> int:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=200)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+def measure(rounds: int, steps: int) -> list[Claim]:
+    """Steps beside a loop, metrics beside a step."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        claims = beside_a_loop(Path(one), options.rounds, options.steps)
-        return report(claims + beside_metrics(Path(other), options.rounds))
+        return beside_a_loop(Path(one), rounds, steps) + beside_metrics(Path(other), rounds)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(measure, __doc__, rounds=5, steps=200)

@@ -21,14 +21,8 @@ from hierfit.taxonomy.build import Plan, from_links
 from hierfit.taxonomy.readers import Reading, read_given, read_plan
 from hierfit.taxonomy.writers import WRITERS
 
-SUFFIXES = {
-    "paths": "csv",
-    "child-parent": "csv",
-    "nested": "json",
-    "node-link": "json",
-    "newick": "nwk",
-    "outline": "txt",
-}
+SUFFIXES = {"paths": "csv", "child-parent": "csv", "nested": "json", "node-link": "json", "newick": "nwk",
+            "outline": "txt"}  # fmt: skip
 
 
 def wordnet_like(size: int) -> Plan:

@@ -6,6 +6,7 @@ ways that took turns in one run; its figure is the median over rounds, with the 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -13,10 +14,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NoReturn
 
 import torch
 from rich.console import Console
@@ -143,6 +144,17 @@ def report(claims: Sequence[Claim]) -> int:
     if path := os.environ.get(OUT):
         Path(path).write_text(json.dumps([asdict(claim) for claim in claims], ensure_ascii=False))
     return int(not all(claim.holds for claim in claims))
+
+
+def program(measure: Callable[..., Iterable[Claim]], text: str | None, **numbers: int | list[int]) -> NoReturn:
+    """A bench from the command line: its numbers are options, it runs on one CPU thread, from one seed."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=value, nargs="+" if isinstance(value, list) else None)
+    options = vars(parser.parse_args())
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    sys.exit(report(list(measure(**options))))
 
 
 def machine() -> dict[str, object]:

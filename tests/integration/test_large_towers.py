@@ -22,7 +22,6 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from hierfit.backbone import Backbone, encode_nodes, node_texts
-from hierfit.backbone.text import Tokens
 from hierfit.cli import main
 from hierfit.data.batch import Batch, Task
 from hierfit.distributed import keep_alike_only_trained
@@ -90,9 +89,9 @@ def outcome(keys: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
     texts: list[int] = []
     encode = method.backbone.encode_tokens
 
-    def counted(tokens: Tokens) -> Tensor:
-        texts.append(len(tokens.ids))
-        return encode(tokens)
+    def counted(ids: Tensor, context: Tensor | None = None) -> Tensor:
+        texts.append(len(ids))
+        return encode(ids, context)
 
     method.backbone.encode_tokens = counted  # type: ignore[method-assign]
     step: nn.Module = Step(method)
@@ -139,6 +138,7 @@ def context_gradients(rank: int, world: int) -> dict[str, Tensor]:
         blank = torch.zeros(TREE.num_nodes, backbone.embed_dim)
         own_context = nn.Parameter(context)
         classifier = Head(PromptNodes(backbone.requires_grad_(False), blank, nodes, names, own_context, chunk=3), 20.0)
+        keep_alike_only_trained(classifier)
         model = DistributedDataParallel(classifier) if world > 1 else classifier
         own = slice(rank, None, world)
         Objective({"level_ce": 1}, TREE)(model(features[own]), TREE.leaf_paths[:5][own])["loss"].backward()

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hierfit.cli import main
-from hierfit.methods.lathadapter.residuals import ResidualNodes, Residuals
+from hierfit.methods.lathadapter.model import ResidualNodes, Residuals
 from hierfit.methods.tasks import kin_of
 from hierfit.results.card import ResultCard
 from hierfit.taxonomy import Taxonomy

@@ -186,6 +186,8 @@ def test_decoders_against_loops(case: Scored) -> None:
         paths = [goes_on(tree, padded(tree, chain(tree, leaf))) for leaf in tree.leaves.tolist()]
         sums = [sum(log_share(z, [v], nodes) for v, nodes in zip(path, cuts, strict=True)) for path in paths]
         assert found == pytest.approx(sums, abs=1e-9)
+    leaves = tree.leaves[path_log_probabilities(logits, tree).argmax(dim=1)]
+    assert torch.equal(DECODERS["best_path"](logits, tree), tree.paths(leaves))
 
 
 @quick

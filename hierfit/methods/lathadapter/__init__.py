@@ -13,19 +13,24 @@ from torch.optim import Optimizer
 
 from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
-from hierfit.distributed import gather_batch, of_all_processes, processes
+from hierfit.distributed import gather_batch, of_all_processes
 from hierfit.errors import UserError
 from hierfit.geometry import GeometryName, Space
 from hierfit.geometry.embeddings import Embeddings
 from hierfit.geometry.manifold import RiemannianAdamW, audit_manifold_parameters
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.losses.levels import deepest_label
-from hierfit.methods.adapters import ResidualAdapter
 from hierfit.methods.base import Method
-from hierfit.methods.head import Head
+from hierfit.methods.head import Head, ResidualAdapter
 from hierfit.methods.keys import Count, NotNegative, Positive
-from hierfit.methods.lathadapter.hierarchy import LatentHierarchy, SoftPrompts, named_nodes
-from hierfit.methods.lathadapter.residuals import Residual, ResidualNodes, Residuals
+from hierfit.methods.lathadapter.model import (
+    LatentHierarchy,
+    Residual,
+    ResidualNodes,
+    Residuals,
+    SoftPrompts,
+    named_nodes,
+)
 from hierfit.methods.tasks import training_images, with_images
 
 _IMAGES_KEPT = 1000  # of the test split, evenly spread, for pictures of the space: a quarter of a MiB
@@ -163,8 +168,8 @@ class LatHAdapter(Method):
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Looks on the host which classes a batch names, for their number gives the latent hierarchy its shapes."""
-        if self.latent is not None and processes() == 1:
-            self._named = named_nodes(deepest_label(batch.paths))
+        if self.latent is not None:
+            self._named = named_nodes(deepest_label(batch.all_paths))
         return batch
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -173,18 +178,19 @@ class LatHAdapter(Method):
         terms: dict[str, Tensor] = self.objective(self.classifier.cosines(images, nodes), batch.paths)
         if self.latent is not None:
             # Neighbours and triplets are looked for in the whole batch, whichever process holds which part of it.
-            labels, named = gather_batch(deepest_label(batch.paths)), self._named
+            labels, named = deepest_label(batch.all_paths), self._named
             self._named = None
             if named is not None:
                 named = named.to(labels.device, non_blocking=True)
-            terms["latent_hierarchy"] = self.latent(gather_batch(images), nodes, labels, named)
+            terms["latent_hierarchy"] = self.latent(gather_batch(images, len(labels)), nodes, labels, named)
             terms["loss"] = terms["loss"] + self.keys.hierarchy_weight * terms["latent_hierarchy"]
         return terms
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Logs the health of the latent space with every line of the curves."""
         if self.latent is not None and self.logs_step(self.trainer.global_step - 1):
-            images, nodes = gather_batch(self.classifier.adapted(batch.inputs)), self.classifier.nodes()
+            images = gather_batch(self.classifier.adapted(batch.inputs), len(batch.all_paths))
+            nodes = self.classifier.nodes()
             figures = self.latent.health(images, nodes)
             self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=len(images))
 

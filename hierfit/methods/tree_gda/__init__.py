@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from hierfit.closed.learner import Form, Prior
-from hierfit.closed.tree_gda import NOISE_SHARE, CovarianceKind, Labelled
+from hierfit.closed import Beside, Form, GaussianClasses, Learner, Statistics, fit_coarse, leave_one_out_temperature
+from hierfit.closed.learner import Prior, Scores
+from hierfit.closed.temperature import TOO_SURE
+from hierfit.closed.tree_gda import NOISE_SHARE, RIDGE, WEIGHT, CovarianceKind, Labelled
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
-from hierfit.methods.adapted import head_of, seen_through
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.keys import OpenShare
+from hierfit.methods.nodes import Nodes
+from hierfit.methods.saved import head_of, seen_through
 from hierfit.methods.tasks import training_images
-from hierfit.methods.tree_gda.solver import Scores, Solver
+from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.shuffle import shuffled_places
+
+_RIDGES = (0.1, 0.3, 0.6, 0.9)
+_WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+Fitted = tuple[Learner, Scores]
+"""What goes on learning, and what it says now."""
 
 
 class TreeGDA(Method):
@@ -84,12 +96,15 @@ class TreeGDA(Method):
         )
         return self._taken(self.solver.default()).to(task.text.device)
 
-    def _taken(self, scores: Scores) -> Head:
+    def _taken(self, fitted: Fitted) -> Head:
         """The head of what was fitted; what goes on learning is kept, where it could read the text of a new class."""
-        before, learner = self.before, scores.learner
+        before, (learner, scores) = self.before, fitted
         adapts_text = before is not None and before.grows and before.nodes.changes_text
-        self.learner = None if learner is not None and learner.text is not None and adapts_text else learner
-        return scores.head(before)
+        lost = learner.form.prior == "shuffled" or (learner.text is not None and adapts_text)
+        self.learner = None if lost else learner
+        # Features come to it as they do to the nodes of the head before.
+        image, whiten = (None, None) if before is None else (before.image, before.whiten)
+        return Head(Nodes(scores.weights.float(), grows=False), 1.0, image, scores.bias.float(), whiten=whiten)
 
     @property
     def chooses(self) -> bool:
@@ -105,15 +120,82 @@ class TreeGDA(Method):
         if not len(val.labels):
             return None
         if self.solver.text is not None:
-            chosen, scores = self.solver.best(val)
+            chosen, fitted = self.solver.best(self.solver.text, val)
         elif self.solver.one_shot and self.keys.prior != "flat":
-            chosen, scores = "the share of noise at one shot", self.solver.by_images(val)
+            chosen, fitted = "the share of noise at one shot", self.solver.by_images(val)
         else:
             return None
-        self.classifier = self._taken(scores).to(device)
+        self.classifier = self._taken(fitted).to(device)
         return chosen
 
     @property
     def reads_leaves_only(self) -> bool:
         """Always: a wide node is no Gaussian about its mean. What is said of it sums up what is said of its leaves."""
         return True
+
+
+@dataclass(frozen=True)
+class Solver:
+    """From a task's training images ``[n, d]`` and the finest known node of each ``[n]`` to scores, by one form.
+
+    With text features of the nodes ``[N, d]``, if there are any, and the multiplier of cosines to them.
+    """
+
+    features: Tensor
+    nodes: Tensor
+    taxonomy: Taxonomy
+    text: Tensor | None
+    text_scale: float
+    form: Form
+
+    def default(self) -> Fitted:
+        """What is fitted without validation images: beside text where there is some."""
+        return self.by_images() if self.text is None else next(self.beside_text(self.text, RIDGE, [WEIGHT]))
+
+    def by_images(self, val: Labelled | None = None) -> Fitted:
+        """GDA of the images alone, at the temperature that they themselves tell."""
+        found, statistics = self._fitted(val=val)
+        leaf = self.taxonomy.leaf_index[self.nodes].where(self.nodes >= 0, -1)
+        rows = leaf >= 0
+        temperature = leave_one_out_temperature(found, statistics, self.features[rows], leaf[rows], self.taxonomy)
+        form = self.form
+        if found.one_shot:  # as it was told by val
+            energy = found.whiten(statistics.means[statistics.seen]).square().mean().clamp_min(1e-12)
+            form = replace(form, noise_share=found.noise / float(energy))
+        learner = Learner(statistics, form, temperature or 2 * TOO_SURE * found.noise)
+        return learner, learner.scores(self.taxonomy, found)
+
+    def beside_text(self, text: Tensor, ridge: float, weights: Iterable[float]) -> Iterator[Fitted]:
+        """Zero-shot and what the images add, at each of some weights."""
+        found, statistics = self._fitted(text=text, ridge=ridge)
+        for weight in weights:
+            learner = Learner(statistics, self.form, 1.0, Beside(text, self.text_scale, ridge, weight))
+            yield learner, learner.scores(self.taxonomy, found)
+
+    def best(self, text: Tensor, val: Labelled) -> tuple[str, Fitted]:
+        """The form, ridge and weight that put most of ``val`` right; of equals the nearest to the defaults."""
+
+        def hits(candidate: tuple[str, Fitted]) -> int:
+            logits = candidate[1][1].of(val.features)[:, self.taxonomy.leaves]
+            return int((logits.argmax(dim=1) == val.labels).sum())
+
+        return max(self._candidates(text, val), key=hits)  # the first of equals
+
+    def _candidates(self, text: Tensor, val: Labelled) -> Iterator[tuple[str, Fitted]]:
+        weights = sorted(_WEIGHTS, key=lambda weight: abs(math.log(weight / WEIGHT)))
+        for ridge in sorted(_RIDGES, key=lambda ridge: abs(ridge - RIDGE)):
+            for weight, fitted in zip(weights, self.beside_text(text, ridge, weights), strict=True):
+                yield f"text, ridge {ridge:g}, images × {weight:g}", fitted
+        yield "images without text", self.by_images(val)
+
+    @cached_property
+    def one_shot(self) -> bool:
+        """Whether the validation images are asked for the share of noise."""
+        rows = self.nodes >= 0
+        leaf = self.taxonomy.leaf_index[self.nodes[rows]]
+        counts = torch.bincount(leaf[leaf >= 0], minlength=self.taxonomy.num_leaves)
+        return bool((leaf >= 0).all()) and int(counts.sum()) - int((counts > 0).sum()) < int((counts > 0).sum()) / 2
+
+    def _fitted(self, **options: Any) -> tuple[GaussianClasses, Statistics]:
+        tree = self.taxonomy
+        return fit_coarse(self.features, self.nodes, tree, lambda sums: self.form.fit(sums, tree, **options))

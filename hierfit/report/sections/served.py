@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from hierfit.decoding.calibration import Reliability
+from hierfit.decoding.calibration import Reliability, path_reliability
 from hierfit.errors import UserError
-from hierfit.metrics.served import served_reliability
 from hierfit.report.blocks import Block, Drawing, Picture, Sheet
 from hierfit.report.evidence import Evidence, FinishedRun
 from hierfit.report.style import DASHES, MARKERS, MUTED, PALETTE, furnish, legend_below, new_axes
@@ -123,7 +122,11 @@ def reliability_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
 def _levels(run: FinishedRun) -> dict[str, Reliability]:
     """Each labelled level's: probability of the node that the belief's descent takes there, right or wrong."""
     tree = run.reading.taxonomy
-    found = {level: served_reliability(run.reading.served, tree, depth) for depth, level in enumerate(tree.levels)}
+    served = run.reading.served
+    found = {
+        level: path_reliability(served.answer, served.confidence, served.target, tree, depth)
+        for depth, level in enumerate(tree.levels)
+    }
     return {level: each for level, each in found.items() if each.count.sum()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.text import Text
 
+from hierfit.streams import print_hanging
 from hierfit.taxonomy import build
 from hierfit.taxonomy.checks import SEVERITIES, Finding, Severity, counted
 from hierfit.taxonomy.doctor.mend import JUDGEMENTS, diff, mended, misplaced
@@ -133,15 +133,16 @@ def print_report(report: Report, console: Console) -> None:
             if counts[finding.kind] > _MOST:
                 continue
             kind = "" if finding.text.startswith(finding.kind) else f"{finding.kind}: "
-            _print_indented(console, f"{mark} {kind}{finding}", 2, style)
+            print_hanging(console, f"{kind}{finding}", style, 2, f"{mark} ")
             for detail in finding.details:
-                _print_indented(console, detail, 6)
+                print_hanging(console, detail, "", 6)
             if finding.advice:
-                _print_indented(console, f"→ {finding.advice}", 4, "cyan")
+                print_hanging(console, finding.advice, "cyan", 4, "→ ")
         for kind, count in counts.items():
             if count > _MOST:
-                more = f"{mark} {kind}: {count - _MOST} more of this kind (--json lists all)"
-                _print_indented(console, more, 2, style)
+                print_hanging(
+                    console, f"{kind}: {count - _MOST} more of this kind (--json lists all)", style, 2, f"{mark} "
+                )
     if not report.problems:
         console.print(Text("\nNo problems.", "green"))
 
@@ -154,10 +155,3 @@ def print_diff(lines: list[str], console: Console) -> None:
         console.print(Text(line, style), soft_wrap=True)
     if len(lines) > _DIFF_LINES:
         console.print(Text(f"… {len(lines) - _DIFF_LINES} more lines", "dim"))
-
-
-def _print_indented(console: Console, text: str, by: int, style: str = "") -> None:
-    """A paragraph whose further lines stand below its first word, or below the words after its mark."""
-    below = " " * (by + 2 * (text[1:2] == " "))
-    lines = textwrap.wrap(text, console.width, initial_indent=" " * by, subsequent_indent=below, break_on_hyphens=False)
-    console.print(Text("\n".join(lines), style))

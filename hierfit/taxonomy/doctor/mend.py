@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from hierfit.errors import folded
 from hierfit.taxonomy.build import draft_links, without_end
-from hierfit.taxonomy.checks import Finding, Problems, path_to, some, visible
+from hierfit.taxonomy.checks import Finding, Problems, listed, path_to, visible
 from hierfit.taxonomy.readers.given import Form, Links, Rows
 
 JUDGEMENTS = ("several-parents", "level-order", "alike-names", "same-path")
@@ -75,7 +75,7 @@ def misplaced(form: Rows) -> dict[str, Finding]:
             detail = f"under {' / '.join(above) or 'nothing'}: {len(numbers)} of {total} rows"
             if (depth, above) != right:
                 strays = [f"{without_end(form.rows[i])[-1]} ({form.where(i)})" for i in numbers]
-                detail += f": {some(strays, _LISTED)}"
+                detail += f": {listed(strays, _LISTED)}"
             details.append(detail)
         kind = _kind(where)
         levels = f"stands on {len({depth for depth, _ in where})} levels"

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from hierfit.errors import folded
-from hierfit.taxonomy.checks import Finding, Where, counted, path_to, some
+from hierfit.taxonomy.checks import Finding, Where, counted, listed, path_to
 from hierfit.taxonomy.index import Ints, tree_index
 
 CONTEXT = 77
@@ -84,14 +84,14 @@ def _ambiguous(shape: Shape, known: Collection[str]) -> Iterator[Finding]:
     resolved = [repr(name) for name, own in leaves.items() if len(own) == 1]
     unclear = {name: own or shared[name] for name, own in leaves.items() if len(own) != 1}
     if unclear:
-        details = [f"{name!r}: {some(map(shape.path, nodes), 3)}" for name, nodes in [*unclear.items()][:_LISTED]]
+        details = [f"{name!r}: {listed(map(shape.path, nodes), 3)}" for name, nodes in [*unclear.items()][:_LISTED]]
         details += [f"… {len(unclear) - _LISTED} more"] if len(unclear) > _LISTED else []
         text = f"{counted(len(unclear), 'name')} of several nodes, that a label by name alone leaves open"
         advice = "Labels have to give the path; prompts get the ancestry added."
         yield _finding("ambiguous-name", text, details, advice)
     if resolved:
         text = f"{counted(len(resolved), 'leaf name')} also borne by an inner node; a label means the leaf"
-        yield _finding("shared-name", text, [some(resolved, _LISTED)], warning=False)
+        yield _finding("shared-name", text, [listed(resolved, _LISTED)], warning=False)
 
 
 def _alike(shape: Shape) -> Iterator[Finding]:
@@ -137,7 +137,7 @@ def odd_shape(shape: Shape) -> Iterator[Finding]:
         yield _finding("flat", "the tree has one level: losses and metrics of a hierarchy have nothing to go by")
     elif len(depths) > 1:
         few = min(depths, key=lambda depth: int(ends[depth]))
-        examples = some(repr(shape.names[leaf]) for leaf in leaves[level[leaves] == few][:5].tolist())
+        examples = listed(repr(shape.names[leaf]) for leaf in leaves[level[leaves] == few][:5].tolist())
         details = [", ".join(f"{ends[depth]} at level {depth + 1}" for depth in depths),
                    f"such as {examples} at level {few + 1}"]  # fmt: skip
         advice = "Nothing has to be done: short branches are allowed."
@@ -147,7 +147,7 @@ def odd_shape(shape: Shape) -> Iterator[Finding]:
         above = [shape.names[node] for node in lonely.tolist()]
         below = [shape.names[node] for node in shape.index["first_child"][lonely].tolist()]
         same = sum(a == b for a, b in zip(above, below, strict=True))
-        details = [some(map(repr, above), 5), *([f"{same} of the children have their parent's name"] if same else [])]
+        details = [listed(map(repr, above), 5), *([f"{same} of the children have their parent's name"] if same else [])]
         inner = int((counts > 0).sum())
         everywhere = len(lonely) == inner
         text = f"{len(lonely)} of {inner} inner nodes have a single child"

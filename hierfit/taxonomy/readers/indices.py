@@ -74,8 +74,6 @@ def _read(table: Table, source: str, options: Reading) -> Rows:
     table = table.part([number for number, fine in enumerate(good) if fine])
     numbers = [[*map(int, table.column(c))] for c in range(width)]
     columns = [column - 1 for column in options.columns]
-    if any(not 0 <= c < width for c in columns):
-        raise UserError(f"{source}: there are {width} columns, but {options.columns} are asked for")
     if not columns:
         sizes = [len(set(column)) for column in numbers]
         if len(set(sizes)) < len(sizes):

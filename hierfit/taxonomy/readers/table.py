@@ -80,9 +80,6 @@ class Table:
 
     def part(self, rows: Sequence[int]) -> Table:
         """Some of the rows."""
-        if isinstance(rows, range):
-            kept = slice(rows.start, rows.stop)
-            return replace(self, rows=self.rows[kept], numbers=self.numbers[kept])
         return replace(self, rows=[self.rows[i] for i in rows], numbers=[self.numbers[i] for i in rows])
 
     def column(self, number: int) -> list[Any]:

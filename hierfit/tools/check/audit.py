@@ -14,13 +14,13 @@ import torch
 
 from hierfit.data.card import DataCard
 from hierfit.data.images import Files, passed_over, passed_over_text
-from hierfit.data.samples import SPLITS, Split, Table, several
+from hierfit.data.samples import SPLITS, Split, Table, several, split_order
 from hierfit.data.table import survey_table
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.checks import counted, listed
 from hierfit.tools.check.duplicates import judge_exact, judge_near
 from hierfit.tools.check.pictures import Pictures, look
-from hierfit.tools.printing import counted, listed, split_order
 
 _IMBALANCE = 10.0
 _SMALL = 32  # pixels
@@ -80,10 +80,7 @@ class Audit:
     """What was found.
 
     Attributes:
-        card: The data card.
-        root: Where the data lie.
         taxonomy: The tree; None where nothing could be read.
-        splits: Counts of the labels, by split.
         places: Split and label of each sample, by key; where it is in several splits, of the first.
         pictures: What was seen of them; None where nobody looked.
         passed_by: Whether there are pictures that nobody looked at.

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from hierfit.data.samples import several
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.checks import counted, listed
 from hierfit.taxonomy.index import Ints
 from hierfit.tools.check.pictures import SIDE, Pictures
-from hierfit.tools.printing import counted, listed
 
 if TYPE_CHECKING:
     from hierfit.tools.check.audit import Audit

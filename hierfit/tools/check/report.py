@@ -17,8 +17,9 @@ from hierfit.backbone.source import REAL
 from hierfit.config.named import CARDS
 from hierfit.data.samples import level_text
 from hierfit.run.program import program
+from hierfit.streams import print_hanging
+from hierfit.taxonomy.checks import counted
 from hierfit.tools.check.audit import SHOTS, Audit
-from hierfit.tools.printing import counted, print_hanging
 
 FORMAT = "hierfit.check/1"
 

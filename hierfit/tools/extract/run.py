@@ -25,10 +25,10 @@ from hierfit.data.encode import available_cores
 from hierfit.data.progress import clock, with_progress
 from hierfit.distributed import end_with_parent
 from hierfit.errors import UserError
+from hierfit.taxonomy.checks import counted
 from hierfit.tools.extract.assemble import Summary, assemble
 from hierfit.tools.extract.job import Job, Request
 from hierfit.tools.extract.sources import Source, open_source
-from hierfit.tools.printing import counted
 
 _PATIENCE = 0.2  # seconds between looks
 _MOST = 32 * BATCH  # pictures of a dry run

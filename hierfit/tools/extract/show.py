@@ -13,9 +13,9 @@ from rich.text import Text
 from torch import Tensor
 
 from hierfit.data.bundle import Bundle
+from hierfit.data.samples import split_order
 from hierfit.taxonomy import Taxonomy
 from hierfit.tools.extract.assemble import Summary
-from hierfit.tools.printing import split_order
 
 _BLOCK = 1 << 16  # rows
 

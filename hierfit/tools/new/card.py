@@ -18,11 +18,11 @@ from hierfit.data.names import readable
 from hierfit.data.samples import Label, names_of, nodes_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.checks import counted, listed
 from hierfit.taxonomy.readers import read_taxonomy
 from hierfit.taxonomy.writers import write_csv
 from hierfit.tools.check.audit import Audit, audit
 from hierfit.tools.new.found import Found, Options, tree_of
-from hierfit.tools.printing import counted, listed
 
 _WIDTH = 110
 _BARE = re.compile(r"[A-Za-z](?:[A-Za-z0-9_./ -]*[A-Za-z0-9_])?")

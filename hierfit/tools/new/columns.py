@@ -8,11 +8,11 @@ from itertools import accumulate, pairwise
 
 from hierfit.config.schema import nearest
 from hierfit.errors import UserError
+from hierfit.taxonomy.checks import counted, listed
 from hierfit.taxonomy.readers import cells as meaning
 from hierfit.taxonomy.readers.columns import EPITHET, RANKS, word
 from hierfit.tools.new.found import Label, Options, is_known, not_known
 from hierfit.tools.new.records import JOIN, Columns, list_cell
-from hierfit.tools.printing import counted, listed
 
 _LABELS = """label labels class classes classname category categories supercategory superclass breed variety cultivar
     target diagnosis dx disease tag taxon taxonomy scientificname name choice choices group fine coarse"""

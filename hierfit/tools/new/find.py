@@ -14,6 +14,7 @@ from hierfit.data.images import EXTENSIONS
 from hierfit.data.layouts.hf_dataset import label_paths, open_hub, parquet_files
 from hierfit.data.samples import READY_DRAW, SPLITS
 from hierfit.errors import UserError
+from hierfit.taxonomy.checks import listed
 from hierfit.taxonomy.readers.source import Source
 from hierfit.tools.new import found as finding
 from hierfit.tools.new.columns import label_columns
@@ -22,7 +23,6 @@ from hierfit.tools.new.folders import from_folders
 from hierfit.tools.new.found import Found, Options, split_word
 from hierfit.tools.new.records import TABLES, Columns, Records, read_records
 from hierfit.tools.new.tables import from_tables
-from hierfit.tools.printing import listed
 
 _FOLDERS = ("annotations", "labels", "metadata", "meta", "splits")  # below the root, where tables may lie
 _USUAL = ("manifest", "metadata", "labels", "annotations", "data", "index")

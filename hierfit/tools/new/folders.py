@@ -11,9 +11,9 @@ from hierfit.data.images import passed_over, passed_over_text, pictures_below
 from hierfit.data.names import respelled
 from hierfit.errors import UserError
 from hierfit.streams import as_text, is_text
+from hierfit.taxonomy.checks import counted, listed
 from hierfit.tools.new import found as finding
 from hierfit.tools.new.found import Found, Label, Options
-from hierfit.tools.printing import counted, listed
 
 _PLAIN_NAMES = """image images img imgs jpegimages picture pictures photo photos data dataset raw files labels
     annotations __macosx"""

@@ -12,8 +12,8 @@ from hierfit.data.names import clean_name
 from hierfit.data.samples import SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.checks import listed
 from hierfit.taxonomy.readers.cells import placeholder
-from hierfit.tools.printing import listed
 
 Label = tuple[str, ...]
 Row = tuple[str, Label, str | None]

@@ -18,13 +18,14 @@ from hierfit.atomic import whole_file
 from hierfit.backbone.source import REAL, TINY_NOTE
 from hierfit.data.samples import SPLITS
 from hierfit.errors import UserError
+from hierfit.streams import print_hanging
+from hierfit.taxonomy.checks import counted
 from hierfit.tools.check.audit import UNREADABLE, Audit
 from hierfit.tools.check.duplicates import on_one_path
 from hierfit.tools.check.report import fit_command, print_audit, print_next, typed_name
 from hierfit.tools.new.card import Draft
 from hierfit.tools.new.find import find
 from hierfit.tools.new.found import Found, Options
-from hierfit.tools.printing import counted, print_hanging
 
 _NO_WORD = re.compile(r"-?\d+|n\d{8}|/m/\w+")  # numbers, ids of WordNet and Freebase
 

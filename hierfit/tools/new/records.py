@@ -17,10 +17,10 @@ from typing import Any
 from hierfit.data.images import EXTENSIONS, UNREAD
 from hierfit.errors import UserError
 from hierfit.streams import as_text, is_text
+from hierfit.taxonomy.checks import counted, listed
 from hierfit.taxonomy.readers.document import read_json
 from hierfit.taxonomy.readers.source import Source
 from hierfit.tools.new.found import split_of
-from hierfit.tools.printing import counted, listed
 
 LINES = (".jsonl", ".ndjson")
 TABLES = (".csv", ".tsv", ".txt", ".json", *LINES, ".xlsx")

@@ -16,12 +16,12 @@ from hierfit.data.records import read_csv
 from hierfit.data.samples import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.checks import counted, listed
 from hierfit.tools.new import found as finding
 from hierfit.tools.new.columns import labels_of
 from hierfit.tools.new.files import locate
 from hierfit.tools.new.found import Found, Label, Options, Row, is_known, split_of, split_word
 from hierfit.tools.new.records import LINES, Columns, Records
-from hierfit.tools.printing import counted, listed
 
 _IS_SPLIT = re.compile(r"is_?(train|test|val)\w*", re.IGNORECASE)
 _TRUTH = {"0": False, "1": True, "false": False, "true": True}

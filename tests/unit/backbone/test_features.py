@@ -18,30 +18,47 @@ from hierfit.backbone import Backbone
 TEXTS = ["a photo of a cat", "dog", "a blue bird of a kind", "", "A Photo of a CAT", "blue"]
 
 
-def reference_text(folder: Path, kind: str) -> torch.Tensor:
-    """Padded to the whole context, by transformers alone; SigLIP as published: lower case and no mask."""
-    from transformers import AutoTokenizer, CLIPModel, SiglipModel
+def reference(folder: Path, kind: str) -> Any:
+    """The model of transformers."""
+    from transformers import CLIPModel, SiglipModel
 
-    model: Any = CLIPModel.from_pretrained(folder) if kind == "clip" else SiglipModel.from_pretrained(folder)
-    length = model.config.text_config.max_position_embeddings
-    texts = TEXTS if kind == "clip" else [text.lower() for text in TEXTS]
-    tokens = AutoTokenizer.from_pretrained(folder)(texts, padding="max_length", max_length=length, return_tensors="pt")
-    if kind == "siglip":
-        tokens = {"input_ids": tokens["input_ids"]}
-    with torch.no_grad():
-        return F.normalize(model.get_text_features(**tokens).pooler_output, dim=-1)
+    return (CLIPModel if kind == "clip" else SiglipModel).from_pretrained(folder)
 
 
 def test_text_features_are_those_of_transformers_at_full_padding(backbone: Backbone, folder: Path, kind: str) -> None:
-    torch.testing.assert_close(backbone.encode_text(TEXTS), reference_text(folder, kind), atol=1e-6, rtol=0)
+    """SigLIP as published: lower case and no mask."""
+    from transformers import AutoTokenizer
+
+    texts = TEXTS if kind == "clip" else [text.lower() for text in TEXTS]
+    pad: Any = {"padding": "max_length", "max_length": backbone.context_length, "return_tensors": "pt"}
+    tokens = dict(AutoTokenizer.from_pretrained(folder)(texts, **pad))
+    if kind == "siglip":
+        del tokens["attention_mask"]
+    with torch.no_grad():
+        expected = F.normalize(reference(folder, kind).get_text_features(**tokens).pooler_output, dim=-1)
+    torch.testing.assert_close(backbone.encode_text(TEXTS), expected, atol=1e-6, rtol=0)
 
 
-def test_image_features_are_those_of_transformers(backbone: Backbone) -> None:
+@pytest.mark.parametrize("half", [False, True])
+def test_features_and_gradients_are_those_of_transformers(
+    half: bool, backbone: Backbone, folder: Path, kind: str
+) -> None:
     pixels = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    expected = F.normalize(backbone.model.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
-    features = backbone.encode_image(pixels)
-    assert features.shape == (3, backbone.embed_dim)
-    torch.testing.assert_close(features, expected, atol=0, rtol=0)
+    theirs, (ids,) = reference(folder, kind).eval(), backbone.token_chunks(TEXTS, 100)[1]
+    backbone.requires_grad_(True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        found = backbone.model.image_features(pixels), backbone.model.text_features(ids)
+        expected = theirs.get_image_features(pixels).pooler_output, theirs.get_text_features(ids).pooler_output
+    close: Any = {"rtol": 0, "atol": 0.02 if half else 1e-6}  # to the bit, but for where weights lie in memory
+    torch.testing.assert_close(found, expected, **close)
+    for features in (found, expected):
+        sum(part.float()[:, 0].sum() for part in features).backward()
+    gradients = {name: p.grad for name, p in theirs.named_parameters()}
+    assert gradients.keys() == {name for name, _ in backbone.model.named_parameters()}
+    for name, weight in backbone.model.named_parameters():
+        assert (weight.grad is None) == (gradients[name] is None), name
+        if weight.grad is not None and not half:
+            torch.testing.assert_close(weight.grad, gradients[name], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
@@ -104,9 +121,9 @@ def test_too_long_texts_are_named_once_and_keep_their_end(clip: Backbone) -> Non
     torch.testing.assert_close(cut[:1], fits, atol=1e-6, rtol=0)
 
 
-def test_moves_between_devices_take_everything_along(folders: dict[str, Path]) -> None:
-    # The meta device fails as soon as one tensor stays behind. (CLIP looks into its mask, so not there.)
-    backbone = Backbone.load(str(folders["siglip"])).to("meta")
+def test_moves_between_devices_take_everything_along(folder: Path) -> None:
+    # The meta device fails as soon as one tensor stays behind.
+    backbone = Backbone.load(str(folder)).to("meta")
     assert backbone.encode_text(["a cat", "dog"], batch_size=1).device.type == "meta"
     assert backbone.encode_context(torch.randn(1, 2, 16, device="meta"), ["a", "b"]).device.type == "meta"
     assert backbone.device.type == "meta"

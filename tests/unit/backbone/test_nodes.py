@@ -128,9 +128,9 @@ def test_each_text_is_encoded_once(clip: Backbone, monkeypatch: pytest.MonkeyPat
     seen: list[str] = []
     chunks = clip.token_chunks
 
-    def recorded(texts: list[str], size: int) -> object:
+    def recorded(texts: list[str], *how: int) -> object:
         seen.extend(texts)
-        return chunks(texts, size)
+        return chunks(texts, *how)
 
     monkeypatch.setattr(clip, "token_chunks", recorded)
     tree = Taxonomy.from_paths([["a", "a", "b"], ["a", "a", "c"]])

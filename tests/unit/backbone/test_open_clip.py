@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from hierfit.backbone import Backbone
 from hierfit.backbone.loading import save_merged
 from hierfit.backbone.source import _needed, hub_name
-from hierfit.backbone.text import Tokens
 from hierfit.cli import main
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
@@ -71,7 +70,7 @@ def test_features_are_those_of_open_clip(kind: str, folder_of: Callable[[str], P
     backbone = Backbone.load(str(folder_of(kind)))
     with torch.inference_mode():
         image = backbone.encode_image(recorded["pixels"])
-        text = backbone.encode_tokens(Tokens(recorded["ids"], None))
+        text = backbone.encode_tokens(recorded["ids"])
     torch.testing.assert_close(image, recorded["image"], rtol=0, atol=1e-5)
     torch.testing.assert_close(text, recorded["text"], rtol=0, atol=1e-5)
     assert not any(weight.requires_grad for weight in backbone.parameters())
@@ -102,14 +101,25 @@ def test_texts_and_pictures_go_all_the_way(kind: str, folder_of: Callable[[str],
 def test_merged_towers_are_a_folder_of_transformers(
     kind: str, folder_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
+    from transformers import AutoImageProcessor, AutoModel
+
     backbone = Backbone.load(str(folder_of(kind)))
     save_merged(backbone, tmp_path / "merged")
     again = Backbone.load(str(tmp_path / "merged"))
     picture, texts = Image.new("RGB", (50, 40), "green"), ["A photo, of a gull."]
     torch.testing.assert_close(again.encode_text(texts), backbone.encode_text(texts))
     assert again.preprocess == backbone.preprocess
-    pixels = backbone.preprocess(picture)[None]
+    pixels, (ids,) = backbone.preprocess(picture)[None], backbone.token_chunks(texts, 1)[1]
     torch.testing.assert_close(again.encode_image(pixels), backbone.encode_image(pixels))
+    theirs = AutoModel.from_pretrained(tmp_path / "merged").eval()
+    with torch.no_grad():
+        for own, other in (
+            (backbone.model.image_features(pixels), theirs.get_image_features(pixels)),
+            (backbone.model.text_features(ids), theirs.get_text_features(ids)),
+        ):
+            torch.testing.assert_close(own, other.pooler_output, rtol=0, atol=1e-5)
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "merged", backend="pil")
+    torch.testing.assert_close(processor(picture, return_tensors="pt").pixel_values, pixels, rtol=0, atol=1e-5)
 
 
 def _changed(folder: Path, where: str, key: str, value: Any) -> None:
@@ -146,7 +156,7 @@ def test_weights_that_are_unknown_missing_or_hide_code_are_refused(folder_of: Ca
     weights = load_file(path)
     del weights["visual.ln_pre.bias"]
     save_file(weights | {"visual.extra": torch.zeros(1)}, path)
-    with pytest.raises(UserError, match=r"visual\.extra is unknown(?s:.*)pre_layrnorm\.bias is missing"):
+    with pytest.raises(UserError, match=r"pre_layrnorm\.bias is missing(?s:.*)visual\.extra is unknown"):
         Backbone.load(str(folder))
     path.unlink()
     with pytest.raises(UserError, match="no weights: open_clip_model"):

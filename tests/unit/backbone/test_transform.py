@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
 
 from hierfit.backbone import ImageTransform
 
@@ -16,8 +19,6 @@ MODES = ["RGB", "L", "1", "P", "RGBA", "LA", "CMYK", "I;16"]
 
 
 def processor(kind: str):  # type: ignore[no-untyped-def]  # one of transformers' untyped classes
-    from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
-
     square = {"height": SIZE, "width": SIZE}
     return {
         "clip": CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size=square),
@@ -39,7 +40,7 @@ def picture(mode: str, width: int, height: int, seed: int = 0) -> Image.Image:
 
 def grey_levels_apart(kind: str, image: Image.Image) -> float:
     reference = processor(kind)
-    transform = ImageTransform.from_processor(reference, SIZE, "here")
+    transform = ImageTransform.of(reference.to_dict(), kind.partition(" ")[0], SIZE, "here")
     expected = reference(image, return_tensors="pt").pixel_values[0]
     pixels = transform(image)
     assert pixels.shape == (3, SIZE, SIZE)
@@ -59,6 +60,13 @@ def test_equals_transformers_at_any_size(kind: str, width: int, height: int, see
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_transformers_in_any_mode(kind: str, mode: str) -> None:
     assert grey_levels_apart(kind, picture(mode, 50, 33)) < 1e-3
+
+
+@pytest.mark.parametrize("given", [{"size": SIZE, "crop_size": SIZE}, {"size": SIZE, "crop_size": [SIZE, SIZE]}])
+def test_older_ways_to_write_sizes(given: dict[str, Any]) -> None:
+    transform = ImageTransform.of(given, "clip", SIZE, "here")
+    assert transform == ImageTransform.of(CLIPImageProcessorPil(**given).to_dict(), "clip", SIZE, "here")
+    assert ImageTransform.of(transform.settings("clip"), "clip", SIZE, "here") == transform
 
 
 def test_transparency_becomes_white() -> None:

@@ -155,7 +155,7 @@ def test_a_fit_is_the_recipe_written_out(tree: Taxonomy, per_leaf: int) -> None:
     found = fit_tree(Statistics.of(x, y, classes), tree)
     assert found.one_shot == (per_leaf == 1)
     torch.testing.assert_close(found.logits(x), wanted)
-    weights, bias = found.affine()
+    weights, bias = found.affine
     torch.testing.assert_close(x @ weights.T + bias, wanted)
 
 

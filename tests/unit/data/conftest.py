@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierfit.backbone import ImageTransform
-from hierfit.backbone.text import Tokens
 
 LEAVES = (("cat", "lion"), ("cat", "tiger"), ("dog", "wolf"), ("dog", "fox"))
 COUNTS = {"train": 6, "val": 3, "test": 4}
@@ -43,12 +42,12 @@ class FakeTowers(nn.Module):
         self.encoded += len(pixels)
         return F.normalize(pixels.flatten(1) @ self.weight, dim=-1)
 
-    def token_chunks(self, texts: Sequence[str], size: int) -> tuple[list[int], list[Tokens]]:
+    def token_chunks(self, texts: Sequence[str], size: int, n_context: int = 0) -> tuple[list[int], list[Tensor]]:
         ids = torch.tensor([[int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)] for text in texts])
-        return list(range(len(texts))), [Tokens(ids, torch.ones_like(ids))]
+        return list(range(len(texts))), [ids]
 
-    def encode_tokens(self, tokens: Tokens) -> Tensor:
-        rows = [torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in tokens.ids[:, 0].tolist()]
+    def encode_tokens(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
+        rows = [torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in ids[:, 0].tolist()]
         return F.normalize(torch.stack(rows), dim=-1)
 
 

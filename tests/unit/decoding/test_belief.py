@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hierfit.decoding import (
@@ -18,19 +18,12 @@ from hierfit.decoding import (
     deepest_sure,
     least_distance,
 )
-from hierfit.decoding.calibration import fit_temperature
+from hierfit.decoding.calibration import fit_temperature, reliability
 from hierfit.errors import UserError
 from hierfit.metrics.functional import is_tree_path
 from hierfit.taxonomy import Taxonomy
+from tests.oracles import chain, cut, forests, goes_on, leaves_below, log_share, padded, quick
 
-
-def tree_of(parents: list[int]) -> Taxonomy:
-    """A random ragged tree: two roots, and each next node under one of those before it."""
-    links = [-1, -1, *(parent % (place + 2) for place, parent in enumerate(parents))]
-    return Taxonomy.from_parents([f"n{i}" for i in range(len(links))], links)
-
-
-trees = st.lists(st.integers(0, 30), min_size=1, max_size=12).map(tree_of)
 scorings = st.sampled_from(["best_path", "rollup"])
 
 
@@ -38,49 +31,32 @@ def random_logits(tree: Taxonomy, seed: int, dtype: torch.dtype = torch.float64)
     return 2 * torch.randn(3, tree.num_nodes, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def paths_of(tree: Taxonomy) -> dict[int, list[int]]:
-    """For each leaf its path, walked up from it."""
-    found = {}
-    for leaf in tree.leaves.tolist():
-        path = [leaf]
-        while (above := int(tree.parent[path[0]])) >= 0:
-            path.insert(0, above)
-        found[leaf] = path
-    return found
-
-
-def slow(row: torch.Tensor, tree: Taxonomy, scores: str, temperature: float) -> list[float]:
+def slow(row: list[float], tree: Taxonomy, scores: str, temperature: float) -> list[float]:
     """Probability of each node: a softmax over leaves, added up leaf by leaf."""
-    paths, score = paths_of(tree), {}
-    for leaf, path in paths.items():
-        if scores == "rollup":
-            score[leaf] = float(row[leaf])
-            continue
-        padded, total = path + [leaf] * (tree.num_levels - len(path)), 0.0
-        for level, node in enumerate(padded):
-            cut = [v for leaf2, p in paths.items() for v in [(p + [leaf2] * tree.num_levels)[level]]]
-            total += float(row[node]) - math.log(sum(math.exp(float(row[v])) for v in set(cut)))
-        score[leaf] = total
+    paths = {leaf: chain(tree, leaf) for leaf in leaves_below(tree, -1)}
+    score = {leaf: row[leaf] for leaf in paths}
+    if scores == "best_path":
+        cuts = [cut(tree, level) for level in range(tree.num_levels)]
+        for leaf, path in paths.items():
+            nodes = goes_on(tree, padded(tree, path))
+            score[leaf] = sum(log_share(row, [v], here) for v, here in zip(nodes, cuts, strict=True))
     weight = {leaf: math.exp(s / temperature) for leaf, s in score.items()}
-    mass = [0.0] * tree.num_nodes
-    for leaf, path in paths.items():
-        for node in path:
-            mass[node] += weight[leaf] / sum(weight.values())
-    return mass
+    below = [leaves_below(tree, v) for v in range(tree.num_nodes)]
+    return [sum(weight[leaf] for leaf in leaves) / sum(weight.values()) for leaves in below]
 
 
-@given(trees, st.integers(0, 99), scorings, st.sampled_from([0.5, 1.0, 3.0]))
-@settings(max_examples=60, deadline=None)
+@given(forests(14), st.integers(0, 99), scorings, st.sampled_from([0.5, 1.0, 3.0]))
+@quick
 def test_a_belief_is_the_sum_written_out(tree: Taxonomy, seed: int, scores: str, temperature: float) -> None:
     logits = random_logits(tree, seed)
     found = belief(logits, tree, Calibration(scores, {scores: temperature}))  # type: ignore[arg-type]
-    expected = torch.tensor([slow(row, tree, scores, temperature) for row in logits], dtype=torch.float64)
+    expected = torch.tensor([slow(row, tree, scores, temperature) for row in logits.tolist()], dtype=torch.float64)
     torch.testing.assert_close(found.nodes, expected)
     torch.testing.assert_close(found.leaves, expected[:, tree.leaves])
 
 
-@given(trees, st.integers(0, 99), scorings, st.sampled_from(sorted(BELIEF_DECODERS)))
-@settings(max_examples=80, deadline=None)
+@given(forests(14), st.integers(0, 99), scorings, st.sampled_from(sorted(BELIEF_DECODERS)))
+@quick
 def test_a_probability_never_rises_along_an_answer(tree: Taxonomy, seed: int, scores: str, decoder: str) -> None:
     logits = 20 * random_logits(tree, seed, torch.float32)  # in single precision, far too sure
     nodes = belief(logits, tree, Calibration(scores, {scores: 0.7})).nodes  # type: ignore[arg-type]
@@ -92,8 +68,8 @@ def test_a_probability_never_rises_along_an_answer(tree: Taxonomy, seed: int, sc
     assert decoder == "per_level" or is_tree_path(paths, tree).all()
 
 
-@given(trees, st.integers(0, 99), scorings)
-@settings(max_examples=40, deadline=None)
+@given(forests(14), st.integers(0, 99), scorings)
+@quick
 def test_a_masked_node_has_no_probability_and_no_nan_comes_of_it(tree: Taxonomy, seed: int, scores: str) -> None:
     generator = torch.Generator().manual_seed(seed)
     kept = tree.leaves[torch.rand(tree.num_leaves, generator=generator) < 0.6]
@@ -107,23 +83,18 @@ def test_a_masked_node_has_no_probability_and_no_nan_comes_of_it(tree: Taxonomy,
 
 
 def test_a_row_without_a_leaf_is_refused() -> None:
-    tree = tree_of([0, 1, 2])
+    tree = Taxonomy.from_paths([("a", "b"), ("c",)])
     with pytest.raises(UserError, match="no finite value"):
         belief(torch.full((2, tree.num_nodes), -torch.inf), tree, Calibration())
 
 
-@given(trees, st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@given(forests(14), st.integers(0, 99))
+@quick
 def test_the_bayes_decision_has_the_least_expected_distance(tree: Taxonomy, seed: int) -> None:
     leaves, nodes = belief(random_logits(tree, seed), tree, Calibration())
-    paths = paths_of(tree)
-
-    def distance(a: int, b: int) -> int:
-        shared = len(set(paths[a]) & set(paths[b]))
-        return len(paths[a]) + len(paths[b]) - 2 * shared
-
+    paths = {leaf: set(chain(tree, leaf)) for leaf in leaves_below(tree, -1)}
     for row, answer in zip(leaves.tolist(), least_distance(nodes, tree).amax(1).tolist(), strict=True):
-        expected = {k: sum(p * distance(k, y) for p, y in zip(row, paths, strict=True)) for k in paths}
+        expected = {k: sum(p * len(paths[k] ^ paths[y]) for p, y in zip(row, paths, strict=True)) for k in paths}
         assert expected[answer] == pytest.approx(min(expected.values()))
 
 
@@ -137,8 +108,8 @@ def test_the_most_probable_leaf_need_not_be_the_bayes_decision() -> None:
     assert tree.full_name(int(BELIEF_DECODERS["bayes"](nodes, tree).amax())) == "small/lynx"
 
 
-@given(trees, st.integers(0, 99), st.floats(0.5, 1.0, exclude_min=True))
-@settings(max_examples=60, deadline=None)
+@given(forests(14), st.integers(0, 99), st.floats(0.5, 1.0, exclude_min=True))
+@quick
 def test_as_deep_as_it_is_sure(tree: Taxonomy, seed: int, least: float) -> None:
     nodes = belief(random_logits(tree, seed), tree, Calibration()).nodes
     for row, path in zip(nodes.tolist(), deepest_sure(nodes, tree, least).tolist(), strict=True):
@@ -220,3 +191,31 @@ class TestCalibrate:
         found = calibrate(logits, torch.full_like(paths, -1), self.tree, ("rollup",))
         assert (found.images, found.scores, found.temperature) == (0, "rollup", 1.0)
         assert found.threshold(0.1) == math.inf
+
+
+def test_reliability_by_hand() -> None:
+    found = reliability(torch.tensor([0.5, 0.5, 0.75, 1.0]), torch.tensor([True, False, True, False]), bins=2)
+    assert found.count.tolist() == [2, 2]
+    assert found.confidence.tolist() == [0.5, 0.875]
+    assert found.accuracy.tolist() == [0.5, 0.5]
+    assert found.ece == pytest.approx(0.5 * 0 + 0.5 * 0.375)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), max_size=40), st.integers(1, 20))
+def test_as_a_slow_loop_counts(pairs: list[tuple[float, bool]], bins: int) -> None:
+    confidence = torch.tensor([c for c, _ in pairs], dtype=torch.float32)
+    found = reliability(confidence, torch.tensor([r for _, r in pairs], dtype=torch.bool), bins)
+    binned: dict[int, list[tuple[float, bool]]] = {}
+    for sure, right in pairs:
+        binned.setdefault(max(1, math.ceil(sure * bins)) - 1, []).append((sure, right))
+    gaps = [abs(sum(c for c, _ in b) - sum(r for _, r in b)) for b in binned.values()]
+    assert found.count.tolist() == [len(binned.get(b, ())) for b in range(bins)]
+    assert (math.isnan(found.ece) and not pairs) or found.ece == pytest.approx(sum(gaps) / len(pairs), abs=1e-9)
+
+
+def test_what_is_no_probability_is_refused() -> None:
+    for bad in (1.5, -0.1, math.nan):
+        with pytest.raises(ValueError, match="outside"):
+            reliability(torch.tensor([bad]), torch.tensor([True]))
+    with pytest.raises(ValueError, match="one length"):
+        reliability(torch.tensor([0.5]), torch.tensor([True, False]))

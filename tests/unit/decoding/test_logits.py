@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hierfit.decoding import (
     best_path,
@@ -21,15 +19,6 @@ from hierfit.taxonomy import Taxonomy
 # Numbered alphabetically: a b c, then d e (of a) and f g (of b), then h i (of d) and j (of f).
 ROWS = [("a", "d", "h"), ("a", "d", "i"), ("a", "e"), ("b", "f", "j"), ("b", "g"), ("c",)]
 TREE = Taxonomy.from_paths(ROWS)
-
-
-def tree_of(parents: list[int]) -> Taxonomy:
-    """A random ragged tree: two roots, and each next node under one of those before it."""
-    links = [-1, -1, *(parent % (place + 2) for place, parent in enumerate(parents))]
-    return Taxonomy.from_parents([f"n{i}" for i in range(len(links))], links)
-
-
-trees = st.lists(st.integers(0, 30), min_size=1, max_size=12).map(tree_of)
 
 
 def logits(**scores: float) -> torch.Tensor:
@@ -80,33 +69,6 @@ def test_a_leaf_that_ended_above_takes_part_in_every_deeper_level() -> None:
     half = torch.arange(10.0)[None].bfloat16()
     assert level_log_softmax(half, TREE).dtype == torch.float32
     assert level_log_softmax(half.double(), TREE).dtype == torch.float64
-
-
-def slow_cuts(tree: Taxonomy) -> list[list[int]]:
-    """For each level the nodes there and the leaves above, by walking."""
-    depth = [len(tree.full_name(v, "\n").split("\n")) - 1 for v in range(tree.num_nodes)]
-    is_leaf = [len(tree.children(v)) == 0 for v in range(tree.num_nodes)]
-    return [
-        [v for v in range(tree.num_nodes) if depth[v] == level or (depth[v] < level and is_leaf[v])]
-        for level in range(tree.num_levels)
-    ]
-
-
-@given(trees, st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
-def test_cuts_by_the_definition(tree: Taxonomy, seed: int) -> None:
-    x = 2 * torch.randn(3, tree.num_nodes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    cuts = slow_cuts(tree)
-    assert [tree.cut(level).tolist() for level in range(tree.num_levels)] == cuts
-    best = [[max(cut, key=lambda v: float(row[v])) for cut in cuts] for row in x]
-    assert per_level_argmax(x, tree).tolist() == best
-    for row, found in zip(x, path_log_probabilities(x, tree), strict=True):
-        for place, leaf in enumerate(tree.leaves.tolist()):
-            path = [v for v in tree.paths(torch.tensor(leaf)).tolist() if v >= 0]
-            path += [leaf] * (tree.num_levels - len(path))
-            total = sum(float(row[v]) - float(row[cut].logsumexp(0)) for v, cut in zip(path, cuts, strict=True))
-            assert float(found[place]) == pytest.approx(total)
-    assert torch.equal(best_path(x, tree).amax(1), tree.leaves[path_log_probabilities(x, tree).argmax(1)])
 
 
 @pytest.mark.parametrize("rows", [[("a", "b"), ("a", "c"), ("d", "e")], [("a", "b", "c"), ("d", "e", "f")]])

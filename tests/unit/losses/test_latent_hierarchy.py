@@ -79,26 +79,6 @@ def test_value_and_gradient_equal_the_loops(learned: bool, seed: int) -> None:
         )
 
 
-def test_gradcheck_with_fixed_choices() -> None:
-    distance, triplets, noise = problem(1)
-    assert torch.autograd.gradcheck(
-        lambda d: triplet_lca_loss(d, triplets, noise, margin=MARGIN, learned=False),
-        distance.requires_grad_(),
-    )
-
-
-def test_hand_computed_triplet() -> None:
-    # Candidate 0 is near i and j, 1 near none, 2 in the middle. Without noise ρ_ij = 0 and ρ_ijk = 2:
-    # [1 − 2 + .5]₊ + [1.2 − 2 + .5]₊ + [2.2 − 4 + .5]₊ = 0; with δ = 2: 1 + 1.2 + 0.2 = 2.4.
-    distance = torch.tensor([[1.0, 9, 2], [1.2, 9, 2], [4.0, 9, 2.2]])
-    triplets = Triplets(torch.tensor([[0], [1], [2]]), torch.ones(1))
-    silent = torch.zeros(2, 1, 3)
-    assert triplet_lca_loss(distance, triplets, silent, margin=0.5) == 0
-    assert triplet_lca_loss(distance, triplets, silent, margin=2.0).item() == pytest.approx(2.4)
-    same = triplet_lca_loss(distance[:, :1], triplets, silent[..., :1], margin=2.0)
-    assert same == 0, "one candidate is its own and every ancestor"
-
-
 def test_random_ancestors_ignore_distance() -> None:
     distance = torch.tensor([[0.0, 9], [0, 9], [0, 9]])
     triplets = Triplets(torch.tensor([[0], [1], [2]]).expand(3, 4000), torch.full((4000,), 1 / 4000))
@@ -133,17 +113,6 @@ def test_mining_keeps_its_promises(seed: int, n: int, k: int, labelled: bool) ->
             assert j in mutual[i]
             assert other not in mutual[i]
             assert other != i
-
-
-def test_equal_labels_outrank_any_distance() -> None:
-    # Class 0 lies inside class 1; labels alone say who belongs together.
-    points = torch.cat([torch.zeros(5, 2), torch.ones(5, 2) * 9]) + torch.randn(10, 2, generator=seeded(0))
-    labels = torch.arange(10) % 2
-    triplets = mine_triplets(torch.cdist(points, points), labels, neighbours=4, generator=seeded(0))
-    i, j, k = labels[triplets.members]
-    assert triplets.weight.all()
-    assert (i == j).all()
-    assert (i != k).all()
 
 
 def test_mining_is_reproducible_and_draws_every_anchor_in_time() -> None:

@@ -271,17 +271,21 @@ class TestClassesHeldBack:
         mask[TREE.keeping(self.SEEN_LEAVES)[1]] = True
         return mask
 
+    @pytest.mark.parametrize("levels", [2, 3])
     @pytest.mark.parametrize("name", LOSSES)
-    def test_equals_the_loss_on_the_smaller_tree(self, name: str) -> None:
+    def test_equals_the_loss_on_the_smaller_tree(self, name: str, levels: int) -> None:
+        """Of some leaves and their ancestors; or of all classes down to a level, where the tree then ends."""
+        seen = self.seen() if levels == 3 else TREE.level < 2
+        small, kept = TREE.keeping(seen.nonzero()[:, 0])
+        rows = torch.arange(5) % small.num_leaves
+        paths = TREE.paths(kept[small.leaves[rows]]) if levels == 3 else TREE.leaf_paths[rows]
         z = torch.randn(5, TREE.num_nodes, dtype=torch.float64, requires_grad=True)
-        small, kept = TREE.keeping(self.SEEN_LEAVES)
-        rows = torch.arange(5) % len(self.SEEN_LEAVES)
-        loss = Objective({name: 1.0}, TREE, self.seen())(z, TREE.paths(self.SEEN_LEAVES[rows]))["loss"]
-        expected = Objective({name: 1.0}, small)(z[:, kept], small.leaf_paths[rows])["loss"]
-        torch.testing.assert_close(loss, expected)
+        loss = Objective({name: 1.0}, TREE, seen)(z, paths)["loss"]
+        of_small = small.leaf_paths[rows] if levels == 3 else paths[:, :2]
+        torch.testing.assert_close(loss, Objective({name: 1.0}, small)(z[:, kept], of_small)["loss"])
         loss.backward()
         assert z.grad is not None
-        assert not z.grad[:, ~self.seen()].any()
+        assert not z.grad[:, ~seen].any()
 
     def test_labels_of_classes_held_back_count_as_unknown(self) -> None:
         z = torch.randn(2, TREE.num_nodes)
@@ -294,19 +298,6 @@ class TestClassesHeldBack:
         z = torch.zeros(1, TREE.num_nodes).index_fill(1, TREE.leaves[:1], float("nan"))
         with pytest.raises(UserError, match="held back from training"):
             Objective({"level_ce": 1.0}, TREE, self.seen())(z, TREE.paths(self.SEEN_LEAVES[:1]))
-
-    @pytest.mark.parametrize("name", LOSSES)
-    def test_a_tree_seen_down_to_a_level_ends_there(self, name: str) -> None:
-        seen = TREE.level <= 1
-        small, kept = TREE.keeping(seen.nonzero()[:, 0])
-        assert torch.equal(kept[small.leaves], ((TREE.level == 1) | (seen & (TREE.num_children == 0))).nonzero()[:, 0])
-        z = torch.randn(4, TREE.num_nodes, dtype=torch.float64, requires_grad=True)
-        paths = TREE.leaf_paths[:4]
-        loss = Objective({name: 1.0}, TREE, seen)(z, paths)["loss"]
-        torch.testing.assert_close(loss, Objective({name: 1.0}, small)(z[:, kept], paths[:, :2])["loss"])
-        loss.backward()
-        assert z.grad is not None
-        assert not z.grad[:, ~seen].any()
 
     def test_nodes_are_seen_with_their_parents(self) -> None:
         with pytest.raises(ValueError, match="without its parent"):

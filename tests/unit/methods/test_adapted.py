@@ -15,10 +15,9 @@ from hierfit.data.batch import Task
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.methods import CLIPAdapter, KernelRidge, LatHAdapter, LinearProbe, TaskRes, TreeGDA
-from hierfit.methods.adapted import seen_through
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
-from hierfit.methods.saved import SavedModel, Towers
+from hierfit.methods.saved import SavedModel, Towers, seen_through
 from hierfit.taxonomy import Taxonomy
 
 from .made import TREE, D, batch_of, built, made_task, train

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierfit.backbone import Backbone, encode_nodes, node_texts
+from hierfit.backbone.config import dual_config
 from hierfit.backbone.loading import save_merged
 from hierfit.backbone.node_encoder import NodeEncoder
+from hierfit.backbone.towers import DualEncoder
 from hierfit.cli import main
 from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import HierarchicalDataModule
@@ -97,8 +100,8 @@ def test_frozen_blocks_run_once_and_nothing_changes(backbone: Backbone, text_chu
     plain = built(other, **keys)
     torch.manual_seed(0)
     kept = built(backbone, **keys, keep_frozen_mib=1)
-    for below in backbone._below.values():
-        below._left *= budget  # at 0 all is computed as it comes
+    for tower in (backbone.model.vision_model, backbone.model.text_model):
+        tower.kept._left *= budget  # at 0 all is computed as it comes
     rows: list[int] = []
     block = backbone.model.vision_model.encoder.layers[0]
     block.register_forward_hook(lambda module, args, output: rows.append(len(output)))
@@ -162,15 +165,13 @@ def test_the_default_stays_below_half_a_percent(
     width: int, blocks: int, patch: int, size: int, text_width: int, rank: int
 ) -> None:
     """ViT-B/32, B/16 and L/14, without their weights."""
-    from transformers import CLIPConfig, CLIPModel
-
     vision = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": blocks, "patch_size": patch}
     text = {"hidden_size": text_width, "intermediate_size": 4 * text_width, "num_attention_heads": text_width // 64}
-    config = CLIPConfig(
-        vision_config={**vision, "image_size": size, "num_attention_heads": width // 64}, text_config=text
-    )
+    vision |= {"image_size": size, "num_attention_heads": width // 64}
+    config = dual_config({"model_type": "clip", "text_config": text, "vision_config": vision}, "here", [])
+    assert config is not None
     with torch.device("meta"):
-        model = CLIPModel(config)
+        model = DualEncoder(config)
     names = _names(model, LoraChoice())
     assert _rank_within(model, names, LoraChoice()) == rank
     updates = sum(rank * sum(model.get_submodule(n).weight.shape) for n in names)  # type: ignore[arg-type,union-attr]
@@ -202,6 +203,7 @@ def test_choices_that_do_not_fit_the_towers(clip: Backbone) -> None:
 
 
 def test_the_adapter_folder_opens_with_peft(folder: Path, backbone: Backbone, tmp_path: Path) -> None:
+    import transformers
     from peft import PeftModel
 
     method = built(backbone)
@@ -212,12 +214,16 @@ def test_the_adapter_folder_opens_with_peft(folder: Path, backbone: Backbone, tm
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
-    fresh = Backbone.load(str(folder))
-    fresh.model = PeftModel.from_pretrained(fresh.model, tmp_path / "adapter")
-    pixels = batch().inputs
+    facts = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
+    model_class = getattr(transformers, facts["auto_mapping"]["base_model_class"])
+    theirs = PeftModel.from_pretrained(model_class.from_pretrained(folder), tmp_path / "adapter").eval()
+    pixels, (ids,) = batch().inputs, backbone.token_chunks(["a photo", "of a cat"], 2)[1]
     with torch.no_grad():
-        assert torch.equal(fresh.eval().encode_image(pixels), backbone.encode_image(pixels))
-        assert torch.equal(fresh.encode_text(["a photo"]), backbone.encode_text(["a photo"]))
+        for own, other in (
+            (backbone.model.image_features(pixels), theirs.get_image_features(pixels)),
+            (backbone.model.text_features(ids), theirs.get_text_features(ids)),
+        ):
+            torch.testing.assert_close(own, other.pooler_output, rtol=0, atol=1e-5)
     save_adapter(backbone, tmp_path / "adapter")  # again, over the old one
     assert not list(tmp_path.glob(".adapter*"))
 
@@ -249,7 +255,7 @@ def test_text_is_encoded_once_an_evaluation_and_once_a_step(clip: Backbone, monk
     method = built(clip).eval()
     calls = []
     encode = clip.encode_tokens
-    monkeypatch.setattr(clip, "encode_tokens", lambda tokens: calls.append(len(tokens.ids)) or encode(tokens))
+    monkeypatch.setattr(clip, "encode_tokens", lambda ids, _: calls.append(len(ids)) or encode(ids))
     with torch.inference_mode():
         first = method(batch().inputs)
         assert torch.equal(method(batch().inputs), first)
@@ -265,7 +271,7 @@ def test_text_is_encoded_once_an_evaluation_and_once_a_step(clip: Backbone, monk
 
 def test_a_frozen_text_tower_is_not_run(clip: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     method = built(clip, towers="image")
-    monkeypatch.setattr(clip, "encode_tokens", lambda tokens: pytest.fail("the text tower was run"))
+    monkeypatch.setattr(clip, "encode_tokens", lambda *ids: pytest.fail("the text tower was run"))
     train(method, steps=1)
 
 

@@ -20,7 +20,7 @@ from hierfit.errors import UserError
 from hierfit.geometry.manifold import geoopt
 from hierfit.losses.levels import deepest_label
 from hierfit.methods import LatHAdapter
-from hierfit.methods.lathadapter.hierarchy import SoftPrompts, spread_points
+from hierfit.methods.lathadapter.model import SoftPrompts, spread_points
 from hierfit.taxonomy.shuffle import shuffled_places
 
 from .made import TREE, D, batch_of, made_task

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hierfit.methods.lathadapter.residuals import Residual, Residuals
+from hierfit.methods.lathadapter.model import Residual, Residuals
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.shuffle import shuffled_places
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from typing import Any
 
 import pytest
@@ -11,11 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.closed import GaussianClasses, Statistics, fit_elsewhere, fit_tree, without_tree
+from hierfit.closed import Statistics, fit_tree
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
 from hierfit.methods import KernelRidge, TreeGDA
 from hierfit.taxonomy import Taxonomy
+from tests.unit.closed.made import fit_treeless
+
+from .made import built
 
 D = 24
 EVEN = Taxonomy.from_paths([(f"top{i // 8}", f"mid{i // 4}", f"leaf{i}") for i in range(16)])
@@ -45,20 +47,8 @@ def made(tree: Taxonomy, shots: int = 3, source: str = "bundle") -> tuple[Task, 
     return task, test, tree.leaf_index[leaves]
 
 
-def built(kind: type[Any], task: Task, **keys: Any) -> Any:
-    torch.manual_seed(0)
-    method = kind(**keys)
-    method.build(task)
-    return method
-
-
 def right(method: Any, features: Tensor, leaves: Tensor, tree: Taxonomy) -> float:
     return float((method(features)[:, tree.leaves].argmax(dim=1) == leaves).float().mean())
-
-
-def fit_treeless(statistics: Statistics, tree: Taxonomy, **options: Any) -> GaussianClasses:
-    flat, places = without_tree(tree.num_leaves), torch.arange(tree.num_leaves)
-    return fit_elsewhere(statistics, tree, flat, places, partial(fit_tree, **{"shrink": False, **options}))
 
 
 @TREES

@@ -69,7 +69,7 @@ def test_counts_of_one_name_are_counted_by_one_function() -> None:
     counted_by: dict[str, object] = {}
     for metric in hierarchy_metrics(TREE).values():
         for state in metric.metric_state:
-            assert counted_by.setdefault(state, type(metric).tally) is type(metric).tally, state
+            assert counted_by.setdefault(state, type(metric).function) is type(metric).function, state
 
 
 def test_functions_load_without_torchmetrics() -> None:

@@ -22,7 +22,6 @@ from hierfit.metrics import (
     TreeDistance,
     TreeInconsistency,
     WeightedAveragePrecision,
-    functional,
 )
 from hierfit.metrics.base import TreeMetric
 from hierfit.taxonomy import Taxonomy
@@ -150,43 +149,6 @@ def test_abstention_costs_recall_and_distance_not_precision_or_consistency() -> 
     assert math.isnan(HierarchicalPrecision(TREE)(nothing, TARGET[:1]))
     assert TreeDistance(TREE)(nothing, TARGET[:1]) == 3
     assert MistakeSeverity(TREE)(nothing, TARGET[:1]) == 3
-
-
-@pytest.mark.parametrize(
-    ("path", "is_path"),
-    [
-        ([ANIMAL, BIRD, HAWK], True),
-        ([PLANT, MOSS, -1], True),
-        ([ROCK, -1, -1], True),
-        ([ROCK, ROCK, ROCK], True),  # goes on with its leaf
-        ([ROCK, ROCK, -1], True),
-        ([PLANT, MOSS, MOSS], True),
-        ([ANIMAL, BIRD, -1], True),  # stops above the leaves
-        ([-1, -1, -1], True),  # says nothing
-        ([ANIMAL, FISH, HAWK], False),  # not its child
-        ([PLANT, BIRD, HAWK], False),
-        ([ROCK, MOSS, -1], False),  # below a leaf
-        ([ROCK, ROCK, HAWK], False),
-        ([PLANT, ROCK, ROCK], False),  # a leaf that ended above, but elsewhere
-        ([PLANT, ROCK, MOSS], False),
-        ([-1, ROCK, ROCK], False),
-        ([ROCK, -1, ROCK], False),
-        ([ANIMAL, -1, HAWK], False),  # gap
-        ([-1, BIRD, HAWK], False),  # starts below a root
-    ],
-)
-def test_what_counts_as_a_path(path: list[int], is_path: bool) -> None:
-    assert functional.is_tree_path(torch.tensor([path]), TREE).tolist() == [is_path]
-
-
-def test_a_level_without_labels_is_nan_and_leaves_the_weights() -> None:
-    coarse = torch.tensor([[ANIMAL, BIRD, -1], [ANIMAL, FISH, -1]])
-    predicted = torch.tensor([[ANIMAL, BIRD, HAWK], [ANIMAL, BIRD, HAWK]])
-    accuracy = LevelAccuracy(TREE)(predicted, coarse)
-    assert accuracy[:2].tolist() == [1, 0.5]
-    assert accuracy[2].isnan()
-    torch.testing.assert_close(WeightedAveragePrecision(TREE)(predicted, coarse), torch.tensor((3 * 1 + 4 * 0.5) / 7))
-    assert LeafAccuracy(TREE)(predicted, coarse).isnan()
 
 
 def test_survives_pickle_and_state_dict(case: tuple[TreeMetric, Tensor]) -> None:

@@ -67,5 +67,14 @@ def write_run(
     tree.to_csv(folder / "taxonomy.csv")
     metrics, belief = score([(logits, paths)], tree, Calibration())
     facts = data(seed, taxonomy_fingerprint=tree.fingerprint)
-    card(row, seed, None, metrics=metrics, belief=belief, data=facts).write(folder)
+    card(row, seed, None, metrics=metrics, belief=belief, data=facts, levels=tree.levels).write(folder)
     return ResultCard.read(folder)
+
+
+def samples(tree: Taxonomy, seed: int, count: int = 30) -> tuple[Tensor, Tensor]:
+    """Targets ``[n, L]``, some of them of inner nodes or unknown, and logits ``[n, N]``."""
+    generator = torch.Generator().manual_seed(seed)
+    nodes = torch.randint(-1, tree.num_nodes, (count,), generator=generator)
+    logits = torch.randn(count, tree.num_nodes, generator=generator)
+    logits[nodes >= 0, nodes[nodes >= 0]] += 1.5
+    return tree.paths(nodes), logits

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from hierfit.closed import kinship_test
 from hierfit.closed.kinship import FILE
 from hierfit.data.card import load_card
-from hierfit.data.samples import Table
 from hierfit.data.splits import draw_fingerprint
 from hierfit.data.table import read_table
 from hierfit.decoding import Calibration
@@ -22,7 +21,9 @@ from hierfit.geometry import Space
 from hierfit.geometry.embeddings import Embeddings
 from hierfit.metrics.served import score
 from hierfit.results.card import ResultCard
-from hierfit.taxonomy import Taxonomy
+
+from .conftest import card as made_card
+from .conftest import data
 
 GUIDE = {"families": 3, "genera": 2, "species": 2, "image_size": 32}
 PER_LEAF = {"train": 2, "val": 1, "test": 6}
@@ -77,45 +78,17 @@ def write_finished(
         means = centres[tree.leaf_paths].sum(dim=1).double()
         kinship = kinship_test(means, torch.ones(len(means)).bool(), tree, permutations=20, origin="12 classes")
         (folder / FILE).write_text(json.dumps(kinship.saved(tree)))
-    _card(table, tree, row, seed, shots, trainable, logits, paths).write(folder)
-    return ResultCard.read(folder)
-
-
-def _card(
-    table: Table,
-    tree: Taxonomy,
-    row: str,
-    seed: int,
-    shots: int,
-    trainable: int,
-    logits: torch.Tensor,
-    paths: torch.Tensor,
-) -> ResultCard:
     metrics, belief = score([(logits, paths)], tree, Calibration())
-    return ResultCard(
-        row=row,
-        experiment="made up",
-        method="Method",
-        seed=seed,
-        data={
-            "card": "guide",
-            "card_version": 1,
-            "card_fingerprint": "c",
-            "levels": dict(zip(tree.levels, tree.level_sizes, strict=True)),
-            "taxonomy_fingerprint": tree.fingerprint,
-            "protocol": "all classes",
-            "shots": shots,
-            "draw": {"train": f"{shots}-{seed}", "test": draw_fingerprint(table.splits["test"].keys)},
-            "images": {"test": len(paths)},
-        },
-        backbone={"source": "tiny", "fingerprint": "f"},
-        selected_on="val" if trainable else "nothing",
-        levels=tree.levels,
-        metrics=metrics,
-        belief=belief,
-        val={"val/leaf_accuracy": 0.5},
-        parameters={"trainable": trainable, "total": 5000},
-        cost={"train_seconds": 1.5, "steps": 50, "peak_memory_mib": 300, "device": "x86_64"},
-        versions={"hierfit": "0"},
-        method_settings={"init_args": {"lr": 0.1}},
-    )
+    facts = {
+        **{"card": "guide", "card_version": 1, "levels": dict(zip(tree.levels, tree.level_sizes, strict=True))},
+        **{"taxonomy_fingerprint": tree.fingerprint, "protocol": "all classes", "shots": shots},
+        "draw": {"train": f"{shots}-{seed}", "test": draw_fingerprint(table.splits["test"].keys)},
+        "images": {"test": len(paths)},
+    }
+    changes: dict[str, Any] = {"selected_on": "val" if trainable else "nothing", "levels": tree.levels}
+    changes |= {"metrics": metrics, "belief": belief, "data": data(seed, **facts), "method": "Method"}
+    changes |= {"val": {"val/leaf_accuracy": 0.5}, "parameters": {"trainable": trainable, "total": 5000}}
+    changes |= {"cost": {"train_seconds": 1.5, "steps": 50, "peak_memory_mib": 300, "device": "x86_64"}}
+    found = made_card(row, seed, None, **changes, versions={"hierfit": "0"}, method_settings={"init_args": {"lr": 0.1}})
+    found.write(folder)
+    return ResultCard.read(folder)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hierfit.decoding import DECODERS
 from hierfit.report.decisions import Breaks, sibling_pairs
 from hierfit.taxonomy import Taxonomy
+from tests.oracles import chain, forests, quick
 
-from .trees import samples, trees
+from .conftest import samples
 
 #            0: bird  1: fish  |  2: hawk 3: owl (bird)  4: eel (fish)
 TREE = Taxonomy.from_paths([("bird", "hawk"), ("bird", "owl"), ("fish", "eel")], levels=("class", "kind"))
@@ -35,8 +36,8 @@ def test_by_hand() -> None:
     assert (hawks.a, hawks.b, hawks.a_as_b, hawks.b_as_a, hawks.arrived) == (2, 3, 1, 1, 3)
 
 
-@settings(max_examples=60, deadline=None)
-@given(trees(), st.integers(0, 2**16), st.sampled_from(sorted(DECODERS.keys() - {"per_level"})))
+@quick
+@given(forests(14), st.integers(0, 2**16), st.sampled_from(sorted(DECODERS.keys() - {"per_level"})))
 def test_as_a_slow_loop_counts(tree: Taxonomy, seed: int, decoder: str) -> None:
     target, logits = samples(tree, seed)
     predicted = DECODERS[decoder](logits, tree)
@@ -47,8 +48,8 @@ def test_as_a_slow_loop_counts(tree: Taxonomy, seed: int, decoder: str) -> None:
     lost: Counter[tuple[int, int]] = Counter()
     by_depth: Counter[tuple[int, int]] = Counter()
     for row in range(len(target)):
-        truth = _path(tree, max(target[row].tolist()))
-        own = _path(tree, _comparable(tree, predicted[row].tolist(), truth))
+        truth = chain(tree, max(target[row].tolist()))
+        own = chain(tree, _comparable(tree, predicted[row].tolist(), truth))
         common = sum(a == b for a, b in zip(truth, own, strict=False))
         for depth in range(min(common + 1, len(truth))):
             arrived[truth[depth]] += 1
@@ -70,14 +71,6 @@ def test_as_a_slow_loop_counts(tree: Taxonomy, seed: int, decoder: str) -> None:
     assert all(tree.parent[p.a] == tree.parent[p.b] for p in pairs)
     assert all(p.a_as_b >= p.b_as_a and p.arrived == arrived[p.a] + arrived[p.b] for p in pairs)
     assert [p.confused for p in pairs] == sorted((p.confused for p in pairs), reverse=True)
-
-
-def _path(tree: Taxonomy, node: int) -> list[int]:
-    found: list[int] = []
-    while node >= 0:
-        found.insert(0, node)
-        node = int(tree.parent[node])
-    return found
 
 
 def _comparable(tree: Taxonomy, predicted: list[int], truth: list[int]) -> int:

@@ -6,14 +6,15 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hierfit.decoding import best_path
 from hierfit.report.sections.confusion import confusion, frontier, tree_order
 from hierfit.taxonomy import Taxonomy
+from tests.oracles import cut, forests, quick
 
-from .trees import samples, trees
+from .conftest import samples
 
 #    0: a  1: b  2: c (leaf)  |  3: a1 4: a2 5: b1  |  6: a1x 7: a1y 8: b1x
 TREE = Taxonomy.from_paths([("a", "a1", "x"), ("a", "a1", "y"), ("a", "a2"), ("b", "b1", "x"), ("c",)])
@@ -57,8 +58,8 @@ def test_of_too_many_roots_those_with_most_mistakes_are_shown() -> None:
     assert set(found.cells) == {(0, 1, 1), (1, 0, 1), (1, 1, 1), (1, 2, 1)}
 
 
-@settings(max_examples=60, deadline=None)
-@given(trees(), st.integers(0, 2**16), st.integers(1, 14))
+@quick
+@given(forests(14), st.integers(0, 2**16), st.integers(1, 14))
 def test_as_a_slow_walk_counts(tree: Taxonomy, seed: int, limit: int) -> None:
     target, logits = samples(tree, seed)
     predicted = best_path(logits, tree)
@@ -67,13 +68,11 @@ def test_as_a_slow_walk_counts(tree: Taxonomy, seed: int, limit: int) -> None:
     before = tree_order(tree).tolist()
     assert [before[v] for v in order] == sorted(before)
     depth = found.depth
-    level, children = tree.level.tolist(), tree.num_children.tolist()
-    nodes = [v for v in order if level[v] == depth or (level[v] < depth and not children[v])]
+    nodes = [v for v in order if v in cut(tree, depth)]
     assert found.left_out == max(0, len(nodes) - limit)
     if not found.left_out:
         assert found.nodes.tolist() == nodes
-        finer = [v for v in order if level[v] == depth + 1 or (level[v] <= depth and not children[v])]
-        assert depth == tree.num_levels - 1 or len(finer) > limit
+        assert depth == tree.num_levels - 1 or len(cut(tree, depth + 1)) > limit
     shown = set(found.nodes.tolist())
     counts: Counter[tuple[int, int]] = Counter()
     for true, own in zip(target.tolist(), predicted.tolist(), strict=True):

@@ -71,36 +71,36 @@ def test_what_a_card_lacks_or_has_otherwise_is_found_and_written(
 
 
 def test_runs_that_cannot_be_scored_again(tmp_path: Path) -> None:
-    write_run(tmp_path / "run", RIGHT, PATHS)
-    logits, tree = tmp_path / "run/test_logits.safetensors", tmp_path / "run/taxonomy.csv"
-    for names, part in [
-        (("decoders", ["bestpath"]), "there is no decoder 'bestpath' – did you mean 'best_path'?"),
-        (("metrics", ["leaf_acuracy"]), "there is no metric 'leaf_acuracy' – did you mean 'leaf_accuracy'?"),
-    ]:
+    run = tmp_path / "run"
+    write_run(run, RIGHT, PATHS)
+    logits, tree, other = run / "test_logits.safetensors", run / "taxonomy.csv", tmp_path / "other.csv"
+
+    def refused_with(message: str, **options: object) -> None:
         with pytest.raises(UserError) as error:
-            rescored(tmp_path / "run", **dict([names]))
-        assert part in str(error.value)
-    other = tmp_path / "other.csv"
+            rescored(run, **options)  # type: ignore[arg-type]
+        assert message in str(error.value)
+
+    refused_with("there is no decoder 'bestpath' – did you mean 'best_path'?", decoders=["bestpath"])
+    refused_with("there is no metric 'leaf_acuracy' – did you mean 'leaf_accuracy'?", metrics=["leaf_acuracy"])
     Taxonomy.from_paths([("bird", "owl"), ("bird", "hawk"), ("fish",)], levels=TREE.levels).to_csv(other)
-    with pytest.raises(UserError, match="another tree"):
-        rescored(tmp_path / "run", tree=other)
+    refused_with("another tree", tree=other)
     tree.rename(tmp_path / "tree.csv")
-    with pytest.raises(UserError, match="--taxonomy FILE"):
-        rescored(tmp_path / "run")
-    assert rescored(tmp_path / "run", tree=tmp_path / "tree.csv").changes == ()
+    refused_with("--taxonomy FILE")
+    assert rescored(run, tree=tmp_path / "tree.csv").changes == ()
     (tmp_path / "tree.csv").rename(tree)
-    save_file({"logits": RIGHT[:, :3].contiguous(), "paths": PATHS, "indices": torch.arange(6)}, logits)
-    with pytest.raises(UserError, match="does not fit"):
-        rescored(tmp_path / "run")
-    save_file({"logits": RIGHT}, logits)
-    with pytest.raises(UserError, match="it has no paths, indices"):
-        rescored(tmp_path / "run")
+    indices = torch.arange(6)
+    for tensors, message in (
+        ({"logits": RIGHT[:, :3].contiguous(), "paths": PATHS, "indices": indices}, "does not fit"),
+        ({"logits": RIGHT, "paths": PATHS.flip(1).contiguous(), "indices": indices}, "names nodes that there are not"),
+        ({"logits": RIGHT, "paths": PATHS.float(), "indices": indices}, "its numbers are of other kinds"),
+        ({"logits": RIGHT}, "it has no paths, indices"),
+    ):
+        save_file(tensors, logits)
+        refused_with(message)
     logits.write_bytes(b"not logits")
-    with pytest.raises(UserError, match="cannot be read"):
-        rescored(tmp_path / "run")
+    refused_with("cannot be read")
     logits.unlink()
-    with pytest.raises(UserError, match="without training"):
-        rescored(tmp_path / "run")
+    refused_with("without training")
 
 
 @given(st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 3)), min_size=1, max_size=12))
@@ -142,32 +142,27 @@ def test_a_comparison_is_printed_with_its_verdict(tmp_path: Path, capsys: pytest
     assert ": leaf accuracy: no evidence (+0.0 points); FPA rollup: no evidence (+0.0 points)." in said
 
 
-def test_scores_nobody_trained_are_not_compared(tmp_path: Path) -> None:
+def test_what_is_not_compared(tmp_path: Path) -> None:
+    tree = Taxonomy.from_paths([("bird", "owl"), ("bird", "hawk"), ("fish",)], levels=TREE.levels)
     write_run(tmp_path / "a", RIGHT, PATHS)
-    card = write_run(tmp_path / "b", WRONG, PATHS, row="leaves")
-    replace(card, metrics={"rollup": card.metrics["rollup"]}).write(tmp_path / "b")
-    a, b = (TestLogits.read(tmp_path / name) for name in "ab")
-    assert [(c.metric, c.decoder) for c in comparisons(a, b)] == [("leaf accuracy", "best leaf"), ("FPA", "rollup")]
-    with pytest.raises(UserError, match="best_path: leaves has trained leaves alone"):
-        comparisons(a, b, ["best_path"])
-
-
-def test_runs_on_other_samples_are_not_compared(tmp_path: Path) -> None:
-    write_run(tmp_path / "a", RIGHT, PATHS)
-    first = TestLogits.read(tmp_path / "a")
     write_run(tmp_path / "fewer", RIGHT[:4], PATHS[:4])
     write_run(tmp_path / "labels", RIGHT, PATHS.flip(0))
-    tree = Taxonomy.from_paths([("bird", "owl"), ("bird", "hawk"), ("fish",)], levels=TREE.levels)
     write_run(tmp_path / "tree", RIGHT, PATHS, tree=tree)
-    for folder, part in [
-        ("fewer", "6 and 4 samples"),
-        ("labels", "the labels differ"),
-        ("tree", "the trees differ"),
-    ]:
-        with pytest.raises(UserError, match=part):
-            comparisons(first, TestLogits.read(tmp_path / folder))
-    with pytest.raises(UserError, match="did you mean 'rollup'"):
-        comparisons(first, first, ["roll_up"])
+    card = write_run(tmp_path / "leaves", WRONG, PATHS, row="leaves")
+    replace(card, metrics={"rollup": card.metrics["rollup"]}).write(tmp_path / "leaves")
+    first, leaves = (TestLogits.read(tmp_path / name) for name in ("a", "leaves"))
+    assert [(c.metric, c.decoder) for c in comparisons(first, leaves)] == [
+        *(("leaf accuracy", "best leaf"), ("FPA", "rollup"))
+    ]
+    for folder, decoders, message in (
+        ("fewer", [], "6 and 4 samples"),
+        ("labels", [], "the labels differ"),
+        ("tree", [], "the trees differ"),
+        ("leaves", ["best_path"], "best_path: leaves has trained leaves alone"),
+        ("a", ["roll_up"], "did you mean 'rollup'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            comparisons(first, TestLogits.read(tmp_path / folder), decoders)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

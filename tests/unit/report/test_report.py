@@ -194,10 +194,7 @@ def test_in_a_browser(page: Path, tmp_path: Path, width: int) -> None:
         tmp_path,
         width,
     )
-    assert seen["faults"] == []
-    assert seen["requests"] == []
-    assert seen["width"] == width
-    assert seen["sections"] == SLUGS
+    assert (seen["faults"], seen["requests"], seen["width"], seen["sections"]) == ([], [], width, SLUGS)
     assert seen["figures"] >= 12
     assert seen["pictures"]
     assert seen["inks"][:4:2] == seen["inks"][1:4:2]
@@ -206,9 +203,7 @@ def test_in_a_browser(page: Path, tmp_path: Path, width: int) -> None:
     assert seen["overflow"] <= 0
     assert seen["tip"][0] is False
     assert re.search(r"\d+ of 6$", seen["tip"][1])
-    assert seen["gone"]
-    assert seen["visible"]
-    assert seen["found"][0] >= 1
+    assert all((seen["gone"], seen["visible"], seen["found"][0] >= 1))
     assert re.fullmatch(rf"{seen['found'][0]} of \d+ marks", seen["found"][1])
     assert len(seen["ascending"]) > 2
     assert seen["ascending"] == sorted(seen["ascending"])
@@ -357,15 +352,14 @@ def test_all_text_stands_out(page: Path, tmp_path: Path, dark: bool) -> None:
     assert seen["pale"] == []
 
 
-def test_figures(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_and_text(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     main(["report", str(runs / "toy/4-s1"), "--text", "--figures", str(tmp_path / "f"), "--row", "zero-shot"])
     names = {path.stem for path in (tmp_path / "f").iterdir()}
     assert names == {"breaks_by_row", "breaks_by_node", "confusion", "operating_curve", "reliability"}
     assert Image.open(tmp_path / "f/confusion.png").size[0] > 1000
     assert f"5 figures as svg and png in {tmp_path / 'f'}" in capsys.readouterr().out.replace("\n", "")
-
-
-def test_text(runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     main(["report", str(runs), "--text"])
     printed = capsys.readouterr().out

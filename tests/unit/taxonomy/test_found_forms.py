@@ -40,7 +40,24 @@ RECORDS = [
 RANKED = "taxon,kingdom,family,genus,{}\n1,Animalia,Laridae,Larus,{}\n2,Animalia,Laridae,Larus,{}\n"
 LARI = {"Animalia/Laridae/Larus/Larus canus", "Animalia/Laridae/Larus/Larus fuscus"}
 
+LEAVES = [leaf.split("/") for leaf in sorted(BIRDS)]
+LINKS = [("birds", "gulls"), ("birds", "auks"), ("gulls", "kittiwake"), ("gulls", "ivory gull"), ("auks", "puffin")]
+DRAWN = "birds\n├── gulls\n│   ├── kittiwake\n│   └── ivory gull\n└── auks\n    └── puffin\n"
+GRAPH = [{"id": i, "label": name} for i, name in enumerate("ABC")]
+
 READ: dict[str, tuple[str, str | bytes, set[str]]] = {
+    # As they are most often
+    "leaf first, text": ("a.txt", "\n".join(", ".join(row[::-1]) for row in LEAVES), BIRDS),
+    "root first, tabs": ("a.tsv", "\n".join("\t".join(row) for row in [["a", "b", "c"], *LEAVES]), BIRDS),
+    "JSON rows": ("a.json", js([row[::-1] for row in LEAVES]), BIRDS),
+    "{leaf: ancestors}": ("a.json", js({row[2]: row[1::-1] for row in LEAVES}), BIRDS),
+    "{leaf: ancestors}, root first": ("a.json", js({row[2]: row[:2] for row in LEAVES}), BIRDS),
+    "parent child, tabs": ("isa.txt", "\n".join(map("\t".join, LINKS)), BIRDS),
+    "child parent, commas": ("isa.txt", "\n".join(",".join(link[::-1]) for link in LINKS), BIRDS),
+    "nested YAML": ("a.yml", "birds:\n  gulls: [kittiwake, ivory gull]\n  auks:\n  - puffin\n", BIRDS),
+    "node-link, links": ("a.json", js({"nodes": GRAPH, "links": [{"source": 0, "target": i} for i in (1, 2)]}), AB),
+    "drawn": ("a.txt", DRAWN, BIRDS),
+    "drawn in ASCII": ("a.txt", DRAWN.replace("├── ", "|-- ").replace("└── ", "+-- ").replace("│  ", "|  "), BIRDS),
     # Paths in lines
     "inner rows": ("a.txt", "# 2021\nA\nA > B\nA > C\n", AB),
     "id - path": ("a.txt", "1 - A\n17 - A > B\n2 - A > C\n", AB),
@@ -156,7 +173,13 @@ def test_read_rightly(tmp_path: Path, case: str) -> None:
     name, content, expected = READ[case]
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert leaves(read_given(Reading(str(path))).plan()) == expected
+    given = read_given(Reading(str(path)))
+    assert leaves(given.plan()) == expected
+    if given.format not in ("nested", "outline"):  # which take wrappings and bullets for names, if asked for
+        assert leaves(read_given(Reading(str(path), given.format)).plan()) == expected  # type: ignore[arg-type]
+    if isinstance(content, str) and "\r" not in content:
+        path.write_bytes(b"\xef\xbb\xbf" + content.replace("\n", "\r\n").encode())
+        assert leaves(read_given(Reading(str(path))).plan()) == expected
 
 
 REFUSED: dict[str, tuple[str, str | bytes, str]] = {

@@ -20,84 +20,9 @@ ANIMALS = Taxonomy.from_paths(
 ROWS = [["herring gull", "gulls", "birds"], ["kittiwake", "gulls", "birds"], ["puffin", "auks", "birds"],
         ["lion", "cats", "mammals"], ["tiger", "cats", "mammals"]]  # fmt: skip
 
-HEAD = ["level2", "level1", "level0"]
-NESTED = {"birds": {"gulls": ["herring gull", "kittiwake"], "auks": ["puffin"]}, "mammals": {"cats": ["lion", "tiger"]}}
-
-
-def node_link(key: str) -> str:
-    names = [*ANIMALS.names]
-    links = [
-        {"source": int(parent), "target": node} for node, parent in enumerate(ANIMALS.parent.tolist()) if parent >= 0
-    ]
-    return json.dumps({"directed": True, "nodes": [{"id": i, "label": n} for i, n in enumerate(names)], key: links})
-
-
-OUTLINE = "birds\n  gulls\n    herring gull\n    kittiwake\n  auks\n    puffin\nmammals\n  cats\n    lion\n    tiger\n"
-DRAWN = """birds
-├── gulls
-│   ├── herring gull
-│   └── kittiwake
-└── auks
-    └── puffin
-mammals
-└── cats
-    ├── lion
-    └── tiger
-"""
-LINKS = [(ANIMALS.names[p], n) for n, p in zip(ANIMALS.names, ANIMALS.parent.tolist(), strict=True) if p >= 0]
-CASES = {
-    "leaf first, text": ("a.txt", "\n".join(", ".join(row) for row in ROWS), "leaf-first"),
-    "root first, text": ("a.txt", "\n".join(", ".join(row[::-1]) for row in ROWS), "paths"),
-    "root first, tabs": ("a.tsv", "\n".join("\t".join(row[::-1]) for row in [HEAD, *ROWS]), "paths"),
-    "leaf first, CSV": ("a.csv", "\n".join(",".join(row) for row in [HEAD, *ROWS]), "leaf-first"),
-    "joined paths": ("a.txt", "\n".join(" > ".join(row[::-1]) for row in ROWS), "paths"),
-    "JSON rows": ("a.json", json.dumps(ROWS), "leaf-first"),
-    "{leaf: ancestors}": ("a.json", json.dumps({row[0]: row[1:] for row in ROWS}), "ancestors"),
-    "{leaf: ancestors}, root first": ("a.json", json.dumps({r[0]: r[:0:-1] for r in ROWS}), "ancestors"),
-    "parent child, tabs": ("isa.txt", "\n".join("\t".join(link) for link in LINKS), "parent-child"),
-    "child parent, commas": ("isa.txt", "\n".join(",".join(link[::-1]) for link in LINKS), "child-parent"),
-    "child,parent CSV": ("a.csv", "child,parent\n" + "\n".join(",".join(link[::-1]) for link in LINKS), "child-parent"),
-    "nested JSON": ("a.json", json.dumps(NESTED), "nested"),
-    "nested YAML": (
-        "a.yml",
-        "birds:\n  gulls: [herring gull, kittiwake]\n  auks:\n  - puffin\nmammals:\n  cats: {lion: , tiger: }\n",
-        "nested",
-    ),
-    "children": (
-        "a.json",
-        json.dumps([{"name": a, "children": [{"name": b, "children": [{"name": c} for c in cs]}
-                                             for b, cs in bs.items()]}
-                    for a, bs in NESTED.items()]),
-        "nested",
-    ),
-    "node-link, links": ("a.json", node_link("links"), "node-link"),
-    "node-link, edges": ("a.json", node_link("edges"), "node-link"),
-    "Newick": ("a.nwk", "(((herring gull,kittiwake)gulls,(puffin)auks)birds,((lion:1,tiger)cats)mammals);", "newick"),
-    "indented": ("a.txt", OUTLINE, "outline"),
-    "indented by tabs": ("a.txt", OUTLINE.replace("  ", "\t"), "outline"),
-    "drawn": ("a.txt", DRAWN, "outline"),
-    "drawn in ASCII": (
-        "a.txt",
-        DRAWN.replace("├── ", "|-- ").replace("└── ", "+-- ").replace("│   ", "|   "),
-        "outline",
-    ),
-}  # fmt: skip
-
 
 def shape(tree: Taxonomy) -> set[str]:
     return {tree.full_name(node) for node in range(tree.num_nodes)}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_formats_are_recognised(tmp_path: Path, case: str) -> None:
-    name, content, expected = CASES[case]
-    path = tmp_path / name
-    path.write_text(content)
-    assert read_given(Reading(str(path))).format == expected
-    assert shape(read_taxonomy(path)) == shape(ANIMALS)
-    assert shape(read_taxonomy(path, expected)) == shape(ANIMALS)  # type: ignore[arg-type]
-    path.write_bytes(b"\xef\xbb\xbf" + content.replace("\n", "\r\n").encode())
-    assert shape(read_taxonomy(path)) == shape(ANIMALS)
 
 
 def write(folder: Path, name: str, content: Any) -> Path:

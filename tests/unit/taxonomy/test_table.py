@@ -48,15 +48,6 @@ def test_leaf_rows(tmp_path: Path, content: str) -> None:
     assert read(tmp_path, content) == BIRDS
 
 
-def test_to_csv_round_trips(tmp_path: Path) -> None:
-    path = tmp_path / "out.csv"
-    path.write_text("old")
-    BIRDS.to_csv(path)
-    assert path.read_text() == ROWS
-    assert Taxonomy.from_csv(str(path)) == BIRDS
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out.csv"]
-
-
 def test_faults_of_leaf_rows_name_file_and_lines(tmp_path: Path) -> None:
     text = message(tmp_path, 'a,,b\nx,"y\nz",q\n\nx,y\nx,y\n,q\nu,v,w,more\nx\nk , l\n')
     assert text.splitlines() == [

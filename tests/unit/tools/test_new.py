@@ -139,28 +139,6 @@ def test_damaged_and_double_pictures_are_left_out(root: Path, tmp_path: Path, sa
         read_table(card, root)
 
 
-def test_validation_serves_where_nothing_else_is_to_test_on(root: Path, tmp_path: Path) -> None:
-    shutil.rmtree(root / "test")
-    (root / "val").rename(root / "Validation")
-    written, _, table = made(root, tmp_path)
-    assert sorted(table.splits) == ["test", "train"]
-    assert len(table.splits["test"]) == 12
-    assert any("Validation serves" in line for line in written.found.remarks)
-    shutil.rmtree(root / "Validation")
-    _, _, table = made(root, tmp_path / "again")
-    assert len(table.splits["train"]) < 24
-    assert labels(table)["train/cat/lion/0.png"] == "cat/lion"
-
-
-def test_names_that_would_collide_stay(tmp_path: Path, save_picture: Save) -> None:
-    for i, name in enumerate(("BlueJay", "Blue Jay", "yes", "1", "null", "a: b #c", "Ünïcode 鳥", 'quo"te', "-x")):
-        for n in range(3):
-            save_picture(tmp_path / "odd" / name / f"{n}.png", 10 * i + n)
-    _, card, table = made(tmp_path / "odd", tmp_path)
-    assert "BlueJay" not in card.names
-    assert {"BlueJay", "Blue Jay", "yes", "1", "null", "a: b #c", "Ünïcode 鳥", 'quo"te'} <= set(table.taxonomy.names)
-
-
 def test_nothing_to_make_a_card_of(tmp_path: Path, save_picture: Save) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -189,34 +167,6 @@ def test_train_and_val_alone_and_a_draw_of_validation(pics: Pics, tmp_path: Path
     assert set(drawn.splits["test"].keys) == set(table.splits["test"].keys)
 
 
-def test_a_test_without_labels_is_no_split_to_test_on(pics: Pics, tmp_path: Path) -> None:
-    for name in ("fish", "newt"):
-        pics(*many(f"Train_Images/{name}/{{}}.png", 5), *many(f"valid/{name}/{{}}.png", 2))
-    root = pics(*many("test/{}.png", 4))
-    written, _, table = made(root, tmp_path)
-    assert sizes(table) == {"train": 10, "test": 4}
-    assert any("4 pictures in test lie in no folder of a class" in line for line in written.found.remarks)
-
-
-def test_folders_that_say_nothing_are_no_level(pics: Pics, tmp_path: Path) -> None:
-    root = pics(*many("data/images/fish/{}.png", 5), *many("data/images/newt/{}.png", 5))
-    _, card, table = made(root, tmp_path)
-    assert list(card.levels.values()) == [2]
-    assert set(labels(table).values()) == {"fish", "newt"}
-    pics(*(f"split/{s}/{c}/{i}.png" for s in ("train", "val") for c in ("fish", "newt") for i in range(3)))
-    pics(*many("split/test/test/{}.png", 3))
-    _, card, table = made(root / "split", tmp_path)
-    assert sizes(table) == {"train": 6, "test": 6}
-
-
-def test_a_set_with_test_only_is_a_target(pics: Pics, tmp_path: Path) -> None:
-    root = pics(*many("test/fish/{}.png", 3), *many("test/newt/{}.png", 3))
-    written, card, table = made(root, tmp_path)
-    assert sizes(table) == {"test": 6}
-    assert list(card.splits) == ["test"]
-    assert any("data.targets" in line for line in written.found.remarks)
-
-
 def test_one_class_in_several_spellings(pics: Pics, tmp_path: Path) -> None:
     """Underscores, case, blanks around, Unicode forms: one class, and the card says what was renamed."""
     mac = unicodedata.normalize("NFD", "Pão_de_queijo")
@@ -229,32 +179,6 @@ def test_one_class_in_several_spellings(pics: Pics, tmp_path: Path) -> None:
     assert sizes(table) == {"train": 12, "test": 5}
     found = audit(card, None)
     assert not [line for line in found.warnings if "not trained on" in line]
-
-
-def test_a_given_tree_in_another_spelling(pics: Pics, tmp_path: Path) -> None:
-    root = pics(*many("Blue_jay/{}.png", 4), *many("herring-gull/{}.png", 4))
-    tree = Taxonomy.from_paths([("land", "Blue Jay"), ("sea", "Herring Gull"), ("sea", "Puffin")])
-    _, card, table = made(root, tmp_path, taxonomy=tree)
-    assert set(labels(table).values()) == {"land/Blue Jay", "sea/Herring Gull"}
-    assert any("train: no image of sea/Puffin" in line for line in audit(card, None).warnings)
-
-
-def test_a_leaf_named_like_its_only_parent(pics: Pics, tmp_path: Path) -> None:
-    root = pics(
-        *many("Fruit/Lemon/{}.png", 4), *many("Fruit/Apple/Gala/{}.png", 4), *many("Fruit/Apple/Fuji/{}.png", 4)
-    )
-    tree = Taxonomy.from_paths([("Fruit", "Lemon", "Lemon"), ("Fruit", "Apple", "Gala"), ("Fruit", "Apple", "Fuji")])
-    _, _, table = made(root, tmp_path, taxonomy=tree)
-    assert labels(table)["Fruit/Lemon/0.png"] == "Fruit/Lemon/Lemon"
-
-
-def test_not_known_below_a_class_is_the_class(pics: Pics, tmp_path: Path) -> None:
-    root = pics(
-        *many("Insecta/Muscidae/{}.png", 4), *many("Insecta/not_classified/{}.png", 4), *many("unknown/{}.png", 4)
-    )
-    _, _, table = made(root, tmp_path)
-    assert labels(table)["Insecta/not_classified/1.png"] == "Insecta"
-    assert leaves(table) == {"Insecta/Muscidae", "unknown"}
 
 
 @pytest.mark.parametrize("readable", [True, False])

@@ -8,7 +8,7 @@ import os
 import shutil
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from hierfit.data.images import open_image
+from hierfit.taxonomy import Taxonomy
 from tests.unit.tools.made import Pics, labels, made, many, refusal, sizes
 
 N = 12
@@ -34,6 +35,7 @@ class Form(NamedTuple):
     files: Mapping[str, object] = {}
     remark: str = ""
     splits: Mapping[str, int] | None = None
+    tree: Sequence[tuple[str, ...]] = ()  # given to the command
 
 
 def classes(pattern: str, names: Iterable[str] = ("cat", "dog"), count: int = 4) -> dict[str, str]:
@@ -74,6 +76,7 @@ MERGED = "family,species,picture\n" + "\n".join(
     ",".join(["" if i % 6 else ("Laridae", "Corvidae")[i // 6], "" if i % 3 else f"bird {i // 3}", name])
     for i, name in enumerate(FLAT)
 )
+ODD = ("BlueJay", "Blue Jay", "yes", "1", "null", "a: b #c", "Ünïcode 鳥", 'quo"te', "-x")
 MAC = [unicodedata.normalize("NFD", f"Colibrí/é{i}.png") for i in range(4)]
 
 FORMS: Mapping[str, Form] = {
@@ -92,13 +95,27 @@ FORMS: Mapping[str, Form] = {
                        {f"Annotations/{i}.xml": "<annotation/>" for i in range(3)}),
     "the class in the file's name": Form(many("images/cat_{}.png", 3) + many("images/dog_{}.png", 3), "path,label"),
     "a single class": Form(many("cat/{}.png", 5), "there is nothing to tell apart"),
+    "test alone": Form(classes("test/{}/{}.png"), classes("test/{}/{}.png"), remark="data.targets", splits={"test": 8}),
+    "a test without labels": Form([*classes("Train_Images/{}/{}.png"), *classes("valid/{}/{}.png"), "test/0.png"],
+                                  {"valid/cat/0.png": "cat"}, {}, "1 picture in test lies in no folder of a class",
+                                  {"train": 8, "test": 8}),
+    "folders that say nothing": Form(classes("data/images/{}/{}.png"), {"data/images/cat/0.png": "cat"}),
+    "a test that says nothing": Form(sets("{1}/{0}/{2}.png") | dict.fromkeys(many("test/test/{}.png", 3), ""), {}),
+    "names that would collide": Form(classes("{}/{}.png", ODD), classes("{}/{}.png", ODD)),
+    "a tree in another spelling": Form(many("Blue_jay/{}.png", 4) + many("herring-gull/{}.png", 4),
+                                       {"Blue_jay/0.png": "land/Blue Jay", "herring-gull/0.png": "sea/Herring Gull"},
+                                       tree=[("land", "Blue Jay"), ("sea", "Herring Gull"), ("sea", "Puffin")]),
+    "a leaf named like its only parent": Form(
+        many("Fruit/Lemon/{}.png", 4) + many("Fruit/Apple/Gala/{}.png", 4), {"Fruit/Lemon/0.png": "Fruit/Lemon/Lemon"},
+        tree=[("Fruit", "Lemon", "Lemon"), ("Fruit", "Apple", "Gala"), ("Fruit", "Apple", "Fuji")]),
     "train alone": Form(classes("train/{}/{}.png", count=10), classes("train/{}/{}.png", count=10),
                         remark="only the split 'train'"),
     "numbers for names": Form(classes("{}/{}.png", "012"), classes("{}/{}.png", "012"), remark="say nothing to a text"),
     "ids of WordNet": Form(classes("{}/{}.png", ("n01440764", "n02084071")), {}, remark="say nothing to a text"),
     "incertae sedis": Form([*many("Insecta/Muscidae/{}.png", 3), *many("Insecta/Diptera incertae sedis/{}.png", 3),
-                            *many("Aves/Laridae/{}.png", 3)],
-                           {"Insecta/Diptera incertae sedis/0.png": "Insecta", "Aves/Laridae/0.png": "Aves/Laridae"},
+                            *many("Aves/Laridae/{}.png", 3), *many("unknown/{}.png", 3)],
+                           {"Insecta/Diptera incertae sedis/0.png": "Insecta", "Aves/Laridae/0.png": "Aves/Laridae",
+                            "unknown/0.png": "unknown"},
                            remark="the coarser label"),
     "lists that say the splits otherwise": Form(classes("images/{}/{}.png"), classes("images/{}/{}.png"),
                                                 {"meta/train.txt": "cat/0\ncat/1\n", "meta/test.txt": "cat/2\n"},
@@ -165,7 +182,7 @@ def test_forms_of_real_data_sets(name: str, pics: Pics, tmp_path: Path) -> None:
     if isinstance(form.expected, str):
         assert form.expected in " ".join(refusal(given, tmp_path).split())
         return
-    written, _, table = made(given, tmp_path)
+    written, _, table = made(given, tmp_path, taxonomy=Taxonomy.from_paths(form.tree) if form.tree else None)
     known = labels(table)
     assert {key: known[key] for key in form.expected} == form.expected
     assert form.remark in "\n".join(written.found.remarks)
