@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from hierfit.config.schema import nearest
 from hierfit.data.encode import cache_root
 from hierfit.data.home import Home
-from hierfit.data.images import decode
+from hierfit.data.images import Stored
 from hierfit.data.samples import Sample, leaves_root
 from hierfit.data.splits import Shares
 from hierfit.errors import UserError
@@ -72,7 +69,7 @@ def hf_dataset(
                 yield Sample(kind, f"{own}/{row}", path[0] if separator == "/" else tuple(path[0].split(separator)))
 
 
-class HubPictures:
+class HubPictures(Stored):
     """The pictures of a data set; a key is ``split/row``."""
 
     def __init__(self, root: Path, parts: Mapping[str, Any], column: str) -> None:
@@ -103,10 +100,6 @@ class HubPictures:
             return (self.root / cell["path"]).read_bytes()
         except (OSError, ValueError) as error:
             raise UserError(f"{key}: cannot be read: {error}") from error
-
-    def load(self, key: str) -> Image.Image:
-        """The picture in RGB, upright; raises `UserError` naming it."""
-        return decode(BytesIO(self.read(key)), key)
 
     def stamp(self, key: str) -> str:
         """Names, sizes and times of the files, and the row."""
