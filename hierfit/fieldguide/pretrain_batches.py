@@ -67,17 +67,11 @@ class Size:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training.
+    """One stage of training: ``pairs`` pictures are seen, those seen again counted again, with a peak learning rate.
 
-    Attributes:
-        batches: ``mixed``: at random, of a few genera, and of a few palettes, in turn. ``palettes``: of a few palettes.
-        weights: Of the loss of each kind of caption, see `Captions`.
-        pairs: Pictures seen; seen again counts again.
-        batch_size: Pictures in a batch.
-        learning_rate: Peak.
-        patches_kept: Share of the patches seen but for the last steps.
-        unmasked_tail: Share of the steps, at the end, that see all patches.
-        half: Whether the towers compute in bfloat16.
+    Batches are ``mixed`` (at random, of a few genera, and of a few palettes, in turn) or of a few ``palettes``;
+    ``weights`` are of the loss of each kind of caption. But for the last share of steps, the ``unmasked_tail``, only a
+    share of the patches is seen; ``half`` is bfloat16.
     """
 
     batches: Literal["mixed", "palettes"]
@@ -97,14 +91,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pool:
-    """Pictures drawn once and seen many times.
+    """Pictures ``[n, 3, S, S]`` uint8, drawn once and seen many times, and their attributes as numbers ``[n, A]``.
 
-    Attributes:
-        images: ``[n, 3, S, S]`` uint8.
-        species: Of each picture ``[n]``.
-        attributes: Their attributes as numbers ``[n, A]``, in the order of ``ATTRIBUTES``.
-        by_genus: Rows that share outline and pattern.
-        by_palette: Rows that share ground and marking colour.
+    Rows ``by_genus`` share outline and pattern, rows ``by_palette`` ground and marking colour.
     """
 
     images: Tensor
@@ -116,14 +105,8 @@ class Pool:
 
 @dataclass(frozen=True)
 class Captions:
-    """Captions that tell attributes of one kind.
-
-    Attributes:
-        kind: ``family``, ``genus``, ``partial`` or ``whole``; ``group`` is family or genus.
-        texts: Captions ``[T]``.
-        fits: Whether a caption is true of a picture ``[B, T]`` bool.
-        weight: Of their loss.
-    """
+    """Captions ``[T]`` of one kind (``family``, ``genus``, ``partial``, ``whole``; ``group`` is one of the first two),
+    whether each is true of a picture ``[B, T]``, and the weight of their loss."""
 
     kind: str
     texts: list[str]
