@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from hierfit import __version__
 from hierfit.errors import NO_LEAVE, UserError, close_words
 from hierfit.report import show_at_wandb
-from hierfit.run.program import process_number
-from hierfit.streams import as_text, is_text, tolerate_any_character
+from hierfit.streams import as_text, is_text, process_number, tolerate_any_character
 
 # OpenMP's threads spin while they wait. Where other processes want the cores too, that made a step 7 times slower.
 # It is read when torch is imported, which nothing above does.
@@ -23,79 +23,45 @@ TRAINING = {
     "validate": "metrics of a checkpoint on the validation split",
     "test": "metrics of a checkpoint on the test split; writes a result card",
 }
-
 COMMANDS = {
     "predict": (
         "predict.command:predict",
-        "what a run, or an exported model, says of images: paths with calibrated probabilities",
+        "what a run or an export says of images, with calibrated probabilities",
     ),
-    "learn": (
-        "predict.command:learn",
-        "more images, a new class, or one class less for a model in use, in a second",
-    ),
-    "fit-head": (
-        "run.fit_head:fit_head",
-        "a closed form on the features that a finished run has adapted, beside its own row",
-    ),
-    "export": (
-        "predict.export:export",
-        "a run as one folder that loads without Lightning, with its model card; ONNX; the hub",
-    ),
+    "learn": ("predict.command:learn", "more images, a new class, or one less for a model in use, in a second"),
+    "fit-head": ("run.fit_head:fit_head", "a closed form on the features that a finished run has adapted"),
+    "export": ("predict.export:export", "a run as one folder that loads without Lightning; ONNX; the hub"),
     "data": ("", "data sets and their cards: list, check, prompts, draw, and a new card for your own folder"),
     "data new": ("tools.commands:new", "a card for pictures of your own"),
     "data check": ("tools.commands:check", "is everything there, sound, and nothing twice?"),
     "data prompts": ("tools.commands:prompts", "what each node becomes for a text tower"),
     "data draw": ("tools.commands:draw", "pictures of a drawn card as files, to predict on"),
     "data list": ("tools.commands:list_cards", "all data cards: levels, images, licence"),
-    "features": ("", "encode any number of pictures into one file, over processes, resumable; look into such files"),
+    "features": ("", "encode any number of pictures into one file, resumable; look into such files"),
     "features extract": ("tools.commands:extract", "encode pictures; killed, the same command goes on"),
     "features inspect": ("tools.commands:inspect", "what a bundle holds"),
     "features export": ("tools.commands:export", "for other programs: NumPy, CSV"),
-    "experiments": (
-        "tools.experiments:experiments",
-        "experiments, grids and sweeps by name, and what each of them asks",
-    ),
+    "experiments": ("tools.experiments:experiments", "experiments, grids and sweeps by name, and what each asks"),
     "init": ("tools.experiments:init", "a copy of an experiment, a grid or a sweep to change"),
     "runs": ("results.runs:runs", "runs, newest first, with their figures; `latest` is the newest one's name"),
-    "grid": (
-        "search.grid:grid",
-        "many runs from one file: rows × shots × seeds × cards, side by side, none of them twice",
-    ),
-    "sweep": (
-        "search.sweep:sweep",
-        "search hyper-parameters on val: a W&B sweep file, by an agent or on this machine",
-    ),
-    "ablate-tree": (
-        "search.ablate_tree:ablate_tree",
-        "does my tree help? one experiment on the true tree and on others, with a verdict",
-    ),
+    "grid": ("search.grid:grid", "many runs from one file: rows × shots × seeds × cards, none of them twice"),
+    "sweep": ("search.sweep:sweep", "search hyper-parameters on val: a W&B sweep file, by an agent or on this machine"),
+    "ablate-tree": ("search.ablate_tree:ablate_tree", "does my tree help? the true tree and others, with a verdict"),
     "reproduce": ("search.reproduce:reproduce", "experiments again, and whether they find what their files say"),
-    "results": (
-        "results.command:results",
-        "tables of finished runs: means with intervals over seeds, differences to a control",
-    ),
+    "results": ("results.command:results", "tables of finished runs: means with intervals, differences to a control"),
     "report": (
         "report.command:report",
-        "finished runs as one web page: intervals, where paths break, confusion, the latent space",
+        "finished runs as one web page: broken paths, confusion, the latent space",
     ),
     "plot": ("report.plot:plot", "curves over shots of finished runs, with intervals over seeds"),
     "compare": ("results.command:compare", "two runs sample by sample: McNemar's test and bootstrap intervals"),
-    "rescore": (
-        "results.command:rescore",
-        "metrics of finished runs again from their test logits, without training",
-    ),
+    "rescore": ("results.command:rescore", "metrics of finished runs again from their test logits, without training"),
     "taxonomy": ("", "class trees in files of any format: check, show, convert, induce, and whether they fit features"),
-    "taxonomy check": (
-        "taxonomy.commands:check",
-        "everything that is wrong with a tree, or odd about it, and how to mend it",
-    ),
+    "taxonomy check": ("taxonomy.commands:check", "everything that is wrong with a tree, or odd, and how to mend it"),
     "taxonomy show": ("taxonomy.commands:show", "draw a tree"),
     "taxonomy convert": ("taxonomy.commands:convert", "write a tree in another format"),
     "taxonomy fit": ("tools.fit:fit", "does this tree fit these features, as a whole and group by group?"),
-    "taxonomy induce": (
-        "tools.induce:induce",
-        "grow a tree over classes from their features, by agglomerative clustering",
-    ),
+    "taxonomy induce": ("tools.induce:induce", "grow a tree over classes from their features, by clustering"),
     "merge": ("predict.export:merge", "a trained LoRA adapter and its backbone as one transformers folder"),
 }
 """Where each function is and what it does; one without a place has commands below it. Imported when it is called."""
@@ -141,11 +107,7 @@ def _is_training(command: str, arguments: Sequence[str]) -> bool:
 
 
 def dispatch(arguments: Sequence[str]) -> None:
-    """Runs one command.
-
-    Raises:
-        UserError: There is none of this name, or what it was given is at fault.
-    """
+    """Runs one command."""
     command, *rest = arguments or ["--help"]
     if command in ("-h", "--help"):
         print(_usage())
@@ -183,8 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 when all went well, 2 on a user's mistake, 130 when interrupted."""
     tolerate_any_character()
     if not os.path.isdir("."):
-        print("error: the folder you are in is not there any more: `cd` to another.", file=sys.stderr)
-        sys.exit(2)
+        _end("error: the folder you are in is not there any more: `cd` to another.")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a user's own `model: my_file.MyMethod`; last, so that it hides nothing
     try:
@@ -195,19 +156,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     except UserError as error:
         number = process_number()
-        print(f"process {number}: error: {error}" if number else f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"process {number}: error: {error}" if number else f"error: {error}")
     except OSError as error:
         if error.errno not in NO_LEAVE:
             raise
-        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {error.filename or 'a file'}: {error.strerror}")
     except UnicodeEncodeError as error:
         if is_text(error.object):
             raise
         line = (error.object[: error.start].splitlines() or [""])[-1] + error.object[error.start :].splitlines()[0]
-        print(f"error: {_NOT_TEXT.format(as_text(line)[:200])}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {_NOT_TEXT.format(as_text(line)[:200])}")
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _end("interrupted", 130)
+
+
+def _end(message: str, code: int = 2) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(code)

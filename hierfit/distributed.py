@@ -8,8 +8,11 @@ averaged over processes, as DDP does it. In one process everything here does not
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
+import os
 import signal
 import sys
+import threading
 from typing import Any, TypeVar
 
 import torch
@@ -27,11 +30,16 @@ def processes() -> int:
 
 
 def end_with_parent() -> None:
-    """Has the kernel end this process when the one that has started it ends, however that ends (Linux alone).
+    """Ends this process when the one that has started it ends, however that ends: it may wait for the other's share of
+    a sum, and hold its GPU for minutes."""
+    if (parent := multiprocessing.parent_process()) is not None:  # started through a server, perhaps
 
-    Else one that waits for the first process's share of a sum may hold its GPU for minutes.
-    """
-    if sys.platform == "linux":
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
+    elif sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,11 +1,15 @@
-"""Text on streams and in files that cannot hold every character: consoles of Windows, logs in ASCII, odd file names."""
+"""This process among others, what to type to run another one, and text where not every character can be held: consoles
+of Windows, logs in ASCII, odd file names."""
 
 from __future__ import annotations
 
 import codecs
+import os
+import shutil
 import sys
 import textwrap
 import unicodedata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,3 +67,29 @@ def _letter(letter: str) -> str:
 
 
 codecs.register_error(ALIKE, _alike)
+
+
+def process_number() -> int:
+    """Number of this process among those that torchrun, SLURM or Lightning have started; 0 for the first."""
+    numbers = (int(os.environ.get(name) or 0) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return next(filter(None, numbers), 0)
+
+
+def shown(path: Path) -> str:
+    """A path as one types it here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def program() -> str:
+    """What to type to run hierfit here: its name, or its path where the name would not be found."""
+    called = Path(sys.argv[0])
+    return shown(called) if called.name == "hierfit" and shutil.which("hierfit") is None else "hierfit"
+
+
+def say(line: str) -> None:
+    """Prints a line at once; in a terminal, broken between words."""
+    wide = textwrap.fill(line, shutil.get_terminal_size().columns, break_on_hyphens=False)
+    print(wide if sys.stdout.isatty() else line, flush=True)

@@ -49,16 +49,7 @@ def _is_half(argument: object) -> bool:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str] | None = None) -> None:
-    """Writes a file that appears whole or not at all.
-
-    Args:
-        path: The file.
-        tensors: Each contiguous, with memory of its own.
-        facts: Its metadata.
-
-    Raises:
-        OSError: There is no room, or no leave to write.
-    """
+    """Writes a file that appears whole or not at all."""
     with as_os_error(path), whole_file(path) as draft:
         save_file(dict(tensors), draft, None if facts is None else dict(facts))
 

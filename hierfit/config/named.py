@@ -1,12 +1,16 @@
-"""Files asked for by name: experiments, grids, sweeps and data cards, the user's own and those that hierfit brings."""
+"""What is asked for by name, of the user's own and of hierfit's: experiments, grids, sweeps and data cards; and losses,
+metrics, decoders and layouts, which may also be named by their import path."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from hierfit.config.reading import nearest
 from hierfit.errors import UserError
@@ -20,17 +24,12 @@ BASE = "base"
 
 _SUFFIXES = (".yaml", ".yml")
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Shelf:
-    """Where files of one kind are sought: the folders a variable names, the one here, hierfit's own.
-
-    Attributes:
-        kind: What they are, as said in errors: ``data card``.
-        folder: Below the working folder, and below hierfit's own.
-        hint: Of an error.
-        variable: Of the environment: a path list that goes before.
-    """
+    """Where files of one kind are sought: the folders a variable names, the one here, hierfit's own."""
 
     kind: str
     folder: str
@@ -51,9 +50,6 @@ class Shelf:
         """The file of a name, or the file at a path.
 
         One below `folder` that is not here (``experiments/base.yaml`` in a folder without experiments) is hierfit's.
-
-        Raises:
-            UserError: There is none; with the nearest name, and where it was sought.
         """
         path = Path(name).expanduser()
         is_path = path.suffix in _SUFFIXES
@@ -83,11 +79,7 @@ CARDS = Shelf(
 
 
 def experiment_files(name: str) -> list[Path]:
-    """The configuration files of an experiment: what all share, from beside it or hierfit's own, and its own.
-
-    Raises:
-        UserError: There is no such experiment.
-    """
+    """The configuration files of an experiment: what all share, from beside it or hierfit's own, and its own."""
     own = EXPERIMENTS.find(name)
     if own.is_file() and re.search(r"^layout:", own.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
         command = f"hierfit fit lathadapter_fewshot --data.card {shlex.quote(str(own))}"
@@ -95,3 +87,30 @@ def experiment_files(name: str) -> list[Path]:
     beside = own.with_name(f"{BASE}.yaml")
     base = beside if beside.is_file() else EXPERIMENTS.find(BASE)
     return [own] if own.stem == BASE else [base, own]
+
+
+class Registry(dict[str, T], Generic[T]):
+    """Things of one kind by name. `find` also takes the import path of one that a user wrote: ``my_file.my_loss``."""
+
+    def __init__(self, kind: str, known: Mapping[str, T]) -> None:
+        super().__init__(known)
+        self.kind = kind
+
+    def find(self, name: str) -> T:
+        """What a name or an import path stands for."""
+        if name in self:
+            return self[name]
+        if "." not in name:
+            raise UserError(f"there is no {self.kind} {name!r}{nearest(name, self)}")
+        found: T = imported(name, self.kind)
+        return found
+
+
+def imported(path: str, kind: str) -> Any:
+    """What stands at an import path ``module.name``."""
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except Exception as error:  # whatever a user's file raises while it is imported
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{kind} {path!r} cannot be imported: {reason}") from error

@@ -48,9 +48,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def read_yaml(path: Path, problems: list[str]) -> tuple[Any, Place]:
     """Read one YAML document safely, and where each of its keys stands.
 
-    Args:
-        path: The file.
-        problems: Repeated keys are added here.
+    Repeated keys are added to the problems.
+
 
     Raises:
         UserError: The file cannot be read, or is not YAML.
@@ -58,9 +57,10 @@ def read_yaml(path: Path, problems: list[str]) -> tuple[Any, Place]:
     try:
         text = path.read_text(encoding="utf-8")
         _check_depth(text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
         _check_size(node)
-        value = yaml.safe_load(text)
+        value = None if node is None else loader.construct_document(node)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:

@@ -20,16 +20,7 @@ _WORDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number",
 
 
 def read_document(kind: type[T], path: Path, refusal: str) -> T:
-    """Read a YAML file into a dataclass whose keys are its fields; its field ``source`` is the file's place.
-
-    Args:
-        kind: The dataclass.
-        path: The file.
-        refusal: What cannot be done with a faulty file, such as ``this grid cannot be run``.
-
-    Raises:
-        UserError: Everything that is wrong with the file's form.
-    """
+    """Read a YAML file into a dataclass whose keys are its fields; its field ``source`` is the file's place."""
     problems: list[str] = []
     value, place = read_yaml(path, problems)
     found = build(kind, value, place, problems, source=place)
@@ -43,15 +34,9 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
 
     A field's type is its schema: ``str``, ``int``, ``float``, ``bool``, ``Literal``, ``X | None``,
     ``tuple[X, ...]`` (a single X will do), ``Mapping[str, X]``, or another dataclass. A field whose metadata
-    holds ``parse`` is read by that function of (value, place, problems) instead. A class attribute ``FOREIGN`` says of
+    holds ``parse`` is read by that function of (value, place, problems) instead, and a class that has ``from_yaml`` by
+    that. A class attribute ``FOREIGN`` says of
     keys that others who read the file may know why they are refused.
-
-    Args:
-        kind: The dataclass.
-        value: What the file holds.
-        place: Where it holds it.
-        problems: Every fault is added here.
-        given: Fields that do not come from the file.
 
     Returns:
         The dataclass, or None when one of its fields is faulty.
@@ -90,12 +75,8 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
 def as_type(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     """A value as a type wants it: whole numbers become floats, plain containers are checked within.
 
-    Args:
-        hint: See `build`; also ``list[X]``, unions, ``Annotated`` with bounds (``Gt(0)``), and ``Any`` or a class,
-            which take all.
-        value: What the file holds.
-        place: Where it holds it.
-        problems: Every fault is added here.
+    Beside the types of `build`: ``list[X]``, unions, ``Annotated`` with bounds (``Gt(0)``), and ``Any`` or a class,
+    which take all.
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
@@ -111,6 +92,8 @@ def as_type(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
         if not any(value == option and type(value) is type(option) for option in arguments):
             problems.append(f"{place}: {_shown(value)} is none of {', '.join(map(str, arguments))}")
         return value
+    if from_yaml := getattr(hint, "from_yaml", None):
+        return from_yaml(value, place, problems)
     if is_dataclass(hint):
         return build(hint, value, place, problems)  # type: ignore[arg-type]
     if origin is tuple or origin in (list, Sequence):

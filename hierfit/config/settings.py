@@ -25,11 +25,7 @@ _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")  # YAML 1.1 takes them for mappings an
 class Setting:
     """One value that a file or an option gives to a key.
 
-    Attributes:
-        key: With dots, such as ``model.init_args.lr``.
-        value: As YAML reads it.
-        place: Where it stands; also as words, such as ``grid.yaml:3``.
-        text: As it was typed, where it was an option.
+    Its place may also be words, such as ``grid.yaml:3``; its text is what was typed, where it was an option.
     """
 
     key: str

@@ -40,13 +40,7 @@ class _NotInSource(Exception):  # noqa: N818 (no error: the class is imported in
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a class.
-
-    Attributes:
-        type: As annotated; ``Any`` where that is no type of plain values.
-        default: A plain value; `inspect.Parameter.empty` where one must be given.
-        help: What the docstring's ``Args:`` say of it, in one line.
-    """
+    """One argument of a class: its type, or ``Any`` where that is none of plain values; and what its docstring says."""
 
     type: Any
     default: Any
@@ -60,11 +54,7 @@ class Argument:
 
 @cache
 def arguments_of(path: str) -> Mapping[str, Argument]:
-    """The arguments of a class that an import path names, in order.
-
-    Raises:
-        UserError: There is no such class, or its module cannot be imported.
-    """
+    """The arguments of a class that an import path names, in order."""
     module, _, name = path.rpartition(".")
     with suppress(_NotInSource):
         source, found = _Source.of(module).find(name)
@@ -74,11 +64,7 @@ def arguments_of(path: str) -> Mapping[str, Argument]:
 
 
 def class_at(path: str) -> type:
-    """The class that an import path names, imported.
-
-    Raises:
-        UserError: There is none, or its module fails.
-    """
+    """The class that an import path names, imported."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(import_module(module), name)
@@ -105,7 +91,7 @@ def attribute_of(path: str, name: str) -> Any:
         return getattr(owner_class, name)
 
 
-def names_in(module: str) -> list[str]:
+def public_names(module: str) -> list[str]:
     """Public classes and imported names of a module, for suggestions; none where there is no source."""
     try:
         return [name for name in _Source.of(module).names if not name.startswith("_")]

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
+from rich.text import Text
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ class Meter:
         stays: bool = False,
     ) -> None:
         self.title, self.total, self.unit, self.stays = title, total, unit, stays
-        self._before = self._done = done
+        self.done = self._before = done
         self._note: Callable[[], str] | None = None
         self._console = console or Console(stderr=True)
         self._bar: Progress | None = None
@@ -59,16 +60,12 @@ class Meter:
         return self
 
     def __exit__(self, kind: Any, *_: object) -> None:
-        seconds = time.monotonic() - self._started
+        end = self._text(f"in {clock(time.monotonic() - self._started)}")
         if self._bar is not None:
-            self._draw(self._text(f"in {clock(seconds)}"))
+            self._draw(end)
             self._bar.stop()
         elif self.stays and kind is None:
-            self._print(f"in {clock(seconds)}")
-
-    def note(self, note: Callable[[], str]) -> None:
-        """What else there is to say at the end."""
-        self._note = note
+            self._print(f"{self.title}: {end}")
 
     def show(self, done: int, note: Callable[[], str] | None = None) -> None:
         """Shows that so many pieces are done, now and then.
@@ -77,33 +74,58 @@ class Meter:
             done: With those of before.
             note: Asked for what else there is to say when it is shown; default: the pace.
         """
+        self.done, self._note = done, note
         now = time.monotonic()
-        self._done, self._note = done, note
         passed = now - self._started
         every = _BAR_EVERY if self._bar is not None else min(max(passed / 20, _LINE_EVERY), _LINE_MOST)
         if now - self._shown < every:
             return
         self._shown = now
-        pace = max(done - self._before, 1e-9) / passed
-        left = "" if self.total is None else f"{clock((self.total - done) / pace)} left"
-        if note is None:
-            left += f" · {pace:.3g} {self.unit}/s"
         if self._bar is None:
-            self._print(left)
+            self._print(f"{self.title}: {self._state()}")
         else:
-            self._draw(self._text(left))
+            self._draw(self._state())
 
-    def _text(self, when: str, unit: str = "") -> str:
+    def ended(self, done: int, line: str, note: Callable[[], str], important: bool = False) -> None:
+        """Shows the end of a long piece: in a log a line; in a terminal the bar, and the line where it is important."""
+        self.done, self._note = done, note
+        if self._bar is None:
+            self._print(f"[{self._state()}] {line}")
+            return
+        if important:
+            self._bar.console.print(Text(line, "red"))
+        self._draw(self._state())
+
+    def tick(self) -> None:
+        """Draws the bar anew as time goes by."""
+        if self._bar is not None:
+            self._draw(self._state())
+
+    def note(self, note: Callable[[], str]) -> None:
+        """What else there is to say at the end."""
+        self._note = note
+
+    def _state(self) -> str:
+        """How much is done, how long the rest takes at the pace of what was done here, and what else is to say."""
+        pace = max(self.done - self._before, 1e-9) / max(time.monotonic() - self._started, 1e-9)
+        left = "" if self.total is None else f"{clock((self.total - self.done) / pace)} left"
+        if self.done == self._before:
+            left = "starting"
+        if self._note is None:
+            left += f" · {pace:.3g} {self.unit}/s"
+        return self._text(left)
+
+    def _text(self, when: str) -> str:
         total = "" if self.total is None else f"/{self.total:,}"
-        return " · ".join(filter(None, (f"{self._done:,}{total}{unit}", when, self._note and self._note())))
+        unit = f" {self.unit}" if self._bar is None else ""
+        return " · ".join(filter(None, (f"{self.done:,}{total}{unit}", when, self._note and self._note())))
 
     def _draw(self, text: str) -> None:
         assert self._bar is not None
-        self._bar.update(self._bar.task_ids[0], completed=self._done, text=escape(text))
+        self._bar.update(self._bar.task_ids[0], completed=self.done, text=escape(text))
         self._bar.refresh()
 
-    def _print(self, when: str) -> None:
-        text = f"{self.title}: {self._text(when, f' {self.unit}')}"
+    def _print(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         self._console.file.flush()
 

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from hierfit.config.named import Registry
 from hierfit.config.reading import nearest
-from hierfit.config.registry import Registry
 from hierfit.distributed import processes, share_of_batch
 from hierfit.errors import UserError
 from hierfit.losses import cuts, leaves

@@ -8,7 +8,7 @@ from typing import Any
 
 from torchmetrics import MetricCollection
 
-from hierfit.config.registry import imported
+from hierfit.config.named import imported
 from hierfit.errors import UserError
 from hierfit.metrics.base import TreeMetric
 from hierfit.metrics.classes import (

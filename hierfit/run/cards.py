@@ -39,19 +39,7 @@ _LIBRARIES = ("torch", "lightning", "transformers", "peft", "torchmetrics", "geo
 
 
 class WriteResultCard(Callback):
-    """Times training and test and, on the first rank, writes ``result.json``.
-
-    Args:
-        folder: The run's.
-        config: Of the run.
-
-    Attributes:
-        calibration: Makes the scores a belief; fitted on the first rank.
-        card: The result, on the first rank.
-
-    Raises:
-        UserError: A metric or a decoder of the user's cannot be used.
-    """
+    """Times training and test and, on the first rank, writes ``result.json``."""
 
     def __init__(self, folder: Path, config: Config) -> None:
         self.folder, self.config = folder, config
@@ -179,13 +167,6 @@ def kept_figures(
     folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder], own: Own = ()
 ) -> tuple[_Figures, dict[str, Any]]:
     """What a card says of a run's test logits.
-
-    Args:
-        folder: The run's.
-        tree: What it was tested on.
-        calibration: Makes the logits a belief.
-        decoders: Of its method, and the user's.
-        own: Metrics of the user's.
 
     Returns:
         _Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own

@@ -32,11 +32,7 @@ class Checkpoints(TorchCheckpointIO):
         self.resumes = resumes
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes a checkpoint.
-
-        Raises:
-            OSError: There is no room, or no leave to write.
-        """
+        """Writes a checkpoint."""
         with whole_file(Path(path)) as draft, draft.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
@@ -49,11 +45,7 @@ class Checkpoints(TorchCheckpointIO):
         map_location: Callable[..., Any] | None = lambda storage, loc: storage,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """Reads a checkpoint; whatever is asked for, objects that run code when they are read are refused.
-
-        Raises:
-            UserError: It holds such objects, or is none.
-        """
+        """Reads a checkpoint; whatever is asked for, objects that run code when they are read are refused."""
         content = read_checkpoint(Path(path), map_location)
         if self.resumes:
             return content
@@ -62,11 +54,7 @@ class Checkpoints(TorchCheckpointIO):
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint's tensors and plain containers; never runs code that it may hold.
-
-    Raises:
-        UserError: It holds anything else, or is no checkpoint.
-    """
+    """Reads a checkpoint's tensors and plain containers; never runs code that it may hold."""
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
@@ -94,10 +82,6 @@ class SelectOnVal(ModelCheckpoint):
     """Keeps one checkpoint: the best on the validation split (see `monitored`), or the last step's where there is none.
 
     The test split has no say. The first of equally good checkpoints stays.
-
-    Args:
-        folder: The run's.
-        criterion: What is best.
     """
 
     def __init__(self, folder: Path, criterion: Criterion = "leaf_accuracy") -> None:

@@ -17,20 +17,13 @@ from hierfit.results.card import ResultCard
 from hierfit.results.runs import LATEST, run_folder
 from hierfit.results.summary import run_table
 from hierfit.results.writers import print_tables
-from hierfit.run.program import process_number, program, shown
+from hierfit.streams import process_number, program, shown
 
 _INDENT = len("Run folder  ")
 
 
 def print_closing(folder: Path, card: ResultCard, arguments: Sequence[str], tracked: str | None) -> None:
-    """Prints the cost of a run, its folder, where it is at W&B if it is there, and the commands that use it.
-
-    Args:
-        folder: The run's.
-        card: Its result.
-        arguments: What was typed after ``fit``.
-        tracked: Its page at W&B.
-    """
+    """Prints the cost of a run, its folder, where it is at W&B if it is there, and the commands that use it."""
     console = Console()
     trained, total = card.parameters["trainable"], card.parameters["total"]
     where, called = escape(shown(folder)), escape(program())

@@ -1,111 +1,59 @@
-"""``hierfit fit``, ``validate``, ``test`` and ``predict --config``: from the command line to the table."""
+"""``hierfit fit``, ``validate``, ``test`` and ``predict --config``: their help, their configuration, or the run.
+
+The help is one screen, with the keys of the method that is named; ``--help=all`` says it all.
+"""
 
 from __future__ import annotations
 
+import inspect
 import shutil
-import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 
-from hierfit.config.signature import attribute_of
+from hierfit.config.settings import read_settings
+from hierfit.config.signature import OTHERS, Argument, attribute_of
 from hierfit.run.configure import Config, configure
-from hierfit.run.program import process_number
+from hierfit.run.draft import DATA, METHODS, OWN, TRAINER, ConfigDraft
+from hierfit.run.keys import OVERRIDES
+from hierfit.streams import process_number, say
 
 if TYPE_CHECKING:
     from hierfit.run.loggers import Show
-    from hierfit.run.train import Session
+
+
+_ABOUT = {
+    "fit": "Trains an experiment, tests the selected checkpoint, runs its controls, prints the table.",
+    "validate": "Prints the metrics of a checkpoint on the validation split.",
+    "test": "Tests a checkpoint and writes a result card.",
+    "predict": "Writes predictions.csv of the test split.",
+}
+_FEW = (
+    *("accelerator", "devices", "num_nodes", "precision", "max_steps", "max_epochs", "val_check_interval"),
+    *("accumulate_grad_batches", "gradient_clip_val", "callbacks"),
+)
 
 
 def run_command(command: str, arguments: Sequence[str], show: Show | None = None) -> None:
-    """Runs a training command with its controls and prints what came out.
-
-    Args:
-        command: ``fit``, ``validate``, ``test`` or ``predict``.
-        arguments: After it.
-        show: Sends W&B what is to be seen of a finished run.
-
-    Raises:
-        UserError: The configuration or the data is at fault.
-    """
+    """Runs a training command with its controls and prints what came out."""
     flags = {"-h", "--help", "--help=all", "--print_config"}
     asked = flags.intersection(arguments)
     given = [word for word in arguments if word not in flags]
     if asked - {"--print_config"}:
-        from hierfit.run.help import print_help
-
         print_help(command, given, everything="--help=all" in asked)
     elif asked:
         settings = configure(given, command).settings
         print(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), end="")
     else:
-        _run(configure(given, command), given, show)
+        config = configure(given, command)
+        if process_number() == 0:
+            say(opening(config))  # before anything heavy is imported
+        from hierfit.run.train import execute
 
-
-def _run(config: Config, arguments: Sequence[str], show: Show | None) -> None:
-    if process_number() == 0:  # before anything heavy is imported
-        say(opening(config))
-    from hierfit.distributed import end_with_parent
-    from hierfit.run.closing import print_closing, print_rows, print_targets, shown_plainly
-    from hierfit.run.expected import check_figures
-    from hierfit.run.processes import is_child
-    from hierfit.run.quiet import quieten
-    from hierfit.run.train import set_up, test
-
-    if is_child():
-        end_with_parent()
-    quieten()
-    check_figures(config.expected)
-    with shown_plainly():
-        sessions = _fit_all(config, show) if config.command == "fit" else [set_up(config)]
-        session, keys = sessions[-1], config.keys
-        if config.command == "test":
-            test(session, keys.ckpt_path)
-        elif config.command == "validate":
-            session.trainer.validate(session.method, None, keys.ckpt_path, keys.verbose, session.data)
-        elif config.command == "predict":
-            session.trainer.predict(
-                session.method, datamodule=session.data, ckpt_path=keys.ckpt_path, return_predictions=False
-            )
-        if not session.trainer.is_global_zero:
-            return
-        cards = [each.writer.card for each in sessions if each.writer.card is not None]
-        print_rows(cards)
-        print_targets([card for each in sessions for card in each.targets])
-        if config.command == "fit":
-            print_closing(session.folder, cards[-1], arguments, session.page)
-            session.run.reached("done")
-        elif session.folder.exists():
-            print(f"Written to {session.folder}")
-        for each in sessions:
-            each.run.release()
-
-
-def _fit_all(config: Config, show: Show | None) -> list[Session]:
-    """The run, and after it its controls in folders inside its own; the run comes last."""
-    from hierfit.run.folder import control_folder
-    from hierfit.run.train import fit, set_up
-
-    session = set_up(config)
-    if session.trainer.is_global_zero:
-        say(session.place)
-    fit(session, show)
-    controls = []
-    for number, control in enumerate(config.controls, start=1):
-        part = f"control {number} of {len(config.controls)}"
-        controls.append(set_up(replace(control, folder=control_folder(session.folder, control.row), part=part)))
-        fit(controls[-1], show)
-    return [*controls, session]
-
-
-def say(line: str) -> None:
-    """Prints a line at once; in a terminal, broken between words."""
-    wide = fill(line, shutil.get_terminal_size().columns, break_on_hyphens=False)
-    print(wide if sys.stdout.isatty() else line, flush=True)
+        execute(config, given, show)
 
 
 def opening(config: Config) -> str:
@@ -121,3 +69,64 @@ def opening(config: Config) -> str:
     rows = [control.row for control in config.controls]
     controls = f"; then its control{'s' if len(rows) > 1 else ''} {', '.join(rows)}" if rows else ""
     return f"{config.row}: {work} on {Path(data['card']).stem}, {shots}, seed {config.seed}{controls}"
+
+
+def print_help(command: str, arguments: Sequence[str], everything: bool = False) -> None:
+    """Prints it.
+
+    The last method that files and keys name has its keys shown.
+    """
+    width = min(shutil.get_terminal_size().columns, 120)
+    draft = ConfigDraft(list(read_settings(arguments, [])), [])
+    method = draft.class_path.rpartition(".")[2]
+    known = {name: argument for name, argument in draft.known["model"].items() if name != OTHERS}
+    trainer = {name: TRAINER[name] for name in (TRAINER if everything else _FEW)}
+    groups: list[tuple[str, str, Mapping[str, Argument]]] = [
+        ("the run's own", "", OWN),
+        ("data.", "data.", DATA),
+        ("trainer. (Lightning's)", "trainer.", trainer),
+    ]
+    if method:
+        groups.append((f"model. ({method})", "model.", known))
+    lines = [
+        f"usage: hierfit {command} [EXPERIMENT] [--config FILE …] [--KEY VALUE …]",
+        "",
+        _ABOUT[command],
+        "Files and keys are taken in order, a later one wins; values are YAML, ${key} stands for another key's value.",
+        "An experiment is a file, or a name that `hierfit experiments` lists.",
+        f"  hierfit {command} hier_lora --data.shots 4",
+        "  --print_config prints what they come to; --help=all says what each key does.",
+        "",
+        fill(
+            f"--model NAME: {', '.join(METHODS)}, or the import path of your own (my_file.MyMethod); "
+            "with --help its keys are shown.",
+            width,
+            subsequent_indent="    ",
+        ),
+    ]
+    for title, prefix, arguments_ in groups:
+        lines += ["", f"{title}:"]
+        if everything:
+            lines += [_explained(prefix, name, argument, width) for name, argument in arguments_.items()]
+        else:
+            short = "  ".join(_short(prefix, name, argument) for name, argument in arguments_.items())
+            lines.append(fill(short, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
+    print("\n".join(lines).replace("\u00a0", " "))
+
+
+def _short(prefix: str, name: str, argument: Argument) -> str:
+    return f"{name}={_default(prefix, name, argument)}".replace(" ", "\u00a0")
+
+
+def _explained(prefix: str, name: str, argument: Argument, width: int) -> str:
+    options = [o for hint in (get_args(argument.type) or ()) for o in (get_args(hint) or (hint,)) if isinstance(o, str)]
+    choice = f" One of {', '.join(options)}." if options else ""
+    text = f"{argument.help}{choice} Default: {_default(prefix, name, argument)}."
+    return f"  --{prefix}{name}\n" + fill(text, width, initial_indent="      ", subsequent_indent="      ")
+
+
+def _default(prefix: str, name: str, argument: Argument) -> Any:
+    value = OVERRIDES.get(f"{prefix}{name}", argument.default)
+    if value is inspect.Parameter.empty:
+        return "(must be given)"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else value

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hierfit.config.settings import Setting, read_settings, spread
+from hierfit.config.signature import plain
 from hierfit.errors import UserError
 from hierfit.run.draft import OWN, ConfigDraft
 from hierfit.run.expected import KEY as EXPECTED
 from hierfit.run.expected import read_expected
-from hierfit.run.folder import run_digest
 from hierfit.run.keys import Keys
+
+_version = cache(version)
+SETTINGS = "config.yaml"
+"""In a run's folder: what the run was told."""
+WITHOUT_EFFECT = (
+    *("runs", "folder", "controls", "wandb", "test", "resume", "save_every", "weights_only", "verbose"),
+    *("data.num_workers", "data.cache_dir", "trainer.enable_progress_bar", "trainer.default_root_dir"),
+    "model.init_args.shard",
+)
+"""Keys of a configuration that change no figure of the run itself."""
 
 
 @dataclass(frozen=True)
@@ -26,27 +39,25 @@ class Config:
         command: ``fit``, ``validate``, ``test`` or ``predict``.
         folder: The run's, where one is named.
         controls: The runs that stand beside it in its table.
-        expected: What its files say a rerun finds.
         part: Of a command with several runs, which one: ``control 1 of 2``.
+        fingerprint: Of its data card, where that was read before.
     """
 
     settings: dict[str, Any]
     command: str = "fit"
     folder: Path | None = None
     controls: tuple[Config, ...] = ()
-    expected: tuple[Setting, ...] = ()
     part: str = ""
+    fingerprint: str = ""
 
     @cached_property
     def digest(self) -> str:
-        """Tells whether two runs would give the same figures: of the settings that matter, the data card, the version.
-
-        Raises:
-            UserError: There is no such card, or it is faulty.
-        """
+        """Tells whether two runs give the same figures: of the settings that matter, the data card, the version."""
         from hierfit.data.card import load_card
 
-        return run_digest(self.settings, load_card(self.settings["data"]["card"]).fingerprint)
+        card = self.fingerprint or load_card(self.settings["data"]["card"]).fingerprint
+        settings = without(self.settings, WITHOUT_EFFECT)
+        return digest_of({"hierfit": _version("hierfit"), "card": card, "settings": settings})
 
     @property
     def keys(self) -> Keys:
@@ -94,9 +105,9 @@ def configure(arguments: Sequence[str | Setting], command: str = "fit") -> Confi
     given = list(read_settings(arguments, problems))
     rows = _controls(given, problems) if command == "fit" else {}
     own = [s for s in given if s.key.partition(".")[0] != "controls"]
-    expected = tuple(setting for setting in own if setting.key == EXPECTED)
-    for setting in expected:
-        read_expected(setting.value, setting.at, problems)
+    for setting in own:
+        if setting.key == EXPECTED:
+            read_expected(setting.value, setting.at, problems)
     draft = ConfigDraft(own, problems)
     settings = draft.resolved({row: {s.key: s.value for s in changes} for row, changes in rows.items()} or None)
     controls, hint = [], draft.hint
@@ -111,9 +122,7 @@ def configure(arguments: Sequence[str | Setting], command: str = "fit") -> Confi
     if problems:
         raise UserError("The configuration cannot be used.", list(dict.fromkeys(problems)), hint)
     folder = settings["folder"]
-    return replace(
-        _config(settings, command, Path(folder) if folder else None), controls=tuple(controls), expected=expected
-    )
+    return replace(_config(settings, command, Path(folder) if folder else None), controls=tuple(controls))
 
 
 def _config(settings: dict[str, Any], command: str, folder: Path | None) -> Config:
@@ -149,3 +158,29 @@ def _controls(settings: Iterable[Setting], problems: list[str]) -> dict[str, lis
             place = setting.at if row else setting.at.at(str(name))
             found[str(name)] = [Setting(str(k), value, place.at(str(k))) for k, value in changes.items()]
     return {row: [s for c in changes for s in spread(c)] for row, changes in found.items()}
+
+
+def without(settings: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Settings without some dotted keys; what was given stays as it is."""
+    found: dict[str, Any] = plain(settings)
+    for key in keys:
+        *groups, name = key.split(".")
+        place = found
+        for group in groups:
+            place = place.get(group) or {}
+        place.pop(name, None)
+    return found
+
+
+def digest_of(content: object) -> str:
+    """sha256 (hex) of plain containers; keys at null count as absent.
+
+    So a later version's new key, left alone, does not make what is finished new.
+    """
+    return hashlib.sha256(json.dumps(_set(content), sort_keys=True).encode()).hexdigest()
+
+
+def _set(content: object) -> object:
+    if isinstance(content, Mapping):
+        return {key: _set(value) for key, value in content.items() if value is not None}
+    return [_set(value) for value in content] if isinstance(content, list) else content

@@ -1,4 +1,4 @@
-"""What a run says while it goes: what will be done and where, then one bar over its steps."""
+"""What a run says while it goes: one bar over its steps, or lines in a log."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ from hierfit.data.progress import Meter
 
 
 class StepBar(Callback):
-    """One bar over the steps of a run, or over the batches of a test without training; lines in a log.
-
-    Args:
-        title: Of the run.
-    """
+    """One bar over the steps of a run, or over the batches of a test without training; lines in a log."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -74,12 +70,8 @@ class StepBar(Callback):
         if self._meter is not None:
             self._meter.show(batch_idx + 1)
 
-    on_predict_batch_end = on_test_batch_end
-
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._end()
-
-    on_predict_end = on_test_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not _fits(trainer):
@@ -87,6 +79,9 @@ class StepBar(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._end(exception)
+
+    on_predict_batch_end = on_test_batch_end
+    on_predict_end = on_test_end
 
     def _begin(self, trainer: Trainer, what: str, total: float, unit: str = "batches", done: int = 0) -> None:
         if trainer.is_global_zero:

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hierfit import methods
 from hierfit.config.schema import Place, nearest
 from hierfit.config.settings import Setting, seed_problem
-from hierfit.config.signature import OTHERS, Argument, NoSuchClassError, arguments_of, attribute_of, names_in
+from hierfit.config.signature import OTHERS, Argument, NoSuchClassError, arguments_of, attribute_of, public_names
 from hierfit.errors import UserError
 from hierfit.run.keys import OVERRIDES, Keys
 
@@ -30,23 +30,18 @@ TRAINER_CLASSES = {
     "accelerator": "lightning.pytorch.accelerators",
     "plugins": "lightning.pytorch.plugins",
 }
-_NAME_ONE = "Name an experiment, such as lathadapter_fewshot; `hierfit experiments` lists them."
 
 
 class ConfigDraft:
-    """A configuration in the making: settings are taken in order, and each is checked as it comes.
+    """A configuration in the making: what each key is given last, checked and brought together in `resolved`.
 
-    Args:
-        settings: Of one run, without its controls.
-        problems: Every fault is added here.
+    The settings are those of one run, without its controls; every fault is added to the problems.
     """
 
     def __init__(self, settings: Sequence[Setting], problems: list[str]) -> None:
-        self.problems, self.hint = problems, ""
-        self.values: dict[str, dict[str, Any]] = {"": {}, "trainer": {}, "data": {}, "model": {}}
+        self.problems, self.hint, self.class_path = problems, "", ""
         self.known: dict[str, Mapping[str, Argument]] = {"": OWN, "trainer": TRAINER, "data": DATA, "model": {}}
-        self.class_path = ""
-        self.open: list[tuple[str, str, Setting]] = []  # whose value is known once interpolations are resolved
+        self.given: dict[str, dict[str, Setting]] = {group: {} for group in self.known}
         # A key of the model may come before the method's name.
         first = next((s for s in settings if s.key in ("model", "model.class_path")), None)
         if first is not None:
@@ -59,30 +54,20 @@ class ConfigDraft:
             self._name_method(setting)
             return
         group, _, rest = setting.key.partition(".")
-        if group not in self.values:
+        if group not in self.known:
             group, rest = "", setting.key
         elif not rest or rest == "init_args":
             if setting.value not in (None, {}):
                 self.problems.append(f"{setting.at}: expected keys and values, got {setting.value!r}")
             return
         name, _, below = rest.removeprefix("init_args.").partition(".")
-        known = self.known[group]
-        if name not in known:
-            if group != "model" or self.class_path:
-                groups = () if group else ("model", "data", "trainer", *(f"data.{key}" for key in DATA if key == name))
-                self.problems.append(f"{setting.at}: unknown key{nearest(name, [*known, *groups])}")
-            return
-        if below:
-            setting = Setting(setting.key, _with(self.values[group].get(name), below, setting.value), setting.at)
-        value = setting.converted(known[name].type, self.problems)
-        if "${" in json.dumps(value, default=str):
-            self.open.append((group, name, setting))
-        self.values[group][name] = value
-        if group == "trainer" and name in TRAINER_CLASSES:
-            self._check_classes(value, TRAINER_CLASSES[name], setting.at)
-        if name in ("seed_everything", "seed") and type(value) is int:
-            problem = seed_problem(setting.key, value)
-            self.problems += [f"{setting.at}: {problem.partition(': ')[2]}"] if problem else []
+        known, given = self.known[group], self.given[group]
+        if name in known:
+            before = given[name].value if name in given else None
+            given[name] = Setting(setting.key, _with(before, below, setting.value), setting.at) if below else setting
+        elif group != "model" or self.class_path:
+            groups = () if group else ("model", "data", "trainer", *(f"data.{key}" for key in DATA if key == name))
+            self.problems.append(f"{setting.at}: unknown key{nearest(name, [*known, *groups])}")
 
     def _name_method(self, setting: Setting) -> None:
         """Takes up a method; keys that were given for an earlier one stay where this one has them, too."""
@@ -98,14 +83,14 @@ class ConfigDraft:
             known = {name: argument for name, argument in arguments_of(path).items() if name != OTHERS}
             attribute_of(path, "needs")
         except NoSuchClassError:
-            names = METHODS if not module or module.startswith("hierfit.methods") else names_in(module)
+            names = METHODS if not module or module.startswith("hierfit.methods") else public_names(module)
             self.problems.append(f"{setting.at}: there is no method {setting.value!r}{nearest(name, names)}")
             return
         except UserError as error:
             self.problems.append(f"{setting.at}: {error.summary}")
             return
         self.class_path, self.known["model"] = path, known
-        self.values["model"] = {k: value for k, value in self.values["model"].items() if k in known}
+        self.given["model"] = {k: setting for k, setting in self.given["model"].items() if k in known}
 
     def _check_classes(self, value: Any, home: str, place: Place) -> None:
         """Checks the classes that a key of the trainer names, and their keys."""
@@ -122,46 +107,56 @@ class ConfigDraft:
             self.problems += [f"{place}: {key}: unknown key{nearest(key, known)}" for key in unknown]
 
     def resolved(self, controls: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The whole configuration, its interpolations resolved."""
+        """The whole configuration: defaults, what is given, interpolations resolved, and all of the types wanted."""
         if not self.class_path and not self.problems:
             self.problems.append("no method is named: the key model is missing")
-            self.hint = _NAME_ONE
+            self.hint = "Name an experiment, such as lathadapter_fewshot; `hierfit experiments` lists them."
         for name, argument in self.known["model"].items():
-            if argument.required and name not in self.values["model"]:
+            if argument.required and name not in self.given["model"]:
                 self.problems.append(f"model.{name} is missing: {self.class_path} needs it")
         whole: dict[str, dict[str, Any]] = {}
         for group, known in self.known.items():
             defaults = {name: argument.default for name, argument in known.items()}
             ours = {k.rpartition(".")[2]: v for k, v in OVERRIDES.items() if group and k.startswith(f"{group}.")}
-            whole[group] = {**defaults, **ours, **self.values[group]}
-        own = whole.pop("")
+            whole[group] = {**defaults, **ours, **{name: setting.value for name, setting in self.given[group].items()}}
+        self._convert(whole, references=False)
+        own, model = whole[""], {"class_path": self.class_path, "init_args": whole["model"]}
         own.pop("expected")
-        needs = attribute_of(self.class_path, "needs") if self.class_path else "features"
-        model = {"class_path": self.class_path, "init_args": whole["model"]}
-        data = {**whole["data"], "needs": needs}
-        nested = {"seed_everything": own["seed_everything"], "trainer": whole["trainer"], "model": model, "data": data}
-        nested |= {**own, "controls": controls}
-        settings = self._interpolated(nested)
-        places = {"": settings, "trainer": settings["trainer"], "data": settings["data"]}
-        for group, name, setting in [] if self.problems else self.open:
-            values = places[group] if group != "model" else settings["model"]["init_args"]
-            if self.values[group].get(name) is setting.value and values[name] is not None:
-                values[name] = replace(setting, value=values[name]).converted(
-                    self.known[group][name].type, self.problems
-                )
+        whole["data"]["needs"] = attribute_of(self.class_path, "needs") if self.class_path else "features"
+        nested = {"seed_everything": own["seed_everything"], "trainer": whole["trainer"], "model": model}
+        settings = self._interpolated({**nested, "data": whole["data"], **own, "controls": controls})
+        if not self.problems:
+            groups = {"": settings, "trainer": settings["trainer"], "data": settings["data"]}
+            self._convert({**groups, "model": settings["model"]["init_args"]}, references=True)
         return settings
 
+    def _convert(self, whole: Mapping[str, dict[str, Any]], references: bool) -> None:
+        """Makes values of the types wanted: those that refer to others, once these are known, or all the rest."""
+        for group, given in self.given.items():
+            for name, setting in given.items():
+                values = whole[group]
+                if ("${" in json.dumps(setting.value, default=str)) != references:
+                    continue
+                if references:
+                    setting = replace(setting, value=values[name], text=None)
+                values[name] = value = setting.converted(self.known[group][name].type, self.problems)
+                if group == "trainer" and name in TRAINER_CLASSES:
+                    self._check_classes(value, TRAINER_CLASSES[name], setting.at)
+                if name in ("seed_everything", "seed") and type(value) is int:
+                    problem = seed_problem(setting.key, value)
+                    self.problems += [f"{setting.at}: {problem.partition(': ')[2]}"] if problem else []
+
     def _interpolated(self, nested: dict[str, Any]) -> dict[str, Any]:
-        places = {".".join(filter(None, (group, name))): setting.at for group, name, setting in self.open}
         while True:
             try:
                 found: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(nested), resolve=True)  # type: ignore
                 return found
             except OmegaConfBaseException as error:
                 key = str(error.full_key or "")
-                reason = next(iter(str(error).splitlines()), "")
-                self.problems.append(f"{places.get(key.replace('init_args.', ''), key)}: {reason}")
                 *groups, name = key.split(".")
+                setting = self.given.get("".join(groups[:1]), {}).get(name)
+                reason = next(iter(str(error).splitlines()), "")
+                self.problems.append(f"{setting.at if setting else key}: {reason}")
                 place: Any = nested
                 for group in groups:
                     place = place[group]

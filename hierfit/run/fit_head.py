@@ -44,9 +44,9 @@ def fit_head(
     from hierfit.results.card import ResultCard
     from hierfit.results.runs import run_folder
     from hierfit.run.closing import print_rows, shown_plainly
-    from hierfit.run.program import program, shown
     from hierfit.run.quiet import quieten
     from hierfit.run.train import fit, set_up
+    from hierfit.streams import program, shown
 
     quieten()
     run = run_folder(run)
@@ -75,8 +75,7 @@ def _configured(run: Path, row: str, method: str, towers: Path | None, options: 
     """The run's configuration with the closed form in the place of its method."""
     from hierfit.config.settings import Setting, read_settings
     from hierfit.config.signature import arguments_of
-    from hierfit.run.configure import configure
-    from hierfit.run.folder import SETTINGS
+    from hierfit.run.configure import SETTINGS, configure
 
     if not (run / SETTINGS).is_file():
         raise UserError(f"{run} is no run: it has no {SETTINGS}", hint="An exported model is fitted no more.")

@@ -1,46 +1,182 @@
-"""Where a run lies: ``runs/<experiment>/<time>-s<seed>-<digest>/``, its controls in ``controls/<row>/`` inside.
+"""Where a run lies, how far it has come, and how the same command finds it again.
 
-``config.yaml`` in it says what the run was told. A folder that holds a finished run is not written over unasked.
-The digest of a run tells whether another one would give the same figures.
+``runs/<experiment>/<time>-s<seed>-<digest>/``, its controls in ``controls/<row>/`` inside. A folder that holds a
+finished run is not written over unasked.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
+import secrets
+import shutil
+import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal, get_args
 
 import yaml
 
-from hierfit.config.signature import plain
-from hierfit.errors import UserError
+from hierfit.atomic import Lock, whole_file
+from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import FILE as RESULT
+from hierfit.run.configure import SETTINGS, WITHOUT_EFFECT, Config, without
+from hierfit.run.processes import agreed, is_child
 
-SETTINGS = "config.yaml"
-WITHOUT_EFFECT = (
-    *("runs", "folder", "controls", "wandb", "test", "resume", "save_every", "weights_only", "verbose"),
-    *("data.num_workers", "data.cache_dir", "trainer.enable_progress_bar", "trainer.default_root_dir"),
-    "model.init_args.shard",
-)
-"""Keys of a configuration that change no figure of the run itself."""
+_Stage = Literal["begun", "tested", "done"]
+"""``tested``: the run itself has its result; ``done``: its controls have theirs, too."""
+
+STATE = "run.json"
+_FORMAT = "hierfit.run/1"
+# Ranks that Lightning starts inherit the first rank's environment, and must write to the same folder.
+_FOLDER = "HIERFIT_RUN_FOLDER"
 _SHOWN = 8
-_HINT = "Give another --folder, or --resume=false to put the new run in its place."
+
+
+@dataclass
+class RunState:
+    """A run's folder and how far it has come.
+
+    The stage is the one it had when this process met it; None when it begins. Its id at W&B is kept for when it is
+    taken up; an agent of a sweep gives its own.
+    """
+
+    folder: Path
+    digest: str
+    stage: _Stage | None = None
+    wandb_id: str = field(default_factory=lambda: os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))
+
+    def __post_init__(self) -> None:
+        checkpoints = self.folder / "checkpoints"
+        self.last = checkpoints / "last.ckpt"  # that an interrupted run goes on from
+        self.selected = checkpoints / "selected.ckpt"  # that is tested
+        self._aside = checkpoints / ".selected-at-last.ckpt"
+        self._lock = Lock(self.folder / ".lock")
+
+    @property
+    def has_result(self) -> bool:
+        """Whether nothing is left to train or test."""
+        return self.stage in ("tested", "done")
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.stage == "begun" and self.last.is_file()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody is at work in the folder."""
+        free = self._lock.take()
+        self._lock.release()
+        return free
+
+    def begin(self) -> None:
+        """States that the run has begun, and keeps other processes off its folder until `release`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._lock.take():
+            raise UserError(
+                f"Another process is at work in {self.folder}.", hint="Wait for it, or choose another --folder."
+            )
+        if self.stage is None:
+            self._forget()
+            self._write("begun")
+
+    def keep_selected(self) -> None:
+        """Sets the selected checkpoint aside, as it is at this moment: what is saved next belongs to it."""
+        if self.selected.is_file():
+            with whole_file(self._aside) as draft:
+                try:
+                    os.link(self.selected, draft)  # a file that is replaced in one go leaves its links as they are
+                except OSError:
+                    shutil.copyfile(self.selected, draft)
+
+    def restore_selected(self) -> None:
+        """Takes back what was selected when the run was saved; what came after may come out otherwise (on a GPU)."""
+        if self._aside.is_file():
+            with whole_file(self.selected) as draft:
+                shutil.copyfile(self._aside, draft)
+
+    def reached(self, stage: _Stage) -> None:
+        """States that a stage is reached; what a resumption would have needed goes."""
+        self._write(stage)
+        self._forget()
+
+    def release(self) -> None:
+        """Lets others at the folder."""
+        self._lock.release()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Work on the run; where it fails others may have the folder.
+
+        One that was made for a run that was refused before its first step (it holds no ``config.yaml``) is removed.
+        """
+        existed = self.folder.exists()
+        try:
+            yield
+        except BaseException:
+            self.release()
+            if not existed and not (self.folder / SETTINGS).exists():
+                shutil.rmtree(self.folder, ignore_errors=True)
+                with suppress(OSError):  # other runs may lie beside it
+                    self.folder.parent.rmdir()
+                    self.folder.parent.parent.rmdir()
+            raise
+
+    def _forget(self) -> None:
+        for path in (self.last, self._aside):
+            path.unlink(missing_ok=True)
+
+    def _write(self, stage: _Stage) -> None:
+        content = {"format": _FORMAT, "digest": self.digest, "stage": stage, "wandb_id": self.wandb_id}
+        with whole_file(self.folder / STATE) as draft:
+            draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def find_run(config: Config, resume: bool) -> RunState:
+    """The run a command stands for: an unfinished one of the same digest, or a new one. The same on all ranks.
+
+    Without ``resume``, what lies in a named folder is written over.
+    """
+    folder, digest, runs = config.folder, config.digest, Path(config.keys.runs)
+    if is_child() and _FOLDER in os.environ and folder is None:
+        run = RunState(Path(os.environ[_FOLDER]), digest)
+        return _met(run) if resume else run
+
+    def choose() -> RunState | UserError | OSError:
+        """Errors are not raised here, where other processes wait for the answer."""
+        place = folder or runs / config.name
+        try:  # before anything is read or trained
+            exists = next(parent for parent in (place, *place.absolute().parents) if parent.exists())
+            with tempfile.TemporaryDirectory(dir=exists, prefix=".hierfit-"):
+                pass
+        except OSError as error:
+            hint = "Choose another place: --runs or --folder."
+            return error if error.errno in NO_LEAVE else UserError(f"{place} cannot be made: {error}", hint=hint)
+        if folder is None:
+            found = _unfinished(runs / config.name, digest) if resume else None
+            return found or RunState(new_run_folder(runs, config.name, config.seed, digest), digest)
+        run = _met(RunState(folder, digest)) if resume else RunState(folder, digest)
+        if resume and run.stage in (None, "done") and (folder / RESULT).is_file():
+            return _taken(folder, run.stage == "done", config.settings)
+        return run if run.stage != "done" else RunState(folder, digest)
+
+    found = agreed(choose)
+    if isinstance(found, Exception):
+        raise found
+    if folder is None:
+        os.environ[_FOLDER] = str(found.folder)
+    return found
 
 
 def new_run_folder(runs: Path, experiment: str, seed: int, digest: str = "") -> Path:
     """A folder name no run has used yet; nothing is created.
 
-    Args:
-        runs: Where runs lie.
-        experiment: Its name.
-        seed: Its seed.
-        digest: What it computes; the name holds its start, for runs of other settings that begin in the same second.
+    It holds the start of the digest, for runs of other settings that begin in the same second.
     """
     trial = os.environ.get("WANDB_RUN_ID")  # agents may draw the same settings in the same second, too
     stamp = name = "-".join(filter(None, (time.strftime("%Y%m%d-%H%M%S"), f"s{seed}", digest[:4], trial)))
@@ -56,34 +192,47 @@ def control_folder(folder: Path, row: str) -> Path:
     return folder / "controls" / (re.sub(r"[^\w.=-]+", "-", row).strip("-") or "control")
 
 
-def check_free(folder: Path, same: bool, settings: Mapping[str, Any]) -> None:
-    """Makes sure that a folder the user names holds no finished run.
+def _unfinished(folder: Path, digest: str) -> RunState | None:
+    """The newest run of a digest that has not come to its end and that nobody is at work on."""
+    for path in sorted(folder.glob(f"*/{STATE}"), reverse=True):
+        run = _met(RunState(path.parent, digest))
+        with suppress(OSError):  # another user's
+            if run.stage in ("begun", "tested") and run.is_free:
+                return run
+    return None
 
-    Args:
-        folder: The named one; need not exist.
-        same: Whether it is known to hold a run of these very settings.
-        settings: The resolved configuration of the run that is to begin.
 
-    Raises:
-        UserError: It holds one; says what differs, and what to type.
-    """
-    if not (folder / RESULT).is_file():
-        return
+def _met(run: RunState) -> RunState:
+    """The run as its folder tells: how far it has come. As given when the folder holds another run, or none."""
+    try:
+        content = json.loads((run.folder / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return run
+    if not isinstance(content, dict) or (content.get("format"), content.get("digest")) != (_FORMAT, run.digest):
+        return run
+    stage, wandb_id = content.get("stage"), content.get("wandb_id")
+    if stage in get_args(_Stage):
+        run.stage = stage
+        if isinstance(wandb_id, str) and "WANDB_RUN_ID" not in os.environ:
+            run.wandb_id = wandb_id
+    return run
+
+
+def _taken(folder: Path, same: bool, settings: Mapping[str, object]) -> UserError:
+    """Says that a folder holds a finished run: this very one, or what differs from it."""
+    hint = "Give another --folder, or --resume=false to put the new run in its place."
     if same:
-        raise UserError(f"{folder} holds this very run, and it is finished.", hint=_HINT)
-    found = list(_differing(_settings_in(folder), without(settings, WITHOUT_EFFECT)))
-    problems = [f"{key} is {_shown(there)} there and {_shown(here)} here" for key, there, here in found[:_SHOWN]]
+        return UserError(f"{folder} holds this very run, and it is finished.", hint=hint)
+    try:
+        there = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        there = {}
+    there = without(there, WITHOUT_EFFECT) if isinstance(there, dict) else {}
+    found = list(_differing(there, without(settings, WITHOUT_EFFECT)))
+    problems = [f"{key} is {_shown(old)} there and {_shown(new)} here" for key, old, new in found[:_SHOWN]]
     problems += [f"and {len(found) - _SHOWN} keys more"] if len(found) > _SHOWN else []
     problems = problems or ["all keys agree; the data card or hierfit's version does not"]
-    raise UserError(f"{folder} holds a finished run of other settings.", problems, _HINT)
-
-
-def _settings_in(folder: Path) -> Mapping[str, Any]:
-    try:
-        found = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return {}
-    return without(found, WITHOUT_EFFECT) if isinstance(found, dict) else {}
+    return UserError(f"{folder} holds a finished run of other settings.", problems, hint)
 
 
 def _differing(there: object, here: object, key: str = "") -> Iterator[tuple[str, object, object]]:
@@ -96,39 +245,3 @@ def _differing(there: object, here: object, key: str = "") -> Iterator[tuple[str
 
 def _shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def run_digest(settings: Mapping[str, Any], card: str) -> str:
-    """sha256 (hex) of a run's settings without those that change no figure, the data card's content and the version.
-
-    Args:
-        settings: The resolved configuration, as plain containers.
-        card: Fingerprint of the data card.
-    """
-    return digest_of({"hierfit": version("hierfit"), "card": card, "settings": without(settings, WITHOUT_EFFECT)})
-
-
-def without(settings: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    """Settings without some dotted keys; what was given stays as it is."""
-    found: dict[str, Any] = plain(settings)
-    for key in keys:
-        *groups, name = key.split(".")
-        place = found
-        for group in groups:
-            place = place.get(group) or {}
-        place.pop(name, None)
-    return found
-
-
-def digest_of(content: object) -> str:
-    """sha256 (hex) of plain containers; keys at null count as absent.
-
-    So a later version's new key, left alone, does not make what is finished new.
-    """
-    return hashlib.sha256(json.dumps(_set(content), sort_keys=True).encode()).hexdigest()
-
-
-def _set(content: object) -> object:
-    if isinstance(content, Mapping):
-        return {key: _set(value) for key, value in content.items() if value is not None}
-    return [_set(value) for value in content] if isinstance(content, list) else content

@@ -20,16 +20,15 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
-from hierfit.run.curves import Curves
 from hierfit.run.keys import WandbMode
-from hierfit.run.program import shown
-from hierfit.run.saving import Stopped
+from hierfit.run.saving import Curves, Stopped
+from hierfit.streams import shown
 
 _PATIENCE = 5.0
 """Seconds that W&B has to answer at all, and again to take up a run."""
@@ -48,11 +47,6 @@ class WandbRun(WandbLogger):
     it has: only later ones are sent. Offline, all are written again, and the folder of the earlier attempt goes: one
     that was ended by ``kill -9`` lacks what W&B had not written yet, ``wandb sync`` reads no other beside one that it
     cannot read, and of several it lets the last stand for the run.
-
-    Args:
-        curves: They come before this logger among those of the trainer.
-        strict: W&B was asked for online by name: not to be reached, it ends the run in place of going offline.
-        named: What `wandb.init` takes.
     """
 
     def __init__(self, curves: Curves, strict: bool = False, **named: Any) -> None:
@@ -115,13 +109,7 @@ class WandbRun(WandbLogger):
         return f"wandb sync {shown(Path(run.dir).parent)}" if run.offline else run.url
 
     def conclude(self, folder: Path, card: ResultCard | None, show: Show | None) -> None:
-        """Ends a run that has come to its end.
-
-        Args:
-            folder: Of the run.
-            card: Its result; None on all processes but the first.
-            show: Sends W&B more than curves.
-        """
+        """Ends a run that has come to its end; its card is known on the first process."""
         if card is not None:
             # A sweep judges a run by its summary: let that be the selected checkpoint's, not the last one's.
             self.experiment.summary.update(dict(card.val))
@@ -144,18 +132,17 @@ def ended_as_it_ends(loggers: Sequence[Logger]) -> Iterator[None]:
     Failed; killed, by Ctrl-C or by its sweep, whose word SIGTERM is; else preempted: W&B puts a preempted trial back
     into its sweep's queue, under the same id.
     """
-    runs = [logger for logger in loggers if isinstance(logger, WandbRun)]
     try:
         yield
-    except Stopped as stop:
-        by_someone = stop.by_sweep or stop.signum == signal.SIGINT
-        for run in runs:
-            run.close(_KILLED if by_someone else stop.exit_code, preempted=not by_someone)
-        raise
     except BaseException as error:
-        by_hand = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
-        for run in runs:
-            run.close(_KILLED if by_hand else 1)
+        killed = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+        code, preempted = 1, False
+        if isinstance(error, Stopped):
+            killed = error.by_sweep or error.signum == signal.SIGINT
+            code, preempted = error.exit_code, not killed
+        for logger in loggers:
+            if isinstance(logger, WandbRun):
+                logger.close(_KILLED if killed else code, preempted)
         raise
 
 
@@ -191,13 +178,18 @@ def responds(server: str, seconds: float = _PATIENCE) -> bool:
     return bool(answered)
 
 
+def _named(wandb: WandbMode) -> str | None:
+    """The mode that is asked for by name, here or in ``WANDB_MODE``."""
+    return os.environ.get("WANDB_MODE") or None if wandb == "auto" else wandb
+
+
 def settled_mode(wandb: WandbMode, folder: Path) -> str:
     """How W&B is run: ``auto`` as ``WANDB_MODE`` says, else online where a key is configured and W&B answers.
 
     Raises:
         UserError: It was asked for by name, and is not installed; or online, without a key or an answer.
     """
-    named = os.environ.get("WANDB_MODE") if wandb == "auto" else wandb
+    named = _named(wandb)
     if named == "disabled":
         return "disabled"
     if find_spec("wandb") is None:
@@ -206,15 +198,15 @@ def settled_mode(wandb: WandbMode, folder: Path) -> str:
         raise UserError("W&B is not installed", hint="pip install wandb, or --wandb disabled.")
     if named not in ("online", None):
         return named
-    problem, server = "", os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     if not has_wandb_key():
         if named is None:
             return "offline"
         problem = "no key is configured for W&B (`wandb login`, or WANDB_API_KEY)"
-    elif not responds(server):
-        problem = f"W&B at {server} does not answer"
-    if not problem:
+    elif responds(server):
         return "online"
+    else:
+        problem = f"W&B at {server} does not answer"
     if named == "online":
         raise UserError(problem, hint=_KEEP_HERE)
     rank_zero_only(print)(_kept_offline(problem, folder))
@@ -227,25 +219,12 @@ def _kept_offline(problem: str, folder: Path) -> str:
 
 def wants_report(wandb: WandbMode) -> bool:
     """Whether W&B gets tables and figures beside the curves: it was asked for by name, or somebody is logged in."""
-    if wandb == "auto":
-        named = os.environ.get("WANDB_MODE")
-        return named in ("online", "offline") if named else has_wandb_key()
-    return wandb != "disabled"
+    named = _named(wandb)
+    return has_wandb_key() if named is None else named in ("online", "offline")
 
 
 def loggers(folder: Path, wandb: WandbMode, experiment: str, row: str, wandb_id: str) -> list[Logger]:
-    """Loggers of a run.
-
-    Args:
-        folder: The run's folder; ``metrics.csv`` and ``wandb/`` lie in it.
-        wandb: See `settled_mode`.
-        experiment: Becomes the W&B group.
-        row: Becomes part of the W&B run's name.
-        wandb_id: Of the run at W&B; the same again when the run is taken up.
-
-    Raises:
-        UserError: See `settled_mode`.
-    """
+    """Loggers of a run: ``metrics.csv`` and ``wandb/`` in its folder."""
     curves, mode = Curves(folder), settled_mode(wandb, folder)
     if mode == "disabled":
         return [curves]
@@ -254,7 +233,7 @@ def loggers(folder: Path, wandb: WandbMode, experiment: str, row: str, wandb_id:
     # `offline=True` fails once wandb has been initialised in a process; `mode` does not.
     run = WandbRun(
         curves,
-        strict=(os.environ.get("WANDB_MODE") if wandb == "auto" else wandb) == "online",
+        strict=_named(wandb) == "online",
         project=os.environ.get("WANDB_PROJECT", "hierfit"),
         group=experiment,
         name=f"{row} {folder.name}",

@@ -8,14 +8,10 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning import Trainer
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 
-from hierfit.data.encode import available_cores
 from hierfit.errors import UserError
 
 T = TypeVar("T")
@@ -27,11 +23,7 @@ def is_child() -> bool:
 
 
 def launched() -> ClusterEnvironment | None:
-    """What has started the processes, if not this program.
-
-    Raises:
-        UserError: SLURM was asked for them in a way that Lightning does not know.
-    """
+    """What has started the processes, if not this program."""
     for kind in (TorchElasticEnvironment, SLURMEnvironment):
         if kind.detect():
             try:
@@ -41,39 +33,10 @@ def launched() -> ClusterEnvironment | None:
     return None
 
 
-def check_strategy(strategy: str | Strategy) -> None:
-    """Refuses strategies of the trainer but DDP, as processes that are commands themselves.
-
-    Others do not bring together the gradients of whole weights, as methods here expect; forked or spawned processes
-    keep from the first what the test needs.
-
-    Raises:
-        UserError: Says what to take instead.
-    """
-    if isinstance(strategy, str):
-        fits = strategy in ("auto", "ddp", "single_device") or strategy.startswith("ddp_find_unused_parameters")
-    else:
-        fits = isinstance(strategy, (DDPStrategy, SingleDeviceStrategy))
-    if not fits:
-        name = strategy if isinstance(strategy, str) else type(strategy).__name__
-        raise UserError(
-            f"trainer.strategy: {name} does not fit; methods train by ddp, which auto takes for several devices",
-            hint="For towers that are large for one device, HierLoRA has --model.shard=true (FSDP2). Other methods "
-            "train on features: they have nothing large to shard.",
-        )
-
-
 def check_launch(devices: object, nodes: int) -> None:
     """Refuses a number of devices and nodes that is not the number of processes torchrun or SLURM has started.
 
     Each would train alone, or wait for others that never come.
-
-    Args:
-        devices: Of each node, as the trainer's key has it; what only the trainer can count is not looked at.
-        nodes: Of the trainer, too.
-
-    Raises:
-        UserError: Says what to give.
     """
     if (where := launched()) is None:
         return
@@ -87,20 +50,6 @@ def check_launch(devices: object, nodes: int) -> None:
         hint="Give --trainer.devices (processes of each node) and --trainer.num_nodes as they were started. "
         "Under SLURM, start one process a device: srun with --ntasks-per-node.",
     )
-
-
-def check_processes(trainer: Trainer) -> None:
-    """Refuses a number of CPU processes that would keep the machine busy with changing between them.
-
-    Raises:
-        UserError: There are more than four a core.
-    """
-    most = 4 * available_cores()
-    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
-        raise UserError(
-            f"trainer.devices: {trainer.num_devices} processes are too many for the {most // 4} cores of this CPU",
-            hint=f"Take at most {most}; the result is the same with any number.",
-        )
 
 
 def agreed(choose: Callable[[], T]) -> T:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -23,24 +22,24 @@ import torch
 import torch.distributed as dist
 import yaml
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from hierfit.atomic import whole_file
 from hierfit.distributed import of_all_processes
-from hierfit.run.curves import Curves
-from hierfit.run.folder import SETTINGS
-from hierfit.run.progress import RunState
+from hierfit.run.configure import SETTINGS
+from hierfit.run.folder import RunState
 
 _LOOK_EVERY = 10
 """Steps between the moments at which several processes agree whether to save; each costs an all-reduce."""
+CURVES = "metrics.csv"
+_FLUSH = 10.0
+"""Seconds between writes of the curves, for those who watch."""
 
 
 class Stopped(Exception):  # noqa: N818 (no error: what was asked for)
-    """The run was asked to stop, and has saved itself.
-
-    Args:
-        signum: The signal that asked.
-        step: Steps that are done.
-    """
+    """The run was asked to stop by a signal, and has saved itself after a step."""
 
     def __init__(self, signum: int, step: int) -> None:
         super().__init__(signum, step)
@@ -61,14 +60,69 @@ class Stopped(Exception):  # noqa: N818 (no error: what was asked for)
         return f"stopped by {name} after step {self.step}, which is saved: the same command goes on from there"
 
 
-class SaveSettings(Callback):
-    """Writes ``config.yaml`` once data and model are found to be in order, so that a refused run leaves nothing.
+class Curves(Logger):
+    """``metrics.csv``: a row for each call, with the step; columns in alphabetical order. Always whole on disk; it can
+    go back to where a run was saved."""
 
-    Args:
-        folder: The run's.
-        settings: The resolved configuration.
-        begin: Called before, on the first rank.
-    """
+    name = version = ""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.path = folder / CURVES
+        self.rows: list[dict[str, Any]] = []
+        self._written, self._last_write = 0, time.monotonic()
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: ``config.yaml`` holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float | Tensor], step: int | None = None) -> None:
+        values = {name: value.item() if isinstance(value, Tensor) else value for name, value in metrics.items()}
+        self.rows.append({**values, "step": len(self.rows) if step is None else step})
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Lightning asks for it after every row: writes every ten seconds, or a long run would write O(rows²)."""
+        if time.monotonic() - self._last_write >= _FLUSH:
+            self.write()
+
+    @rank_zero_only
+    def write(self) -> None:
+        """Writes the file where there is something new. O(rows)."""
+        if self._written == len(self.rows):
+            return
+        columns = sorted({name for row in self.rows for name in row})
+        with whole_file(self.path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=columns)
+            writer.writeheader()
+            writer.writerows(self.rows)
+        self._written, self._last_write = len(self.rows), time.monotonic()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Writes what is not written yet; where the run has failed already, that is what is told of it."""
+        try:
+            self.write()
+        except OSError:
+            if status == "success":
+                raise
+
+    @rank_zero_only
+    def go_back(self, count: int) -> None:
+        """Takes up the first ``count`` rows of the file; later ones will be logged again."""
+        if self.path.exists():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+            self.rows = list(rows[:count])
+
+
+class SaveSettings(Callback):
+    """Begins the run and writes ``config.yaml`` once data and model are found to be in order, so that a refused run
+    leaves nothing."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], begin: Callable[[], None] | None = None) -> None:
         self.folder, self.settings, self.begin = folder, settings, begin
@@ -197,24 +251,6 @@ class SaveProgress(Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
-
-
-@contextmanager
-def discarded_unless_started(folder: Path) -> Iterator[None]:
-    """Removes a folder that loggers made for a run that was refused before its first step.
-
-    A folder that was there before is left alone, and so is one whose run has started (it holds ``config.yaml``).
-    """
-    existed = folder.exists()
-    try:
-        yield
-    except BaseException:
-        if not existed and not (folder / SETTINGS).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):  # other runs may lie beside it
-                folder.parent.rmdir()
-                folder.parent.parent.rmdir()
-        raise
 
 
 def requeue() -> None:

@@ -57,10 +57,6 @@ class KeepTestLogits(Callback):
 
     The tree goes beside them, so that they can be read when the data is gone; and, with ``true_leaf [C]``, the data
     set's own where another stands in its place. Memory: O(n·N / ranks) on every rank, O(n·N) on the first.
-
-    Args:
-        folder: The run's.
-        target: Whose test split is tested, if not the source's.
     """
 
     def __init__(self, folder: Path, target: Prepared | None = None) -> None:

@@ -28,13 +28,7 @@ if TYPE_CHECKING:
 class OnTarget(LightningModule):
     """The test of a method on a target: gives the logits ``[B, N']`` over the target's nodes to those who keep them.
 
-    Args:
-        method: Stays as it is.
-        target: Where its classes are the source's, in whatever order, the method itself scores them; others are scored
-            by the method's head over them.
-
-    Raises:
-        UserError: The method cannot score the target's classes.
+    Where its classes are the source's, in whatever order, the method itself scores them; others its head over them.
     """
 
     columns: Tensor | None
@@ -56,9 +50,8 @@ class OnTarget(LightningModule):
 def test_on_targets(session: Session) -> list[ResultCard]:
     """Tests a run's method, with the weights it has, on every target of its data.
 
-    Args:
-        session: The trainer has just tested the method on the source. How its logits become a belief was fitted on the
-            source's val: no target has a say in it.
+    How its logits become a belief was fitted on the source's val: no target has a say in it.
+
 
     Returns:
         A card a target, written into its folder; on the first rank only.
@@ -94,11 +87,7 @@ class CheckTargets(Callback):
     """Refuses a method that cannot score a target's classes before it is trained or tested, and changes nothing."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tries whether the method can score all targets.
-
-        Raises:
-            UserError: Names those that it cannot score.
-        """
+        """Tries whether the method can score all targets."""
         method, problems, hint = method_of(pl_module), [], ""
         for target in datamodule_of(trainer).targets:
             try:

@@ -2,48 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, Trainer, seed_everything
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.profilers import PassThroughProfiler
 
 from hierfit.config.signature import class_at
 from hierfit.data.batch import Shared
 from hierfit.data.datamodule import HierarchicalDataModule
+from hierfit.distributed import end_with_parent
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
 from hierfit.run.cards import WriteResultCard
-from hierfit.run.checkpoints import Checkpoints, SelectOnVal, read_checkpoint
-from hierfit.run.closing import print_rows, shown_plainly
+from hierfit.run.checkpoints import SelectOnVal, read_checkpoint
+from hierfit.run.closing import print_closing, print_rows, print_targets, shown_plainly
 from hierfit.run.configure import Config, configure
-from hierfit.run.console import StepBar
-from hierfit.run.curves import Curves
-from hierfit.run.draft import TRAINER_CLASSES, class_path
+from hierfit.run.folder import RunState, control_folder, find_run
 from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
-from hierfit.run.processes import check_launch, check_processes, check_strategy
-from hierfit.run.program import shown
-from hierfit.run.progress import RunState, find_run
-from hierfit.run.saving import SaveProgress, SaveSettings, discarded_unless_started
+from hierfit.run.processes import check_launch, is_child
+from hierfit.run.quiet import quieten
+from hierfit.run.saving import Curves, SaveProgress, SaveSettings
 from hierfit.run.scores import KeepTestLogits, WritePredictions
+from hierfit.run.trainer import made, make_trainer
+from hierfit.streams import say, shown
 
-_STEP_HOOKS = (
-    "on_train_batch_start",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-    "on_train_batch_end",
-)
+__all__ = ["Config", "Session", "configure", "execute", "fit", "set_up", "test", "train"]
 
-__all__ = ["Config", "Session", "configure", "fit", "set_up", "test", "train"]
+
+def execute(config: Config, arguments: Sequence[str], show: Show | None = None) -> None:
+    """Runs a training command: for `fit` the run, and after it its controls in folders inside its own.
+
+    Prints the table, and what to do next with the arguments that were typed.
+    """
+    if is_child():
+        end_with_parent()
+    quieten()
+    with shown_plainly():
+        session, keys, controls = set_up(config), config.keys, list[Session]()
+        trainer = session.trainer
+        if config.command == "fit":
+            if trainer.is_global_zero:
+                say(session.place)
+            fit(session, show)
+            for number, control in enumerate(config.controls, start=1):
+                part = f"control {number} of {len(config.controls)}"
+                folder = control_folder(session.folder, control.row)
+                controls.append(set_up(replace(control, folder=folder, part=part)))
+                fit(controls[-1], show)
+        elif config.command == "test":
+            test(session, keys.ckpt_path)
+        elif config.command == "validate":
+            trainer.validate(session.method, None, keys.ckpt_path, keys.verbose, session.data)
+        else:
+            trainer.predict(session.method, None, session.data, return_predictions=False, ckpt_path=keys.ckpt_path)
+        if not trainer.is_global_zero:
+            return
+        sessions = [*controls, session]
+        cards = [each.writer.card for each in sessions if each.writer.card is not None]
+        print_rows(cards)
+        print_targets([card for each in sessions for card in each.targets])
+        if config.command == "fit":
+            print_closing(session.folder, cards[-1], arguments, session.page)
+            session.run.reached("done")
+        elif session.folder.exists():
+            print(f"Written to {session.folder}")
+        for each in sessions:
+            each.run.release()
 
 
 def train(
@@ -71,13 +99,7 @@ def train(
 
 @dataclass
 class Session:
-    """A run that is set up, and what it has come to.
-
-    Attributes:
-        run: Its folder.
-        writer: Holds the result card once there is one, on the first process.
-        targets: Cards of the tests on other data sets.
-    """
+    """A run that is set up, and what it has come to."""
 
     config: Config
     data: HierarchicalDataModule
@@ -109,20 +131,16 @@ class Session:
 
 
 def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | None = None) -> Session:
-    """Makes data, method and trainer; see `train`.
-
-    Raises:
-        UserError: One of them refuses what it is given.
-    """
+    """Makes data, method and trainer; see `train`."""
     keys, command = config.keys, config.command
     if keys.ckpt_path:
         config = _of_checkpoint(config, Path(keys.ckpt_path))
     settings = config.settings
     check_launch(settings["trainer"]["devices"], settings["trainer"]["num_nodes"])
     seed_everything(config.seed, workers=True, verbose=False)
-    data = _made("data", HierarchicalDataModule, settings["data"])
+    data = made("data", HierarchicalDataModule, settings["data"])
     data.shared = shared
-    method = _made(config.row, class_at(config.method), settings["model"]["init_args"])
+    method = made(config.row, class_at(config.method), settings["model"]["init_args"])
     if not isinstance(method, Method):
         raise UserError(f"model: {config.method} is no method: it does not derive from hierfit.methods.Method")
 
@@ -149,7 +167,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
             SaveProgress(run, keys.save_every, curves),
             SelectOnVal(run.folder, keys.select_on or "leaf_accuracy"),
         ]
-    trainer = _trainer(config, callbacks, logger, run.folder)
+    trainer = make_trainer(config, callbacks, logger, run.folder)
     return Session(config, data, method, run, trainer, writer)
 
 
@@ -161,7 +179,7 @@ def fit(session: Session, show: Show | None = None) -> None:
     run, trainer, keys = session.run, session.trainer, session.config.keys
     if run.has_result and _read_results(session):
         return
-    with discarded_unless_started(run.folder), ended_as_it_ends(trainer.loggers):
+    with run.at_work(), ended_as_it_ends(trainer.loggers):
         selected = None
         if session.method.trains:
             begin = keys.ckpt_path
@@ -193,74 +211,8 @@ def test(session: Session, checkpoint: str | None) -> None:
         session.targets = test_on_targets(session)
 
 
-def _made(name: str, kind: type, given: Mapping[str, Any]) -> Any:
-    """An object of a class; what it refuses is told as it says it."""
-    try:
-        return kind(**given)
-    except UserError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{name}: {error}") from error
-
-
-class _Unprofiled(PassThroughProfiler):
-    """Lightning's default, which makes 56 generators a step to do nothing: a twentieth of a linear probe's step."""
-
-    _nothing = nullcontext()
-
-    def profile(self, action_name: str) -> Any:
-        return self._nothing
-
-
-def _trainer(config: Config, callbacks: Sequence[Callback], logger: Any, folder: Path) -> Trainer:
-    given = {
-        name: _instances(value, TRAINER_CLASSES[name]) if name in TRAINER_CLASSES else value
-        for name, value in config.settings["trainer"].items()
-    }
-    check_strategy(given["strategy"])
-    theirs = _listed(given["callbacks"])
-    has_bar = any(isinstance(callback, ProgressBar) for callback in theirs)
-    bar = [StepBar(config.title)] if given["enable_progress_bar"] and not has_bar else []
-    given["enable_progress_bar"] = has_bar
-    given["callbacks"] = [*theirs, *bar, *callbacks]
-    given["profiler"] = given.get("profiler") or _Unprofiled()
-    given["plugins"] = [*_listed(given["plugins"]), Checkpoints(resumes=config.command == "fit")]
-    try:
-        trainer = Trainer(**{**given, "logger": logger, "default_root_dir": str(folder)})
-    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"The trainer cannot be set up: {error}", hint="See the keys under trainer.") from error
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        for hook in _STEP_HOOKS:
-            # Lightning passes over a hook that is None; one that does nothing it calls at every step.
-            if getattr(type(callback), hook) is getattr(Callback, hook):
-                setattr(callback, hook, None)
-    check_processes(trainer)
-    return trainer
-
-
-def _instances(value: Any, home: str) -> Any:
-    """What a key of the trainer's names: ``{class_path, init_args}``, or lists of it, as objects; all else as it is."""
-    if isinstance(value, list):
-        return [_instances(entry, home) for entry in value]
-    if isinstance(value, str) and (home.endswith(("callbacks", "plugins")) or value[:1].isupper()):
-        value = {"class_path": value}
-    if not isinstance(value, Mapping) or "class_path" not in value:
-        return value
-    path = class_path(value["class_path"], home)
-    given = {key: _instances(inner, home) for key, inner in (value.get("init_args") or {}).items()}
-    return _made(path, class_at(path), given)
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
-
-
 def _of_checkpoint(config: Config, path: Path) -> Config:
-    """The configuration with the method's hyper-parameters as a checkpoint holds them.
-
-    Raises:
-        UserError: It is no file, holds more than tensors and plain values, or is of another method.
-    """
+    """The configuration with the method's hyper-parameters as a checkpoint holds them."""
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path}.", hint="A run keeps it in checkpoints/selected.ckpt.")
     given = read_checkpoint(path).get("hyper_parameters", {})

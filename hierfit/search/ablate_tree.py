@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from rich.console import Console
 
@@ -14,18 +14,14 @@ from hierfit.config.command import Say
 from hierfit.config.named import experiment_files
 from hierfit.config.schema import Place
 from hierfit.errors import UserError
-from hierfit.results.card import ResultCard
-from hierfit.search.engines import prepare
+from hierfit.search.engines import preload
 from hierfit.search.grid import plan
 from hierfit.search.grid_file import GridFile
 from hierfit.search.progress import Cluster, Jobs, Runs, failed, run_cells, too_few
-from hierfit.search.runner import LOG, Cell, finished
+from hierfit.search.runner import LOG
 
-if TYPE_CHECKING:
-    from hierfit.search.verdict import Verdict
-
-Tree = Literal["shuffled", "flat", "truncated", "induced"]
-TREES = get_args(Tree)
+OtherTree = Literal["shuffled", "flat", "truncated", "induced"]
+TREES = get_args(OtherTree)
 ZERO_SHOT = "zero-shot"
 
 _OTHERWISE = {
@@ -43,7 +39,7 @@ def ablate_tree(
     config: Annotated[
         list[str] | None, Say("as of `hierfit fit`; may be repeated", "FILE", repeat=True, short="-c")
     ] = None,
-    trees: Annotated[Sequence[Tree], Say("in place of the true one (all)")] = TREES,
+    trees: Annotated[Sequence[OtherTree], Say("in place of the true one (all)")] = TREES,
     seeds: Annotated[Sequence[int], Say("of draw, start and shuffle (1 2 3)", "N")] = (1, 2, 3),
     jobs: Jobs = None,
     cluster: Cluster = None,
@@ -57,10 +53,10 @@ def ablate_tree(
         SystemExit: With 1 when a run has failed for no fault of its settings.
     """
     if cluster is None:
-        prepare()  # from here on imports take seconds
+        preload()  # from here on imports take seconds
     from hierfit.config.signature import class_at
     from hierfit.run.quiet import quieten
-    from hierfit.search.verdict import FILE, PAGE
+    from hierfit.search.verdict import FILE, PAGE, judge
 
     quieten()
     configs = [*(map(str, experiment_files(experiment)) if experiment else ()), *(config or [])]
@@ -76,7 +72,7 @@ def ablate_tree(
     left_out = {row: error.replace("\n", ". ") for row, error in left_out.items()}
     if not shares and "shuffled" in file.methods:
         left_out["shuffled"] = "the method shares nothing along the tree, so there is nothing to shuffle"
-    verdict, folder = _verdict(file, cells, shares, left_out), runs / file.name
+    verdict, folder = judge(file.methods, cells, shares, left_out), runs / file.name
     verdict.print(console)
     verdict.write(folder)
     print(f"Written to {folder / FILE} and {PAGE}")
@@ -114,33 +110,3 @@ def _grid_file(
         configs=tuple(configs),
         set={key: value for key, value in own.items() if key not in taken},
     )
-
-
-def _verdict(file: GridFile, cells: Sequence[Cell], shares: bool, left_out: Mapping[str, str]) -> Verdict:
-    """What has finished, compared.
-
-    Args:
-        file: The grid of trees.
-        cells: Of it.
-        shares: Whether the method shares anything along the tree.
-        left_out: Why a tree was not tried.
-
-    Raises:
-        UserError: The experiment cannot be run on its true tree, or on no other.
-    """
-    from hierfit.search.tree_effect import Answers, compare_trees
-    from hierfit.search.verdict import Verdict, conclude, metric_of
-
-    if "true" in left_out:
-        raise UserError(f"The experiment cannot be run on its true tree: {left_out['true']}")
-    done = {tree: {c.seed: c for c in cells if c.row == tree and finished(c)} for tree in file.methods}
-    answers = {tree: {seed: Answers.read(cell.folder) for seed, cell in own.items()} for tree, own in done.items()}
-    true = answers["true"]
-    compared = {tree: compare_trees(true, other) for tree, other in answers.items() if other and tree != "true"}
-    if not compared.keys() & TREES:
-        raise UserError("No other tree can be tried.", [f"{tree}: {fault}" for tree, fault in left_out.items()])
-    cards = {tree: {seed: ResultCard.read(cell.folder) for seed, cell in own.items()} for tree, own in done.items()}
-    metric = metric_of(next(iter(cards["true"].values())))
-    truncated, flat = (answers.get(tree, {}) for tree in ("truncated", "flat"))
-    pair = compare_trees(truncated, flat) if truncated.keys() & flat.keys() else None
-    return Verdict(cards, compared, left_out, conclude(compared, metric, shares, pair))

@@ -48,14 +48,9 @@ _card = cache(load_card)
 class Passes(NamedTuple):
     """What a cell does.
 
-    Attributes:
-        encoded: Pictures through the frozen towers, by the data set and draw that share them.
-        images: Pictures forwards, on pixels, in validations and tests.
-        image_steps: Pictures forwards and back.
-        text_steps: Texts forwards and back.
-        steps: Of training.
-        batch: Pictures whose activations are kept in a step.
-        chunk: Texts whose are.
+    Pictures through the frozen towers, by the data set and draw that share them; pictures forwards, on pixels, in
+    validations and tests; pictures and texts forwards and back; steps; and pictures and texts whose activations are
+    kept in a step.
     """
 
     encoded: dict[tuple[str, ...], int]
@@ -116,7 +111,7 @@ class Pace(NamedTuple):
     width: int
 
 
-def measure(backbone: Backbone, device: torch.device) -> Pace:
+def timed_pace(backbone: Backbone, device: torch.device) -> Pace:
     """Times towers on a device for a few seconds."""
     backbone = backbone.to(device)
     count = 64 if device.type == "cuda" else 2
@@ -202,7 +197,9 @@ def print_costs(cells: Sequence[Cell], jobs: int | None, console: Console) -> No
         on_gpu = torch.cuda.is_available() and own[0].config.settings["trainer"]["accelerator"] != "cpu"
         devices, cores = torch.cuda.device_count() if on_gpu else 1, available_cores()
         there = Path(source).expanduser().is_dir() or source in BUNDLED
-        pace = measure(Backbone.load(source) if there else _stand_in(source), torch.device("cuda" if on_gpu else "cpu"))
+        pace = timed_pace(
+            Backbone.load(source) if there else _stand_in(source), torch.device("cuda" if on_gpu else "cpu")
+        )
         table, gib = _table(own, pace, devices, jobs or (devices if on_gpu else cores))
         print_table(table, console)
         towers = source if there else f"random towers of the size of {source}, which is not on this machine"

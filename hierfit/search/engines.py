@@ -10,10 +10,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import forkserver
@@ -22,7 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 from hierfit.errors import UserError
-from hierfit.search.runner import LOG, Cell, Draw, Engine, Outcome, Report
+from hierfit.search.runner import LOG, Cell, Draw, Engine, Outcome, Reporter
 
 _FORKS = sys.platform == "linux"
 _PATIENCE, _TIMEOUT = 0.1, 30  # seconds: between looks at a process; to meet a scheduler, and for its first worker
@@ -30,15 +30,8 @@ _DEATHS = 2  # of the process that runs a cell, before the cell is given up
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a process elsewhere must have as the one that asks for draws, so that the same words mean the same.
-
-    Attributes:
-        folder: Relative paths begin here.
-        paths: Modules are imported from.
-        environment: Variables.
-        threads: For PyTorch.
-    """
+class Origin:
+    """What a process elsewhere must have as the one that asks for draws, so that the same words mean the same."""
 
     folder: Path
     paths: tuple[str, ...]
@@ -46,15 +39,14 @@ class Place:
     threads: int
 
     @classmethod
-    def here(cls, threads: int) -> Place:
-        """This process's."""
+    def here(cls, threads: int) -> Origin:
+        """This process's, with so many threads for PyTorch."""
         return cls(Path.cwd(), tuple(sys.path), dict(os.environ), threads)
 
 
-def engine(
-    settings: Mapping[str, Any], jobs: int | None, most: int, cluster: str | None
-) -> AbstractContextManager[Engine]:
-    """What runs cells.
+@contextmanager
+def engine(settings: Mapping[str, Any], jobs: int | None, most: int, cluster: str | None) -> Iterator[Engine]:
+    """What runs cells; its processes end with the block, in the middle of a cell if need be.
 
     Args:
         settings: Of one of them.
@@ -63,47 +55,30 @@ def engine(
         cluster: Address of its scheduler, or ``slurm``; None for this machine.
     """
     if cluster is not None:
-        return on_cluster(cluster, jobs)
+        with _on_cluster(cluster, jobs) as found:
+            yield found
+        return
     from hierfit.data.encode import available_cores
 
-    cores, names = available_cores(), list[str]()
+    cores, accelerators = available_cores(), list[str]()
     if settings["trainer"]["accelerator"] != "cpu":
         from torch import cuda
 
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = [name.strip() for name in visible.split(",")] if visible else list(map(str, range(cuda.device_count())))
-        names = names[: cuda.device_count()]
-    jobs = max(1, min(jobs or len(names) or cores, most))
-    return on_this_machine(jobs, _threads(cores // jobs), names)
-
-
-def _threads(share: int) -> int:
-    """A process's share of the cores, or fewer where the user wants fewer."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(share, int(asked)) if asked.isdigit() else share)
-
-
-@contextmanager
-def on_this_machine(jobs: int, threads: int, accelerators: Sequence[str] = ()) -> Iterator[Engine]:
-    """Processes of this machine; they end with the block, in the middle of a cell if need be.
-
-    Args:
-        jobs: Processes at once.
-        threads: For PyTorch, in each.
-        accelerators: Names for ``CUDA_VISIBLE_DEVICES``; each process is given one.
-    """
-    stop = threading.Event()
-    place = Place.here(threads)
+        count, visible = cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = [name.strip() for name in visible.split(",")] if visible else list(map(str, range(count)))
+        accelerators = names[:count]
+    jobs = max(1, min(jobs or len(accelerators) or cores, most))
+    stop, origin = threading.Event(), Origin.here(_threads(cores // jobs))
     free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     for slot in range(jobs):
         free.put(accelerators[slot % len(accelerators)] if accelerators else None)
 
-    def on_one(draw: Draw, waits: bool, report: Report) -> list[Outcome]:
+    def on_one(draw: Draw, waits: bool, report: Reporter) -> list[Outcome]:
         device = free.get()
         own = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         try:
-            there = replace(place, environment={**place.environment, **own})
-            return run_draw(draw, waits, there, report, stop.is_set, forks=device is None)
+            there = replace(origin, environment={**origin.environment, **own})
+            return run_draw(draw, waits, there, report, stop.is_set, forks=_FORKS and device is None)
         finally:
             free.put(device)
 
@@ -115,17 +90,17 @@ def on_this_machine(jobs: int, threads: int, accelerators: Sequence[str] = ()) -
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _threads(share: int) -> int:
+    """A process's share of the cores, or fewer where the user wants fewer."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(share, int(asked)) if asked.isdigit() else share)
+
+
 @contextmanager
-def on_cluster(address: str, jobs: int | None) -> Iterator[Engine]:
+def _on_cluster(address: str, jobs: int | None) -> Iterator[Engine]:
     """A dask cluster whose machines have this package, and see the same folders under the same paths.
 
-    Args:
-        address: Of its scheduler, such as ``tcp://node1:8786``; or ``slurm``, for one that dask-jobqueue makes by its
-            own configuration and that ends with the block.
-        jobs: At once; the SLURM jobs there are to be.
-
-    Raises:
-        UserError: A package is missing, or nobody answers at the address.
+    ``slurm`` is one that dask-jobqueue makes of so many jobs by its own configuration.
     """
     made: Any = None
     try:
@@ -144,13 +119,13 @@ def on_cluster(address: str, jobs: int | None) -> Iterator[Engine]:
         client.wait_for_workers(1, timeout=None if made else _TIMEOUT)
     except (OSError, ValueError) as error:
         raise UserError(f"--cluster {address}: no scheduler with a worker answers there: {error}") from error
-    executor, topic, place = client.get_executor(pure=False), f"hierfit-{uuid4().hex}", Place.here(1)
-    reports: dict[str, tuple[Draw, Report]] = {}
+    executor, topic, origin = client.get_executor(pure=False), f"hierfit-{uuid4().hex}", Origin.here(1)
+    reports: dict[str, tuple[Draw, Reporter]] = {}
 
-    def submit(draw: Draw, waits: bool, report: Report) -> Any:
+    def submit(draw: Draw, waits: bool, report: Reporter) -> Any:
         number = uuid4().hex
         reports[number] = draw, report
-        return executor.submit(_run_there, draw, waits, place, topic, number)
+        return executor.submit(_run_there, draw, waits, origin, topic, number)
 
     def received(event: tuple[float, tuple[str, int, bytes]]) -> None:
         number, index, outcome = event[1]
@@ -167,17 +142,17 @@ def on_cluster(address: str, jobs: int | None) -> Iterator[Engine]:
             made.close()
 
 
-def _run_there(draw: Draw, waits: bool, place: Place, topic: str, number: str) -> list[Outcome]:
+def _run_there(draw: Draw, waits: bool, origin: Origin, topic: str, number: str) -> list[Outcome]:
     """What a worker of the cluster does with a draw, in one of its threads."""
     from distributed import get_worker
 
-    if not place.folder.is_dir():
-        raise UserError(f"{socket.gethostname()} has no folder {place.folder}")
+    if not origin.folder.is_dir():
+        raise UserError(f"{socket.gethostname()} has no folder {origin.folder}")
     worker = get_worker()
     task = worker.get_current_task()
     # Dask's workers are daemons, which may have no processes of their own; one of ours ends when its parent does.
     multiprocessing.current_process().daemon = False
-    environment = {**place.environment, **os.environ}
+    environment = {**origin.environment, **os.environ}
     environment.pop("SLURM_NTASKS", None)  # by which Lightning would take the process for one of many
 
     def report(cell: Cell, outcome: Outcome) -> None:
@@ -187,23 +162,17 @@ def _run_there(draw: Draw, waits: bool, place: Place, topic: str, number: str) -
         """Whether who asked for the draw has cancelled it, or is gone."""
         return task not in worker.state.tasks or worker.state.tasks[task].state != "executing"
 
-    there = replace(place, environment=environment, threads=_threads(os.cpu_count() or 1))
+    there = replace(origin, environment=environment, threads=_threads(os.cpu_count() or 1))
     return run_draw(draw, waits, there, report, stopped)
 
 
 def run_draw(
-    draw: Draw, waits: bool, place: Place, report: Report, stopped: Callable[[], bool], forks: bool = _FORKS
+    draw: Draw, waits: bool, origin: Origin, report: Reporter, stopped: Callable[[], bool], forks: bool = _FORKS
 ) -> list[Outcome]:
     """Runs the cells of a draw in a process of their own, and in another one after what it does not survive.
 
-    Args:
-        draw: The cells, in order.
-        waits: Wait for cells that another grid is at work on.
-        place: What the process is to have.
-        report: Told of each cell at once.
-        stopped: Asked often whether to end at once.
-        forks: Fork the process from one that has its imports already. Not beside accelerators: a driver that was asked
-            anything does not survive it.
+    Who asks is told of each cell at once, and asked often whether to end. Processes are forked from one that has its
+    imports already, but not beside accelerators: a driver that was asked anything does not survive it.
     """
     outcomes: list[Outcome] = []
     process: _Process | None = None
@@ -211,7 +180,7 @@ def run_draw(
         for cell in draw:
             deaths = 0
             while True:
-                process = process or _Process(place, forks, stopped)
+                process = process or _Process(origin, forks, stopped)
                 try:
                     outcome, died = process.call(_run_cell, cell, waits), False
                 except BrokenProcessPool:
@@ -242,11 +211,11 @@ class _StoppedError(Exception):
 class _Process:
     """A process that does what it is sent, one thing after the other."""
 
-    def __init__(self, place: Place, forks: bool, stopped: Callable[[], bool]) -> None:
+    def __init__(self, origin: Origin, forks: bool, stopped: Callable[[], bool]) -> None:
         if forks:
-            prepare()
+            preload()
         context = multiprocessing.get_context("forkserver" if forks else "spawn")
-        self._executor = ProcessPoolExecutor(1, context, _begin, (place,))
+        self._executor = ProcessPoolExecutor(1, context, _begin, (origin,))
         self._stopped = stopped
         number = self.call(os.getpid)
         self._process = self._executor._processes[number]
@@ -273,10 +242,10 @@ class _Process:
         return f"the process that ran it was ended by {name}{' – out of memory?' if name == 'SIGKILL' else ''}"
 
 
-def _begin(place: Place) -> None:
+def _begin(origin: Origin) -> None:
     from hierfit.search.worker import begin
 
-    begin(place)
+    begin(origin)
 
 
 def _run_cell(cell: Cell, waits: bool) -> Outcome:
@@ -286,7 +255,7 @@ def _run_cell(cell: Cell, waits: bool) -> Outcome:
 
 
 @cache
-def prepare() -> None:
+def preload() -> None:
     """Begins to import, in a process of its own, what the others need; so they start at once and share that memory."""
     if not _FORKS:
         return

@@ -10,7 +10,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
@@ -24,9 +24,8 @@ from hierfit.config.named import GRIDS, HOME
 from hierfit.config.settings import Setting, file_settings, read_settings, spread
 from hierfit.errors import UserError
 from hierfit.run.configure import Config, configure
-from hierfit.search.data_root import DataRoot
-from hierfit.search.engines import prepare
-from hierfit.search.grid_file import GridFile, Keys, read_grid
+from hierfit.search.engines import preload
+from hierfit.search.grid_file import ROOT, DataRoot, GridFile, read_grid
 from hierfit.search.progress import Cluster, Jobs, Runs, failed, run_cells, too_few
 from hierfit.search.runner import DEFAULTS, Cell, finished, state
 
@@ -75,7 +74,7 @@ def grid(
         raise UserError(problems[0])
     # From here on imports take seconds: the process that others are forked from begins its own meanwhile.
     if not dry_run and cluster is None:
-        prepare()
+        preload()
     from hierfit.run.quiet import quieten
 
     quieten()
@@ -122,7 +121,7 @@ def _summarise(file: GridFile, cells: Sequence[Cell], console: Console) -> None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class GridPlan:
     """The cells of a grid, draw by draw; and the data sets that were left out, with the reason."""
 
     cells: tuple[Cell, ...]
@@ -135,7 +134,7 @@ def plan(
     skip_missing: bool = False,
     data_root: Path | None = None,
     keys: Sequence[str] = (),
-) -> Plan:
+) -> GridPlan:
     """The cells of a grid.
 
     Args:
@@ -149,49 +148,55 @@ def plan(
     Raises:
         UserError: Everything that is wrong with any key of any cell, each with its line.
     """
+    from hierfit.data.card import load_card  # with torch
+
     problems = list(grid.faults())
-    files = list(_config_paths(grid, problems))
     data = DataRoot(data_root)
 
-    def settings(where: tuple[str, ...], given: Keys) -> list[Setting]:
-        found = [Setting(str(key), value, _line(grid, (*where, str(key)))) for key, value in given.items()]
+    def settings(where: tuple[str, ...], given: Mapping[str, Any] | None) -> list[Setting]:
+        found = [Setting(key, value, _line(grid, (*where, key))) for key, value in (given or {}).items()]
         return _checked([data.placed(own) for one in found for own in spread(one)], problems)
 
+    base = [
+        setting
+        for file in _config_paths(grid, problems)
+        for setting in file_settings(file, problems)
+        if setting.key.partition(".")[0] not in ("controls", "expected")
+    ]
     everywhere = settings(("set",), grid.set)
     last = _checked(list(read_settings(keys, problems)), problems)
     rows = {name: settings(("methods", name), own) for name, own in grid.methods.items()}
-    before = [*(own for file in files for own in file_settings(file, [])), *everywhere, *last]
+    before = [*base, *everywhere, *last]
     located = {name: data.located(name, settings(("cards", name), own), before) for name, own in grid.cards.items()}
     cards = {name: own for name, (own, _) in located.items()}
     missing = {name: lack for name, (_, lack) in located.items() if lack}
     if not skip_missing and data_root is None:
         problems += [f"{grid.source.at('cards').at(card)}: {lack}" for card, lack in missing.items()]
-    configs = [f"--config={file}" for file in files]
 
     def words(card: str, row: str, shots: int | None, seed: int) -> Words:
+        place = str(grid.source.file)
+        own = cards[card]
+        if card in missing:
+            own = [setting for setting in own if setting.key != ROOT]
         named = Setting("data.card", card, _line(grid, ("cards", card)))
-        own = [*everywhere, named, *cards[card], *rows[row], *last]
         draw = {"name": grid.name, "row": row, "data.shots": shots, "seed_everything": seed}
         # The draw goes by the run's seed, unless the grid sets data.seed otherwise.
-        first = Setting("data.seed", seed, str(grid.source.file))
-        return [first, *DEFAULTS, *configs, "--controls=null", *own, *settings_of(draw, str(grid.source.file))]
+        first = Setting("data.seed", seed, place)
+        return [first, *DEFAULTS, *base, *everywhere, named, *own, *rows[row], *last, *settings_of(draw, place)]
 
     firsts: dict[tuple[str, str], Config] = {}
-    if grid.seeds and grid.shots:
-        for card, row in product(cards, rows):
-            place = f"{grid.source.at('methods').at(row)}: on card {card}"
-            given = words(card, row, grid.shots[0], grid.seeds[0])
-            if card in missing:
-                given = [word for word in given if isinstance(word, str) or word.key != "data.root"]
-            try:
-                config = configure(given)
-                config.digest  # noqa: B018 (reads the card)
-            except UserError as error:
-                problems += faults_of(error, place)
-                continue
-            firsts[card, row] = config
-            if fault := not_one_device(config):
-                problems.append(f"{place}: {fault}")
+    fingerprints: dict[str, str] = {}
+    for card, row in product(cards, rows) if grid.seeds and grid.shots else ():
+        place = f"{grid.source.at('methods').at(row)}: on card {card}"
+        try:
+            firsts[card, row] = config = configure(words(card, row, grid.shots[0], grid.seeds[0]))
+            read = config.settings["data"]["card"]
+            fingerprints[read] = fingerprints.get(read) or load_card(read).fingerprint
+        except UserError as error:
+            problems += faults_of(error, place)
+            continue
+        if fault := not_one_device(config):
+            problems.append(f"{place}: {fault}")
     problems += _same_rows(grid, firsts)
     if problems:
         hint = "--data-root FOLDER says where all data lie; --skip-missing leaves out what is not there."
@@ -200,8 +205,10 @@ def plan(
     cells = []
     for card, shots, seed, row in product(cards, grid.shots, grid.seeds, rows):
         if card not in missing:
-            cells.append(Cell.of(runs / grid.name, card, configure(words(card, row, shots, seed))))
-    return Plan(tuple(cells), {f"card {card}": lack for card, lack in missing.items()} | data.left_out)
+            config = configure(words(card, row, shots, seed))
+            config = replace(config, fingerprint=fingerprints[config.settings["data"]["card"]])
+            cells.append(Cell.of(runs / grid.name, card, config))
+    return GridPlan(tuple(cells), {f"card {card}": lack for card, lack in missing.items()} | data.left_out)
 
 
 def _config_paths(grid: GridFile, problems: list[str]) -> Iterator[Path]:
@@ -230,8 +237,8 @@ def not_one_device(config: Config) -> str | None:
     return "trainer.devices: a cell runs on one device here; --jobs takes as many cells at once as there are"
 
 
-def settings_of(keys: Keys, place: str) -> list[Setting]:
-    """Keys and values that a program sets."""
+def settings_of(keys: Mapping[str, Any], place: str) -> list[Setting]:
+    """Mapping[str, Any] and values that a program sets."""
     return [Setting(key, value, place) for key, value in keys.items()]
 
 

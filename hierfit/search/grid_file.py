@@ -1,63 +1,23 @@
-"""The file of a grid: rows × shots × seeds × cards, and the keys each of them sets."""
+"""The file of a grid: rows × shots × seeds × cards, and the keys each of them sets; and where its data lie."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hierfit.config.schema import Place, nearest, read_document
-from hierfit.config.settings import seed_problem
+from hierfit.config.settings import Setting, seed_problem
 from hierfit.errors import UserError
+from hierfit.run.expected import GridExpectations, unknown_figures
 
-Keys = Mapping[str, Any]
-
-
-def _groups_of_keys(value: object, place: Place, problems: list[str]) -> dict[str, Keys]:
-    """Name → keys; a name without keys (``fieldguide:``) sets none."""
-    if not isinstance(value, Mapping):
-        problems.append(f"{place}: expected names, each with the keys it sets")
-        return {}
-    problems += [
-        f"{place.at(str(name))}: expected keys and values, got {keys!r}"
-        for name, keys in value.items()
-        if not isinstance(keys, Mapping | None)
-    ]
-    return {str(name): keys if isinstance(keys, Mapping) else {} for name, keys in value.items()}
-
-
-def _expected_cards(value: object, place: Place, problems: list[str]) -> dict[str, Any]:
-    from hierfit.run.expected import figures_of_rows  # heavy, and most grids state nothing
-
-    if not isinstance(value, Mapping) or not value:
-        problems.append(f"{place}: expected cards, each with its rows and figures")
-        return {}
-    return {str(card): figures_of_rows(rows, place.at(str(card)), problems) for card, rows in value.items()}
-
-
-@dataclass(frozen=True)
-class GridExpectations:
-    """What a rerun of a grid finds; see ``hierfit reproduce``.
-
-    Attributes:
-        seeds: That were measured: a rerun with one of them belongs inside.
-        minutes: Of the cells named here, on 2 cores, with one seed.
-        cards: For each card and row its figures and their ranges, see `hierfit.run.expected.Expectations`.
-        shots: Of these figures; a grid of one number of shots need not say it.
-    """
-
-    seeds: tuple[int, ...]
-    minutes: float
-    cards: Mapping[str, Any] = field(metadata={"parse": _expected_cards})
-    shots: int | None = None
-
-    def __post_init__(self) -> None:
-        problems = [] if self.seeds else ["seeds: is empty, nothing was measured"]
-        problems += [] if self.minutes > 0 else [f"minutes: {self.minutes:g}, must be more than 0"]
-        if problems:
-            raise UserError("These expectations cannot be used.", problems)
+ROOT, CARD, TARGETS = "data.root", "data.card", "data.targets"
 
 
 @dataclass(frozen=True)
@@ -73,7 +33,7 @@ class GridFile:
         shots: Images a leaf to train on; null for all.
         seeds: Of draw, order and initial weights.
         configs: Configuration files every run starts from, as of ``hierfit fit --config``.
-        set: Keys for every run.
+        set: Mapping[str, Any] for every run.
         control: The row to which paired differences are taken.
         columns: Of the table, see ``hierfit.results.columns``.
         expected: For ``hierfit reproduce`` alone.
@@ -81,14 +41,12 @@ class GridFile:
 
     source: Place = field(repr=False)
     name: str
-    cards: Mapping[str, Keys] = field(metadata={"parse": _groups_of_keys})
-    methods: Mapping[str, Keys] = field(metadata={"parse": _groups_of_keys})
+    cards: Mapping[str, Mapping[str, Any] | None]
+    methods: Mapping[str, Mapping[str, Any] | None]
     seeds: tuple[int, ...]
-    shots: tuple[int | None, ...]
+    shots: tuple[Annotated[int, Ge(1)] | None, ...]
     configs: tuple[str, ...] = ()
-    set: Keys = field(
-        default_factory=dict, metadata={"parse": lambda *given: _groups_of_keys({"": given[0]}, *given[1:])[""]}
-    )
+    set: Mapping[str, Any] = field(default_factory=dict)
     control: str | None = None
     columns: str = "default"
     expected: GridExpectations | None = field(default=None, repr=False)
@@ -107,33 +65,100 @@ class GridFile:
                 yield f"{place}: is empty, the grid has no cells"
             twice = [value for value, count in Counter(values).items() if count > 1]
             yield from (f"{place}: {'null' if v is None else repr(v)} is given twice" for v in twice)
-        seeds, shots = self.source.at("seeds"), self.source.at("shots")
+        seeds = self.source.at("seeds")
         yield from (f"{seeds}: {fault.partition(': ')[2]}" for s in self.seeds if (fault := seed_problem("seeds", s)))
-        yield from (f"{shots}: {n}, must be at least 1" for n in self.shots if n is not None and n < 1)
         if self.control is not None:
-            yield from _unknown([self.control], self.methods, self.source.at("control"), "there is no row")
+            yield from unknown([self.control], self.methods, self.source.at("control"), "row")
         if (expected := self.expected) is not None:
-            place, no = self.source.at("expected"), "the grid has no"
-            yield from _unknown(expected.seeds, self.seeds, place.at("seeds"), f"{no} seed")
-            yield from _unknown(expected.cards, self.cards, place.at("cards"), f"{no} card")
+            place = self.source.at("expected")
+            yield from unknown(expected.seeds, self.seeds, place.at("seeds"), "seed")
+            yield from unknown(expected.cards, self.cards, place.at("cards"), "card")
             for card, rows in expected.cards.items():
-                yield from _unknown(rows, self.methods, place.at("cards").at(card), f"{no} row")
+                yield from unknown(rows, self.methods, place.at("cards").at(card), "row")
+                yield from unknown_figures(rows, place.at("cards").at(card))
             if expected.shots is not None or len(self.shots) > 1:
-                yield from _unknown([expected.shots], self.shots, place.at("shots"), f"{no} number of shots")
+                yield from unknown([expected.shots], self.shots, place.at("shots"), "number of shots")
 
 
-def _unknown(names: Iterable[object], known: Iterable[object], where: Place, lack: str) -> Iterator[str]:
+def unknown(names: Iterable[object], known: Iterable[object], where: Place, kind: str) -> Iterator[str]:
+    """Names that are none of the known ones."""
     known = list(known)
     for name in names:
         if name not in known:
-            yield f"{where}: {lack} {name!r}{nearest(str(name), map(str, known))}"
+            yield f"{where}: there is no {kind} {name!r}{nearest(str(name), map(str, known))}"
 
 
 def read_grid(path: Path) -> GridFile:
-    """Reads the file of a grid.
-
-    Raises:
-        UserError: Everything that is wrong with its form: unknown or missing keys, wrong types. What its axes and the
-            keys of its runs mean is checked by `hierfit.search.grid.plan`.
-    """
+    """Reads the file of a grid; what its axes and keys mean is checked by `hierfit.search.grid.plan`."""
     return read_document(GridFile, path, "this grid cannot be run")
+
+
+class DataRoot:
+    """The folder of ``--data-root``: paths of data begin there, and a card that is given none looks there itself."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = None if folder is None else folder.expanduser()
+        self.left_out: dict[str, str] = {}
+        """Targets that are not there, and why."""
+
+    def placed(self, setting: Setting) -> Setting:
+        """A setting with its paths below the folder; targets that are not there are taken out."""
+        if self.folder is None or setting.key not in (ROOT, TARGETS):
+            return setting
+        if setting.key == ROOT:
+            return replace(setting, value=self._below(setting.value))
+        found = {}
+        for name, path in (setting.value if isinstance(setting.value, Mapping) else {}).items():
+            own, lack = self.located(str(name), [Setting(ROOT, self._below(path), setting.place)])
+            if lack:
+                self.left_out[f"target {name}"] = lack
+            else:
+                found[str(name)] = own[-1].value
+        return replace(setting, value=found or None)
+
+    def located(
+        self, name: str, own: list[Setting], others: Sequence[Setting] = ()
+    ) -> tuple[list[Setting], str | None]:
+        """The settings of a card with its root, and what is not there of its data."""
+        given = next((s.value for s in reversed(own) if s.key == ROOT), None)
+        if isinstance(given, str):
+            try:
+                there = Path(_resolved(given)).expanduser().exists()
+            except OmegaConfBaseException as error:
+                return own, f"data.root: {given} has no value: {str(error).splitlines()[0]}"
+            if not there:
+                return own, f"data.root: there is no {Path(_resolved(given)).expanduser()}"
+        every = [s for s in (*others, *own) if s.value is not None]
+        root = next((s.value for s in reversed(every) if s.key == ROOT), None)
+        if root is not None and self.folder is None:
+            return own, None
+        from hierfit.data.card import load_card
+        from hierfit.data.home import Home
+
+        try:
+            card = load_card(next((str(s.value) for s in reversed(every) if s.key == CARD), name))
+        except UserError:  # which is said where the runs are configured
+            return own, None
+        if root is None and (card.is_drawn or card.root is not None):
+            return own, None
+        if root is None and self.folder is not None:
+            root, own = self.folder, [*own, Setting(ROOT, str(self.folder), "--data-root")]
+        try:
+            # A layout looks for its files before it gives the first sample.
+            home = Home(card, None if root is None else Path(str(root)), [])
+            next(iter(card.layout.function(home, **card.layout.options)), None)
+        except UserError as error:
+            return own, "; ".join([error.summary, *error.problems[:3]])
+        return own, None
+
+    def _below(self, path: object) -> object:
+        assert self.folder is not None
+        try:
+            return str(self.folder / Path(_resolved(path)).expanduser()) if isinstance(path, str) else path
+        except OmegaConfBaseException:
+            return path
+
+
+def _resolved(path: str) -> str:
+    """A path with the variables in it resolved."""
+    return str(OmegaConf.create({"path": path})["path"])

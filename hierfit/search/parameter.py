@@ -41,22 +41,57 @@ _LEAST = 1e-6  # quantile
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter.
-
-    Attributes:
-        distribution: W&B's name of it.
-        numbers: Its numbers by name: ``min``, ``max``, ``q``, ``mu``, ``sigma``; none where its values are listed.
-        choices: All values it can have, where these can be counted.
-    """
+    """A parameter: W&B's name of its distribution with its numbers, or its values where these can be counted."""
 
     distribution: str
     numbers: Mapping[str, float]
     choices: tuple[Any, ...] = ()
 
+    @classmethod
+    def from_yaml(cls, value: object, place: Place, problems: list[str]) -> Parameter | None:
+        """A parameter of a file; every fault is added to ``problems``."""
+        before = len(problems)
+        if not isinstance(value, Mapping):
+            problems.append(f"{place}: expected values: […], or min: and max:")
+            return None
+        given = {str(key): entry for key, entry in value.items()}
+        name: Any = given.pop("distribution", None) or _implied(given)
+        if "parameters" in given:
+            problems.append(f"{place}: nested parameters reach no key; write the key in one word, as model.lr")
+        elif name is None:
+            known = ("value", "values", "min", "max", "distribution")
+            similar = "".join(f"; {key}: unknown key{nearest(key, known)}" for key in given)
+            problems.append(f"{place}: expected value, values, or min and max{similar}")
+        elif name not in _KEYS:
+            why = f"; {_NOT_HERE[name]}" if name in _NOT_HERE else nearest(str(name), _KEYS)
+            problems.append(f"{place.at('distribution')}: {name!r} is not searched here{why}")
+        elif "probabilities" in given:
+            problems.append(f"{place.at('probabilities')}: {_UNWEIGHTED}")
+        else:
+            keys = _KEYS[name]
+            problems += [
+                f"{place.at(key)}: {name} has no such key{nearest(key, keys)}" for key in given if key not in keys
+            ]
+            problems += [f"{place}: {name} needs {key}" for key in keys if key not in given and key not in _DEFAULTS]
+        if len(problems) > before:
+            return None
+        if name in ("constant", "categorical"):
+            values = [given["value"]] if name == "constant" else given["values"]
+            problems += _value_faults(values, place)
+            return cls(name, {}, tuple(values)) if len(problems) == before else None
+        numbers = {**{key: _DEFAULTS[key] for key in _KEYS[name] if key in _DEFAULTS}, **given}
+        problems += _number_faults(name, numbers, place)
+        return cls(name, numbers, _countable(name, numbers)) if len(problems) == before else None
+
     def __str__(self) -> str:
         if not self.numbers:
             return ", ".join(map(str, self.choices))
         return f"{self.distribution} " + ", ".join(f"{name} {number:g}" for name, number in self.numbers.items())
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is anything to search."""
+        return self.distribution != "constant"
 
     def raw_name(self, name: str) -> str:
         """Its name in a study, where what is drawn under one name must stay comparable when the file changes."""
@@ -82,7 +117,10 @@ class Parameter:
         if self._bell:
             raw = self._bell.inv_cdf(raw)
             raw = math.exp(raw) if self._log else raw
-        return self._rounded(raw)
+        if "q" in self.numbers:
+            q = self.numbers["q"]
+            return _multiple(round(raw / q), q)
+        return int(raw) if self.distribution == "int_uniform" else raw
 
     def raw(self, value: Any) -> Any:
         """What stands for a value; the inverse of `value`. None where it cannot have this value."""
@@ -102,7 +140,7 @@ class Parameter:
         """Values that show whether all are allowed: each of a few, or both ends of a range."""
         if self.choices and self.distribution != "int_uniform":
             return self.choices
-        return (self.value(0.5),) if self._bell else tuple(map(self._rounded, self._ends))
+        return tuple(self.value(raw) for raw in ((0.5,) if self._bell else self._ends))
 
     @property
     def _log(self) -> bool:
@@ -116,46 +154,6 @@ class Parameter:
     def _ends(self) -> tuple[float, float]:
         low, high = self.numbers["min"], self.numbers["max"]
         return (math.exp(low), math.exp(high)) if self.distribution.endswith("log_uniform") else (low, high)
-
-    def _rounded(self, value: float) -> float:
-        if "q" not in self.numbers:
-            return int(value) if self.distribution == "int_uniform" else value
-        q = self.numbers["q"]
-        return _whole_or_short(round(value / q) * q, q)
-
-
-def read_parameter(value: object, place: Place, problems: list[str]) -> Parameter | None:
-    """A parameter of a file; every fault is added to ``problems``."""
-    before = len(problems)
-    if not isinstance(value, Mapping):
-        problems.append(f"{place}: expected values: […], or min: and max:")
-        return None
-    given = {str(key): entry for key, entry in value.items()}
-    name: Any = given.pop("distribution", None) or _implied(given)
-    if "parameters" in given:
-        problems.append(f"{place}: nested parameters reach no key; write the key in one word, as model.lr")
-    elif name is None:
-        known = ("value", "values", "min", "max", "distribution")
-        similar = "".join(f"; {key}: unknown key{nearest(key, known)}" for key in given)
-        problems.append(f"{place}: expected value, values, or min and max{similar}")
-    elif name not in _KEYS:
-        why = f"; {_NOT_HERE[name]}" if name in _NOT_HERE else nearest(str(name), _KEYS)
-        problems.append(f"{place.at('distribution')}: {name!r} is not searched here{why}")
-    elif "probabilities" in given:
-        problems.append(f"{place.at('probabilities')}: {_UNWEIGHTED}")
-    else:
-        keys = _KEYS[name]
-        problems += [f"{place.at(key)}: {name} has no such key{nearest(key, keys)}" for key in given if key not in keys]
-        problems += [f"{place}: {name} needs {key}" for key in keys if key not in given and key not in _DEFAULTS]
-    if len(problems) > before:
-        return None
-    if name in ("constant", "categorical"):
-        values = [given["value"]] if name == "constant" else given["values"]
-        problems += _value_faults(values, place)
-        return Parameter(name, {}, tuple(values)) if len(problems) == before else None
-    numbers = {**{key: _DEFAULTS[key] for key in _KEYS[name] if key in _DEFAULTS}, **given}
-    problems += _number_faults(name, numbers, place)
-    return Parameter(name, numbers, _countable(name, numbers)) if len(problems) == before else None
 
 
 def _implied(given: Mapping[str, Any]) -> str | None:
@@ -177,9 +175,9 @@ def _value_faults(values: object, place: Place) -> list[str]:
 
 
 def _holds_null(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_holds_null, value.values()))
-    return any(map(_holds_null, value)) if isinstance(value, list) else value is None
+    if isinstance(value, Mapping | list):
+        return any(map(_holds_null, value.values() if isinstance(value, Mapping) else value))
+    return value is None
 
 
 def _number_faults(name: str, numbers: Mapping[str, Any], place: Place) -> list[str]:
@@ -206,9 +204,9 @@ def _countable(name: str, numbers: Mapping[str, Any]) -> tuple[Any, ...]:
     if name not in ("int_uniform", "q_uniform") or (numbers["max"] - numbers["min"]) / q >= _MOST_CHOICES:
         return ()
     first, last = (round(numbers[key] / q) for key in _RANGE)
-    return tuple(_whole_or_short(step * q, q) for step in range(first, last + 1))
+    return tuple(_multiple(count, q) for count in range(first, last + 1))
 
 
-def _whole_or_short(value: float, q: float) -> float:
-    """A multiple of ``q`` without what rounding left of it."""
-    return int(value) if float(q).is_integer() else float(f"{value:.12g}")
+def _multiple(count: int, q: float) -> float:
+    """``count·q`` without what rounding left of it."""
+    return int(count * q) if float(q).is_integer() else float(f"{count * q:.12g}")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -16,20 +15,15 @@ from rich.text import Text
 from hierfit.config.command import Say
 from hierfit.config.named import EXPERIMENTS, GRIDS
 from hierfit.config.schema import nearest, read_yaml
-from hierfit.config.settings import Setting, file_settings
+from hierfit.config.settings import file_settings
 from hierfit.errors import UserError
 from hierfit.run.configure import configure
-from hierfit.search.data_root import missing_root
-from hierfit.search.engines import prepare
-from hierfit.search.grid import Plan, not_one_device, plan
-from hierfit.search.grid_file import read_grid
+from hierfit.run.expected import KEY, GridExpectations, Range, read_expected, unknown_figures
+from hierfit.search.engines import preload
+from hierfit.search.grid import plan
+from hierfit.search.grid_file import ROOT, GridFile, read_grid, unknown
 from hierfit.search.progress import Cluster, Jobs, failed, run_cells, too_few
-from hierfit.search.runner import DEFAULTS, Cell, finished
-
-if TYPE_CHECKING:
-    from hierfit.run.expected import Range
-
-_READING = "% on the test split; both ends of a range belong to it."
+from hierfit.search.runner import Cell, finished
 
 
 def reproduce(
@@ -56,7 +50,6 @@ def reproduce(
     known = {**GRIDS.files(), **EXPERIMENTS.files()}
     here = [path.relative_to(Path.cwd()) for path in known.values() if path.is_relative_to(Path.cwd())]
     named = [known.get(str(name)) or EXPERIMENTS.find(str(name)) for name in files]
-    files = named or here or [*known.values()]
     if problems := too_few(jobs=jobs):
         raise UserError(problems[0])
     pairs = {card: Path(path).expanduser() for card, _, path in (text.partition("=") for text in data_root or [])}
@@ -64,56 +57,48 @@ def reproduce(
     problems += [f"{card}: there is no {path}" for card, path in pairs.items() if path != Path() and not path.exists()]
     if problems:
         raise UserError("--data-root cannot be used.", problems)
-    roots = {card: str(path) for card, path in pairs.items()}
     if cluster is None:
-        prepare()  # from here on imports take seconds
+        preload()  # from here on imports take seconds
     from hierfit.run.quiet import quieten
 
     quieten()
+    roots = {card: str(path) for card, path in pairs.items()}
+    reruns, skipped = plan_files(named or here or [*known.values()], roots, seed, cheaper_than, runs)
+    every = [cell for rerun in reruns for cell in rerun.cells]
     console = Console()
-    found = read_files(files, roots)
-    skipped = {str(each.file): why for each in found if (why := each.not_run(cheaper_than, seed))}
-    chosen = {each: each.seeds[0] if seed is None else seed for each in found if str(each.file) not in skipped}
-    skipped |= {f"{each.file}, {card}": why for each in chosen for card, why in each.lacking.items()}
-    cells = {each: each.cells(own, runs) for each, own in chosen.items()}
-    every = [cell for own in cells.values() for cell in own]
-    outcomes = run_cells(f"{len(chosen)} experiments and grids", every, jobs, cluster, console) if every else {}
+    outcomes = run_cells(f"{len(reruns)} experiments and grids", every, jobs, cluster, console) if every else {}
     figures, broken = list[Figure](), 0
-    for each, own in cells.items():
-        bad = failed({cell: outcomes[cell] for cell in own})
-        minutes = sum(outcomes[cell].seconds for cell in own) / 60
-        title = f"{each.name} · seed {chosen[each]} · {minutes:.1f} min ({each.minutes:g} stated)"
+    for rerun in reruns:
+        bad = failed({cell: outcomes[cell] for cell in rerun.cells})
+        minutes = sum(outcomes[cell].seconds for cell in rerun.cells) / 60
+        title = f"{rerun.name} · seed {rerun.cells[0].seed} · {minutes:.1f} min ({rerun.stated.minutes:g} stated)"
         console.print("", Text(title, "bold"), sep="\n")
         if bad:
             errors = "\n".join(f"{cell.label}: {outcome.error}" for cell, outcome in bad.items())
             console.print(Text(f"failed: {errors}", "red"))
             broken += 1
         else:
-            figures += (measured := each.figures(own))
+            figures += (measured := [*_figures(rerun)])
             console.print(_table(measured))
     console.print()
     for name, why in skipped.items():
         console.print(Text(f"skipped: {name}: {why}", "dim"), soft_wrap=True)
     inside = sum(figure.inside for figure in figures)
     counts = [f"{inside} inside", f"{len(figures) - inside} outside"]
-    counts += [f"{broken} of {len(cells)} experiments failed"] if broken else []
+    counts += [f"{broken} of {len(reruns)} experiments failed"] if broken else []
     counts += [f"{len(skipped)} skipped"] if skipped else []
-    console.print(Text(f"{', '.join(counts)}. {_READING}" if cells else "Nothing was run."), soft_wrap=True)
+    reading = "% on the test split; both ends of a range belong to it."
+    console.print(Text(f"{', '.join(counts)}. {reading}" if reruns else "Nothing was run."), soft_wrap=True)
     if broken or inside < len(figures):
         sys.exit(1)
 
 
-def _table(figures: Sequence[Figure]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("", overflow="fold")
-    for header in ("", "expected", "measured", ""):
-        table.add_column(header, justify="right" if header else "left", no_wrap=True)
-    for figure in figures:
-        low, high = figure.expected
-        measured = "–" if figure.measured is None else f"{figure.measured:.2f}"
-        verdict = Text("inside", "green") if figure.inside else Text("outside", "red")
-        table.add_row(Text(figure.row), figure.name, f"{low:.2f} – {high:.2f}", measured, verdict)
-    return table
+class Rerun(NamedTuple):
+    """The cells of an experiment or a grid to run again, and what is stated of them."""
+
+    name: str
+    stated: GridExpectations
+    cells: Sequence[Cell]
 
 
 class Figure(NamedTuple):
@@ -130,169 +115,117 @@ class Figure(NamedTuple):
         return self.measured is not None and self.expected.holds(self.measured)
 
 
-@dataclass(frozen=True, eq=False)
-class Stated:
-    """A file that may state what a rerun finds.
+def _figures(rerun: Rerun) -> Iterator[Figure]:
+    """Every figure that is stated, beside the one that its cell has left."""
+    from hierfit.results.columns import with_decoder
 
-    Attributes:
-        file: Its path.
-        name: Of the experiment or grid.
-        cards: Names of the data cards it states figures of.
-        ranges: The figures by card, row and name; empty where it states none.
-        seeds: That were measured.
-        minutes: Stated.
-        lacking: Why data are not there, by name of their card.
-        cells: What to run with a seed below a folder.
-        is_grid: Its rows stand below the names of their cards.
-    """
-
-    file: Path
-    name: str
-    cards: tuple[str, ...]
-    ranges: Mapping[str, Mapping[str, Mapping[str, Range]]]
-    seeds: tuple[int, ...]
-    minutes: float
-    lacking: Mapping[str, str]
-    cells: Callable[[int, Path], Sequence[Cell]]
-    is_grid: bool
-
-    def not_run(self, cheaper_than: float, seed: int | None) -> str | None:
-        """Why it is skipped, if it is.
-
-        Args:
-            cheaper_than: Minutes.
-            seed: The one asked for.
-        """
-        if not self.ranges:
-            return "does not state what to expect"
-        if self.minutes >= cheaper_than:
-            return f"takes about {self.minutes:g} min; --cheaper-than {cheaper_than:g} leaves it out"
-        if seed is not None and seed not in self.seeds:
-            return f"was measured with seeds {', '.join(map(str, self.seeds))}, not with {seed}"
-        return "; ".join(self.lacking.values()) if len(self.lacking) == len(self.cards) else None
-
-    def figures(self, cells: Sequence[Cell]) -> list[Figure]:
-        """Every figure that is stated, beside the one that its cells have left."""
-        from hierfit.results.columns import with_decoder
-
-        found = []
-        for card, rows in self.ranges.items():
-            if card in self.lacking:
-                continue
-            metrics = {cell.row: done.metrics for cell in cells if cell.card == card and (done := finished(cell))}
-            for row, ranges in rows.items():
-                for name, ends in ranges.items():
-                    metric, _, decoder = with_decoder(name).partition("@")
-                    value = metrics.get(row, {}).get(decoder, {}).get(metric)
-                    shown = f"{card}/{row}" if self.is_grid else row
-                    found.append(Figure(shown, name, ends, None if value is None else 100 * value))
-        return found
+    for cell in rerun.cells:
+        card = finished(cell)
+        for name, ends in rerun.stated.cards[cell.card][cell.row].items():
+            metric, _, decoder = with_decoder(name).partition("@")
+            value = card.metrics.get(decoder, {}).get(metric) if card else None
+            yield Figure(f"{cell.card}/{cell.row}", name, ends, None if value is None else 100 * value)
 
 
-def read_files(files: Sequence[Path], roots: Mapping[str, str]) -> list[Stated]:
-    """Experiments and grids, all their keys checked.
+def _table(figures: Sequence[Figure]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("", overflow="fold")
+    for header in ("", "expected", "measured", ""):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for figure in figures:
+        low, high = figure.expected
+        measured = "–" if figure.measured is None else f"{figure.measured:.2f}"
+        verdict = Text("inside", "green") if figure.inside else Text("outside", "red")
+        table.add_row(Text(figure.row), figure.name, f"{low:.2f} – {high:.2f}", measured, verdict)
+    return table
 
-    Args:
-        files: Of experiments and grids.
-        roots: Where the user says data lie, by name of their card.
 
-    Raises:
-        UserError: Everything that is wrong with any of them; or a root is given of a card that none of them reads.
-    """
-    found: list[Stated] = []
-    problems: list[str] = []
+def plan_files(
+    files: Sequence[Path], roots: Mapping[str, str], seed: int | None, cheaper_than: float, runs: Path
+) -> tuple[list[Rerun], dict[str, str]]:
+    """What to run again of experiments and grids, with one seed; and what not, and why."""
+    from hierfit.run.folder import new_run_folder
+
+    reruns, skipped = list[Rerun](), dict[str, str]()
+    problems, cards = list[str](), set[str]()
     for file in dict.fromkeys(files):
         try:
             content = read_yaml(file, [])[0] if file.is_file() else None
             is_grid = isinstance(content, Mapping) and {"methods", "cards"} <= content.keys()
-            found.append(_grid(file, roots) if is_grid else _experiment(file, roots))
+            grid = read_grid(file) if is_grid else _as_grid(file)
+            cards |= grid.cards.keys()
+            if faults := list(grid.faults()):
+                raise UserError("This grid cannot be run.", faults)
+            why, stated = _not_run(grid.expected, cheaper_than, seed), grid.expected
+            if why or stated is None:
+                skipped[str(file)] = why
+                continue
+            own = stated.seeds[0] if seed is None else seed
+            folder = new_run_folder(runs, grid.name, own)
+            planned = plan(_stated_part(grid, stated, roots, own), folder, skip_missing=True)
         except UserError as error:
             problems += error.problems or [str(error)]
+            continue
+        left_out = {name.removeprefix("card "): f"{name}: {lack}" for name, lack in planned.left_out.items()}
+        left_out = {card: f"{lack}; --data-root {card}=PATH says where they lie" for card, lack in left_out.items()}
+        if planned.cells:
+            cells = [cell for cell in planned.cells if cell.row in stated.cards[cell.card]]
+            reruns.append(Rerun(grid.name, stated, cells))
+            skipped |= {f"{file}, {card}": why for card, why in left_out.items()}
+        else:
+            skipped[str(file)] = "; ".join(left_out.values())
     if problems:
         raise UserError("These experiments cannot be run.", list(dict.fromkeys(problems)))
-    cards = sorted({card for each in found for card in each.cards})
-    unknown = [f"{name}: no card here has this name{nearest(name, cards)}" for name in roots if name not in cards]
-    if unknown:
-        raise UserError("--data-root cannot be used.", unknown, f"Cards: {', '.join(cards)}.")
-    return found
+    if strange := [f"{name}: no card here has this name{nearest(name, cards)}" for name in roots if name not in cards]:
+        raise UserError("--data-root cannot be used.", strange, f"Cards: {', '.join(sorted(cards))}.")
+    return reruns, skipped
 
 
-def _experiment(file: Path, roots: Mapping[str, str]) -> Stated:
+def _not_run(stated: GridExpectations | None, cheaper_than: float, seed: int | None) -> str:
+    if stated is None:
+        return "does not state what to expect"
+    if stated.minutes >= cheaper_than:
+        return f"takes about {stated.minutes:g} min; --cheaper-than {cheaper_than:g} leaves it out"
+    if seed is not None and seed not in stated.seeds:
+        return f"was measured with seeds {', '.join(map(str, stated.seeds))}, not with {seed}"
+    return ""
+
+
+def _stated_part(grid: GridFile, stated: GridExpectations, roots: Mapping[str, str], seed: int) -> GridFile:
+    """The rows and cards that figures are stated of, at one seed and number of shots."""
+    shots = grid.shots[0] if len(grid.shots) == 1 else stated.shots
+    given = {card: {ROOT: roots[card]} if card in roots else {} for card in stated.cards}
+    cards = {card: {**(grid.cards[card] or {}), **own} for card, own in given.items()}
+    rows = {row: grid.methods[row] for rows in stated.cards.values() for row in rows}
+    return replace(grid, cards=cards, methods=rows, seeds=(seed,), shots=(shots,), control=None, expected=None)
+
+
+def _as_grid(file: Path) -> GridFile:
+    """An experiment as a grid: its own row and its controls, on its card, with the seeds that were measured."""
     from hierfit.data.card import load_card
-    from hierfit.run.expected import expectations
 
     base = file.with_name("base.yaml")
     configs = (base, file) if base.is_file() and base != file else (file,)
-    words: list[str | Setting] = [f"--config={path}" for path in configs]
-    config = configure([*words, "--data.root=null"])
-    card = load_card(config.settings["data"]["card"])
-    given = [setting for path in configs for setting in file_settings(path, [])]
-    if card.name in roots:
-        given.append(Setting("data.root", roots[card.name], "command line"))
-        words.append(given[-1])
-    lack = missing_root(given)
-    if not any(setting.key == "data.root" for setting in given) and not card.is_drawn:
-        lack = f"needs the data of {card.name}"
-    problems: list[str] = []
-    stated = expectations(*read_yaml(file, []), problems)
+    config = configure([*(f"--config={path}" for path in configs), "--data.root=null"])
+    rows = {config.row: {}, **(config.settings["controls"] or {})}
+    content, source = read_yaml(file, [])
+    problems, place = list[str](), source.at(KEY)
+    if stated := read_expected(content.get(KEY), place, problems):
+        here = place.at("rows")
+        problems += [*unknown(stated.rows, rows, here, "row"), *unknown_figures(stated.rows, here)]
     if problems:
         raise UserError("What it expects cannot be used.", problems)
-    return Stated(
-        file,
-        config.name,
-        (card.name,),
-        {card.name: stated.rows} if stated else {},
-        stated.seeds if stated else (),
-        stated.minutes if stated else 0,
-        {card.name: _where(lack, card.name)} if lack else {},
-        partial(_cells, [*DEFAULTS, *words], card.name),
-        is_grid=False,
+    path = config.settings["data"]["card"]
+    card = load_card(path).name
+    given = [setting.value for each in configs for setting in file_settings(each, []) if setting.key == ROOT]
+    expected = GridExpectations(stated.seeds, stated.minutes, {card: stated.rows}) if stated else None
+    return GridFile(
+        source=source,
+        name=config.name,
+        cards={card: {"data.card": path, **({ROOT: given[-1]} if given else {})}},
+        methods=rows,
+        seeds=stated.seeds if stated else (config.seed,),
+        shots=(config.settings["data"]["shots"],),
+        configs=tuple(map(str, configs)),
+        expected=expected,
     )
-
-
-def _cells(words: Sequence[str | Setting], card: str, seed: int, runs: Path) -> list[Cell]:
-    """An experiment's run and its controls, in the folders they have when it is run alone."""
-    from hierfit.run.folder import control_folder, new_run_folder
-
-    whole = configure([*words, f"--seed_everything={seed}"])
-    if fault := not_one_device(whole):
-        raise UserError(fault)
-    folder = new_run_folder(runs, whole.name, seed)
-    controls = [Cell(card, control, control_folder(folder, control.row)) for control in whole.controls]
-    return [Cell(card, whole, folder), *controls]
-
-
-def _grid(file: Path, roots: Mapping[str, str]) -> Stated:
-    grid = read_grid(file)
-    if problems := list(grid.faults()):
-        raise UserError("This grid cannot be run.", problems)
-    stated = grid.expected
-    if stated is None:
-        return Stated(file, grid.name, (), {}, (), 0, {}, lambda *_: [], is_grid=True)
-
-    def planned(seed: int, runs: Path) -> Plan:
-        """The rows and cards that figures are stated of, at one seed and number of shots."""
-        shots = grid.shots[0] if len(grid.shots) == 1 else stated.shots
-        cards = {
-            name: {**grid.cards[name], **({"data.root": roots[name]} if name in roots else {})} for name in stated.cards
-        }
-        rows = {row: grid.methods[row] for rows in stated.cards.values() for row in rows}
-        few = replace(grid, cards=cards, methods=rows, seeds=(seed,), shots=(shots,), control=None, expected=None)
-        return plan(few, runs, skip_missing=True)
-
-    def cells(seed: int, runs: Path) -> list[Cell]:
-        from hierfit.run.folder import new_run_folder
-
-        found = planned(seed, new_run_folder(runs, grid.name, seed)).cells
-        return [cell for cell in found if cell.row in stated.cards[cell.card]]
-
-    left_out = planned(grid.seeds[0], Path()).left_out
-    lacking = {name.removeprefix("card "): f"{name}: {lack}" for name, lack in left_out.items()}
-    lacking = {card: _where(lack, card) for card, lack in lacking.items()}
-    return Stated(
-        file, grid.name, tuple(stated.cards), stated.cards, stated.seeds, stated.minutes, lacking, cells, is_grid=True
-    )
-
-
-def _where(lack: str, card: str) -> str:
-    return f"{lack}; --data-root {card}=PATH says where they lie"

@@ -1,21 +1,18 @@
-"""A run among others (a cell): where it lies, when it counts as done, who is at work on it; and how many run."""
+"""A run among others (a cell): where it lies, when it counts as done; and how many run at once."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import queue
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from hierfit.atomic import whole_file
+from hierfit.atomic import sole, whole_file
 from hierfit.results.card import ResultCard
 
 if TYPE_CHECKING:
@@ -50,14 +47,7 @@ class Follower(Protocol):
 
 @dataclass(frozen=True)
 class Cell:
-    """A run among others.
-
-    Attributes:
-        card: Name of the data card in the grid.
-        config: What is trained and tested.
-        folder: Where it leaves its files.
-        follower: Who follows it, if anybody.
-    """
+    """A run among others."""
 
     card: str
     config: Config = field(repr=False, compare=False)
@@ -129,48 +119,11 @@ def state(cell: Cell) -> Literal["done", "running", "broken", "to do"]:
         return "broken" if mine else "running"
 
 
-@contextmanager
-def sole(folder: Path, wait: bool) -> Iterator[bool]:
-    """Keeps every other process off a folder while the block runs; the kernel lets go of it when this process dies.
-
-    Args:
-        folder: Need not exist; the lock lies beside it.
-        wait: Wait until nobody else is at work on it.
-
-    Returns:
-        Whether it is ours; False only without ``wait``.
-    """
-    path = folder.with_name(f".{folder.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(descriptor)
-            yield False
-            return
-        with suppress(FileNotFoundError):  # whoever held it may have removed it since it was opened
-            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                break
-        os.close(descriptor)
-    try:
-        yield True
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What becomes of a cell.
 
-    Attributes:
-        kind: ``busy``: another grid is at work on it.
-        seconds: It took.
-        card: Its result, when it is done.
-        error: What went wrong, when it failed.
-        mistake: The error is one of its settings or data.
+    Busy: another grid is at work on it. A mistake: the error is one of its settings or data.
     """
 
     kind: Literal["done", "failed", "busy"]
@@ -181,28 +134,23 @@ class Outcome:
 
 
 Draw = tuple[Cell, ...]
-Report = Callable[[Cell, Outcome], None]
+Reporter = Callable[[Cell, Outcome], None]
 
 
 class Engine(NamedTuple):
     """Where draws run.
 
-    Attributes:
-        jobs: At once.
-        submit: Starts one; each cell's outcome goes to the report when it is known, and all are the future's result.
+    Submitting starts one; each cell's outcome goes to the report when it is known, and all are the future's result.
     """
 
     jobs: int
-    submit: Callable[[Draw, bool, Report], Future[list[Outcome]]]
+    submit: Callable[[Draw, bool, Reporter], Future[list[Outcome]]]
 
 
-def run(draws: Iterable[Draw], engine: Engine, report: Report) -> None:
+def run(draws: Iterable[Draw], engine: Engine, report: Reporter, tick: Callable[[], None] = lambda: None) -> None:
     """Runs draws; each cell ends in one report, in this thread.
 
-    Args:
-        draws: Asked for the next one whenever there is room for it.
-        engine: Where to.
-        report: Called with each cell and what became of it.
+    The next draw is asked for whenever there is room for it; in between there is a tick every second.
     """
     coming, busy = iter(draws), list[Cell]()
     running: dict[Future[list[Outcome]], Draw] = {}
@@ -228,7 +176,11 @@ def run(draws: Iterable[Draw], engine: Engine, report: Report) -> None:
                 start((busy.pop(),), True)
         if not running:
             return
-        found = news.get()
+        try:
+            found = news.get(timeout=1)
+        except queue.Empty:
+            tick()
+            continue
         if isinstance(found, tuple):
             received(*found)
             continue

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from lightning import Callback, LightningModule, Trainer
@@ -21,9 +21,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from hierfit.atomic import sole
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
-from hierfit.search.runner import sole
 from hierfit.search.sweep_file import EarlyTerminate, Metric, SweepFile
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -33,18 +33,8 @@ _TRIES = 40  # to draw values that no trial had
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-@dataclass(frozen=True)
-class Done:
-    """A trial that is done, or was stopped early.
-
-    Attributes:
-        number: Of the trial.
-        values: Of the parameters.
-        reached: The metric at its selected checkpoint.
-        stopped: It was stopped early.
-        steps: Of training.
-        method: Class that was trained.
-    """
+class Done(NamedTuple):
+    """A trial that is done, or was stopped early: its metric at its selected checkpoint."""
 
     number: int
     values: Mapping[str, Any]
@@ -65,11 +55,9 @@ class Judge:
     stops: EarlyTerminate | None
 
     def watchers(self) -> Sequence[Callback]:
-        """One that stops the trial, where it may be stopped."""
         return [_StopEarly(self._trial(), self.metric, self.stops)] if self.stops else []
 
     def conclude(self, card: ResultCard) -> None:
-        """Tells the study; without the metric the trial counts for nothing."""
         trial, reached = self._trial(), card.val.get(self.metric.name)
         stopped = bool(trial.user_attrs.get("stopped"))
         trial.set_user_attr("steps", card.cost["steps"])
@@ -110,11 +98,7 @@ class _StopEarly(Callback):
 
 
 def open_study(journal: Path, name: str, metric: Metric, stops: EarlyTerminate | None) -> optuna.Study:
-    """A study of a journal, made where there is none yet.
-
-    Raises:
-        UserError: The journal is damaged.
-    """
+    """A study of a journal, made where there is none yet."""
     pruner: BasePruner = NopPruner()
     if stops is not None:
         pruner = SuccessiveHalvingPruner(min_resource=stops.first, reduction_factor=stops.eta)
@@ -209,7 +193,7 @@ class Search:
 
         PED-ANOVA (Watanabe et al., IJCAI 2023) over trials that ran to their end; empty with fewer than 8 of these.
         """
-        varied = {p.raw_name(n): n for n, p in self.file.parameters.items() if p.distribution != "constant"}
+        varied = {self.file.parameters[name].raw_name(name): name for name in self.file.varied}
         complete = [trial for trial in self._trials(TrialState.COMPLETE) if varied.keys() <= trial.params.keys()]
         if len(complete) < 8 or len(varied) < 2 or len({trial.value for trial in complete}) < 2:
             return {}

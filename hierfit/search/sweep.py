@@ -6,23 +6,20 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from hierfit.config.command import Say
 from hierfit.config.named import SWEEPS
+from hierfit.config.schema import read_yaml
 from hierfit.errors import UserError
-from hierfit.search.engines import prepare
+from hierfit.search.engines import preload
 from hierfit.search.progress import Cluster, Jobs, Runs, too_few
 from hierfit.search.sweep_file import SweepFile, read_sweep
+from hierfit.streams import program
 
-if TYPE_CHECKING:
-    from hierfit.search.study import Done, Search
-    from hierfit.search.trials import Trials
-
-BEST = "best.yaml"
 _TRIALS = 20
 
 
@@ -60,12 +57,12 @@ def sweep(
         here = not has_wandb_key()
     # From here on imports take seconds: the process that others are forked from begins its own meanwhile.
     if here and not check and cluster is None:
-        prepare()
+        preload()
     from hierfit.run.quiet import quieten
 
     quieten()
     try:
-        from hierfit.search.trials import Trials
+        from hierfit.search.trials import Trials, search_here
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise
@@ -75,42 +72,25 @@ def sweep(
     count = min(count, content.combinations) if content.method == "grid" else count
     console = Console()
     if check:
-        _describe(content, count, console)
-        return
-    if not here:
+        for name, parameter in content.parameters.items():
+            console.print(Text(f"{name}: {parameter}"), soft_wrap=True)
+        goal = f"{content.metric.goal} {content.metric.name}"
+        text = f"{content.name}: {content.method}, {count} trials, {goal}. A trial is, for example:"
+        console.print(Text(text), soft_wrap=True)
+        values = {name: parameter.probes()[0] for name, parameter in content.parameters.items()}
+        console.print(Text(f"hierfit fit {' '.join(content.arguments(values))}"), soft_wrap=True)
+    elif not here:
         _run_agent(content, count, console)
-        return
-    from hierfit.search.trials import search_here
-
-    search, missed = search_here(cells, count, seed, jobs, cluster, console)
-    done = search.done()
-    if not done:
-        raise UserError("No trial has been done.", hint=f"Their logs are below {cells.folder / 'trials'}.")
-    print_trials(done, content, show, console)
-    print_importances(search, console)
-    missed += _test_chosen(done, cells, seeds or [None], jobs, cluster, console)
-    if missed:
+    elif missed := search_here(cells, count, seed, seeds or [None], show, jobs, cluster, console):
         console.print(Text(f"{missed} runs failed; the same command runs them again."))
         sys.exit(1)
-
-
-def _describe(file: SweepFile, count: int, console: Console) -> None:
-    for name, parameter in file.parameters.items():
-        console.print(Text(f"{name}: {parameter}"), soft_wrap=True)
-    values = {name: parameter.probes()[0] for name, parameter in file.parameters.items()}
-    goal = f"{file.metric.goal} {file.metric.name}"
-    console.print(Text(f"{file.name}: {file.method}, {count} trials, {goal}. A trial is, for example:"), soft_wrap=True)
-    console.print(Text(f"hierfit fit {' '.join(file.arguments(values))}"), soft_wrap=True)
 
 
 def _run_agent(file: SweepFile, count: int, console: Console) -> None:
     """Makes the sweep at W&B and runs its trials here, one after the other."""
     import wandb
 
-    from hierfit.config.schema import read_yaml
-    from hierfit.run.program import program
-
-    content: Any = read_yaml(file.path, [])[0]
+    content: Any = read_yaml(file.source.file, [])[0]
     project = file.project or "hierfit"
     sweep_id = wandb.sweep(content, project=project, entity=file.entity)
     whole = "/".join(filter(None, (file.entity, project, sweep_id)))
@@ -118,78 +98,6 @@ def _run_agent(file: SweepFile, count: int, console: Console) -> None:
     # An agent runs plain "python": it is to be this one.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     wandb.agent(sweep_id, project=project, entity=file.entity, count=count)
-    values = " ".join(
-        f"--{name}=…" for name, parameter in file.parameters.items() if parameter.distribution != "constant"
-    )
+    values = " ".join(f"--{name}=…" for name in file.varied)
     console.print(Text("When the sweep is done, test the best trial's values, and those alone:"))
     console.print(Text(f"  {program()} fit {' '.join(file.start)} --tuned_on=val {values}"), soft_wrap=True)
-
-
-def print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Console) -> None:
-    """The best trials, a row each, the best first; at most so many."""
-    from hierfit.results.table import Table
-    from hierfit.results.writers import print_table
-
-    names = [name for name, parameter in file.parameters.items() if parameter.distribution != "constant"]
-    rows = tuple(
-        (
-            f"{each.number}{' ✂' if each.stopped else ''}",
-            file.metric.shown(each.reached),
-            *(f"{v:.3g}" if isinstance(v := each.values[name], float) else str(v) for name in names),
-            str(each.steps),
-        )
-        for each in done[:most]
-    )
-    stopped = sum(each.stopped for each in done)
-    early = f", {stopped} of them stopped early (✂)" if stopped else ""
-    title = f"{file.name} · {file.method} · {len(done)} trials{early} · {file.metric.goal} {file.metric.name}"
-    reached = f"val [{file.metric.unit}]" if file.metric.unit else "val"
-    print_table(Table.of(title, ("trial", reached, *map(_short, names), "steps"), rows), console)
-
-
-def print_importances(search: Search, console: Console) -> None:
-    """Which parameters mattered, in one line; nothing where that is not known."""
-    if importances := search.importances():
-        listed = " · ".join(f"{_short(name)} {100 * share:.0f} %" for name, share in importances.items())
-        console.print()
-        console.print(Text(f"What tells better trials from worse (PED-ANOVA): {listed}", "dim"))
-
-
-def _test_chosen(
-    done: Sequence[Done],
-    trials: Trials,
-    seeds: Sequence[int | None],
-    jobs: int | None,
-    cluster: str | None,
-    console: Console,
-) -> int:
-    """Trains the best trial's values again, now with the test, and prints what it found; how many runs failed."""
-    from omegaconf import OmegaConf
-
-    from hierfit.atomic import whole_file
-    from hierfit.results.summary import tables
-    from hierfit.results.writers import print_tables
-    from hierfit.run.program import program
-    from hierfit.search.progress import failed, run_cells
-    from hierfit.search.runner import finished
-
-    best, path = done[0], trials.folder / BEST
-    values = OmegaConf.create()
-    for name, value in {**best.values, "tuned_on": "val"}.items():
-        group, _, key = name.partition(".")
-        own = group == "model" and key and key.partition(".")[0] not in ("class_path", "init_args")
-        OmegaConf.update(values, f"model.init_args.{key}" if own else name, value)
-    with whole_file(path) as draft:
-        draft.write_text(OmegaConf.to_yaml(values), encoding="utf-8")
-    console.print()
-    cells = [trials.chosen(best.values, f"{best.method}, best of {len(done)}", seed) for seed in seeds]
-    outcomes = run_cells(f"trial {best.number} with the test", cells, jobs, cluster, console)
-    if cards := [card for cell in cells if (card := finished(cell))]:
-        print_tables(tables(cards), console)
-    console.print(Text(f"Values of trial {best.number}: {path}; to go on with them:"), soft_wrap=True)
-    console.print(Text(f"  {program()} fit {' '.join(trials.file.start)} --config={path}"), soft_wrap=True)
-    return len(failed(outcomes))
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("model.").removeprefix("init_args.")

@@ -8,12 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from hierfit.config.schema import Place, nearest, read_document
+from annotated_types import Ge
+
+from hierfit.config.schema import Place, read_document
 from hierfit.config.settings import Setting
 from hierfit.errors import UserError
-from hierfit.search.parameter import Parameter, read_parameter
+from hierfit.search.parameter import Parameter
 
 _ARGS = "${args}"
 _START = ("${env}", "${interpreter}", "-m", "${program}", "fit")
@@ -27,10 +29,7 @@ _FAILED = "a trial that fails counts for nothing here; leave it out"
 class Metric:
     """What a sweep is after: a metric of the validation split; the test split has no say.
 
-    Attributes:
-        name: Such as ``val/leaf_accuracy``.
-        goal: Whether more or less of it is better.
-        target: A sweep ends when a trial has reached it.
+    A sweep ends when a trial has reached ``target``.
     """
 
     FOREIGN: ClassVar[Mapping[str, str]] = {"impute": _FAILED, "impute_while_running": _FAILED}
@@ -67,54 +66,28 @@ class EarlyTerminate:
     """When trials stop early: W&B's hyperband, which is asynchronous successive halving (Li et al., MLSys 2020).
 
     After ``min_iter``, ``eta·min_iter``, ``eta²·min_iter``, … validations a trial goes on if its metric is among the
-    best 1/eta of all trials that came as far.
-
-    Attributes:
-        min_iter: Validations before the first decision.
-        eta: Of that many trials one goes on.
-        max_iter: With ``s``, in place of ``min_iter``: the first decision comes after max_iter/eta^s validations.
-        s: Decisions.
-        strict: Judge a trial by its metric at the decision, as W&B does where the file says nothing; False: by its best
-            so far, which stops fewer.
+    best 1/eta of all trials that came as far. In place of ``min_iter`` may stand ``max_iter`` and ``s``: the first of s
+    decisions comes after max_iter/eta^s validations. ``strict``, as W&B is where the file says nothing, judges a trial
+    by its metric at the decision; false: by its best so far, which stops fewer.
     """
 
     type: Literal["hyperband"]
-    min_iter: int | None = None
-    eta: int = 3
+    min_iter: Annotated[int, Ge(1)] | None = None
+    eta: Annotated[int, Ge(2)] = 3
     max_iter: int | None = None
-    s: int | None = None
+    s: Annotated[int, Ge(1)] | None = None
     strict: bool = True
 
     def __post_init__(self) -> None:
-        problems = []
         if (self.min_iter is None) == (self.max_iter is None):
-            problems.append("give either min_iter, or max_iter with s")
-        elif self.max_iter is not None and self.s is None:
-            problems.append("max_iter needs s, the number of decisions")
-        problems += [
-            f"{name}: {value}, must be at least {least}"
-            for name, value, least in (("min_iter", self.min_iter, 1), ("eta", self.eta, 2), ("s", self.s, 1))
-            if value is not None and value < least
-        ]
-        if problems:
-            raise UserError("Trials cannot be stopped early so.", problems)
+            raise UserError("give either min_iter, or max_iter with s")
+        if self.max_iter is not None and self.s is None:
+            raise UserError("max_iter needs s, the number of decisions")
 
     @property
     def first(self) -> int:
         """Validations before the first decision."""
-        if self.min_iter is not None:
-            return self.min_iter
-        assert self.max_iter is not None
-        assert self.s is not None
-        return max(1, int(self.max_iter / self.eta**self.s))
-
-
-def _parameters(value: object, place: Place, problems: list[str]) -> dict[str, Parameter]:
-    if not isinstance(value, Mapping) or not value:
-        problems.append(f"{place}: expected keys of hierfit fit, each with its values or its range")
-        return {}
-    found = {str(name): read_parameter(entry, place.at(str(name)), problems) for name, entry in value.items()}
-    return {name: parameter for name, parameter in found.items() if parameter is not None}
+        return self.min_iter or max(1, int((self.max_iter or 0) / self.eta ** (self.s or 1)))
 
 
 def _command(value: object, place: Place, problems: list[str]) -> tuple[str, ...]:
@@ -142,19 +115,11 @@ class SweepFile:
     """A sweep as written in its file; every attribute but `source` is a key of W&B's.
 
     Attributes:
-        source: The file it was read from, and where its keys stand.
-        name: Of the sweep and its folder.
-        program: ``hierfit``.
         method: ``grid``: every combination. ``random``: drawn one by one. ``bayes``: drawn where earlier trials did
             well; W&B models the metric by a Gaussian process, this program by densities (TPE, Bergstra et al., 2011).
-        metric: What is sought.
         parameters: Keys of ``hierfit fit``, each with values or a range.
         command: What an agent runs; the words after ``fit`` are what each trial starts from.
-        early_terminate: When trials stop early; null for never.
         run_cap: Trials at most.
-        description: For people.
-        project: Of W&B.
-        entity: Of W&B.
     """
 
     FOREIGN: ClassVar[Mapping[str, str]] = {
@@ -172,20 +137,16 @@ class SweepFile:
     program: Literal["hierfit"]
     method: Literal["grid", "random", "bayes"]
     metric: Metric
-    parameters: Mapping[str, Parameter] = field(metadata={"parse": _parameters})
+    parameters: Mapping[str, Parameter]
     command: tuple[str, ...] = field(metadata={"parse": _command})
     early_terminate: EarlyTerminate | None = None
-    run_cap: int | None = None
+    run_cap: Annotated[int, Ge(1)] | None = None
     description: str | None = None
     project: str | None = None
     entity: str | None = None
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.run_cap is not None and self.run_cap < 1:
-            problems.append(f"run_cap: {self.run_cap}, must be at least 1")
-        if all(parameter.distribution == "constant" for parameter in self.parameters.values()):
-            problems.append("parameters: none of them varies")
+        problems = [] if self.varied else ["parameters: none of them varies"]
         if self.method == "grid":
             problems += [
                 f"parameters.{name}: a grid needs values, not a range"
@@ -198,9 +159,9 @@ class SweepFile:
             raise UserError("This sweep cannot be run.", problems)
 
     @property
-    def path(self) -> Path:
-        """The file it was read from."""
-        return self.source.file
+    def varied(self) -> list[str]:
+        """Names of the parameters that are searched."""
+        return [name for name, parameter in self.parameters.items() if parameter.varies]
 
     @property
     def combinations(self) -> int:
@@ -218,10 +179,10 @@ class SweepFile:
 
     def words(self, values: Mapping[str, Any]) -> list[str | Setting]:
         """The same, the values with their lines."""
+        place = self.source.at("parameters")
         words: list[str | Setting] = []
         for word in self.command[len(_START) :]:
             if word == _ARGS:
-                place = self.source.at("parameters")
                 words += [Setting(key, value, str(place.at(key)).partition(": ")[0]) for key, value in values.items()]
             else:
                 words.append(_VARIABLE.sub(lambda found: os.environ[found[1]], word))
@@ -229,16 +190,5 @@ class SweepFile:
 
 
 def read_sweep(path: Path) -> SweepFile:
-    """Reads the file of a sweep.
-
-    Raises:
-        UserError: Everything that is wrong with its form: unknown or missing keys, wrong types, empty ranges, a metric
-            that is not of the validation split. What the keys of its trials mean is checked later, see
-            `hierfit.search.trials`.
-    """
+    """Reads the file of a sweep; what the keys of its trials mean is checked later, see `hierfit.search.trials`."""
     return read_document(SweepFile, path, "this sweep cannot be run")
-
-
-def metric_fault(metric: Metric, known: Sequence[str]) -> str:
-    """What is wrong with the name of a metric; empty when nothing is."""
-    return "" if metric.name in known else f"there is no metric {metric.name!r}{nearest(metric.name, known)}"

@@ -14,17 +14,14 @@ from hierfit.results.logits import LeafLogits
 from hierfit.results.statistics import Estimate, Interval, paired_difference, verdict
 
 Effect = Literal["helps", "no evidence", "hurts", "no difference"]
-Shares = NDArray[np.float64]
+Fractions = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one run says of each test sample, of leaves of the true tree.
+    """The leaf of the true tree that one run names for each test sample ``[n]``, and the right one.
 
-    Attributes:
-        predicted: The leaf it names ``[n]``; with classes held back, of the sample's own kind (base or novel).
-        labels: The right one ``[n]``.
-        base: Which samples are of base classes ``[n]`` bool; None where no class was held back.
+    With classes held back it is named among those of the sample's own kind, and ``base`` says of which kind that is.
     """
 
     predicted: NDArray[np.int64]
@@ -45,13 +42,9 @@ class Answers:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The true tree against another, by one share of right answers: leaf accuracy, or H with classes held back.
-
-    Attributes:
-        over_seeds: true − other with its t-interval over seeds.
-        over_samples: The same with its bootstrap interval over test samples, the seeds taken as they are.
-        same: Every test sample was given the same leaf on both trees, with every seed.
-    """
+    """True − other by one share of right answers (leaf accuracy, or H with classes held back): with its t-interval over
+    seeds, with its bootstrap interval over test samples (the seeds taken as they are), and whether every sample was
+    given the same leaf on both trees, with every seed."""
 
     over_seeds: Estimate
     over_samples: Interval
@@ -67,11 +60,7 @@ class Comparison:
 
 
 def compare_trees(true: Mapping[int, Answers], other: Mapping[int, Answers]) -> Comparison:
-    """Pairs the runs of both trees.
-
-    Args:
-        true: The answers on the true tree, by seed.
-        other: Those on another tree.
+    """Pairs the runs of both trees, given by seed.
 
     Raises:
         ValueError: They share no seed, or not their test samples.
@@ -93,12 +82,10 @@ def compare_trees(true: Mapping[int, Answers], other: Mapping[int, Answers]) -> 
     )
 
 
-def _score(shares: Sequence[Shares]) -> Shares:
+def _score(shares: Sequence[Fractions]) -> Fractions:
     """Of the share of right answers on all classes, that share; on base and on novel ones, their harmonic mean."""
-    if len(shares) == 1:
-        return shares[0]
-    base, novel = shares
-    return 2 * base * novel / np.maximum(base + novel, np.finfo(np.float64).tiny)
+    product, total = np.prod(shares, axis=0), np.sum(shares, axis=0)
+    return shares[0] if len(shares) == 1 else 2 * product / np.maximum(total, np.finfo(np.float64).tiny)
 
 
 def _over_samples(parts: Sequence[NDArray[np.bool_]]) -> tuple[float, float]:

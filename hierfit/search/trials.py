@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.text import Text
 
+from hierfit.atomic import sole, whole_file
 from hierfit.config.signature import class_at
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
 from hierfit.metrics import hierarchy_metrics
-from hierfit.run.configure import configure
-from hierfit.run.folder import WITHOUT_EFFECT, digest_of, without
-from hierfit.search.engines import engine
+from hierfit.results.summary import tables
+from hierfit.results.table import Table
+from hierfit.results.writers import print_table, print_tables
+from hierfit.run.configure import WITHOUT_EFFECT, configure, digest_of, without
 from hierfit.search.grid import Words, faults_of, not_one_device, settings_of
-from hierfit.search.progress import Tally, failed, interruptible, print_failed, shown
-from hierfit.search.runner import DEFAULTS, Cell, Draw, Outcome, run, sole
-from hierfit.search.study import Judge, Search
-from hierfit.search.sweep_file import SweepFile, metric_fault
+from hierfit.search.grid_file import unknown
+from hierfit.search.progress import failed, run_cells, run_draws
+from hierfit.search.runner import DEFAULTS, Cell, Draw, Outcome, finished
+from hierfit.search.study import Done, Judge, Search
+from hierfit.search.sweep_file import SweepFile
+from hierfit.streams import program
 from hierfit.taxonomy import Taxonomy
 
 JOURNAL = "trials.journal"
@@ -41,14 +46,7 @@ _RESERVED = {
 class Trials:
     """The cells of a sweep.
 
-    Args:
-        file: The sweep.
-        runs: Where sweeps lie.
-        local: Trials run here, side by side, and so on one device each; an agent of W&B may give one several.
-
-    Raises:
-        UserError: Everything that is wrong with any key or value a trial may have, each with its line; the metric does
-            not exist, or the method has nothing to train.
+    Where they run here, side by side, each has one device; an agent of W&B may give one several.
     """
 
     def __init__(self, file: SweepFile, runs: Path, local: bool = True) -> None:
@@ -66,7 +64,7 @@ class Trials:
         if not problems:
             problems += self._faults_of_all()
         if problems:
-            raise UserError(f"{file.path}: this sweep cannot be run", list(dict.fromkeys(problems)))
+            raise UserError(f"{file.source.file}: this sweep cannot be run", list(dict.fromkeys(problems)))
 
     @property
     def study(self) -> str:
@@ -91,7 +89,7 @@ class Trials:
         return self._cell(values, keys, f"chosen/s{'' if seed is None else seed}", None)
 
     def _cell(self, values: Mapping[str, Any], keys: dict[str, Any], folder: str, judge: Judge | None) -> Cell:
-        config = configure([*self._words(values), *settings_of(keys, str(self.file.path))])
+        config = configure([*self._words(values), *settings_of(keys, str(self.file.source.file))])
         card = load_card(config.settings["data"]["card"]).name
         return Cell(card, config, self.folder / f"{folder}-{config.digest[:8]}", judge)
 
@@ -125,8 +123,7 @@ class Trials:
         card = load_card(self.settings["data"]["card"])
         levels = tuple(card.levels)
         known = [f"val/{name}" for name in hierarchy_metrics(Taxonomy.from_paths([levels], levels=levels))]
-        if fault := metric_fault(self.file.metric, known):
-            yield f"{self.file.source.at('metric').at('name')}: {fault}"
+        yield from unknown([self.file.metric.name], known, self.file.source.at("metric").at("name"), "metric")
         place = self.file.source.at("command")
         # Here a trial is kept from both anyway; an agent runs the command as it stands.
         as_agent = configure([*DEFAULTS, *self.file.words(first)]).settings
@@ -142,73 +139,122 @@ class Trials:
 
 
 def search_here(
-    trials: Trials, count: int, seed: int, jobs: int | None, cluster: str | None, console: Console
-) -> tuple[Search, int]:
-    """Runs trials until there are ``count``, those of earlier calls and of others at work now included.
-
-    Args:
-        trials: Their cells.
-        count: In all.
-        seed: Of the search.
-        jobs: At once.
-        cluster: See `hierfit.search.engines.engine`.
-        console: For progress.
-
-    Returns:
-        The search, and how many trials failed.
-
-    Raises:
-        UserError: The data have nothing to validate on, or the first trials all failed.
-    """
-    file, call = trials.file, trials.folder / "calls" / uuid4().hex
-    metric, outcomes = file.metric, dict[Cell, Outcome]()
+    trials: Trials,
+    count: int,
+    seed: int,
+    seeds: Sequence[int | None],
+    most: int,
+    jobs: int | None,
+    cluster: str | None,
+    console: Console,
+) -> int:
+    """Runs trials until there are ``count``, those of earlier calls and of others at work now included; prints the best
+    ones, and tests the values of the very best with other seeds. How many runs failed."""
+    call = trials.folder / "calls" / uuid4().hex
     with sole(call, wait=False):
-        search = Search(file, trials.folder / JOURNAL, trials.study, seed, call)
+        search = Search(trials.file, trials.folder / JOURNAL, trials.study, seed, call)
         for number in search.outside():
             console.print(Text(f"left out: trial {number}: its values are outside", "yellow"))
-        before = len(search.done())
-        if before >= count or search.has_target:
-            console.print(Text(f"{before} trials of {file.name} are done already."))
-            return search, 0
-        tally = Tally(count, before)
-        judges: dict[Cell, Judge] = {}
+        missed = _run_trials(trials, search, count, jobs, cluster, console)
+    if not (done := search.done()):
+        raise UserError("No trial has been done.", hint=f"Their logs are below {trials.folder / 'trials'}.")
+    _print_trials(done, trials.file, most, console)
+    if importances := search.importances():
+        listed = " · ".join(f"{_short(name)} {100 * share:.0f} %" for name, share in importances.items())
+        console.print()
+        console.print(Text(f"What tells better trials from worse (PED-ANOVA): {listed}", "dim"))
+    return missed + _test_chosen(done, trials, seeds, jobs, cluster, console)
 
-        def draws() -> Iterator[Draw]:
-            while len(search.done()) + search.under_way < count and not search.has_target:
-                if (found := search.propose()) is None:
-                    return
-                judge, number, values = found
-                cell = trials.trial(number, values, judge)
-                judges[cell] = judge
-                yield (cell,)
 
-        def reached(cell: Cell, outcome: Outcome) -> str:
-            value = outcome.card.val.get(metric.name) if outcome.card else None
-            figure = "–" if value is None else f"{metric.shown(value)} {metric.unit}".rstrip()
-            return f"{cell.row}: {metric.name} {figure}"
+def _run_trials(
+    trials: Trials, search: Search, count: int, jobs: int | None, cluster: str | None, console: Console
+) -> int:
+    file, metric = trials.file, trials.file.metric
+    judges, lost = dict[Cell, Judge](), list[Cell]()
+    before = len(search.done())
+    if before >= count or search.has_target:
+        console.print(Text(f"{before} trials of {file.name} are done already."))
+        return 0
 
-        def best(cell: Cell) -> str:
-            first = next(iter(search.done()), None)
-            return f"· best {metric.shown(first.reached)} (trial {first.number})" if first else ""
+    def draws(jobs: int) -> Iterator[Draw]:
+        while len(search.done()) + search.under_way < count and not search.has_target:
+            if (found := search.propose()) is None:
+                return
+            judge, number, values = found
+            cell = trials.trial(number, values, judge)
+            judges[cell] = judge
+            yield (cell,)
 
-        def ended(cell: Cell, outcome: Outcome) -> None:
-            report(cell, outcome)
-            outcomes[cell] = outcome
-            lost = search.fail(judges[cell].number)
-            if lost and outcome.kind == "done":
-                raise UserError(f"{cell.label} has no {metric.name}: there is no validation split to search on")
-            if len(failed(outcomes)) == _HOPELESS and not search.done():
-                raise UserError(f"The first {_HOPELESS} trials failed: {outcome.error}", hint=f"See {cell.folder}.")
+    def reached(cell: Cell, outcome: Outcome) -> str:
+        value = outcome.card.val.get(metric.name) if outcome.card else None
+        figure = "–" if value is None else f"{metric.shown(value)} {metric.unit}".rstrip()
+        return f"{cell.row}: {metric.name} {figure}"
 
-        with interruptible(tally, console), engine(trials.settings, jobs, count - before, cluster) as found:
-            text = f"{file.name}: {count} trials, {before} done already, {found.jobs} at a time"
-            console.print(Text(text))
-            text = f"{metric.goal} {metric.name}, {file.method}; in {trials.folder}"
-            console.print(Text(text), soft_wrap=True)
-            with shown(tally, console, reached, best) as report:
-                run(draws(), found, ended)
-        console.print(Text(f"{tally} in {tally.minutes:.1f} min, {tally.per_minute:.1f} trials/min"))
-        print_failed(outcomes, console)
-        if not failed(outcomes) and len(search.done()) < count and not search.has_target:
-            console.print(Text(f"There are no more than these {len(search.done())} trials."))
-    return search, len(failed(outcomes))
+    def best(cell: Cell) -> str:
+        first = next(iter(search.done()), None)
+        return f"best {metric.shown(first.reached)} (trial {first.number})" if first else ""
+
+    def ended(cell: Cell, outcome: Outcome) -> None:
+        if search.fail(judges[cell].number) and outcome.kind == "done":
+            raise UserError(f"{cell.label} has no {metric.name}: there is no validation split to search on")
+        if outcome.kind == "failed":
+            lost.append(cell)
+        if len(lost) == _HOPELESS and not search.done():
+            raise UserError(f"The first {_HOPELESS} trials failed: {outcome.error}", hint=f"See {cell.folder}.")
+
+    goal = f"{metric.goal} {metric.name}, {file.method}; in {trials.folder}"
+    console.print(Text(goal), soft_wrap=True)
+    own = (trials.settings, count, before, jobs, cluster, console)
+    run_draws(file.name, draws, *own, "trials", reached, best, ended)
+    if not lost and len(search.done()) < count and not search.has_target:
+        console.print(Text(f"There are no more than these {len(search.done())} trials."))
+    return len(lost)
+
+
+def _print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Console) -> None:
+    """The best trials, a row each, the best first; at most so many."""
+    rows = [
+        (
+            f"{each.number}{' ✂' if each.stopped else ''}",
+            file.metric.shown(each.reached),
+            *(f"{v:.3g}" if isinstance(v := each.values[name], float) else str(v) for name in file.varied),
+            str(each.steps),
+        )
+        for each in done[:most]
+    ]
+    stopped = sum(each.stopped for each in done)
+    early = f", {stopped} of them stopped early (✂)" if stopped else ""
+    title = f"{file.name} · {file.method} · {len(done)} trials{early} · {file.metric.goal} {file.metric.name}"
+    reached = f"val [{file.metric.unit}]" if file.metric.unit else "val"
+    print_table(Table.of(title, ("trial", reached, *map(_short, file.varied), "steps"), rows), console)
+
+
+def _test_chosen(
+    done: Sequence[Done],
+    trials: Trials,
+    seeds: Sequence[int | None],
+    jobs: int | None,
+    cluster: str | None,
+    console: Console,
+) -> int:
+    """Trains the best trial's values again, now with the test, and prints what it found; how many runs failed."""
+    best, path = done[0], trials.folder / "best.yaml"
+    values = OmegaConf.create()
+    for name, value in {**best.values, "tuned_on": "val"}.items():
+        group, _, key = name.partition(".")
+        own = group == "model" and key and key.partition(".")[0] not in ("class_path", "init_args")
+        OmegaConf.update(values, f"model.init_args.{key}" if own else name, value)
+    with whole_file(path) as draft:
+        draft.write_text(OmegaConf.to_yaml(values), encoding="utf-8")
+    console.print()
+    cells = [trials.chosen(best.values, f"{best.method}, best of {len(done)}", seed) for seed in seeds]
+    outcomes = run_cells(f"trial {best.number} with the test", cells, jobs, cluster, console)
+    if cards := [card for cell in cells if (card := finished(cell))]:
+        print_tables(tables(cards), console)
+    console.print(Text(f"Values of trial {best.number}: {path}; to go on with them:"), soft_wrap=True)
+    console.print(Text(f"  {program()} fit {' '.join(trials.file.start)} --config={path}"), soft_wrap=True)
+    return len(failed(outcomes))
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("model.").removeprefix("init_args.")

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
 from hierfit.atomic import whole_file
+from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
 from hierfit.results.summary import table
 from hierfit.results.table import NAME, Table
 from hierfit.results.writers import as_markdown, markdown, print_table
-from hierfit.search.tree_effect import Comparison
+from hierfit.search.runner import Cell, finished
+from hierfit.search.tree_effect import Answers, Comparison, compare_trees
 
-Outcome = Literal["helps", "no evidence", "hurts", "no verdict"]
+Finding = Literal["helps", "no evidence", "hurts", "no verdict"]
 
 SPOKEN = {
     "flat": "no tree",
@@ -32,18 +34,11 @@ SPOKEN = {
 _DECIDE = ("flat", "zero-shot")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The verdict on a tree.
+class Conclusion(NamedTuple):
+    """The verdict on a tree: what it comes to, the same in words with its figures, and whether the truncated tree
+    differs from the flat one (empty where that was not asked)."""
 
-    Attributes:
-        outcome: ``helps`` only where the true tree beats no tree and zero-shot, and a shuffled one falls short of it;
-            ``hurts`` where it falls short of no tree or of zero-shot; ``no verdict`` where one of the two was not run.
-        sentence: The same in words, with its figures.
-        remark: Whether the truncated tree differs from the flat one; empty where that was not asked.
-    """
-
-    outcome: Outcome
+    outcome: Finding
     sentence: str
     remark: str = ""
 
@@ -53,65 +48,58 @@ def conclude(
     metric: str,
     shares: bool = True,
     truncated_against_flat: Comparison | None = None,
-) -> Answer:
+) -> Conclusion:
     """The verdict.
+
+    It is ``helps`` only where the true tree beats no tree and zero-shot, and a shuffled one falls short of it;
+    ``hurts`` where it falls short of no tree or of zero-shot; ``no verdict`` where one of the two was not run.
 
     Args:
         compared: The true tree against others and against zero-shot, by name.
         metric: What is compared: ``H`` or ``leaf accuracy``.
         shares: Whether the method shares anything along the tree; else no shuffled tree can be tried.
-        truncated_against_flat: The truncated tree against the flat one, where both were tried.
+        truncated_against_flat: Where both were tried.
     """
     remark = "" if truncated_against_flat is None else _on_truncated(truncated_against_flat, metric)
     if compared and all(found.same for found in compared.values()):
-        return Answer("no evidence", "No difference: every test sample is given the same leaf on every tree.", remark)
-    missing = [SPOKEN[name] for name in _DECIDE if name not in compared]
-    if missing:
-        return Answer("no verdict", f"No verdict: the true tree was not held against {' and '.join(missing)}.", remark)
-    outcome = _outcome(compared)
-    outcome_text = {"helps": "The tree helps", "hurts": "The tree hurts"}.get(
-        outcome, "No evidence that the tree helps"
-    )
-    figures = ", ".join(
-        f"{_amount(compared[name])}{f' points of {metric}' if i == 0 else ''} over {SPOKEN[name]}"
-        for i, name in enumerate(name for name in (*_DECIDE, "shuffled") if name in compared)
-    )
-    first = compared["flat"]
-    seeds, samples = first.over_seeds.n, first.over_samples.n
+        return Conclusion(
+            "no evidence", "No difference: every test sample is given the same leaf on every tree.", remark
+        )
+    if missing := [SPOKEN[name] for name in _DECIDE if name not in compared]:
+        return Conclusion(
+            "no verdict", f"No verdict: the true tree was not held against {' and '.join(missing)}.", remark
+        )
+    asked = {name: compared[name] for name in (*_DECIDE, "shuffled") if name in compared}
+    effects = {name: found.effect for name, found in asked.items()}
+    outcome: Finding = "no evidence"
+    if "hurts" in (effects[name] for name in _DECIDE):
+        outcome = "hurts"
+    elif len(asked) == 3 and set(effects.values()) == {"helps"}:
+        outcome = "helps"
+    begin = {"helps": "The tree helps", "hurts": "The tree hurts"}.get(outcome, "No evidence that the tree helps")
+    figures = [f"{_amount(found)} over {SPOKEN[name]}" for name, found in asked.items()]
+    figures[0] = figures[0].replace(" over", f" points of {metric} over", 1)
+    seeds, samples = compared["flat"].over_seeds.n, compared["flat"].over_samples.n
     over = f"{seeds} seed{'s' if seeds > 1 else ''}, {samples} test samples"
-    reasons = "" if outcome != "no evidence" else _reasons(compared, shares, seeds)
-    return Answer(outcome, f"{outcome_text}: {figures} ({over}).{reasons}", remark)
-
-
-def _outcome(compared: Mapping[str, Comparison]) -> Outcome:
-    decide = [compared[name].effect for name in _DECIDE]
-    if "hurts" in decide:
-        return "hurts"
-    shuffled = compared.get("shuffled")
-    helps = decide == ["helps", "helps"] and shuffled is not None and shuffled.effect == "helps"
-    return "helps" if helps else "no evidence"
-
-
-def _reasons(compared: Mapping[str, Comparison], shares: bool, seeds: int) -> str:
-    if seeds == 1:
-        return " One seed is no evidence."
-    asked = [name for name in (*_DECIDE, "shuffled") if name in compared]
-    unsure = [SPOKEN[name] for name in asked if compared[name].effect != "helps"]
-    chance = f" Not beyond chance: over {' and over '.join(unsure)}." if unsure else ""
-    if "shuffled" in compared:
-        return chance
-    if not shares:
-        return f"{chance} The method shares nothing along the tree: no shuffled one can show that it is this tree."
-    return f"{chance} No shuffled tree was tried."
+    reasons = ""
+    if outcome == "no evidence" and seeds == 1:
+        reasons = " One seed is no evidence."
+    elif outcome == "no evidence":
+        unsure = " and over ".join(SPOKEN[name] for name, effect in effects.items() if effect != "helps")
+        reasons = f" Not beyond chance: over {unsure}." if unsure else ""
+        if not shares:
+            reasons += " The method shares nothing along the tree: no shuffled one can show that it is this tree."
+        elif "shuffled" not in asked:
+            reasons += " No shuffled tree was tried."
+    return Conclusion(outcome, f"{begin}: {', '.join(figures)} ({over}).{reasons}", remark)
 
 
 def _on_truncated(found: Comparison, metric: str) -> str:
     if found.same:
         return "Truncated equals flat: every test sample is given the same leaf, with every seed."
-    figure = f"truncated − flat: {_amount(found)} points of {metric}"
-    if found.effect in ("helps", "hurts"):
-        return f"{figure[0].upper()}{figure[1:]}."
-    return f"Truncated equals flat as far as can be told ({figure})."
+    figure = f"runcated − flat: {_amount(found)} points of {metric}"
+    told = found.effect in ("helps", "hurts")
+    return f"T{figure}." if told else f"Truncated equals flat as far as can be told (t{figure})."
 
 
 def _amount(found: Comparison) -> str:
@@ -140,20 +128,14 @@ _EFFECTS = {"helps": "true tree better", "hurts": "true tree worse", "no differe
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """An experiment on its true tree, on others, and untrained.
-
-    Attributes:
-        cards: Result cards by tree and seed, ``true`` first; a tree may have none.
-        compared: The true tree against each other one, and against zero-shot.
-        left_out: Why a tree could not be tried.
-        answer: The verdict.
-    """
+class TreeVerdict:
+    """An experiment on its true tree, on others, and untrained: result cards by tree and seed (``true`` first; a tree
+    may have none), the true tree against each other one, and why a tree could not be tried."""
 
     cards: Mapping[str, Mapping[int, ResultCard]]
     compared: Mapping[str, Comparison]
     left_out: Mapping[str, str]
-    answer: Answer
+    answer: Conclusion
 
     @property
     def metric(self) -> str:
@@ -185,7 +167,6 @@ class Verdict:
                 draft.write_text(text, encoding="utf-8")
 
     def as_markdown(self) -> str:
-        """The verdict, the tables below it, and how to read them."""
         lines = [f"**{markdown(self.answer.sentence)}**", ""]
         lines += [markdown(self.answer.remark), ""] if self.answer.remark else []
         lines.append(as_markdown(self._tables()))
@@ -253,3 +234,20 @@ def _facts(comparison: Comparison) -> dict[str, Any]:
         "seeds": {"n": seeds.n, "half_width": seeds.half_width if seeds.n > 1 else None},
         "samples": {"n": samples.n, "low": samples.low, "high": samples.high},
     }
+
+
+def judge(trees: Iterable[str], cells: Sequence[Cell], shares: bool, left_out: Mapping[str, str]) -> TreeVerdict:
+    """The verdict from the cells that have finished, of all that were to be tried."""
+    if "true" in left_out:
+        raise UserError(f"The experiment cannot be run on its true tree: {left_out['true']}")
+    done = {tree: {c.seed: c for c in cells if c.row == tree and finished(c)} for tree in trees}
+    answers = {tree: {seed: Answers.read(cell.folder) for seed, cell in own.items()} for tree, own in done.items()}
+    true = answers["true"]
+    compared = {tree: compare_trees(true, other) for tree, other in answers.items() if other and tree != "true"}
+    if not compared.keys() - {"zero-shot"}:
+        raise UserError("No other tree can be tried.", [f"{tree}: {fault}" for tree, fault in left_out.items()])
+    cards = {tree: {seed: ResultCard.read(cell.folder) for seed, cell in own.items()} for tree, own in done.items()}
+    metric = metric_of(next(iter(cards["true"].values())))
+    truncated, flat = (answers.get(tree, {}) for tree in ("truncated", "flat"))
+    pair = compare_trees(truncated, flat) if truncated.keys() & flat.keys() else None
+    return TreeVerdict(cards, compared, left_out, conclude(compared, metric, shares, pair))

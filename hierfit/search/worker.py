@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import faulthandler
 import gc
-import multiprocessing
 import os
 import shutil
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -21,13 +19,15 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from transformers import AutoTokenizer
 
+from hierfit.atomic import sole
 from hierfit.data.batch import Shared
+from hierfit.distributed import end_with_parent
 from hierfit.errors import UserError
 from hierfit.report import show_at_wandb
 from hierfit.run.quiet import quieten
 from hierfit.run.train import train
-from hierfit.search.engines import Place
-from hierfit.search.runner import LOG, Cell, Outcome, finished, seal, sole
+from hierfit.search.engines import Origin
+from hierfit.search.runner import LOG, Cell, Outcome, finished, seal
 
 _PRELOADED = AutoTokenizer
 """Imported when it is first named, which else would be in each draw's process anew."""
@@ -35,33 +35,21 @@ _PRELOADED = AutoTokenizer
 _shared: Shared | None = None
 
 
-def begin(place: Place) -> None:
-    """Makes this process what it would be had it been started from `place`."""
+def begin(origin: Origin) -> None:
+    """Makes this process what it would be had it been started from `origin`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who started it ends it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     os.environ.clear()
-    os.environ.update(place.environment)
-    os.chdir(place.folder)
-    sys.path += [path for path in place.paths if path not in sys.path]
-    torch.set_num_threads(place.threads)
+    os.environ.update(origin.environment)
+    os.chdir(origin.folder)
+    sys.path += [path for path in origin.paths if path not in sys.path]
+    torch.set_num_threads(origin.threads)
     quieten()
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
 def run_cell(cell: Cell, wait: bool) -> Outcome:
-    """Runs a cell that is not done yet.
-
-    Args:
-        cell: What to run.
-        wait: Wait where another grid is at work on the cell; else leave it.
-    """
+    """Runs a cell that is not done yet; where another grid is at work on it, waits or leaves it."""
     global _shared
     with ExitStack() as first, sole(cell.folder, wait) as mine:
         if not mine:
@@ -74,7 +62,10 @@ def run_cell(cell: Cell, wait: bool) -> Outcome:
                 # Nobody need encode what another is encoding: the first cells of a grid's processes read in turn.
                 first.enter_context(sole(cell.folder.parents[1] / "reading", wait=True))
                 _shared = Shared()
-            _forget_peak_memory()
+            with suppress(OSError):  # the peak that the result card states is to be the cell's own
+                Path("/proc/self/clear_refs").write_text("5")
+            if torch.cuda.is_available():
+                torch.cuda.reset_peak_memory_stats()
             with _logged(cell.folder / LOG):
                 outcome = _trained(cell, _shared, first)
             gc.collect()
@@ -101,19 +92,11 @@ def _trained(cell: Cell, shared: Shared, until_read: ExitStack) -> Outcome:
         text = next(iter(str(error).splitlines()), "")
         return Outcome("failed", error=f"{type(error).__name__}: {text}")
     finally:
-        _end_wandb()
+        wandb = sys.modules.get("wandb")
+        if wandb is not None and wandb.run is not None:  # the next cell would log into it
+            wandb.finish(exit_code=1)
     seal(cell)
     return Outcome("done", card=card)
-
-
-class _DataRead(Callback):
-    """Lets others at the data once they are read, which Lightning does before it sets up anything."""
-
-    def __init__(self, until_read: ExitStack) -> None:
-        self._until_read = until_read
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._until_read.close()
 
 
 @contextmanager
@@ -136,16 +119,11 @@ def _logged(path: Path) -> Iterator[None]:
             os.close(original)
 
 
-def _forget_peak_memory() -> None:
-    """Lets the peak that a result card states be the cell's own, where the system can."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+class _DataRead(Callback):
+    """Lets others at the data once they are read, which Lightning does before it sets up anything."""
 
+    def __init__(self, until_read: ExitStack) -> None:
+        self._until_read = until_read
 
-def _end_wandb() -> None:
-    """Ends a W&B run that a failed cell has left open: the next cell would log into it."""
-    wandb = sys.modules.get("wandb")
-    if wandb is not None and wandb.run is not None:
-        wandb.finish(exit_code=1)
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._until_read.close()

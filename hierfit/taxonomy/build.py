@@ -13,7 +13,7 @@ from hierfit.errors import SHOWN
 from hierfit.taxonomy.checks import Finding, Problems, Where, listed, path_to
 from hierfit.taxonomy.index import Ints, level_bounds
 
-_LISTED = 12  # nodes of a cycle
+_LISTED = 12  # places of a fault, nodes of a cycle
 
 
 class Plan(NamedTuple):
@@ -108,18 +108,13 @@ def _check_cycles(draft: Draft, problems: Problems) -> None:
 
 
 def draft_rows(
-    rows: Iterable[Sequence[str]],
-    problems: Problems,
-    whole: Sequence[Sequence[object]] | None = None,
+    rows: Iterable[Sequence[str]], problems: Problems, whole: Sequence[Sequence[object]] | None = None,
     inner_rows: bool = False,
-) -> Draft:
+) -> Draft:  # fmt: skip
     """The nodes of leaf rows, each told apart by its whole path; a faulty row brings none. O(names in all rows).
 
-    Args:
-        rows: Names from root to leaf.
-        problems: Knows the place of each row, and gains what is wrong.
-        whole: All cells of each row, where not all are names: rows of one path that differ in others are not the same.
-        inner_rows: Whether a row may end at a node that others pass through, and stands for it.
+    `problems` knows the place of each row, and gains what is wrong. Rows of one path that differ in their `whole` cells
+    are not the same. With `inner_rows` a row may end at a node that others pass through, and stands for it.
     """
     names: list[str] = []
     parents, first_row, ends = array("q"), array("q"), array("q")
@@ -206,7 +201,7 @@ def _check_leaves(
         path = " / ".join(map(str, path_to(node, draft.names, draft.parents)))
         if len(rows) > 1:
             kind = "repeated" if whole is None or len({tuple(whole[row]) for row in rows}) == 1 else "same-path"
-            problems.add(kind, f"{path}: the same leaf is given {len(rows)} times: {listed(map(where, rows))}")
+            problems.add(kind, f"{path}: the same leaf is given {len(rows)} times: {listed(map(where, rows), _LISTED)}")
         if node in first_child:
             below = draft.where(first_child[node])
             problems.add("leaf-and-inner", f"{path}: a leaf in {where(rows[0])}, but it has children ({below})")
@@ -221,14 +216,7 @@ def _check_leaves(
 
 
 def draft_links(names: Sequence[str], parents: Sequence[Any], by_name: bool, problems: Problems) -> Draft:
-    """The nodes of links.
-
-    Args:
-        names: [M] node names.
-        parents: [M] names or positions of the parents.
-        by_name: Which of the two they are.
-        problems: Knows the place of each link, and gains what is wrong.
-    """
+    """The nodes of [M] links to parents, given by name or by position; `problems` gains what is wrong with them."""
     for link, name in enumerate(names):
         if type(name) is not str or not name.isprintable() or name[:1] in ("", " ") or name[-1] == " ":
             problems.check_name(link, name)
@@ -274,7 +262,9 @@ def _by_position(names: Sequence[str], parents: Sequence[Any], problems: Problem
         if len(nodes) > 1:
             what = "roots" if above < 0 else f"children of {names[above]!r}"
             kind = "repeated" if inner.isdisjoint(nodes) else "same-name"
-            problems.add(kind, f"{len(nodes)} {what} are named {name!r}: " + listed(map(problems.where, nodes)))
+            problems.add(
+                kind, f"{len(nodes)} {what} are named {name!r}: " + listed(map(problems.where, nodes), _LISTED)
+            )
     return Draft(names, links, problems.where)
 
 
@@ -290,9 +280,10 @@ def _check_repeated(names: Sequence[str], parents: Sequence[str | None], problem
         if parent in repeated:
             children[parent].append(name)
     for name, links in repeated.items():
-        parents_listed = listed(f"{parents[v]!r} ({where(v)})" if parents[v] else f"none ({where(v)})" for v in links)
+        above = (f"{parents[v]!r} ({where(v)})" if parents[v] else f"none ({where(v)})" for v in links)
+        parents_listed = listed(above, _LISTED)
         if len({parents[v] or None for v in links}) == 1:
             problems.add("repeated", f"{name!r} is listed {len(links)} times, with the parent {parents_listed}")
         else:
-            below = f"; its children: {listed(map(repr, children[name]))}" if children[name] else ""
+            below = f"; its children: {listed(map(repr, children[name]), _LISTED)}" if children[name] else ""
             problems.add("several-parents", f"{name!r} has several parents: {parents_listed}{below}")

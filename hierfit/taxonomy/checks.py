@@ -24,23 +24,16 @@ _UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}  # controls, lone surrogates, line and pa
 class Finding:
     """One thing to say of a tree.
 
-    Attributes:
-        severity: ``problem``: no tree, or a fault by all that can be known. ``warning``: works, but look at it.
-            ``note``: good to know.
-        kind: Short name, the same for all findings of a kind.
-        text: One line.
-        where: Its place in the file, where it has one.
-        details: Rows, nodes and places, one a line.
-        advice: What to do about it.
-        mend: ``safe``: ``--fix`` mends it, and no leaf comes or goes or changes its siblings. ``asked``: a
-            judgement, made once ``--accept KIND`` says so. ``no``: left to the author.
+    A ``problem``: no tree, or a fault by all that can be known; a ``warning``: works, but look at it; a ``note``: good
+    to know. ``--fix`` mends what is ``safe``, so that no leaf comes or goes or changes its siblings, and a judgement
+    once ``--accept KIND`` has ``asked`` for it.
     """
 
     severity: Severity
     kind: str
     text: str
-    where: str = ""
-    details: tuple[str, ...] = ()
+    where: str = ""  # its place in the file
+    details: tuple[str, ...] = ()  # rows, nodes and places, one a line
     advice: str = ""
     mend: Literal["safe", "asked", "no"] = "no"
 
@@ -63,13 +56,7 @@ def remark(kind: str, text: str, details: Iterable[str] = (), advice: str = "") 
 
 
 class Problems(list[Finding]):
-    """Everything found wrong so far, raised together.
-
-    Args:
-        source: What the tree is read from, for the first line of the message.
-        where: Place of the i-th row or node.
-        hint: How the tree should be given.
-    """
+    """Everything found wrong so far, raised together; `where` says the place of the i-th row or node."""
 
     def __init__(self, source: str, where: Where, hint: str) -> None:
         super().__init__()

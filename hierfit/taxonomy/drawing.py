@@ -24,13 +24,7 @@ _MOST_LINES = 200
 
 
 class View:
-    """A tree down to a depth; node ids are those of the whole tree.
-
-    Args:
-        plan: The tree.
-        depth: Levels to draw; None for as many as have ``most`` nodes together, one at least.
-        most: Nodes.
-    """
+    """A tree down to a depth, or as many levels as have ``most`` nodes together; node ids are those of the tree."""
 
     def __init__(self, plan: Plan, depth: int | None, most: int) -> None:
         bounds, arrays = tree_index(plan.parent)

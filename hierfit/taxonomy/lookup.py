@@ -18,13 +18,7 @@ _HINT = "Spell an ambiguous label as its path: a list of names from root to node
 
 
 class Lookup:
-    """Finds nodes by name or by path; `Taxonomy.find` states the rules.
-
-    Args:
-        names: [N] node names.
-        parents: [N] parents, −1 for roots.
-        is_leaf: [N] whether a node is a leaf.
-    """
+    """Finds nodes by name or by path, of [N] names, parents and leaves or not; `Taxonomy.find` states the rules."""
 
     def __init__(self, names: Sequence[str], parents: Sequence[int], is_leaf: Sequence[bool]) -> None:
         self._names, self._parents, self._is_leaf = names, parents, is_leaf

@@ -21,10 +21,6 @@ def shuffled_places(taxonomy: Taxonomy, seed: int) -> Tensor:
 
     The tree itself stays: names, labels, candidates, scoring. Whoever shares something along it goes by the places
     instead of the nodes, and so shares among strangers, in families of the same sizes.
-
-    Args:
-        taxonomy: The tree of N nodes.
-        seed: The same seed gives the same places.
     """
     rng = np.random.default_rng(seed)
     place = np.arange(taxonomy.num_nodes)
@@ -37,12 +33,7 @@ def shuffled_places(taxonomy: Taxonomy, seed: int) -> Tensor:
 
 
 def shuffled_names(taxonomy: Taxonomy, seed: int) -> tuple[str, ...]:
-    """Names with those of leaves permuted over the leaves of each level, so that siblings keep distinct names ``[N]``.
-
-    Args:
-        taxonomy: The tree of N nodes.
-        seed: The same seed gives the same names.
-    """
+    """Names with those of leaves permuted over the leaves of each level, so that siblings differ in name ``[N]``."""
     rng = np.random.default_rng(seed)
     parent, is_leaf = taxonomy.parent.cpu().numpy(), taxonomy.num_children.cpu().numpy() == 0
     codes: dict[str, int] = {}

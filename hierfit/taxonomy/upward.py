@@ -17,12 +17,8 @@ from hierfit.tensors import at_least_float32
 
 
 class Step(NamedTuple):
-    """Two neighbouring levels.
-
-    Attributes:
-        upper: Depth of the upper one.
-        parent: For each node of the lower level, the position of its parent in the upper one ``[n]``.
-    """
+    """Two neighbouring levels: the upper one's depth, and of each node of the lower its parent's position there
+    ``[n]``."""
 
     upper: int
     parent: Tensor

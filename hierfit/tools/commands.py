@@ -118,7 +118,7 @@ def draw(
     `hierfit predict`.
     """
     from hierfit.data.card import load_card
-    from hierfit.run.program import program
+    from hierfit.streams import program
     from hierfit.tools.cards import draw_pictures
 
     written = draw_pictures(load_card(card), out, count)

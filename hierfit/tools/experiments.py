@@ -14,7 +14,7 @@ from hierfit.config.command import Say
 from hierfit.config.named import EXPERIMENTS, GRIDS, SWEEPS, Shelf
 from hierfit.config.reading import nearest
 from hierfit.errors import UserError
-from hierfit.run.program import program
+from hierfit.streams import program
 
 _WIDEST = 100
 _COMMANDS = {EXPERIMENTS: "fit", GRIDS: "grid", SWEEPS: "sweep"}

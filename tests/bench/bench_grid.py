@@ -44,9 +44,6 @@ def write_inputs(folder: Path, seeds: int) -> Path:
         "accelerator": "cpu",
         "max_steps": 20,
         "val_check_interval": 10,
-        "check_val_every_n_epoch": None,
-        "num_sanity_val_steps": 0,
-        "use_distributed_sampler": False,
     }
     (folder / "base.yaml").write_text(yaml.safe_dump({"trainer": trainer, "wandb": "disabled"}))
     grid = {

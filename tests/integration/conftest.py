@@ -72,6 +72,5 @@ def budget(folder: Path, card: Path) -> list[str]:
         "--trainer.accelerator=cpu",
         "--trainer.max_steps=2",
         "--trainer.val_check_interval=2",
-        "--trainer.check_val_every_n_epoch=null",
         "--wandb=disabled",
     ]

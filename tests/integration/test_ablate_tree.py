@@ -42,14 +42,7 @@ def ablate(tmp_path: Path) -> Ablate:
             "shots": 4,
             "batch_size": 8,
         },
-        "trainer": {
-            "accelerator": "cpu",
-            "max_steps": 4,
-            "val_check_interval": 2,
-            "check_val_every_n_epoch": None,
-            "num_sanity_val_steps": 0,
-            "use_distributed_sampler": False,
-        },
+        "trainer": {"accelerator": "cpu", "max_steps": 4, "val_check_interval": 2},
         "controls": {"zero-shot": {"model": "ZeroShot"}},
     }
     path = tmp_path / "experiment.yaml"
@@ -76,7 +69,7 @@ def test_a_trained_method_gets_its_verdict(ablate: Ablate, tmp_path: Path, capsy
     printed = capsys.readouterr().out
     runs = folders(tmp_path)
     assert runs.keys() == {(t, s) for t in ("true", *TREES, "zero-shot") for s in (0, 1)}
-    assert "10/10 done" in printed
+    assert "10/10 cells" in printed
     assert "True tree − other, points of H" in printed
     assert "No evidence that the tree helps: " in printed
     page = (tmp_path / "runs/toy-trees/verdict.md").read_text()

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from hierfit.atomic import sole
 from hierfit.cli import main
-from hierfit.search.runner import sole
 
 from .test_grid import TROUBLE, WriteGrid, planned, run, seals, write_grid
 
@@ -58,7 +58,7 @@ def test_a_grid_comes_out_the_same_though_a_worker_is_killed(
     main(["grid", "small.yaml", "--runs=runs", f"--cluster={cluster.scheduler_address}"])
     printed = capsys.readouterr().out
     assert "4 cells, 0 done already, 2 at a time" in printed
-    assert "4/4 done" in printed
+    assert "4/4 cells" in printed
     cells = planned(file).cells
     main(["grid", "small.yaml", "--runs=here", "--jobs=2"])
     for cell in cells:

@@ -17,12 +17,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from hierfit.atomic import sole
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
-from hierfit.search.engines import prepare
-from hierfit.search.grid import Plan, plan
+from hierfit.search.engines import preload
+from hierfit.search.grid import GridPlan, plan
 from hierfit.search.grid_file import read_grid
-from hierfit.search.runner import sole
 
 from .session.conftest import write_bundle, write_card
 
@@ -62,14 +62,7 @@ def write_grid(tmp_path: Path) -> WriteGrid:
     write_card(tmp_path / "toy.yaml")
     base = {
         "data": {"batch_size": 8},
-        "trainer": {
-            "accelerator": "cpu",
-            "max_steps": 4,
-            "val_check_interval": 2,
-            "check_val_every_n_epoch": None,
-            "num_sanity_val_steps": 0,
-            "use_distributed_sampler": False,
-        },
+        "trainer": {"accelerator": "cpu", "max_steps": 4, "val_check_interval": 2},
     }
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
 
@@ -101,7 +94,7 @@ def trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def planned(file: Path) -> Plan:
+def planned(file: Path) -> GridPlan:
     return plan(read_grid(file), file.parent / "runs")
 
 
@@ -126,7 +119,7 @@ def test_a_cell_is_what_fit_does_and_is_not_done_twice(
     file = write_grid(control="zero-shot")
     run(file, "--jobs=1")
     printed = capsys.readouterr().out
-    assert "4/4 done" in printed
+    assert "4/4 cells" in printed
     assert "Difference to zero-shot" in printed
 
     for cell in planned(file).cells[2:]:
@@ -235,7 +228,7 @@ def test_a_killed_grid_goes_on_where_it_was(write_grid: WriteGrid, capsys: pytes
     # A process that has its imports already, which starts workers of its own in a group of its own.
     arguments = ["grid", str(file), f"--runs={file.parent / 'runs'}", "--jobs=2"]
     code = f"import os; os.setsid(); from hierfit.cli import main; main({arguments!r})"
-    prepare()
+    preload()
     process = multiprocessing.get_context("forkserver").Process(target=exec, args=(code,))
     process.start()
     assert process.pid is not None
@@ -285,7 +278,8 @@ def test_two_grids_do_not_run_the_same_cell(write_grid: WriteGrid, capsys: pytes
             {"seeds": ["one", 2], "shot": [1]},
             ["small.yaml:18: seeds.0: expected a whole number, got 'one'", "shot: unk"],
         ),
-        ({"seeds": [1, 1], "shots": [0]}, ["seeds: 1 is given twice", "shots: 0, must be at least 1"]),
+        ({"seeds": [1, 1]}, ["seeds: 1 is given twice"]),
+        ({"shots": [0]}, ["shots.0: 0, must be 1 or more"]),
         (
             {
                 "methods": {"a": {"model": "LatHAdaptr"}, "b": {"model": "LatHAdapter", "model.learning": 1}},
@@ -314,7 +308,7 @@ def test_two_grids_do_not_run_the_same_cell(write_grid: WriteGrid, capsys: pytes
             ["model.init_args.objective: expected keys and values, got 3"],
         ),
         ({"set": {"data.seed": "${seed_everything}"}}, ["data.seed: refers to another key"]),
-        ({"methods": ["ZeroShot"]}, ["methods: expected names, each with the keys it sets"]),
+        ({"methods": ["ZeroShot"]}, ["methods: expected keys and values, got a list"]),
     ],
 )
 def test_faults_of_the_file_come_at_once_and_start_nothing(

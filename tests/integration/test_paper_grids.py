@@ -53,8 +53,8 @@ def test_base_to_novel_from_pictures_to_the_table(
     assert "left out: card sun397_coop: " in printed
     assert "there is no split_zhou_SUN397.json" in printed
     assert "a picture" in " ".join(printed.split())  # what it will take comes first
-    assert "5/5 done" in printed
-    tables = printed.partition("5/5 done in")[2]
+    assert "5/5 cells" in printed
+    tables = printed.partition("5/5 cells · in")[2]
     assert max(map(len, tables.partition("Results in")[0].splitlines())) <= 80
     titles = [
         line.partition(" · ")[0] for line in tables.splitlines() if " · 16 shots a leaf" in line or " · ≤ 16" in line
@@ -91,7 +91,7 @@ def test_losses_of_a_real_tree_take_a_step(
 ) -> None:
     run("paper_hierarchical", folder, monkeypatch, "--only=HiSCE + TP-KL/16-s1")
     printed = capsys.readouterr().out
-    assert "1/1 done" in printed
+    assert "1/1 cells" in printed
     assert "left out: card inat2021_mini" in printed
     assert all(word in printed for word in ("TICE", "rollup", "bayes"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,14 +49,7 @@ def write_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteSweep:
     monkeypatch.syspath_prepend(tmp_path)
     write_bundle(tmp_path / "bundle.safetensors")
     write_card(tmp_path / "toy.yaml")
-    trainer = {
-        "accelerator": "cpu",
-        "max_steps": 6,
-        "val_check_interval": 2,
-        "check_val_every_n_epoch": None,
-        "num_sanity_val_steps": 0,
-        "use_distributed_sampler": False,
-    }
+    trainer = {"accelerator": "cpu", "max_steps": 6, "val_check_interval": 2}
     data = {"card": str(tmp_path / "toy.yaml"), "root": str(tmp_path / "bundle.safetensors"), "shots": 4}
     data |= {"batch_size": 8}
     base = {"model": {"class_path": "hierfit.methods.LinearProbe"}, "data": data, "trainer": trainer}
@@ -272,14 +266,14 @@ def test_trials_that_fail_stop_no_other(write_sweep: WriteSweep, capsys: pytest.
     assert stop.value.code == 1
     printed = capsys.readouterr().out
     assert "failed: toy/trial 0/4-s1: RuntimeError: too fast" in printed
-    assert "1/3 done · 2 failed" in printed
+    assert re.search(r"3/3 trials · in [\d:]+ · 2 failed", printed)
     assert "Picky, best of 1" in printed
     with pytest.raises(SystemExit) as stop:
         run(file)  # what failed is run again, under its old number
     assert stop.value.code == 1
     printed = capsys.readouterr().out
     assert "failed: toy/trial 2/4-s1: RuntimeError: too fast" in printed
-    assert "1/3 done · 2 failed" in printed
+    assert re.search(r"3/3 trials · in [\d:]+ · 2 failed", printed)
 
 
 def test_with_an_account_an_agent_runs_it(
@@ -317,7 +311,7 @@ def test_a_killed_sweep_goes_on(write_sweep: WriteSweep, tmp_path: Path, capsys:
     before = {number: (folder / "cell.json").stat().st_mtime_ns for number, folder in done.items()}
     capsys.readouterr()
     run(file, f"--trials={len(done) + 2}")
-    assert f"{len(done) + 2}/{len(done) + 2} done" in capsys.readouterr().out
+    assert f"{len(done) + 2}/{len(done) + 2} trials" in capsys.readouterr().out
     after = {number: (folder / "cell.json").stat().st_mtime_ns for number, folder in trials(file).items()}
     assert {number: after[number] for number in before} == before
     assert len(after) == len(done) + 2

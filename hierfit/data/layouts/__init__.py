@@ -20,7 +20,7 @@ from importlib import import_module
 from inspect import Parameter, signature
 from typing import Any, get_type_hints
 
-from hierfit.config.registry import imported
+from hierfit.config.named import imported
 from hierfit.config.schema import Place, build, nearest
 from hierfit.errors import UserError
 

@@ -23,8 +23,8 @@ MAJORITY = 0.75
 """Share of its leaves from which one of a name's several places is taken for the true one."""
 
 _LISTED = 4
-Row = tuple[str, ...]
-Place = tuple[int, Row]
+Names = tuple[str, ...]
+Position = tuple[int, Names]
 
 
 def mended(form: Form, accepted: Collection[str] = ()) -> Form:
@@ -44,7 +44,7 @@ def mended(form: Form, accepted: Collection[str] = ()) -> Form:
     rows = [tuple(map(visible, without_end(row))) for row in form.rows]
     if "alike-names" in accepted:
         rows = _one_spelling(rows)
-    right: dict[str, Place] = {}
+    right: dict[str, Position] = {}
     touched: set[int] = set()
     for name, where in _places(rows).items() if accepted else ():
         place = _usual(name, where)
@@ -85,19 +85,19 @@ def misplaced(form: Rows) -> dict[str, Finding]:
     return found
 
 
-def _kind(where: Mapping[Place, list[int]]) -> str:
+def _kind(where: Mapping[Position, list[int]]) -> str:
     return "level-order" if len({depth for depth, _ in where}) > 1 else "several-parents"
 
 
-def _places(rows: Sequence[Sequence[str]]) -> dict[str, dict[Place, list[int]]]:
+def _places(rows: Sequence[Sequence[str]]) -> dict[str, dict[Position, list[int]]]:
     """For each inner name of several places these places, as depth and names above, with the rows that pass there."""
-    inner: set[Row] = set()
+    inner: set[Names] = set()
     for above in {tuple(without_end(row)[:-1]) for row in rows}:
         while above and above not in inner:
             inner.add(above)
             above = above[:-1]
     several = {name for name, count in Counter(path[-1] for path in inner).items() if count > 1}
-    found: dict[str, dict[Place, list[int]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[Position, list[int]]] = defaultdict(lambda: defaultdict(list))
     for number, row in enumerate(rows if several else ()):
         above = tuple(without_end(row)[:-1])
         for depth, name in enumerate(above):
@@ -106,7 +106,7 @@ def _places(rows: Sequence[Sequence[str]]) -> dict[str, dict[Place, list[int]]]:
     return found
 
 
-def _usual(name: str, where: Mapping[Place, list[int]]) -> Place | None:
+def _usual(name: str, where: Mapping[Position, list[int]]) -> Position | None:
     """The place that most rows give, if they are most by far.
 
     A family named like its order ("Avocado" is an Avocado) is one below the other, and no fault.
@@ -116,7 +116,7 @@ def _usual(name: str, where: Mapping[Place, list[int]]) -> Place | None:
     return best if share >= MAJORITY and not any(name in above for _, above in where) else None
 
 
-def _in_place(row: Row, right: Mapping[str, Place]) -> Row:
+def _in_place(row: Names, right: Mapping[str, Position]) -> Names:
     """The row with its inner names in the order of their levels, below what usually stands above the deepest."""
     inner = row[:-1]
     depths = {name: right[name][0] if name in right else depth for depth, name in enumerate(inner)}
@@ -129,10 +129,10 @@ def _in_place(row: Row, right: Mapping[str, Place]) -> Row:
     return row
 
 
-def _one_spelling(rows: list[Row]) -> list[Row]:
+def _one_spelling(rows: list[Names]) -> list[Names]:
     """Inner siblings that differ in case, blanks or punctuation alone, under their most frequent spelling."""
     for depth in range(max(map(len, rows), default=0)):
-        counts: dict[tuple[Row, str], Counter[str]] = defaultdict(Counter)
+        counts: dict[tuple[Names, str], Counter[str]] = defaultdict(Counter)
         keys = [(row[:depth], folded(row[depth]) or row[depth]) if len(row) > depth + 1 else None for row in rows]
         for key, row in zip(keys, rows, strict=True):
             if key:

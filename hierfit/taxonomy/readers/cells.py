@@ -97,15 +97,7 @@ def tidy(
     ``unknown`` that stands under several parents. A level that is empty in every row is left out. Cells empty on the
     left, where the rows above begin with names that are never repeated, are merged cells: they hold what stands above
     them. A cell still empty before the last name of its row gets a node of its own, ``(PARENT, LEVEL not given)``: what
-    stood side by side below the parent still does.
-
-    Args:
-        rows: Names from root to leaf.
-        where: Place of a row.
-        levels: Level names; None where the table has none.
-        ranks: Whether they are biology's, where ``unknown`` is no name.
-        whole: All cells of each row.
-        findings: Made before.
+    stood side by side below the parent still does. Among biology's `ranks` ``unknown`` is no name either.
     """
     cells, found = rows, list(findings)
     if rows and rows[0] and all(RANK_PREFIX.match(cell) for row in rows for cell in row if cell):

@@ -199,23 +199,13 @@ def _pairs(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
 
 
 def links_of(
-    names: Sequence[str],
-    parents: Sequence[str | None],
-    where: Where,
-    closed: bool,
-    labels: dict[str, str] | None = None,
-    findings: Sequence[Finding] = (),
-) -> Links:
-    """Links out of children and parents.
+    names: Sequence[str], parents: Sequence[str | None], where: Where, closed: bool,
+    labels: dict[str, str] | None = None, findings: Sequence[Finding] = (),
+) -> Links:  # fmt: skip
+    """Links out of children and a parent of each.
 
-    Args:
-        names: Children.
-        parents: A parent of each; one that is empty, or the child itself, or a mark such as ``#`` or 0 that is nobody's
-            name, says that it is a root.
-        where: Place of a pair.
-        closed: Whether every node has its own pair. If not, names that are only parents are roots.
-        labels: What ids mean.
-        findings: Made before.
+    A parent that is empty, or the child itself, or a mark such as ``#`` or 0 that is nobody's name, says that it is a
+    root. Unless every node has its own pair (`closed`), names that are only parents are roots.
     """
     above = dict.fromkeys(parents)
     # What stands in the place of a root's parent, where it is no node, and no root has an empty one.
@@ -241,15 +231,15 @@ def links_of(
 
 def order_of(pairs: Sequence[Sequence[str]]) -> tuple[Order | None, str]:
     """Which of two columns is the child's: each child has one parent, and few nodes are roots."""
-    left, right = ([pair[side] for pair in pairs if pair[0] != pair[1]] for side in (0, 1))
-    beside = dict(zip(left, right, strict=True)), dict(zip(right, left, strict=True))
-    several = (len({name for name, other in zip(left, right, strict=True) if beside[0][name] != other}),
-               len({name for name, other in zip(right, left, strict=True) if beside[1][name] != other}))  # fmt: skip
-    only = len(beside[0].keys() - beside[1].keys()), len(beside[1].keys() - beside[0].keys())
-    if several[0] * 2 <= several[1] and several[0] < several[1] and only[1] <= only[0]:
-        return "child-parent", f"{several[0]} names on the left stand beside several others, {several[1]} on the right"
-    if several[1] * 2 <= several[0] and several[1] < several[0] and only[0] <= only[1]:
-        return "parent-child", f"{several[1]} names on the right stand beside several others, {several[0]} on the left"
+    apart = [(pair[0], pair[1]) for pair in pairs if pair[0] != pair[1]]
+    right, left = dict(apart), {b: a for a, b in apart}  # what stands beside a name of the other side
+    several = (len({a for a, b in apart if right[a] != b}), len({b for a, b in apart if left[b] != a}))
+    only = (len(right.keys() - left.keys()), len(left.keys() - right.keys()))
+    sides: tuple[tuple[Order, str, str], ...] = (("child-parent", "left", "right"), ("parent-child", "right", "left"))
+    for child, (order, side, other) in enumerate(sides):
+        here, there = several[child], several[1 - child]
+        if here * 2 <= there and here < there and only[1 - child] <= only[child]:
+            return order, f"{here} names on the {side} stand beside several others, {there} on the {other}"
     return None, f"{several[0]} names on the left and {several[1]} on the right stand beside several others"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, remark
 from hierfit.taxonomy.readers import document
-from hierfit.taxonomy.readers.table import TABLES, Table, first_lines, lines_of, split
+from hierfit.taxonomy.readers.table import CSV_SUFFIXES, Table, first_lines, lines_of, split
 
 _YAML = (".yaml", ".yml")
 _YAML_LINE = re.compile(r"\s*(?:- +\S|[^:]+:(?:\s|$))")
@@ -105,7 +105,7 @@ class Source:
         if not text.strip():
             raise UserError(f"{path}: the file is empty")
         source = cls(path, text, placed, None, findings)
-        for what, opening, way_out in () if source.suffix in TABLES else _TEXTS:
+        for what, opening, way_out in () if source.suffix in CSV_SUFFIXES else _TEXTS:
             if re.match(opening, text, re.MULTILINE):
                 raise _refusal(path, what, way_out)
         return source
@@ -118,7 +118,7 @@ class Source:
     @property
     def is_table(self) -> bool:
         """Whether it is a table by its name, or a sheet."""
-        return self.sheet is not None or self.suffix in TABLES
+        return self.sheet is not None or self.suffix in CSV_SUFFIXES
 
     @cached_property
     def head(self) -> str:

@@ -19,7 +19,7 @@ from hierfit.taxonomy.readers.document import Placed
 
 SAMPLE = 3000
 """Rows that are enough to see what columns are."""
-TABLES = (".csv", ".tsv")
+CSV_SUFFIXES = (".csv", ".tsv")
 """Suffixes that are taken at their word."""
 
 _SIGNS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
@@ -169,7 +169,7 @@ def split(text: str, source: str, suffix: str) -> Table:
     if in_most("\t|") and '"' not in lines[0]:
         what = "lines divided by tabs and bars"
         table = _rows_of(text, lambda line: re.sub(r"\t?\|\s*$", "", line).split("\t|"), what)
-    elif suffix in TABLES:
+    elif suffix in CSV_SUFFIXES:
         table = _quoted(text, source, _sign_of_csv(text) if suffix == ".csv" else "\t", is_csv=True)
     elif in_most("\t"):
         table = _quoted(text, source, "\t", is_csv=False)

@@ -16,8 +16,7 @@ from hierfit.atomic import whole_file
 from hierfit.backbone.source import REAL
 from hierfit.config.named import CARDS
 from hierfit.data.samples import level_text
-from hierfit.run.program import program
-from hierfit.streams import print_hanging
+from hierfit.streams import print_hanging, program
 from hierfit.taxonomy.checks import counted
 from hierfit.tools.check.audit import SHOTS, Audit
 

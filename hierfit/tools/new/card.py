@@ -32,7 +32,7 @@ Say what the pictures show ("…, a kind of bird."): it helps. `hierfit data pro
 
 
 @dataclass
-class Draft:
+class CardDraft:
     """A card in a folder of its own, for what was found.
 
     Attributes:

@@ -11,8 +11,8 @@ from hierfit.errors import UserError
 from hierfit.taxonomy.checks import counted, listed
 from hierfit.taxonomy.readers import cells as meaning
 from hierfit.taxonomy.readers.columns import EPITHET, RANKS, word
-from hierfit.tools.new.found import Label, Options, is_known, not_known
-from hierfit.tools.new.records import JOIN, Columns, list_cell
+from hierfit.tools.new.found import LabelPath, Options, is_known, not_known
+from hierfit.tools.new.records import JOIN, TextColumns, list_cell
 
 _LABELS = """label labels class classes classname category categories supercategory superclass breed variety cultivar
     target diagnosis dx disease tag taxon taxonomy scientificname name choice choices group fine coarse"""
@@ -25,8 +25,8 @@ _ONE_HOT = "one-hot"
 
 
 def labels_of(
-    columns: Columns, taken: Collection[str], options: Options, remarks: list[str]
-) -> tuple[list[str], list[Label]]:
+    columns: TextColumns, taken: Collection[str], options: Options, remarks: list[str]
+) -> tuple[list[str], list[LabelPath]]:
     """The columns of the label, coarse to fine, and the label of each row, empty where nothing is known.
 
     Raises:
@@ -81,7 +81,7 @@ def _is_merged(cells: Sequence[str]) -> bool:
     return len(filled) > 1 and bool(cells[0]) and 2 * len(filled) <= len(cells) and len(set(filled)) == len(filled)
 
 
-def label_columns(columns: Columns, options: Options) -> tuple[list[str], list[str]]:
+def label_columns(columns: TextColumns, options: Options) -> tuple[list[str], list[str]]:
     """The columns of the label, coarse to fine, and those that are not used; empty cells are not known.
 
     The finest is a column with a name that labels have, else one in words, else the one with most coarser columns that
@@ -143,7 +143,7 @@ def _usable(values: Mapping[str, set[str]], rows: int) -> list[str]:
     return usable
 
 
-def _filled(cells: Sequence[Sequence[str]], names: Sequence[str], remarks: list[str]) -> list[Label]:
+def _filled(cells: Sequence[Sequence[str]], names: Sequence[str], remarks: list[str]) -> list[LabelPath]:
     """Paths of rows whose coarser cells are filled from what others say, else as `hierfit taxonomy` fills gaps."""
     above = [{f: c for c, f in zip(coarse, fine, strict=True) if c and f} for coarse, fine in pairwise(cells)]
     paths, filled = [], 0

@@ -23,8 +23,8 @@ _TRIED = 500  # cells, to find out which column names pictures
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the names of files
 _BESIDE = ("annotations", "labels", "metadata", "json", "csv")  # folders of tables, beside those of pictures
 
-Parts = tuple[str, ...]
-Way = tuple[Parts, Parts]
+PathParts = tuple[str, ...]
+Way = tuple[PathParts, PathParts]
 """What is cut off from the beginning of a cell, and the folder that stands in its place."""
 
 
@@ -32,16 +32,16 @@ class UnclearError(ValueError):
     """Cells that fit several files alike."""
 
 
-class Files:
+class PathIndex:
     """The files below a folder, found by more or less of their paths; case and Unicode forms do not matter."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.paths: set[str] = set()
-        self._path: dict[Parts, str] = {}  # of each path, and of each without its ending
-        self._named: dict[str, list[Parts]] = {}  # paths by their last part, with ending and without
+        self._path: dict[PathParts, str] = {}  # of each path, and of each without its ending
+        self._named: dict[str, list[PathParts]] = {}  # paths by their last part, with ending and without
         self.folders: set[str] = set()
-        self._folders: set[Parts] = {()}
+        self._folders: set[PathParts] = {()}
         for path in sorted(_files(root), key=lambda path: (_ending(path) not in EXTENSIONS, path)):
             self.paths.add(path)
             self.folders.add(path.rpartition("/")[0])
@@ -79,7 +79,7 @@ class Files:
         return [f"{before}{cell}" if f"{before}{cell}" in self.paths else self._one(parts, [*ways])
                 for cell, parts in zip(cells, known, strict=True)]  # fmt: skip
 
-    def _one(self, parts: Parts, ways: Sequence[Way]) -> str:
+    def _one(self, parts: PathParts, ways: Sequence[Way]) -> str:
         for form in _forms(parts):
             for cut, folder in ways:
                 if form[: len(cut)] == cut and (found := self._path.get((*folder, *form[len(cut) :]))):
@@ -88,7 +88,7 @@ class Files:
                 return self._path[there[0]]
         return ""
 
-    def _ways(self, parts: Parts, here: Parts) -> list[Way]:
+    def _ways(self, parts: PathParts, here: PathParts) -> list[Way]:
         """How a cell may be read, by the files that end most like it."""
         for form in _forms(parts):
             found: dict[Way, int] = {}
@@ -107,11 +107,7 @@ def locate(
 ) -> tuple[Path, str, list[str]]:
     """The folder of the pictures, the column that names them, and the path of each row's, empty where none is there.
 
-    Args:
-        root: Folder of the table.
-        parts: The table of each split, or one.
-        names: The columns that all of them have.
-        options: What the user said.
+    `root` is the folder of the table, `parts` the table of each split, or one, and `names` the columns they share.
 
     Raises:
         UserError: No column names pictures that are there, or it fits several of them alike.
@@ -122,7 +118,7 @@ def locate(
     candidates = [options.path] if options.path else [n for n in names if len(set(first.columns[n])) > 1] or list(names)
     unclear: UnclearError | None = None
     for home in _homes(root, parts, candidates):
-        files = Files(home)
+        files = PathIndex(home)
         found: dict[str, int] = {}
         for name in candidates:
             try:
@@ -152,7 +148,7 @@ def locate(
     raise UserError(what, [f"the columns are {', '.join(names)}"], hint)
 
 
-def _joined(files: Files, parts: Mapping[str, Records], names: Sequence[str]) -> list[str]:
+def _joined(files: PathIndex, parts: Mapping[str, Records], names: Sequence[str]) -> list[str]:
     """The pictures by several columns together, where nearly all are there; else none."""
     try:
         paths = _paths(files, parts, names)
@@ -161,7 +157,7 @@ def _joined(files: Files, parts: Mapping[str, Records], names: Sequence[str]) ->
     return paths if sum(map(bool, paths)) > 0.9 * len(paths) else []
 
 
-def _paths(files: Files, parts: Mapping[str, Records], names: Sequence[str], most: int | None = None) -> list[str]:
+def _paths(files: PathIndex, parts: Mapping[str, Records], names: Sequence[str], most: int | None = None) -> list[str]:
     found: list[str] = []
     for split, part in parts.items():
         cells = ["/".join(row) for row in zip(*(part.columns[name][:most] for name in names), strict=True)]
@@ -169,7 +165,7 @@ def _paths(files: Files, parts: Mapping[str, Records], names: Sequence[str], mos
     return found
 
 
-def _near(files: Files, table: Path, split: str, cells: Sequence[str]) -> str:
+def _near(files: PathIndex, table: Path, split: str, cells: Sequence[str]) -> str:
     """The folder whose files go first: the table's own, or one that is called like its split."""
     own = os.path.relpath(table.parent, files.root).replace(os.sep, "/")
     meant = split or split_in(table.stem)
@@ -193,7 +189,7 @@ def _homes(root: Path, parts: Mapping[str, Records], names: Sequence[str]) -> It
         yield above
 
 
-def _forms(parts: Parts) -> list[Parts]:
+def _forms(parts: PathParts) -> list[PathParts]:
     """The parts of a path as they are, without the ending or zeros (``7`` of ``007``, which a spreadsheet takes for a
     number and may write ``7.0``), and without what an upload put before the name."""
     if not parts:
@@ -207,7 +203,7 @@ def _forms(parts: Parts) -> list[Parts]:
     return list(dict.fromkeys(forms))
 
 
-def _parts(path: str) -> Parts:
+def _parts(path: str) -> PathParts:
     """``C:\\im\\A.JPG``, ``file:///data/im/a.jpg`` and ``/data/local-files/?d=im/a.jpg`` as parts, of one case."""
     if "?d=" in path:
         path = path.partition("?d=")[2]

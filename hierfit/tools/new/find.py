@@ -18,10 +18,10 @@ from hierfit.taxonomy.checks import listed
 from hierfit.taxonomy.readers.source import Source
 from hierfit.tools.new import found as finding
 from hierfit.tools.new.columns import label_columns
-from hierfit.tools.new.files import Files, UnclearError
+from hierfit.tools.new.files import PathIndex, UnclearError
 from hierfit.tools.new.folders import from_folders
 from hierfit.tools.new.found import Found, Options, split_word
-from hierfit.tools.new.records import TABLES, Columns, Records, read_records
+from hierfit.tools.new.records import TABLES, Records, TextColumns, read_records
 from hierfit.tools.new.tables import from_tables
 
 _FOLDERS = ("annotations", "labels", "metadata", "meta", "splits")  # below the root, where tables may lie
@@ -108,7 +108,7 @@ def _of_bare_names(root: Path, tables: Sequence[Path], read: Read) -> list[Path]
     candidates = [table for path in tables if (table := _table(path, read))]
     if not candidates:
         return []
-    files = Files(root)
+    files = PathIndex(root)
 
     def names_half(cells: Sequence[str]) -> bool:
         try:
@@ -152,7 +152,7 @@ def _from_hub(root: Path, options: Options) -> Found:
     if image is None or image not in first.column_names:
         columns = [f"{name}: {type(kind).__name__}" for name, kind in first.features.items()]
         raise UserError(f"{root}: no column holds pictures", columns, "--path-column names it.")
-    cells: Columns = {}  # columns of lists are paths of their own and count only when they are named
+    cells: TextColumns = {}  # columns of lists are paths of their own and count only when they are named
     for name in first.column_names:
         if name != image and name not in pictures:
             cells[name] = ["/".join(path) for part in parts.values() for path in label_paths(part, (name,))]

@@ -13,7 +13,7 @@ from hierfit.errors import UserError
 from hierfit.streams import as_text, is_text
 from hierfit.taxonomy.checks import counted, listed
 from hierfit.tools.new import found as finding
-from hierfit.tools.new.found import Found, Label, Options
+from hierfit.tools.new.found import Found, LabelPath, Options
 
 _PLAIN_NAMES = """image images img imgs jpegimages picture pictures photo photos data dataset raw files labels
     annotations __macosx"""
@@ -97,7 +97,7 @@ def _instead(root: Path, pictures: Sequence[Path]) -> str:
     return "Put each class's pictures into a folder of its name, or write a table: path,label."
 
 
-def _splits(parts: Sequence[Label], remarks: list[str]) -> dict[str, str]:
+def _splits(parts: Sequence[LabelPath], remarks: list[str]) -> dict[str, str]:
     """The folders that are splits, where there is one to train on and another, or where all are."""
     tops = Counter(path[0] for path in parts if path)
     own = finding.split_of(tops)
@@ -115,16 +115,16 @@ def _splits(parts: Sequence[Label], remarks: list[str]) -> dict[str, str]:
     return {} if others else own
 
 
-def _has_classes(labels: set[Label]) -> bool:
+def _has_classes(labels: set[LabelPath]) -> bool:
     """Whether pictures lie in folders of classes, not in one that says nothing, as ``test/test``, ``test/unknown``."""
     if len(labels) == 1 and len(only := next(iter(labels))) == 1:
         return finding.is_known(only[0]) and not finding.split_word(only[0]) and only[0].casefold() not in _PLAIN
     return bool(labels)
 
 
-def _wrapped(root: Path, parts: Sequence[Label]) -> Label:
+def _wrapped(root: Path, parts: Sequence[LabelPath]) -> LabelPath:
     """Folders that hold all the others and say nothing: ``data/images``, or one named like the root."""
-    inside: Label = ()
+    inside: LabelPath = ()
     while True:
         names = {path[len(inside)] if len(path) > len(inside) else "" for path in parts}
         name = names.pop() if len(names) == 1 else ""
@@ -145,9 +145,9 @@ def _empty(root: Path, tops: Iterable[str]) -> list[str]:
     return empty
 
 
-def _splits_below(root: Path, parts: Sequence[Label]) -> Mapping[Label, dict[str, str]]:
+def _splits_below(root: Path, parts: Sequence[LabelPath]) -> Mapping[LabelPath, dict[str, str]]:
     """The folders in which there are splits; raises `UserError` if it is one: the root is too high up."""
-    children: dict[Label, set[str]] = {}
+    children: dict[LabelPath, set[str]] = {}
     for path in parts:
         for depth in range(1, len(path)):
             children.setdefault(path[:depth], set()).add(path[depth])
@@ -162,7 +162,11 @@ def _splits_below(root: Path, parts: Sequence[Label]) -> Mapping[Label, dict[str
 
 
 def _from_splits_below(
-    root: Path, pictures: Sequence[Path], below: Mapping[Label, dict[str, str]], options: Options, remarks: list[str]
+    root: Path,
+    pictures: Sequence[Path],
+    below: Mapping[LabelPath, dict[str, str]],
+    options: Options,
+    remarks: list[str],
 ) -> Found:
     """``root/<label>/<split>/…``: no layout reads this, so a table of the pictures is written."""
     rows: list[finding.Row] = []

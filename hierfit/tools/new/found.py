@@ -15,8 +15,8 @@ from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.checks import listed
 from hierfit.taxonomy.readers.cells import placeholder
 
-Label = tuple[str, ...]
-Row = tuple[str, Label, str | None]
+LabelPath = tuple[str, ...]
+Row = tuple[str, LabelPath, str | None]
 """A picture: its path from the root on, its label, and its split, by its own name, if that is known."""
 
 _WORDS = {
@@ -32,26 +32,14 @@ TEST_ONLY = "There is only a split to test on: for zero-shot models and data.tar
 
 @dataclass(frozen=True)
 class Options:
-    """What the user said beforehand; None is to be found out.
-
-    Attributes:
-        levels: Names of the levels, coarse to fine.
-        path: Column of the pictures' paths.
-        label: Columns of the label, coarse to fine.
-        split: Column of the split.
-        taxonomy: A tree to use; labels are looked up in it.
-        val: Share of the validation split, where one is drawn. Where there are splits but none to validate on, it is
-            drawn only if this is given.
-        test: The same of the test split.
-        seed: Of that draw.
-    """
+    """What the user said beforehand, see `hierfit data new --help`; None is to be found out."""
 
     levels: tuple[str, ...] | None = None
-    path: str | None = None
+    path: str | None = None  # columns of a table: of the pictures, of the label, coarse to fine, and of the split
     label: tuple[str, ...] | None = None
     split: str | None = None
     taxonomy: Taxonomy | None = None
-    val: float | None = None
+    val: float | None = None  # where there are splits but none to validate on, it is drawn only if this is given
     test: float = 0.2
     seed: int = 0
 
@@ -74,7 +62,7 @@ class Found:
     taxonomy: Taxonomy
     remarks: list[str] = field(default_factory=list)
     unlabelled: dict[str, str] = field(default_factory=dict)
-    samples: Sequence[tuple[str, Label, str]] = ()
+    samples: Sequence[tuple[str, LabelPath, str]] = ()
     otherwise: dict[str, object] = field(default_factory=dict)
     test_only: bool = False
 
@@ -106,7 +94,7 @@ def found_rows(
     return Found(root, layout, tree, remarks, {}, samples, otherwise, splits.test_only)
 
 
-def tree_of(paths: Iterable[Label], options: Options) -> Taxonomy:
+def tree_of(paths: Iterable[LabelPath], options: Options) -> Taxonomy:
     """The tree of label paths, some of which may be inner nodes of others; or the one that the user gave.
 
     Raises:
@@ -149,13 +137,7 @@ def split_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def settle(own: Mapping[str, str], options: Options, remarks: list[str], unsplit: str) -> Splits:
-    """What is trained, validated and tested on.
-
-    Args:
-        own: Own name of each split there is.
-        options: What the user said.
-        remarks: What was concluded is added here.
-        unsplit: Said where nothing tells splits.
+    """What is trained, validated and tested on, of the splits there are by their own names; `unsplit` is said of none.
 
     Raises:
         UserError: There is nothing to train on, but something to validate on.
@@ -199,13 +181,8 @@ def is_known(name: str) -> bool:
 def renamings(names: Iterable[str], taxonomy: Taxonomy | None, remarks: list[str]) -> dict[str, str]:
     """What the tree is to call each name that the data spell in several ways: ``{Beef_Tomato: Beef Tomato}``.
 
-    Case, blanks, underscores, hyphens and Unicode forms do not tell names apart. Of several spellings the tree's own
-    counts, else the commonest that has blanks, else the commonest.
-
-    Args:
-        names: All names of all labels, as often as they occur.
-        taxonomy: A given tree.
-        remarks: What was concluded is added here.
+    Case, blanks, underscores, hyphens and Unicode forms do not tell names apart. Of several spellings the given tree's
+    own counts, else the commonest that has blanks, else the commonest; names come as often as they occur.
     """
 
     def words(name: str) -> str:

@@ -23,7 +23,7 @@ from hierfit.taxonomy.checks import counted
 from hierfit.tools.check.audit import UNREADABLE, Audit
 from hierfit.tools.check.duplicates import on_one_path
 from hierfit.tools.check.report import fit_command, print_audit, print_next, typed_name
-from hierfit.tools.new.card import Draft
+from hierfit.tools.new.card import CardDraft
 from hierfit.tools.new.find import find
 from hierfit.tools.new.found import Found, Options
 
@@ -54,16 +54,7 @@ def new_card(
 
     Pictures that cannot be used are left out; so are the copies of one picture that would stand in two splits or under
     two labels, and classes that have no picture then. Nothing is written unless the card reads the data without a
-    problem.
-
-    Args:
-        root: A folder of pictures, a table of them, or a file of features.
-        out: The card; ``<folder>.yaml`` in ``data_cards`` or here if None.
-        options: What the user said.
-        kind: What all classes are a kind of, for the prompts.
-        workers: Processes that decode pictures.
-        pictures: Whether to decode them.
-        force: Whether to overwrite.
+    problem. The arguments are those of `hierfit data new`.
 
     Raises:
         UserError: There is nothing to make a card of, the outcome would not fit the data, or a file is there already.
@@ -85,7 +76,7 @@ def new_card(
         found.remarks.append("The labels are numbers or ids, which say nothing to a text tower: give them names in the "
                              "card, under `names`.")  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
-        draft = Draft(Path(scratch) / out.name, found, kind)
+        draft = CardDraft(Path(scratch) / out.name, found, kind)
         draft.choose_layout()
         files = tuple(out.with_name(file.name) for file in draft.files)
         if (there := [str(file) for file in files if file.exists()]) and not force:

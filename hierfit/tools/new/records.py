@@ -30,7 +30,7 @@ JOIN = "\x1f"
 _ENDING = re.compile(rf"\.(?:{'|'.join(e[1:] for e in sorted(EXTENSIONS | UNREAD))})(?:$|\?)", re.IGNORECASE)
 _CHOICES = ("choices", "taxonomy", "rectanglelabels", "labels")  # of Label Studio's controls
 
-Columns = dict[str, list[str]]
+TextColumns = dict[str, list[str]]
 Record = dict[str, str]
 
 
@@ -39,7 +39,7 @@ class Records:
     """One table: a file's cells by the name of their column, all of one length."""
 
     path: Path
-    columns: Columns
+    columns: TextColumns
     splits: Sequence[str] | None = None  # of each row by its own name, where the file groups rows by split
     has_header: bool = True
     remarks: list[str] = field(default_factory=list)

@@ -20,8 +20,8 @@ from hierfit.taxonomy.checks import counted, listed
 from hierfit.tools.new import found as finding
 from hierfit.tools.new.columns import labels_of
 from hierfit.tools.new.files import locate
-from hierfit.tools.new.found import Found, Label, Options, Row, is_known, split_of, split_word
-from hierfit.tools.new.records import LINES, Columns, Records
+from hierfit.tools.new.found import Found, LabelPath, Options, Row, is_known, split_of, split_word
+from hierfit.tools.new.records import LINES, Records, TextColumns
 
 _IS_SPLIT = re.compile(r"is_?(train|test|val)\w*", re.IGNORECASE)
 _TRUTH = {"0": False, "1": True, "false": False, "true": True}
@@ -87,7 +87,7 @@ def _labelled(
     return parts
 
 
-def _together(parts: Mapping[str, Records]) -> Columns:
+def _together(parts: Mapping[str, Records]) -> TextColumns:
     """The columns that all tables have, one below the other."""
     first = next(iter(parts.values()))
     names = [name for name in first.columns if all(name in part.columns for part in parts.values())]
@@ -95,7 +95,7 @@ def _together(parts: Mapping[str, Records]) -> Columns:
 
 
 def _splits(
-    parts: Mapping[str, Records], columns: Columns, path: str, options: Options, remarks: list[str]
+    parts: Mapping[str, Records], columns: TextColumns, path: str, options: Options, remarks: list[str]
 ) -> tuple[dict[str, str], Sequence[str | None], Sequence[str]]:
     """Own names of the splits, that of each row, and the columns that say it; nothing where none does."""
     if "" not in parts:  # a table for each
@@ -113,7 +113,7 @@ def _splits(
 
 
 def _split_columns(
-    columns: Columns, path: str, options: Options, remarks: list[str]
+    columns: TextColumns, path: str, options: Options, remarks: list[str]
 ) -> tuple[Sequence[str], list[str | None]]:
     """The columns that say the split, and the split of each row."""
     values = {name: {cell for cell in cells if is_known(cell)} for name, cells in columns.items()}
@@ -145,13 +145,13 @@ def _split_columns(
     return flags, [next((n for n, c in zip(flags, row, strict=True) if c == "1"), None) for row in rows]
 
 
-def _in_tree(labels: Sequence[Label], tree: Taxonomy | None) -> list[Label]:
+def _in_tree(labels: Sequence[LabelPath], tree: Taxonomy | None) -> list[LabelPath]:
     """Labels as paths in a given tree: where the columns are no path in it, the finest name alone says the node."""
     if tree is None:
         return list(labels)
     paths = list(names_of(tree, torch.arange(tree.num_nodes)))
     whole, inner = set(paths), {path[:-1] for path in paths}
-    named: dict[str, list[Label]] = {}
+    named: dict[str, list[LabelPath]] = {}
     for path in paths:
         named.setdefault(path[-1], []).append(path)
     bearers = {name: [path for path in found if path not in inner] or found for name, found in named.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -84,10 +85,7 @@ def write_experiment(folder: Path) -> Path:
             "devices": 1,
             "max_steps": 6,
             "val_check_interval": 3,
-            "check_val_every_n_epoch": None,
-            "num_sanity_val_steps": 0,
             "log_every_n_steps": 1,
-            "use_distributed_sampler": False,
         },
         "controls": {
             "zero-shot": {"model": "hierfit.methods.ZeroShot"},
@@ -113,3 +111,9 @@ def fit(experiment: Path, tmp_path: Path) -> Fit:
         return new
 
     return run
+
+
+@pytest.fixture(scope="module")
+def kills(bench: Callable[[str], ModuleType]) -> ModuleType:
+    """The benchmark's way of running and comparing."""
+    return bench("bench_kills")

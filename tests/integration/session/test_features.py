@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -49,7 +48,7 @@ def pictures(experiment: Path, tmp_path: Path) -> list[str]:
 
 
 def test_a_cache_lost_in_the_middle_of_a_run_changes_nothing(
-    bench: Callable[[str], ModuleType],
+    kills: ModuleType,
     pictures: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -57,7 +56,7 @@ def test_a_cache_lost_in_the_middle_of_a_run_changes_nothing(
 ) -> None:
     """Lost while it trains, it is not missed; lost and then killed, the same command encodes it again."""
     torch.set_num_threads(1)
-    kills, cache = bench("bench_kills"), tmp_path / "cache"
+    cache = tmp_path / "cache"
     validated = SelectOnVal.on_validation_end
     lost: list[Path] = []
 

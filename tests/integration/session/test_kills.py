@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import pytest
 import torch
 
 from hierfit.cli import main
-from hierfit.run.progress import STATE
-
-
-@pytest.fixture(scope="module")
-def kills(bench: Callable[[str], ModuleType]) -> ModuleType:
-    """The benchmark's way of running and comparing."""
-    return bench("bench_kills")
+from hierfit.run.folder import STATE
 
 
 def test_killed_twice_it_ends_the_same(kills: ModuleType, experiment: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
-from hierfit.run.progress import STATE
+from hierfit.run.folder import STATE
 
 
 def free_port() -> int:

@@ -13,16 +13,10 @@ import torch
 
 from hierfit.cli import main
 from hierfit.run.checkpoints import SelectOnVal
-from hierfit.run.curves import Curves
+from hierfit.run.saving import Curves
 from hierfit.run.scores import KeepTestLogits, WritePredictions
 
 from .disk import Disk, on_a_disk
-
-
-@pytest.fixture(scope="module")
-def compare(bench: Callable[[str], ModuleType]) -> ModuleType:
-    """The benchmark's way of comparing."""
-    return bench("bench_kills")
 
 
 @pytest.fixture
@@ -63,7 +57,7 @@ def before(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, act: Callable
     monkeypatch.setattr(kind, name, then)
 
 
-def test_a_disk_that_is_too_small_time_and_again(arguments: list[str], tmp_path: Path, compare: ModuleType) -> None:
+def test_a_disk_that_is_too_small_time_and_again(arguments: list[str], tmp_path: Path, kills: ModuleType) -> None:
     main([*arguments, f"--runs={tmp_path / 'whole'}"])
 
     def work(disk: Disk) -> None:
@@ -72,7 +66,7 @@ def test_a_disk_that_is_too_small_time_and_again(arguments: list[str], tmp_path:
             disk.become(pages)
             if ends([*arguments, f"--runs={runs}"], disk.place):
                 break
-        assert compare.differences(compare.only(tmp_path / "whole"), compare.only(runs)) == []
+        assert kills.differences(kills.only(tmp_path / "whole"), kills.only(runs)) == []
         assert len(list(runs.glob("*/*"))) == 1
 
     said = on_a_disk(tmp_path / "disk", work)
@@ -86,7 +80,7 @@ def test_a_disk_that_is_too_small_time_and_again(arguments: list[str], tmp_path:
 )
 def test_a_disk_that_fills_up(
     kind: type, moment: str, room: list[int], file: str, arguments: list[str], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, compare: ModuleType,
+    monkeypatch: pytest.MonkeyPatch, kills: ModuleType,
 ) -> None:  # fmt: skip
     main([*arguments, f"--runs={tmp_path / 'whole'}"])
 
@@ -98,7 +92,7 @@ def test_a_disk_that_fills_up(
                 assert not ends([*arguments, f"--runs={runs}"], disk.place)
             disk.become()
         assert ends([*arguments, f"--runs={runs}"], disk.place)
-        assert compare.differences(compare.only(tmp_path / "whole"), compare.only(runs)) == []
+        assert kills.differences(kills.only(tmp_path / "whole"), kills.only(runs)) == []
 
     files = refusals(on_a_disk(tmp_path / "disk", work))
     assert files[0] == file
@@ -106,7 +100,7 @@ def test_a_disk_that_fills_up(
 
 
 def test_a_folder_that_is_read_only_or_becomes_so(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compare: ModuleType
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: ModuleType
 ) -> None:
     main([*arguments, f"--runs={tmp_path / 'whole'}"])
 
@@ -123,7 +117,7 @@ def test_a_folder_that_is_read_only_or_becomes_so(
         (folder,) = runs.glob("toy/*")
         disk.release(folder)
         assert ends([*arguments, f"--runs={runs}"], disk.place)
-        assert compare.differences(compare.only(tmp_path / "whole"), compare.only(runs)) == []
+        assert kills.differences(kills.only(tmp_path / "whole"), kills.only(runs)) == []
 
     said = on_a_disk(tmp_path / "disk", work)
     assert len(refusals(said)) == 2

@@ -16,7 +16,7 @@ from lightning import LightningModule, Trainer
 from hierfit.cli import main
 from hierfit.errors import UserError
 from hierfit.run.checkpoints import SelectOnVal, read_checkpoint
-from hierfit.run.progress import STATE
+from hierfit.run.folder import STATE
 from hierfit.run.scores import KeepTestLogits
 
 from .conftest import Fit

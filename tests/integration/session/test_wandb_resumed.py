@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,18 +14,11 @@ import torch
 import wandb
 
 from hierfit.errors import UserError
-from hierfit.run.curves import Curves
+from hierfit.run.folder import STATE
 from hierfit.run.loggers import WandbRun, ended_as_it_ends
-from hierfit.run.progress import STATE
-from hierfit.run.saving import Stopped
+from hierfit.run.saving import Curves, Stopped
 
 from .transaction_log import ending, history
-
-
-@pytest.fixture(scope="module")
-def kills(bench: Callable[[str], ModuleType]) -> ModuleType:
-    """The benchmark's way of running and killing."""
-    return bench("bench_kills")
 
 
 def curves(folder: Path) -> list[dict[str, float]]:

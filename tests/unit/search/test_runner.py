@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from hierfit.atomic import sole
 from hierfit.results.card import ResultCard
 from hierfit.run.configure import Config
 from hierfit.search import engines
-from hierfit.search.engines import Place, run_draw
-from hierfit.search.progress import Tally
-from hierfit.search.runner import Cell, Draw, Engine, Outcome, Report, finished, in_draws, run, seal, sole, state
+from hierfit.search.engines import Origin, run_draw
+from hierfit.search.runner import Cell, Draw, Engine, Outcome, Reporter, finished, in_draws, run, seal, state
 
 CARD = ResultCard("r", "e", "M", 0, {"card": "toy"}, {"source": "tiny"}, "val", ("a",), {})
 
@@ -42,7 +42,7 @@ def test_what_others_are_at_work_on_comes_last_and_an_engine_s_error_costs_one_d
     asked: list[tuple[tuple[str, ...], bool]] = []
     pool = ThreadPoolExecutor(1)
 
-    def work(draw: Draw, waits: bool, report: Report) -> list[Outcome]:
+    def work(draw: Draw, waits: bool, report: Reporter) -> list[Outcome]:
         asked.append((tuple(c.row for c in draw), waits))
         if draw[0].row == "lost":
             raise RuntimeError("the machine is gone")
@@ -50,7 +50,7 @@ def test_what_others_are_at_work_on_comes_last_and_an_engine_s_error_costs_one_d
         report(draw[0], outcomes[0])
         return outcomes
 
-    def submit(draw: Draw, waits: bool, report: Report) -> Future[list[Outcome]]:
+    def submit(draw: Draw, waits: bool, report: Reporter) -> Future[list[Outcome]]:
         return pool.submit(work, draw, waits, report)
 
     heard: list[tuple[str, str]] = []
@@ -75,7 +75,7 @@ def _work(cell: Cell, waits: bool) -> Outcome:
     return Outcome("failed", error="no", mistake=True) if cell.row == "refuses" else Outcome("done", card=CARD)
 
 
-def _begin(place: Place) -> None:
+def _begin(origin: Origin) -> None:
     """In place of what a run's process sets up."""
 
 
@@ -90,7 +90,7 @@ def test_a_death_costs_one_cell_a_second_try_and_no_other_anything(tmp_path: Pat
     rows = ("x", "dies once", "y", "refuses", "z", "crashes", "v", "dies", "w")
     draw = tuple(cell(row=row, runs=tmp_path) for row in rows)
     heard: list[str] = []
-    outcomes = run_draw(draw, False, Place.here(1), lambda c, _: heard.append(c.row), lambda: False, forks=False)
+    outcomes = run_draw(draw, False, Origin.here(1), lambda c, _: heard.append(c.row), lambda: False, forks=False)
     assert tuple(heard) == rows
     assert [o.kind for o in outcomes] == ["done", "done", "done", "failed", "done", "failed", "done", "failed", "done"]
     assert outcomes[7].error == "the process that ran it was ended by SIGKILL – out of memory?"
@@ -107,7 +107,7 @@ def test_a_death_costs_one_cell_a_second_try_and_no_other_anything(tmp_path: Pat
 def test_who_is_told_to_stop_stops_at_once(tmp_path: Path) -> None:
     draw = (cell(row="sleeps", runs=tmp_path),)
     stop = threading.Event()
-    thread = threading.Thread(target=run_draw, args=(draw, False, Place.here(1), lambda *_: None, stop.is_set, False))
+    thread = threading.Thread(target=run_draw, args=(draw, False, Origin.here(1), lambda *_: None, stop.is_set, False))
     thread.start()
     while not (draw[0].folder / "log.txt").exists():
         time.sleep(0.02)
@@ -118,18 +118,6 @@ def test_who_is_told_to_stop_stops_at_once(tmp_path: Path) -> None:
     number = int((draw[0].folder / "log.txt").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(number, 0)
-
-
-def test_a_tally_counts_and_tells_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr("hierfit.search.progress.time.monotonic", lambda: now)
-    tally = Tally(total=10, done=4)
-    assert tally.pace() == "starting"
-    now = 160.0
-    tally.count(Outcome("done"))
-    tally.count(Outcome("failed"))
-    assert str(tally) == "5/10 done · 1 failed"
-    assert tally.pace() == "2.0/min · 0:02:00 to go"
 
 
 def test_folder_names_are_safe_and_tell_cells_apart() -> None:

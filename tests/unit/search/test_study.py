@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from hierfit.atomic import sole
 from hierfit.config.schema import Place
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
-from hierfit.search.parameter import read_parameter
-from hierfit.search.runner import sole
+from hierfit.search.parameter import Parameter
 from hierfit.search.study import Judge, Search, _StopEarly
 from hierfit.search.sweep_file import EarlyTerminate, Metric, SweepFile
 
@@ -23,7 +23,7 @@ LR = {"distribution": "log_uniform_values", "min": 0.001, "max": 1.0}
 
 
 def sweep(method: Any = "bayes", stops: EarlyTerminate | None = None, **parameters: Any) -> SweepFile:
-    read = {name: read_parameter(entry, PLACE, []) for name, entry in parameters.items()}
+    read = {name: Parameter.from_yaml(entry, PLACE, []) for name, entry in parameters.items()}
     metric = Metric("val/fpa", "maximize")
     return SweepFile(PLACE, "s", "hierfit", method, metric, read, (), stops)  # type: ignore[arg-type]
 

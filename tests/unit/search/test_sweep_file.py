@@ -12,7 +12,7 @@ import yaml
 
 from hierfit.config.schema import Place
 from hierfit.errors import UserError
-from hierfit.search.parameter import Parameter, read_parameter
+from hierfit.search.parameter import Parameter
 from hierfit.search.study import Search
 from hierfit.search.sweep_file import EarlyTerminate, SweepFile, read_sweep
 
@@ -36,7 +36,7 @@ def read(tmp_path: Path, **changes: Any) -> SweepFile:
 
 def parameter(entry: Any) -> Parameter:
     problems: list[str] = []
-    found = read_parameter(entry, Place(Path("f.yaml"), ("p",)), problems)
+    found = Parameter.from_yaml(entry, Place(Path("f.yaml"), ("p",)), problems)
     assert not problems
     assert found is not None
     return found
@@ -44,7 +44,7 @@ def parameter(entry: Any) -> Parameter:
 
 def faults(entry: Any) -> str:
     problems: list[str] = []
-    assert read_parameter(entry, Place(Path("f.yaml"), ("p",)), problems) is None
+    assert Parameter.from_yaml(entry, Place(Path("f.yaml"), ("p",)), problems) is None
     return "; ".join(problems)
 
 
@@ -161,32 +161,9 @@ def test_all_faults_of_a_file_at_once(tmp_path: Path) -> None:
         "metric.goal: 'max' is none of maximize, minimize",
         "parameters.model.lr: min is 2",
         "must begin with [${env}, ${interpreter}, -m, ${program}, fit]",
-        "give either min_iter, or max_iter with s",
-        "eta: 1, must be at least 2",
+        "early_terminate.eta: 1, must be 2 or more",
     ):
         assert said in text
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"metric": {"name": "test/fpa", "goal": "maximize"}}, "may not choose anything; take val/fpa"),
-        ({"metric": {"name": "test/best_path/fpa", "goal": "maximize"}}, "take val/fpa"),
-        ({"metric": {"name": "train/loss", "goal": "minimize"}}, "is no metric of the validation split"),
-        ({"method": "grid"}, "a grid needs values, not a range"),
-        ({"parameters": {"model.lr": {"value": 1}}}, "none of them varies"),
-        ({"parameters": {}}, "expected keys of hierfit fit"),
-        ({"command": [*COMMAND[:-1], "${args_no_hyphens}"]}, "must stand ${args}, once, not ${args_no_hyphens}"),
-        ({"command": COMMAND[:-1]}, "must stand ${args}, once"),
-        ({"name": "../out"}, "cannot be a folder"),
-        ({"run_cap": 0}, "run_cap: 0"),
-        ({"program": "train.py"}, "none of hierfit"),
-    ],
-)
-def test_a_fault_of_a_file(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(UserError, match="this sweep cannot be run") as caught:
-        read(tmp_path, **changes)
-    assert said in str(caught.value)
 
 
 RANGE = {"min": 0.1, "max": 1.0}
@@ -230,6 +207,18 @@ def test_keys_of_wandb_that_work_here(tmp_path: Path, changes: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"metric": {"name": "test/fpa", "goal": "maximize"}}, "may not choose anything; take val/fpa"),
+        ({"metric": {"name": "test/best_path/fpa", "goal": "maximize"}}, "take val/fpa"),
+        ({"metric": {"name": "train/loss", "goal": "minimize"}}, "is no metric of the validation split"),
+        ({"method": "grid"}, "a grid needs values, not a range"),
+        ({"parameters": {"model.lr": {"value": 1}}}, "none of them varies"),
+        ({"parameters": {}}, "none of them varies"),
+        ({"command": [*COMMAND[:-1], "${args_no_hyphens}"]}, "must stand ${args}, once, not ${args_no_hyphens}"),
+        ({"command": COMMAND[:-1]}, "must stand ${args}, once"),
+        ({"name": "../out"}, "cannot be a folder"),
+        ({"run_cap": 0}, "run_cap: 0, must be 1 or more"),
+        ({"early_terminate": {"type": "hyperband"}}, "give either min_iter, or max_iter with s"),
+        ({"program": "train.py"}, "none of hierfit"),
         ({"method": "custom"}, "'custom' is none of grid, random, bayes"),
         ({"metric": {"name": "val/fpa"}}, "metric.goal: this key is missing"),
         ({"metric": {"name": "val/fpa", "goal": "maximize", "impute": "best"}}, "a trial that fails counts for noth"),
@@ -260,8 +249,8 @@ def test_keys_of_wandb_that_work_here(tmp_path: Path, changes: dict[str, Any]) -
     ],
     ids=str,
 )
-def test_keys_of_wandb_that_are_refused_say_why(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(UserError) as caught:
+def test_what_is_refused_says_why(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match="this sweep cannot be run") as caught:
         read(tmp_path, **changes)
     assert said in str(caught.value)
 

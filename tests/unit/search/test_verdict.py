@@ -11,7 +11,7 @@ from rich.console import Console
 from hierfit.results.card import ResultCard
 from hierfit.results.statistics import Estimate, Interval
 from hierfit.search.tree_effect import Comparison
-from hierfit.search.verdict import Verdict, conclude
+from hierfit.search.verdict import TreeVerdict, conclude
 
 
 def found(points: float, width: float = 0.5, samples: float | None = None, seeds: int = 5) -> Comparison:
@@ -104,7 +104,7 @@ def test_printed_and_written_it_ends_and_begins_with_the_verdict(tmp_path: Path)
     cards = {tree: {s: card(tree, s, 0.5) for s in (1, 2, 3)} for tree in ("true", "shuffled", "flat", "zero-shot")}
     compared = {"shuffled": BETTER, "flat": CHANCE, "zero-shot": found(30.0)}
     answer = conclude(compared, "leaf accuracy")
-    verdict = Verdict(cards, compared, {"induced": "no text"}, answer)
+    verdict = TreeVerdict(cards, compared, {"induced": "no text"}, answer)
     console = Console(record=True, width=80, file=(tmp_path / "log").open("w"))
     verdict.print(console)
     printed = console.export_text()

@@ -1,0 +1,118 @@
+"""The trainer of a run: what its keys name, as objects; and what it may not be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
+
+from hierfit.config.signature import class_at
+from hierfit.data.encode import available_cores
+from hierfit.errors import UserError
+from hierfit.run.checkpoints import Checkpoints
+from hierfit.run.configure import Config
+from hierfit.run.console import StepBar
+from hierfit.run.draft import TRAINER_CLASSES, class_path
+
+_STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
+
+
+def made(name: str, kind: type, given: Mapping[str, Any]) -> Any:
+    """An object of a class; what it refuses is told as it says it."""
+    try:
+        return kind(**given)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name}: {error}") from error
+
+
+class _Unprofiled(PassThroughProfiler):
+    """Lightning's default, which makes 56 generators a step to do nothing: a twentieth of a linear probe's step."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> Any:
+        return self._nothing
+
+
+def make_trainer(config: Config, callbacks: Sequence[Callback], logger: Any, folder: Path) -> Trainer:
+    given = {
+        name: _instances(value, TRAINER_CLASSES[name]) if name in TRAINER_CLASSES else value
+        for name, value in config.settings["trainer"].items()
+    }
+    _check_strategy(given["strategy"])
+    theirs = _listed(given["callbacks"])
+    has_bar = any(isinstance(callback, ProgressBar) for callback in theirs)
+    bar = [StepBar(config.title)] if given["enable_progress_bar"] and not has_bar else []
+    given["enable_progress_bar"] = has_bar
+    given["callbacks"] = [*theirs, *bar, *callbacks]
+    given["profiler"] = given.get("profiler") or _Unprofiled()
+    given["plugins"] = [*_listed(given["plugins"]), Checkpoints(resumes=config.command == "fit")]
+    try:
+        trainer = Trainer(**{**given, "logger": logger, "default_root_dir": str(folder)})
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"The trainer cannot be set up: {error}", hint="See the keys under trainer.") from error
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for hook in _STEP_HOOKS:
+            # Lightning passes over a hook that is None; one that does nothing it calls at every step.
+            if getattr(type(callback), hook) is getattr(Callback, hook):
+                setattr(callback, hook, None)
+    most = 4 * available_cores()  # more would keep the machine busy with changing between them
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+        raise UserError(
+            f"trainer.devices: {trainer.num_devices} processes are too many for the {most // 4} cores of this CPU",
+            hint=f"Take at most {most}; the result is the same with any number.",
+        )
+    return trainer
+
+
+def _instances(value: Any, home: str) -> Any:
+    """What a key of the trainer's names: ``{class_path, init_args}``, or lists of it, as objects; all else as it is."""
+    if isinstance(value, list):
+        return [_instances(entry, home) for entry in value]
+    if isinstance(value, str) and (home.endswith(("callbacks", "plugins")) or value[:1].isupper()):
+        value = {"class_path": value}
+    if not isinstance(value, Mapping) or "class_path" not in value:
+        return value
+    path = class_path(value["class_path"], home)
+    given = {key: _instances(inner, home) for key, inner in (value.get("init_args") or {}).items()}
+    return made(path, class_at(path), given)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def _check_strategy(strategy: str | Strategy) -> None:
+    """Refuses strategies of the trainer but DDP, as processes that are commands themselves.
+
+    Others do not bring together the gradients of whole weights, as methods here expect; forked or spawned processes
+    keep from the first what the test needs.
+    """
+    if isinstance(strategy, str):
+        fits = strategy in ("auto", "ddp", "single_device") or strategy.startswith("ddp_find_unused_parameters")
+    else:
+        fits = isinstance(strategy, (DDPStrategy, SingleDeviceStrategy))
+    if not fits:
+        name = strategy if isinstance(strategy, str) else type(strategy).__name__
+        raise UserError(
+            f"trainer.strategy: {name} does not fit; methods train by ddp, which auto takes for several devices",
+            hint="For towers that are large for one device, HierLoRA has --model.shard=true (FSDP2). Other methods "
+            "train on features: they have nothing large to shard.",
+        )
