@@ -70,12 +70,7 @@ class Stored:
 
 
 class Files(Stored):
-    """The pictures below one folder; a key is a path relative to it, with ``/``.
-
-    Args:
-        root: The folder.
-        least: Pictures may be decoded coarser than they are stored; see `open_image`.
-    """
+    """The pictures below one folder; a key is a path relative to it, with ``/``. For ``least`` see `open_image`."""
 
     def __init__(self, root: Path, least: int | None = None) -> None:
         self.root, self.least = root.resolve(), least
