@@ -69,7 +69,7 @@ class Home:
         return [root, *(place for place in below if place.is_dir())]
 
     def holding(self, needed: Sequence[str], folders: Sequence[str] = ()) -> Path:
-        """Where files and folders lie as downloaded: in the root, or in a folder of it that is named here or in the card.
+        """Where files and folders lie as downloaded: in the root, or in a folder of it named here or in the card.
 
         Raises:
             UserError: There is no root; or none of these places has all that is needed, with what the best one lacks.
