@@ -19,7 +19,7 @@ from torch import Tensor
 from hierfit.atomic import whole_folder
 from hierfit.backbone import open_clip
 from hierfit.backbone.config import TRANSFORMERS, DualConfig, dual_config
-from hierfit.backbone.source import PREPROCESSING, find_folder, read_json, settings_file, weight_files
+from hierfit.backbone.source import PREPROCESSING, find_folder, read_object, settings_file, weight_files
 from hierfit.backbone.text import TextInput
 from hierfit.backbone.towers import DualEncoder
 from hierfit.backbone.transform import ImageTransform
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hierfit.backbone.model import Backbone
 
 
-class Parts(NamedTuple):
+class LoadedParts(NamedTuple):
     """Towers, and how texts and pictures are made ready for them."""
 
     model: DualEncoder
@@ -38,7 +38,7 @@ class Parts(NamedTuple):
     preprocess: ImageTransform
 
 
-def load_parts(folder: Path, source: str) -> Parts:
+def load_parts(folder: Path, source: str) -> LoadedParts:
     """Loads a folder that `find_folder` has found to be whole.
 
     Weights are held in fp32 whatever they are stored in, frozen, in eval mode. No code that comes with a model is ever
@@ -53,7 +53,7 @@ def load_parts(folder: Path, source: str) -> Parts:
     """
     where = f"backbone {source!r} in {folder}"
     tokenizer, file = _tokenizer(folder, where), settings_file(folder)
-    settings = read_json(folder / file)[0]
+    settings = read_object(folder / file)[0]
     with _as_user_error(where, f"weights or {file}"):
         if file == open_clip.CONFIG:
             weights = open_clip.read_weights(folder, settings)
@@ -65,7 +65,7 @@ def load_parts(folder: Path, source: str) -> Parts:
     with _as_user_error(where, "image preprocessing"):
         pictures = settings.get(open_clip.PREPROCESSING) or _preprocessing(folder)
         preprocess = ImageTransform.of(pictures, config.model_type, config.vision_config.image_size, where)
-    return Parts(model, _text(folder, tokenizer, config, where), preprocess)
+    return LoadedParts(model, _text(folder, tokenizer, config, where), preprocess)
 
 
 def load_text(source: str) -> TextInput:
@@ -74,7 +74,7 @@ def load_text(source: str) -> TextInput:
     where, file = f"backbone {source!r} in {folder}", settings_file(folder)
     if file == open_clip.CONFIG:
         return load_parts(folder, source).text  # some of whose settings only the weights tell
-    return _text(folder, _tokenizer(folder, where), _config(read_json(folder / file)[0], file), where)
+    return _text(folder, _tokenizer(folder, where), _config(read_object(folder / file)[0], file), where)
 
 
 def _config(settings: Mapping[str, Any], file: str) -> DualConfig:
@@ -118,7 +118,7 @@ def _tokenizer(folder: Path, where: str) -> Any:
 
 def _text(folder: Path, tokenizer: Any, config: DualConfig, where: str) -> TextInput:
     # A folder of open_clip's whose towers were trained on and merged keeps its settings.
-    plain = open_clip.is_canonical(read_json(folder / open_clip.CONFIG)[0])
+    plain = open_clip.is_canonical(read_object(folder / open_clip.CONFIG)[0])
     with _as_user_error(where, "tokenizer"):
         return TextInput(tokenizer, config, where, plain)
 

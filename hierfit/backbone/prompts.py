@@ -19,7 +19,7 @@ Descriptions = Mapping[str, Mapping[str, Sequence[str]]]
 """Level name to class name to sentences that describe it (CuPL, Pratt et al., ICCV 2023). A class is named as in the
 tree, in any case, with blanks or underscores; or by its path with "/", where several of the level have its name."""
 
-GENUS = "genus"
+_GENUS = "genus"
 _NAMING = ("name", "path", "taxonomic", "scientific", "common")
 _LISTED = 5
 
@@ -92,7 +92,7 @@ def node_prompts(
     ancestors, concept = _ancestry(names, parents)
     short = [_short(name, names[above]) if above >= 0 else name for name, above in zip(names, parents, strict=True)]
     called = {folded(name): text for name, text in (common or {}).items()}
-    genus = taxonomy.levels.index(GENUS) if GENUS in taxonomy.levels else len(taxonomy.levels)
+    genus = taxonomy.levels.index(_GENUS) if _GENUS in taxonomy.levels else len(taxonomy.levels)
 
     def written(node: int, depth: int) -> list[str]:
         lineage = [names[a] for a in ancestors[node]]

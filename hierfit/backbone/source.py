@@ -111,12 +111,12 @@ def settings_file(folder: Path) -> str:
 def folder_problems(folder: Path) -> list[str]:
     """Everything that keeps a folder from being loaded; empty if it is whole."""
     if settings_file(folder) == CONFIG:
-        config, fault = read_json(folder / CONFIG)
+        config, fault = read_object(folder / CONFIG)
         problems = [fault] if fault else config_problems(config)
         if not any((folder / name).is_file() for name in WEIGHTS):
             problems.append("no weights: " + ", or ".join(WEIGHTS))
         return problems + _tokenizer_problems(folder)
-    config, fault = read_json(folder / "config.json")
+    config, fault = read_object(folder / "config.json")
     problems = [fault] if fault else []
     if not fault:
         dual_config(config, "config.json", problems)
@@ -132,7 +132,7 @@ def _tokenizer_problems(folder: Path) -> list[str]:
     return ["no tokenizer: " + ", or ".join(" with ".join(files) for files in _TOKENIZERS)]
 
 
-def read_json(path: Path) -> tuple[dict[str, Any], str]:
+def read_object(path: Path) -> tuple[dict[str, Any], str]:
     """Reads a JSON object; the second value says what is wrong with the file, if anything."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -147,7 +147,7 @@ def read_json(path: Path) -> tuple[dict[str, Any], str]:
 
 def _weight_problems(folder: Path) -> list[str]:
     if (folder / _SHARDS).is_file():
-        index, fault = read_json(folder / _SHARDS)
+        index, fault = read_object(folder / _SHARDS)
         if fault or not isinstance(index.get("weight_map"), dict):
             return [fault or f"{_SHARDS} has no weight_map"]
         # Names alone: a path would lead out of the folder.
@@ -163,7 +163,7 @@ def weight_files(folder: Path) -> list[str]:
     """Names of the files that hold the weights of transformers' towers."""
     if not (folder / _SHARDS).is_file():
         return [_WEIGHTS]
-    return sorted({str(name) for name in read_json(folder / _SHARDS)[0]["weight_map"].values()})
+    return sorted({str(name) for name in read_object(folder / _SHARDS)[0]["weight_map"].values()})
 
 
 def _from_hub(source: str) -> Path:

@@ -62,7 +62,7 @@ class MLP(nn.Module):
         return hidden
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """One block of a transformer, normalised before each half."""
 
     def __init__(self, config: TowerConfig) -> None:
@@ -84,7 +84,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: TowerConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(TransformerBlock(config) for _ in range(config.num_hidden_layers))
         self.checkpoints = False
 
     def forward(self, hidden: Tensor, causal: bool, blocks: slice = slice(None)) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from hierfit.closed.prior import nearest_with_company, sums_below
 from hierfit.taxonomy import Taxonomy
 
-FILE = "kinship.json"
+KINSHIP_FILE = "kinship.json"
 """Of a run whose tree was tested, in its folder."""
 CHANCE = 0.05
 """A group with a larger p is no family to the features."""

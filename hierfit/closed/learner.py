@@ -1,4 +1,4 @@
-"""Which prior ties the means (`Form`), and TreeGDA that goes on learning from sums, without its images (`Learner`)."""
+"""Which prior ties the means (`TiedForm`), and TreeGDA that learns on from sums, without its images (`Learner`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Prior = Literal["tree", "shuffled", "common", "flat"]
 
 
 @dataclass(frozen=True)
-class Form:
+class TiedForm:
     """How a fit is made; see `hierfit.methods.TreeGDA`.
 
     Attributes:
@@ -116,7 +116,7 @@ class Learner:
     """
 
     statistics: Statistics
-    form: Form
+    form: TiedForm
     temperature: float
     text: Beside | None = None
 
@@ -184,5 +184,5 @@ class Learner:
             raise ValueError("the sums do not fit each other")
         text = None if plain["text"] is None else Beside(tensors["text"], **plain["text"])
         statistics = Statistics(counts, sums, second, float(plain["spare"]))
-        form = Form(plain["prior"], plain["covariance"], float(plain["noise_share"]))
+        form = TiedForm(plain["prior"], plain["covariance"], float(plain["noise_share"]))
         return cls(statistics, form, float(plain["temperature"]), text)

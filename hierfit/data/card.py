@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hierfit.backbone.prompts import Descriptions, NodePrompts, node_prompts
-from hierfit.backbone.source import read_json
+from hierfit.backbone.source import read_object
 from hierfit.config.named import CARDS
 from hierfit.config.schema import Place, build, nearest, read_yaml
 from hierfit.data.layouts import Layout, read_layout
@@ -56,7 +56,7 @@ def _read_descriptions(value: object, place: Place, problems: list[str]) -> Desc
     found = {}
     for level, name in value.items():
         here, path = place.at(str(level)), place.file.parent / str(name)
-        content, fault = read_json(path)
+        content, fault = read_object(path)
         if fault:
             problems.append(f"{here}: {fault}")
             continue
@@ -69,7 +69,7 @@ def _read_descriptions(value: object, place: Place, problems: list[str]) -> Desc
 
 
 def _read_common_names(value: object, place: Place, problems: list[str]) -> dict[str, str]:
-    content, fault = (value, "") if isinstance(value, Mapping) else read_json(place.file.parent / str(value))
+    content, fault = (value, "") if isinstance(value, Mapping) else read_object(place.file.parent / str(value))
     if not fault and not all(isinstance(name, str) and name.strip() for name in content.values()):
         fault = "expected a name for each class"
     problems += [f"{place}: {fault}"] if fault else []

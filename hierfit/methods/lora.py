@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from hierfit.atomic import whole_folder
 from hierfit.backbone import Backbone
 from hierfit.backbone.config import TRANSFORMERS
-from hierfit.backbone.source import read_json
+from hierfit.backbone.source import read_object
 from hierfit.config.schema import Place, as_type, nearest
 from hierfit.errors import UserError
 from hierfit.methods.keys import PartialShare
 from hierfit.tensors import as_os_error, misfits, shapes
 
-Towers = Literal["both", "image", "text"]
+WhichTowers = Literal["both", "image", "text"]
 
 # Matrices of one transformer block, as transformers names them in CLIP and in SigLIP.
 MATRICES: dict[str, tuple[str, ...]] = {
@@ -34,7 +34,7 @@ MATRICES: dict[str, tuple[str, ...]] = {
     "o": ("self_attn.out_proj",),
     "fc": ("mlp.fc1", "mlp.fc2"),
 }
-_TOWERS: dict[Towers, tuple[Literal["vision_model", "text_model"], ...]] = {
+_TOWERS: dict[WhichTowers, tuple[Literal["vision_model", "text_model"], ...]] = {
     "image": ("vision_model",),
     "text": ("text_model",),
     "both": ("vision_model", "text_model"),
@@ -66,7 +66,7 @@ class LoraChoice:
     alpha: float | None = None
     dropout: float = 0.0
     targets: Sequence[str] = ("q", "k", "v")
-    towers: Towers = "both"
+    towers: WhichTowers = "both"
     layers: str | None = None
     dora: bool = False
     rslora: bool = False
@@ -120,15 +120,10 @@ def adapt(backbone: Backbone, choice: LoraChoice) -> int:
     return rank
 
 
-def first_block(model: Any, tower: str, choice: LoraChoice) -> int:
-    """Number of the first block of ``vision_model`` or ``text_model`` that has LoRA."""
-    blocks = getattr(model, tower).encoder.layers
-    return range(len(blocks))[_as_slice(choice.layers)][0]
-
-
-def adapted_towers(choice: LoraChoice) -> tuple[Literal["vision_model", "text_model"], ...]:
-    """Names of the towers that have LoRA, as transformers has them."""
-    return _TOWERS[choice.towers]
+def first_blocks(model: Any, choice: LoraChoice) -> dict[Literal["vision_model", "text_model"], int]:
+    """Number of the first block that has LoRA, of each tower that has it."""
+    count = {tower: len(getattr(model, tower).encoder.layers) for tower in _TOWERS[choice.towers]}
+    return {tower: range(blocks)[_as_slice(choice.layers)][0] for tower, blocks in count.items()}
 
 
 def save_adapter(backbone: Backbone, folder: Path) -> None:
@@ -157,7 +152,7 @@ def open_adapter(backbone: Backbone, folder: Path) -> None:
     """
     from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 
-    facts, fault = read_json(folder / "adapter_config.json")
+    facts, fault = read_object(folder / "adapter_config.json")
     problems = [fault] if fault else _config_problems(facts, vars(LoraConfig()))
     try:
         weights = load_file(folder / "adapter_model.safetensors")

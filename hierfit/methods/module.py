@@ -105,7 +105,7 @@ class MethodModule(LightningModule):
         """Keeps what was trained, and the tree it was trained for."""
         frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
         weights = {name: value for name, value in checkpoint["state_dict"].items() if name not in frozen}
-        checkpoint["state_dict"] = renamed(weights, self.checkpoint_names)
+        checkpoint["state_dict"] = renamed_weights(weights, self.checkpoint_names)
         checkpoint["hierfit"] = {"method": type(self).__name__, "taxonomy": self.taxonomy.fingerprint}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -125,7 +125,7 @@ class MethodModule(LightningModule):
             )
         trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
         theirs = {name: _shape(w) for name, w in weights.items()} if isinstance(weights, dict) else {}
-        problems += misfits(shapes(renamed(trained, self.checkpoint_names)), theirs, "here", strict=False)
+        problems += misfits(shapes(renamed_weights(trained, self.checkpoint_names)), theirs, "here", strict=False)
         if problems:
             raise UserError(
                 "The checkpoint does not fit this configuration.",
@@ -133,10 +133,10 @@ class MethodModule(LightningModule):
                 "Use the config.yaml that lies in the checkpoint's run folder.",
             )
         back = {there: here for here, there in self.checkpoint_names.items()}
-        checkpoint["state_dict"] = renamed(checkpoint["state_dict"], back)
+        checkpoint["state_dict"] = renamed_weights(checkpoint["state_dict"], back)
 
 
-def renamed(weights: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def renamed_weights(weights: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Weights under other names: each of ``names`` stands for a weight, or for all of a module."""
     found = {}
     for name, weight in weights.items():

@@ -39,7 +39,7 @@ _SUMS = "statistics.safetensors"
 
 
 @dataclass(frozen=True)
-class Towers:
+class SavedTowers:
     """The towers that a model learnt on.
 
     Attributes:
@@ -103,7 +103,7 @@ class SavedModel:
     taxonomy: Taxonomy
     head: Head
     calibration: Calibration
-    towers: Towers
+    towers: SavedTowers
     templates: Mapping[str, Sequence[str]]
     facts: Mapping[str, Any]
     learner: Learner | None = None
@@ -152,7 +152,7 @@ class SavedModel:
             head = Head.load(plain.pop("head"), load_file(inside / _HEAD))
             calibration, towers = _calibration(plain.pop("calibration"), inside / _SCORES), plain.pop("towers")
             here, adapter = (inside / towers[key] if towers[key] else None for key in ("folder", "adapter"))
-            towers = Towers(towers["source"], towers["fingerprint"], here, adapter)
+            towers = SavedTowers(towers["source"], towers["fingerprint"], here, adapter)
             learner = _learner(plain.pop("learner", None), inside / _SUMS)
             templates, fingerprint = plain.pop("templates"), plain.pop("taxonomy")
             if not all(isinstance(text, str) for level in templates for text in (level, *templates[level])):

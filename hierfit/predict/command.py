@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -83,34 +82,29 @@ def predict(
         UserError: The model, the inputs or the question is at fault.
         SystemExit: With status 1, when images could not be read.
     """
-    with _uncollected():
-        import torch
+    import torch
 
-        from hierfit.data.encode import available_cores
-        from hierfit.data.progress import with_progress
-        from hierfit.predict.answer import Question
-        from hierfit.predict.files import ANSWER_WRITERS, BUNDLE, SUFFIXES, bundle_features, pictures
-        from hierfit.predict.predictor import Answered, load
+    from hierfit.data.encode import available_cores
+    from hierfit.data.progress import with_progress
+    from hierfit.predict.answer import Question
+    from hierfit.predict.files import ANSWER_WRITERS, BUNDLE, SUFFIXES, bundle_features, pictures
+    from hierfit.predict.predictor import Answered, load
 
-        loaded = load(model, backbone=backbone, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        question = Question(decoder, top, rank, min_confidence, max_error, within)
-        only_bundle = len(inputs) == 1 and Path(inputs[0]).suffix.lower() == BUNDLE
-        files = [] if only_bundle else pictures(inputs, sys.stdin)
-        loaded = loaded.with_classes(add_class)
-        question.check(loaded.taxonomy, loaded.calibration)
-        if only_bundle:
-            names, features, made_by = bundle_features(Path(inputs[0]), split, loaded.head.nodes.text.shape[1])
-            if made_by != loaded.towers.source:
-                _print(
-                    f"warning: {made_by!r} made these features, the model learnt on those of {loaded.towers.source!r}"
-                )
-            batches: Iterator[Answered] = (
-                Answered(loaded.answers(x, question), {}) for x in features.split(_ROWS_AT_ONCE)
-            )
-        else:
-            names = [str(path) for path in files]
-            _ = loaded.backbone  # what is wrong with it is said before a bar stands there
-            batches = loaded.ask(files, question, available_cores() if workers is None else workers)
+    loaded = load(model, backbone=backbone, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    question = Question(decoder, top, rank, min_confidence, max_error, within)
+    only_bundle = len(inputs) == 1 and Path(inputs[0]).suffix.lower() == BUNDLE
+    files = [] if only_bundle else pictures(inputs, sys.stdin)
+    loaded = loaded.with_classes(add_class)
+    question.check(loaded.taxonomy, loaded.calibration)
+    if only_bundle:
+        names, features, made_by = bundle_features(Path(inputs[0]), split, loaded.head.nodes.text.shape[1])
+        if made_by != loaded.towers.source:
+            _print(f"warning: {made_by!r} made these features, the model learnt on those of {loaded.towers.source!r}")
+        batches: Iterator[Answered] = (Answered(loaded.answers(x, question), {}) for x in features.split(_ROWS_AT_ONCE))
+    else:
+        names = [str(path) for path in files]
+        _ = loaded.backbone  # what is wrong with it is said before a bar stands there
+        batches = loaded.ask(files, question, available_cores() if workers is None else workers)
     started, problems = time.monotonic(), list[str]()
 
     def readable() -> Iterator[tuple[str, Sequence[Answer]]]:
@@ -139,16 +133,6 @@ def predict(
     if problems:
         _print(str(UserError(f"{len(problems)} of {count} images could not be read and were passed over:", problems)))
         sys.exit(1)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """While modules are imported: of them nothing can be collected, and looking takes a tenth of the start."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def promise(model: Predictor, question: Question) -> list[str]:

@@ -75,14 +75,14 @@ def write_export(
     """
     from hierfit.backbone import Backbone
     from hierfit.backbone.loading import save_merged
-    from hierfit.methods.saved import Towers
+    from hierfit.methods.saved import SavedTowers
 
     lines, towers = [], replace(model.towers, stated=True)
     folder.mkdir(parents=True)
     if with_towers:
         save_merged(model.backbone, folder / "towers")
         copy = Backbone.load(str(folder / "towers"))
-        towers = Towers(model.towers.source, copy.fingerprint, folder / "towers")
+        towers = SavedTowers(model.towers.source, copy.fingerprint, folder / "towers")
         lines.append(f"checked: the copy's logits are {_apart(model, copy):.1e} from the model's, over random pictures")
     replace(model, head=model.head.cpu(), towers=towers).write(folder)
     if with_onnx:
@@ -156,7 +156,7 @@ def merge(
     Raises:
         UserError: There is no adapter, it does not fit the backbone, or the output exists.
     """
-    from hierfit.backbone.source import read_json
+    from hierfit.backbone.source import read_object
     from hierfit.results.runs import run_folder
 
     adapter = run_folder(adapter)
@@ -166,7 +166,7 @@ def merge(
         hint = "A HierLoRA run keeps one in adapter/."
         raise UserError(f"{folder} is no adapter: it has no {config.name}", hint=hint)
     _check_new(out)
-    facts, fault = read_json(config)
+    facts, fault = read_object(config)
     source = backbone or facts.get("base_model_name_or_path")
     if not isinstance(source, str):
         raise UserError(f"{config}: {fault or 'it names no backbone'}", hint="Name it: --backbone NAME.")

@@ -24,7 +24,7 @@ from hierfit.data.trees import StandIn
 from hierfit.decoding import DECODERS, Calibration, Decoder
 from hierfit.methods.base import Method, method_of
 from hierfit.methods.head import Head
-from hierfit.methods.saved import FOLDER, SavedModel, Towers
+from hierfit.methods.saved import FOLDER, SavedModel, SavedTowers
 from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.collection import Own, own_metrics
 from hierfit.metrics.served import batches_of, score
@@ -148,7 +148,7 @@ class WriteResultCard(Callback):
         tree, facts, card = method.taxonomy.to("cpu"), data.summary(), data.card
         fingerprint = None if data.task.backbone is None else str(facts["backbone_fingerprint"])
         adapter = self.folder / "adapter"
-        towers = Towers(str(facts["backbone"]), fingerprint, adapter=adapter if adapter.is_dir() else None)
+        towers = SavedTowers(str(facts["backbone"]), fingerprint, adapter=adapter if adapter.is_dir() else None)
         # Of classes that are added later nothing is known but the name; a level may have descriptions alone.
         templates = {level: group for level, group in card.templates.items() if level in tree.levels and group}
         about = {

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from hierfit.atomic import whole_file
 from hierfit.closed import Kinship, Statistics, fit_tree, kinship_test
-from hierfit.closed.kinship import CHANCE, FILE
+from hierfit.closed.kinship import CHANCE, KINSHIP_FILE
 from hierfit.closed.tree_gda import few
 from hierfit.config.command import Say
 from hierfit.data.bundle import Bundle, read_bundle
@@ -73,7 +73,7 @@ def fit(
     origin = f"{count} classes by {classes.origin}"
     found = kinship_test(classes.means, classes.seen, taxonomy, classes.noise, permutations, seed, origin)
     print_fit(found, taxonomy)
-    for file in [*([run / FILE] if of_run else []), *([json_file] if json_file else [])]:
+    for file in [*([run / KINSHIP_FILE] if of_run else []), *([json_file] if json_file else [])]:
         with whole_file(file) as draft:
             content = json.dumps(found.saved(taxonomy), indent=1, ensure_ascii=False)
             draft.write_text(content + "\n", encoding="utf-8")

@@ -21,7 +21,7 @@ from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.keys import Count, NotNegative, PartialShare, Positive
-from hierfit.methods.lora import LoraChoice, Towers, adapt, adapted_towers, first_block, save_adapter
+from hierfit.methods.lora import LoraChoice, WhichTowers, adapt, first_blocks, save_adapter
 from hierfit.methods.nodes import Nodes, ReadNodes
 
 _FINAL_LR = 1e-6
@@ -103,7 +103,7 @@ class HierLoRA(Method):
         alpha: Positive | None = None,
         dropout: PartialShare = 0.1,
         targets: list[str] = ["q", "k", "v"],  # noqa: B006  (never changed; null would hide it from --help)
-        towers: Towers = "both",
+        towers: WhichTowers = "both",
         layers: str | None = None,
         dora: bool = False,
         rslora: bool = False,
@@ -167,7 +167,7 @@ class HierLoRA(Method):
         return self.backbone.encode_image(inputs)
 
     def _keep_frozen(self, budget: int) -> None:
-        first = {tower: first_block(self.backbone.model, tower, self.choice) for tower in adapted_towers(self.choice)}
+        first = first_blocks(self.backbone.model, self.choice)
         if 0 in first.values():
             raise UserError(
                 f"keep_frozen_mib: layers is {self.choice.layers!r}, so that LoRA sits in the first block already",

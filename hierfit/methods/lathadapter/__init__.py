@@ -15,10 +15,9 @@ from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import datamodule_of
 from hierfit.distributed import gather_batch, of_all_processes
 from hierfit.errors import UserError
-from hierfit.geometry import GeometryName, Space
+from hierfit.geometry import GeometryName
 from hierfit.geometry.embeddings import Embeddings
 from hierfit.geometry.manifold import RiemannianAdamW, audit_manifold_parameters
-from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.losses.levels import deepest_label
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head, ResidualAdapter
@@ -28,7 +27,6 @@ from hierfit.methods.lathadapter.model import (
     Residual,
     ResidualNodes,
     Residuals,
-    SoftPrompts,
     named_nodes,
 )
 from hierfit.methods.tasks import training_images, with_images
@@ -151,10 +149,14 @@ class LatHAdapter(Method):
                 hint="Set trainer.precision to 32-true or bf16-mixed.",
             )
         super().build(task)
-        with task.text.device:
-            whiten = self.classifier.whiten
-            seen = task if whiten is None else whiten.task(task)
-            self.latent = self._latent_hierarchy(seen) if self.keys.hierarchy_weight else None
+        self.latent: LatentHierarchy | None = None
+        if self.keys.hierarchy_weight:
+            with task.text.device:
+                task = task if self.classifier.whiten is None else self.classifier.whiten.task(task)
+                features, _ = training_images(task, "LatHAdapter")
+                trained = with_images(task)
+                known = (trained & (task.taxonomy.leaf_index < 0)).nonzero()[:, 0]
+                self.latent = LatentHierarchy(self.keys, features, task.text[trained], known, task.backbone)
 
     def head(self, task: Task) -> Head:
         """Scaled cosines of adapted images and of adapted nodes with their residuals; zero-shot at the start."""
@@ -254,37 +256,3 @@ class LatHAdapter(Method):
     def audit(self, optimizers: Any) -> None:
         """Checks that the attributes stay on their manifold."""
         audit_manifold_parameters(self, optimizers)
-
-    def _latent_hierarchy(self, task: Task) -> LatentHierarchy:
-        keys = self.keys
-        features, _ = training_images(task, "LatHAdapter")
-        attributes: SoftPrompts | int | None = None
-        if keys.attributes == "vectors":
-            attributes = keys.num_attributes
-        elif keys.attributes == "prompts":
-            if task.backbone is None:
-                raise UserError(
-                    "attributes: prompts needs a text tower, and a feature bundle has none",
-                    hint="Use attributes: vectors, or a data card with images and a backbone.",
-                )
-            attributes = SoftPrompts(task.backbone, keys.num_attributes, keys.context_length)
-        trained = with_images(task)
-        loss = LatentHierarchyLoss(
-            Space(keys.geometry, keys.curvature, keys.clip_radius),
-            hierarchy=keys.hierarchy,
-            lca=keys.lca,
-            temperature=keys.temperature,
-            margin=keys.margin,
-            neighbours=keys.neighbours,
-            per_anchor=keys.triplets_per_anchor,
-            max_anchors=keys.max_anchors,
-        )
-        return LatentHierarchy(
-            loss,
-            features,
-            task.text[trained],
-            width=keys.dimension,
-            attributes=attributes,
-            known=(trained & (task.taxonomy.leaf_index < 0)).nonzero()[:, 0] if keys.known_tree else None,
-            riemannian=keys.riemannian_features,
-        )

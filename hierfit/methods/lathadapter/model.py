@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierfit.backbone import Backbone
+from hierfit.errors import UserError
+from hierfit.geometry import Space
 from hierfit.geometry.manifold import ManifoldPoints
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.methods.nodes import Nodes
@@ -190,48 +192,52 @@ class LatentHierarchy(nn.Module):
     cones), share a learned projection W, and enter the space by clip and exponential map.
 
     Args:
-        loss: The regulariser; its space is where the points live.
+        keys: LatHAdapter's.
         images: Training image features ``[n, d]``, for the start.
         text: Features of the training nodes ``[n, d]``, for the start.
-        width: Dimension m of the space.
-        attributes: M learnable points, or soft prompts, or ``None``.
-        known: Ids of taxonomy nodes that join the candidates as fixed ancestors, or ``None``.
-        riemannian: Whether the gradient into features is HIER's, see `Space.embed`. Attributes that are points have the
-            metric in their optimiser.
+        known: Ids of taxonomy nodes that may join the candidates as fixed ancestors.
+        backbone: Reads ``prompts``.
+
+    Raises:
+        UserError: There is no text tower to read them.
     """
 
     image_centre: Tensor
     text_centre: Tensor
     known: Tensor | None
 
-    def __init__(
-        self,
-        loss: LatentHierarchyLoss,
-        images: Tensor,
-        text: Tensor,
-        width: int = 128,
-        attributes: SoftPrompts | int | None = 64,
-        known: Tensor | None = None,
-        riemannian: bool = True,
-    ) -> None:
+    def __init__(self, keys: Any, images: Tensor, text: Tensor, known: Tensor, backbone: Backbone | None) -> None:
         super().__init__()
-        self.loss = loss
-        self.riemannian = riemannian
+        self.loss = LatentHierarchyLoss(
+            Space(keys.geometry, keys.curvature, keys.clip_radius),
+            hierarchy=keys.hierarchy,
+            lca=keys.lca,
+            temperature=keys.temperature,
+            margin=keys.margin,
+            neighbours=keys.neighbours,
+            per_anchor=keys.triplets_per_anchor,
+            max_anchors=keys.max_anchors,
+        )
+        self.attributes: ManifoldPoints | SoftPrompts | None = None
+        if keys.attributes == "prompts":
+            if backbone is None:
+                raise UserError(
+                    "attributes: prompts needs a text tower, and a feature bundle has none",
+                    hint="Use attributes: vectors, or a data card with images and a backbone.",
+                )
+            self.attributes = SoftPrompts(backbone, keys.num_attributes, keys.context_length)
+        self.riemannian = keys.riemannian_features  # points have the metric in their optimiser
         self.register_buffer("image_centre", images.mean(0))
         self.register_buffer("text_centre", text.mean(0))
-        self.register_buffer("known", known, persistent=False)
-        self.project = nn.Linear(text.shape[1], width, bias=False)
+        self.register_buffer("known", known if keys.known_tree else None, persistent=False)
+        self.project = nn.Linear(text.shape[1], keys.dimension, bias=False)
         nn.init.orthogonal_(self.project.weight)
         with torch.no_grad():
             norms = [self.project(x - x.mean(0)).norm(dim=-1).mean() for x in (images, text)]
             self.project.weight *= START_NORM / torch.stack(norms).mean().clamp_min(1e-6)
-        self.attributes: ManifoldPoints | SoftPrompts | None
-        if isinstance(attributes, int):
-            with torch.no_grad():
-                start = self._points(spread_points(text, attributes), self.text_centre)
-            self.attributes = ManifoldPoints(start, loss.space)
-        else:
-            self.attributes = attributes
+            if keys.attributes == "vectors":
+                start = self._points(spread_points(text, keys.num_attributes), self.text_centre)
+                self.attributes = ManifoldPoints(start, self.loss.space)
 
     def forward(self, images: Tensor, nodes: Tensor, labels: Tensor, named: Tensor | None = None) -> Tensor:
         """The regulariser for one batch.

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hierfit.closed import Beside, Form, GaussianClasses, Learner, Statistics, fit_coarse, leave_one_out_temperature
+from hierfit.closed import Beside, GaussianClasses, Learner, Statistics, TiedForm, fit_coarse, leave_one_out_temperature
 from hierfit.closed.learner import Prior, Scores
 from hierfit.closed.temperature import TOO_SURE
 from hierfit.closed.tree_gda import NOISE_SHARE, RIDGE, WEIGHT, CovarianceKind, Labelled
@@ -87,7 +87,7 @@ class TreeGDA(Method):
             tree,
             task.text.float().cpu() if has_text else None,
             task.logit_scale,
-            Form(
+            TiedForm(
                 keys.prior,
                 keys.covariance,
                 keys.noise_share,
@@ -146,7 +146,7 @@ class Solver:
     taxonomy: Taxonomy
     text: Tensor | None
     text_scale: float
-    form: Form
+    form: TiedForm
 
     def default(self) -> Fitted:
         """What is fitted without validation images: beside text where there is some."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 
-from hierfit.closed.kinship import CHANCE, FILE, Kinship
+from hierfit.closed.kinship import CHANCE, KINSHIP_FILE, Kinship
 from hierfit.errors import UserError
 from hierfit.report.blocks import Block, Drawing, Picture, Sheet, shown_of
 from hierfit.report.evidence import Evidence
@@ -25,11 +25,11 @@ def kinship_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs whose tree was tested against features."""
     folder, taxonomy = evidence.focus.folder, evidence.focus.reading.taxonomy
     try:
-        found = Kinship.load(json.loads((folder / FILE).read_text(encoding="utf-8")), taxonomy)
+        found = Kinship.load(json.loads((folder / KINSHIP_FILE).read_text(encoding="utf-8")), taxonomy)
     except FileNotFoundError:
         raise UserError(f"no test of the tree; `hierfit taxonomy fit {folder} FEATURES` makes one.") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"its {FILE} cannot be read, or is of another tree.") from error
+        raise UserError(f"its {KINSHIP_FILE} cannot be read, or is of another tree.") from error
     values, p = found.node_values.tolist(), found.node_p.tolist()
     groups = sorted(found.node_p.isfinite().nonzero()[:, 0].tolist(), key=lambda v: (-p[v], v))
     alike = sum(p[v] <= CHANCE for v in groups)

@@ -17,7 +17,7 @@ from hierfit.errors import UserError
 from hierfit.methods import CLIPAdapter, KernelRidge, LatHAdapter, LinearProbe, TaskRes, TreeGDA
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
-from hierfit.methods.saved import SavedModel, Towers, seen_through
+from hierfit.methods.saved import SavedModel, SavedTowers, seen_through
 from hierfit.taxonomy import Taxonomy
 
 from .made import TREE, D, batch_of, built, made_task, train
@@ -27,7 +27,7 @@ def kept(kind: type[Method], task: Task, folder: Path, **keys: Any) -> Head:
     """The head of a short training, as its run keeps it."""
     method = built(kind, task, **keys)
     train(method, batch_of(task))
-    towers = Towers("made", "before")
+    towers = SavedTowers("made", "before")
     SavedModel(TREE, method.classifier, Calibration(), towers, {}, {}).write(folder / "predictor")
     return SavedModel.read(folder).head
 

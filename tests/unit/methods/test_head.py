@@ -29,9 +29,9 @@ from hierfit.methods import (
 )
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
-from hierfit.methods.module import renamed
+from hierfit.methods.module import renamed_weights
 from hierfit.methods.nodes import Nodes
-from hierfit.methods.saved import Towers
+from hierfit.methods.saved import SavedTowers
 from hierfit.predict.predictor import Predictor
 from hierfit.taxonomy import Taxonomy
 
@@ -185,7 +185,7 @@ def test_a_saved_head_says_the_same(kind: type[Method], keys: dict[str, Any]) ->
 
 
 def predictor(head: Head, backbone: Backbone | None = None) -> Predictor:
-    made = Predictor(TREE, head, Calibration(), Towers("none", "0"), TEMPLATES, {})
+    made = Predictor(TREE, head, Calibration(), SavedTowers("none", "0"), TEMPLATES, {})
     if backbone is not None:
         made.__dict__["backbone"] = backbone  # as if it were loaded
     return made
@@ -235,11 +235,11 @@ def test_what_is_no_head_is_refused() -> None:
 def test_names_in_checkpoints_are_those_of_version_0_1() -> None:
     names = {"classifier.image": "classifier.image_adapter", "classifier.bias.own": "classifier.bias"}
     weights = {"classifier.image.up.weight": 1, "classifier.bias.own": 2, "classifier.imagery": 3, "latent.x": 4}
-    stored = renamed(weights, names)
+    stored = renamed_weights(weights, names)
     assert stored == {
         "classifier.image_adapter.up.weight": 1,
         "classifier.bias": 2,
         "classifier.imagery": 3,
         "latent.x": 4,
     }
-    assert renamed(stored, {b: a for a, b in names.items()}) == weights
+    assert renamed_weights(stored, {b: a for a, b in names.items()}) == weights

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch.nn import functional as F
 
@@ -22,11 +21,6 @@ def made(kind: Residual) -> Residuals:
     residuals = Residuals(kind, TEXT, trained, TREE, 10.0)
     torch.nn.init.normal_(residuals.vectors, generator=torch.Generator().manual_seed(1))
     return residuals
-
-
-@pytest.mark.parametrize("kind", ["class", "tree", "text"])
-def test_nothing_is_added_at_the_start(kind: Residual) -> None:
-    assert not Residuals(kind, TEXT, torch.ones(TREE.num_nodes, dtype=torch.bool), TREE, 10.0)().any()
 
 
 def test_a_class_has_its_own_and_an_unseen_one_none() -> None:

@@ -313,22 +313,6 @@ def test_without_a_context_of_their_own_nodes_keep_their_text(clip: Backbone) ->
         torch.testing.assert_close(shared.classifier.nodes()[1], clip.encode_text(["a photo dog."])[0])
 
 
-def test_coop_encodes_text_once_until_the_context_changes(clip: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = words_task(clip)
-    method = built(CoOp, task, context_length=2)
-    calls = []
-    encode = clip.encode_tokens
-    monkeypatch.setattr(clip, "encode_tokens", lambda *ids: calls.append(1) or encode(*ids))
-    with torch.inference_mode():
-        first = method(task.train_features)
-        assert torch.equal(method(task.train_features), first)
-    assert len(calls) == 1
-    train(method, batch_of(task), steps=2)
-    with torch.no_grad():
-        assert not torch.equal(method(task.train_features), first)
-    assert len(calls) == 4
-
-
 def test_coop_says_what_it_needs(clip: Backbone) -> None:
     with pytest.raises(UserError, match="needs a text tower"):
         built(CoOp, made_task())

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.closed import Beside, Form, Learner, Statistics
+from hierfit.closed import Beside, Learner, Statistics, TiedForm
 from hierfit.config.command import call
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
 from hierfit.methods.nodes import Nodes
-from hierfit.methods.saved import SavedModel, Towers
+from hierfit.methods.saved import SavedModel, SavedTowers
 from hierfit.predict.classes import forgotten as forget
 from hierfit.predict.classes import learnt as learn
 from hierfit.predict.classes import place
@@ -49,11 +49,11 @@ def fitted(rows: list[tuple[str, ...]], prior: str, with_text: bool) -> Predicto
     features = torch.cat([images(tree, row) for row in rows])
     statistics = Statistics.of(features, torch.tensor(leaves).repeat_interleave(7), tree.num_leaves)
     text = Beside(text_of(tree), 20.0, 0.3, 0.2) if with_text else None
-    learner = Learner(statistics, Form(prior, "within", 0.5), 2.0, text)  # type: ignore[arg-type]
+    learner = Learner(statistics, TiedForm(prior, "within", 0.5), 2.0, text)  # type: ignore[arg-type]
     weights, bias = learner.scores(tree)
     head = Head(Nodes(weights.float(), grows=False), 1.0, bias=bias.float())
     calibration = Calibration(conformal=torch.rand(50))
-    return Predictor(tree, head, calibration, Towers("tiny", None), {}, {"method": "TreeGDA"}, learner=learner)
+    return Predictor(tree, head, calibration, SavedTowers("tiny", None), {}, {"method": "TreeGDA"}, learner=learner)
 
 
 def logits_by_path(model: Predictor) -> dict[tuple[str, ...], Tensor]:
@@ -128,7 +128,7 @@ def test_the_command_changes_a_folder_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, home = fitted(ROWS, "tree", with_text=False), tmp_path / "model"
-    towers = Towers("tiny", "0" * 64, home / "towers")
+    towers = SavedTowers("tiny", "0" * 64, home / "towers")
     (home / "towers").mkdir(parents=True)
     parts = (model.taxonomy, model.head, model.calibration, towers, {}, dict(model.facts), model.learner)
     SavedModel(*parts).write(home)  # type: ignore[arg-type]

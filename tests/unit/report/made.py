@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from hierfit.closed import kinship_test
-from hierfit.closed.kinship import FILE
+from hierfit.closed.kinship import KINSHIP_FILE
 from hierfit.data.card import load_card
 from hierfit.data.splits import draw_fingerprint
 from hierfit.data.table import read_table
@@ -77,7 +77,7 @@ def write_finished(
         Embeddings(space, centres, images, indices[::2], attributes).write(folder)
         means = centres[tree.leaf_paths].sum(dim=1).double()
         kinship = kinship_test(means, torch.ones(len(means)).bool(), tree, permutations=20, origin="12 classes")
-        (folder / FILE).write_text(json.dumps(kinship.saved(tree)))
+        (folder / KINSHIP_FILE).write_text(json.dumps(kinship.saved(tree)))
     metrics, belief = score([(logits, paths)], tree, Calibration())
     facts = {
         **{"card": "guide", "card_version": 1, "levels": dict(zip(tree.levels, tree.level_sizes, strict=True))},
