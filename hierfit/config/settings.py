@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,13 @@ _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")  # YAML 1.1 takes them for mappings an
 class Setting:
     """One value that a file or an option gives to a key.
 
-    Its place may also be words, such as ``grid.yaml:3``; its text is what was typed, where it was an option.
+    Its text is what was typed, where it was an option.
     """
 
     key: str
     value: object
-    place: Place | str
+    place: Place
     text: str | None = None
-
-    @property
-    def at(self) -> Place:
-        """Its place, which prints with the key."""
-        return self.place if isinstance(self.place, Place) else Place(Path(self.place), (self.key,))
 
     def converted(self, hint: Any, problems: list[str]) -> Any:
         """Its value as a type wants it; an option that YAML takes for another kind of value (``--row 2024``) is text.
@@ -46,10 +41,10 @@ class Setting:
         if isinstance(self.value, str) and "${" in self.value:
             return self.value
         faults: list[str] = []
-        found = as_type(hint, self.value, self.at, faults)
+        found = as_type(hint, self.value, self.place, faults)
         if faults and self.text is not None:
             as_text: list[str] = []
-            text = as_type(hint, self.text, self.at, as_text)
+            text = as_type(hint, self.text, self.place, as_text)
             if not as_text:
                 return text
         problems += faults
@@ -73,6 +68,11 @@ def option_value(text: str) -> Any:
 def seed_problem(key: str, seed: int) -> str:
     """What is wrong with a seed; empty if nothing is."""
     return "" if 0 <= seed <= MOST_SEED else f"{key}: {seed}, must be 0 to {MOST_SEED}"
+
+
+def settings_by(who: str, keys: Mapping[str, Any]) -> list[Setting]:
+    """What somebody sets that is no file: ``command line``."""
+    return [Setting(key, value, Place(Path(who), (key,))) for key, value in keys.items()]
 
 
 def read_settings(arguments: Sequence[str | Setting], problems: list[str]) -> Iterator[Setting]:
@@ -110,8 +110,8 @@ def read_settings(arguments: Sequence[str | Setting], problems: list[str]) -> It
             except UserError as error:
                 problems.append(error.summary)
         else:
-            setting = Setting(option.lstrip("-"), option_value(value), "command line", value)
-            yield from spread(setting)
+            (setting,) = settings_by("command line", {option.lstrip("-"): option_value(value)})
+            yield from spread(replace(setting, text=value))
 
 
 def file_settings(path: Path, problems: list[str]) -> Iterator[Setting]:
@@ -137,5 +137,4 @@ def spread(setting: Setting) -> Iterator[Setting]:
         yield setting
         return
     for name in sorted(map(str, setting.value), key=lambda name: name != "class_path"):
-        place = setting.place if isinstance(setting.place, str) else setting.place.at(name)
-        yield from spread(Setting(f"{setting.key}.{name}", setting.value[name], place))
+        yield from spread(Setting(f"{setting.key}.{name}", setting.value[name], setting.place.at(name)))

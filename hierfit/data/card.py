@@ -20,12 +20,8 @@ from hierfit.taxonomy import Taxonomy
 
 @dataclass(frozen=True)
 class Expected:
-    """What a split must hold; what is not stated is not checked (but `train` needs images of every leaf).
-
-    Attributes:
-        images: Number of images.
-        leaves: Number of leaves with images.
-    """
+    """How many images a split must hold, and of how many leaves; what is not stated is not checked (but `train` needs
+    images of every leaf)."""
 
     images: int | None = None
     leaves: int | None = None

@@ -139,7 +139,7 @@ def encode(
         cache: Keeps the features.
         num_workers: Processes that decode pictures; 0 decodes in this one.
         device: Where the tower is.
-        title: Shown before the progress bar (a terminal only).
+        title: Of the progress bar.
 
     Returns:
         Features ``[n, d]`` on the CPU, float32, in the order of the keys.

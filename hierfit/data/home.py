@@ -69,11 +69,7 @@ class Home:
         return [root, *(place for place in below if place.is_dir())]
 
     def holding(self, needed: Sequence[str], folders: Sequence[str] = ()) -> Path:
-        """Where the files of a data set lie as downloaded: in the root, or in a folder of it.
-
-        Args:
-            needed: Files and folders that must be there.
-            folders: Folders below the root that may hold them, beside those that the card names.
+        """Where files and folders lie as downloaded: in the root, or in a folder of it named here or in the card.
 
         Raises:
             UserError: There is no root; or none of these places has all that is needed, with what the best one lacks.

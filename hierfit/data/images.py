@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -56,13 +57,20 @@ _WITH_ALPHA = ("RGBA", "LA", "PA")
 _PLAIN = ("RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV")
 
 
-class Files:
-    """The pictures below one folder; a key is a path relative to it, with ``/``.
+class Stored:
+    """Pictures of which the bytes are kept somewhere."""
 
-    Args:
-        root: The folder.
-        least: Pictures may be decoded coarser than they are stored; see `open_image`.
-    """
+    def read(self, key: str) -> bytes:
+        """What is stored of the picture; raises `UserError` naming it."""
+        raise NotImplementedError
+
+    def load(self, key: str) -> Image.Image:
+        """The picture in RGB, upright; raises `UserError` naming it."""
+        return decode(BytesIO(self.read(key)), key)
+
+
+class Files(Stored):
+    """The pictures below one folder; a key is a path relative to it, with ``/``. For ``least`` see `open_image`."""
 
     def __init__(self, root: Path, least: int | None = None) -> None:
         self.root, self.least = root.resolve(), least

@@ -18,11 +18,7 @@ _NUMBER = re.compile(r"^\d+[._\s-]+(?=\D)")
 
 
 def renamed(taxonomy: Taxonomy, names: Mapping[str, str]) -> Taxonomy:
-    """The same tree, nodes called otherwise; node ids stay.
-
-    Args:
-        taxonomy: The tree.
-        names: New names by old ones, whatever level they are on; or by paths with "/", which go first.
+    """The same tree with new names by old ones, on any level, or by paths with "/", which go first; node ids stay.
 
     Raises:
         UserError: Lists old names that no node has, and new ones that cannot be names or that siblings would share.

@@ -44,15 +44,7 @@ class TrainTransform:
     flip: bool = True
 
     def __call__(self, image: Image.Image, chance: np.random.Generator) -> Tensor:
-        """Preprocesses one picture.
-
-        Args:
-            image: In RGB.
-            chance: Five numbers are taken from it, whatever the settings.
-
-        Returns:
-            Normalised pixels ``[3, S, S]``, float32.
-        """
+        """Normalised pixels ``[3, S, S]``, float32, of a picture in RGB; five numbers are taken from chance, always."""
         area, aspect, left, top, mirror = chance.random(5).tolist()
         area = self.area + area * (1 - self.area)
         levels = self._resized(image.crop(crop_box(*image.size, area, aspect, left, top)))
@@ -129,7 +121,7 @@ class PixelBatches(Dataset[Batch]):
         transform: Gives the pixels of a picture; to train on, by chance.
         paths: Their node ids ``[n, L]``.
         seed: Of that chance: seed, epoch and row say what happens to each, and nothing else does.
-        keep: Bytes each process that makes batches may keep: of pixels, or, where these vary, of decoded pictures.
+        keep: Bytes each process may keep: of pixels, or, where these vary, of decoded pictures.
     """
 
     def __init__(

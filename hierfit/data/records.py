@@ -23,15 +23,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_fields(path: Path, count: int, problems: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Place (``images.txt:3``) and fields of each line; the last field takes the rest of the line.
+    """Place (``images.txt:3``) and fields of each line, the last of which takes the rest of it.
 
-    Args:
-        path: The file.
-        count: Fields a line must have; others become problems.
-        problems: Faults are added here.
-
-    Raises:
-        UserError: The file cannot be read.
+    Lines with another number of fields become problems; raises `UserError` naming a file that cannot be read.
     """
     for number, text in read_lines(path):
         fields = text.split(None, count - 1)

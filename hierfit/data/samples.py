@@ -43,12 +43,9 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Samples in a fixed order.
+    """Samples in a fixed order, with the deepest known node of each ``[n]`` (−1 where its label is not in the tree).
 
-    Attributes:
-        keys: See `Sample`.
-        nodes: Deepest known node of each sample ``[n]``; −1 where the label is not in the taxonomy.
-        features: Image features ``[n, d]``, L2-normalised; None when the samples are images.
+    Features ``[n, d]`` are L2-normalised; None when the samples are images.
     """
 
     keys: tuple[str, ...]
@@ -76,13 +73,9 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a data set that comes as features knows of the model that made them.
+    """What a data set that comes as features knows of the model that made them; the fingerprint is the file's.
 
-    Attributes:
-        text: L2-normalised text feature of each node ``[N, d]``; None when there is none.
-        logit_scale: Multiplier of cosine similarities.
-        backbone: Name of the model.
-        fingerprint: Hash of the file.
+    ``text [N, d]`` is L2-normalised, None when there is none; the logit scale multiplies cosine similarities.
     """
 
     text: Tensor | None
@@ -93,14 +86,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Table:
-    """A whole data set.
-
-    Attributes:
-        taxonomy: The card's tree, or the data's own where the card has none.
-        splits: By name: ``train``, ``val``, ``test``, and ready draws ``train<K>``.
-        images: Gives the picture of a key; None when the splits hold features.
-        encoded: For a data set of features.
-    """
+    """A whole data set, on the card's tree, or on its own where the card has none; of pictures, or of features."""
 
     taxonomy: Taxonomy
     splits: Mapping[str, Split]

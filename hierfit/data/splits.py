@@ -21,13 +21,8 @@ def training_split(table: Table, choice: Choice, seen: Tensor | None = None) -> 
     """What to train on.
 
     A ready draw ``train<K>`` of the data set is taken as it is, whatever the seed, unless another split is named to
-    draw from. Where labels are coarse, they are cut here, so that nothing below has seen them.
-
-    Args:
-        table: The data set.
-        choice: What is taken of it.
-        seen: Nodes that may be trained on ``[N]`` bool; None for all. Samples known only to an inner node count as
-            seen where all leaves below it are.
+    draw from. Where labels are coarse, they are cut here, so that nothing below has seen them. Of nodes ``[N]`` some
+    may be seen, or all; samples known only to an inner node count as seen where all leaves below it are.
 
     Raises:
         UserError: Lists the leaves with too few images; or the ready draws there are, when the data set has no full

@@ -47,11 +47,8 @@ def induced(true: Taxonomy, text: Tensor) -> StandIn:
 
     From the finest level up, the nodes of a level are put into as many groups as the true tree has inner nodes above
     them: agglomerative clustering, average linkage (UPGMA, Sokal and Michener 1958) of cosine distances; a group
-    stands where the normalised mean of its members does. Time and memory: O(n²) for n nodes of a level.
-
-    Args:
-        true: The data set's tree.
-        text: Text feature of each node ``[N, d]``; only the leaves' are read.
+    stands where the normalised mean of its members does. Of the text features ``[N, d]`` only the leaves' are read.
+    Time and memory: O(n²) for n nodes of a level.
     """
     parent = torch.full((true.num_nodes,), -1)
     # What all texts share (a photo of a …) tells no two apart, and makes one group swallow most of them.
@@ -85,14 +82,9 @@ def grouped(vectors: np.ndarray, count: int) -> np.ndarray:
 
 
 def from_leaves(text: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """Give inner nodes the normalised mean of their children's features, from the bottom up.
+    """L2-normalised features ``[N, d]``: the leaves' as they are, of an inner node the mean of its children's.
 
-    Args:
-        text: L2-normalised features in the leaves' rows ``[N, d]``; other rows are ignored.
-        taxonomy: The tree.
-
-    Returns:
-        L2-normalised features ``[N, d]``. O(N·d).
+    What stands in the rows of inner nodes is ignored. O(N·d).
     """
     inner = taxonomy.leaf_index < 0
     filled = text.masked_fill(inner[:, None], 0.0)
@@ -105,18 +97,10 @@ def from_leaves(text: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 
 def class_means(features: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """The normalised mean of the training features below each node.
+    """The normalised mean ``[N, d]`` of the training features ``[n, d]`` below each node, by their paths ``[n, L]``.
 
     A node without samples takes its parent's mean, a root without samples the mean of everything: the nearest
-    thing known of it.
-
-    Args:
-        features: L2-normalised features ``[n, d]``.
-        paths: Node ids ``[n, L]``, −1 where unknown.
-        taxonomy: The tree.
-
-    Returns:
-        L2-normalised features ``[N, d]``. O(n·L·d).
+    thing known of it. O(n·L·d).
     """
     sums = features.new_zeros(taxonomy.num_nodes, features.shape[1])
     for column in paths.T:
@@ -131,14 +115,8 @@ def class_means(features: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 
 def _planted(true: Taxonomy, nodes: Sequence[int], parents: Sequence[int], levels: Sequence[str]) -> StandIn:
-    """A tree of nodes in any order.
-
-    Args:
-        true: The data set's tree.
-        nodes: The true tree's node that each stands for; −1 for a new one.
-        parents: Position of each one's parent in ``nodes``, −1 for a root.
-        levels: Level names.
-    """
+    """A tree of nodes in any order: the true tree's node that each stands for (−1 for a new one), and the place of its
+    parent among them (−1 for a root)."""
     # Numbers for names: read back from the finished tree, they say where each node went.
     numbered = Taxonomy.from_parents([str(i) for i in range(len(nodes))], parents, levels)
     order = [int(name) for name in numbered.names]

@@ -20,13 +20,10 @@ Tree = Literal["true", "shuffled", "flat", "truncated", "induced"]
 
 @dataclass(frozen=True)
 class StandIn:
-    """A tree in the place of a data set's own, over the same leaves.
+    """A tree of N nodes in the place of a data set's own, over the same C leaves.
 
-    Attributes:
-        taxonomy: The tree that is used, of N nodes and C leaves.
-        true: The data set's own, of C leaves too.
-        origin: For each node the one of the true tree whose name and text it bears ``[N]``, −1 for a new one; a leaf
-            comes from a leaf, and each from another.
+    ``origin [N]`` is for each node the one of the true tree whose name and text it bears, −1 for a new one; a leaf
+    comes from a leaf, and each from another.
     """
 
     taxonomy: Taxonomy
@@ -39,11 +36,7 @@ class StandIn:
         return self.true.leaf_index[self.origin[self.taxonomy.leaves]]
 
     def nodes(self, true_nodes: Tensor) -> Tensor:
-        """Where the leaves of the true tree are now; −1 for −1, and for inner nodes unless the tree is the true one.
-
-        Args:
-            true_nodes: Node ids of the true tree ``[...]``.
-        """
+        """Where leaves of the true tree ``[...]`` are now; −1 for −1, and for inner nodes unless it is the true one."""
         if self.taxonomy is self.true:
             return true_nodes
         here = torch.full((self.true.num_nodes + 1,), -1)
@@ -61,12 +54,7 @@ class StandIn:
 
 
 def stand_in(kind: Tree, true: Taxonomy, text: Tensor | None) -> StandIn:
-    """The tree of a kind.
-
-    Args:
-        kind: See `Tree`.
-        true: The data set's tree.
-        text: Text feature of each node ``[N, d]``, L2-normalised; only an induced tree needs it.
+    """The tree of a kind in the place of the true one; an induced one needs text features ``[N, d]``, L2-normalised.
 
     Raises:
         UserError: The tree is too flat to give another of that kind, or has no text to grow one from.

@@ -19,22 +19,7 @@ from hierfit.decoding.logits import (
 )
 
 __all__ = [
-    "BELIEF_DECODERS",
-    "DECODERS",
-    "Belief",
-    "Calibration",
-    "Decoder",
-    "belief",
-    "best_path",
-    "calibrate",
-    "cut_logsumexp",
-    "cut_to",
-    "deepest_sure",
-    "leaf_rollup",
-    "leaf_scores",
-    "least_distance",
-    "level_log_softmax",
-    "path_log_probabilities",
-    "per_level_argmax",
-    "top_down",
-]
+    "BELIEF_DECODERS", "DECODERS", "Belief", "Calibration", "Decoder", "belief", "best_path", "calibrate",
+    "cut_logsumexp", "cut_to", "deepest_sure", "leaf_rollup", "leaf_scores", "least_distance", "level_log_softmax",
+    "path_log_probabilities", "per_level_argmax", "top_down",
+]  # fmt: skip

@@ -19,8 +19,8 @@ from hierfit.decoding.belief import LeafScores, belief, descent, leaf_scores
 from hierfit.taxonomy import Taxonomy
 
 _HOTTEST, _STEPS = 20.0, 16  # log T to a ten-thousandth
-_AT_ONCE = 1 << 18
-_MOST = 10_000_000  # scores that are looked at; one temperature is all they have to tell
+_SCORES_AT_ONCE = 1 << 18
+_MOST_SCORES = 10_000_000  # scores that are looked at; one temperature is all they have to tell
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def calibrate(
     logits, paths = logits[labelled].float(), paths[labelled]
     if not len(logits):
         return Calibration(choices[0], dict.fromkeys(choices, 1.0))
-    step = max(1, logits.numel() // _MOST)  # of very many, every step-th is looked at
+    step = max(1, logits.numel() // _MOST_SCORES)  # of very many, every step-th is looked at
     possible = _possible(paths, taxonomy)
     fpa, temperatures = dict[str, float](), dict[str, float]()
     for choice in choices:
@@ -119,19 +119,19 @@ def fit_temperature(scores: Tensor, possible: Tensor) -> float:
     """
     # Nothing is as improbable as that; −inf times 0 would be no number.
     x = scores.clamp_min(-1e4)
-    rows = max(1, _AT_ONCE // x.shape[1])  # memory that is asked for anew at every step is slow to come
+    rows = max(1, _SCORES_AT_ONCE // x.shape[1])  # memory that is asked for anew at every step is slow to come
     parts = list(zip(x.split(rows), possible.split(rows), strict=True))
     low, high = -math.log(_HOTTEST), math.log(_HOTTEST)  # of log 1/T
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        means = [_means(part, told, math.exp(middle)) for part, told in parts]
+        means = [_means_at(part, told, math.exp(middle)) for part, told in parts]
         expected, of_label = (torch.cat(each).mean() for each in zip(*means, strict=True))
         slope = math.exp(middle) * float(expected - of_label) + middle / len(x)
         low, high = (low, middle) if slope > 0 else (middle, high)
     return math.exp(-(low + high) / 2)
 
 
-def _means(x: Tensor, possible: Tensor, inverse: float) -> tuple[Tensor, Tensor]:
+def _means_at(x: Tensor, possible: Tensor, inverse: float) -> tuple[Tensor, Tensor]:
     """Of x ``[n, C]`` under its softmax at 1/T, over all leaves and over the possible ones ``[n]``."""
     sharp = x * inverse
     expected = (sharp.softmax(dim=1) * x).sum(dim=1)
@@ -233,16 +233,16 @@ def conformal_threshold(scores: Tensor, alpha: float) -> float:
     Raises:
         ValueError: ``alpha`` is not between 0 and 1.
     """
-    rank = math.ceil((len(scores) + 1) * (1 - _share(alpha)))
+    rank = math.ceil((len(scores) + 1) * (1 - _as_written(alpha)))
     return float(scores.sort().values[rank - 1]) if rank <= len(scores) else math.inf
 
 
 def images_needed(alpha: float) -> int:
     """The least number of calibration samples with a finite `conformal_threshold`: ⌈1/α − 1⌉; ValueError as there."""
-    return math.ceil(1 / _share(alpha) - 1)
+    return math.ceil(1 / _as_written(alpha) - 1)
 
 
-def _share(alpha: float) -> Fraction:
+def _as_written(alpha: float) -> Fraction:
     # As written: in floats (n + 1)·(1 − 0.05) can pass the whole number that it is, and the rank would be one too high.
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; it must lie between 0 and 1")

@@ -10,7 +10,7 @@ A decoder of one's own is a function ``(logits, taxonomy) → paths``, named by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import torch
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from hierfit.config.named import Registry
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.cuts import sibling_families
+from hierfit.taxonomy.cuts import ended_leaves, sibling_families
 from hierfit.tensors import at_least_float32
 
 Decoder: TypeAlias = Callable[[Tensor, Taxonomy], Tensor]
@@ -31,7 +31,7 @@ def level_log_softmax(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
 
     In nats, at least float32; −inf throughout a cut whose nodes are all masked. Differentiable; O(B·N).
     """
-    _check(logits, taxonomy)
+    _check_scores(logits, taxonomy)
     logits = at_least_float32(logits)
     if taxonomy.is_even:
         log_p = torch.cat([F.log_softmax(logits[:, nodes], dim=1) for nodes in taxonomy.level_slices], dim=1)
@@ -48,7 +48,7 @@ def cut_logsumexp(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     Of logits in at least float32, with the tree on their device.
     """
     found, ended = [], None
-    for nodes, leaves in zip(taxonomy.level_slices, taxonomy.leaves.split(taxonomy.leaf_counts), strict=True):
+    for nodes, leaves in _cuts(taxonomy):
         own = logits[:, nodes].logsumexp(dim=1)
         found.append(own if ended is None else torch.logaddexp(own, ended))
         if len(leaves):
@@ -57,19 +57,25 @@ def cut_logsumexp(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     return torch.stack(found, dim=1)
 
 
+def _cuts(taxonomy: Taxonomy) -> Iterator[tuple[slice, Tensor]]:
+    """Each level's nodes, and the leaves that end there with levels below."""
+    leaves = ended_leaves(taxonomy)
+    return zip(taxonomy.level_slices, leaves.leaves.split(leaves.counts), strict=True)
+
+
 def per_level_argmax(scores: Tensor, taxonomy: Taxonomy) -> Tensor:
     """The best node of each level's cut on its own: one flat classifier a level. O(B·N).
 
     The only decoder whose prediction may be no path of the tree; TICE measures how often. Column l may hold a leaf
     that ended above level l.
     """
-    _check(scores, taxonomy)
+    _check_scores(scores, taxonomy)
     if taxonomy.is_even:
         return torch.stack([nodes.start + _argmax(scores[:, nodes]) for nodes in taxonomy.level_slices], dim=1)
     taxonomy = taxonomy.to(scores.device)
     found: list[Tensor] = []
     ended, most = scores.new_zeros(len(scores), dtype=torch.long), scores.new_full((len(scores),), -torch.inf)
-    for nodes, leaves in zip(taxonomy.level_slices, taxonomy.leaves.split(taxonomy.leaf_counts), strict=True):
+    for nodes, leaves in _cuts(taxonomy):
         best = nodes.start + _argmax(scores[:, nodes])
         value = scores.gather(1, best[:, None])[:, 0]
         found.append(torch.where((most >= value) & most.isfinite(), ended, best))
@@ -81,7 +87,7 @@ def per_level_argmax(scores: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 def leaf_rollup(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
     """The path of the best leaf; scores of internal nodes are not read. O(B·C)."""
-    _check(logits, taxonomy)
+    _check_scores(logits, taxonomy)
     taxonomy = taxonomy.to(logits.device)
     leaf = _argmax(logits.index_select(1, taxonomy.leaves))
     return taxonomy.paths(taxonomy.leaves[leaf])
@@ -92,7 +98,7 @@ def top_down(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
 
     Reads only the children of the nodes it visits: O(B·Σ_l W_l), W_l the widest family on level l.
     """
-    _check(logits, taxonomy)
+    _check_scores(logits, taxonomy)
     taxonomy = taxonomy.to(logits.device)
     path = [logits[:, taxonomy.level_slices[0]].argmax(dim=1)]
     for widest in sibling_families(taxonomy).widest[1:]:
@@ -156,25 +162,25 @@ DECODERS: Registry[Decoder] = Registry(
 )
 """Decoders of logits by the name that configuration files and result cards use."""
 
-_BLOCK = 128
+_ARGMAX_BLOCK = 128
 
 
 def _argmax(scores: Tensor) -> Tensor:
     """First best column of each row, ``[B, n] → [B]``; scores hold no NaN."""
-    blocks = scores.shape[1] // _BLOCK
+    blocks = scores.shape[1] // _ARGMAX_BLOCK
     if scores.device.type != "cpu" or blocks < 4:
         return scores.argmax(dim=1)
     # On a CPU torch finds a maximum ten times as fast as its place: so first the block it is in.
-    blocked = scores[:, : blocks * _BLOCK].unflatten(1, (blocks, _BLOCK))
+    blocked = scores[:, : blocks * _ARGMAX_BLOCK].unflatten(1, (blocks, _ARGMAX_BLOCK))
     best, block = blocked.amax(dim=2).max(dim=1)
-    column = blocked[torch.arange(len(scores)), block].argmax(dim=1) + block * _BLOCK
-    if blocks * _BLOCK == scores.shape[1]:
+    column = blocked[torch.arange(len(scores)), block].argmax(dim=1) + block * _ARGMAX_BLOCK
+    if blocks * _ARGMAX_BLOCK == scores.shape[1]:
         return column
-    last, offset = scores[:, blocks * _BLOCK :].max(dim=1)
-    return torch.where(last > best, offset + blocks * _BLOCK, column)
+    last, offset = scores[:, blocks * _ARGMAX_BLOCK :].max(dim=1)
+    return torch.where(last > best, offset + blocks * _ARGMAX_BLOCK, column)
 
 
-def _check(logits: Tensor, taxonomy: Taxonomy) -> None:
+def _check_scores(logits: Tensor, taxonomy: Taxonomy) -> None:
     if logits.ndim != 2 or logits.shape[1] != taxonomy.num_nodes:
         raise ValueError(
             f"logits must be [B, N], one score for each of the {taxonomy.num_nodes} nodes of {taxonomy}; "

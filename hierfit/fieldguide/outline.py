@@ -46,14 +46,9 @@ _SCALLOPS = 0.085
 
 @dataclass(frozen=True)
 class Wing:
-    """A wing as radius over angle, with what anti-aliasing needs.
+    """A wing as radius over angle, at each half degree from −180 to 180, and its slope in radius per radian.
 
-    Attributes:
-        hinge: Height of the hinge above the body's middle.
-        radius: Radius at each half degree from −180 to 180.
-        slope: Its derivative by the angle in radians.
-        start: Angle of the leading edge in degrees.
-        stop: Angle of the trailing edge in degrees.
+    The hinge is its height above the body's middle; start and stop are the leading and trailing edge, degrees.
     """
 
     hinge: float

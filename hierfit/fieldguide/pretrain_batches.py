@@ -14,8 +14,7 @@ from torch import Tensor
 
 from hierfit.fieldguide.draw import draw
 from hierfit.fieldguide.species import ATTRIBUTES, OUTLINES, PATTERNS, Species, training_species
-
-Rows = np.ndarray[Any, np.dtype[np.int64]]
+from hierfit.taxonomy.index import Ints
 
 _SEED = 20_000  # of the pool and the batches; guides use their own seeds and, above all, other species
 _GENERA, _PALETTES, _MIXED_PALETTES = 10, 4, 2  # a batch of a few genera, or of a few pairs of ground and marking
@@ -68,17 +67,11 @@ class Size:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training.
+    """One stage of training: ``pairs`` pictures are seen, those seen again counted again, with a peak learning rate.
 
-    Attributes:
-        batches: ``mixed``: at random, of a few genera, and of a few palettes, in turn. ``palettes``: of a few palettes.
-        weights: Of the loss of each kind of caption, see `Captions`.
-        pairs: Pictures seen; seen again counts again.
-        batch_size: Pictures in a batch.
-        learning_rate: Peak.
-        patches_kept: Share of the patches seen but for the last steps.
-        unmasked_tail: Share of the steps, at the end, that see all patches.
-        half: Whether the towers compute in bfloat16.
+    Batches are ``mixed`` (at random, of a few genera, and of a few palettes, in turn) or of a few ``palettes``;
+    ``weights`` are of the loss of each kind of caption. But for the last share of steps, the ``unmasked_tail``, only a
+    share of the patches is seen; ``half`` is bfloat16.
     """
 
     batches: Literal["mixed", "palettes"]
@@ -98,33 +91,22 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pool:
-    """Pictures drawn once and seen many times.
+    """Pictures ``[n, 3, S, S]`` uint8, drawn once and seen many times, and their attributes as numbers ``[n, A]``.
 
-    Attributes:
-        images: ``[n, 3, S, S]`` uint8.
-        species: Of each picture ``[n]``.
-        attributes: Their attributes as numbers ``[n, A]``, in the order of ``ATTRIBUTES``.
-        by_genus: Rows that share outline and pattern.
-        by_palette: Rows that share ground and marking colour.
+    Rows ``by_genus`` share outline and pattern, rows ``by_palette`` ground and marking colour.
     """
 
     images: Tensor
     species: list[Species]
     attributes: Tensor
-    by_genus: list[Rows]
-    by_palette: list[Rows]
+    by_genus: list[Ints]
+    by_palette: list[Ints]
 
 
 @dataclass(frozen=True)
 class Captions:
-    """Captions that tell attributes of one kind.
-
-    Attributes:
-        kind: ``family``, ``genus``, ``partial`` or ``whole``; ``group`` is family or genus.
-        texts: Captions ``[T]``.
-        fits: Whether a caption is true of a picture ``[B, T]`` bool.
-        weight: Of their loss.
-    """
+    """Captions ``[T]`` of one kind (``family``, ``genus``, ``partial``, ``whole``; ``group`` is one of the first two),
+    whether each is true of a picture ``[B, T]``, and the weight of their loss."""
 
     kind: str
     texts: list[str]
@@ -187,7 +169,7 @@ def _draw_one(species: Species, index: int, size: int) -> np.ndarray[Any, np.dty
     return draw(species, np.random.default_rng([_SEED, species.key, index]), size)
 
 
-def _grouped(keys: list[tuple[str, str]]) -> list[Rows]:
+def _grouped(keys: list[tuple[str, str]]) -> list[Ints]:
     groups: dict[tuple[str, str], list[int]] = {}
     for row, key in enumerate(keys):
         groups.setdefault(key, []).append(row)
@@ -277,10 +259,10 @@ def _palettes(pool: Pool, stage: Stage, rng: np.random.Generator) -> Batches:
         yield images, captions
 
 
-def same_palettes(pool: Pool, palettes: int, size: int, rng: np.random.Generator) -> Rows:
+def same_palettes(pool: Pool, palettes: int, size: int, rng: np.random.Generator) -> Ints:
     """Rows ``[size]`` of a few palettes; one that is rarer than its share gives all it has, and others the rest."""
     share = -(-size // palettes)
-    drawn: list[Rows] = []
+    drawn: list[Ints] = []
     for palette in rng.permutation(len(pool.by_palette)):
         drawn.append(rng.permutation(pool.by_palette[palette])[:share])
         if sum(map(len, drawn)) >= size:

@@ -14,10 +14,10 @@ from hierfit.errors import UserError
 from hierfit.geometry.space import Space
 from hierfit.tensors import write_tensors
 
-FILE = "embeddings.safetensors"
-FORMAT = "hierfit.embeddings/1"
+EMBEDDINGS = "embeddings.safetensors"
+_EMBEDDINGS_FORMAT = "hierfit.embeddings/1"
 
-_LARGEST = torch.finfo(torch.float16).max
+_HALF_LARGEST = torch.finfo(torch.float16).max
 _REQUIRED = ("nodes", "images", "indices")
 
 
@@ -43,8 +43,8 @@ class Embeddings:
         """Writes the file into a run's folder, in half precision: directions and radii to three digits."""
         kinds = {"nodes": self.nodes, "images": self.images, "attributes": self.attributes}
         tensors = {name: points.half().cpu().contiguous() for name, points in kinds.items() if points is not None}
-        metadata = {"format": FORMAT, "space": json.dumps(asdict(self.space))}
-        write_tensors(folder / FILE, {**tensors, "indices": self.indices.cpu().contiguous()}, metadata)
+        metadata = {"format": _EMBEDDINGS_FORMAT, "space": json.dumps(asdict(self.space))}
+        write_tensors(folder / EMBEDDINGS, {**tensors, "indices": self.indices.cpu().contiguous()}, metadata)
 
     @classmethod
     def read(cls, folder: Path) -> Embeddings | None:
@@ -53,7 +53,7 @@ class Embeddings:
         Raises:
             UserError: The file cannot be read.
         """
-        path = folder / FILE
+        path = folder / EMBEDDINGS
         if not path.is_file():
             return None
         try:
@@ -63,12 +63,12 @@ class Embeddings:
             space = Space(**json.loads(metadata.get("space", "null")))
         except (OSError, SafetensorError, TypeError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
-        if metadata.get("format") != FORMAT or not names.issuperset(_REQUIRED):
-            raise UserError(f"{path} is no file of embeddings ({FORMAT}).")
+        if metadata.get("format") != _EMBEDDINGS_FORMAT or not names.issuperset(_REQUIRED):
+            raise UserError(f"{path} is no file of embeddings ({_EMBEDDINGS_FORMAT}).")
         indices = tensors.pop("indices")
         points = {name: value.to(torch.float32) for name, value in tensors.items() if value.is_floating_point()}
         sound = (
-            all(value.ndim == 2 and (value.abs() <= _LARGEST).all() for value in points.values())
+            all(value.ndim == 2 and (value.abs() <= _HALF_LARGEST).all() for value in points.values())
             and points.keys() == tensors.keys()
             and len({value.shape[1] for value in points.values()}) == 1
             and indices.dtype == torch.int64

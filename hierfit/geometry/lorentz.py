@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hierfit.geometry import stable
 from hierfit.geometry.models import Geometry, Growth
-from hierfit.geometry.stable import NEAR, Pairs, arcosh1p, arcosh1p_and_root, grad_arcosh1p, norm, squared_norm, widened
 from hierfit.tensors import at_least_float32, fp32_island
 
 
@@ -42,12 +42,12 @@ class Lorentz(Geometry):
         for points at r/√c and s/√c from the origin: neither term is negative, so that nothing cancels, near the origin
         or far.
         """
-        return arcosh1p(_apart(x[..., 1:], y[..., 1:], c)) / math.sqrt(c)
+        return stable.arcosh1p(_cosh_less_1(x[..., 1:], y[..., 1:], c)) / math.sqrt(c)
 
     @fp32_island
     def pairwise_distance(self, x: Tensor, y: Tensor, c: float) -> Tensor:
         """As :meth:`distance`, the angles through a Gram matrix."""
-        result: Tensor = _LorentzPairs.apply(widened(x[..., 1:]), widened(y[..., 1:]), c)
+        result: Tensor = _LorentzPairs.apply(stable.widened(x[..., 1:]), stable.widened(y[..., 1:]), c)
         return result.to(x.dtype)
 
     def inverse_metric(self, x: Tensor, c: float) -> Tensor:
@@ -55,18 +55,18 @@ class Lorentz(Geometry):
         return (1 + math.sqrt(c) * _time(at_least_float32(x)[..., 1:], c)).square().reciprocal()
 
 
-def _apart(x: Tensor, y: Tensor, c: float) -> Tensor:
+def _cosh_less_1(x: Tensor, y: Tensor, c: float) -> Tensor:
     """t of matching points, by the space part of each ``[..., m] → [...]``."""
-    gap, x_length, y_length = x - y, norm(x), norm(y)
+    gap, x_length, y_length = x - y, stable.norm(x), stable.norm(y)
     x_sinh, y_sinh = (math.sqrt(c) * length.squeeze(-1) for length in (x_length, y_length))
-    x_cosh, y_cosh = ((1 + c * squared_norm(point)).sqrt() for point in (x, y))
+    x_cosh, y_cosh = ((1 + c * stable.squared_norm(point)).sqrt() for point in (x, y))
     # sinh(r − s) = (sinh²r − sinh²s)/(sinh r·cosh s + cosh r·sinh s)
     sinh = c * (gap * (x + y)).sum(-1) / (x_sinh * y_cosh + x_cosh * y_sinh)
     radial = sinh.square() / (1 + (1 + sinh.square()).sqrt())
     # 1 − cos θ = sin²θ/(1 + cos θ), sin θ from what of the gap is at right angles to x: exact for small angles.
     across = gap - (gap * x).sum(-1, keepdim=True) / x_length.square() * x
     cos = (x * y).sum(-1) / (x_length * y_length).squeeze(-1)
-    small = squared_norm(across / y_length) / (1 + cos.clamp_min(0))
+    small = stable.squared_norm(across / y_length) / (1 + cos.clamp_min(0))
     return radial + x_sinh * y_sinh * torch.where(cos > 0, small, 1 - cos)
 
 
@@ -79,16 +79,16 @@ class _LorentzPairs(torch.autograd.Function):
         x_sinh, y_sinh = (math.sqrt(c) * torch.linalg.vector_norm(point, dim=-1) for point in (x, y))
         product = torch.outer(x_sinh, y_sinh)
         angular = torch.addmm(product, x, y.T, alpha=-c)
-        near = Pairs.where(angular < product.mul_(NEAR))
+        near = stable.NearPairs.where(angular < product.mul_(stable.NEAR))
         # cosh(r − s) − 1 = (e^((r − s)/2) − e^((s − r)/2))²/2, e^r = sinh r + cosh r
         x_cosh, y_cosh = ((1 + sinh.square()).sqrt() for sinh in (x_sinh, y_sinh))
         x_exp, y_exp = (x_sinh + x_cosh).sqrt(), (y_sinh + y_cosh).sqrt()
         gap = torch.stack([x_exp, -x_exp.reciprocal()], dim=1) @ torch.stack([y_exp.reciprocal(), y_exp])
         t = angular.addcmul_(gap, gap, value=0.5)
-        exact = [_apart(x[rows], y[columns], c) for _, rows, columns in near.parts(x.shape[1])]
+        exact = [_cosh_less_1(x[rows], y[columns], c) for _, rows, columns in near.parts(x.shape[1])]
         if exact:
             t[near] = torch.cat(exact)
-        distance, root = arcosh1p_and_root(t)
+        distance, root = stable.arcosh1p_and_root(t)
         ctx.save_for_backward(x, y, x_cosh, y_cosh, root, *near)
         ctx.c = c
         return distance.div_(math.sqrt(c))
@@ -97,8 +97,8 @@ class _LorentzPairs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, y, x_cosh, y_cosh, root, *pairs = ctx.saved_tensors
-        c, near = ctx.c, Pairs(*pairs)
-        slope = grad_arcosh1p(grad * math.sqrt(c), root)  # c times that of t
+        c, near = ctx.c, stable.NearPairs(*pairs)
+        slope = stable.grad_arcosh1p(grad * math.sqrt(c), root)  # c times that of t
         if len(near.rows):
             of_near = slope[near] / c
             slope[near] = 0.0
@@ -107,7 +107,7 @@ class _LorentzPairs(torch.autograd.Function):
         for part, rows, columns in near.parts(x.shape[1]):
             with torch.enable_grad():
                 ends = x[rows].requires_grad_(), y[columns].requires_grad_()
-                apart = _apart(*ends, c)
+                apart = _cosh_less_1(*ends, c)
             of_rows, of_columns = torch.autograd.grad(apart, ends, of_near[part])
             of_x.index_add_(0, rows, of_rows)
             of_y.index_add_(0, columns, of_columns)

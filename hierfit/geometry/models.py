@@ -11,19 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hierfit.geometry.stable import (
-    Pairs,
-    arcosh1p,
-    arcosh1p_and_root,
-    clip_norm,
-    grad_arcosh1p,
-    norm,
-    pull,
-    sqrt,
-    squared_gaps,
-    squared_norm,
-    widened,
-)
+from hierfit.geometry import stable
 from hierfit.tensors import at_least_float32, fp32_island
 
 
@@ -98,17 +86,17 @@ class Geometry(ABC):
     def logmap0(self, x: Tensor, c: float) -> Tensor:
         """Its inverse."""
         vector = self._inside(x, c)
-        scaled = self.root(c) * norm(vector)
+        scaled = self.root(c) * stable.norm(vector)
         return self.growth.inverse(scaled) / scaled * vector
 
     @fp32_island
     def radius(self, x: Tensor, c: float) -> Tensor:
         """Distance from the origin → ``[...]``."""
         root = self.root(c)
-        return self.origin_length / root * self.growth.inverse(root * norm(self._inside(x, c)).squeeze(-1))
+        return self.origin_length / root * self.growth.inverse(root * stable.norm(self._inside(x, c)).squeeze(-1))
 
     def _inside(self, x: Tensor, c: float) -> Tensor:
-        return clip_norm(self.bare(x), self.rim / self.root(c))
+        return stable.clip_norm(self.bare(x), self.rim / self.root(c))
 
 
 class _Radial(torch.autograd.Function):
@@ -116,7 +104,7 @@ class _Radial(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, root: float, most: float, growth: Growth) -> Tensor:
-        length = root * norm(u)
+        length = root * stable.norm(u)
         value = growth.function(length.clamp_max(most))
         factor = value / length
         ctx.save_for_backward(u, length, value, factor)
@@ -142,12 +130,12 @@ class Euclidean(Geometry):
 
     @fp32_island
     def distance(self, x: Tensor, y: Tensor, c: float) -> Tensor:
-        return sqrt(squared_norm(x - y))
+        return stable.sqrt(stable.squared_norm(x - y))
 
     @fp32_island
     def pairwise_distance(self, x: Tensor, y: Tensor, c: float) -> Tensor:
-        gaps: Tensor = _SquaredGaps.apply(widened(x), widened(y))
-        return sqrt(gaps.to(x.dtype))
+        gaps: Tensor = _SquaredGaps.apply(stable.widened(x), stable.widened(y))
+        return stable.sqrt(gaps.to(x.dtype))
 
     def inverse_metric(self, x: Tensor, c: float) -> Tensor:
         """That of the ball at its origin, whose lengths are twice these."""
@@ -157,7 +145,7 @@ class Euclidean(Geometry):
 class _SquaredGaps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
-        gaps, near = squared_gaps(x, y)
+        gaps, near = stable.squared_gaps(x, y)
         ctx.save_for_backward(x, y, *near)
         return gaps
 
@@ -165,7 +153,7 @@ class _SquaredGaps(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, y, *near = ctx.saved_tensors
-        return pull(x, y, 2 * grad, Pairs(*near))
+        return stable.pull(x, y, 2 * grad, stable.NearPairs(*near))
 
 
 class Poincare(Geometry):
@@ -183,11 +171,11 @@ class Poincare(Geometry):
     @fp32_island
     def distance(self, x: Tensor, y: Tensor, c: float) -> Tensor:
         room = _room(x, c) * _room(y, c)
-        return arcosh1p(2 * c * squared_norm(x - y) / room) / math.sqrt(c)
+        return stable.arcosh1p(2 * c * stable.squared_norm(x - y) / room) / math.sqrt(c)
 
     @fp32_island
     def pairwise_distance(self, x: Tensor, y: Tensor, c: float) -> Tensor:
-        result: Tensor = _PoincarePairs.apply(widened(x), widened(y), c)
+        result: Tensor = _PoincarePairs.apply(stable.widened(x), stable.widened(y), c)
         return result.to(x.dtype)
 
     def inverse_metric(self, x: Tensor, c: float) -> Tensor:
@@ -203,9 +191,9 @@ class _PoincarePairs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, c: float) -> Tensor:
         alpha, beta = _room(x, c), _room(y, c)
-        gaps, near = squared_gaps(x, y)
+        gaps, near = stable.squared_gaps(x, y)
         t = gaps.div_(torch.outer(alpha / (2 * c), beta))
-        distance, root = arcosh1p_and_root(t)
+        distance, root = stable.arcosh1p_and_root(t)
         ctx.save_for_backward(x, y, alpha, beta, t, root, *near)
         ctx.c = c
         return distance.div_(math.sqrt(c))
@@ -215,8 +203,8 @@ class _PoincarePairs(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, y, alpha, beta, t, root, *near = ctx.saved_tensors
         c = ctx.c
-        slope = grad_arcosh1p(grad / math.sqrt(c), root)
-        of_x, of_y = pull(x, y, slope / torch.outer(alpha / (4 * c), beta), Pairs(*near))
+        slope = stable.grad_arcosh1p(grad / math.sqrt(c), root)
+        of_x, of_y = stable.pull(x, y, slope / torch.outer(alpha / (4 * c), beta), stable.NearPairs(*near))
         stretch = slope.mul_(t)
         of_x.addcmul_(x, (_widening(alpha, c) * stretch.sum(1))[:, None])
         of_y.addcmul_(y, (_widening(beta, c) * stretch.sum(0))[:, None])

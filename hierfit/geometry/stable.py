@@ -19,7 +19,7 @@ _TINY = 1e-15  # its square is still a normal number in float32
 NEAR = 1 / 64
 """Share of the norms below which a Gram matrix's difference is not relied on: it loses 6 bits at most, and a few."""
 
-_AT_ONCE = 2**20  # numbers of near pairs' differences in memory
+_GAPS_AT_ONCE = 2**20  # numbers of near pairs' differences in memory
 
 
 def norm(x: Tensor) -> Tensor:
@@ -105,14 +105,14 @@ def widened(x: Tensor) -> Tensor:
     return x.double() if has_wide(x) else x
 
 
-class Pairs(NamedTuple):
+class NearPairs(NamedTuple):
     """Rows of x and rows of y ``[p]`` each."""
 
     rows: Tensor
     columns: Tensor
 
     @classmethod
-    def where(cls, near: Tensor) -> Pairs:
+    def where(cls, near: Tensor) -> NearPairs:
         """The pairs marked in ``[n, k]`` bool; none where points are `widened`, for nobody waits for their number."""
         if has_wide(near):
             return cls(*near.new_empty(2, 0, dtype=torch.long))
@@ -120,27 +120,27 @@ class Pairs(NamedTuple):
 
     def parts(self, width: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """The pairs in parts whose rows of ``width`` numbers fit into memory: where each is, its rows and columns."""
-        step = max(1, _AT_ONCE // max(1, width))
+        step = max(1, _GAPS_AT_ONCE // max(1, width))
         for start in range(0, len(self.rows), step):
             part = slice(start, start + step)
             yield part, self.rows[part], self.columns[part]
 
 
-def squared_gaps(x: Tensor, y: Tensor) -> tuple[Tensor, Pairs]:
+def squared_gaps(x: Tensor, y: Tensor) -> tuple[Tensor, NearPairs]:
     """``‖xᵢ − yⱼ‖²``, ``[n, m], [k, m] → [n, k]``, exact to a few units of 2⁻⁶ ulp at least; and the near pairs.
 
     Without autograd; see :func:`pull`. O(n·k) memory.
     """
     squares = squared_norm(x)[:, None] + squared_norm(y)
     gaps = torch.addmm(squares, x, y.T, alpha=-2)
-    near = Pairs.where(gaps < squares.mul_(NEAR))
+    near = NearPairs.where(gaps < squares.mul_(NEAR))
     exact = [squared_norm(x[rows] - y[columns]) for _, rows, columns in near.parts(x.shape[1])]
     if exact:
         gaps[near] = torch.cat(exact)
     return gaps, near
 
 
-def pull(x: Tensor, y: Tensor, weight: Tensor, near: Pairs) -> tuple[Tensor, Tensor]:
+def pull(x: Tensor, y: Tensor, weight: Tensor, near: NearPairs) -> tuple[Tensor, Tensor]:
     """``Σⱼ wᵢⱼ(xᵢ − yⱼ)`` and ``Σᵢ wᵢⱼ(yⱼ − xᵢ)``, half the gradient of weighted :func:`squared_gaps`.
 
     The weights ``[n, k]`` are changed in place; the near pairs' differences are taken one by one.

@@ -138,7 +138,7 @@ def _leads(
     if not smoothed:
         return {}
     known = sibling_families(taxonomy)
-    place, occupant = (None, None) if families == "tree" else _places(taxonomy, families)
+    place, occupant = (None, None) if families == "tree" else _shuffled(taxonomy, families)
     windows, sizes, outside = [], [], []
     for level in smoothed:
         node = padded[:, level].clamp_min(taxonomy.level_slices[level].start)
@@ -158,7 +158,7 @@ def _leads(
 
 
 @once_a_tree
-def _places(taxonomy: Taxonomy, seed: int) -> tuple[Tensor, Tensor]:
+def _shuffled(taxonomy: Taxonomy, seed: int) -> tuple[Tensor, Tensor]:
     """Where each node stands ``[N]``, and who stands there ``[N]``."""
     place = shuffled_places(taxonomy, seed)
     return place, place.argsort()

@@ -78,13 +78,13 @@ def mine_triplets(
     # Valid anchors first, in random order; the rest fill up with weight 0 to keep the shape static.
     order = torch.rand(n, device=device, generator=generator) + valid
     anchors = order.topk(min(max_anchors, n)).indices
-    related = mutual[anchors] | ~valid[anchors, None]
-    unrelated = ~mutual[anchors]
+    known, chosen = mutual[anchors], valid[anchors, None]
+    related, unrelated = known | ~chosen, ~known
     unrelated.scatter_(1, anchors[:, None], False)
     j = torch.multinomial(related.float(), per_anchor, replacement=True, generator=generator)
     k = torch.multinomial(unrelated.float(), per_anchor, replacement=True, generator=generator)
     i = anchors[:, None].expand_as(j)
-    weight = valid[anchors, None].expand_as(j).to(distance.dtype).flatten()
+    weight = chosen.expand_as(j).to(distance.dtype).flatten()
     return Triplets(torch.stack([i, j, k]).flatten(1), weight / weight.sum().clamp_min(1))
 
 
@@ -92,7 +92,7 @@ def gumbel_noise(shape: tuple[int, ...], like: Tensor, generator: Generator | No
     """Standard Gumbel noise in the dtype and on the device of ``like``."""
     uniform = torch.rand(shape, dtype=like.dtype, device=like.device, generator=generator)
     # rand may give 0, whose noise would be −∞. (−log of exponential_ is the same, ten times slower on a CPU.)
-    return -(-uniform.clamp_min_(torch.finfo(like.dtype).tiny).log_()).log_()
+    return uniform.clamp_min_(torch.finfo(like.dtype).tiny).log_().neg_().log_().neg_()
 
 
 def triplet_lca_loss(

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from hierfit.losses.cuts import level_cross_entropy, sibling_smoothed_cross_entropy, tree_path_kl
+from hierfit.losses.cuts import RootSiblings, level_cross_entropy, sibling_smoothed_cross_entropy, tree_path_kl
 from hierfit.losses.leaves import leaf_cross_entropy
+from hierfit.losses.levels import OverLevels, PerLevel
 from hierfit.taxonomy import Taxonomy
 
 Loss: TypeAlias = Callable[..., Tensor]
@@ -82,6 +83,9 @@ class LevelCrossEntropy(TreeLoss):
 
     function = level_cross_entropy
 
+    def __init__(self, taxonomy: Taxonomy, over_levels: OverLevels = "mean") -> None:
+        super().__init__(taxonomy, over_levels=over_levels)
+
 
 class LeafCrossEntropy(TreeLoss):
     """Cross-entropy over the leaves; a coarse label asks for the sum of the leaves below it. See `leaf_cross_entropy`.
@@ -94,6 +98,9 @@ class LeafCrossEntropy(TreeLoss):
     """
 
     function = leaf_cross_entropy
+
+    def __init__(self, taxonomy: Taxonomy) -> None:
+        super().__init__(taxonomy)
 
 
 class HiSCE(TreeLoss):
@@ -114,6 +121,15 @@ class HiSCE(TreeLoss):
 
     function = sibling_smoothed_cross_entropy
 
+    def __init__(
+        self,
+        taxonomy: Taxonomy,
+        epsilon: PerLevel = 0.1,
+        roots: RootSiblings = "siblings",
+        over_levels: OverLevels = "mean",
+    ) -> None:
+        super().__init__(taxonomy, epsilon=epsilon, roots=roots, over_levels=over_levels)
+
 
 class TreePathKL(TreeLoss):
     """Tree-path KL divergence: from a sample's path to one softmax over all levels (H-CAST; arXiv 2512.21529).
@@ -128,3 +144,6 @@ class TreePathKL(TreeLoss):
     """
 
     function = tree_path_kl
+
+    def __init__(self, taxonomy: Taxonomy, level_weights: PerLevel = 1.0) -> None:
+        super().__init__(taxonomy, level_weights=level_weights)

@@ -38,13 +38,13 @@ LOSSES: Registry[Loss] = Registry(
 _COMPARE_LEVELS = frozenset({"tp_kl", "js"})
 _UNLABELLED_TOO = frozenset({"js"})
 _READ_LEAVES_ONLY = frozenset({"leaf_ce", "hxe", "hace", "soft_labels"})
-_LOOKED_AT = 16
+_FINITE_EVERY = 16
 # Under one scale, levels stay within 1.2 of each other (CLIP on Aircraft and Caltech-101); scales 10 and 2 do harm.
 _UNEQUAL_FACTOR, _UNEQUAL_NATS = 3.0, 1.0
 
 Spec: TypeAlias = Mapping[str, float | Mapping[str, Any]]
 Weights: TypeAlias = dict[str, float]
-Options: TypeAlias = dict[str, dict[str, Any]]
+LossOptions: TypeAlias = dict[str, dict[str, Any]]
 
 
 class Objective(nn.Module):
@@ -83,12 +83,11 @@ class Objective(nn.Module):
         self.register_buffer("seen", seen, persistent=False)
         self.register_buffer("position", position, persistent=False)
         self.taxonomy = taxonomy
-        self.weights, self.options = _read(spec, taxonomy)
+        self.weights, self.options = _read_spec(spec, taxonomy)
         self.losses = {name: LOSSES.find(name) for name in self.weights}
         self._sharing = {name for name, loss in self.losses.items() if "reading" in signature(loss).parameters}
         self._watch_scales = any(self.weights.get(name, 0) > 0 for name in _COMPARE_LEVELS)
         self._calls = 0
-        self._sum, self._spread = _Later(), _Later()
 
     @property
     def reads_leaves_only(self) -> bool:
@@ -112,8 +111,8 @@ class Objective(nn.Module):
 
         Raises:
             ValueError: A shape or type does not fit the tree.
-            UserError: ``logits`` hold NaN or infinite values. Training on an accelerator looks at every 16th batch
-                only, a step or two later, so that it never waits; what has diverged stays so.
+            UserError: ``logits`` hold NaN or infinite values. Training on an accelerator, which has to be waited for,
+                looks at every 16th batch only; what has diverged stays so.
         """
         check_batch(logits, paths, *self._shape)
         self._check_finite(logits)
@@ -144,13 +143,11 @@ class Objective(nn.Module):
         return lines
 
     def _check_finite(self, logits: Tensor) -> None:
-        # One sum is the cheapest pass that no NaN or infinity survives; only then are they looked for.
-        training = logits.device.type != "cpu" and torch.is_grad_enabled()
-        if not training or self._calls % _LOOKED_AT == 0:
-            self._sum.ask(logits.detach().sum(dtype=torch.float32), wait=not training)
         self._calls += 1
-        total = self._sum.answer()
-        if total is None or total.isfinite() or (finite := logits.isfinite()).all():
+        if logits.device.type != "cpu" and torch.is_grad_enabled() and self._calls % _FINITE_EVERY != 1:
+            return
+        # One sum is the cheapest pass that no NaN or infinity survives; only then are they looked for.
+        if logits.detach().sum(dtype=torch.float32).isfinite() or (finite := logits.isfinite()).all():
             return
         row, node = (~finite).nonzero()[0].tolist()
         raise UserError(
@@ -166,10 +163,9 @@ class Objective(nn.Module):
 
     def _compare_scales(self, logits: Tensor) -> None:
         # Batches 1, 2, 4, 8, …: a scale that drifts apart later is seen as well, at no cost to speak of.
-        if self._watch_scales and len(logits) and not self._calls & (self._calls - 1):
-            self._spread.ask(cuts.level_logit_spread(logits, self.taxonomy))
-        if (spread := self._spread.answer()) is None:
+        if not self._watch_scales or not len(logits) or self._calls & (self._calls - 1):
             return
+        spread = cuts.level_logit_spread(logits, self.taxonomy)
         levels = zip(self.taxonomy.levels, spread.tolist(), strict=True)
         measured = {name: value for name, value in levels if not math.isnan(value)}  # of one node there is none
         most, least = (find(measured.values(), default=0.0) for find in (max, min))
@@ -181,28 +177,6 @@ class Objective(nn.Module):
                 "and will work on the scales instead of the classes. Use one logit scale for all levels.",
                 stacklevel=3,
             )
-
-
-class _Later:
-    """A small result of an accelerator, on its way to the host; nothing waits for it."""
-
-    def __init__(self) -> None:
-        self._sent: tuple[Tensor, torch.cuda.Event | None] | None = None
-
-    def ask(self, value: Tensor, wait: bool = False) -> None:
-        if wait or value.device.type != "cuda":
-            self._sent = value.cpu(), None
-            return
-        copy, arrived = value.to("cpu", non_blocking=True), torch.cuda.Event()
-        arrived.record()
-        self._sent = copy, arrived
-
-    def answer(self) -> Tensor | None:
-        """The value, once; None while it is on its way."""
-        if self._sent is None or not (self._sent[1] is None or self._sent[1].query()):
-            return None
-        value, self._sent = self._sent[0], None
-        return value
 
 
 def _restrict(taxonomy: Taxonomy, seen: Tensor) -> tuple[Taxonomy, Tensor | None, Tensor | None]:
@@ -217,11 +191,11 @@ def _restrict(taxonomy: Taxonomy, seen: Tensor) -> tuple[Taxonomy, Tensor | None
     return small, kept, position
 
 
-def _read(spec: Spec, taxonomy: Taxonomy) -> tuple[Weights, Options]:
+def _read_spec(spec: Spec, taxonomy: Taxonomy) -> tuple[Weights, LossOptions]:
     if not isinstance(spec, Mapping):
         raise UserError(f"objective is {spec!r}; it must map losses to weights, such as {{level_ce: 1.0}}")
     weights: Weights = {}
-    options: Options = {}
+    options: LossOptions = {}
     problems = []
     for name, entry in spec.items():
         try:

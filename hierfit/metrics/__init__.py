@@ -27,23 +27,11 @@ if TYPE_CHECKING:
     from hierfit.metrics.collection import hierarchy_metrics, own_metrics, score_metrics
 
 __all__ = [
-    "FullPathAccuracy",
-    "HierarchicalConsistentAccuracy",
-    "HierarchicalF1",
-    "HierarchicalPrecision",
-    "HierarchicalRecall",
-    "LeafAccuracy",
-    "LevelAccuracy",
-    "MeanTreecutAccuracy",
-    "MistakeSeverity",
-    "TreeDistance",
-    "TreeInconsistency",
-    "TreeMetric",
-    "WeightedAveragePrecision",
-    "hierarchy_metrics",
-    "own_metrics",
+    "FullPathAccuracy", "HierarchicalConsistentAccuracy", "HierarchicalF1", "HierarchicalPrecision",
+    "HierarchicalRecall", "LeafAccuracy", "LevelAccuracy", "MeanTreecutAccuracy", "MistakeSeverity", "TreeDistance",
+    "TreeInconsistency", "TreeMetric", "WeightedAveragePrecision", "hierarchy_metrics", "own_metrics",
     "score_metrics",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -114,15 +114,15 @@ def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", own: Own = (), **opt
     of_levels = {
         f"accuracy/{level.replace('.', '_')}": partial(LevelAccuracy, level=level) for level in taxonomy.levels
     }
-    return _collected({**_OF_PATHS, **of_levels, **_named(own, "paths")}, taxonomy, prefix, options)
+    return _collected({**_OF_PATHS, **of_levels, **_own_that_read(own, "paths")}, taxonomy, prefix, options)
 
 
 def score_metrics(taxonomy: Taxonomy, own: Own = (), **options: Any) -> MetricCollection:
     """``hca`` and ``mta``, and those of one's own that read logits: ``update(logits [B, N], target [B, L])``."""
-    return _collected({**_OF_SCORES, **_named(own, "logits")}, taxonomy, "", options)
+    return _collected({**_OF_SCORES, **_own_that_read(own, "logits")}, taxonomy, "", options)
 
 
-def _named(own: Own, reads: str) -> dict[str, Callable[..., TreeMetric]]:
+def _own_that_read(own: Own, reads: str) -> dict[str, Callable[..., TreeMetric]]:
     return {metric.name: metric for metric in own if metric.reads == reads}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hierfit.metrics.functional import Share
+from hierfit.metrics.functional import ShareTally
 from hierfit.taxonomy import Taxonomy
 
 _CLOSED = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -32,9 +32,9 @@ def consistent_right(logits: Tensor, target: Tensor, taxonomy: Taxonomy) -> Tens
     return ((chosen == path) | (path < 0)).all(dim=1) & (best_leaf == leaf)
 
 
-def consistent_leaves(logits: Tensor, target: Tensor, taxonomy: Taxonomy) -> Share:
+def consistent_leaves(logits: Tensor, target: Tensor, taxonomy: Taxonomy) -> ShareTally:
     """Samples labelled with a leaf, and those of them that are right all the way."""
-    return Share(consistent_right(logits, target, taxonomy).sum(), (taxonomy.padded(target)[:, -1] >= 0).sum())
+    return ShareTally(consistent_right(logits, target, taxonomy).sum(), (taxonomy.padded(target)[:, -1] >= 0).sum())
 
 
 def random_cuts(taxonomy: Taxonomy, count: int = 25, seed: int = 0) -> Tensor:

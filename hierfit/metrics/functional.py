@@ -30,22 +30,22 @@ def stands_at_its_level(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
     return (paths >= 0) & (taxonomy.level[paths] == column)
 
 
-class Share(NamedTuple):
+class ShareTally(NamedTuple):
     """How many samples count, and how many of them are hits; int64 scalars."""
 
     hits: Tensor
     samples: Tensor
 
 
-def whole_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Share:
+def whole_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> ShareTally:
     """Labelled samples, and those of them with every known level right."""
-    return Share(full_path_right(predicted, target, taxonomy).sum(), labelled(target).sum())
+    return ShareTally(full_path_right(predicted, target, taxonomy).sum(), labelled(target).sum())
 
 
-def broken_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Share:
+def broken_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> ShareTally:
     """Labelled samples, and those of them whose prediction is no path of the tree."""
     counted = labelled(target)
-    return Share((counted & ~is_tree_path(predicted, taxonomy)).sum(), counted.sum())
+    return ShareTally((counted & ~is_tree_path(predicted, taxonomy)).sum(), counted.sum())
 
 
 def full_path_right(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Tensor:
@@ -91,7 +91,7 @@ def compared_nodes(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tup
     The deepest is the last one named: where levels disagree, the finest answer is the one that is judged. A label
     that stops above a leaf says nothing of what lies below: there a prediction is read down to the label's level.
     """
-    judged, true_node = _judged(predicted, target, taxonomy)
+    judged, true_node = _judged_nodes(predicted, target, taxonomy)
     return _last_named(judged), true_node
 
 
@@ -117,7 +117,7 @@ def set_overlap(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Overla
     Where the levels agree on a path, this is `path_overlap`; where they do not, every branch that is named counts.
     Predictions are read down to the label's level, see `compared_nodes`.
     """
-    judged, true_node = _judged(predicted, target, taxonomy)
+    judged, true_node = _judged_nodes(predicted, target, taxonomy)
     true_path = taxonomy.paths(true_node)
     # [B, L named, L levels]: at each level, what the named nodes have for ancestors there; each counts once.
     named = taxonomy.paths(judged).sort(dim=1).values
@@ -155,7 +155,7 @@ def overlap_tally(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Over
     return OverlapTally(*(value.sum() for value in values))
 
 
-def _judged(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
+def _judged_nodes(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
     """[B, L] the predicted nodes that the label can judge, −1 elsewhere; and [B] its deepest node."""
     true_node = _last_named(target)
     column = torch.arange(taxonomy.num_levels, device=target.device)

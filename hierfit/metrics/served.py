@@ -84,9 +84,9 @@ def serve(
         of_logits.update(logits, paths)
         for found, values in zip((answers, confidences, targets), (*descent(nodes, taxonomy), paths), strict=True):
             found.append(values)
-    figures = {name: _values(metrics) for name, metrics in of_paths.items()}
-    figures["belief"] |= _values(of_nodes)
-    return Served(figures, _values(of_logits), torch.cat(answers), torch.cat(confidences), torch.cat(targets))
+    figures = {name: _computed(metrics) for name, metrics in of_paths.items()}
+    figures["belief"] |= _computed(of_nodes)
+    return Served(figures, _computed(of_logits), torch.cat(answers), torch.cat(confidences), torch.cat(targets))
 
 
 def score(
@@ -115,7 +115,7 @@ def score(
     return {**figures, "decoded": figures[calibration.scores]}, facts
 
 
-def _values(metrics: MetricCollection) -> dict[str, float]:
+def _computed(metrics: MetricCollection) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.compute().items()}
 
 
@@ -159,12 +159,12 @@ def _at(curve: Curve, threshold: float) -> dict[str, float | None]:
     if not math.isfinite(threshold):
         return {"threshold": None}
     place = int(torch.searchsorted(curve.threshold, threshold, right=True)) - 1
-    return {**{name: _number(values[place]) for name, values in curve.figures().items()}, "threshold": threshold}
+    return {**{name: _or_none(values[place]) for name, values in curve.figures().items()}, "threshold": threshold}
 
 
-def _number(value: Tensor) -> float | None:
+def _or_none(value: Tensor) -> float | None:
     return None if value.isnan() else round(float(value), 5)
 
 
 def _rounded(values: Tensor) -> list[float | None]:
-    return [_number(value) for value in values]
+    return [_or_none(value) for value in values]

@@ -121,7 +121,8 @@ class _OwnMetric:
 
 
 _WHOLE = Annotated[int, Gt(-1e18), Lt(1e18)]
-_FIGURE = Annotated[float, Gt(-1e18), Lt(1e18)] | None  # NaN lies within no bounds
+_NUMBER = Annotated[float, Gt(-1e18), Lt(1e18)]  # NaN lies within no bounds
+_FIGURE = _NUMBER | None
 _FIGURES = Mapping[str, _FIGURE]
 _ANY = Mapping[str, Any]
 _SCHEMA: dict[str, Any] = {
@@ -135,7 +136,10 @@ _SCHEMA: dict[str, Any] = {
     },
     "backbone": {"source!": str},
     "cost": dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _FIGURE),
-    "belief": {"scores": str, "temperature": _FIGURE, "val_images": _FIGURE},
+    "belief": {
+        **{"scores": str, "temperature": _FIGURE, "val_images": _FIGURE, "max_error": Mapping[str, _FIGURES]},
+        "curve": {"error!": list[_NUMBER], "information!": list[_NUMBER]},
+    },
 }
 """The type of each part of a card; of a nested one those of its parts that tables read, ``!`` on those it must have."""
 

@@ -49,7 +49,7 @@ class RunFolder:
         card = ResultCard.read(self.folder)
         figures = [card.metrics.get(decoder, {}).get(metric) for decoder, metric in _FIGURES]
         shown = [None if value is None else f"{100 * value:.2f}" for value in figures]
-        shots = card.data.get("shots")
+        shots = card.data.get("drawn") or card.data.get("shots")
         facts = [card.experiment, card.row, card.data["card"], "all" if shots is None else shots, card.seed]
         return [*facts, *shown, "finished"]
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hierfit.config.settings import Setting, read_settings, spread
+from hierfit.config.settings import Setting, read_settings, settings_by, spread
 from hierfit.config.signature import plain
 from hierfit.errors import UserError
 from hierfit.run.draft import OWN, ConfigDraft
@@ -107,14 +107,14 @@ def configure(arguments: Sequence[str | Setting], command: str = "fit") -> Confi
     own = [s for s in given if s.key.partition(".")[0] != "controls"]
     for setting in own:
         if setting.key == EXPECTED:
-            read_expected(setting.value, setting.at, problems)
+            read_expected(setting.value, setting.place, problems)
     draft = ConfigDraft(own, problems)
     settings = draft.resolved({row: {s.key: s.value for s in changes} for row, changes in rows.items()} or None)
     controls, hint = [], draft.hint
     before = len(problems)
     for row, changes in rows.items():
         found: list[str] = []
-        control = ConfigDraft([*own, *changes, Setting("row", row, f"control {row}")], found)
+        control = ConfigDraft([*own, *changes, *settings_by(f"control {row}", {"row": row})], found)
         controls.append(_config(control.resolved(None), command, None))
         problems += [problem for problem in found if problem not in problems]
     if len(problems) > before and len({s.value for s in own if s.key in ("model", "model.class_path")}) > 1:
@@ -146,16 +146,16 @@ def _controls(settings: Iterable[Setting], problems: list[str]) -> dict[str, lis
         if head != "controls":
             continue
         if key:
-            found.setdefault(row, []).append(Setting(key, setting.value, setting.at))
+            found.setdefault(row, []).append(Setting(key, setting.value, setting.place))
             continue
         given = {row: setting.value} if row else {} if setting.value is None else setting.value
         if not row:
             found = {}
         if not isinstance(given, Mapping) or not all(isinstance(changes, Mapping) for changes in given.values()):
-            problems.append(f"{setting.at}: expected rows, each with the keys it sets otherwise")
+            problems.append(f"{setting.place}: expected rows, each with the keys it sets otherwise")
             continue
         for name, changes in given.items():
-            place = setting.at if row else setting.at.at(str(name))
+            place = setting.place if row else setting.place.at(str(name))
             found[str(name)] = [Setting(str(k), value, place.at(str(k))) for k, value in changes.items()]
     return {row: [s for c in changes for s in spread(c)] for row, changes in found.items()}
 

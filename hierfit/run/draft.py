@@ -58,16 +58,16 @@ class ConfigDraft:
             group, rest = "", setting.key
         elif not rest or rest == "init_args":
             if setting.value not in (None, {}):
-                self.problems.append(f"{setting.at}: expected keys and values, got {setting.value!r}")
+                self.problems.append(f"{setting.place}: expected keys and values, got {setting.value!r}")
             return
         name, _, below = rest.removeprefix("init_args.").partition(".")
         known, given = self.known[group], self.given[group]
         if name in known:
             before = given[name].value if name in given else None
-            given[name] = Setting(setting.key, _with(before, below, setting.value), setting.at) if below else setting
+            given[name] = Setting(setting.key, _with(before, below, setting.value), setting.place) if below else setting
         elif group != "model" or self.class_path:
             groups = () if group else ("model", "data", "trainer", *(f"data.{key}" for key in DATA if key == name))
-            self.problems.append(f"{setting.at}: unknown key{nearest(name, [*known, *groups])}")
+            self.problems.append(f"{setting.place}: unknown key{nearest(name, [*known, *groups])}")
 
     def _name_method(self, setting: Setting) -> None:
         """Takes up a method; keys that were given for an earlier one stay where this one has them, too."""
@@ -75,7 +75,7 @@ class ConfigDraft:
         if path is None and not self.class_path:
             return
         if not isinstance(path, str):
-            self.problems.append(f"{setting.at}: expected the name of a method, got {path!r}")
+            self.problems.append(f"{setting.place}: expected the name of a method, got {path!r}")
             return
         module, _, name = path.rpartition(".")
         path = f"hierfit.methods.{name}" if not module else path
@@ -84,10 +84,10 @@ class ConfigDraft:
             attribute_of(path, "needs")
         except NoSuchClassError:
             names = METHODS if not module or module.startswith("hierfit.methods") else public_names(module)
-            self.problems.append(f"{setting.at}: there is no method {setting.value!r}{nearest(name, names)}")
+            self.problems.append(f"{setting.place}: there is no method {setting.value!r}{nearest(name, names)}")
             return
         except UserError as error:
-            self.problems.append(f"{setting.at}: {error.summary}")
+            self.problems.append(f"{setting.place}: {error.summary}")
             return
         self.class_path, self.known["model"] = path, known
         self.given["model"] = {k: setting for k, setting in self.given["model"].items() if k in known}
@@ -141,10 +141,10 @@ class ConfigDraft:
                     setting = replace(setting, value=values[name], text=None)
                 values[name] = value = setting.converted(self.known[group][name].type, self.problems)
                 if group == "trainer" and name in TRAINER_CLASSES:
-                    self._check_classes(value, TRAINER_CLASSES[name], setting.at)
+                    self._check_classes(value, TRAINER_CLASSES[name], setting.place)
                 if name in ("seed_everything", "seed") and type(value) is int:
                     problem = seed_problem(setting.key, value)
-                    self.problems += [f"{setting.at}: {problem.partition(': ')[2]}"] if problem else []
+                    self.problems += [f"{setting.place}: {problem.partition(': ')[2]}"] if problem else []
 
     def _interpolated(self, nested: dict[str, Any]) -> dict[str, Any]:
         while True:
@@ -156,7 +156,7 @@ class ConfigDraft:
                 *groups, name = key.split(".")
                 setting = self.given.get("".join(groups[:1]), {}).get(name)
                 reason = next(iter(str(error).splitlines()), "")
-                self.problems.append(f"{setting.at if setting else key}: {reason}")
+                self.problems.append(f"{setting.place if setting else key}: {reason}")
                 place: Any = nested
                 for group in groups:
                     place = place[group]

@@ -73,7 +73,7 @@ def fit_head(
 
 def _configured(run: Path, row: str, method: str, towers: Path | None, options: tuple[str, ...]) -> Config:
     """The run's configuration with the closed form in the place of its method."""
-    from hierfit.config.settings import Setting, read_settings
+    from hierfit.config.settings import Setting, read_settings, settings_by
     from hierfit.config.signature import arguments_of
     from hierfit.run.configure import SETTINGS, configure
 
@@ -87,7 +87,7 @@ def _configured(run: Path, row: str, method: str, towers: Path | None, options: 
     ]
     if problems:
         raise UserError(f"{run / SETTINGS} cannot be used", problems)
-    name, place = method.rpartition(".")[2], "fit-head"
+    name = method.rpartition(".")[2]
     where = run.resolve()
     changes: dict[str, Any] = {
         "model": method,
@@ -103,10 +103,10 @@ def _configured(run: Path, row: str, method: str, towers: Path | None, options: 
     }
     if towers is not None:
         changes["data.backbone"] = str(where / HEADS / towers.name)
-    found: list[str | Setting] = [*kept, *(Setting(key, value, place) for key, value in changes.items()), *options]
+    found: list[str | Setting] = [*kept, *settings_by("fit-head", changes), *options]
     config = configure(found)
     if "adapted_by" not in arguments_of(config.method):
         raise UserError(
             f"{name} cannot be fitted as a head: it has no key adapted_by", hint="TreeGDA and KernelRidge can."
         )
-    return configure([*found, Setting("model.adapted_by", str(where), place)])
+    return configure([*found, *settings_by("fit-head", {"model.adapted_by": str(where)})])

@@ -25,7 +25,7 @@ from hierfit.atomic import Lock, whole_file
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import FILE as RESULT
 from hierfit.run.configure import SETTINGS, WITHOUT_EFFECT, Config, without
-from hierfit.run.processes import agreed, is_child
+from hierfit.run.trainer import agreed, is_child
 
 _Stage = Literal["begun", "tested", "done"]
 """``tested``: the run itself has its result; ``done``: its controls have theirs, too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,10 @@ from hierfit.run.closing import print_closing, print_rows, print_targets, shown_
 from hierfit.run.configure import Config, configure
 from hierfit.run.folder import RunState, control_folder, find_run
 from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
-from hierfit.run.processes import check_launch, is_child
 from hierfit.run.quiet import quieten
 from hierfit.run.saving import Curves, SaveProgress, SaveSettings
 from hierfit.run.scores import KeepTestLogits, WritePredictions
-from hierfit.run.trainer import made, make_trainer
+from hierfit.run.trainer import check_launch, is_child, made, make_trainer
 from hierfit.streams import say, shown
 
 __all__ = ["Config", "Session", "configure", "execute", "fit", "set_up", "test", "train"]
@@ -41,8 +41,9 @@ def execute(config: Config, arguments: Sequence[str], show: Show | None = None) 
     if is_child():
         end_with_parent()
     quieten()
-    with shown_plainly():
+    with shown_plainly(), ExitStack() as at_end:
         session, keys, controls = set_up(config), config.keys, list[Session]()
+        at_end.callback(session.run.release)
         trainer = session.trainer
         if config.command == "fit":
             if trainer.is_global_zero:
@@ -52,6 +53,7 @@ def execute(config: Config, arguments: Sequence[str], show: Show | None = None) 
                 part = f"control {number} of {len(config.controls)}"
                 folder = control_folder(session.folder, control.row)
                 controls.append(set_up(replace(control, folder=folder, part=part)))
+                at_end.callback(controls[-1].run.release)
                 fit(controls[-1], show)
         elif config.command == "test":
             test(session, keys.ckpt_path)
@@ -70,8 +72,6 @@ def execute(config: Config, arguments: Sequence[str], show: Show | None = None) 
             session.run.reached("done")
         elif session.folder.exists():
             print(f"Written to {session.folder}")
-        for each in sessions:
-            each.run.release()
 
 
 def train(

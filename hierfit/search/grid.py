@@ -21,7 +21,8 @@ from rich.text import Text
 
 from hierfit.config.command import Say
 from hierfit.config.named import GRIDS, HOME
-from hierfit.config.settings import Setting, file_settings, read_settings, spread
+from hierfit.config.schema import Place
+from hierfit.config.settings import Setting, file_settings, read_settings, settings_by, spread
 from hierfit.errors import UserError
 from hierfit.run.configure import Config, configure
 from hierfit.search.engines import preload
@@ -151,10 +152,10 @@ def plan(
     from hierfit.data.card import load_card  # with torch
 
     problems = list(grid.faults())
-    data = DataRoot(data_root)
+    data, source = DataRoot(data_root), grid.source
 
-    def settings(where: tuple[str, ...], given: Mapping[str, Any] | None) -> list[Setting]:
-        found = [Setting(key, value, _line(grid, (*where, key))) for key, value in (given or {}).items()]
+    def settings(where: Place, given: Mapping[str, Any] | None) -> list[Setting]:
+        found = [Setting(key, value, where.at(key)) for key, value in (given or {}).items()]
         return _checked([data.placed(own) for one in found for own in spread(one)], problems)
 
     base = [
@@ -163,11 +164,13 @@ def plan(
         for setting in file_settings(file, problems)
         if setting.key.partition(".")[0] not in ("controls", "expected")
     ]
-    everywhere = settings(("set",), grid.set)
+    everywhere = settings(source.at("set"), grid.set)
     last = _checked(list(read_settings(keys, problems)), problems)
-    rows = {name: settings(("methods", name), own) for name, own in grid.methods.items()}
+    rows = {name: settings(source.at("methods").at(name), own) for name, own in grid.methods.items()}
     before = [*base, *everywhere, *last]
-    located = {name: data.located(name, settings(("cards", name), own), before) for name, own in grid.cards.items()}
+    located = {
+        name: data.located(name, settings(source.at("cards").at(name), own), before) for name, own in grid.cards.items()
+    }
     cards = {name: own for name, (own, _) in located.items()}
     missing = {name: lack for name, (_, lack) in located.items() if lack}
     if not skip_missing and data_root is None:
@@ -178,11 +181,11 @@ def plan(
         own = cards[card]
         if card in missing:
             own = [setting for setting in own if setting.key != ROOT]
-        named = Setting("data.card", card, _line(grid, ("cards", card)))
+        named = Setting("data.card", card, source.at("cards").at(card))
         draw = {"name": grid.name, "row": row, "data.shots": shots, "seed_everything": seed}
         # The draw goes by the run's seed, unless the grid sets data.seed otherwise.
-        first = Setting("data.seed", seed, place)
-        return [first, *DEFAULTS, *base, *everywhere, named, *own, *rows[row], *last, *settings_of(draw, place)]
+        first = settings_by(place, {"data.seed": seed})
+        return [*first, *DEFAULTS, *base, *everywhere, named, *own, *rows[row], *last, *settings_by(place, draw)]
 
     firsts: dict[tuple[str, str], Config] = {}
     fingerprints: dict[str, str] = {}
@@ -237,25 +240,15 @@ def not_one_device(config: Config) -> str | None:
     return "trainer.devices: a cell runs on one device here; --jobs takes as many cells at once as there are"
 
 
-def settings_of(keys: Mapping[str, Any], place: str) -> list[Setting]:
-    """Mapping[str, Any] and values that a program sets."""
-    return [Setting(key, value, place) for key, value in keys.items()]
-
-
 def _checked(settings: list[Setting], problems: list[str]) -> list[Setting]:
     """The same; those that a grid may not set are added to the problems."""
     for setting in settings:
         if why := _RESERVED.get(setting.key):
-            problems.append(f"{setting.place}: {setting.key}: cannot be set here; {why}")
+            problems.append(f"{setting.place}: cannot be set here; {why}")
         if isinstance(setting.value, str) and _REFERENCE.search(setting.value):
             why = "refers to another key, which only a configuration file can"
-            problems.append(f"{setting.place}: {setting.key}: {why}")
+            problems.append(f"{setting.place}: {why}")
     return settings
-
-
-def _line(grid: GridFile, where: tuple[str, ...]) -> str:
-    line = grid.source.lines.get(where)
-    return f"{grid.source.file}:{line}" if line else str(grid.source.file)
 
 
 def _same_rows(grid: GridFile, configs: Mapping[tuple[str, str], Config]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hierfit.config.schema import Place, nearest, read_document
-from hierfit.config.settings import Setting, seed_problem
+from hierfit.config.settings import Setting, seed_problem, settings_by
 from hierfit.errors import UserError
 from hierfit.run.expected import GridExpectations, unknown_figures
 
@@ -142,7 +142,7 @@ class DataRoot:
         if root is None and (card.is_drawn or card.root is not None):
             return own, None
         if root is None and self.folder is not None:
-            root, own = self.folder, [*own, Setting(ROOT, str(self.folder), "--data-root")]
+            root, own = self.folder, [*own, *settings_by("--data-root", {ROOT: str(self.folder)})]
         try:
             # A layout looks for its files before it gives the first sample.
             home = Home(card, None if root is None else Path(str(root)), [])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from hierfit.results.card import ResultCard
-from hierfit.results.columns import Published, holds_classes_back, published_for
+from hierfit.results.columns import Published, figure, holds_classes_back, published_for
 from hierfit.results.statistics import t_interval
 from hierfit.results.table import NAME, SEEDS, Cell, Column, Table
 
@@ -55,7 +55,7 @@ def _overview(cards: Sequence[ResultCard]) -> Table:
     rows: dict[str, dict[int, dict[str, dict[str, float | None]]]] = {}
     published: dict[tuple[str, str], list[Published]] = {}
     for card in cards:
-        figures = {key: card.metrics.get(key.partition("@")[2], {}).get(key.partition("@")[0]) for key in keys}
+        figures = {key: figure(card, key) for key in keys}
         rows.setdefault(card.row, {}).setdefault(card.seed, {})[str(card.data["card"])] = figures
         for each in published_for(card):
             published.setdefault((each.row, each.source), []).append(each)

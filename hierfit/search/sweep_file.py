@@ -183,7 +183,7 @@ class SweepFile:
         words: list[str | Setting] = []
         for word in self.command[len(_START) :]:
             if word == _ARGS:
-                words += [Setting(key, value, str(place.at(key)).partition(": ")[0]) for key, value in values.items()]
+                words += [Setting(key, value, place.at(key)) for key, value in values.items()]
             else:
                 words.append(_VARIABLE.sub(lambda found: os.environ[found[1]], word))
         return words

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.atomic import sole, whole_file
+from hierfit.config.settings import settings_by
 from hierfit.config.signature import class_at
 from hierfit.data.card import load_card
 from hierfit.errors import UserError
@@ -20,7 +21,7 @@ from hierfit.results.summary import tables
 from hierfit.results.table import Table
 from hierfit.results.writers import print_table, print_tables
 from hierfit.run.configure import WITHOUT_EFFECT, configure, digest_of, without
-from hierfit.search.grid import Words, faults_of, not_one_device, settings_of
+from hierfit.search.grid import Words, faults_of, not_one_device
 from hierfit.search.grid_file import unknown
 from hierfit.search.progress import failed, run_cells, run_draws
 from hierfit.search.runner import DEFAULTS, Cell, Draw, Outcome, finished
@@ -89,7 +90,7 @@ class Trials:
         return self._cell(values, keys, f"chosen/s{'' if seed is None else seed}", None)
 
     def _cell(self, values: Mapping[str, Any], keys: dict[str, Any], folder: str, judge: Judge | None) -> Cell:
-        config = configure([*self._words(values), *settings_of(keys, str(self.file.source.file))])
+        config = configure([*self._words(values), *settings_by(str(self.file.source.file), keys)])
         card = load_card(config.settings["data"]["card"]).name
         return Cell(card, config, self.folder / f"{folder}-{config.digest[:8]}", judge)
 

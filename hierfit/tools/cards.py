@@ -118,13 +118,8 @@ def _section(card: DataCard) -> str:
 def draw_pictures(card: DataCard, out: Path, count: int) -> list[Path]:
     """Writes the first test pictures of species spread over the tree, then the second ones, and so on.
 
-    Args:
-        card: Whose pictures are drawn.
-        out: Folder; files of other names in it stay.
-        count: How many.
-
     Returns:
-        The files, ``<species>-<number>.png``.
+        The files, ``<species>-<number>.png``, in a folder in which files of other names stay.
 
     Raises:
         UserError: The card's pictures are files already, or it has not so many.

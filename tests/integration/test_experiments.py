@@ -31,22 +31,26 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_runs_one_step(name: str, card: Path, tmp_path: Path) -> None:
-    options = {
-        "config": ROOT / "experiments" / "base.yaml",
-        "runs": tmp_path,
+def fit(name: str, card: Path, folder: Path, steps: int, **options: object) -> None:
+    """Runs an experiment on the small card for some steps."""
+    given = {
+        "folder": folder,
         "wandb": "disabled",
         "data.card": card,
-        "data.cache_dir": tmp_path / "cache",
+        "data.cache_dir": folder.parent / "cache",
         "data.num_workers": 0,
         "trainer.accelerator": "cpu",
-        "trainer.max_steps": 1,
-        "trainer.val_check_interval": 1,
+        "trainer.max_steps": steps,
+        "trainer.val_check_interval": steps,
+        **options,
     }
-    files = [f"--config={options.pop('config')}", f"--config={ROOT / 'experiments' / name}.yaml"]
-    main(["fit", *files, *(f"--{key}={value}" for key, value in options.items())])
-    (folder,) = (tmp_path / name).iterdir()
+    main(["fit", str(ROOT / "experiments" / f"{name}.yaml"), *(f"--{key}={value}" for key, value in given.items())])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_runs_one_step(name: str, card: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    fit(name, card, folder, 1)
     result = ResultCard.read(folder)
     assert result.experiment == name
     assert result.cost["steps"] == (result.selected_on != "nothing")  # a closed form takes none
@@ -57,24 +61,9 @@ def test_an_experiment_runs_one_step(name: str, card: Path, tmp_path: Path) -> N
 
 def test_a_run_does_not_depend_on_what_the_cache_holds(card: Path, tmp_path: Path) -> None:
     """Cold cache, warm cache: the same weights at the start, hence the same logits."""
-    logits = []
     for run in ("cold", "warm"):
-        main(
-            [
-                "fit",
-                *(f"--config={ROOT / 'experiments' / name}.yaml" for name in ("base", "lathadapter_fewshot")),
-                f"--folder={tmp_path / run}",
-                "--wandb=disabled",
-                "--controls=null",
-                f"--data.card={card}",
-                f"--data.cache_dir={tmp_path / 'cache'}",
-                "--data.num_workers=1",
-                "--trainer.accelerator=cpu",
-                "--trainer.max_steps=3",
-                "--trainer.val_check_interval=3",
-            ]
-        )
-        logits.append(load_file(tmp_path / run / "test_logits.safetensors")["logits"])
+        fit("lathadapter_fewshot", card, tmp_path / run, 3, controls="null", **{"data.num_workers": 1})
+    logits = [load_file(tmp_path / run / "test_logits.safetensors")["logits"] for run in ("cold", "warm")]
     assert torch.equal(*logits)
 
 
@@ -86,25 +75,9 @@ def test_an_experiment_is_named_as_its_file_and_opens_with_its_command(name: str
 
 
 def test_lathadapter_learns_attribute_prompts_through_the_text_tower(card: Path, tmp_path: Path) -> None:
-    main(
-        [
-            "fit",
-            f"--config={ROOT / 'experiments' / 'base.yaml'}",
-            f"--config={ROOT / 'experiments' / 'lathadapter_fewshot.yaml'}",
-            f"--runs={tmp_path}",
-            "--wandb=disabled",
-            "--controls=null",
-            f"--data.card={card}",
-            f"--data.cache_dir={tmp_path / 'cache'}",
-            "--data.num_workers=0",
-            "--model.attributes=prompts",
-            "--model.num_attributes=4",
-            "--trainer.accelerator=cpu",
-            "--trainer.max_steps=2",
-            "--trainer.val_check_interval=2",
-        ]
-    )
-    (folder,) = (tmp_path / "lathadapter_fewshot").iterdir()
+    folder = tmp_path / "run"
+    prompts = {"model.attributes": "prompts", "model.num_attributes": 4}
+    fit("lathadapter_fewshot", card, folder, 2, controls="null", **prompts)
     weights = torch.load(folder / "checkpoints" / "selected.ckpt", weights_only=True)["state_dict"]
     (contexts,) = (value for name, value in weights.items() if "context" in name)
     assert contexts.shape[0] == 4  # the prompts are kept, the frozen text tower is not

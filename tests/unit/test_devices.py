@@ -4,8 +4,8 @@ Where there is a GPU it is used; else a pretended one (`accelerator`). What may 
 
 - the first step on a tree, where what is worked out once of it is kept (`taxonomy.cuts.once_a_tree`);
 - what is logged, at the steps that the logger writes down;
-- whether logits are finite, every 16th step, and whether levels share a scale, at steps 1, 2, 4, 8, …: by a copy that
-  nothing waits for on CUDA. So the third step is looked at;
+- whether logits are finite, every 16th step, and whether levels share a scale, at steps 1, 2, 4, 8, …: so the third
+  step is looked at;
 - torch's optimisers, which keep their count of steps on the host.
 """
 

@@ -38,13 +38,7 @@ LAYOUTS: Mapping[str, str] = {name: module for module, names in _MODULES.items()
 
 @dataclass(frozen=True)
 class Layout:
-    """A layout as a card chooses it.
-
-    Attributes:
-        name: As written in the card.
-        function: What reads; see this module.
-        options: All its options, chosen or by default.
-    """
+    """A layout as a card chooses it, with all its options, chosen or by default."""
 
     name: str
     function: Callable[..., Iterable[Any]]

@@ -30,13 +30,13 @@ def fieldguide(
         guide: Which species there are and how hard their pictures are.
         per_leaf: Pictures of each leaf in each split.
     """
-    home.tree, home.images, home.names, home.empty = guide.taxonomy, Drawn(guide), None, list(per_leaf)
+    home.tree, home.images, home.names, home.empty = guide.taxonomy, GuidePictures(guide), None, list(per_leaf)
     for split, count in per_leaf.items():
         for leaf, label in enumerate(names_of(guide.taxonomy, guide.taxonomy.leaves)):
             yield from (Sample(split, f"{split}/{leaf}/{i}", label) for i in range(count))
 
 
-class Drawn:
+class GuidePictures:
     """The pictures of a guide; a key is ``split/leaf/index``."""
 
     def __init__(self, guide: Guide) -> None:

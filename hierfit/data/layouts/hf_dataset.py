@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from hierfit.config.schema import nearest
 from hierfit.data.encode import cache_root
 from hierfit.data.home import Home
-from hierfit.data.images import decode
+from hierfit.data.images import Stored
 from hierfit.data.samples import Sample, leaves_root
 from hierfit.data.splits import Shares
 from hierfit.errors import UserError
@@ -60,7 +57,7 @@ def hf_dataset(
         if name not in parts[own].column_names
     ]:
         raise UserError(f"{root} has not the columns of the card", lacking, "Mend layout.image and label in the card.")
-    home.images = Rows(root, {own: parts[own] for own in wanted.values()}, image)
+    home.images = HubPictures(root, {own: parts[own] for own in wanted.values()}, image)
     home.names, home.empty, home.draw = None, list(wanted), draw
     for kind, own in wanted.items():
         labels = label_paths(parts[own], label)
@@ -72,7 +69,7 @@ def hf_dataset(
                 yield Sample(kind, f"{own}/{row}", path[0] if separator == "/" else tuple(path[0].split(separator)))
 
 
-class Rows:
+class HubPictures(Stored):
     """The pictures of a data set; a key is ``split/row``."""
 
     def __init__(self, root: Path, parts: Mapping[str, Any], column: str) -> None:
@@ -103,10 +100,6 @@ class Rows:
             return (self.root / cell["path"]).read_bytes()
         except (OSError, ValueError) as error:
             raise UserError(f"{key}: cannot be read: {error}") from error
-
-    def load(self, key: str) -> Image.Image:
-        """The picture in RGB, upright; raises `UserError` naming it."""
-        return decode(BytesIO(self.read(key)), key)
 
     def stamp(self, key: str) -> str:
         """Names, sizes and times of the files, and the row."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from hierfit.data.home import Home
-from hierfit.data.names import words
 from hierfit.data.records import read_csv, read_fields, read_lines, read_pairs
 from hierfit.data.samples import SPLITS, Sample
 from hierfit.errors import UserError
@@ -69,26 +68,20 @@ def aircraft(home: Home, *, levels: tuple[str, ...] = ("manufacturer", "family",
 
 
 def pets(home: Home, *, files: Mapping[str, str] = {"train": "trainval.txt", "test": "test.txt"}) -> Iterator[Sample]:
-    """Oxford-IIIT Pets: ``annotations/<list>.txt`` with lines ``Abyssinian_100 1 1 1`` (name, class, species, breed).
+    """Oxford-IIIT Pets: ``annotations/<list>.txt`` with lines ``Abyssinian_100 1 1 1``.
 
     Args:
-        home: Where they lie, and ``images/``. A file's name begins with the breed.
+        home: Where they lie, and ``images/``. A file's name begins with the breed, which the numbers say again.
         files: List of each split.
     """
     place = home.holding([*(f"annotations/{name}" for name in files.values()), "images"])
     home.base = place / "images"
-    breeds: dict[str, str] = {}
     for split, file in files.items():
-        for where, (image, number, species, _) in read_fields(place / "annotations" / file, 4, home.problems):
-            breed = image.rpartition("_")[0]
-            if not breed:
-                home.problems.append(f"{where}: the name of picture {image!r} does not begin with a breed")
-            elif words(breeds.setdefault(number, breed)) != words(breed):
-                home.problems.append(f"{where}: class {number} is {breeds[number]!r} elsewhere, here {breed!r}")
-            elif species not in ("1", "2"):
-                home.problems.append(f"{where}: species {species!r} is neither 1 (cat) nor 2 (dog)")
-            else:
+        for where, (image, *_) in read_fields(place / "annotations" / file, 4, home.problems):
+            if breed := image.rpartition("_")[0]:
                 yield Sample(split, f"{image}.jpg", breed)
+            else:
+                home.problems.append(f"{where}: the name of picture {image!r} does not begin with a breed")
 
 
 def listed(

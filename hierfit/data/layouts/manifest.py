@@ -77,38 +77,41 @@ def manifest(
     if absent := [f"no file {name}" for name in tables.values() if not os.path.isfile(place / name)]:
         raise UserError(f"{place} has not the tables of the card", absent, f"To get the data: {card.obtain}")
     wanted = (path, *label, *(() if files or drawn else (split,)))
+
+    def placed(table: str, fixed: str, row: Mapping[str, str]) -> Sample | None:
+        """The sample of a row, None where the card leaves it out; raises `UserError` with what is wrong with it."""
+        part = fixed or splits.get(row[split], row[split])
+        if part not in SPLITS:
+            raise UserError(f"unknown split {part!r}{nearest(part, SPLITS)}")
+        if not (key := row[path]):
+            raise UserError("the path is empty")
+        if images is None and not posixpath.isabs(key):
+            key = posixpath.join(posixpath.dirname(table), key)
+        if (key := posixpath.normpath(key)) in card.leave_out:
+            return None
+        cells = [row[column] for column in label]
+        if classes is not None and any(cells):
+            if cells[0].isdecimal() and int(cells[0]) < len(classes):
+                return Sample(part, key, classes[int(cells[0])])
+            raise UserError(f"label {cells[0]!r} is none of the class numbers 0 … {len(classes) - 1}")
+        named: Label = respelled(cells, names, tree_names)
+        if named and len(cells) == 1:  # the tree itself reads "/", since names may hold one
+            whole = named[0]
+            named = whole if separator == "/" else respelled(whole.split(separator), names, tree_names)
+        if not named:
+            raise UserError("the label is empty")
+        return Sample(part, key, named)
+
     for fixed, name in tables.items():
         for line, row, fault in _rows(place / name, delimiter, columns, wanted):
-            where = f"{name}:{line}"
+            try:
+                found = None if fault else placed(name, fixed, row)
+            except UserError as error:
+                fault = str(error)
             if fault:
-                home.problems.append(f"{where}: {fault}")
-                continue
-            part = fixed or splits.get(row[split], row[split])
-            if part not in SPLITS:
-                home.problems.append(f"{where}: unknown split {part!r}{nearest(part, SPLITS)}")
-                continue
-            if not (key := row[path]):
-                home.problems.append(f"{where}: the path is empty")
-                continue
-            if images is None and not posixpath.isabs(key):
-                key = posixpath.join(posixpath.dirname(name), key)
-            if (key := posixpath.normpath(key)) in card.leave_out:
-                continue
-            cells = [row[column] for column in label]
-            found: Label = None
-            if classes is not None:
-                if cells[0].isdecimal() and int(cells[0]) < len(classes):
-                    found = classes[int(cells[0])]
-                elif any(cells):
-                    fault = f"label {cells[0]!r} is none of the class numbers 0 … {len(classes) - 1}"
-            elif named := respelled(cells, names, tree_names):
-                found = named
-                if len(cells) == 1:  # the tree itself reads "/", since names may hold one
-                    found = named[0] if separator == "/" else respelled(named[0].split(separator), names, tree_names)
-            if found:
-                yield Sample(part, key, found)
-            else:
-                home.problems.append(f"{where}: {fault or 'the label is empty'}")
+                home.problems.append(f"{name}:{line}: {fault}")
+            elif found:
+                yield found
 
 
 def _rows(

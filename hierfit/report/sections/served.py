@@ -11,6 +11,7 @@ from hierfit.errors import UserError
 from hierfit.report.blocks import Block, Drawing, Picture, Sheet
 from hierfit.report.evidence import Evidence, FinishedRun
 from hierfit.report.style import DASHES, MARKERS, MUTED, PALETTE, furnish, legend_below, new_axes
+from hierfit.results import columns
 from hierfit.results.table import DASH, Column, Table
 
 _SHARES = {
@@ -27,11 +28,11 @@ def depth_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs whose cards hold an operating curve; the control stands beside."""
     own = evidence.focus.card
     cards = [own, *(run.card for run in evidence.beside if run.card.row == evidence.control and run.card is not own)]
-    cards = [card for card in cards if card.belief.get("curve")]
+    cards = [card for card in cards if card.belief.get("curve", {}).get("error")]
     if own not in cards:
         raise UserError("its card holds no operating curve; `hierfit rescore --write` makes one.")
     beliefs = {card.row: card.belief for card in cards}
-    found = {card.row: card.metrics["belief"]["haurc"] for card in cards}
+    found = {card.row: columns.figure(card, "haurc@belief") for card in cards}
     areas = "; ".join(f"{row} {DASH if area is None else f'{100 * area:.2f}'}" for row, area in found.items())
     picture = Picture(
         "operating_curve",
@@ -46,9 +47,9 @@ def depth_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
         "split (split conformal)",
         ("row", "max error", Column("threshold", ""), *(Column(header, "%") for header in _SHARES.values())),
         [
-            (row, alpha, measured["threshold"], *map(measured.get, _SHARES))
+            (row, alpha, *map(measured.get, ("threshold", *_SHARES)))
             for row, belief in beliefs.items()
-            for alpha, measured in belief["max_error"].items()
+            for alpha, measured in belief.get("max_error", {}).items()
         ],
         f"Shares on test, in %. {DASH}: too few validation images.",
     )
@@ -65,7 +66,9 @@ def depth_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
 
 
 def _promised(belief: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float]]]:
-    return [(alpha, found) for alpha, found in belief["max_error"].items() if found["threshold"] is not None]
+    return [
+        (alpha, found) for alpha, found in belief.get("max_error", {}).items() if found.get("threshold") is not None
+    ]
 
 
 def _operating_curves(beliefs: Mapping[str, Mapping[str, Any]]) -> Drawing:

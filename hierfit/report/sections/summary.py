@@ -169,7 +169,7 @@ def _decoder_sheet(cards: Sequence[ResultCard], row: str) -> Sheet:
     seeds = (
         f"seed{'s' if len(cards) > 1 else ''} {', '.join(str(seed) for seed in sorted(card.seed for card in cards))}"
     )
-    title = f"{row}, {seeds}; accuracy a level, FPA and TICE in %, mean ± 95 % t-interval"
+    title = f"{row}, {seeds}; accuracy a level, FPA and TICE in %{', mean ± 95 % t-interval' * (len(cards) > 1)}"
     reading = "Only per-level argmax can leave the tree, so only its TICE says anything of the scores."
     slug = "".join(sign if sign.isalnum() else "_" for sign in row)
     return Sheet(f"decoders_{slug}", Table.of(title, columns, rows, reading))

@@ -96,13 +96,17 @@ def _ambiguous(shape: Shape, known: Collection[str]) -> Iterator[Finding]:
 
 def _alike(shape: Shape) -> Iterator[Finding]:
     """Different spellings of what may be one thing, on one level."""
-    alike: dict[str, list[int]] = {}
+    first: dict[str, int] = {}
+    alike: dict[str, list[int]] = {}  # nodes of a key that comes again
     for node, name in enumerate(shape.names):
-        alike.setdefault(folded(name), []).append(node)
+        key = folded(name)
+        other = first.setdefault(key, node)
+        if other != node and key:
+            alike.setdefault(key, [other]).append(node)
     level, count = shape.index["level"], shape.index["num_children"]
     groups: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
     for key, nodes in alike.items():
-        for node in nodes if key and len(nodes) > 1 else ():
+        for node in nodes:
             groups[key, int(level[node])].setdefault(shape.names[node], node)
     for group in sorted(groups.values(), key=lambda group: min(group.values())):
         if len(group) < 2:

@@ -14,7 +14,6 @@ from hierfit.taxonomy.readers import graphs, indices, lines, links, nested, rows
 from hierfit.taxonomy.readers.columns import word
 from hierfit.taxonomy.readers.document import Pairs, Placed, as_name, is_list, place_of
 from hierfit.taxonomy.readers.given import Claim, Links, Reading, Rows, Score
-from hierfit.taxonomy.readers.records import record_tables
 from hierfit.taxonomy.readers.source import Source
 from hierfit.taxonomy.readers.table import Table
 
@@ -78,7 +77,7 @@ def _is_set(value: Any) -> bool:
 
 def _records(value: Any, select: str, source: Source, options: Reading) -> Iterator[Claim]:
     """The best claims on lists of records, wherever in the document they lie."""
-    tables = record_tables(value, source.language)
+    tables = nested.record_tables(value, source.language)
     if select:
         if select not in tables:
             names = value.names() if isinstance(value, Pairs) else []

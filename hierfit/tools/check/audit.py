@@ -35,15 +35,9 @@ UNREADABLE = "cannot be read"
 
 @dataclass(frozen=True)
 class Labels:
-    """What the labels of a split cover, and how evenly.
+    """What the labels of a split cover, and how evenly, over the leaves that have any images.
 
-    Attributes:
-        images: Samples.
-        leaves: Leaves with samples.
-        fewest, median, most: Samples of a leaf, over the leaves that have any.
-        partial: Samples labelled at inner nodes, by level name; levels without any are left out.
-        unknown: Samples whose label is not in the tree.
-        empty: Full names of the leaves without samples.
+    ``partial`` counts those labelled at inner nodes, by the levels there are any at; ``empty`` are leaves' full names.
     """
 
     images: int
@@ -80,14 +74,10 @@ class Audit:
     """What was found.
 
     Attributes:
-        card: The data card.
-        root: Where the data lie.
         taxonomy: The tree; None where nothing could be read.
-        splits: Counts of the labels, by split.
         places: Split and label of each sample, by key; where it is in several splits, of the first.
         pictures: What was seen of them; None where nobody looked.
         passed_by: Whether there are pictures that nobody looked at.
-        seconds: How long looking took.
         exact: Groups of keys of equal content.
         near: Pairs of keys that look alike and their distance in bits, the most alike first.
         problems: What must be mended.
@@ -138,12 +128,7 @@ def audit(
 ) -> Audit:
     """Reads a data set and looks for all that may be wrong with it; never raises for what it finds.
 
-    Args:
-        card: The data card.
-        root: Folder or file of the data.
-        workers: Processes that decode pictures.
-        pictures: Whether to decode them; without, labels and counts only.
-        seen: An audit of the same pictures and perhaps more, of which what it saw is taken.
+    Pictures are decoded unless they were ``seen`` by another audit, of the same and perhaps more, or not wanted.
     """
     found = Audit(card, root or (str(card.root) if card.root else None))
     try:

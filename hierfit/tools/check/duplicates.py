@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from hierfit.data.samples import several
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.checks import counted, listed
+from hierfit.taxonomy.index import Ints
 from hierfit.tools.check.pictures import SIDE, Pictures
 
 if TYPE_CHECKING:
     from hierfit.tools.check.audit import Audit
-
-Ints = NDArray[np.int64]
 
 RADIUS = 7
 """Most bits of 128 in which near duplicates differ; with eight chunks they then have one in common."""
@@ -94,12 +93,8 @@ def judge_near(found: Audit, seen: Pictures, names: list[str]) -> None:
 
 
 class Near(NamedTuple):
-    """Each picture's most similar one in each split.
-
-    Attributes:
-        partner: Row of it ``[n, S]``, −1 where none is near.
-        distance: Bits in which their hashes differ ``[n, S]``; meaningless where there is none.
-    """
+    """Row of each picture's most similar one in each split ``[n, S]``, −1 where none is near; and the bits in which
+    their hashes differ ``[n, S]``, meaningless where there is none."""
 
     partner: Ints
     distance: Ints
@@ -117,17 +112,10 @@ def exact_groups(content: NDArray[np.void], readable: NDArray[np.bool_]) -> list
 def nearest_lookalikes(
     hashes: NDArray[np.uint16], thumbs: NDArray[np.uint8], split: Ints, splits: int, radius: int = RADIUS
 ) -> Near:
-    """Find near duplicates: all pairs within the radius whose thumbnails agree, exactly.
+    """Near duplicates: all pairs within the radius (of bits, at most 7) whose thumbnails agree, exactly.
 
-    Args:
-        hashes: ``[n, 8]`` uint16.
-        thumbs: ``[n, side, side]`` uint8.
-        split: Split of each ``[n]``.
-        splits: S.
-        radius: Most bits that may differ, at most 7.
-
-    Returns:
-        O(n·S) memory whatever the number of pairs; time grows with the pairs that share 16 of their bits.
+    Of hashes ``[n, 8]``, thumbnails ``[n, side, side]`` and the number of each one's split, of S ``[n]``. O(n·S) memory
+    whatever the number of pairs; time grows with the pairs that share 16 of their bits.
     """
     best = np.full((len(hashes), splits), _NONE)
     for a, b in _sharing_a_chunk(hashes):

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from io import BytesIO
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from hierfit.data.decode import made_of
-from hierfit.data.images import decode
+from hierfit.data.images import Stored, decode
 from hierfit.data.progress import with_progress
 from hierfit.data.samples import Images
 from hierfit.errors import UserError
@@ -27,13 +27,6 @@ _GRID = 9  # of the perceptual hash: 8 × 8 differences each way
 _FACTS = np.dtype([("size", "i4", 2), ("content", "V16"), ("hash", "u2", 8), ("thumb", "u1", (SIDE, SIDE))])
 _ORIENTATION = 0x0112
 _BLANK = 1.0  # grey levels
-
-
-@runtime_checkable
-class _Stored(Protocol):
-    """Pictures that have bytes."""
-
-    def read(self, key: str) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +81,7 @@ def look(images: Images, keys: Sequence[str], workers: int) -> Pictures:
 
 def _seen(images: Images, key: str) -> tuple[str, bytes]:
     """Kind and facts of a picture."""
-    if isinstance(images, _Stored):
+    if isinstance(images, Stored):
         content = images.read(key)
         # A JPEG is decoded coarsely, which reads the whole of it all the same.
         image = decode(BytesIO(content), key, 4 * SIDE)

@@ -39,14 +39,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Job:
-    """What is extracted, and where to.
-
-    Attributes:
-        asked: By the user.
-        images: Gives the pictures.
-        workers: Processes that decode, for each process that encodes.
-        rank: Of this process among those that encode.
-    """
+    """What is extracted, and where to, by the process of this rank among those that encode; each has so many workers
+    that decode."""
 
     asked: Request
     images: Images

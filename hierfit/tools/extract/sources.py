@@ -7,7 +7,6 @@ Nothing is unpacked: members' names are labels on bytes, and links, devices and 
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import tarfile
@@ -16,11 +15,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from PIL import Image
-
 from hierfit.backbone import node_texts
 from hierfit.data.card import load_card
-from hierfit.data.images import EXTENSIONS, Files, decode, passed_over, passed_over_text, pictures_below
+from hierfit.data.images import EXTENSIONS, Files, Stored, passed_over, passed_over_text, pictures_below
 from hierfit.data.names import clean_name
 from hierfit.data.records import read_csv
 from hierfit.data.samples import SPLITS, Images, Sample, leaves_root, names_of
@@ -182,23 +179,21 @@ def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> tuple[s
     return tuple(name.strip() for name in names if name.strip())
 
 
-class Tars:
+class Tars(Stored):
     """Pictures of the shards in a folder; a key says where the bytes of one lie: ``shard.tar/7.jpg@1536+20480``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, key: str) -> Image.Image:
-        """The picture in RGB, upright; raises `UserError` naming it."""
-        name, _, place = key.rpartition("@")
-        offset, size = map(int, place.split("+"))
+    def read(self, key: str) -> bytes:
+        """What is stored of the picture; raises `UserError` naming it."""
+        offset, size = map(int, key.rpartition("@")[2].split("+"))
         try:
-            with (self.folder / name.partition("/")[0]).open("rb") as file:
+            with (self.folder / key.partition("/")[0]).open("rb") as file:
                 file.seek(offset)
-                content = file.read(size)
+                return file.read(size)
         except OSError as error:
-            raise UserError(f"{name}: cannot be read: {error.strerror}") from error
-        return decode(io.BytesIO(content), name)
+            raise UserError(f"{key}: cannot be read: {error.strerror}") from error
 
     def stamp(self, key: str) -> str:
         """Its key."""

@@ -17,6 +17,7 @@ from hierfit.tools.new.records import JOIN, TextColumns, list_cell
 _LABELS = """label labels class classes classname category categories supercategory superclass breed variety cultivar
     target diagnosis dx disease tag taxon taxonomy scientificname name choice choices group fine coarse"""
 _NAMED = frozenset(_LABELS.split())
+# Biology's, but for the coarsest: a "domain" of pictures is mostly where they come from.
 _RANKS = {rank: place for place, rank in enumerate(RANKS[2:])} | {"epithet": RANKS.index("species") - 2}
 _SEPARATORS = (JOIN, "->", "→", "»", ">", "::", "|", "\\", "--", ";", "/", ",")
 _SEVERAL = ("|", ";", ",")  # which may also stand between several labels

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 
-from hierfit.config.settings import Setting, option_value, read_settings
+from hierfit.config.settings import option_value, read_settings, settings_by
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,10 @@ def test_what_the_text_of_an_option_means(text: str, value: object) -> None:
 )
 def test_an_option_is_meant_as_its_type_wants(text: str, hint: Any, value: object) -> None:
     problems: list[str] = []
-    assert Setting("key", option_value(text), "command line", text).converted(hint, problems) == value
+    assert (
+        replace(settings_by("command line", {"key": option_value(text)})[0], text=text).converted(hint, problems)
+        == value
+    )
     assert not problems
 
 
@@ -54,7 +58,7 @@ def test_an_option_is_meant_as_its_type_wants(text: str, hint: Any, value: objec
 )
 def test_what_does_not_fit_is_said(value: object, hint: Any, fault: str) -> None:
     problems: list[str] = []
-    Setting("key", value, "file.yaml:3").converted(hint, problems)
+    settings_by("file.yaml:3", {"key": value})[0].converted(hint, problems)
     assert len(problems) == 1
     assert problems[0].startswith("file.yaml:3: key")
     assert problems[0].endswith(f": {fault}")
@@ -64,7 +68,13 @@ def test_settings_come_in_order_with_their_places(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("data:\n  shots: 3\nmodel:\n  init_args: {lr: 1}\n  class_path: M\nname: x\n")
     problems: list[str] = []
-    words = ["--name", "y", f"--config={path}", Setting("data", {"seed": 2}, "grid.yaml:7"), "--data.targets={a: 1}"]
+    words = [
+        "--name",
+        "y",
+        f"--config={path}",
+        *settings_by("grid.yaml:7", {"data": {"seed": 2}}),
+        "--data.targets={a: 1}",
+    ]
     found = list(read_settings([*words, "stray", "--row", "--test", f"--config={tmp_path}/none.yaml"], problems))
     assert [(s.key, s.value) for s in found] == [
         ("name", "y"),
@@ -75,13 +85,13 @@ def test_settings_come_in_order_with_their_places(tmp_path: Path) -> None:
         ("data.seed", 2),
         ("data.targets", {"a": 1}),
     ]
-    assert [str(s.at) for s in found[:4]] == [
+    assert [str(s.place) for s in found[:4]] == [
         "command line: name",
         "a.yaml:2: data.shots",
         "a.yaml:5: model.class_path",
         "a.yaml:4: model.init_args.lr",
     ]
-    assert str(found[5].at) == "grid.yaml:7: data.seed"
+    assert str(found[5].place) == "grid.yaml:7: data.seed"
     assert problems == [
         "command line: 'stray' is not an option; keys are set as --key=value",
         "command line: --row has no value",
@@ -104,6 +114,6 @@ def test_settings_come_in_order_with_their_places(tmp_path: Path) -> None:
 )
 def test_bounds_stand_at_the_type(value: float, hint: Any, words: str) -> None:
     problems: list[str] = []
-    Setting("key", value, "file.yaml:3").converted(hint, problems)
-    Setting("key", 0.5 if "int" not in str(hint) else 3, "file.yaml:3").converted(hint, problems)
+    settings_by("file.yaml:3", {"key": value})[0].converted(hint, problems)
+    settings_by("file.yaml:3", {"key": 0.5 if "int" not in str(hint) else 3})[0].converted(hint, problems)
     assert problems == [f"file.yaml:3: key: {value}, must be {words}"]

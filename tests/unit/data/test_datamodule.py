@@ -59,12 +59,7 @@ def flat(batches: list[list[int]]) -> list[int]:
 
 
 def trainer(**options: Any) -> Trainer:
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     return Trainer(accelerator="cpu", **(quiet | {"max_epochs": 2, "num_sanity_val_steps": 0} | options))
 
 
@@ -184,28 +179,24 @@ def test_without_a_validation_split_the_last_step_counts(root: Path, write_card:
 
 
 def test_faulty_values_come_at_once(write_card: WriteCard) -> None:
+    faults = {
+        "shots": (0, "must be at least 1"),
+        "batch_size": (0, "must be at least 1"),
+        "seed": (-1, "must be at least 0"),
+        "keep_mib": (-1, "must be at least 0"),
+        "num_workers": (-2, "must be at least 0"),
+        "augment": ("flip", "must be one of none, crop, crop_flip"),
+        "crop_area": (0.0, "must be above 0 and at most 1"),
+        "tree": ("upside down", "must be one of true, shuffled, flat, truncated, induced"),
+    }
+    given: dict[str, Any] = {name: value for name, (value, _) in faults.items()}
     with pytest.raises(UserError) as caught:
-        HierarchicalDataModule(
-            write_card(),
-            shots=0,
-            seed=-1,
-            batch_size=0,
-            augment="flip",  # type: ignore[arg-type]
-            crop_area=0.0,
-            keep_mib=-1,
-            num_workers=-2,
-        )
-    assert sorted(caught.value.problems) == sorted(
-        (
-            "data.shots: 0, must be at least 1",
-            "data.batch_size: 0, must be at least 1",
-            "data.seed: -1, must be at least 0",
-            "data.keep_mib: -1, must be at least 0",
-            "data.num_workers: -2, must be at least 0",
-            "data.augment: flip, must be one of none, crop, crop_flip",
-            "data.crop_area: 0.0, must be above 0 and at most 1",
-        )
-    )
+        HierarchicalDataModule(write_card(), **given)
+    expected = [f"data.{name}: {value}, {message}" for name, (value, message) in faults.items()]
+    assert sorted(caught.value.problems) == sorted(expected)
+    for area in (-0.1, 1.01, float("nan"), float("inf")):
+        with pytest.raises(UserError, match=f"data.crop_area: {area}, must be above 0 and at most 1"):
+            HierarchicalDataModule(write_card(), crop_area=area)
 
 
 def test_features_cannot_train_towers(tmp_path: Path, write_card: WriteCard) -> None:

@@ -60,14 +60,6 @@ def test_order_follows_seed_and_epoch_alone() -> None:
     assert sorted(first) == list(range(30))
 
 
-def test_a_step_knows_the_epoch_it_was_made_in() -> None:
-    rows = Rows(4, 2, 0)
-    rows.set_epoch(3)
-    running = iter(rows)
-    rows.set_epoch(4)
-    assert [step.epoch for step in running] == [3, 3]
-
-
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_batches_hold_what_belongs_together(num_workers: int) -> None:
     features, paths = torch.randn(10, 4), torch.arange(20).view(10, 2)

@@ -16,6 +16,7 @@ from hierfit.data.card import load_card
 from hierfit.data.choice import Choice
 from hierfit.data.prepare import Prepared, Towers, prepare
 from hierfit.data.samples import Table
+from hierfit.data.stand_ins import class_means, from_leaves
 from hierfit.data.table import read_table
 from hierfit.data.trees import StandIn, Tree, stand_in
 from hierfit.errors import UserError
@@ -230,3 +231,37 @@ def test_labels_at_inner_nodes_are_refused(
     with pytest.raises(UserError, match="labelled at inner nodes") as caught:
         ready(write_card(), root, shots=2, tree="flat")
     assert list(caught.value.problems) == ["test: 3 of 16 samples"]
+
+
+# Below: text features of nodes without prompts.
+
+UNEVEN = Taxonomy.from_paths([("a", "b", "c"), ("a", "b", "d"), ("a", "e"), ("f",)])
+
+
+def test_inner_nodes_take_the_mean_of_their_children() -> None:
+    text = torch.full((UNEVEN.num_nodes, 2), 9.0)  # what stands in inner rows is ignored
+    text[UNEVEN.find("c")] = torch.tensor([1.0, 0.0])
+    text[UNEVEN.find("d")] = torch.tensor([0.0, 1.0])
+    text[UNEVEN.find("e")] = torch.tensor([0.0, 1.0])
+    text[UNEVEN.find("f")] = torch.tensor([-1.0, 0.0])
+    filled = from_leaves(text, UNEVEN)
+    diagonal = torch.tensor([0.5**0.5, 0.5**0.5])
+    torch.testing.assert_close(filled[UNEVEN.find("b")], diagonal)
+    torch.testing.assert_close(filled[UNEVEN.find("a")], normalize(diagonal + torch.tensor([0.0, 1.0]), dim=0))
+    assert torch.equal(filled[UNEVEN.leaves], text[UNEVEN.leaves])
+
+
+@quick
+@given(st.integers(0, 10_000))
+def test_class_means_equal_the_slow_way(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    features = normalize(torch.randn(12, 3, generator=generator, dtype=torch.float64), dim=-1)
+    nodes = torch.randint(0, UNEVEN.num_nodes, (12,), generator=generator)
+    paths = UNEVEN.paths(nodes)
+    means = class_means(features, paths, UNEVEN)
+    for node in range(UNEVEN.num_nodes):
+        nearest, below = node, []
+        while nearest >= 0 and not (below := [i for i in range(12) if nearest in paths[i].tolist()]):
+            nearest = int(UNEVEN.parent[nearest])
+        expected = features[below].mean(0) if below else features.mean(0)
+        torch.testing.assert_close(means[node], normalize(expected, dim=0))

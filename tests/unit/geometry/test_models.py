@@ -232,7 +232,7 @@ def test_gradients_near_the_rim_are_exact(name: str, apart: float) -> None:
 def test_many_near_pairs_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     x = tangents(0, n=9) * 1e-3 + 0.3
     whole = {name: GEOMETRIES[name].pairwise_distance(x, x[:5], 1.0) for name in ("poincare", "euclidean")}
-    monkeypatch.setattr(stable, "_AT_ONCE", 8)  # two pairs at a time
+    monkeypatch.setattr(stable, "_GAPS_AT_ONCE", 8)  # two pairs at a time
     for name, expected in whole.items():
         torch.testing.assert_close(GEOMETRIES[name].pairwise_distance(x, x[:5], 1.0), expected, rtol=0, atol=0)
     assert torch.autograd.gradcheck(lambda u: poincare.pairwise_distance(u, x[:5], 1.0), x.clone().requires_grad_())

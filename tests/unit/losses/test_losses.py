@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.losses.cuts import (
-    _places,
+    _shuffled,
     describe_hisce,
     level_consistency,
     level_cross_entropy,
@@ -148,7 +148,7 @@ class TestHiSCE:
         generator = torch.Generator().manual_seed(4)
         z = torch.randn(9, tree.num_nodes, dtype=torch.float64, generator=generator)
         paths = tree.leaf_paths[torch.randint(18, (9,), generator=generator)]
-        place, occupant = _places(tree, 3)
+        place, occupant = _shuffled(tree, 3)
         assert [sorted(occupant[nodes].tolist()) for nodes in tree.level_slices] == [
             list(range(nodes.start, nodes.stop)) for nodes in tree.level_slices
         ]

@@ -107,22 +107,23 @@ def test_answers_under_a_promise() -> None:
     assert len(error.value.problems) == 3
 
 
-def test_a_model_of_leaves_alone_has_no_paths_to_score_by() -> None:
-    alone = Calibration("rollup", {"rollup": 1.0})
-    with pytest.raises(UserError, match="trained on leaves alone"):
-        Question("best_path").check(TREE, alone)
-    Question("bayes").check(TREE, alone)
-
-
-def test_nothing_to_ask_about_is_nothing() -> None:
-    assert asked(LOGITS[:0], top=3) == []
-
-
 def test_everything_that_cannot_be_asked_is_said_at_once() -> None:
-    with pytest.raises(UserError) as error:
-        Question("best", 0, "lef", 1.5, within=["mid9"]).check(TREE, Calibration())
-    said = "\n".join(error.value.problems)
-    for part in ("'best' – did you mean 'bayes'", "'lef' – did you mean 'leaf'", "top is 0", "1.5", "'mid9'"):
-        assert part in said
-    with pytest.raises(UserError, match="choose one"):
-        Question(top=2, min_confidence=0.5).check(TREE, Calibration())
+    assert asked(LOGITS[:0], top=3) == []
+    alone = Calibration("rollup", {"rollup": 1.0})
+    Question("bayes").check(TREE, alone)
+    for question, calibration, parts in (
+        (
+            Question("best", 0, "lef", 1.5, within=["mid9"]),
+            Calibration(),
+            ("'best' – did you mean 'bayes'", "'lef' – did you mean 'leaf'", "top is 0", "1.5", "'mid9'"),
+        ),
+        (Question(top=2, min_confidence=0.5), Calibration(), ("choose one",)),
+        (Question("per_level", top=2), Calibration(), ("has no next best path",)),
+        (Question("bayes", min_confidence=0.5), Calibration(), ("finds its own path",)),
+        (Question(max_error=1.0), Calibration(), ("between 0 and 1",)),
+        (Question("best_path"), alone, ("trained on leaves alone",)),
+    ):
+        with pytest.raises(UserError) as error:
+            question.check(TREE, calibration)
+        assert len(error.value.problems) == len(parts)
+        assert all(part in "\n".join(error.value.problems) for part in parts)

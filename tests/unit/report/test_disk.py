@@ -10,7 +10,13 @@ import torch
 
 from hierfit.geometry import Space
 from hierfit.geometry.embeddings import Embeddings
-from hierfit.report.sections.attributes import attribute_agreement, best_precision, mutual_information, to_landmarks
+from hierfit.report.sections.attributes import (
+    Measured,
+    attribute_agreement,
+    best_precision,
+    mutual_information,
+    to_landmarks,
+)
 from hierfit.report.sections.latent import on_disk, to_plane
 
 SPACES = [Space(name, 0.5) for name in ("poincare", "lorentz", "euclidean")]  # type: ignore[arg-type]
@@ -68,36 +74,25 @@ def test_best_precision_by_hand() -> None:
     assert best_precision(order, labels) == pytest.approx((1 + 2 / 3) / 2)
 
 
-def _embeddings(attributes: torch.Tensor, leaf: torch.Tensor, centres: torch.Tensor) -> Embeddings:
-    generator = torch.Generator().manual_seed(2)
-    images = centres[leaf] + 0.05 * torch.randn(len(leaf), centres.shape[1], generator=generator)
-    return Embeddings(SPACES[0], centres, images, torch.arange(len(leaf)), attributes)
-
-
-def _to_attributes(found: Embeddings) -> torch.Tensor:
-    assert found.attributes is not None
-    images, attributes = (found.space.from_normal(x) for x in (found.images, found.attributes))
-    return found.space.pairwise_distance(images, attributes)
-
-
 def test_attributes_that_are_the_known_ones_agree_and_random_ones_do_not() -> None:
     generator = torch.Generator().manual_seed(3)
-    colour, shape = torch.arange(16) % 4, torch.arange(16) // 4
-    directions = torch.eye(8)
+    colour, shape, space = torch.arange(16) % 4, torch.arange(16) // 4, SPACES[0]
+    directions, leaf = torch.eye(8), torch.arange(16).repeat_interleave(6)
     centres = directions[colour] + 0.3 * directions[4 + shape]
-    leaf = torch.arange(16).repeat_interleave(6)
-    known = {"colour": colour, "shape": shape}
-    found = _embeddings(directions[:4], leaf, centres)
-    of_colour, of_shape = attribute_agreement(_to_attributes(found), leaf, known, to_landmarks(found)).values()
-    for measured in of_colour:
-        assert measured.value == pytest.approx(1)
-        assert measured.p == pytest.approx(0.01)
-        assert measured.value > measured.shuffled + 0.3
+    images = centres[leaf] + 0.05 * torch.randn(len(leaf), 8, generator=generator)
+
+    def measured(attributes: torch.Tensor, **known: torch.Tensor) -> dict[str, tuple[Measured, Measured]]:
+        found = Embeddings(space, centres, images, torch.arange(len(leaf)), attributes)
+        distances = space.pairwise_distance(space.from_normal(images), space.from_normal(attributes))
+        return attribute_agreement(distances, leaf, known, to_landmarks(found))
+
+    of_colour, of_shape = measured(directions[:4], colour=colour, shape=shape).values()
+    for figure in of_colour:
+        assert (figure.value, figure.p) == (pytest.approx(1), pytest.approx(0.01))
+        assert figure.value > figure.shuffled + 0.3
     assert of_shape[0].value < 0.2
     assert of_shape[0].p > 0.05
-    blind = _embeddings(0.01 * torch.randn(4, 8, generator=generator), leaf, centres)
-    nothing = attribute_agreement(_to_attributes(blind), leaf, {"shape": shape}, to_landmarks(blind))
-    assert nothing["shape"][0].p > 0.05
+    assert measured(0.01 * torch.randn(4, 8, generator=generator), shape=shape)["shape"][0].p > 0.05
 
 
 def test_embeddings_are_kept(tmp_path: Path) -> None:

@@ -97,48 +97,41 @@ def test_rows_beside_each_other_differ_in_colour_marker_and_place() -> None:
 
 
 def test_panels_are_kept_apart_by_what_must_agree() -> None:
-    other = [run("ours", 4, s, 0.5, backbone={"source": "large", "fingerprint": "g"}) for s in (1, 2)]  # type: ignore[arg-type]
-    cards = [run("ours", 4, s, 0.4) for s in (1, 2)]
-    assert [panel.title for panel in panels([*cards, *other], "fpa")] == ["pets · large", "pets · tiny"]
-    again = [run("ours", 4, 1, 0.4, backbone={"source": "tiny", "fingerprint": "other"})]  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="'ours' was run twice at 4 shots"):
-        panels([*cards, *again], "fpa")
-    with pytest.raises(UserError, match="A plot shows one column"):
-        panels(runs(), "default")
-    with pytest.raises(UserError, match="did you mean 'leaf_accuracy'"):
-        panels(runs(), "leaf_acuracy")
-    with pytest.raises(UserError, match="No run has a figure"):
-        panels([run("ours", 4, 1, None)], "leaf_accuracy")
+    def at(source: str, fingerprint: str, seed: int) -> ResultCard:
+        return run("ours", 4, seed, 0.4, backbone={"source": source, "fingerprint": fingerprint})  # type: ignore[arg-type]
+
+    cards = [at("tiny", "f", seed) for seed in (1, 2)]
+    assert [panel.title for panel in panels([*cards, at("large", "g", 1)], "fpa")] == ["pets · large", "pets · tiny"]
+    for wrong, column, message in (
+        ([*cards, at("tiny", "other", 1)], "fpa", "'ours' was run twice at 4 shots"),
+        (runs(), "default", "A plot shows one column"),
+        (runs(), "leaf_acuracy", "did you mean 'leaf_accuracy'"),
+        ([run("ours", 4, 1, None)], "leaf_accuracy", "No run has a figure"),
+    ):
+        with pytest.raises(UserError, match=message):
+            panels(wrong, column)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for i, made in enumerate(runs()):
-        (tmp_path / f"runs/{i}").mkdir(parents=True)
-        made.write(tmp_path / f"runs/{i}")
-    return tmp_path / "runs"
-
-
-def test_files(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for suffix in ("png", "svg", "pdf"):
-        out = tmp_path / f"out/plot.{suffix}"
-        main(["plot", str(folder), "--out", str(out), "--column=fpa@best_path"])
-        assert f"Written to {out}" in capsys.readouterr().out
-    assert Image.open(tmp_path / "out/plot.png").size[0] > 600
-    first = (tmp_path / "out/plot.svg").read_bytes()
-    assert ElementTree.fromstring(first).tag.endswith("svg")
-    main(["plot", str(folder), "--out", str(tmp_path / "out/plot.svg"), "--column=fpa@best_path"])
-    assert (tmp_path / "out/plot.svg").read_bytes() == first
-    assert len(list((tmp_path / "out").iterdir())) == 3
-
-
-def test_mistakes(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_files_and_mistakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    folder, out = tmp_path / "runs", tmp_path / "out"
+    for i, made in enumerate(runs()):
+        (folder / str(i)).mkdir(parents=True)
+        made.write(folder / str(i))
+    found = {}
+    for name in ("a.png", "a.svg", "a.pdf", "b.svg"):
+        main(["plot", str(folder), "--out", str(out / name), "--column=fpa@best_path"])
+        assert f"Written to {out / name}" in capsys.readouterr().out
+        found[name] = (out / name).read_bytes()
+    assert Image.open(out / "a.png").size[0] > 600
+    assert ElementTree.fromstring(found["a.svg"]).tag.endswith("svg")
+    assert found["a.svg"] == found["b.svg"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(found)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # as if it were not installed
-    for out, said in (("plot.jpeg", "a plot is written as .svg, .png, .pdf"), ("plot.png", "Plots need matplotlib.")):
+    for name, said in (("plot.jpeg", "a plot is written as .svg, .png, .pdf"), ("plot.png", "Plots need matplotlib.")):
         with pytest.raises(SystemExit) as stopped:
-            main(["plot", str(folder), "--out", str(tmp_path / out)])
+            main(["plot", str(folder), "--out", str(out / name)])
         assert stopped.value.code == 2
         assert said in capsys.readouterr().err
-        assert not (tmp_path / out).exists()
+        assert not (out / name).exists()

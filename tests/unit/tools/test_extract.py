@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from hierfit.cli import main
 from hierfit.data.bundle import read_bundle
 from hierfit.tools.extract.assemble import Planned, write_streaming
-from hierfit.tools.extract.job import Job
 from hierfit.tools.extract.sources import Tars, tar_samples
 
 
@@ -79,33 +78,6 @@ def test_folder_table_and_tar_give_the_same_features(
     assert torch.equal(from_tar.labels, from_table.labels)
     whole = {tuple(row) for row in train.features.tolist()}
     assert {tuple(row) for row in from_table.features.half().tolist()} <= whole
-
-
-def test_a_killed_extraction_goes_on(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    extract(folder, tmp_path / "whole.safetensors", "--bad", "skip")
-    encode, done = Job.encode, []
-
-    def dies_in_the_third(job: Job, number: int) -> Iterator[int]:
-        if len(done) == 2:
-            yield next(encode(job, number))
-            raise KeyboardInterrupt
-        yield from encode(job, number)
-        done.append(1)
-
-    monkeypatch.setattr(Job, "encode", dies_in_the_third)
-    with pytest.raises(SystemExit):
-        extract(folder, tmp_path / "killed.safetensors", "--bad", "skip")
-    monkeypatch.setattr(Job, "encode", encode)
-    assert not (tmp_path / "killed.safetensors").exists()
-    capsys.readouterr()
-    extract(folder, tmp_path / "killed.safetensors", "--bad", "skip")
-    assert "2 of 6 parts are there already" in capsys.readouterr().out
-    whole, killed = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "killed"))
-    assert whole.keys() == killed.keys()
-    assert all(torch.equal(whole[name], killed[name]) for name in whole)
-    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_dry_run_reckons_and_writes_nothing(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
