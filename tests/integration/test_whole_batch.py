@@ -133,4 +133,6 @@ def test_any_number_of_processes_trains_the_same_weights(
         shared = train(methods()[name], data, world, tmp_path / f"{world}.pt")
         assert shared.keys() == alone.keys()
         for key, value in alone.items():
-            torch.testing.assert_close(shared[key], value, rtol=1e-5, atol=1e-6, msg=lambda m, k=key: f"{k}: {m}")
+            # A loss is a small difference of large logits; weights are held to the last digits.
+            close = {"rtol": 1e-5, "atol": 1e-5 if key.startswith("train/") else 1e-6}
+            torch.testing.assert_close(shared[key], value, **close, msg=lambda m, k=key: f"{k}: {m}")
