@@ -15,7 +15,7 @@ from hierfit.data.batch import Batch, EncodedSplit, Shared, Task
 from hierfit.data.card import DataCard, load_card, target_cards
 from hierfit.data.choice import Choice, Novel, coarse_of, depth_of
 from hierfit.data.encode import available_cores
-from hierfit.data.loader import FeatureBatches, Loader, Rows
+from hierfit.data.loader import FeatureBatches, Loader, RowSampler
 from hierfit.data.prepare import Prepared, Towers, prepare
 from hierfit.data.samples import Table, several
 from hierfit.data.table import read_table
@@ -31,7 +31,7 @@ class HierarchicalDataModule(LightningDataModule):
     """Serves one data set, as features from frozen towers or as pixels for towers that train.
 
     `prepare_data` fills the feature cache on one process; `setup` then finds everything there. With several processes
-    every test sample is seen exactly once; see `Rows`.
+    every test sample is seen exactly once; see `RowSampler`.
 
     Args:
         card: Name of a data card, or path of its YAML file.
@@ -278,7 +278,7 @@ class HierarchicalDataModule(LightningDataModule):
     ) -> Loader:
         split, task, images = prepared.splits[name], prepared.task, prepared.table.images
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        rows, paths = Rows(len(split), batch_size, seed, rank, world, drop_last), task.taxonomy.paths(split.nodes)
+        rows, paths = RowSampler(len(split), batch_size, seed, rank, world, drop_last), task.taxonomy.paths(split.nodes)
         if split.features is not None:
             return Loader(FeatureBatches(split.features, paths), rows)
         from hierfit.data.pixels import batches  # here: most runs train on features

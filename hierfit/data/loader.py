@@ -33,7 +33,7 @@ class Step(NamedTuple):
         return Batch(inputs, paths.index_select(0, self.rows), self.rows, shared)
 
 
-class Rows(Sampler[Step]):
+class RowSampler(Sampler[Step]):
     """Row numbers of each batch of this process.
 
     In order, a process of rank r takes the rows r, r + world, …: every row once, none twice, whatever their
@@ -103,7 +103,7 @@ class Loader:
     """Iterates over the batches of one epoch, and can say and be told where in it it is.
 
     Deliberately no `DataLoader`: Lightning takes those apart and puts its own samplers in (for several
-    processes, for overfitting, for predicting), while `Rows` already does what is right for all of them.
+    processes, for overfitting, for predicting), while `RowSampler` already does what is right for all of them.
 
     Attributes:
         before: Called before each batch is taken: the step before it, and all that followed from it, is done then.
@@ -114,7 +114,7 @@ class Loader:
         num_workers: Processes that make batches ahead; 0 makes them in this one.
     """
 
-    def __init__(self, batches: Dataset[Batch], sampler: Rows, num_workers: int = 0) -> None:
+    def __init__(self, batches: Dataset[Batch], sampler: RowSampler, num_workers: int = 0) -> None:
         self.sampler = sampler
         self.batch_sampler = None  # Lightning asks for it where it finds a sampler
         self.before: Callable[[], None] = _nothing

@@ -190,7 +190,7 @@ def train(
     )
     curve: list[dict[str, float]] = []
     start, recent = time.monotonic(), []
-    for step, (images, captions) in enumerate(seen.batches(pool, stage, seed, number), 1):
+    for step, (images, captions) in enumerate(seen.caption_batches(pool, stage, seed, number), 1):
         texts = list(dict.fromkeys(text for kind in captions for text in kind.texts))
         tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(device)
         kept = stage.patches_kept if step <= (1.0 - stage.unmasked_tail) * steps else 1.0

@@ -194,7 +194,7 @@ def fitting(seen: Tensor, meant: Tensor, told: Sequence[tuple[str, ...]]) -> Ten
     return ((seen[:, None] == meant) | ~tells).all(-1)
 
 
-def batches(pool: Pool, stage: Stage, seed: int, number: int) -> Batches:
+def caption_batches(pool: Pool, stage: Stage, seed: int, number: int) -> Batches:
     """Yields pictures ``[B, 3, S, S]`` in [0, 1] and their captions; each stage ``number`` has its own."""
     rng = np.random.default_rng([_SEED, seed, number])
     return (_mixed if stage.batches == "mixed" else _palettes)(pool, stage, rng)

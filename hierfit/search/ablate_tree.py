@@ -56,7 +56,7 @@ def ablate_tree(
         preload()  # from here on imports take seconds
     from hierfit.config.signature import class_at
     from hierfit.run.quiet import quieten
-    from hierfit.search.verdict import FILE, PAGE, judge
+    from hierfit.search.verdict import PAGE, VERDICT_FILE, judge
 
     quieten()
     configs = [*(map(str, experiment_files(experiment)) if experiment else ()), *(config or [])]
@@ -75,7 +75,7 @@ def ablate_tree(
     verdict, folder = judge(file.methods, cells, shares, left_out), runs / file.name
     verdict.print(console)
     verdict.write(folder)
-    print(f"Written to {folder / FILE} and {PAGE}")
+    print(f"Written to {folder / VERDICT_FILE} and {PAGE}")
     if crashed := [cell for cell, outcome in failed(outcomes).items() if not outcome.mistake]:
         print(f"{len(crashed)} runs failed, the first in {crashed[0].folder / LOG}; the same command runs them again.")
         sys.exit(1)

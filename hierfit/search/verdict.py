@@ -113,7 +113,7 @@ def points(fraction: float) -> str:
     return f"{100 * fraction:+.2f}".replace("-", "−")
 
 
-FILE = "verdict.json"
+VERDICT_FILE = "verdict.json"
 PAGE = "verdict.md"
 FORMAT = "hierfit.tree_verdict/2"
 
@@ -162,7 +162,7 @@ class TreeVerdict:
     def write(self, folder: Path) -> None:
         """Writes ``verdict.json`` and, as a page to read, ``verdict.md``."""
         content = json.dumps(self._content(), indent=1, ensure_ascii=False, allow_nan=False)
-        for name, text in ((FILE, content + "\n"), (PAGE, self.as_markdown())):
+        for name, text in ((VERDICT_FILE, content + "\n"), (PAGE, self.as_markdown())):
             with whole_file(folder / name) as draft:
                 draft.write_text(text, encoding="utf-8")
 

@@ -16,7 +16,7 @@ from hierfit.taxonomy import Taxonomy
 from hierfit.tensors import at_least_float32
 
 
-class Step(NamedTuple):
+class LevelStep(NamedTuple):
     """Two neighbouring levels: the upper one's depth, and of each node of the lower its parent's position there
     ``[n]``."""
 
@@ -24,11 +24,11 @@ class Step(NamedTuple):
     parent: Tensor
 
 
-def steps_up(taxonomy: Taxonomy) -> Iterator[Step]:
+def steps_up(taxonomy: Taxonomy) -> Iterator[LevelStep]:
     """The pairs of neighbouring levels, from the finest up."""
     slices = taxonomy.level_slices
     for upper in reversed(range(len(slices) - 1)):
-        yield Step(upper, taxonomy.parent[slices[upper + 1]] - slices[upper].start)
+        yield LevelStep(upper, taxonomy.parent[slices[upper + 1]] - slices[upper].start)
 
 
 def segment_logsumexp(own: Tensor, below: Tensor, parent: Tensor) -> Tensor:

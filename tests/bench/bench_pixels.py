@@ -24,7 +24,7 @@ from transformers import CLIPImageProcessorPil
 from hierfit.backbone import ImageTransform
 from hierfit.data.images import Files
 from hierfit.data.layouts.fieldguide import GuidePictures
-from hierfit.data.loader import Loader, Rows
+from hierfit.data.loader import Loader, RowSampler
 from hierfit.data.pixels import PixelBatches, TrainTransform, chance
 from hierfit.fieldguide import Fieldguide
 
@@ -92,7 +92,7 @@ def few_shot_epochs(keep: int, epochs: int = 6) -> list[float]:
     keys = tuple(f"train/{leaf}/{shot}" for leaf in range(len(guide.leaves)) for shot in range(16))
     train = TrainTransform(ImageTransform(64, 64, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
     batches = PixelBatches(keys, GuidePictures(guide), train, torch.zeros(len(keys), 3, dtype=torch.long), 0, keep)
-    loader = Loader(batches, Rows(len(keys), 64, seed=0))
+    loader = Loader(batches, RowSampler(len(keys), 64, seed=0))
     spent = []
     for epoch in range(epochs):
         loader.sampler.set_epoch(epoch)

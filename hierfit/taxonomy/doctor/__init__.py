@@ -15,7 +15,7 @@ from hierfit.streams import print_hanging
 from hierfit.taxonomy import build
 from hierfit.taxonomy.checks import SEVERITIES, Finding, Severity, counted
 from hierfit.taxonomy.doctor.mend import JUDGEMENTS, diff, mended, misplaced
-from hierfit.taxonomy.doctor.oddities import CountTokens, Shape, odd_names, odd_shape, twin_labels
+from hierfit.taxonomy.doctor.oddities import CountTokens, TreeShape, odd_names, odd_shape, twin_labels
 from hierfit.taxonomy.readers.columns import order_of_columns
 from hierfit.taxonomy.readers.given import FORMATS, Given, Rows
 
@@ -76,7 +76,7 @@ def examine(given: Given, count_tokens: CountTokens) -> Report:
     form = given.form
     draft, problems = given.draft()
     names, parent, order = build.ordered(draft, problems)
-    shape = Shape(tuple(map(str, names)), parent, lambda node: draft.where(int(order[node])))
+    shape = TreeShape(tuple(map(str, names)), parent, lambda node: draft.where(int(order[node])))
     levels = tuple(map(str, form.levels or ()))
     if form.levels is not None:
         problems.check_levels(form.levels, None if problems.faulty else len(shape.sizes))

@@ -23,7 +23,7 @@ _LISTED = 6
 
 
 @dataclass(frozen=True)
-class Shape:
+class TreeShape:
     """The sound part of what a file gives, in canonical order: [N] names, parents (−1 for roots), places in the file;
     siblings may share a name."""
 
@@ -55,7 +55,7 @@ def _finding(
     return Finding("warning" if warning else "note", kind, text, "", tuple(details), advice, mend)
 
 
-def odd_names(shape: Shape, count_tokens: CountTokens, known: Collection[str] = ()) -> Iterator[Finding]:
+def odd_names(shape: TreeShape, count_tokens: CountTokens, known: Collection[str] = ()) -> Iterator[Finding]:
     """Ambiguous, look-alike and overlong names, but for those `known`, which have a finding of their own already.
 
     Tokens, special ones included, are counted for names that may be too long only.
@@ -73,7 +73,7 @@ def odd_names(shape: Shape, count_tokens: CountTokens, known: Collection[str] = 
         yield _finding("long-name", text, details, "They would be cut: shorten them.")
 
 
-def _ambiguous(shape: Shape, known: Collection[str]) -> Iterator[Finding]:
+def _ambiguous(shape: TreeShape, known: Collection[str]) -> Iterator[Finding]:
     """A bare name means a leaf before an inner node: several leaves, or several inner nodes alone, leave it open."""
     count = shape.index["num_children"].tolist()
     bearers: dict[str, list[int]] = defaultdict(list)
@@ -94,7 +94,7 @@ def _ambiguous(shape: Shape, known: Collection[str]) -> Iterator[Finding]:
         yield _finding("shared-name", text, [listed(resolved, _LISTED)], warning=False)
 
 
-def _alike(shape: Shape) -> Iterator[Finding]:
+def _alike(shape: TreeShape) -> Iterator[Finding]:
     """Different spellings of what may be one thing, on one level."""
     first: dict[str, int] = {}
     alike: dict[str, list[int]] = {}  # nodes of a key that comes again
@@ -130,7 +130,7 @@ def twin_labels(names: Sequence[str], parents: Sequence[object], labels: Sequenc
         yield _finding("ambiguous-name", text, twins[:_LISTED])
 
 
-def odd_shape(shape: Shape) -> Iterator[Finding]:
+def odd_shape(shape: TreeShape) -> Iterator[Finding]:
     """Depths, chains, siblings and balance."""
     if not shape.sizes:
         return
@@ -165,7 +165,7 @@ def odd_shape(shape: Shape) -> Iterator[Finding]:
     yield _balance(shape)
 
 
-def _balance(shape: Shape) -> Finding:
+def _balance(shape: TreeShape) -> Finding:
     counts, roots = shape.index["num_children"], shape.index["num_leaves_below"][: shape.sizes[0]]
     inner = counts[counts > 0]
     details = []

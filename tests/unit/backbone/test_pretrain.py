@@ -20,7 +20,7 @@ from hierfit.fieldguide.pretrain_batches import (
     Size,
     Stage,
     attribute_numbers,
-    batches,
+    caption_batches,
     draw_pool,
     fitting,
     same_palettes,
@@ -87,7 +87,7 @@ def test_rare_palettes_still_fill_a_batch() -> None:
 
 
 def test_mixed_batches_have_a_caption_of_each_kind_for_every_picture(pool: Pool) -> None:
-    for pictures, captions in batches(pool, MIXED, 0, 1):
+    for pictures, captions in caption_batches(pool, MIXED, 0, 1):
         assert pictures.shape == (32, 3, 64, 64)
         assert [kind.kind for kind in captions] == ["whole", "group", "partial"]
         for kind in captions:
@@ -99,7 +99,7 @@ def test_mixed_batches_have_a_caption_of_each_kind_for_every_picture(pool: Pool)
 
 def test_palette_batches_tell_every_level_once(pool: Pool) -> None:
     seen = Counter[str]()
-    for pictures, captions in batches(pool, PALETTES, 0, 2):
+    for pictures, captions in caption_batches(pool, PALETTES, 0, 2):
         assert pictures.shape == (32, 3, 64, 64)
         assert [kind.kind for kind in captions] == ["family", "genus", "partial", "whole"]
         for kind in captions:

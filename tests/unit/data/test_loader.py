@@ -13,19 +13,19 @@ from PIL import Image
 from torch import Tensor
 
 from hierfit.backbone import ImageTransform
-from hierfit.data.loader import FeatureBatches, Loader, Rows, Step
+from hierfit.data.loader import FeatureBatches, Loader, RowSampler, Step
 from hierfit.data.pixels import PixelBatches, TrainTransform, chance
 
 SIZES = st.integers(0, 40)
 
 
-def flat(rows: Rows) -> list[int]:
+def flat(rows: RowSampler) -> list[int]:
     return [int(row) for step in rows for row in step.rows]
 
 
 @given(SIZES, st.integers(1, 9), st.integers(1, 5))
 def test_in_order_every_row_is_seen_once_by_one_process(size: int, batch_size: int, world: int) -> None:
-    shares = [Rows(size, batch_size, rank=rank, world=world) for rank in range(world)]
+    shares = [RowSampler(size, batch_size, rank=rank, world=world) for rank in range(world)]
     assert sorted(row for share in shares for row in flat(share)) == list(range(size))
     assert all(len(list(share)) == len(share) == len(shares[0]) for share in shares)
     assert all(len(step.rows) <= batch_size for share in shares for step in share)
@@ -36,11 +36,11 @@ def test_in_order_every_row_is_seen_once_by_one_process(size: int, batch_size: i
 def test_shuffled_any_number_of_processes_shares_the_same_batches(
     size: int, batch_size: int, world: int, drop_last: bool
 ) -> None:
-    alone = list(Rows(size, batch_size, 3, drop_last=drop_last))
-    shares = [list(Rows(size, batch_size, 3, rank, world, drop_last)) for rank in range(world)]
+    alone = list(RowSampler(size, batch_size, 3, drop_last=drop_last))
+    shares = [list(RowSampler(size, batch_size, 3, rank, world, drop_last)) for rank in range(world)]
     for rank, share in enumerate(shares):
         assert [step.rows.tolist() for step in share] == [step.rows[rank::world].tolist() for step in alone]
-        assert len(share) == len(Rows(size, batch_size, 3, rank, world, drop_last))
+        assert len(share) == len(RowSampler(size, batch_size, 3, rank, world, drop_last))
     seen = [row for step in alone for row in step.rows.tolist()]
     whole = size // batch_size * batch_size
     assert len(set(seen)) == len(seen) == (whole if drop_last and whole else size)
@@ -48,7 +48,7 @@ def test_shuffled_any_number_of_processes_shares_the_same_batches(
 
 def test_order_follows_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        rows = Rows(30, 7, seed)
+        rows = RowSampler(30, 7, seed)
         rows.set_epoch(epoch)
         return flat(rows)
 
@@ -63,7 +63,7 @@ def test_order_follows_seed_and_epoch_alone() -> None:
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_batches_hold_what_belongs_together(num_workers: int) -> None:
     features, paths = torch.randn(10, 4), torch.arange(20).view(10, 2)
-    loader = Loader(FeatureBatches(features, paths), Rows(10, 4, seed=0), num_workers)
+    loader = Loader(FeatureBatches(features, paths), RowSampler(10, 4, seed=0), num_workers)
     assert len(loader) == 3
     for _ in range(2):
         batches: Iterator = iter(loader)
@@ -104,7 +104,7 @@ def epochs(
 ) -> list[dict[int, Tensor]]:
     """Pixels of every row that is seen, epoch by epoch, of all processes together."""
     loaders = [
-        Loader(augmented(Noise(), keep), Rows(len(KEYS), batch_size, 7, rank, world), num_workers)
+        Loader(augmented(Noise(), keep), RowSampler(len(KEYS), batch_size, 7, rank, world), num_workers)
         for rank in range(world)
     ]
     found = []
@@ -134,7 +134,7 @@ def test_seed_epoch_and_row_alone_decide_the_pixels(batch_size: int, num_workers
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_the_epoch_may_be_told_after_the_iterator_is_taken(num_workers: int) -> None:
     """Lightning does so on resuming."""
-    loader = Loader(augmented(Noise()), Rows(len(KEYS), 11, 7), num_workers)
+    loader = Loader(augmented(Noise()), RowSampler(len(KEYS), 11, 7), num_workers)
     taken = iter(loader)
     loader.sampler.set_epoch(1)
     (batch,) = taken
@@ -152,7 +152,7 @@ def test_pixels_are_the_transform_under_the_rows_own_chance() -> None:
 
 def test_pictures_are_decoded_once_as_far_as_memory_goes() -> None:
     images = Noise()
-    loader = Loader(augmented(images, keep=4 * 10 * 14 * 5), Rows(len(KEYS), 4, 7))
+    loader = Loader(augmented(images, keep=4 * 10 * 14 * 5), RowSampler(len(KEYS), 4, 7))
     for number in range(3):
         loader.sampler.set_epoch(number)
         list(loader)
@@ -163,7 +163,7 @@ def test_evaluation_pixels_are_the_transforms_own_and_kept() -> None:
     images = Noise()
     expected = torch.stack([TOWER(images.load(key)) for key in KEYS])
     images.loads.clear()
-    loader = Loader(PixelBatches(KEYS, images, TOWER, PATHS, keep=expected[:4].nbytes), Rows(len(KEYS), 4))
+    loader = Loader(PixelBatches(KEYS, images, TOWER, PATHS, keep=expected[:4].nbytes), RowSampler(len(KEYS), 4))
     for _ in range(3):
         assert torch.equal(torch.cat([batch.inputs for batch in loader]), expected)
     assert [images.loads[key] for key in KEYS] == [1] * 4 + [3] * 7
