@@ -147,9 +147,8 @@ def posterior(observed: Tensor, precision: Tensor, step: Tensor, taxonomy: Taxon
     # Up: the sum of weight·mean of what is known from below; divided by weight it is the mean.
     total = observed.new_zeros(n, observed.shape[1])
     total.index_copy_(0, taxonomy.leaves, observed * precision[:, None])
-    for upper in reversed(range(len(levels) - 1)):
+    for upper, parent in steps_up(taxonomy):
         here = levels[upper + 1]
-        parent = taxonomy.parent[here] - levels[upper].start
         passed = 1 / (1 + step[here] * weight[here])
         weight[levels[upper]].index_add_(0, parent, weight[here] * passed)
         total[levels[upper]].index_add_(0, parent, total[here] * passed[:, None])

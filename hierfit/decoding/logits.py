@@ -21,6 +21,7 @@ from hierfit.config.named import Registry
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.cuts import ended_leaves, sibling_families
+from hierfit.taxonomy.upward import sums_along_paths
 from hierfit.tensors import at_least_float32
 
 Decoder: TypeAlias = Callable[[Tensor, Taxonomy], Tensor]
@@ -147,13 +148,7 @@ def path_log_probabilities(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 def path_sums(values: Tensor, taxonomy: Taxonomy) -> Tensor:
     """Sum ``[B, C]`` of the nodes' values ``[B, N]`` along each leaf's path; the tree is on their device. O(B·N)."""
-    above, *deeper = taxonomy.level_slices
-    sums = [values[:, above]]
-    for nodes in deeper:
-        parents = taxonomy.parent[nodes] - above.start
-        sums.append(values[:, nodes] + sums[-1].index_select(1, parents))
-        above = nodes
-    return torch.cat(sums, dim=1).index_select(1, taxonomy.leaves)
+    return sums_along_paths(values, taxonomy, dim=1).index_select(1, taxonomy.leaves)
 
 
 DECODERS: Registry[Decoder] = Registry(

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.geometry.space import Space
-from hierfit.tensors import write_tensors
+from hierfit.tensors import read_tensors, write_tensors
 
 EMBEDDINGS = "embeddings.safetensors"
 _EMBEDDINGS_FORMAT = "hierfit.embeddings/1"
@@ -57,13 +57,11 @@ class Embeddings:
         if not path.is_file():
             return None
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata, names = file.metadata() or {}, set(file.keys())
-                tensors = {name: file.get_tensor(name) for name in names}
+            tensors, metadata = read_tensors(path)
             space = Space(**json.loads(metadata.get("space", "null")))
         except (OSError, SafetensorError, TypeError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
-        if metadata.get("format") != _EMBEDDINGS_FORMAT or not names.issuperset(_REQUIRED):
+        if metadata.get("format") != _EMBEDDINGS_FORMAT or not set(_REQUIRED) <= tensors.keys():
             raise UserError(f"{path} is no file of embeddings ({_EMBEDDINGS_FORMAT}).")
         indices = tensors.pop("indices")
         points = {name: value.to(torch.float32) for name, value in tensors.items() if value.is_floating_point()}

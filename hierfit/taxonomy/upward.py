@@ -1,4 +1,4 @@
-"""What flows from the leaves up the tree: masses, sums and heights.
+"""What flows along the tree: masses, sums and heights from the leaves up, sums from the roots down.
 
 Children are contiguous in the next level, so one pass a level adds them into their parents: O(B·N) in all,
 whatever the shape of the tree, and no matrix of nodes by leaves.
@@ -78,6 +78,14 @@ def leaf_sums(values: Tensor, taxonomy: Taxonomy) -> Tensor:
     for upper, parent in steps_up(taxonomy):
         levels[upper] = levels[upper].index_add(1, parent, levels[upper + 1])
     return torch.cat(levels, dim=1)
+
+
+def sums_along_paths(values: Tensor, taxonomy: Taxonomy, dim: int) -> Tensor:
+    """The sum of a value a node, of which there are N along ``dim``, over each node and its ancestors. O(N) of them."""
+    levels = list(values.split(taxonomy.level_sizes, dim))
+    for upper, parent in reversed(list(steps_up(taxonomy))):
+        levels[upper + 1] = levels[upper + 1] + levels[upper].index_select(dim, parent)
+    return torch.cat(levels, dim)
 
 
 def node_heights(taxonomy: Taxonomy) -> Tensor:

@@ -20,6 +20,7 @@ from hierfit.data.stand_ins import grouped
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.readers.indices import names_in
+from hierfit.tensors import read_tensors
 
 
 class Classes(NamedTuple):
@@ -162,8 +163,7 @@ def _of_array(path: Path, names: Path | None) -> Classes:
             with path.open("rb") as file:  # np.load would take archives and pickles, too
                 arrays = {"": torch.from_numpy(np.lib.format.read_array(file, allow_pickle=False).astype(np.float32))}
         else:
-            with safe_open(path, framework="pt") as file:
-                arrays = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (no plain mapping)
+            arrays = {key: tensor.float() for key, tensor in read_tensors(path)[0].items()}
     except Exception as error:  # what numpy raises on damaged files has no common root
         raise UserError(f"{path}: cannot be read as an array: {error}") from None
     matrices = {key: array for key, array in arrays.items() if array.ndim == 2}

@@ -16,6 +16,7 @@ from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.methods.nodes import Nodes
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.shuffle import shuffled_places
+from hierfit.taxonomy.upward import sums_along_paths
 
 Residual = Literal["class", "tree", "text"]
 START_NORM = 1.2
@@ -84,12 +85,7 @@ class Residuals(nn.Module):
             return self.kernel @ own
         self.taxonomy = self.taxonomy.to(own.device)
         placed = own if self.occupant is None else own.index_select(0, self.occupant)
-        levels = list((self.gain * placed).split(self.taxonomy.level_sizes))
-        for depth, nodes in enumerate(self.taxonomy.level_slices[1:], 1):
-            above = self.taxonomy.level_slices[depth - 1]
-            parent = self.taxonomy.parent[nodes] - above.start
-            levels[depth] = levels[depth] + levels[depth - 1].index_select(0, parent)
-        sums = torch.cat(levels)
+        sums = sums_along_paths(self.gain * placed, self.taxonomy, dim=0)
         return sums if self.place is None else sums.index_select(0, self.place)
 
 
