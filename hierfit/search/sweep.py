@@ -52,7 +52,7 @@ def sweep(
         raise UserError("The command line cannot be used.", problems)
     here = local or cluster is not None or os.environ.get("WANDB_MODE", "online") != "online"
     if not here:
-        from hierfit.run.loggers import has_wandb_key
+        from hierfit.run.wandb import has_wandb_key
 
         here = not has_wandb_key()
     # From here on imports take seconds: the process that others are forked from begins its own meanwhile.

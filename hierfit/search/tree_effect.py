@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hierfit.results.logits import LeafLogits
-from hierfit.results.statistics import Estimate, Interval, paired_difference, verdict
+from hierfit.results.statistics import paired_difference, verdict
+from hierfit.results.table import Estimate, Interval
 
 Effect = Literal["helps", "no evidence", "hurts", "no difference"]
 Fractions = NDArray[np.float64]
