@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from annotated_types import Gt, Lt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hierfit.config.schema import Place, as_type, nearest
+from hierfit.config.schema import Place, as_type
+from hierfit.errors import nearest
 
 _DEFAULTS: dict[str, float] = {"q": 1, "mu": 0.0, "sigma": 1.0}
 _KEYS: dict[str, tuple[str, ...]] = {

@@ -10,9 +10,9 @@ from typing import Annotated, NamedTuple
 
 from hierfit.config.command import Say
 from hierfit.config.named import EXPERIMENTS, GRIDS
-from hierfit.config.schema import nearest, read_yaml
+from hierfit.config.schema import read_yaml
 from hierfit.config.settings import file_settings
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.run.configure import configure
 from hierfit.run.expected import KEY, GridExpectations, Range, read_expected, unknown_figures
 from hierfit.search.grid import plan

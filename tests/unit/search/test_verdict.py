@@ -10,7 +10,6 @@ from rich.console import Console
 
 from hierfit.results.card import ResultCard
 from hierfit.results.statistics import Estimate, Interval
-
 from hierfit.search.verdict import Comparison, TreeVerdict, conclude
 
 
