@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hierfit.config.schema import nearest
 from hierfit.data.samples import SPLITS
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.taxonomy.checks import counted, listed
 from hierfit.tools.new import found as finding
 from hierfit.tools.new.columns import labels_of
