@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import yaml
 
@@ -38,7 +38,7 @@ class Paragraph:
 class Findings:
     """Sentences that each say what an interval says."""
 
-    sentences: tuple[str, ...]
+    sentences: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class Tile:
 
     label: str
     value: str
-    interval: str = ""
-    against: str = ""
-    meaning: str = ""
+    interval: str
+    against: str
+    meaning: str
 
 
 @dataclass(frozen=True)
 class Tiles:
     """Headline figures side by side."""
 
-    tiles: tuple[Tile, ...]
+    tiles: Sequence[Tile]
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,8 @@ class Sheet:
     @property
     def explained(self) -> dict[str, str]:
         """What every metric that is a column means, and the sheet's own words."""
-        metrics = {column.header: meaning(column) for column in self.table.columns}
-        own = _glossary()["sheets"].get(self.name, {})
-        return {**{header: text for header, text in metrics.items() if text}, **own}
+        metrics = {column.header: text for column in self.table.columns if (text := meaning(column))}
+        return {**metrics, **_glossary()["sheets"].get(self.name, {})}
 
     @property
     def caption(self) -> str:
@@ -89,12 +88,16 @@ class Picture:
     name: str  # of its file, such as ``confusion``
     caption: str  # below it
     alt: str  # what those who cannot see it are told
-    draw: Callable[[], Drawing]  # makes the drawing; see `drawn`
+    draw: Callable[[], Drawing]
     wide: bool = False  # takes the whole width of a page
     finder: bool = False  # its marks can be searched for by their texts
 
-    def drawn(self) -> Drawing:
-        """The drawing, with names as they are: a ``$`` in one starts no formula.
+    def save(
+        self, file: IO[Any] | Path, kind: str, text_as_outlines: bool = True, **options: Any
+    ) -> Mapping[str, Sequence[str]]:
+        """Draws it into a file, the same each time; returns what its marks say, see `Drawing`.
+
+        Names are drawn as they are: a ``$`` in one starts no formula.
 
         Raises:
             UserError: matplotlib is not installed.
@@ -103,8 +106,11 @@ class Picture:
             from matplotlib import rc_context
         except ImportError:
             raise UserError("Figures need matplotlib.", hint='pip install -c constraints.txt -e ".[plot]"') from None
-        with rc_context({"text.parse_math": False}):
-            return self.draw()
+        fonts = "path" if text_as_outlines else "none"
+        with rc_context({"text.parse_math": False, "svg.hashsalt": self.name, "svg.fonttype": fonts}):
+            figure, texts = self.draw()
+            figure.savefig(file, format=kind, bbox_inches="tight", **options)
+        return texts
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ class Thumbnail:
 
     jpeg: bytes = field(repr=False)
     alt: str
-    caption: str = ""
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ class Strip:
 
     heading: str
     text: str
-    thumbnails: tuple[Thumbnail, ...]
+    thumbnails: Sequence[Thumbnail]
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ class Gallery:
 
     name: str
     caption: str
-    strips: tuple[Strip, ...]
+    strips: Sequence[Strip]
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ class Section:
     slug: str
     title: str
     lead: str
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,11 @@ class Omitted:
 
     title: str
     why: str
+
+
+def no_pictures(why: str) -> Paragraph:
+    """In the place of a gallery."""
+    return Paragraph(f"No pictures: {why}", is_note=True)
 
 
 def shown_of(count: int, shown: int) -> str:
@@ -189,7 +200,6 @@ def meaning(column: Column) -> str:
 @cache
 def _glossary() -> Mapping[str, Mapping[str, Any]]:
     """What words of a page mean: metrics and decoders by their names, others by the sheet they stand in."""
-    found: Mapping[str, Mapping[str, Any]] = yaml.safe_load(
-        Path(__file__).with_name("glossary.yaml").read_text("utf-8")
-    )
+    path = Path(__file__).with_name("glossary.yaml")
+    found: Mapping[str, Mapping[str, Any]] = yaml.safe_load(path.read_text("utf-8"))
     return found

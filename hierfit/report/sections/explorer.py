@@ -13,7 +13,7 @@ from hierfit.report.blocks import Block, Explorer, percent
 from hierfit.report.decisions import Breaks
 from hierfit.report.evidence import Evidence, FinishedRun
 
-_LISTED = 20_000  # images of which a page says what was answered: 60 bytes each
+_IMAGES_LISTED = 20_000  # images of which a page says what was answered: 60 bytes each
 _EXAMPLES = 3  # one picture of so many shows a class that was recognised, beside those that were not
 
 
@@ -25,11 +25,11 @@ def tree_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     count = len(rows)
     if not count:
         raise UserError("no test image is labelled.")
-    if count > _LISTED:  # in their order, of too many the mistakes first
-        rows = rows[(~breaks.wrong[rows]).long().argsort(stable=True)][:_LISTED].sort().values
+    if count > _IMAGES_LISTED:  # in their order, of too many the mistakes first
+        rows = rows[(~breaks.wrong[rows]).long().argsort(stable=True)][:_IMAGES_LISTED].sort().values
     missing = run.pictures.missing
     chosen = [] if missing or evidence.pictures <= 0 else pictured(breaks, run.reading.sure, rows, evidence.pictures)
-    jpegs = {place: run.pictures.jpeg(run.reading.indices[int(rows[place])]) for place in chosen}
+    jpegs = {place: run.pictures.jpeg(run.reading.indices[rows[place]]) for place in chosen}
     # Nodes, coarse to fine, with their images: how many, right so far, right to the end, and so for the control.
     data: dict[str, Any] = {"levels": tree.levels, "names": tree.names, "parent": tree.parent.tolist()}
     data |= {"images": images, "right": right, "whole": breaks.whole.tolist()}
@@ -39,7 +39,7 @@ def tree_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
         "tree",
         "A block is a node, as high as it has leaves; in % the share of its test images whose decoded path comes so "
         "far. Choose a block to go into it and to see its images below; the blocks above lead back.",
-        {**data, **_images(run, rows), "total": count},
+        {**data, **_images_data(run, rows), "total": count},
         {place: jpeg for place, jpeg in jpegs.items() if jpeg is not None},
         missing,
     )
@@ -51,20 +51,19 @@ def tree_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     lead = f"Decoded paths name {', '.join(shares)} of the images rightly."
     worst = min((v for v in range(tree.num_nodes) if images[v]), key=lambda v: (right[v] / images[v], -images[v]))
     if right[worst] < images[worst]:
-        level = tree.levels[int(tree.level[worst])]
+        level = tree.levels[tree.level[worst]]
         lead += f" Hardest: {tree.names[worst]} ({level}), {right[worst]} of {images[worst]}."
     return lead, (explorer,)
 
 
-def _images(run: FinishedRun, order: Tensor) -> dict[str, Any]:
+def _images_data(run: FinishedRun, order: Tensor) -> dict[str, Any]:
     """Of each image its file, true and answered node, the answer's probabilities in ‰, and where wrong the truth's."""
     reading, keys, wrong = run.reading, run.pictures.keys, run.breaks.wrong[order].tolist()
     answer, truth = reading.decoded[order], run.breaks.true_path[order]
 
     def shares(found: Tensor, path: Tensor) -> list[list[int]]:
-        length = (path >= 0).sum(dim=1).tolist()
         rows = (1000 * found[order]).round().long().tolist()
-        return [row[:n] for row, n in zip(rows, length, strict=True)]
+        return [row[:n] for row, n in zip(rows, (path >= 0).sum(dim=1).tolist(), strict=True)]
 
     return {
         "file": [keys[i] if keys else f"image {i}" for i in (reading.indices[row] for row in order.tolist())],
