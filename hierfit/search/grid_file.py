@@ -12,9 +12,9 @@ from annotated_types import Ge
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hierfit.config.schema import Place, nearest, read_document
+from hierfit.config.schema import Place, read_document
 from hierfit.config.settings import Setting, seed_problem, settings_by
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.run.expected import GridExpectations, unknown_figures
 
 ROOT, CARD, TARGETS = "data.root", "data.card", "data.targets"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from hierfit.config.schema import Place, advice, nearest
+from hierfit.config.schema import Place, advice
+from hierfit.errors import nearest
 
 if TYPE_CHECKING:
     import optuna

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from hierfit.config.command import Say
 from hierfit.config.named import EXPERIMENTS, GRIDS
-from hierfit.config.schema import nearest, read_yaml
+from hierfit.config.schema import read_yaml
 from hierfit.config.settings import file_settings
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.run.configure import configure
 from hierfit.run.expected import KEY, GridExpectations, Range, read_expected, unknown_figures
 from hierfit.search.engines import preload
