@@ -6,10 +6,9 @@ The web page, the terminal and W&B show the same sections.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import yaml
 
@@ -26,23 +25,20 @@ Drawing: TypeAlias = "tuple[Figure, Mapping[str, Sequence[str]]]"
 """A figure, and for the gid of each group of marks what each mark says when it is pointed at, in drawing order."""
 
 
-@dataclass(frozen=True)
-class Paragraph:
+class Paragraph(NamedTuple):
     """A paragraph, or a note that qualifies what stands above it."""
 
     text: str
     is_note: bool = False
 
 
-@dataclass(frozen=True)
-class Findings:
+class Findings(NamedTuple):
     """Sentences that each say what an interval says."""
 
     sentences: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A headline figure, its interval (or why there is none), its difference to the control, and what it is."""
 
     label: str
@@ -52,15 +48,13 @@ class Tile:
     meaning: str
 
 
-@dataclass(frozen=True)
-class Tiles:
+class Tiles(NamedTuple):
     """Headline figures side by side."""
 
     tiles: Sequence[Tile]
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(NamedTuple):
     """A table and how it is laid out."""
 
     name: str  # of the file or W&B table, such as ``sibling_pairs``
@@ -81,8 +75,7 @@ class Sheet:
         return f"{self.table.title}. {self.table.reading}".strip()
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A figure that matplotlib draws when it is wanted."""
 
     name: str  # of its file, such as ``confusion``
@@ -113,17 +106,15 @@ class Picture:
         return texts
 
 
-@dataclass(frozen=True)
-class Thumbnail:
+class Thumbnail(NamedTuple):
     """A small JPEG and what it shows."""
 
-    jpeg: bytes = field(repr=False)
+    jpeg: bytes
     alt: str
     caption: str
 
 
-@dataclass(frozen=True)
-class Strip:
+class Strip(NamedTuple):
     """Pictures in a row under a heading."""
 
     heading: str
@@ -131,8 +122,7 @@ class Strip:
     thumbnails: Sequence[Thumbnail]
 
 
-@dataclass(frozen=True)
-class Gallery:
+class Gallery(NamedTuple):
     """Strips of pictures below each other."""
 
     name: str
@@ -140,22 +130,20 @@ class Gallery:
     strips: Sequence[Strip]
 
 
-@dataclass(frozen=True)
-class Explorer:
+class Explorer(NamedTuple):
     """A tree to walk through and test images to look through, for a page alone; `explorer.js` says what it reads."""
 
     name: str  # of the block
     caption: str  # how to read the tree
     data: Mapping[str, Any]  # what is drawn and listed, as JSON can hold it
-    pictures: Mapping[int, bytes] = field(repr=False)  # JPEG of some of the images, by their place in the list
+    pictures: Mapping[int, bytes]  # JPEG of some of the images, by their place in the list
     missing: str = ""  # why there are no pictures, if so
 
 
 Block: TypeAlias = Paragraph | Findings | Tiles | Sheet | Picture | Gallery | Explorer
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A part of a report: its place in the page, a title, the finding in a sentence or two, and what shows it."""
 
     slug: str
@@ -164,8 +152,7 @@ class Section:
     blocks: Sequence[Block]
 
 
-@dataclass(frozen=True)
-class Omitted:
+class Omitted(NamedTuple):
     """A section that does not apply, and why."""
 
     title: str

@@ -75,9 +75,9 @@ def report(
             against = f", held against {evidence.control}" if evidence.control else ""
             seen = f"Looked into: {evidence.focus.card.row}, seed {evidence.focus.card.seed}{against}."
             console.print(Text(f"{seen} --row and --control choose others.", "dim"))
-    for section in every:
-        if isinstance(section, Omitted):
-            console.print(Text(f"left out: {section.title}: {section.why}", "dim"))
+    for left_out in every:
+        if isinstance(left_out, Omitted):
+            console.print(Text(f"left out: {left_out.title}: {left_out.why}", "dim"))
     if out is not None and not text:
         size = f"{out.stat().st_size / 2**20:.1f} MiB"
         console.print(Text(f"Written to {out} ({size}); open it in any browser. --text prints its tables here."))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hierfit.decoding import belief, leaf_rollup
+from hierfit.decoding.belief import descent
 from hierfit.metrics.functional import compared_nodes
-from hierfit.metrics.served import Served, serve
 from hierfit.results.logits import TestLogits
 from hierfit.taxonomy import Taxonomy
 
@@ -22,33 +21,27 @@ class Decisions:
     """What remains of test logits once they are read: O(n·L) numbers, however many nodes there are."""
 
     taxonomy: Taxonomy  # the run's tree
+    indices: list[int]  # row of each sample in the test split
     target: Tensor  # true node ids ``[n, L]``, −1 where unknown or ended
     best_leaf: Tensor  # path of the leaf with the best logit ``[n, L]``
     decoded: Tensor  # path of the most probable leaf by the belief ``[n, L]``
     sure: Tensor  # probability of each node of ``decoded`` by the belief ``[n, L]``; 0 past the leaf
     truth: Tensor  # the same of the nodes of ``target``
-    served: Served  # the belief's descent and its probabilities
-    indices: list[int]  # row of each sample in the test split
+    answer: Tensor  # the belief's descent ``[n, L]``, −1 past the leaf
+    confidence: Tensor  # its probabilities ``[n, L]``, never rising; 0 past the leaf
 
     @classmethod
     def of(cls, logits: TestLogits) -> Decisions:
         """In one pass: O(n·N) time, memory of one batch; raises `UserError` where logits hold NaN or +inf."""
         tree, calibration = logits.taxonomy, logits.calibration
-        none = torch.zeros(0, tree.num_levels, dtype=torch.long)
-        best, decoded, sure, truth = [none], [none], [none.float()], [none.float()]
-
-        def batches() -> Iterable[tuple[Tensor, Tensor]]:
-            for batch, target in logits.batches():
-                nodes = belief(batch, tree, calibration).nodes
-                best.append(leaf_rollup(batch, tree))
-                decoded.append(leaf_rollup(nodes, tree))
-                for found, path in ((sure, decoded[-1]), (truth, target)):
-                    found.append(nodes.gather(1, path.clamp_min(0)).masked_fill(path < 0, 0))
-                yield batch, target
-
-        served = serve(batches(), tree, calibration)
-        of_best, path, of_path, of_truth = (torch.cat(each) for each in (best, decoded, sure, truth))
-        return cls(tree, served.target, of_best, path, of_path, of_truth, served, logits.indices.tolist())
+        ids, share = torch.zeros(0, tree.num_levels, dtype=torch.long), torch.zeros(0, tree.num_levels)
+        parts = [(ids, ids, ids, share, share, ids, share)]  # there may be no batch
+        for batch, target in logits.batches():
+            nodes = belief(batch, tree, calibration).nodes
+            decoded = leaf_rollup(nodes, tree)
+            of_path, of_truth = (nodes.gather(1, p.clamp_min(0)).masked_fill(p < 0, 0) for p in (decoded, target))
+            parts.append((target, leaf_rollup(batch, tree), decoded, of_path, of_truth, *descent(nodes, tree)))
+        return cls(tree, logits.indices.tolist(), *map(torch.cat, zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -217,12 +217,8 @@ def gather(
     own = [run for run in runs if run.folder.parent.name != "targets"] or runs
     focus = _focus(own, row)
     place, seed, draw = agreement(focus.card), focus.card.seed, focus.card.data.get("draw")
-    alike = [
-        run
-        for run in reversed(own)
-        if agreement(run.card) == place and run.card.seed == seed and run.card.data.get("draw") == draw
-    ]
-    beside = {run.card.row: run for run in (*alike, focus)}
+    same_draw = [run for run in reversed(own) if (run.card.seed, run.card.data.get("draw")) == (seed, draw)]
+    beside = {run.card.row: run for run in (*same_draw, focus) if agreement(run.card) == place}
     against = control or _control(focus.card, [beside[name].card for name in names if name in beside])
     order = sorted(beside, key=lambda name: (name == focus.card.row, name != against, names.index(name)))
     (table,) = tables([card for card in cards if agreement(card) == place], against if against in beside else None)
@@ -236,25 +232,28 @@ def gather(
 
 
 def _focus(runs: Sequence[FinishedRun], row: str | None) -> FinishedRun:
-    def shots(run: FinishedRun) -> float:
-        count = run.card.data.get("shots")
-        return math.inf if count is None else float(count)
+    """Of the row, or of those that are no control: at the most shots the best row, by its mean, at its lowest seed."""
+    own = [run for run in runs if row is None and run.folder.parent.name not in ("controls", "heads")]
+    chosen = own or [run for run in runs if row in (None, run.card.row)]
+    shots = [math.inf if run.card.data.get("shots") is None else run.card.data["shots"] for run in chosen]
+    chosen = [run for run, count in zip(chosen, shots, strict=True) if count == max(shots)]
 
-    chosen = [run for run in runs if row is None or run.card.row == row]
-    if row is None:
-        chosen = [run for run in chosen if run.folder.parent.name not in ("controls", "heads")] or chosen
-    rows: dict[str, list[FinishedRun]] = {}
-    for run in chosen:
-        if shots(run) == max(map(shots, chosen)):
-            rows.setdefault(run.card.row, []).append(run)
-    best = max(rows.values(), key=lambda found: fmean(figure(run.card, _HEADLINE) or 0.0 for run in found))
-    return min(best, key=lambda run: run.card.seed)
+    def mean(row: str) -> float:
+        return fmean(figure(run.card, _HEADLINE) or 0.0 for run in chosen if run.card.row == row)
+
+    best = max(dict.fromkeys(run.card.row for run in chosen), key=mean)
+    return min((run for run in chosen if run.card.row == best), key=lambda run: run.card.seed)
 
 
 def _control(focus: ResultCard, beside: Sequence[ResultCard]) -> str | None:
+    """With no more trained parameters: of the same method, else one without training, zero-shot first."""
     trained = focus.parameters.get("trainable", 0)
-    others = [card for card in beside if card.row != focus.row and card.parameters.get("trainable", 0) <= trained]
-    alike = [card for card in others if card.method == focus.method]
-    untrained = [card for card in others if card.selected_on == "nothing" and trained]
-    untrained.sort(key=lambda card: card.method != "ZeroShot")
-    return next((card.row for card in (*alike, *untrained)), None)
+    others = [
+        card
+        for card in beside
+        if card.row != focus.row
+        and card.parameters.get("trainable", 0) <= trained
+        and (card.method == focus.method or (trained and card.selected_on == "nothing"))
+    ]
+    others.sort(key=lambda card: (card.method != focus.method, card.method != "ZeroShot"))
+    return others[0].row if others else None

@@ -16,7 +16,7 @@ from hierfit.results.card import ResultCard
 from hierfit.results.runs import read_cards
 from hierfit.results.statistics import Estimate
 from hierfit.results.summary import tables
-from hierfit.results.table import Cell, Column
+from hierfit.results.table import Column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,42 +95,37 @@ def panels(cards: Sequence[ResultCard], choice: str) -> list[Panel]:
 
 
 def _panel(title: str, cards: Sequence[ResultCard], choice: str) -> Panel:
-    made = tables(cards, choice=choice)
+    made = tables(cards, choice=choice)  # ascending in shots
     column, *others = (column for column in made[0].columns if column.is_figure)
     if others:
         names = ", ".join(shown.key for shown in (column, *others))
         raise UserError("A plot shows one column.", hint=f"Choose one of {names}.")
-    rows: dict[str, dict[Shots, dict[str, Cell]]] = {}
+    rows, trained = dict[str, dict[Shots, Estimate | None]](), set[str]()
     for table in made:
         shots = table.facts["shots"]
-        for first, *_ in table.rows:
-            name = str(first.value)
+        for name in (str(row[0].value) for row in table.rows):
             if shots in rows.setdefault(name, {}):
                 where = "all images" if shots is None else f"{shots} shots"
                 raise UserError(
                     f"{title}: {name!r} was run twice at {where}, on other data or towers.",
                     hint="Name only the runs that belong together, or tell them apart with --row.",
                 )
-            rows[name][shots] = table.row(name)
-    found = [_over_shots(name, by_shots, column.key) for name, by_shots in rows.items()]
+            cells = table.row(name)
+            cell, number = cells[column.key], cells[column.key].number
+            found = cell.value if isinstance(cell.value, Estimate) else None
+            if found is None and number is not None:  # a paper prints no interval
+                found = Estimate(number, math.nan, cell.of or 1)
+            rows[name][shots] = found
+            trained |= {name} if cells["selected_on"].value != "nothing" else set()
+    over_shots = []
+    for name, by_shots in rows.items():
+        points = [(shots, estimate) for shots, estimate in by_shots.items() if estimate is not None]
+        means, widths = [estimate.mean for _, estimate in points], [estimate.half_width for _, estimate in points]
+        # One number of shots does not say what others would change: closed forms read them without a step of training.
+        still = len(means) > 1 and max(means) - min(means) < _SAME_LINE and not any(w > _SAME_LINE for w in widths)
+        over_shots += [RowOverShots(name, points, still and name not in trained)] if points else []
     notes = [f"{title}, {_tick(table.facts['shots'])}: {note}" for table in made for note in table.notes]
-    return Panel(title, column, [row for row in found if row.points], notes)
-
-
-def _over_shots(name: str, by_shots: dict[Shots, dict[str, Cell]], key: str) -> RowOverShots:
-    points: list[tuple[Shots, Estimate]] = []
-    for shots, row in sorted(by_shots.items(), key=lambda item: (item[0] is None, item[0] or 0)):
-        cell = row[key]
-        if isinstance(cell.value, Estimate):
-            points.append((shots, cell.value))
-        elif cell.number is not None:  # a paper prints no interval
-            points.append((shots, Estimate(cell.number, math.nan, cell.of or 1)))
-    means = [estimate.mean for _, estimate in points]
-    # One number of shots does not say what others would change: closed forms read them without a step of training.
-    still = len(means) > 1 and max(means) - min(means) < _SAME_LINE
-    still = still and not any(estimate.half_width > _SAME_LINE for _, estimate in points)
-    untrained = all(row["selected_on"].value == "nothing" for row in by_shots.values())
-    return RowOverShots(name, points, still and untrained)
+    return Panel(title, column, over_shots, notes)
 
 
 def _tick(shots: Shots) -> str:

@@ -33,7 +33,7 @@ def log_report(run: Run, folder: Path, card: ResultCard) -> None:
     run.config.update(facts(card), allow_val_change=True)
     run.summary.update(figures(card))
     try:
-        run.log(_blocks(folder))
+        run.log(_report_of(folder))
     except UserError as error:  # matplotlib is not installed: the run itself is whole
         print(f"W&B gets no figures: {error.summary}")
     artifact = wandb.Artifact(f"run-{run.id}", type="result", metadata=facts(card))
@@ -59,7 +59,7 @@ def figures(card: ResultCard) -> dict[str, float]:
     return {name: value for name, value in found.items() if isinstance(value, int | float) and math.isfinite(value)}
 
 
-def _blocks(folder: Path) -> dict[str, Any]:
+def _report_of(folder: Path) -> dict[str, Any]:
     evidence = gather([folder])
     found = sections(evidence)
     logged: dict[str, Any] = {"report": wandb.Html(page(evidence, found, [folder]), inject=False)}

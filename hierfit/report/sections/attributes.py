@@ -65,7 +65,7 @@ def attribute_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
 def _true_attributes(run: FinishedRun, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Leaf of each image, and the true attributes of each leaf as numbers; none where the images were not drawn."""
     from hierfit.data.card import load_card
-    from hierfit.fieldguide.species import ATTRIBUTES
+    from hierfit.fieldguide.guide import ATTRIBUTES
 
     layout = None if run.pictures.missing else load_card(run.settings["data"]["card"]).layout
     if layout is None or layout.name != "fieldguide":

@@ -20,7 +20,7 @@ _GROUPS_LISTED = 100
 _LEAF, _LOWEST, _HIGHEST = 0.085, 1.6, 9.0  # inches: a class, and the least and most of the drawing
 _NAME_HEIGHT = 0.125  # inches
 # Of groups: what they are called, and their colour and its strength in the legend.
-_KINDS = {
+_GROUP_KINDS = {
     "holds": (f"hold together, p ≤ {CHANCE}", style.RIGHT, 0.7),
     "strangers": ("no more alike than chance", style.WRONG, 0.75),
     "untested": ("one class, or all: nothing to test", style.GRID, 1.0),
@@ -74,23 +74,23 @@ def _kinship_tree(values: Sequence[float], p: Sequence[float], tree: Taxonomy) -
     height, columns = min(max(_LEAF * tree.num_leaves, _LOWEST), _HIGHEST), max(level[v] for v in inner) + 1
     figure, axes = style.new_axes(style.FULL, height + 0.8)
     most = max((value for value in values if not isnan(value)), default=1.0)
-    kinds: dict[str, list[int]] = {kind: [] for kind in _KINDS}
+    kinds: dict[str, list[int]] = {kind: [] for kind in _GROUP_KINDS}
     for node in inner:
         kinds["untested" if isnan(p[node]) else "holds" if p[node] <= CHANCE else "strangers"].append(node)
-    texts: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+    texts: dict[str, list[str]] = {kind: [] for kind in _GROUP_KINDS}
     for kind, nodes in kinds.items():
         faces = []
         for node in nodes:
             shares = min(max(values[node] / max(most, 1e-9), 0), 1) if kind == "holds" else 0
-            faces.append((_KINDS[kind][1], 0.25 + 0.6 * shares if kind == "holds" else 0.75))
+            faces.append((_GROUP_KINDS[kind][1], 0.25 + 0.6 * shares if kind == "holds" else 0.75))
             figures = f": {size[node]} classes, kinship {values[node]:.3f}, p {p[node]:.3f}"
             texts[kind].append(tree.full_name(node) + (figures if kind != "untested" else ""))
             if size[node] * height / tree.num_leaves >= _NAME_HEIGHT:
                 shown = f"  {values[node]:.2f}".replace("-", "−") if kind != "untested" else ""
                 shown += f", p {p[node]:.3f}" if kind == "strangers" else ""
                 name = style.shortened(tree.names[node], max(4, round(84 / columns) - len(shown))) + shown
-                place, look = (level[node] + 0.02, above[node] + size[node] / 2), {"fontsize": style.SMALL - 1}
-                axes.text(*place, name, va="center", color=style.INK, clip_on=True, **look)
+                place, small = (level[node] + 0.02, above[node] + size[node] / 2), style.SMALL - 1
+                axes.text(*place, name, va="center", color=style.INK, clip_on=True, fontsize=small)
         bars = [(level[v], above[v], 1, size[v]) for v in nodes]
         style.boxes(axes, bars, faces, kind, edgecolor=style.PAPER, linewidth=0.6)
     axes.set_xlim(0, columns)
@@ -100,6 +100,6 @@ def _kinship_tree(values: Sequence[float], p: Sequence[float], tree: Taxonomy) -
     style.furnish(axes, grid=None)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
-    keys = [((colour, strength), words) for words, colour, strength in _KINDS.values()]
+    keys = [((colour, strength), words) for words, colour, strength in _GROUP_KINDS.values()]
     style.colour_legend(figure, keys, 3, "left")
     return figure, texts

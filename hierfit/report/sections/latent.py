@@ -24,7 +24,7 @@ from hierfit.results.table import Column, Table
 from hierfit.taxonomy import Taxonomy
 
 _NODES_SHOWN, _IMAGES_SHOWN = 400, 600
-_NAMED = 24  # classes that have room for their names
+_MOST_NAMES = 24  # classes that have room for their names
 _COMPARED = 600  # points whose distances are compared: 180 000 pairs
 _HUES = style.PALETTE[:6]  # the seventh is that of the ink
 _CORRELATION = Column("", "", 2, signed=True)
@@ -106,7 +106,7 @@ def _kinds(found: Embeddings, run: FinishedRun) -> list[Points]:
     return kinds
 
 
-def _names(points: Points, tree: Taxonomy) -> list[str]:
+def _point_names(points: Points, tree: Taxonomy) -> list[str]:
     if points.kind == "attributes":
         return [str(i + 1) for i in range(len(points.nodes))]
     return [tree.names[node] if node >= 0 else "an unknown class" for node in points.nodes.tolist()]
@@ -217,7 +217,7 @@ def _disk(drawn: Sequence[Points], tree: Taxonomy, space: Space) -> Drawing:
     branches, hues = tree.names[: tree.level_sizes[0]], [*_HUES, MUTED, MUTED]  # past the sixth branch, and of none: −1
     texts, handles, written = {}, [], list[tuple[float, float, str]]()
     for rank, points in enumerate(drawn):
-        star, image, names = points.kind == "attributes", points.kind == "images", _names(points, tree)
+        star, image, names = points.kind == "attributes", points.kind == "images", _point_names(points, tree)
         branch = tree.paths(points.nodes)[:, 0].tolist()
         marker = "*" if star else "o" if image else style.MARKERS[rank % len(style.MARKERS)]
         x, y = on_disk(points.where, space).T.tolist()
@@ -239,7 +239,7 @@ def _disk(drawn: Sequence[Points], tree: Taxonomy, space: Space) -> Drawing:
         texts[f"kind{rank}"] = [f"{words}{name}: {one} at {length:.2f}" for name, length in at]
         key: dict[str, Any] = {"color": INK if star else MUTED, "markersize": 3 if image else 7}
         handles.append(Line2D([], [], linestyle="", label=points.kind, marker=marker, **key))
-        if points.kind == tree.levels[0] and len(names) <= _NAMED:
+        if points.kind == tree.levels[0] and len(names) <= _MOST_NAMES:
             written += zip(y, x, names, strict=True)
     placed: list[tuple[float, float]] = []
     gap = 0.05 * edge

@@ -130,8 +130,8 @@ def reliability_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
 
 def _by_level(run: FinishedRun) -> dict[str, Reliability]:
     """Each labelled level's: probability of the node that the belief's descent takes there, right or wrong."""
-    tree, (*_, answer, confidence, target) = run.reading.taxonomy, run.reading.served
-    each = (path_reliability(answer, confidence, target, tree, depth) for depth in range(tree.num_levels))
+    read, tree = run.reading, run.reading.taxonomy
+    each = (path_reliability(read.answer, read.confidence, read.target, tree, d) for d in range(tree.num_levels))
     return {level: found for level, found in zip(tree.levels, each, strict=True) if found.count.sum()}
 
 
@@ -149,7 +149,9 @@ def _diagram(levels: Mapping[str, Reliability], title: str) -> Drawing:
     texts = {}
     for i, (level, found) in enumerate(levels.items()):
         colour, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
-        every = zip(found.count.tolist(), (100 * found.confidence).tolist(), (100 * found.accuracy).tolist())
+        every = zip(
+            found.count.tolist(), (100 * found.confidence).tolist(), (100 * found.accuracy).tolist(), strict=True
+        )
         points = [point for point in every if point[0]]
         firm, most = [point for point in points if point[0] >= _FIRM], max(count for count, _, _ in points)
         axes.plot([x for _, x, _ in firm], [y for _, _, y in firm], color=colour, linewidth=1.2, zorder=2)
