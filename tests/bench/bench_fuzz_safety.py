@@ -39,7 +39,8 @@ from hierfit.data.images import Files, open_image
 from hierfit.data.layouts.pickles import load_pickle
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
-from hierfit.methods.lora import LoraChoice, adapt, open_adapter, save_adapter
+from hierfit.methods import HierLoRA
+from hierfit.methods.lora import adapt, open_adapter, save_adapter
 from hierfit.predict.answer import Question
 from hierfit.predict.predictor import load
 from hierfit.run.checkpoints import read_checkpoint
@@ -204,7 +205,7 @@ def exported_model(folder: Path) -> Attempts:
 
 def adapter(folder: Path) -> Attempts:
     towers = Backbone.load("tiny")
-    adapt(towers, LoraChoice(rank=1))
+    adapt(towers, HierLoRA(rank=1).keys)
     save_adapter(towers, folder / "adapter")
     raw = (folder / "adapter" / "adapter_config.json").read_text()
     hidden = folder / "adapter" / "adapter_model.bin"  # what peft falls back to
