@@ -12,8 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from hierfit.config.reading import nearest
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 
 _PACKAGE = Path(__file__).parents[1]
 HOME = _PACKAGE if (_PACKAGE / "experiments").is_dir() else _PACKAGE.parent

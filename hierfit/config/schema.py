@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 
 from hierfit.config.reading import Place as Place
-from hierfit.config.reading import nearest as nearest
 from hierfit.config.reading import read_yaml as read_yaml
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 
 T = TypeVar("T")
 _WORDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}

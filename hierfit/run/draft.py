@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hierfit import methods
-from hierfit.config.schema import Place, nearest
+from hierfit.config.schema import Place
 from hierfit.config.settings import Setting, seed_problem
 from hierfit.config.signature import OTHERS, Argument, NoSuchClassError, arguments_of, attribute_of, public_names
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.run.keys import OVERRIDES, Keys
 
 OWN = arguments_of(f"{Keys.__module__}.{Keys.__name__}")

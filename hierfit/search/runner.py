@@ -132,6 +132,11 @@ class Outcome:
     error: str = ""
     mistake: bool = False
 
+    @property
+    def first_line(self) -> str:
+        """Of the error."""
+        return self.error.partition("\n")[0]
+
 
 Draw = tuple[Cell, ...]
 Reporter = Callable[[Cell, Outcome], None]

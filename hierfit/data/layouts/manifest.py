@@ -7,13 +7,12 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hierfit.config.schema import nearest
 from hierfit.data.home import Home
 from hierfit.data.names import clean_name, respelled
 from hierfit.data.records import read_csv, read_rows
 from hierfit.data.samples import SPLITS, Label, Sample, leaves_root, repeated
 from hierfit.data.splits import Shares
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 
 
 def manifest(
