@@ -14,9 +14,8 @@ from hierfit.errors import UserError
 from hierfit.report.style import MARKERS, MUTED, PALETTE, SMALL, furnish, legend_below
 from hierfit.results.card import ResultCard
 from hierfit.results.runs import read_cards
-from hierfit.results.statistics import Estimate
 from hierfit.results.summary import tables
-from hierfit.results.table import Column
+from hierfit.results.table import Column, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
