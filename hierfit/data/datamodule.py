@@ -11,6 +11,7 @@ from lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from hierfit.backbone.source import TINY_NOTE
+from hierfit.config.settings import Seed
 from hierfit.data.batch import Batch, EncodedSplit, Shared, Task
 from hierfit.data.card import DataCard, load_card, target_cards
 from hierfit.data.choice import Choice, Novel, coarse_of, depth_of
@@ -99,7 +100,7 @@ class HierarchicalDataModule(LightningDataModule):
         tree: Tree = "true",
         train_level: str | None = None,
         targets: dict[str, str | None] | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
         batch_size: int = 128,
         eval_batch_size: int = 512,
         drop_last: bool = False,

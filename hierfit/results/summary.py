@@ -8,8 +8,9 @@ from itertools import groupby
 from typing import Any
 
 from hierfit.errors import UserError
-from hierfit.results.card import ResultCard, shots_text
-from hierfit.results.columns import columns, figure, holds_classes_back, published_for
+from hierfit.results.card import ResultCard
+from hierfit.results.columns import columns, figure, published_for
+from hierfit.results.ended import READING, run_table, title_of, unmeasured
 from hierfit.results.rows import agreement, told_apart
 from hierfit.results.statistics import LEAST, p_value, paired_difference, t_interval, verdicts
 from hierfit.results.table import HELPS, HURTS, NAME, SEEDS, Cell, Column, Table
@@ -17,18 +18,9 @@ from hierfit.results.table import HELPS, HURTS, NAME, SEEDS, Cell, Column, Table
 BySeed = Mapping[int, ResultCard]
 
 _OVER_SEEDS = ", mean ± 95 % t-interval over seeds, of one seed the figure alone"
-_READING = (
-    "leaf acc: the best leaf. FPA and TICE (lower is better): each level's own argmax; –: inner nodes were not "
-    "trained. FPA decoded: by the decoder that val chose{decoders}. Levels: the most probable node, a node's "
-    "probability being the sum of its leaves'."
-)
 _READING_DIFFERENCES = (
     f" {HELPS} helps, {HURTS} hurts: by a paired t-test over seeds at 5 %, corrected for all differences of the table "
     "(Holm), and by 0.2 points or more. No mark: no evidence, also where an interval excludes 0."
-)
-_READING_NOVEL = (
-    "% leaf accuracy on the test split: base classes among base, novel among novel, their harmonic mean H, and H of "
-    "each level by the best leaf's path; /all: with all classes as candidates; AUSUC: area under the seen-unseen curve."
 )
 _ORIGIN = ("selected_on", "tuned_on")
 
@@ -94,9 +86,9 @@ def table(
     _mark(body, figures)
     origin = [Column(key.replace("_", " "), key=key) for key in _ORIGIN]
     common = {row[1] for row in body}
-    title = _title(first, *common) if len(common) == 1 else _title(first, ())
+    title = title_of(first, *common) if len(common) == 1 else title_of(first, ())
     made = Table.of(title, [NAME, Column("seeds", SEEDS, key="seeds"), *figures, *origin], body)
-    reading = f"% on the test split{_OVER_SEEDS}. {_READING.format(decoders='')}"
+    reading = READING.format(over_seeds=_OVER_SEEDS, decoders="")
     return replace(
         made,
         reading=reading if base is None else reading + _READING_DIFFERENCES,
@@ -107,15 +99,6 @@ def table(
             **{"backbone": first.backbone.get("source"), "test_images": (first.data.get("images") or {}).get("test")},
         },
     )
-
-
-def _title(card: ResultCard, seeds: Sequence[int]) -> str:
-    """One line that says on what the figures stand; seeds, where all rows have the same."""
-    images, protocol = (card.data.get("images") or {}).get("test"), card.data.get("protocol", "all classes")
-    parts = [str(card.data.get("card")), *([] if protocol == "all classes" else [protocol]), shots_text(card.data)]
-    parts += [f"seed{'s' if len(seeds) > 1 else ''} {_list(seeds)}"] if seeds else []
-    parts += [] if images is None else [f"{images} test images"]
-    return " · ".join([*parts, str(card.backbone.get("source"))])
 
 
 def _row(name: str, row: BySeed, figures: Sequence[Column], base: BySeed | None) -> list[Any]:
@@ -185,16 +168,11 @@ def _notes(rows: Mapping[str, BySeed], base: BySeed | None) -> Iterator[str]:
     draws = {seed: {repr(row[seed].data.get("draw")) for row in rows.values() if seed in row} for seed in seeds}
     if mixed := [seed for seed, found in draws.items() if len(found) > 1]:
         yield f"Rows were trained on different draws with seed {_list(mixed)}."
-    yield from _old(card for row in rows.values() for card in row.values())
+    yield from unmeasured(card for row in rows.values() for card in row.values())
     trees = {name: {card.data.get("taxonomy_fingerprint") for card in row.values()} for name, row in rows.items()}
     first, usual = next(iter(trees.items()))
     if others := [name for name, tree in trees.items() if tree != usual]:
         yield f"Scored on another tree than {first}: {_list(others)}. Compare leaf accuracy only."
-
-
-def _old(cards: Iterable[ResultCard]) -> Iterator[str]:
-    if old := dict.fromkeys(card.row for card in cards if card.metrics and not card.belief):
-        yield f"{_list(old)}: made by hierfit 0.1; `hierfit rescore --write RUN` fills in what it did not measure."
 
 
 def _list(items: Iterable[Any]) -> str:
@@ -209,26 +187,3 @@ def run_tables(cards: Sequence[ResultCard]) -> list[Table]:
         table = run_table(rows)
         made.append(replace(table, notes=(*(note for _, note in notes), *table.notes)))
     return made
-
-
-def run_table(cards: Sequence[ResultCard]) -> Table:
-    """The table a run ends with: a row a card, figures without intervals.
-
-    Args:
-        cards: Of one data set, seed and shots; the last one says on what all stand.
-    """
-    levels, last = cards[0].levels, cards[-1]
-    shown, reading = columns("default", cards, levels), _READING_NOVEL
-    if holds_classes_back(cards):
-        if len(levels) > 1:
-            shown += columns(",".join(f"h/{level}@base_to_novel" for level in levels[:-1]), cards, levels)
-    else:
-        chose: dict[str, list[str]] = {}
-        for belief, row in ((card.belief, card.row) for card in cards if card.belief):
-            decoder = {"best_path": "best path", "rollup": "roll-up"}[str(belief["scores"])]
-            chose.setdefault(decoder + ("" if belief["val_images"] else ", without val to choose"), []).append(row)
-        listed = "; ".join(name if len(chose) == 1 else f"{name}: {_list(rows)}" for name, rows in chose.items())
-        reading = f"% on the test split. {_READING.format(decoders=f' ({listed})' if listed else '')}"
-    rows = [[card.row, *(figure(card, column.key) for column in shown)] for card in cards]
-    title = f"{_title(last, (last.seed,))} · selected on {last.selected_on}"
-    return replace(Table.of(title, [NAME, *shown], rows, reading), notes=tuple(_old(cards)))

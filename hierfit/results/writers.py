@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hierfit.results.statistics import Estimate
-from hierfit.results.table import HELPS, HURTS, WORDS, Cell, Table
+from hierfit.results.table import HELPS, HURTS, WORDS, Cell, Estimate, Table
 
 _STYLES = {HELPS: "green", HURTS: "red"}
 _GAP = 2  # between columns of a terminal
