@@ -37,7 +37,8 @@ def features(tmp_path: Path) -> Path:
 def fitted(tree: Taxonomy, features: Path, *options: str) -> dict[str, object]:
     tree.to_csv(features.with_name("tree.csv"))
     found = features.with_name("found.json")
-    call(fit_of_tree, [str(features.with_name("tree.csv")), str(features), f"--json-file={found}", *options], "taxonomy fit")
+    words = [str(features.with_name("tree.csv")), str(features), f"--json-file={found}", *options]
+    call(fit_of_tree, words, "taxonomy fit")
     return dict(json.loads(found.read_text()))
 
 
