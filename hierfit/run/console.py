@@ -30,11 +30,11 @@ class StepBar(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self._meter is not None:
-            self._meter.show(trainer.global_step, lambda: _figures(trainer))
+            self._meter.show(trainer.global_step, lambda: _progress(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._meter is not None:
-            self._meter.note(lambda: _figures(trainer))
+            self._meter.note(lambda: _progress(trainer))
         self._end()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,45 +50,28 @@ class StepBar(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        if self._meter is None:
-            return
-        if _fits(trainer):
+        if self._meter is not None and _fits(trainer):
             of = f"{batch_idx + 1}/{sum(trainer.num_val_batches)}"
             self._meter.show(trainer.global_step, lambda: f"validating {of}")
-        else:
+        elif self._meter is not None:
             self._meter.show(batch_idx + 1)
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if self._meter is not None:
-            self._meter.show(batch_idx + 1)
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._end()
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end  # type: ignore[assignment]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not _fits(trainer):
             self._end()
 
+    on_test_end = on_predict_end = on_validation_end
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._end(exception)
-
-    on_predict_batch_end = on_test_batch_end
-    on_predict_end = on_test_end
 
     def _begin(self, trainer: Trainer, what: str, total: float, unit: str = "batches", done: int = 0) -> None:
         if trainer.is_global_zero:
             title = ", ".join(filter(None, (self.title, what)))
-            stays = not what or not self._trained
             whole = int(total) if math.isfinite(total) else None
-            self._meter = Meter(title, whole, unit, done, Console(), stays).__enter__()
+            self._meter = Meter(title, whole, unit, done, Console(), not what or not self._trained).__enter__()
 
     def _end(self, error: BaseException | None = None) -> None:
         if self._meter is not None:
@@ -100,7 +83,7 @@ def _fits(trainer: Trainer) -> bool:
     return trainer.state.fn == TrainerFn.FITTING
 
 
-def _figures(trainer: Trainer) -> str:
+def _progress(trainer: Trainer) -> str:
     metrics = {name: float(value) for name, value in trainer.progress_bar_metrics.items()}
     loss = [f"loss {value:.3g}" for name, value in metrics.items() if name == "train/loss"]
     val = [f"val {100 * value:.1f} %" for name, value in metrics.items() if name.startswith("val/")]
