@@ -15,7 +15,6 @@ from hierfit.geometry.manifold import ManifoldPoints
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.methods.nodes import Nodes
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.shuffle import shuffled_places
 from hierfit.taxonomy.upward import sums_along_paths
 
 Residual = Literal["class", "tree", "text"]
@@ -59,9 +58,12 @@ class Residuals(nn.Module):
         shuffle: int | None = None,
     ) -> None:
         super().__init__()
-        place = shuffled_places(taxonomy, shuffle) if kind == "tree" and shuffle is not None else None
-        occupant = None if place is None else place.argsort()
-        if place is not None and occupant is not None:
+        place = occupant = None
+        if kind == "tree" and shuffle is not None:
+            from hierfit.taxonomy.shuffle import shuffled_places
+
+            place = shuffled_places(taxonomy, shuffle)
+            occupant = place.argsort()
             # A vector is trained where images lie below it on the way its vector is shared.
             trained = _with_ancestors(trained[occupant], taxonomy)[place]
         self.register_buffer("place", place, persistent=False)
