@@ -43,7 +43,7 @@ def fit_head(
     from hierfit.methods.saved import FOLDER, SavedModel
     from hierfit.results.card import ResultCard
     from hierfit.results.runs import run_folder
-    from hierfit.run.closing import print_rows, shown_plainly
+    from hierfit.run.console import print_rows, shown_plainly
     from hierfit.run.quiet import quieten
     from hierfit.run.train import fit, set_up
     from hierfit.streams import program, shown
