@@ -112,7 +112,7 @@ class WritePredictions(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         assert isinstance(batch, Batch)
-        rows = _cells(outputs.cpu(), method_of(pl_module).taxonomy.to("cpu"), self.calibration)
+        rows = _prediction_cells(outputs.cpu(), method_of(pl_module).taxonomy.to("cpu"), self.calibration)
         self._rows.update(zip(batch.indices.tolist(), rows, strict=True))
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -128,7 +128,7 @@ class WritePredictions(Callback):
             writer.writerows([keys[index], *row] for index, row in rows)
 
 
-def _cells(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration) -> list[list[str]]:
+def _prediction_cells(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration) -> list[list[str]]:
     nodes = belief(logits, taxonomy, calibration).nodes
     paths = leaf_rollup(nodes, taxonomy)
     chances = nodes.gather(1, paths.clamp_min(0))
