@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,7 +29,9 @@ from torch import Tensor
 from hierfit.atomic import whole_file
 from hierfit.distributed import of_all_processes
 from hierfit.run.configure import SETTINGS
-from hierfit.run.folder import RunState
+
+if TYPE_CHECKING:
+    from hierfit.run.folder import RunState
 
 _LOOK_EVERY = 10
 """Steps between the moments at which several processes agree whether to save; each costs an all-reduce."""
