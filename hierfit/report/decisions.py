@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hierfit.decoding import belief, leaf_rollup
-from hierfit.metrics.functional import compared_nodes
+from hierfit.metrics.functional import judged_nodes
 from hierfit.metrics.served import Served, serve
 from hierfit.results.logits import TestLogits
 from hierfit.taxonomy import Taxonomy
@@ -68,7 +68,7 @@ class Breaks:
     @classmethod
     def of(cls, predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Breaks:
         """From predicted and target paths ``[n, L]``; how partial labels are read says `path_overlap`. O(n·L)."""
-        predicted_node, true_node = compared_nodes(predicted, target, taxonomy)
+        _, predicted_node, true_node = judged_nodes(predicted, target, taxonomy)
         true_path, path = taxonomy.paths(true_node), taxonomy.paths(predicted_node)
         common = ((true_path >= 0) & (true_path == path)).sum(dim=1)
         wrong = common < (true_path >= 0).sum(dim=1)

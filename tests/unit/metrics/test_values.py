@@ -209,7 +209,7 @@ def test_wrong_inputs_are_named(predicted: Tensor, target: Tensor, message: str)
 def test_wrong_options_are_named() -> None:
     with pytest.raises(UserError, match="no level 'genus'\nChoose one of: kingdom, class, kind"):
         LevelAccuracy(TREE, level="genus")
-    with pytest.raises(UserError, match="average is 'mean'\nChoose one of: micro, macro"):
+    with pytest.raises(UserError, match="no average 'mean'\nChoose one of: micro, macro"):
         LeafAccuracy(TREE, average="mean")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="convention is 'hcast'"):
+    with pytest.raises(UserError, match="no convention 'hcast'"):
         WeightedAveragePrecision(TREE, convention="hcast")  # type: ignore[arg-type]
