@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from hierfit.config.schema import nearest
-from hierfit.data.images import EXTENSIONS
+from hierfit.data.images import pictures_below
 from hierfit.errors import UserError
 from hierfit.predict.answer import Answer
 
@@ -46,7 +46,7 @@ def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
             if given == "-":
                 found += [Path(line.strip()) for line in stdin if line.strip()]
             elif path.is_dir():
-                inside = _pictures_in(path)
+                inside = list(pictures_below(path))
                 problems += [] if inside else [f"{given}: there is no image below this folder"]
                 found += inside
             elif not path.is_file():
@@ -64,32 +64,17 @@ def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
     return found
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    found = []
-    for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        names = [name for name in sorted(files) if not name.startswith(".")]
-        found += [Path(where, name) for name in names if Path(name).suffix.lower() in EXTENSIONS]
-    return found
-
-
 def _listed(path: Path) -> list[str]:
-    if path.suffix.lower() == _LIST:
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read: {error}") from error
-        return [line.strip() for line in lines if line.strip()]
-    from hierfit.data.records import read_csv
+    from hierfit.data.records import read_columns, read_lines
 
-    (_, header), *rows = list(read_csv(path, _BETWEEN[path.suffix.lower()])) or [(0, [])]
-    if _PATH not in header:
-        raise UserError(f"{path}: there is no column {_PATH!r}{nearest(_PATH, header)}")
-    column = header.index(_PATH)
-    for line, cells in rows:
-        if len(cells) <= column:
+    if path.suffix.lower() == _LIST:
+        return [line for _, line in read_lines(path)]
+    found = []
+    for line, cells, _ in read_columns(path, [_PATH], _BETWEEN[path.suffix.lower()]):
+        if _PATH not in cells:
             raise UserError(f"{path}: line {line} has no cell in column {_PATH!r}")
-    return [cells[column] for _, cells in rows]
+        found.append(cells[_PATH])
+    return found
 
 
 def bundle_features(path: Path, split: str, width: int) -> tuple[list[str], Tensor, str]:

@@ -12,7 +12,7 @@ import torch
 
 from hierfit.config.schema import nearest
 from hierfit.data.names import respelled
-from hierfit.data.records import read_csv
+from hierfit.data.records import read_rows
 from hierfit.data.samples import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -222,7 +222,7 @@ def _sign(table: Records) -> str:
         return ","
     for sign in _SIGNS:
         try:
-            _, head = next(read_csv(table.path, sign), (0, []))
+            _, head = next(read_rows(table.path, sign), (0, []))
         except UserError:
             break
         if len(head) == len(table.columns) and (not table.has_header or head == list(table.columns)):
