@@ -21,9 +21,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hierfit.config.schema import Place, build, nearest
+from hierfit.config.schema import Place, build
 from hierfit.data.samples import READY_DRAW, SPLITS
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 from hierfit.tensors import read_tensors, write_tensors
 

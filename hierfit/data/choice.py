@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hierfit.config.schema import nearest
 from hierfit.data.trees import Tree
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 
 Novel = Literal["halves", "siblings", "subtrees"]

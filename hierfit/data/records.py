@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from hierfit.config.schema import nearest
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 
 _JSON_LINES = (".jsonl", ".ndjson")
 

@@ -21,9 +21,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hierfit.config.reading import nearest
 from hierfit.decoding.logits import cut_logsumexp
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.cuts import ended_leaves
 from hierfit.tensors import at_least_float32

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from hierfit.config.named import Registry
-from hierfit.config.reading import nearest
 from hierfit.distributed import processes, share_of_batch
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.losses import cuts, leaves
 from hierfit.losses.levels import check_number, read_levels
 from hierfit.losses.modules import Loss, check_batch, empty_batch

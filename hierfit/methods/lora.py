@@ -19,8 +19,8 @@ from hierfit.atomic import whole_folder
 from hierfit.backbone import Backbone
 from hierfit.backbone.config import TRANSFORMERS
 from hierfit.backbone.source import read_object
-from hierfit.config.schema import Place, as_type, nearest
-from hierfit.errors import UserError
+from hierfit.config.schema import Place, as_type
+from hierfit.errors import UserError, nearest
 from hierfit.methods.keys import PartialShare
 from hierfit.tensors import as_os_error, misfits, shapes
 

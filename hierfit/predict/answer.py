@@ -10,11 +10,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from hierfit.config.reading import nearest
 from hierfit.decoding import BELIEF_DECODERS, Calibration, belief, cut_to, deepest_sure, top_down
 from hierfit.decoding.belief import LeafScores, node_sums
 from hierfit.decoding.calibration import images_needed
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 
 _OF_LEAVES = ("best_path", "rollup")  # decoders that score leaves

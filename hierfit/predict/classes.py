@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hierfit.backbone import node_texts
-from hierfit.config.schema import nearest
 from hierfit.data.samples import names_of
 from hierfit.data.trees import counterparts
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.methods.head import Head
 from hierfit.methods.nodes import Nodes, no_other_classes
 from hierfit.taxonomy import Taxonomy

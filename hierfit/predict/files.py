@@ -15,9 +15,8 @@ from rich.text import Text
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from hierfit.config.schema import nearest
 from hierfit.data.images import pictures_below
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.predict.answer import Answer
 
 _BETWEEN = {".csv": ",", ".tsv": "\t"}

@@ -15,9 +15,8 @@ from hierfit.errors import UserError
 from hierfit.report.style import MARKERS, MUTED, PALETTE, SMALL, furnish, legend_below
 from hierfit.results.card import ResultCard
 from hierfit.results.runs import read_cards
-from hierfit.results.statistics import Estimate
 from hierfit.results.summary import tables
-from hierfit.results.table import Cell, Column
+from hierfit.results.table import Cell, Column, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

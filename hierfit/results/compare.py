@@ -15,8 +15,8 @@ from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
 from hierfit.results.logits import TestLogits
-from hierfit.results.statistics import Interval, McNemar, Verdict, mcnemar, paired_bootstrap, verdicts
-from hierfit.results.table import HELPS, HURTS, NAME, Cell, Column, Table
+from hierfit.results.statistics import McNemar, mcnemar, paired_bootstrap, verdicts
+from hierfit.results.table import HELPS, HURTS, NAME, Cell, Column, Interval, Table, Verdict
 from hierfit.results.writers import print_tables
 from hierfit.taxonomy import Taxonomy
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
-from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.served import rows_at_once
 from hierfit.results.card import ResultCard
 from hierfit.taxonomy import Taxonomy
@@ -166,6 +165,8 @@ class LeafLogits:
         figures = {name: value if math.isfinite(value) else None for name, value in found.items()}
         if self.seen.all():
             return figures
+        from hierfit.metrics.base_to_novel import base_to_novel
+
         count = len(self.seen)
         leaves = Taxonomy(tuple(map(str, range(count))), ("leaf",), torch.full((count,), -1))
         split = base_to_novel(self.logits, self.labels[:, None], leaves, self.seen)

@@ -11,9 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from hierfit.config.schema import nearest
 from hierfit.decoding import DECODERS
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.metrics import hierarchy_metrics, own_metrics
 from hierfit.metrics.served import score
 from hierfit.results.card import ResultCard

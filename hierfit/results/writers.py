@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hierfit.results.statistics import Estimate
-from hierfit.results.table import HELPS, HURTS, WORDS, Cell, Column, Table
+from hierfit.results.table import HELPS, HURTS, WORDS, Cell, Column, Estimate, Table
 
 _STYLES = {HELPS: "green", HURTS: "red"}
 _JUSTIFY: dict[bool, Literal["left", "right"]] = {True: "left", False: "right"}  # of words, of figures

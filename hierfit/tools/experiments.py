@@ -12,8 +12,7 @@ from typing import Annotated
 from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.config.named import EXPERIMENTS, GRIDS, SWEEPS, Shelf
-from hierfit.config.reading import nearest
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.streams import program
 
 _WIDEST = 100

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from typing_extensions import TypedDict  # Python's own serves pydantic from 3.12 on
 
-from hierfit.config.schema import nearest
 from hierfit.data.home import Home
 from hierfit.data.layouts.pickles import Fields, load_pickle
 from hierfit.data.records import read_typed
 from hierfit.data.samples import SPLITS, Sample
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 
 _BIOLOGICAL_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")

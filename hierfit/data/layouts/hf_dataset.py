@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hierfit.config.schema import nearest
 from hierfit.data.encode import cache_root
 from hierfit.data.home import Home
 from hierfit.data.images import Stored
 from hierfit.data.samples import Sample, leaves_root
 from hierfit.data.splits import Shares
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 
 _PARQUET = re.compile(r"(.+?)(?:-\d+(?:-of-\d+)?(?:-\w+)?)?\.parquet")
 """``train-00000-of-00002-3f….parquet``: the hub's names for parts of a split."""

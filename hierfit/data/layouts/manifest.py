@@ -6,13 +6,12 @@ import os
 import posixpath
 from collections.abc import Iterator, Mapping
 
-from hierfit.config.schema import nearest
 from hierfit.data.home import Home
 from hierfit.data.names import clean_name, respelled
 from hierfit.data.records import read_columns, read_rows
 from hierfit.data.samples import SPLITS, Label, Sample, leaves_root
 from hierfit.data.splits import Shares
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 
 
 def manifest(

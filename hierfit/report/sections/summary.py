@@ -14,10 +14,9 @@ from hierfit.report.evidence import Evidence
 from hierfit.results.card import ResultCard
 from hierfit.results.columns import accuracy_of, figure
 from hierfit.results.compare import leaf_labelled, leaf_right, paired
-from hierfit.results.statistics import Estimate, Interval, Verdict
 from hierfit.results.summary import table as summary_table
 from hierfit.results.summary import tables
-from hierfit.results.table import Cell, Column, Table
+from hierfit.results.table import Cell, Column, Estimate, Interval, Table, Verdict
 
 _HEADLINES = 4
 _SIGNED = Column("", "%", signed=True)

@@ -130,7 +130,7 @@ class Source:
         """The value of a JSON, YAML or Python file; raises `UserError` with the line of a fault."""
         if self.language == "JSON":
             return document.read_json(self.text, str(self.path), self.placed)
-        read = document.read_python if self.language == "Python" else document.read_yaml
+        read = document.read_python if self.language == "Python" else document.yaml_value
         return read(self.text, str(self.path))
 
     @cached_property

@@ -21,13 +21,12 @@ import torch
 
 from hierfit.atomic import whole_file, whole_folder
 from hierfit.backbone import Backbone
-from hierfit.config.schema import nearest
 from hierfit.data.bundle import Bundle, BundleSplit, check_sound, read_bundle, write_bundle
 from hierfit.data.card import load_card
 from hierfit.data.encode import cache_of, encoded, node_features
 from hierfit.data.samples import names_of
 from hierfit.data.table import read_table
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.writers import write_csv
 

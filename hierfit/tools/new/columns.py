@@ -6,8 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 
-from hierfit.config.schema import nearest
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.taxonomy.checks import counted, listed
 from hierfit.taxonomy.readers import cells as meaning
 from hierfit.taxonomy.readers.columns import EPITHET, RANKS, word

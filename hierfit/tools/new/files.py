@@ -12,9 +12,8 @@ from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
-from hierfit.config.schema import nearest
 from hierfit.data.images import EXTENSIONS
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.tools.new.found import Options, split_in, split_word
 from hierfit.tools.new.records import Records, names_picture
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import torch
 
-from hierfit.config.schema import nearest
 from hierfit.data.names import respelled
 from hierfit.data.records import read_rows
 from hierfit.data.samples import SPLITS, names_of
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.checks import counted, listed
 from hierfit.tools.new import found as finding

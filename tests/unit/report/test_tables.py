@@ -13,9 +13,8 @@ from hierfit.errors import UserError
 from hierfit.results.card import ResultCard, shots_text
 from hierfit.results.columns import columns, figure
 from hierfit.results.rows import chosen
-from hierfit.results.statistics import Estimate
 from hierfit.results.summary import tables
-from hierfit.results.table import Cell, Column, Table
+from hierfit.results.table import Cell, Column, Estimate, Table
 from hierfit.results.writers import as_csv, as_html, as_latex, as_markdown, print_table, print_tables
 
 from .conftest import card, data
