@@ -11,11 +11,7 @@ from pathlib import Path
 from hierfit.backbone.prompts import Descriptions, NodePrompts, node_prompts
 from hierfit.backbone.source import read_object
 from hierfit.config.named import CARDS
-<<<<<<< HEAD
 from hierfit.config.schema import Place, as_type, build, read_yaml
-=======
-from hierfit.config.schema import Place, build, read_yaml
->>>>>>> main
 from hierfit.data.layouts import Layout, read_layout
 from hierfit.data.samples import READY_DRAW, SPLITS, check_levels
 from hierfit.errors import UserError, nearest

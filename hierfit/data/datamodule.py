@@ -12,11 +12,8 @@ from lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from hierfit.backbone.source import TINY_NOTE
-<<<<<<< HEAD
 from hierfit.config.schema import argument_faults
-=======
 from hierfit.config.settings import Seed
->>>>>>> main
 from hierfit.data.batch import Batch, EncodedSplit, Shared, Task
 from hierfit.data.card import DataCard, load_card, target_cards
 from hierfit.data.choice import Choice, Novel, coarse_of, depth_of
@@ -107,15 +104,9 @@ class HierarchicalDataModule(LightningDataModule):
         tree: Tree = "true",
         train_level: str | None = None,
         targets: dict[str, str | None] | None = None,
-<<<<<<< HEAD
-        seed: NoneOrMore = 0,
+        seed: Seed = 0,
         batch_size: OneOrMore = 128,
         eval_batch_size: OneOrMore = 512,
-=======
-        seed: Seed = 0,
-        batch_size: int = 128,
-        eval_batch_size: int = 512,
->>>>>>> main
         drop_last: bool = False,
         augment: Augment = "crop_flip",
         crop_area: Annotated[float, Gt(0), Le(1)] = 0.5,
