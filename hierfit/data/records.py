@@ -70,8 +70,8 @@ def read_columns(
     """
     rows = read_rows(path, delimiter)
     header = header or next(rows, (0, []))[1]
-    problems = [f"no column {name!r}{nearest(name, header)}" for name in wanted if name not in header]
-    problems += [f"two columns have the name {name!r}" for name in wanted if header.count(name) > 1]
+    problems = [f"{path.name}: no column {name!r}{nearest(name, header)}" for name in wanted if name not in header]
+    problems += [f"{path.name}: two columns have the name {name!r}" for name in wanted if header.count(name) > 1]
     if problems:
         raise UserError(f"{path} has not the columns that are read", problems)
     for line, cells in rows:

@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from hierfit.atomic import whole_file
-from hierfit.closed import Kinship, Statistics, fit_tree, kinship_test
+from hierfit.closed import Kinship, Statistics, TiedForm, fit_tree, kinship_test
 from hierfit.closed.kinship import CHANCE, KINSHIP_FILE
-from hierfit.closed.tree_gda import few
 from hierfit.config.command import Say
 from hierfit.data.bundle import Bundle, read_bundle
 from hierfit.errors import UserError
@@ -110,7 +109,7 @@ def of_images(bundle: Bundle, taxonomy: Taxonomy, file: Path, split: str | None)
         raise UserError(f"{name} of {file} holds no image of a class")
     labels = _leaves(bundle, taxonomy)[chosen.labels[known].long()]
     statistics = Statistics.of(normalize(chosen.features[known].double(), dim=1), labels, taxonomy.num_leaves)
-    fitted = fit_tree(statistics, taxonomy, kind="total" if few(statistics) else "within")
+    fitted = fit_tree(statistics, taxonomy, TiedForm(kind="total" if statistics.few else "within"))
     noise = fitted.noise * float(statistics.counts[statistics.seen].reciprocal().mean())
     origin = f"{int(known.sum())} images of {name}, features of {bundle.backbone}"
     return ClassMeans(fitted.whiten(statistics.means), statistics.seen, noise, origin)
