@@ -8,44 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, stdtr, stdtrit
 
-Verdict = Literal["helps", "no evidence", "hurts"]
+from hierfit.results.table import Estimate, Interval, Verdict
 
 LEVEL = 0.05
 LEAST = 0.002
 """Share of the test samples: nothing below 0.2 points is called a help or harm, however sure it is."""
 
 _CHUNK = 1 << 22  # counts held at once by the bootstrap: 32 MiB
-
-
-class Estimate(NamedTuple):
-    """A mean of ``n`` values with its interval, mean ± half_width; NaN when one value says nothing of the spread."""
-
-    mean: float
-    half_width: float
-    n: int
-
-    @property
-    def low(self) -> float:
-        return self.mean - self.half_width
-
-    @property
-    def high(self) -> float:
-        return self.mean + self.half_width
-
-
-class Interval(NamedTuple):
-    """A mean with the two ends of an interval that need not lie evenly around it; over ``n`` samples."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
 
 
 class McNemar(NamedTuple):

@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hierfit.config.schema import Place, read_document
-from hierfit.config.settings import Setting, seed_problem, settings_by
+from hierfit.config.settings import Seed, Setting, settings_by
 from hierfit.errors import UserError, nearest
-from hierfit.run.expected import GridExpectations, unknown_figures
+from hierfit.search.expected import GridExpectations, unknown_figures
 
 ROOT, CARD, TARGETS = "data.root", "data.card", "data.targets"
 
@@ -43,7 +43,7 @@ class GridFile:
     name: str
     cards: Mapping[str, Mapping[str, Any] | None]
     methods: Mapping[str, Mapping[str, Any] | None]
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     shots: tuple[Annotated[int, Ge(1)] | None, ...]
     configs: tuple[str, ...] = ()
     set: Mapping[str, Any] = field(default_factory=dict)
@@ -60,8 +60,6 @@ class GridFile:
                 yield f"{place}: is empty, the grid has no cells"
             twice = [value for value, count in Counter([*values]).items() if count > 1]
             yield from (f"{place}: {'null' if value is None else repr(value)} is given twice" for value in twice)
-        faults = filter(None, (seed_problem("seeds", seed) for seed in self.seeds))
-        yield from (f"{self.source.at('seeds')}: {fault.partition(': ')[2]}" for fault in faults)
         if self.control is not None:
             yield from unknown([self.control], self.methods, self.source.at("control"), "row")
         if (expected := self.expected) is not None:

@@ -14,7 +14,7 @@ from hierfit.config.schema import read_yaml
 from hierfit.config.settings import file_settings
 from hierfit.errors import UserError, nearest
 from hierfit.run.configure import configure
-from hierfit.run.expected import KEY, GridExpectations, Range, read_expected, unknown_figures
+from hierfit.search.expected import KEY, GridExpectations, Range, read_expected, unknown_figures
 from hierfit.search.grid import plan
 from hierfit.search.grid_file import ROOT, GridFile, read_grid, unknown
 from hierfit.search.progress import Cluster, Jobs, begin_work, failed, run_cells

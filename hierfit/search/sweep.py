@@ -54,7 +54,7 @@ def sweep(
     content = read_sweep(SWEEPS.find(file))
     here = local or cluster is not None or os.environ.get("WANDB_MODE", "online") != "online"
     if not here:
-        from hierfit.run.loggers import has_wandb_key  # with Lightning
+        from hierfit.run.wandb import has_wandb_key  # with Lightning
 
         here = not has_wandb_key()
     bench = begin_work(jobs, cluster, here and not check, trials=trials)

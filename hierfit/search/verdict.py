@@ -18,9 +18,9 @@ from hierfit.atomic import whole_file
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
 from hierfit.results.logits import LeafLogits
-from hierfit.results.statistics import Estimate, Interval, bootstrap, paired_difference, verdict
+from hierfit.results.statistics import bootstrap, paired_difference, verdict
 from hierfit.results.summary import table
-from hierfit.results.table import NAME, Column, Table
+from hierfit.results.table import NAME, Column, Estimate, Interval, Table
 from hierfit.results.writers import as_markdown, markdown, print_tables
 from hierfit.search.runner import Cell, finished
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from hierfit.results.card import ResultCard
-from hierfit.results.statistics import Estimate, Interval
+from hierfit.results.table import Estimate, Interval
 from hierfit.search.verdict import Comparison, TreeVerdict, conclude
 
 
