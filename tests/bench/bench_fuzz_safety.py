@@ -37,7 +37,8 @@ from hierfit.data.encode import VectorCache, digest
 from hierfit.data.images import Files
 from hierfit.data.layouts.pickles import load_pickle
 from hierfit.errors import UserError
-from hierfit.methods.lora import LoraChoice, adapt, open_adapter, save_adapter
+from hierfit.methods import HierLoRA
+from hierfit.methods.lora import adapt, open_adapter, save_adapter
 from hierfit.predict.answer import Question
 from hierfit.predict.predictor import load
 from hierfit.run.checkpoints import read_checkpoint
@@ -123,7 +124,7 @@ def exported_model(folder: Path) -> Attempts:
 
 def adapter(folder: Path) -> Attempts:
     towers, place = Backbone.load("tiny"), folder / "adapter"
-    adapt(towers, LoraChoice(rank=1))
+    adapt(towers, HierLoRA(rank=1).keys)
     save_adapter(towers, place)
     weights, hidden = place / "adapter_model.safetensors", place / "adapter_model.bin"  # what peft falls back to
     write_evil(folder)

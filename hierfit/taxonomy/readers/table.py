@@ -39,6 +39,7 @@ class Table:
     unit: str = "line"  # of the numbers
     header: tuple[str, ...] | None = None  # also None where nobody has asked, see `headed`
     by_blanks: bool = False  # whether blanks divide the cells, which may as well be part of names
+    sign: str = ""  # what divides the cells, of lines as CSV has them
 
     @cached_property
     def width(self) -> int:
@@ -250,4 +251,4 @@ def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
     width = max(map(len, rows), default=0)
     top = next((i for i, row in enumerate(rows) if len(row) == width or not row[0].startswith(("#", "sep="))), 0)
     what = "CSV" if sign == "," and is_csv else f"{'CSV' if is_csv else 'lines'} divided by {_SIGNS.get(sign, sign)}"
-    return Table(rows[top:] if top else rows, lines[top:], what, is_csv)  # without comments above the header
+    return Table(rows[top:] if top else rows, lines[top:], what, is_csv, sign=sign)  # without comments above the header
