@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 from hierfit.backbone.config import dual_config
-from hierfit.errors import UserError, folded
+from hierfit.errors import UserError
 
 REAL = "openai/clip-vit-base-patch32"
 """A tower for pictures of any kind, where an example is wanted."""
@@ -19,33 +18,13 @@ TINY_NOTE = (
 )
 BUNDLED = {"tiny": Path(__file__).parent / "tiny_clip"}
 
-_BEFORE = re.compile(r"(?:https?://)?(?:(?:www\.)?huggingface\.co/|hf[-_]hub:|hub:|open_?clip:|clip:)", re.IGNORECASE)
-_NAMES_ELSEWHERE = {
-    "vitb32": REAL,
-    "vitb16": "openai/clip-vit-base-patch16",
-    "vitl14": "openai/clip-vit-large-patch14",
-    "vitl14336": "openai/clip-vit-large-patch14-336",
-    "vith14": "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
-    "vitg14": "laion/CLIP-ViT-g-14-laion2B-s12B-b42K",
-    "vitbigg14": "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
-}
-"""Towers as openai and open_clip call them, without case and signs."""
-_SIGLIPS = {"b": "base", "l": "large", "so400m": "so400m"}
-
-_TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
+TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
-_WEIGHTS, _SHARDS = "model.safetensors", "model.safetensors.index.json"
+WEIGHTS, SHARDS = "model.safetensors", "model.safetensors.index.json"
 OPEN_CLIP = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = (
-    "open_clip_model.safetensors", _WEIGHTS, "open_clip_pytorch_model.bin", "pytorch_model.bin",
+    "open_clip_model.safetensors", WEIGHTS, "open_clip_pytorch_model.bin", "pytorch_model.bin",
 )  # fmt: skip
-_SHARED = (
-    *(name for files in _TOKENIZERS for name in files),
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-)  # fmt: skip
-_DOWNLOADED = ("config.json", _WEIGHTS, _SHARDS, "model-*.safetensors", *PREPROCESSING, *_SHARED)
-_ON_THE_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
-_HUB_SECONDS = 3.0
 
 
 def find_folder(source: str) -> Path:
@@ -69,7 +48,7 @@ def find_folder(source: str) -> Path:
                 f"backbone {source!r} is a folder of the hub's cache, which holds the model in a folder below",
                 hint=f"Pass {inside[-1]}" if inside else "Its snapshots are missing: download it again.",
             )
-        if problems := _folder_problems(path):
+        if problems := folder_problems(path):
             whole = "save_pretrained of a model, of its tokenizer and of its image processor together write all of it."
             if settings_file(path) == OPEN_CLIP:
                 whole = (
@@ -82,38 +61,9 @@ def find_folder(source: str) -> Path:
         raise UserError(f"backbone {source!r} is a file", hint=f"Pass the folder that holds it: {path.parent}")
     if source in BUNDLED:
         raise UserError(f"the bundled backbone is missing: {path}", hint="Install hierfit again, or `make pretrain`.")
-    if meant := hub_name(source):
-        raise UserError(
-            f"no backbone {source!r} – did you mean {meant!r}?",
-            hint="Towers are named as on the Hugging Face hub, where transformers finds them; or by their folder.",
-        )
-    if re.fullmatch(r"(clip)?(rn|resnet)(50|101)(x\d+)?(quickgelu)?", folded(source)):
-        raise UserError(
-            f"no backbone {source!r}: transformers has CLIP's vision transformers, but no residual networks",
-            hint=f"The nearest is {REAL}.",
-        )
-    if not _ON_THE_HUB.fullmatch(source):
-        raise UserError(
-            f"no backbone {source!r}: there is no such folder, and it is not a hub name",
-            hint="Use tiny; a folder; or owner/name, like openai/clip-vit-base-patch16.",
-        )
-    return _downloaded(source)
+    from hierfit.backbone.hub import downloaded
 
-
-def hub_name(name: str) -> str:
-    """The hub's name of a tower: ``ViT-B/32`` is ``openai/clip-vit-base-patch32``; empty where none is known.
-
-    ``hf-hub:owner/name`` and a link lose their beginning; a name without its owner gets it.
-    """
-    if before := _BEFORE.match(name.strip()):
-        bare = name.strip()[before.end() :].strip("/")
-        return hub_name(bare) or bare
-    if f"openai/{name}" in _NAMES_ELSEWHERE.values():
-        return f"openai/{name}"
-    short = re.sub(r"^(openai)?(clip)?(?=vit)|(px)?(quickgelu)?$", "", folded(re.split("[,:]", name)[0]))
-    if siglip := re.fullmatch(r"vit(b|l|so400m)(14|16|32)siglip(\d{3})?", short):
-        return f"google/siglip-{_SIGLIPS[siglip[1]]}-patch{siglip[2]}-{siglip[3] or 224}"
-    return _NAMES_ELSEWHERE.get(short, "")
+    return downloaded(source)
 
 
 def settings_file(folder: Path) -> str:
@@ -122,7 +72,7 @@ def settings_file(folder: Path) -> str:
     return OPEN_CLIP if theirs else "config.json"
 
 
-def _folder_problems(folder: Path) -> list[str]:
+def folder_problems(folder: Path) -> list[str]:
     """Everything that keeps a folder from being loaded; empty if it is whole."""
     file = settings_file(folder)
     settings, fault = read_object(folder / file)
@@ -138,33 +88,31 @@ def _folder_problems(folder: Path) -> list[str]:
         if not fault:
             dual_config(settings, file, problems)
         problems += _weight_problems(folder)
-    if not any(all((folder / name).is_file() for name in files) for files in _TOKENIZERS):
-        problems.append("no tokenizer: " + ", or ".join(" with ".join(files) for files in _TOKENIZERS))
+    if not any(all((folder / name).is_file() for name in files) for files in TOKENIZERS):
+        problems.append("no tokenizer: " + ", or ".join(" with ".join(files) for files in TOKENIZERS))
     if file != OPEN_CLIP and not any((folder / name).is_file() for name in PREPROCESSING):
         problems.append("no image preprocessing: " + ", or ".join(PREPROCESSING))
     return problems
 
 
 def _weight_problems(folder: Path) -> list[str]:
-    if (folder / _SHARDS).is_file():
-        index, fault = read_object(folder / _SHARDS)
+    if (folder / SHARDS).is_file():
+        index, fault = read_object(folder / SHARDS)
         if fault or not isinstance(index.get("weight_map"), dict):
-            return [fault or f"{_SHARDS} has no weight_map"]
+            return [fault or f"{SHARDS} has no weight_map"]
         # Names alone: a path would lead out of the folder.
         return [f"no {name}" for name in weight_files(folder) if name not in os.listdir(folder)]
-    if (folder / _WEIGHTS).is_file():
+    if (folder / WEIGHTS).is_file():
         return []
     pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
-    return [
-        f"no {_WEIGHTS}" + ("; pickled weights can run code when opened, so they are not loaded" if pickled else "")
-    ]
+    return [f"no {WEIGHTS}" + ("; pickled weights can run code when opened, so they are not loaded" if pickled else "")]
 
 
 def weight_files(folder: Path) -> list[str]:
     """Names of the files that hold the weights of transformers' towers."""
-    if not (folder / _SHARDS).is_file():
-        return [_WEIGHTS]
-    return sorted({str(name) for name in read_object(folder / _SHARDS)[0]["weight_map"].values()})
+    if not (folder / SHARDS).is_file():
+        return [WEIGHTS]
+    return sorted({str(name) for name in read_object(folder / SHARDS)[0]["weight_map"].values()})
 
 
 def read_object(path: Path) -> tuple[dict[str, Any], str]:
@@ -178,44 +126,3 @@ def read_object(path: Path) -> tuple[dict[str, Any], str]:
     except (ValueError, RecursionError) as error:  # broken JSON, broken UTF-8, or a nest without end
         return {}, f"{path.name} is not valid JSON: {error}"
     return (content, "") if isinstance(content, dict) else ({}, f"{path.name} does not hold a JSON object")
-
-
-def _downloaded(source: str) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-
-    name, _, revision = source.partition("@")
-    model: dict[str, Any] = {"repo_id": name, "revision": revision or None}
-    try:
-        patterns = [*_DOWNLOADED, OPEN_CLIP, *OPEN_CLIP_WEIGHTS]
-        cached = Path(snapshot_download(**model, allow_patterns=patterns, local_files_only=True))
-        if not _folder_problems(cached):
-            return cached
-    except (OSError, ValueError):
-        pass  # not in the cache, or only in part; or no valid name, which the hub library explains below
-    # What goes wrong on the network raises whatever the HTTP library below huggingface_hub raises, and that
-    # library has changed between its versions; so every exception is caught, and shown.
-    try:
-        # One short question first: a download retries for minutes before it says that there is no network.
-        about = HfApi().model_info(name, revision=revision or None, timeout=_HUB_SECONDS)
-        files = {file.rfilename for file in about.siblings or ()}
-        folder = Path(snapshot_download(**model, allow_patterns=_needed(files)))
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or "no answer"
-        to = name.rpartition("/")[2]
-        raise UserError(
-            f"no backbone {source!r}: it is no folder here, not in the hub cache, and cannot be downloaded",
-            [f"{type(error).__name__}: {reason}"],
-            f"Without network: on another machine run `hf download {name} --local-dir {to}`, copy the folder "
-            "here and pass its path. `tiny` is bundled and needs no network.",
-        ) from error
-    if problems := _folder_problems(folder):
-        hint = f"If a pull request of the repository adds what is missing, name it: {name}@refs/pr/<number>."
-        raise UserError(f"backbone {source!r} cannot be used", problems, hint)
-    return folder
-
-
-def _needed(files: set[str]) -> list[str]:
-    """Which of a repository's files to download: one model, where it is there for transformers and for open_clip."""
-    if OPEN_CLIP not in files or ("config.json" in files and not files.isdisjoint((_WEIGHTS, _SHARDS))):
-        return list(_DOWNLOADED)
-    return [OPEN_CLIP, *[name for name in OPEN_CLIP_WEIGHTS if name in files][:1], *_SHARED]
