@@ -19,7 +19,7 @@ from hierfit.errors import UserError
 from hierfit.streams import as_text, is_text
 from hierfit.taxonomy.checks import counted, listed
 from hierfit.taxonomy.readers.document import read_json
-from hierfit.taxonomy.readers.source import Source
+from hierfit.taxonomy.readers.source import Content
 from hierfit.tools.new.found import split_of
 
 LINES = (".jsonl", ".ndjson")
@@ -61,7 +61,7 @@ def read_records(path: Path) -> Records:
     Raises:
         UserError: It cannot be read, or is no table.
     """
-    source = Source.of(path, select=0)
+    source = Content.of(path, select=0)
     remarks = [f"{path.name}: {finding}." for finding in source.findings]
     if path.suffix.lower() in (".json", *LINES):
         document = read_json(source.text, str(path), objects=dict)
