@@ -13,13 +13,11 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-
-T = TypeVar("T")
 
 _PR_SET_PDEATHSIG = 1
 
@@ -97,7 +95,7 @@ def gather_batch(share: Tensor, total: int) -> Tensor:
     return whole
 
 
-def of_all_processes(mine: T) -> list[T]:
+def of_all_processes(mine: Any) -> list[Any]:
     """What each process holds, on every process, in their order: anything that can be pickled."""
     if (world := processes()) == 1:
         return [mine]

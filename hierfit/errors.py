@@ -70,6 +70,14 @@ def close_words(word: str, known: Iterable[str], most: int = 1) -> list[str]:
     return [name for name in near if SequenceMatcher(None, folded(word), folded(name)).ratio() >= 0.6]
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`` – did you mean 'x'?`` for the most similar known word, else all known words if they are at most 30."""
+    known = sorted(known)
+    if close := close_words(word, known):
+        return f" – did you mean {close[0]!r}?"
+    return f" (known: {', '.join(known)})" if 0 < len(known) <= 30 else ""
+
+
 @lru_cache(maxsize=1)
 def _spellings(names: tuple[str, ...]) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """The first name of each folded spelling, and small letters and names in alphabetical order."""

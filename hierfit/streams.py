@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -39,6 +40,11 @@ def is_text(name: str) -> bool:
 def as_text(name: str) -> str:
     """A name as it can be written: ``caf\\xe9``."""
     return name.encode(errors=ALIKE).decode()
+
+
+def file_name(text: str) -> str:
+    """A name of a file or folder for any text, such as a row's."""
+    return re.sub(r"[^\w.=-]+", "-", text).strip("-.") or "row"
 
 
 def print_hanging(console: Console, text: str, style: str = "", indent: int = 2, mark: str = "") -> None:

@@ -17,9 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hierfit.atomic import whole_folder
-from hierfit.backbone import open_clip
 from hierfit.backbone.config import TRANSFORMERS, DualConfig, dual_config
-from hierfit.backbone.source import PREPROCESSING, find_folder, read_object, settings_file, weight_files
+from hierfit.backbone.source import OPEN_CLIP, PREPROCESSING, find_folder, read_object, settings_file, weight_files
 from hierfit.backbone.text import TextInput
 from hierfit.backbone.towers import DualEncoder
 from hierfit.backbone.transform import ImageTransform
@@ -53,17 +52,20 @@ def load_parts(folder: Path, source: str) -> LoadedParts:
     """
     where = f"backbone {source!r} in {folder}"
     tokenizer, file = _tokenizer(folder, where), settings_file(folder)
-    settings = read_object(folder / file)[0]
+    settings, pictures = read_object(folder / file)[0], None
     with _as_user_error(where, f"weights or {file}"):
-        if file == open_clip.CONFIG:
+        if file == OPEN_CLIP:
+            from hierfit.backbone import open_clip
+
             weights = open_clip.read_weights(folder, settings)
             settings = open_clip.translated(settings, weights, tokenizer)
+            pictures = settings.get(open_clip.PREPROCESSING)
         else:
             weights = {k: tensor for part in weight_files(folder) for k, tensor in load_file(folder / part).items()}
         config = _config(settings, file)
         model = _assembled(config, weights, where, file)
     with _as_user_error(where, "image preprocessing"):
-        pictures = settings.get(open_clip.PREPROCESSING) or _preprocessing(folder)
+        pictures = pictures or _preprocessing(folder)
         preprocess = ImageTransform.of(pictures, config.model_type, config.vision_config.image_size, where)
     return LoadedParts(model, _text(folder, tokenizer, config, where), preprocess)
 
@@ -72,7 +74,7 @@ def load_text(source: str) -> TextInput:
     """The tokeniser of a backbone alone, without its weights; raises `UserError` as `load_parts` does."""
     folder = find_folder(source)
     where, file = f"backbone {source!r} in {folder}", settings_file(folder)
-    if file == open_clip.CONFIG:
+    if file == OPEN_CLIP:
         return load_parts(folder, source).text  # some of whose settings only the weights tell
     return _text(folder, _tokenizer(folder, where), _config(read_object(folder / file)[0], file), where)
 
@@ -93,7 +95,7 @@ def _assembled(config: DualConfig, weights: dict[str, Tensor], where: str, file:
         if weights[name].squeeze().shape == own[name].squeeze().shape:
             weights[name] = weights[name].float().reshape(own[name].shape)
     # Other weights of a folder of transformers are of something beside the towers.
-    if problems := misfits(shapes(own), shapes(weights), f"but {file} says", strict=file == open_clip.CONFIG):
+    if problems := misfits(shapes(own), shapes(weights), f"but {file} says", strict=file == OPEN_CLIP):
         raise UserError(f"{where}: the weights do not fit {file}", problems)
     model.load_state_dict({name: weights[name] for name in own}, assign=True)
     return model.eval().requires_grad_(False)
@@ -117,8 +119,11 @@ def _tokenizer(folder: Path, where: str) -> Any:
 
 
 def _text(folder: Path, tokenizer: Any, config: DualConfig, where: str) -> TextInput:
-    # A folder of open_clip's whose towers were trained on and merged keeps its settings.
-    plain = open_clip.is_canonical(read_object(folder / open_clip.CONFIG)[0])
+    plain = False
+    if (folder / OPEN_CLIP).is_file():  # one whose towers were trained on and merged keeps these settings, too
+        from hierfit.backbone.open_clip import is_canonical
+
+        plain = is_canonical(read_object(folder / OPEN_CLIP)[0])
     with _as_user_error(where, "tokenizer"):
         return TextInput(tokenizer, config, where, plain)
 
@@ -180,7 +185,7 @@ def save_merged(backbone: Backbone, folder: Path) -> None:
             model = model.merge_and_unload(safe_merge=True)
         kind = model.config.model_type
         files = {"config.json": {"architectures": [TRANSFORMERS[kind]], "dtype": "float32", **asdict(model.config)}}
-        if settings_file(source) == open_clip.CONFIG:
+        if settings_file(source) == OPEN_CLIP:
             files[PREPROCESSING[0]] = backbone.preprocess.settings(kind)
         for name, content in files.items():
             (draft / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hierfit.backbone.source import OPEN_CLIP, OPEN_CLIP_WEIGHTS
 from hierfit.backbone.transform import CLIP_MEAN, CLIP_STD
 
-CONFIG, PREPROCESSING = "open_clip_config.json", "preprocess_cfg"
-WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+PREPROCESSING = "preprocess_cfg"
 
 # Settings that are read; with any other value than one of the second entry the towers compute something else.
 _VISION: dict[str, tuple[Any, ...]] = {
@@ -51,26 +51,26 @@ def config_problems(config: Mapping[str, Any]) -> list[str]:
     """Everything in the content of an `open_clip_config.json` that keeps its towers from being built."""
     model = config.get("model_cfg")
     if not isinstance(model, dict):
-        return [f"{CONFIG}: no model_cfg"]
+        return [f"{OPEN_CLIP}: no model_cfg"]
     vision, text = model.get("vision_cfg"), model.get("text_cfg")
     if not isinstance(vision, dict) or not isinstance(text, dict):
-        return [f"{CONFIG}: model_cfg needs vision_cfg and text_cfg"]
+        return [f"{OPEN_CLIP}: model_cfg needs vision_cfg and text_cfg"]
     timm, problems = vision.get("timm_model_name"), []
     if timm is not None and not _TIMM_SIGLIP.fullmatch(str(timm)):
-        problems.append(f"{CONFIG}: the image tower {timm!r} of timm has no counterpart in transformers")
+        problems.append(f"{OPEN_CLIP}: the image tower {timm!r} of timm has no counterpart in transformers")
     if isinstance(vision.get("layers"), list):
-        problems.append(f"{CONFIG}: the image tower is a residual network; vision transformers load")
+        problems.append(f"{OPEN_CLIP}: the image tower is a residual network; vision transformers load")
     if "multimodal_cfg" in model:
-        problems.append(f"{CONFIG}: a text decoder (CoCa) has no counterpart in transformers' CLIP")
+        problems.append(f"{OPEN_CLIP}: a text decoder (CoCa) has no counterpart in transformers' CLIP")
     of_text = _TEXT if timm is None else _SIGLIP_TEXT
     for name, settings, known in (("vision_cfg", vision, _VISION), ("text_cfg", text, of_text)):
         problems += [
-            f"{CONFIG}: {name}.{key}: {value!r} is not supported"
+            f"{OPEN_CLIP}: {name}.{key}: {value!r} is not supported"
             for key, value in settings.items()
             if key not in _FREE and value not in known.get(key, ())
         ]
         problems += [
-            f"{CONFIG}: {name}.{key} is {settings.get(key)!r}, no whole number"
+            f"{OPEN_CLIP}: {name}.{key} is {settings.get(key)!r}, no whole number"
             for key in (("width", "layers") if timm is None or name == "text_cfg" else ())
             if type(settings.get(key)) not in (int, list)
         ]
@@ -189,7 +189,7 @@ def read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
 
     A pickled file is read as tensors alone, so that no code can hide in it.
     """
-    path = next(folder / name for name in WEIGHTS if (folder / name).is_file())
+    path = next(folder / name for name in OPEN_CLIP_WEIGHTS if (folder / name).is_file())
     if path.suffix == ".safetensors":
         given: Any = load_file(path)
     else:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from hierfit.backbone.config import dual_config
-from hierfit.backbone.open_clip import CONFIG, WEIGHTS, config_problems
 from hierfit.errors import UserError
 
 REAL = "openai/clip-vit-base-patch32"
@@ -41,6 +40,10 @@ BUNDLED = {"tiny": Path(__file__).parent / "tiny_clip"}
 
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
+OPEN_CLIP = "open_clip_config.json"
+"""What open_clip describes the towers in."""
+OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin",
+                     "pytorch_model.bin")  # fmt: skip
 _WEIGHTS, _SHARDS = "model.safetensors", "model.safetensors.index.json"
 _SHARED = (
     *(name for files in _TOKENIZERS for name in files),
@@ -74,7 +77,7 @@ def find_folder(source: str) -> Path:
             )
         if problems := folder_problems(path):
             whole = "save_pretrained of a model, of its tokenizer and of its image processor together write all of it."
-            if settings_file(path) == CONFIG:
+            if settings_file(path) == OPEN_CLIP:
                 whole = (
                     "A folder of open_clip needs open_clip_config.json, its weights and its tokenizer; most of its "
                     f"CLIPs share the tokenizer.json of {REAL}."
@@ -105,16 +108,18 @@ def find_folder(source: str) -> Path:
 
 def settings_file(folder: Path) -> str:
     """Name of the file that describes the towers: open_clip's, where it wrote the folder and transformers did not."""
-    return CONFIG if (folder / CONFIG).is_file() and not (folder / "config.json").is_file() else "config.json"
+    return OPEN_CLIP if (folder / OPEN_CLIP).is_file() and not (folder / "config.json").is_file() else "config.json"
 
 
 def folder_problems(folder: Path) -> list[str]:
     """Everything that keeps a folder from being loaded; empty if it is whole."""
-    if settings_file(folder) == CONFIG:
-        config, fault = read_object(folder / CONFIG)
+    if settings_file(folder) == OPEN_CLIP:
+        from hierfit.backbone.open_clip import config_problems
+
+        config, fault = read_object(folder / OPEN_CLIP)
         problems = [fault] if fault else config_problems(config)
-        if not any((folder / name).is_file() for name in WEIGHTS):
-            problems.append("no weights: " + ", or ".join(WEIGHTS))
+        if not any((folder / name).is_file() for name in OPEN_CLIP_WEIGHTS):
+            problems.append("no weights: " + ", or ".join(OPEN_CLIP_WEIGHTS))
         return problems + _tokenizer_problems(folder)
     config, fault = read_object(folder / "config.json")
     problems = [fault] if fault else []
@@ -172,7 +177,7 @@ def _from_hub(source: str) -> Path:
     name, _, revision = source.partition("@")
     model: dict[str, Any] = {"repo_id": name, "revision": revision or None}
     try:
-        patterns = [*_DOWNLOADED, CONFIG, *WEIGHTS]
+        patterns = [*_DOWNLOADED, OPEN_CLIP, *OPEN_CLIP_WEIGHTS]
         cached = Path(snapshot_download(**model, allow_patterns=patterns, local_files_only=True))
         if not folder_problems(cached):
             return cached
@@ -202,9 +207,9 @@ def _from_hub(source: str) -> Path:
 
 def _needed(files: set[str]) -> list[str]:
     """Which of a repository's files to download: one model, where it is there for transformers and for open_clip."""
-    if CONFIG not in files or ("config.json" in files and not files.isdisjoint((_WEIGHTS, _SHARDS))):
+    if OPEN_CLIP not in files or ("config.json" in files and not files.isdisjoint((_WEIGHTS, _SHARDS))):
         return list(_DOWNLOADED)
-    return [CONFIG, *[name for name in WEIGHTS if name in files][:1], *_SHARED]
+    return [OPEN_CLIP, *[name for name in OPEN_CLIP_WEIGHTS if name in files][:1], *_SHARED]
 
 
 def hub_name(name: str) -> str:

@@ -5,12 +5,11 @@ Everything here is a function of sums over images (`Statistics`) and a `Taxonomy
 
 from __future__ import annotations
 
-from hierfit.closed.coarse import fit_coarse
+from hierfit.closed.coarse import fit_coarse, leave_one_out_temperature
 from hierfit.closed.kinship import Kinship, kinship_test
-from hierfit.closed.learner import Beside, Learner, TiedForm
+from hierfit.closed.learner import Beside, Learner
 from hierfit.closed.statistics import Statistics
-from hierfit.closed.temperature import leave_one_out_temperature
-from hierfit.closed.tree_gda import GaussianClasses, fit_elsewhere, fit_tree, fit_with_text, without_tree
+from hierfit.closed.tree_gda import GaussianClasses, TiedForm, fit_tree
 
 __all__ = [
     "Beside",
@@ -20,10 +19,7 @@ __all__ = [
     "Statistics",
     "TiedForm",
     "fit_coarse",
-    "fit_elsewhere",
     "fit_tree",
-    "fit_with_text",
     "kinship_test",
     "leave_one_out_temperature",
-    "without_tree",
 ]

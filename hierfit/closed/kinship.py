@@ -43,21 +43,14 @@ class Kinship:
 
     def saved(self, taxonomy: Taxonomy) -> dict[str, Any]:
         """Everything found, as plain values for a JSON file; groups coarse to fine."""
-        return {
-            "kinship": self.value,
-            "z": self.z,
-            "p": self.p,
-            "permutations": self.permutations,
-            "origin": self.origin,
-            "groups": [
-                {
-                    "node": taxonomy.full_name(node),
-                    "kinship": float(self.node_values[node]),
-                    "p": float(self.node_p[node]),
-                }
-                for node in self.node_p.isfinite().nonzero()[:, 0].tolist()
-            ],
-        }
+        overall = {name: getattr(self, name) for name in ("z", "p", "permutations", "origin")}
+        tested = self.node_p.isfinite().nonzero()[:, 0].tolist()
+        figures = zip(self.node_values[tested].tolist(), self.node_p[tested].tolist(), strict=True)
+        groups = [
+            {"node": taxonomy.full_name(node), "kinship": value, "p": p}
+            for node, (value, p) in zip(tested, figures, strict=True)
+        ]
+        return {"kinship": self.value, **overall, "groups": groups}
 
     @classmethod
     def load(cls, plain: Mapping[str, Any], taxonomy: Taxonomy) -> Kinship:
@@ -67,7 +60,7 @@ class Kinship:
             KeyError, TypeError, ValueError: It is of another tree, or damaged.
         """
         place = {taxonomy.full_name(node): node for node in range(taxonomy.num_nodes)}
-        values, p = (torch.full((taxonomy.num_nodes,), torch.nan, dtype=torch.float64) for _ in range(2))
+        values, p = torch.full((2, taxonomy.num_nodes), torch.nan, dtype=torch.float64)
         for group in plain["groups"]:
             values[place[group["node"]]] = float(group["kinship"])
             p[place[group["node"]]] = float(group["p"])
@@ -100,39 +93,37 @@ def kinship_test(
     z = torch.where(seen[:, None], means - means[seen].mean(dim=0), 0).double()
     energy = float(z[seen].square().sum(dim=1).mean()) - noise * z.shape[1]
     z = z / max(energy, 1e-12) ** 0.5
-    company = nearest_with_company(seen, taxonomy)
-    count = sums_below(seen.double(), taxonomy)
+    company, count = nearest_with_company(seen, taxonomy), sums_below(seen.double(), taxonomy)
     pairs = count * (count - 1)
-    tested = (pairs > 0) & (count < seen.sum())
-    generator = torch.Generator().manual_seed(seed)
-    places = seen.nonzero()[:, 0]
-    value, nodes = _values(z, seen, company, count, pairs, taxonomy)
+    counts = torch.cat([count, seen.sum().to(z.dtype)[None]])  # the last is all's, where −1 wraps round to
+    others = (counts[company] - 1).clamp_min(1)[:, None]
+
+    def values(z: Tensor) -> tuple[float, Tensor]:
+        """Kinship over all classes, and over the pairs below each node ``[N]``."""
+        total = sums_below(z, taxonomy)
+        squares = sums_below(z.square().sum(dim=1), taxonomy)
+        nodes = (total.square().sum(dim=1) - squares) / pairs.clamp_min(1)
+        kin = (torch.cat([total, z.sum(dim=0, keepdim=True)])[company] - z) / others
+        return float((z * kin).sum(dim=1)[seen].mean()), nodes
+
+    value, nodes = values(z)
+    generator, places = torch.Generator().manual_seed(seed), seen.nonzero()[:, 0]
     found, as_high = [], torch.ones_like(nodes)
     for _ in range(permutations):
         mixed = torch.zeros_like(z)
         mixed[places] = z[places[torch.randperm(len(places), generator=generator).to(places.device)]]
-        other, others = _values(mixed, seen, company, count, pairs, taxonomy)
+        other, of_nodes = values(mixed)
         found.append(other)
-        as_high += (others >= nodes - 1e-12).to(as_high)
+        as_high += (of_nodes >= nodes - 1e-12).to(as_high)
     null = torch.tensor(found, dtype=torch.float64)
     spread = float(null.std()) if permutations > 1 else 0.0
+    untested = (pairs == 0) | (count >= seen.sum())
     return Kinship(
         value,
         (value - float(null.mean())) / max(spread, 1e-12),
         (1 + int((null >= value - 1e-12).sum())) / (1 + permutations),
-        nodes.masked_fill(~tested, torch.nan),
-        (as_high / (1 + permutations)).masked_fill(~tested, torch.nan),
+        nodes.masked_fill(untested, torch.nan),
+        (as_high / (1 + permutations)).masked_fill(untested, torch.nan),
         permutations,
         origin,
     )
-
-
-def _values(
-    z: Tensor, seen: Tensor, company: Tensor, count: Tensor, pairs: Tensor, taxonomy: Taxonomy
-) -> tuple[float, Tensor]:
-    total = sums_below(z, taxonomy)
-    own = z.square().sum(dim=1)
-    nodes = (total.square().sum(dim=1) - sums_below(own, taxonomy)) / pairs.clamp_min(1)
-    all_, n = z.sum(dim=0, keepdim=True), seen.sum().to(z.dtype)[None]
-    kin = (torch.cat([total, all_])[company] - z) / (torch.cat([count, n])[company] - 1).clamp_min(1)[:, None]
-    return float((z * kin).sum(dim=1)[seen].mean()), nodes

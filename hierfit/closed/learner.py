@@ -1,107 +1,28 @@
-"""Which prior ties the means (`TiedForm`), and TreeGDA that learns on from sums, without its images (`Learner`)."""
+"""TreeGDA that learns on from sums, without its images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hierfit.closed.statistics import Statistics
-from hierfit.closed.tree_gda import (
-    RIDGE,
-    CovarianceKind,
-    GaussianClasses,
-    Labelled,
-    fit_elsewhere,
-    fit_tree,
-    fit_with_text,
-    without_tree,
-)
+from hierfit.closed.tree_gda import GaussianClasses, TiedForm, fit_tree
 from hierfit.taxonomy import Taxonomy
-
-Prior = Literal["tree", "shuffled", "common", "flat"]
-
-
-@dataclass(frozen=True)
-class TiedForm:
-    """How a fit is made; see `hierfit.methods.TreeGDA`.
-
-    Attributes:
-        prior: What ties the means.
-        kind: Of the covariance.
-        noise_share: See `fit_tree`.
-        places: Leaf that each class stands at under the ``shuffled`` prior ``[C]``; else not read.
-    """
-
-    prior: Prior
-    kind: CovarianceKind
-    noise_share: float
-    places: Tensor | None = None
-
-    def fit(
-        self,
-        statistics: Statistics,
-        taxonomy: Taxonomy,
-        text: Tensor | None = None,
-        ridge: float = RIDGE,
-        val: Labelled | None = None,
-    ) -> GaussianClasses:
-        """Means of the nodes of a tree.
-
-        Args:
-            statistics: Of the images, class k at the k-th leaf.
-            taxonomy: The tree.
-            text: Of every node ``[N, d]``, to stand beside; None for images alone.
-            ridge: Beside text, see `fit_with_text`.
-            val: Without text, see `fit_tree`.
-        """
-        count, shrink = taxonomy.num_leaves, self.prior != "flat"
-        places = torch.arange(count) if self.places is None else self.places
-
-        def on(sums: Statistics, tree: Taxonomy) -> GaussianClasses:
-            if text is None:
-                there = None if val is None else Labelled(val.features, places[val.labels])
-                share = self.noise_share
-                return fit_tree(sums, tree, kind=self.kind, shrink=shrink, noise_share=share, val=there)
-            leaves = text[taxonomy.leaves]
-            leaves = torch.zeros_like(leaves).index_copy_(0, places, leaves)
-            return fit_with_text(sums, leaves, tree, ridge=ridge, shrink=shrink, noise_share=self.noise_share)
-
-        if self.prior == "tree":
-            return on(statistics, taxonomy)
-        other = taxonomy if self.prior == "shuffled" else without_tree(count)
-        return fit_elsewhere(statistics, taxonomy, other, places, on)
 
 
 @dataclass(frozen=True)
 class Beside:
-    """The text that a fit stands beside.
-
-    Attributes:
-        features: Of every node ``[N, d]``.
-        scale: Multiplier of cosines to it.
-        ridge: See `fit_with_text`.
-        weight: Of what the images add.
-    """
+    """The text that a fit stands beside: of every node ``[N, d]``, with the multiplier of cosines to it; how far the
+    covariance about it is drawn to the identity; and the weight of what the images add."""
 
     features: Tensor
     scale: float
     ridge: float
     weight: float
-
-
-class Scores(NamedTuple):
-    """``x·w_v + b_v`` for every node: w ``[N, d]``, b ``[N]``, float64."""
-
-    weights: Tensor
-    bias: Tensor
-
-    def of(self, features: Tensor) -> Tensor:
-        """``[B, N]``."""
-        return features.to(self.weights) @ self.weights.T + self.bias
 
 
 @dataclass(frozen=True)
@@ -110,7 +31,7 @@ class Learner:
 
     Attributes:
         statistics: Of the images, class k at the k-th leaf.
-        form: What ties the means, on whatever tree: not ``shuffled``.
+        form: How the fit is made, on whatever tree: not ``shuffled``.
         temperature: What logits are divided by, without text. It stays as it was: to measure it anew takes the images.
         text: None for none.
     """
@@ -120,16 +41,17 @@ class Learner:
     temperature: float
     text: Beside | None = None
 
-    def scores(self, taxonomy: Taxonomy, fitted: GaussianClasses | None = None) -> Scores:
-        """Scores of every node, from a fit to the statistics where there is one already. O(C·d² + d³ + N·d)."""
+    def scores(self, taxonomy: Taxonomy, fitted: GaussianClasses | None = None) -> tuple[Tensor, Tensor]:
+        """``x·w_v + b_v`` for every node: w ``[N, d]``, b ``[N]``, float64. From a fit to the statistics where there is
+        one already. O(C·d² + d³ + N·d)."""
         text = self.text
-        beside = (None,) if text is None else (text.features, text.ridge)
-        found = fitted or self.form.fit(self.statistics, taxonomy, *beside)
+        beside = {} if text is None else {"text": text.features[taxonomy.leaves], "text_ridge": text.ridge}
+        found = fitted or fit_tree(self.statistics, taxonomy, self.form, **beside)  # type: ignore[arg-type]
         weights, bias = found.affine
         if text is None:
-            return Scores(weights / self.temperature, bias / self.temperature)
+            return weights / self.temperature, bias / self.temperature
         adapted = text.weight * (weights / found.noise)
-        return Scores(text.scale * text.features.to(weights) + adapted, text.weight * (bias / found.noise))
+        return text.scale * text.features.to(weights) + adapted, text.weight * (bias / found.noise)
 
     def with_images(self, features: Tensor, leaf: int) -> Learner:
         """With images ``[n, d]`` of the class at a leaf's position. O(n·d²)."""
@@ -146,13 +68,11 @@ class Learner:
 
         Args:
             taxonomy: That tree.
-            leaves: Position there of the class at each leaf here ``[C]``; −1 for one that is not there.
+            leaves: Position there of the class at each leaf here ``[C]``; −1 for one that was dropped.
             text: Features of its nodes ``[N', d]``; None without text.
         """
-        there = leaves >= 0
-        kept = replace(
-            self.statistics, counts=self.statistics.counts[there], sums=self.statistics.sums[there]
-        )  # images of the others have been dropped
+        there, sums = leaves >= 0, self.statistics
+        kept = replace(sums, counts=sums.counts[there], sums=sums.sums[there])
         beside = None if self.text is None or text is None else replace(self.text, features=text)
         return replace(self, statistics=kept.at(leaves[there], taxonomy.num_leaves), text=beside)
 

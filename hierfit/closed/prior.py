@@ -3,9 +3,6 @@ exact posterior, by one pass up and one down. No matrix of classes by classes.""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -29,13 +26,8 @@ def nearest_with_company(seen: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 
 def mean_of_kin(means: Tensor, seen: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """Mean over the classes below `nearest_with_company`, itself among them, each weighing 1: ``[C, d]``.
-
-    Args:
-        means: Of the classes ``[C, d]``.
-        seen: Which of them have one ``[C]`` bool.
-        taxonomy: The tree.
-    """
+    """Mean over the ``seen [C]`` classes below `nearest_with_company`, itself among them, each weighing 1:
+    ``[C, d]`` of ``[C, d]``."""
     means = torch.where(seen[:, None], means, 0)
     node = nearest_with_company(seen, taxonomy)
     count = torch.cat([sums_below(seen.to(means.dtype), taxonomy), seen.sum().to(means.dtype)[None]])  # −1 wraps round
@@ -43,27 +35,13 @@ def mean_of_kin(means: Tensor, seen: Tensor, taxonomy: Taxonomy) -> Tensor:
     return total[node] / count[node].clamp_min(1)[:, None]
 
 
-@dataclass(frozen=True)
-class Variances:
-    """Of the means in the whitened space, a dimension.
-
-    Attributes:
-        step: τ², of each node about its parent ``[N]``; of a root about the middle of all.
-        kinship: What two classes that share h nodes have in common, as a share of a class's variance
-            ``[L + 1]``, h from 0 (then 0) to L.
-    """
-
-    step: Tensor
-    kinship: Tensor
-
-
 def pair_covariances(means: Tensor, seen: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
-    """Mean of z_i·z_j/d over ordered pairs of classes whose paths share exactly h nodes, h = 0 … L.
+    """Mean of z_i·z_j/d over ordered pairs of ``seen [C]`` classes whose paths share exactly h nodes, h = 0 … L.
 
-    The sum over all pairs below a node is ``|Σz|² − Σ|z|²``. O(N·d).
+    The sum over all pairs below a node is ``|Σz|² − Σ|z|²``, of means z ``[C, d]``. O(N·d).
 
-    Of classes that are ``seen`` and have a mean z ``[C, d]``. The means ``[L + 1]``, 0 where there is no pair, and the
-    number of pairs ``[L + 1]``.
+    Returns:
+        The means ``[L + 1]``, 0 where there is no pair, and the number of pairs ``[L + 1]``.
     """
     z = torch.where(seen[:, None], means, 0)
     own, one = z.pow(2).sum(dim=1), seen.to(z.dtype)
@@ -97,14 +75,18 @@ def increasing(values: Tensor, weights: Tensor) -> Tensor:
     return values.new_tensor([0.0 if mean != mean else mean for mean, _, length in blocks for _ in range(length)])
 
 
-def variances(means: Tensor, counts: Tensor, noise: float, taxonomy: Taxonomy) -> Variances:
-    """Variances along the tree from how much relatives resemble each other.
+def variances(means: Tensor, counts: Tensor, noise: float, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
+    """Variances along the tree, a dimension, from how much relatives resemble each other.
 
     Args:
         means: Class means z in the whitened space, about the middle of all ``[C, d]``.
         counts: Images of each class ``[C]``, 0 for one that has no mean.
-        noise: Variance of an image about its class's mean, a dimension.
+        noise: s², variance of an image about its class's mean, a dimension.
         taxonomy: The tree.
+
+    Returns:
+        τ² of each node about its parent ``[N]``, of a root about the middle of all; and kinship, what two classes that
+        share h nodes have in common as a share of a class's variance ``[L + 1]``, h from 0 (then 0) to L.
     """
     seen = counts > 0
     energy = float(means[seen].pow(2).mean())
@@ -116,22 +98,10 @@ def variances(means: Tensor, counts: Tensor, noise: float, taxonomy: Taxonomy) -
     depth = taxonomy.level
     step = (shared[depth + 1] - shared[depth]).clamp_min(0)
     step[taxonomy.leaves] = top - shared[depth[taxonomy.leaves]]
-    return Variances(step, shared / top)
+    return step, shared / top
 
 
-class Posterior(NamedTuple):
-    """Of the mean of every node.
-
-    Attributes:
-        mean: ``[N, d]``.
-        variance: A dimension ``[N]``.
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-
-def posterior(observed: Tensor, precision: Tensor, step: Tensor, taxonomy: Taxonomy) -> Posterior:
+def posterior(observed: Tensor, precision: Tensor, step: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
     """m_v | parent ~ N(m_parent, τ_v² I), the roots about 0; leaf k was observed at z_k with some precision. O(N·d).
 
     A leaf without observation takes its parent's mean; inner nodes have a mean without having been observed.
@@ -141,6 +111,9 @@ def posterior(observed: Tensor, precision: Tensor, step: Tensor, taxonomy: Taxon
         precision: Of each observation, a dimension ``[C]``: n_k/s².
         step: τ² ``[N]``.
         taxonomy: The tree.
+
+    Returns:
+        The mean of every node ``[N, d]``, and its variance, a dimension ``[N]``.
     """
     n, levels = taxonomy.num_nodes, taxonomy.level_slices
     weight = precision.new_zeros(n).index_copy_(0, taxonomy.leaves, precision)
@@ -162,4 +135,4 @@ def posterior(observed: Tensor, precision: Tensor, step: Tensor, taxonomy: Taxon
         if depth:
             mean[here] += passed[:, None] * mean[above]
             variance[here] += passed.square() * variance[above]
-    return Posterior(mean, variance)
+    return mean, variance

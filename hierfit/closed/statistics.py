@@ -1,5 +1,5 @@
-"""`Statistics`: all that a closed form needs of its images, as sums; so images come and go without the others. And a
-covariance from few of them: its ridge, without tuning, and what makes it the identity."""
+"""`Statistics`: all that a closed form needs of its images, as sums, so that more can be added without the old ones.
+And a covariance from few of them: its ridge, without tuning, and what makes it the identity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 _BLOCK, _STRIP = 4096, 128
-_LEAST = 1e-6
+_NO_IMAGE = 1e-6
 """A class with fewer images than this (responsibilities add up to any number) has none."""
 
 
@@ -32,13 +32,7 @@ class Statistics:
 
     @classmethod
     def of(cls, features: Tensor, labels: Tensor, num_classes: int) -> Statistics:
-        """The sums of some images. O(n·d²).
-
-        Args:
-            features: ``[n, d]``.
-            labels: Class of each ``[n]``.
-            num_classes: C.
-        """
+        """The sums of images ``[n, d]`` of known classes ``[n]``. O(n·d²)."""
         counts = torch.bincount(labels, minlength=num_classes).double()
         sums = torch.zeros(num_classes, features.shape[1], dtype=torch.float64, device=features.device)
         for rows, classes in zip(features.split(_BLOCK), labels.split(_BLOCK), strict=True):
@@ -50,20 +44,10 @@ class Statistics:
         second, spare = self.second + other.second, self.spare + other.spare
         return Statistics(self.counts + other.counts, self.sums + other.sums, second, spare)
 
-    def __sub__(self, other: Statistics) -> Statistics:
-        """Without images that were added before: as if they had never been there, to rounding."""
-        counts = self.counts - other.counts
-        sums = torch.where(counts[:, None] > _LEAST, self.sums - other.sums, 0)
-        return Statistics(counts, sums, self.second - other.second, self.spare - other.spare)
-
     def dropped(self, label: int) -> Statistics:
-        """Without a class whose images are not at hand.
-
-        Its mean goes; how its images lay about their mean stays part of the common covariance. Who has the images
-        subtracts their statistics instead.
-        """
+        """Without a class whose images are not at hand: how they lay about their mean stays in the covariance."""
         count, total = float(self.counts[label]), self.sums[label]
-        if count <= _LEAST:
+        if count <= _NO_IMAGE:
             return self
         counts, sums = self.counts.clone(), self.sums.clone()
         counts[label], sums[label] = 0, 0
@@ -76,14 +60,9 @@ class Statistics:
         return replace(self, counts=counts, sums=sums)
 
     @property
-    def width(self) -> int:
-        """d."""
-        return self.sums.shape[1]
-
-    @property
     def seen(self) -> Tensor:
         """Classes that have images ``[C]`` bool."""
-        return self.counts > _LEAST
+        return self.counts > _NO_IMAGE
 
     @property
     def images(self) -> float:
@@ -95,10 +74,15 @@ class Statistics:
         """Degrees of freedom of `within`: images less classes."""
         return self.images - int(self.seen.sum()) + self.spare
 
+    @property
+    def few(self) -> bool:
+        """Whether the images are too few (about one a class) for a covariance within classes."""
+        return self.dof < max(int(self.seen.sum()) / 2, 1)
+
     @cached_property
     def means(self) -> Tensor:
         """Mean feature of each class ``[C, d]``, 0 for one without images."""
-        return torch.where(self.seen[:, None], self.sums / self.counts.clamp_min(_LEAST)[:, None], 0)
+        return torch.where(self.seen[:, None], self.sums / self.counts.clamp_min(_NO_IMAGE)[:, None], 0)
 
     @cached_property
     def within(self) -> Tensor:
@@ -134,14 +118,10 @@ def ridge(width: int, dof: float) -> float:
 
 
 def whitener(covariance: Tensor, share: float) -> Tensor:
-    """W ``[d, d]`` under which (1−r)·S + r·(tr S/d)·I has the identity for its covariance: z = x W.
+    """W ``[d, d]`` under which (1−r)·S + r·(tr S/d)·I, of S ``[d, d]`` and a share r, is the identity: z = x W.
 
     Distances and inner products of z are all that is read of it, and a rotation leaves them: so Cholesky's factor
     serves as well as the symmetric root, in a tenth of the time.
-
-    Args:
-        covariance: S ``[d, d]``.
-        share: r.
     """
     width = len(covariance)
     mean = float(covariance.trace()) / width

@@ -12,8 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from hierfit.config.reading import nearest
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 
 _PACKAGE = Path(__file__).parents[1]
 HOME = _PACKAGE if (_PACKAGE / "experiments").is_dir() else _PACKAGE.parent
@@ -22,9 +21,7 @@ HOME = _PACKAGE if (_PACKAGE / "experiments").is_dir() else _PACKAGE.parent
 BASE = "base"
 """What every experiment shares; an experiment is read on top of it."""
 
-_SUFFIXES = (".yaml", ".yml")
-
-T = TypeVar("T")
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Shelf:
         One below `folder` that is not here (``experiments/base.yaml`` in a folder without experiments) is hierfit's.
         """
         path = Path(name).expanduser()
-        is_path = path.suffix in _SUFFIXES
+        is_path = path.suffix in (".yaml", ".yml")
         if is_path:
             places = [path, HOME / path] if path.is_relative_to(self.folder) else [path]
         else:
@@ -89,20 +86,20 @@ def experiment_files(name: str) -> list[Path]:
     return [own] if own.stem == BASE else [base, own]
 
 
-class Registry(dict[str, T], Generic[T]):
+class Registry(dict[str, Entry], Generic[Entry]):
     """Things of one kind by name. `find` also takes the import path of one that a user wrote: ``my_file.my_loss``."""
 
-    def __init__(self, kind: str, known: Mapping[str, T]) -> None:
+    def __init__(self, kind: str, known: Mapping[str, Entry]) -> None:
         super().__init__(known)
         self.kind = kind
 
-    def find(self, name: str) -> T:
+    def find(self, name: str) -> Entry:
         """What a name or an import path stands for."""
         if name in self:
             return self[name]
         if "." not in name:
             raise UserError(f"there is no {self.kind} {name!r}{nearest(name, self)}")
-        found: T = imported(name, self.kind)
+        found: Entry = imported(name, self.kind)
         return found
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from hierfit.errors import UserError, close_words
+from hierfit.errors import UserError
 
 KeyPath = tuple[str, ...]
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a tenth of the time, where PyYAML was built with it
 _MOST_VALUES = 1_000_000
-_DEEPEST = 100
-_MOST_LISTED = 30
+_MOST_LEVELS = 100
 
 
 @dataclass(frozen=True)
@@ -36,93 +37,80 @@ class Place:
         return f"{where}: {'.'.join(self.key)}" if self.key else where
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`` – did you mean 'x'?`` for the most similar known word, else all known words if they are not too many."""
-    known = sorted(known)
-    close = close_words(word, known)
-    if close:
-        return f" – did you mean {close[0]!r}?"
-    return f" (known: {', '.join(known)})" if 0 < len(known) <= _MOST_LISTED else ""
+def yaml_node(text: str, source: object) -> yaml.Node | None:
+    """The one document of a YAML text as a tree whose nodes know their lines; None where it is empty.
+
+    Raises:
+        UserError: It is not YAML, or lies more than 100 deep: PyYAML would take seconds, and then run out of stack.
+    """
+    depth = 0
+    with _told(source):
+        for event in yaml.parse(text, Loader=_LOADER):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MOST_LEVELS:
+                mark: Any = event.start_mark
+                raise yaml.MarkedYAMLError(problem="nested too deep", problem_mark=mark)
+        return yaml.compose(text, Loader=_LOADER)
 
 
 def read_yaml(path: Path, problems: list[str]) -> tuple[Any, Place]:
-    """Read one YAML document safely, and where each of its keys stands.
-
-    Repeated keys are added to the problems.
-
+    """Read one YAML document safely, and where each of its keys stands; repeated keys are added to the problems.
 
     Raises:
         UserError: The file cannot be read, or is not YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        _check_depth(text)
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        _check_size(node)
-        value = None if node is None else loader.construct_document(node)
+        node = yaml_node(path.read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error)
-        raise UserError(f"{path}{line}: not valid YAML: {reason}") from error
-    except (ValueError, OverflowError, AttributeError) as error:  # of a number or a date
-        raise UserError(f"{path}: not valid YAML: {error}") from error
     lines: dict[KeyPath, int] = {}
     place = Place(path, (), lines)
-    _find_lines(node, (), lines, place, problems)
+    if node is None:
+        return None, place
+    with _told(path):
+        _check_size(node, {})
+        value = yaml.SafeLoader("").construct_document(node)
+    _find_lines(node, place, lines, problems)
     return value, place
 
 
-def _check_depth(text: str) -> None:
-    """Refuses at the first value that lies too deep: PyYAML takes seconds to read on, and then runs out of stack."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            raise yaml.YAMLError(f"nested too deep in line {line}")
+@contextmanager
+def _told(source: object) -> Iterator[None]:
+    """What PyYAML refuses, with its line."""
+    try:
+        yield
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{source}{line}: not valid YAML: {reason}") from error
+    except (ValueError, OverflowError, AttributeError) as error:  # of a number or a date
+        raise UserError(f"{source}: not valid YAML: {error}") from error
 
 
-def _check_size(root: yaml.Node | None) -> None:
+def _check_size(node: yaml.Node, sizes: dict[int, int]) -> int:
     """Refuses what a few aliases blow up to more than a file of this kind can hold, and what contains itself."""
-    sizes: dict[int, int] = {}
-    open_nodes: set[int] = set()
-
-    def size(node: yaml.Node) -> int:
-        if id(node) in sizes:
-            return sizes[id(node)]
-        if id(node) in open_nodes:
-            raise yaml.MarkedYAMLError(problem="a value contains itself", problem_mark=node.start_mark)
-        open_nodes.add(id(node))
-        below: list[yaml.Node] = []
-        if isinstance(node, yaml.MappingNode):
-            below = [part for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            below = list(node.value)
-        sizes[id(node)] = total = 1 + sum(map(size, below))
-        open_nodes.remove(id(node))
-        if total > _MOST_VALUES:
-            raise yaml.MarkedYAMLError(problem="more than a million values", problem_mark=node.start_mark)
-        return total
-
-    if root is not None:
-        size(root)
+    if sizes.get(id(node)) == 0:
+        raise yaml.MarkedYAMLError(problem="a value contains itself", problem_mark=node.start_mark)
+    if id(node) not in sizes:
+        sizes[id(node)] = 0
+        pairs = node.value if isinstance(node, yaml.CollectionNode) else []
+        below = [part for pair in pairs for part in (pair if isinstance(pair, tuple) else (pair,))]
+        sizes[id(node)] = 1 + sum(_check_size(part, sizes) for part in below)
+    if sizes[id(node)] > _MOST_VALUES:
+        raise yaml.MarkedYAMLError(problem="more than a million values", problem_mark=node.start_mark)
+    return sizes[id(node)]
 
 
-def _find_lines(
-    node: yaml.Node | None, key: KeyPath, lines: dict[KeyPath, int], place: Place, problems: list[str]
-) -> None:
+def _find_lines(node: yaml.Node, place: Place, lines: dict[KeyPath, int], problems: list[str]) -> None:
     if isinstance(node, yaml.MappingNode):
         for name, entry in node.value:
-            inner = (*key, str(name.value))
-            if inner in lines:
-                problems.append(f"{place.file.name}:{name.start_mark.line + 1}: {'.'.join(inner)}: given twice")
-            lines[inner] = name.start_mark.line + 1
-            _find_lines(entry, inner, lines, place, problems)
+            inner = place.at(str(name.value))
+            twice = inner.key in lines
+            lines[inner.key] = name.start_mark.line + 1
+            problems += [f"{inner}: given twice"] if twice else []
+            _find_lines(entry, inner, lines, problems)
     elif isinstance(node, yaml.SequenceNode):
         for i, entry in enumerate(node.value):
-            lines[(*key, str(i))] = entry.start_mark.line + 1
-            _find_lines(entry, (*key, str(i)), lines, place, problems)
+            lines[(*place.key, str(i))] = entry.start_mark.line + 1
+            _find_lines(entry, place.at(str(i)), lines, problems)

@@ -11,15 +11,14 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 
 from hierfit.config.reading import Place as Place
-from hierfit.config.reading import nearest as nearest
 from hierfit.config.reading import read_yaml as read_yaml
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 
-T = TypeVar("T")
+Schema = TypeVar("Schema")
 _WORDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-def read_document(kind: type[T], path: Path, refusal: str) -> T:
+def read_document(kind: type[Schema], path: Path, refusal: str) -> Schema:
     """Read a YAML file into a dataclass whose keys are its fields; its field ``source`` is the file's place."""
     problems: list[str] = []
     value, place = read_yaml(path, problems)
@@ -29,7 +28,7 @@ def read_document(kind: type[T], path: Path, refusal: str) -> T:
     return found
 
 
-def build(kind: type[T], value: object, place: Place, problems: list[str], **given: object) -> T | None:
+def build(kind: type[Schema], value: object, place: Place, problems: list[str], **given: object) -> Schema | None:
     """Make a dataclass from a mapping whose keys are its fields.
 
     A field's type is its schema: ``str``, ``int``, ``float``, ``bool``, ``Literal``, ``X | None``,
@@ -70,6 +69,18 @@ def build(kind: type[T], value: object, place: Place, problems: list[str], **giv
     except UserError as error:  # the class has rules of its own
         problems += [f"{place}: {problem}" for problem in error.problems or (error.summary,)]
         return None
+
+
+def argument_faults(kind: type, given: Mapping[str, object], before: str = "") -> list[str]:
+    """What of the values given is not of the type, or within the bounds, of its argument of a class."""
+    problems: list[str] = []
+    try:
+        hints = get_type_hints(kind.__init__, include_extras=True)  # type: ignore[misc]
+    except NameError:  # types that exist for type checkers only
+        hints = {}
+    for name in sorted(hints.keys() & given.keys()):
+        as_type(hints[name], given[name], Place(Path(f"{before}{name}")), problems)
+    return problems
 
 
 def as_type(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
@@ -149,10 +160,10 @@ def range_words(bounds: Sequence[Any]) -> str:
         case [Gt(0)]:
             return "positive"
         case [Ge(least)]:
-            return f"{least:g} or more"
+            return f"{least} or more"
         case [Gt(least) | Ge(least), Lt(most) | Le(most)]:
             first, last = "(" if isinstance(bounds[0], Gt) else "[", ")" if isinstance(bounds[1], Lt) else "]"
-            return f"in {first}{least:g}, {most:g}{last}"
+            return f"in {first}{least}, {most}{last}"
     return f"within {', '.join(map(str, bounds))}"
 
 

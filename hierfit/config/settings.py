@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import yaml
+from annotated_types import Ge, Le
 
 from hierfit.config.named import EXPERIMENTS, experiment_files
 from hierfit.config.schema import Place, as_type, read_yaml
@@ -16,9 +17,7 @@ from hierfit.errors import UserError
 
 GROUPS = ("model", "model.init_args", "data", "trainer")
 """Keys whose mappings hold settings themselves."""
-MOST_SEED = 2**32 - 1
-"""What NumPy takes."""
-_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")  # YAML 1.1 takes them for mappings and for numbers to base 60
+Seed: TypeAlias = Annotated[int, Ge(0), Le(2**32 - 1)]  # what NumPy takes
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,15 @@ class Setting:
 def option_value(text: str) -> Any:
     """What the text of an option means: YAML, and a number also where YAML 1.1 sees text, as in ``1e-3``.
 
-    Slices (``-2:``, ``2:10``) are text.
+    Slices (``-2:``, ``2:10``), which YAML takes for mappings and for numbers to base 60, are text.
     """
-    if not text or _SLICE.fullmatch(text):
+    if re.fullmatch(r"((-?\d+)?:(-?\d+)?)?", text):
         return text
     try:
         value = yaml.safe_load(text)
         return float(value) if isinstance(value, str) else value
     except (yaml.YAMLError, ValueError):
         return text
-
-
-def seed_problem(key: str, seed: int) -> str:
-    """What is wrong with a seed; empty if nothing is."""
-    return "" if 0 <= seed <= MOST_SEED else f"{key}: {seed}, must be 0 to {MOST_SEED}"
 
 
 def settings_by(who: str, keys: Mapping[str, Any]) -> list[Setting]:

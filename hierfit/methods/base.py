@@ -109,10 +109,7 @@ class Method(MethodModule):
     def describe(self) -> list[str]:
         """Lines that say, before training, what is about to be trained and by which objective."""
         objective = getattr(self, "objective", None)
-        return objective.describe() if isinstance(objective, Objective) else []
-
-    def audit(self, optimizers: Any) -> None:
-        """Checks the optimiser(s) before training; raises if a parameter would be updated wrongly."""
+        return [] if objective is None else objective.describe()
 
     def write_artifacts(self, folder: Path) -> None:
         """Writes what other programs can open (an adapter, say) into the run's folder, with the tested weights."""
@@ -121,7 +118,7 @@ class Method(MethodModule):
     def reads_leaves_only(self) -> bool:
         """Whether its objective trains leaves alone: then scores of inner nodes mean nothing and are not reported."""
         objective = getattr(self, "objective", None)
-        return isinstance(objective, Objective) and bool(objective.reads_leaves_only)
+        return objective is not None and bool(objective.reads_leaves_only)
 
     @property
     def decoders(self) -> Mapping[str, Decoder]:
@@ -207,8 +204,7 @@ class Method(MethodModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_start(self) -> None:
-        """Audits the optimiser and says what is trained."""
-        self.audit(self.optimizers(use_pl_optimizer=False))
+        """Says what is trained."""
         if self.trainer.is_global_zero:
             for line in self.describe():
                 print(line)
@@ -220,14 +216,14 @@ class Method(MethodModule):
     def on_test_start(self) -> None:
         """Moves the tree's index beside the logits, and chooses."""
         self.taxonomy = self.taxonomy.to(self.device)
-        self.choose_on_val()
+        self._choose_on_val()
 
     def on_predict_start(self) -> None:
         """Chooses."""
-        self.choose_on_val()
+        self._choose_on_val()
 
-    def choose_on_val(self) -> None:
-        """Lets the method choose by all labelled images of the validation split; each process does, and so the same."""
+    def _choose_on_val(self) -> None:
+        """By all labelled images of the validation split; each process does, and so the same."""
         val = datamodule_of(self.trainer).val if self.chooses else None
         if val is None:
             return

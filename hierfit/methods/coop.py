@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from hierfit.backbone import Backbone, node_texts
+from hierfit.backbone import node_texts
 from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
@@ -26,56 +25,35 @@ class PromptNodes(ReadNodes):
     Of several processes each reads its share of the prompts, and has the others' from them.
 
     Args:
-        backbone: The towers; frozen.
-        text: L2-normalised node features ``[N, d]`` of nodes that get no context.
+        task: Whose nodes. Those that get no context keep its text.
         prompted: Ids of the nodes that do ``[M]``.
-        names: What follows the context, for each of those M nodes.
         context: Vectors ``[1, n, w]``, shared, or ``[M, n, w]``, one context a node.
         chunk: Prompts that go through the text tower at once.
-        name: The template that names were made by.
+        name: What follows the context, as a template.
 
     Raises:
-        UserError: The context leaves no room for names.
+        UserError: There is no text tower, nodes have no names, or the context leaves no room for them.
     """
 
     prompted: Tensor
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        text: Tensor,
-        prompted: Tensor,
-        names: Sequence[str],
-        context: nn.Parameter,
-        chunk: int,
-        name: str = "{name}.",
-    ) -> None:
-        super().__init__(text, grows=len(context) == 1, name=name)
-        self.backbone, self.chunk = backbone, chunk
-        self.register_buffer("prompted", prompted, persistent=False)
-        self.context: nn.Parameter = context
-        groups, own = [[name] for name in names], len(context) > 1
-        self.encoder = NodeEncoder(backbone, groups, chunk, shared=True, n_context=context.shape[1], own=own)
-
-    @classmethod
-    def of_task(cls, task: Task, context: nn.Parameter, prompted: Tensor, chunk: int, name: str) -> PromptNodes:
-        """The nodes of a task; ``prompted`` are those that get the context, or one each.
-
-        Raises:
-            UserError: There is no text tower, nodes have no names, or the context leaves no room for them.
-        """
-        tree, backbone = task.taxonomy, task.backbone
-        if task.prompts is None or backbone is None:
+    def __init__(self, task: Task, prompted: Tensor, context: nn.Parameter, chunk: int, name: str = "{name}.") -> None:
+        if task.prompts is None or task.backbone is None:
             raise UserError(
                 "CoOp writes prompts from names, and an induced tree's nodes have none", hint="Set data.tree."
             )
-        names = [group[0] for group in node_texts(tree, {level: [name] for level in tree.levels})]
-        return cls(backbone, task.text, prompted, [names[node] for node in prompted.tolist()], context, chunk, name)
+        super().__init__(task.text, grows=len(context) == 1, name=name)
+        self.backbone, self.chunk = task.backbone, chunk
+        self.register_buffer("prompted", prompted, persistent=False)
+        self.context: nn.Parameter = context
+        texts = node_texts(task.taxonomy, {level: [name] for level in task.taxonomy.levels})
+        groups, shape = [texts[node][:1] for node in prompted.tolist()], context.shape
+        self.encoder = NodeEncoder(self.backbone, groups, chunk, shared=True, n_context=shape[1], own=shape[0] > 1)
 
     def over(self, task: Task, kin: Tensor) -> Nodes:
         """The shared context before the names of the other classes."""
         with self.context.device:
-            return PromptNodes.of_task(task, self.context, torch.arange(task.taxonomy.num_nodes), self.chunk, self.name)
+            return PromptNodes(task, torch.arange(task.taxonomy.num_nodes), self.context, self.chunk, self.name)
 
     def weights(self) -> list[nn.Parameter]:
         """The context: the tower is frozen."""
@@ -143,8 +121,7 @@ class CoOp(Method):
             start = 0.02 * torch.randn(keys.context_length, backbone.text_width)
         prompted = trained_nodes(task) if keys.class_specific else torch.arange(task.taxonomy.num_nodes)
         context = nn.Parameter(start.repeat(len(prompted) if keys.class_specific else 1, 1, 1))
-        nodes = PromptNodes.of_task(task, context, prompted, keys.text_chunk, keys.name)
-        return Head(nodes, task.logit_scale)
+        return Head(PromptNodes(task, prompted, context, keys.text_chunk, keys.name), task.logit_scale)
 
     def over(self, task: Task) -> Head:
         """See `Method.over`; a context of its own is of no use to another class."""

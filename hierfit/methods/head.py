@@ -22,11 +22,6 @@ class Blend(nn.Module):
 
     Without biases the bottleneck is homogeneous of degree one, so the length of v cancels: on L2-normalised
     features it is the very function that the paper puts on raw ones.
-
-    Args:
-        width: d of the features.
-        hidden: Width of the bottleneck.
-        ratio: r.
     """
 
     def __init__(self, width: int, hidden: int, ratio: float) -> None:
@@ -75,7 +70,7 @@ def scaled_cosine(images: Tensor, nodes: Tensor, scale: float | Tensor) -> Tenso
 
 
 class Bias(nn.Module):
-    """``s·b_v`` of the trained nodes, 0 at the start; others get none ``[N]``."""
+    """``s·b_v [N]`` of the trained nodes, 0 at the start; others get none."""
 
     trained: Tensor
     nothing: Tensor
@@ -140,15 +135,13 @@ def _affinity(keys: Tensor, features: Tensor, beta: float) -> Tensor:
 class Head(nn.Module):
     """``logits [B, N] = s·⟨image(x), nodes⟩ + bias + cache(x)`` of L2-normalised image features x ``[B, d]``.
 
-    With ``whiten`` all of it reads whiten(x) in the place of x, and text of other classes goes through it, too.
-
     Args:
         nodes: A feature for each node.
         scale: s; or its logarithm, a parameter.
         image: Adapter of image features; None leaves them as they are.
-        bias: ``[N]``, or what gives it; None for none.
-        cache: Evidence of kept images; None for none.
-        whiten: Comes before everything else; None for nothing.
+        bias: ``[N]``, or what gives it.
+        cache: Evidence of kept images.
+        whiten: Stands before all of it: whiten(x) is read in the place of x, and of the text of other classes.
     """
 
     bias: Tensor | nn.Module | None
@@ -163,15 +156,13 @@ class Head(nn.Module):
         whiten: Whitening | None = None,
     ) -> None:
         super().__init__()
-        self.whiten = whiten
-        self.image, self.nodes = image, nodes
+        self.whiten, self.image, self.nodes, self.cache = whiten, image, nodes, cache
         self.log_scale = scale if isinstance(scale, nn.Parameter) else None
         self._scale = 0.0 if isinstance(scale, nn.Parameter) else scale
         if isinstance(bias, Tensor):
             self.register_buffer("bias", bias, persistent=False)
         else:
             self.bias = bias
-        self.cache = cache
 
     @property
     def scale(self) -> float | Tensor:
@@ -210,28 +201,28 @@ class Head(nn.Module):
 
     def saved(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What `load` takes: plain values for a JSON file, and tensors by name, on the CPU."""
-        nodes, cache = self.nodes, self.cache
-        adapter = nodes.adapter if self.grows else None
-        tensors = {"nodes": at_least_float32(nodes())}
-        if self.bias is not None:
-            tensors["bias"] = self.bias if isinstance(self.bias, Tensor) else self.bias()
+        nodes, cache, growth = self.nodes, self.cache, self.grows
+        adapter = nodes.adapter if growth else None
+        bias = self.bias() if isinstance(self.bias, nn.Module) else self.bias
+        found = {
+            "nodes": at_least_float32(nodes()),
+            "bias": bias,
+            "growth.inherited": nodes.added() if growth and nodes.inherits else None,
+            "growth.context": nodes.context if growth else None,
+        }
         if cache is not None:
-            tensors |= {"cache.keys": cache.keys, "cache.values": cache.values, "cache.classes_below": cache.below}
+            found |= {"cache.keys": cache.keys, "cache.values": cache.values, "cache.classes_below": cache.below}
         if self.whiten is not None:
-            tensors |= {"whiten.weight": self.whiten.weight, "whiten.center": self.whiten.center}
-        if self.grows and nodes.inherits and (added := nodes.added()) is not None:
-            tensors["growth.inherited"] = added
-        if self.grows and nodes.context is not None:
-            tensors["growth.context"] = nodes.context
+            found |= {"whiten.weight": self.whiten.weight, "whiten.center": self.whiten.center}
         for prefix, module in (("image", self.image), ("growth.adapter", adapter)):
-            tensors |= {f"{prefix}.{key}": value for key, value in (module.state_dict() if module else {}).items()}
+            found |= {f"{prefix}.{key}": value for key, value in (module.state_dict() if module else {}).items()}
         plain = {
             "scale": float(self.scale),
             "image": _plain_adapter(self.image),
             "cache": None if cache is None else {"alpha": cache.alpha, "beta": cache.beta},
-            "growth": {"adapter": _plain_adapter(adapter), "name": nodes.name} if self.grows else None,
+            "growth": {"adapter": _plain_adapter(adapter), "name": nodes.name} if growth else None,
         }
-        return plain, {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        return plain, {name: t.detach().cpu().contiguous().clone() for name, t in found.items() if t is not None}
 
     @classmethod
     def load(cls, plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Head:
@@ -240,22 +231,21 @@ class Head(nn.Module):
         Raises:
             KeyError, RuntimeError, TypeError, ValueError: Plain values and tensors do not belong together.
         """
-        growth, cache = plain["growth"] or {}, None
+        growth, cache, whiten = plain["growth"] or {}, None, None
         if plain["cache"] is not None:
             keys, values, below = (tensors[f"cache.{name}"] for name in ("keys", "values", "classes_below"))
             cache = Cache(keys, values, below, **plain["cache"])
+        if "whiten.weight" in tensors:
+            whiten = Whitening(tensors["whiten.weight"], tensors["whiten.center"])
         nodes = Nodes(
             tensors["nodes"],
             grows=plain["growth"] is not None,
-            adapter=_adapter(growth.get("adapter"), tensors, "growth.adapter."),
+            adapter=_loaded_adapter(growth.get("adapter"), tensors, "growth.adapter."),
             inherited=tensors.get("growth.inherited"),
             context=tensors.get("growth.context"),
             **({"name": growth["name"]} if growth else {}),
         )
-        image = _adapter(plain["image"], tensors, "image.")
-        whiten = None
-        if "whiten.weight" in tensors:
-            whiten = Whitening(tensors["whiten.weight"], tensors["whiten.center"])
+        image = _loaded_adapter(plain["image"], tensors, "image.")
         head = cls(nodes, float(plain["scale"]), image, tensors.get("bias"), cache, whiten)
         if head.saved()[1].keys() != tensors.keys():
             raise KeyError("there are tensors without a place")
@@ -271,7 +261,7 @@ def _plain_adapter(adapter: nn.Module | None) -> dict[str, Any] | None:
     return {"kind": kind, "ratio": adapter.ratio}
 
 
-def _adapter(plain: Mapping[str, Any] | None, tensors: Mapping[str, Tensor], prefix: str) -> nn.Module | None:
+def _loaded_adapter(plain: Mapping[str, Any] | None, tensors: Mapping[str, Tensor], prefix: str) -> nn.Module | None:
     if plain is None:
         return None
     state = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -8,15 +8,15 @@ from torch import Tensor
 from hierfit.data.batch import Task
 from hierfit.decoding.belief import node_sums
 from hierfit.methods.base import Method
-from hierfit.methods.head import Head, scaled_cosine
+from hierfit.methods.head import scaled_cosine
 from hierfit.methods.keys import Positive
-from hierfit.methods.saved import head_of, seen_through
+from hierfit.methods.saved import seen_through
 from hierfit.methods.tasks import training_images
 from hierfit.tensors import fp32_island
 
 _BETAS = (1.0, 3.0, 5.5, 10.0)
-_RIDGES = (0.01, 0.1, 0.3, 1.0, 3.0)
-_SHARPNESS = 20.0
+_LAMBDAS = (0.01, 0.1, 0.3, 1.0, 3.0)
+_SHARPER = 20.0
 """Times a probability is a score; the belief's temperature, fitted on val, is found about there."""
 
 
@@ -26,14 +26,8 @@ def kernel(a: Tensor, b: Tensor, beta: float) -> Tensor:
 
 
 def fit_kernel_ridge(features: Tensor, residual: Tensor, beta: float, ridge: float) -> Tensor:
-    """α = (K + λI)⁻¹(Y − Y₀) ``[n, N]``. O(n³ + n²·(d + N)).
-
-    Args:
-        features: L2-normalised ``[n, d]``.
-        residual: Y − Y₀, targets less what is known without the images ``[n, N]``.
-        beta: β.
-        ridge: λ.
-    """
+    """α = (K + λI)⁻¹(Y − Y₀) ``[n, N]``, of L2-normalised features ``[n, d]`` and of Y − Y₀, targets less what is known
+    without the images ``[n, N]``. O(n³ + n²·(d + N))."""
     gram = kernel(features, features, beta)
     gram.diagonal().add_(ridge)
     factor = torch.linalg.cholesky(gram.double())
@@ -58,7 +52,6 @@ class KernelRidge(Method):
     images: Tensor
     values: Tensor
     text: Tensor
-    before: Head | None
 
     def __init__(
         self, beta: Positive = 5.5, ridge: Positive = 0.1, use_val: bool = True, adapted_by: str | None = None
@@ -71,9 +64,7 @@ class KernelRidge(Method):
         Raises:
             UserError: There are none, or not as features, or they are not those that `adapted_by` reads.
         """
-        self.before = None if self.keys.adapted_by is None else head_of(self.keys.adapted_by, task)
-        if self.before is not None:
-            task = seen_through(self.before, task)
+        self.before, task = seen_through(self.keys.adapted_by, task)
         features, paths = training_images(task, "KernelRidge")
         used = (paths >= 0).any(dim=1)
         paths, features = paths[used], features[used].to(task.text.dtype)
@@ -103,7 +94,7 @@ class KernelRidge(Method):
         """Logits ``[B, N]`` of L2-normalised features ``[B, d]``."""
         if self.before is not None:
             inputs = self.before.adapted(inputs)
-        return _SHARPNESS * (self._without(inputs) + kernel(inputs, self.images, self.beta) @ self.values)
+        return _SHARPER * (self._without(inputs) + kernel(inputs, self.images, self.beta) @ self.values)
 
     @property
     def chooses(self) -> bool:
@@ -119,7 +110,7 @@ class KernelRidge(Method):
         if not len(leaves):
             return None
         pairs = sorted(
-            ((beta, ridge) for beta in _BETAS for ridge in _RIDGES),
+            ((beta, ridge) for beta in _BETAS for ridge in _LAMBDAS),
             key=lambda pair: abs(pair[0] / keys.beta - 1) + abs(pair[1] / keys.ridge - 1),
         )
         hits = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -30,17 +29,17 @@ class MethodModule(LightningModule):
     test_metrics: MetricCollection
 
     @property
-    @abstractmethod
     def decoders(self) -> Mapping[str, Decoder]:
         """Decoders of its logits whose figures mean something; validation goes by the first."""
+        raise NotImplementedError
 
-    @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Named loss terms; ``loss`` is minimised, the others are logged.
 
         With several processes the batch is this one's share, and a term's mean over processes must be that of the
         whole batch: `Objective` sees to that, `gather_batch` helps with what needs all samples at once.
         """
+        raise NotImplementedError
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As any module, but for the name of the hook at hand: Lightning sets it some fifty times a step."""
@@ -57,14 +56,13 @@ class MethodModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of automatic optimisation."""
         terms = self.loss(batch)
-        if not self.logs_step(self.trainer.global_step):
-            return terms["loss"]
-        shown = {name: value.detach() for name, value in terms.items()}
-        if processes() > 1:
-            means = mean_over_processes(torch.stack([value.float() for value in shown.values()]))
-            shown = dict(zip(shown, means, strict=True))
-        for name, value in shown.items():
-            self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=max(len(batch.paths), 1))
+        if self.logs_step(self.trainer.global_step):
+            shown = {name: value.detach() for name, value in terms.items()}
+            if processes() > 1:
+                means = mean_over_processes(torch.stack([value.float() for value in shown.values()]))
+                shown = dict(zip(shown, means, strict=True))
+            for name, value in shown.items():
+                self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=max(len(batch.paths), 1))
         return terms["loss"]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -74,7 +72,7 @@ class MethodModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs the scalars of the validation split."""
-        self._log_and_reset(self.val_metrics, prog_bar=("val/leaf_accuracy",))
+        self._log_and_reset(self.val_metrics, "val/leaf_accuracy")
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The same metrics on the test split. The logits ``[B, N]`` are returned for callbacks that keep them: result
@@ -95,10 +93,10 @@ class MethodModule(LightningModule):
         first, *_ = self.decoders.values()
         metrics.update(first(logits, self.taxonomy), batch.paths)
 
-    def _log_and_reset(self, metrics: MetricCollection, prog_bar: tuple[str, ...] = ()) -> None:
+    def _log_and_reset(self, metrics: MetricCollection, shown: str = "") -> None:
         # compute() has gathered the ranks exactly; logging values, not metrics, keeps Lightning from averaging them.
         for name, value in metrics.compute().items():
-            self.log(name, value, prog_bar=name in prog_bar)
+            self.log(name, value, prog_bar=name == shown)
         metrics.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -114,26 +112,21 @@ class MethodModule(LightningModule):
         Raises:
             UserError: The checkpoint does not fit; nothing has been loaded.
         """
-        origin, weights = (checkpoint.get(name) for name in ("hierfit", "state_dict"))
-        origin = origin if isinstance(origin, dict) else {}
-        problems = []
+        parts = (checkpoint.get(name) for name in ("hierfit", "state_dict"))
+        origin, weights = (part if isinstance(part, Mapping) else {} for part in parts)
+        problems, own = [], self.taxonomy.fingerprint
         if origin.get("method") != type(self).__name__:
             problems.append(f"it was trained by {origin.get('method', 'another program')}, not {type(self).__name__}")
-        if origin.get("taxonomy") != self.taxonomy.fingerprint:
-            problems.append(
-                f"it was trained for another tree ({origin.get('taxonomy')}, not {self.taxonomy.fingerprint})"
-            )
+        if origin.get("taxonomy") != own:
+            problems.append(f"it was trained for another tree ({origin.get('taxonomy')}, not {own})")
         trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
-        theirs = {name: _shape(w) for name, w in weights.items()} if isinstance(weights, dict) else {}
+        theirs = {name: _shape_of(weight) for name, weight in weights.items()}
         problems += misfits(shapes(renamed_weights(trained, self.checkpoint_names)), theirs, "here", strict=False)
         if problems:
-            raise UserError(
-                "The checkpoint does not fit this configuration.",
-                sorted(problems),
-                "Use the config.yaml that lies in the checkpoint's run folder.",
-            )
+            hint = "Use the config.yaml that lies in the checkpoint's run folder."
+            raise UserError("The checkpoint does not fit this configuration.", sorted(problems), hint)
         back = {there: here for here, there in self.checkpoint_names.items()}
-        checkpoint["state_dict"] = renamed_weights(checkpoint["state_dict"], back)
+        checkpoint["state_dict"] = renamed_weights(weights, back)
 
 
 def renamed_weights(weights: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -145,7 +138,7 @@ def renamed_weights(weights: Mapping[str, Any], names: Mapping[str, str]) -> dic
     return found
 
 
-def _shape(weights: object) -> Shape | None:
+def _shape_of(weights: object) -> Shape | None:
     """None for what is no plain tensor of numbers."""
     plain = isinstance(weights, Tensor) and weights.layout == torch.strided and weights.dtype.is_floating_point
     return tuple(weights.shape) if plain else None  # type: ignore[attr-defined]

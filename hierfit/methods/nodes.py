@@ -58,11 +58,10 @@ class Nodes(nn.Module):
         return self.inherited
 
     def of(self, text: Tensor, kin: Tensor) -> Tensor:
-        """Features ``[m, d]`` of other classes.
+        """Features ``[m, d]`` of other classes, from their text ``[m, d]``.
 
-        Args:
-            text: Their text features ``[m, d]``.
-            kin: The node here at the same path, or else, if something is inherited, the nearest above; −1 for none.
+        ``kin [m]`` is the node here at the same path, or else, if something is inherited, the nearest above; −1 for
+        none.
         """
         nodes = text if self.adapter is None else self.adapter(text)
         if (added := self.added()) is None:
@@ -79,10 +78,10 @@ class Nodes(nn.Module):
 
 
 class AdaptedNodes(Nodes):
-    """Text of all nodes through an adapter that is trained."""
+    """Text of all nodes through an adapter that is trained, L2-normalised."""
 
     def forward(self) -> Tensor:
-        """``[N, d]``, L2-normalised."""
+        """``[N, d]``."""
         return self.text if self.adapter is None else self.adapter(self.text)
 
 

@@ -30,10 +30,9 @@ from hierfit.tensors import write_tensors
 if TYPE_CHECKING:
     from hierfit.closed import Learner
 
-FORMAT = "hierfit.predictor/1"
+PREDICTOR_FORMAT = "hierfit.predictor/1"
 FOLDER = "predictor"
 """Where a run keeps it."""
-
 FILE, _HEAD, _TREE, _SCORES = "predictor.json", "head.safetensors", "taxonomy.csv", "calibration.safetensors"
 _SUMS = "statistics.safetensors"
 
@@ -46,7 +45,7 @@ class SavedTowers:
         source: Name or folder they were loaded from.
         fingerprint: Hash of their weights and preprocessing before any adapter; None where features came from a file,
             which tells the name alone.
-        folder: Folder of an exported model that holds them, with what was trained merged in; None for none.
+        folder: Folder of an exported model that holds them, with what was trained merged in.
         adapter: Folder of a LoRA adapter that belongs on them.
         stated: Whether they are those of training; False where the user names others.
     """
@@ -58,10 +57,7 @@ class SavedTowers:
     stated: bool = True
 
     def load(self, width: int) -> Backbone:
-        """The towers, with their LoRA adapter merged into them.
-
-        Args:
-            width: d of the features that the model takes.
+        """The towers, with their LoRA adapter merged into them, for a model of features ``width`` wide.
 
         Raises:
             UserError: They cannot be had, or are others than the model learnt on.
@@ -111,17 +107,16 @@ class SavedModel:
     def write(self, folder: Path) -> None:
         """Writes the files; ``predictor.json`` comes last, so that a folder without it is none."""
         towers, (head, tensors) = self.towers, self.head.saved()
+        places = {  # as seen from the folder, so that both can be moved together
+            name: None if place is None else Path(os.path.relpath(place, folder)).as_posix()
+            for name, place in (("folder", towers.folder), ("adapter", towers.adapter))
+        }
         plain = {
-            "format": FORMAT,
+            "format": PREDICTOR_FORMAT,
             **self.facts,
             "head": head,
             "calibration": self.calibration.plain(),
-            "towers": {
-                "source": towers.source,
-                "fingerprint": towers.fingerprint,
-                "folder": _relative(towers.folder, folder),
-                "adapter": _relative(towers.adapter, folder),
-            },
+            "towers": {"source": towers.source, "fingerprint": towers.fingerprint, **places},
             "templates": {level: list(group) for level, group in self.templates.items()},
             "taxonomy": self.taxonomy.fingerprint,
         }
@@ -144,38 +139,55 @@ class SavedModel:
         """
         inside = folder if (folder / FILE).is_file() else folder / FOLDER
         if not (inside / FILE).is_file():
-            raise _absent(folder)
+            raise _no_model(folder)
         with _damage_named(inside):
             plain = json.loads((inside / FILE).read_text(encoding="utf-8"))
-            if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
-                raise UserError(f"{inside / FILE} is not of format {FORMAT}: another version of hierfit wrote it")
+            if not isinstance(plain, dict) or plain.pop("format", None) != PREDICTOR_FORMAT:
+                raise UserError(
+                    f"{inside / FILE} is not of format {PREDICTOR_FORMAT}: another version of hierfit wrote it"
+                )
             head = Head.load(plain.pop("head"), load_file(inside / _HEAD))
             calibration, towers = _calibration(plain.pop("calibration"), inside / _SCORES), plain.pop("towers")
             here, adapter = (inside / towers[key] if towers[key] else None for key in ("folder", "adapter"))
             towers = SavedTowers(towers["source"], towers["fingerprint"], here, adapter)
-            learner = _learner(plain.pop("learner", None), inside / _SUMS)
-            templates, fingerprint = plain.pop("templates"), plain.pop("taxonomy")
+            templates, fingerprint, learner = (plain.pop(key, None) for key in ("templates", "taxonomy", "learner"))
             if not all(isinstance(text, str) for level in templates for text in (level, *templates[level])):
                 raise TypeError("templates are texts")
+            if learner is not None:
+                from hierfit.closed import Learner
+
+                learner = Learner.load(learner, load_file(inside / _SUMS))
         taxonomy = Taxonomy.from_csv(inside / _TREE)
-        if taxonomy.fingerprint != fingerprint or len(head.nodes.text) != taxonomy.num_nodes:
-            raise UserError(f"the model in {inside} is damaged: {_TREE} is not the tree it was trained on")
         with _damage_named(inside), torch.inference_mode():
-            _try(head, calibration, taxonomy)
-        if learner is not None and len(learner.statistics.counts) != taxonomy.num_leaves:
-            raise UserError(f"the model in {inside} is damaged: {_SUMS} is of another tree")
+            if taxonomy.fingerprint != fingerprint or len(head.nodes.text) != taxonomy.num_nodes:
+                raise ValueError(f"{_TREE} is not the tree it was trained on")
+            if learner is not None and len(learner.statistics.counts) != taxonomy.num_leaves:
+                raise ValueError(f"{_SUMS} is of another tree")
+            # What does not fit together fails here, and not when the first picture comes.
+            feature = torch.full((1, head.nodes.text.shape[1]), head.nodes.text.shape[1] ** -0.5)
+            logits = head(feature)
+            if logits.shape != (1, taxonomy.num_nodes) or not logits.isfinite().all():
+                raise ValueError("its scores are no numbers")
+            belief(logits, taxonomy, calibration)
+            if head.grows:
+                head.nodes.of(feature, torch.zeros(1, dtype=torch.long))
         return cls(taxonomy, head, calibration, towers, templates, plain, learner)
 
 
-def head_of(run: str, task: Task) -> Head:
-    """The head of a finished run, whose `Head.adapted` reads a task's features.
+def seen_through(run: str | None, task: Task) -> tuple[Head | None, Task]:
+    """The head of a finished run, and a task as `Head.adapted` reads it: its images adapted, its text what the head
+    compares them with. Without a run, the task as it is.
+
+    Where a head learns of each class alone (a linear probe's weights are no text), text stays what it was.
 
     Raises:
         UserError: The run keeps no head, or it is of another tree or of other features.
     """
+    if run is None:
+        return None, task
     saved = SavedModel.read(Path(run))
-    width, towers, backbone = saved.head.nodes.text.shape[1], saved.towers, task.backbone
-    problems, hint = [], ""
+    head, towers, backbone = saved.head, saved.towers, task.backbone
+    width, problems, hint = head.nodes.text.shape[1], [], ""
     if saved.taxonomy.fingerprint != task.taxonomy.fingerprint:
         problems.append("it was trained on another tree")
     if task.text.shape[1] != width:
@@ -189,38 +201,10 @@ def head_of(run: str, task: Task) -> Head:
             hint = f"`hierfit fit-head {run}` takes its own."
     if problems:
         raise UserError(f"adapted_by: {run} does not go with these data", problems, hint)
-    return saved.head
-
-
-def seen_through(head: Head, task: Task) -> Task:
-    """The task whose images are adapted, and whose text is what the head compares them with.
-
-    Where a head learns of each class alone (a linear probe's weights are no text), text stays what it was.
-    """
     with torch.no_grad():
         features = None if task.train_features is None else head.adapted(task.train_features)
         text, scale = (head.nodes(), float(head.scale)) if head.grows else (head.read(task.text), task.logit_scale)
-    return replace(task, text=text.to(task.text), train_features=features, logit_scale=scale)
-
-
-def _learner(plain: Mapping[str, Any] | None, sums: Path) -> Learner | None:
-    if plain is None:
-        return None
-    from hierfit.closed import Learner
-
-    return Learner.load(plain, load_file(sums))
-
-
-def _try(head: Head, calibration: Calibration, taxonomy: Taxonomy) -> None:
-    """Asks once: what does not fit together fails here, and not when the first picture comes."""
-    width = head.nodes.text.shape[1]
-    feature = torch.ones(1, width).div(width**0.5)
-    logits = head(feature)
-    if logits.shape != (1, taxonomy.num_nodes) or not logits.isfinite().all():
-        raise ValueError("its scores are no numbers")
-    belief(logits, taxonomy, calibration)
-    if head.grows:
-        head.nodes.of(feature, torch.zeros(1, dtype=torch.long))
+    return head, replace(task, text=text.to(task.text), train_features=features, logit_scale=scale)
 
 
 def _calibration(plain: Mapping[str, Any], scores: Path) -> Calibration:
@@ -243,12 +227,7 @@ def _damage_named(folder: Path) -> Iterator[None]:
         raise UserError(f"the model in {folder} is damaged", [f"{type(error).__name__}: {reason[0]}"]) from error
 
 
-def _relative(place: Path | None, folder: Path) -> str | None:
-    """As seen from the folder, so that both can be moved together."""
-    return None if place is None else Path(os.path.relpath(place, folder)).as_posix()
-
-
-def _absent(folder: Path) -> UserError:
+def _no_model(folder: Path) -> UserError:
     if not folder.is_dir():
         return UserError(f"there is no folder {folder}", hint="Name a run (runs/…), or what `hierfit export` wrote.")
     if (folder / "result.json").is_file():

@@ -15,12 +15,9 @@ from hierfit.methods.tasks import training_images
 class Whitening(nn.Module):
     """``norm((x − c) W)``: images of one class then scatter alike in all directions, and cosines weigh them alike.
 
-    W is the Cholesky factor of the inverse of the training draw's covariance within classes, with the ridge of
-    `hierfit.closed.statistics.ridge`; nothing is tuned. Text features go through the same map.
-
-    Args:
-        weight: W ``[d, d]``.
-        center: c ``[d]``, the mean of the class means.
+    W ``[d, d]`` is the Cholesky factor of the inverse of the training draw's covariance within classes, with the ridge
+    of `hierfit.closed.statistics.ridge`; nothing is tuned. c ``[d]`` is the mean of the class means. Text features go
+    through the same map.
     """
 
     weight: Tensor
@@ -41,14 +38,15 @@ class Whitening(nn.Module):
             UserError: There are no features of them.
         """
         from hierfit.closed.statistics import Statistics, whitener
-        from hierfit.closed.tree_gda import covariance, few
+        from hierfit.closed.tree_gda import covariance
 
         features, paths = training_images(task, method)
         label = deepest_label(paths)
-        classes, label = label[label >= 0].unique(return_inverse=True)
-        statistics = Statistics.of(features[deepest_label(paths) >= 0], label, len(classes))
-        matrix = whitener(*covariance(statistics, task.taxonomy, "total" if few(statistics) else "within"))
-        return cls(matrix.float(), statistics.means.mean(dim=0).float())
+        known = label >= 0
+        classes, label = label[known].unique(return_inverse=True)
+        sums = Statistics.of(features[known], label, len(classes))
+        matrix = whitener(*covariance(sums, task.taxonomy, "total" if sums.few else "within"))
+        return cls(matrix.float(), sums.means.mean(dim=0).float())
 
     def task(self, task: Task) -> Task:
         """The task as a head behind this map sees it."""

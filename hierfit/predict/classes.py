@@ -7,18 +7,16 @@ from images and without the old ones (`learnt`, `forgotten`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hierfit.backbone import node_texts
-from hierfit.config.schema import nearest
 from hierfit.data.samples import names_of
 from hierfit.data.trees import counterparts
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.methods.head import Head
 from hierfit.methods.nodes import Nodes, no_other_classes
 from hierfit.taxonomy import Taxonomy
@@ -30,25 +28,21 @@ if TYPE_CHECKING:
 ClassPath = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Moved:
+class Moved(NamedTuple):
     """A tree after a change."""
 
     taxonomy: Taxonomy  # the new one
     leaves: Tensor  # position there of each leaf that was here ``[C]``, −1 for one that is gone
     nodes: Tensor  # node here of each node there ``[N']``, −1 for a new one
+    new: list[int]  # nodes there that were not here
 
     @classmethod
     def of(cls, tree: Taxonomy, rows: Sequence[ClassPath]) -> Moved:
         """From the tree that was here to one of these leaves."""
         changed = Taxonomy.from_paths(rows, tree.levels[: max(map(len, rows))])
-        there = counterparts(tree, changed)[tree.leaves]
-        return cls(changed, changed.leaf_index[there].masked_fill(there < 0, -1), counterparts(changed, tree))
-
-    @property
-    def new(self) -> list[int]:
-        """Nodes there that were not here."""
-        return (self.nodes < 0).nonzero()[:, 0].tolist()
+        there, here = counterparts(tree, changed)[tree.leaves], counterparts(changed, tree)
+        leaves = changed.leaf_index[there].masked_fill(there < 0, -1)
+        return cls(changed, leaves, here, (here < 0).nonzero()[:, 0].tolist())
 
 
 def place(tree: Taxonomy, label: str | Sequence[str]) -> ClassPath:
@@ -93,7 +87,6 @@ def grown(model: Predictor, classes: Sequence[str]) -> Predictor:
     if not head.grows:
         raise no_other_classes(str(model.facts.get("method", "this method")))
     rows, problems = list(names_of(tree, tree.leaves)), list[str]()
-    known = len(rows)
     for entry in classes:
         name, colon, parent = (part.strip() for part in entry.rpartition(":"))
         if not colon or not name or not parent:
@@ -105,7 +98,7 @@ def grown(model: Predictor, classes: Sequence[str]) -> Predictor:
             problems.append(error.summary)
             continue
         if path in rows:
-            is_new = path in rows[known:]
+            is_new = rows.index(path) >= tree.num_leaves
             problems.append(f"{entry!r} is given twice" if is_new else f"{entry!r}: {parent!r} has a {name!r} already")
         else:
             rows.append(path)
@@ -142,8 +135,8 @@ def learnt(model: Predictor, features: Tensor, label: str | Sequence[str]) -> Pr
     moved = Moved.of(tree, rows if path in rows else [*rows, path])
     leaf = int(moved.taxonomy.leaf_index[moved.taxonomy.resolve([path])[0]])
     with torch.no_grad():
-        adapted = model.head.adapted(features.to(model.head.nodes.text))
-    return _fitted(model, learner, moved, (adapted.cpu(), leaf))
+        adapted = model.head.adapted(features.to(model.head.nodes.text)).cpu()
+    return _fitted(model, _on(model, learner, moved).with_images(adapted, leaf), moved.taxonomy)
 
 
 def forgotten(model: Predictor, label: str | Sequence[str]) -> Predictor:
@@ -159,7 +152,8 @@ def forgotten(model: Predictor, label: str | Sequence[str]) -> Predictor:
     learner = learner.without_class(rows.index(path))
     if not learner.statistics.seen.any():
         raise UserError(f"{'/'.join(path)!r} is the last class with images: nothing would be left")
-    return _fitted(model, learner, Moved.of(tree, [row for row in rows if row != path]))
+    moved = Moved.of(tree, [row for row in rows if row != path])
+    return _fitted(model, _on(model, learner, moved), moved.taxonomy)
 
 
 def _learner_of(model: Predictor) -> Learner:
@@ -172,16 +166,18 @@ def _learner_of(model: Predictor) -> Learner:
     return model.learner
 
 
-def _fitted(model: Predictor, learner: Learner, moved: Moved, images: tuple[Tensor, int] | None = None) -> Predictor:
-    """The model of what a learner knows of the new tree, and of more images of one leaf there."""
-    text, old = None, model.head
-    if learner.text is not None:  # what there was, and the towers' of new nodes
+def _on(model: Predictor, learner: Learner, moved: Moved) -> Learner:
+    """What is known, on the new tree; the towers' text of new nodes beside what there was."""
+    text = None
+    if learner.text is not None:
         text = learner.text.features[moved.nodes.clamp_min(0)].clone()
         if moved.new:
-            text[moved.new] = old.read(_text_of(model, moved).to(old.nodes.text)).to(text)
-    learner = learner.on(moved.taxonomy, moved.leaves, text)
-    if images is not None:
-        learner = learner.with_images(*images)
-    weights, bias = learner.scores(moved.taxonomy)
+            text[moved.new] = model.head.read(_text_of(model, moved).to(model.head.nodes.text)).to(text)
+    return learner.on(moved.taxonomy, moved.leaves, text)
+
+
+def _fitted(model: Predictor, learner: Learner, tree: Taxonomy) -> Predictor:
+    weights, bias = learner.scores(tree)
+    old = model.head
     head = Head(Nodes(weights.float(), grows=False), 1.0, old.image, bias.float(), whiten=old.whiten)
-    return model.over(moved.taxonomy, head.eval(), learner)
+    return model.over(tree, head.eval(), learner)

@@ -7,20 +7,16 @@ from pathlib import Path
 
 from hierfit.errors import UserError
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 
 def is_name(name: str) -> bool:
     """Whether ``owner/name`` or ``owner/name@revision`` can be a model of the hub: no folder here is called so."""
-    return bool(_HUB_NAME.fullmatch(name)) and not Path(name).exists() and not Path(name).parent.is_dir()
+    return bool(_MODEL_NAME.fullmatch(name)) and not Path(name).exists() and not Path(name).parent.is_dir()
 
 
 def fetched(name: str) -> Path:
-    """The folder of a model of the hub: from the cache, else downloaded.
-
-    Raises:
-        UserError: It is in neither place.
-    """
+    """The folder of a model of the hub: from the cache, else downloaded; raises `UserError` where it is in neither."""
     from huggingface_hub import snapshot_download
 
     repository, _, revision = name.partition("@")
@@ -38,17 +34,13 @@ def fetched(name: str) -> Path:
         ) from error
 
 
-def check_login() -> str:
-    """The account that is logged in.
-
-    Raises:
-        UserError: There is none, or the hub cannot be reached.
-    """
+def check_login() -> None:
+    """Raises `UserError` where nobody is logged in, or the hub cannot be reached."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import LocalTokenNotFoundError
 
     try:
-        return str(HfApi().whoami()["name"])
+        HfApi().whoami()
     except LocalTokenNotFoundError:
         raise UserError("--push: nobody is logged in to the Hugging Face hub", hint="Run `hf auth login`.") from None
     except Exception as error:  # as above
@@ -60,11 +52,7 @@ def check_login() -> str:
 
 
 def push(folder: Path, repository: str, private: bool = False) -> str:
-    """Uploads a folder as a model and returns its address.
-
-    Raises:
-        UserError: The hub refuses it.
-    """
+    """Uploads a folder as a model and returns its address; raises `UserError` where the hub refuses it."""
     from huggingface_hub import HfApi
 
     api = HfApi()

@@ -93,7 +93,7 @@ class ResultCard:
         problems = [f"{name} is missing" for name in needed if name not in content]
         problems += [f"{name} is not a field of a card" for name in content.keys() - {f.name for f in fields(cls)}]
         problems += ["levels is empty"] if content.get("levels") == [] else []
-        _check(_SCHEMA, content, Place(path), problems)
+        _check_parts(_SCHEMA, content, Place(path), problems)
         if problems:
             raise UserError(f"{path} is not a sound result card.", sorted(problems))
         return cls(**{**content, "levels": tuple(content["levels"])})
@@ -120,31 +120,31 @@ class _OwnMetric:
     higher_is_better: bool | None
 
 
-_WHOLE = Annotated[int, Gt(-1e18), Lt(1e18)]
-_NUMBER = Annotated[float, Gt(-1e18), Lt(1e18)]  # NaN lies within no bounds
-_FIGURE = _NUMBER | None
-_FIGURES = Mapping[str, _FIGURE]
-_ANY = Mapping[str, Any]
+_Whole = Annotated[int, Gt(-1e18), Lt(1e18)]
+_Number = Annotated[float, Gt(-1e18), Lt(1e18)]  # NaN lies within no bounds
+_Figure = _Number | None
+_Figures = Mapping[str, _Figure]
+_Anything = Mapping[str, Any]
 _SCHEMA: dict[str, Any] = {
     **dict.fromkeys(("row", "experiment", "method", "selected_on", "tuned_on"), str),
-    **dict.fromkeys(("versions", "method_settings"), _ANY),
-    **{"seed": _WHOLE, "levels": list[str], "metrics": Mapping[str, _FIGURES], "val": _FIGURES},
-    **{"parameters": Mapping[str, _WHOLE], "own_metrics": Mapping[str, _OwnMetric]},
+    **dict.fromkeys(("versions", "method_settings"), _Anything),
+    **{"seed": _Whole, "levels": list[str], "metrics": Mapping[str, _Figures], "val": _Figures},
+    **{"parameters": Mapping[str, _Whole], "own_metrics": Mapping[str, _OwnMetric]},
     "data": {
-        **{"card!": str, "shots": _WHOLE | None, "images": _FIGURES, "levels": _FIGURES},
+        **{"card!": str, "shots": _Whole | None, "images": _Figures, "levels": _Figures},
         "draw": Mapping[str, str | None],
     },
     "backbone": {"source!": str},
-    "cost": dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _FIGURE),
+    "cost": dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _Figure),
     "belief": {
-        **{"scores": str, "temperature": _FIGURE, "val_images": _FIGURE, "max_error": Mapping[str, _FIGURES]},
-        "curve": {"error!": list[_NUMBER], "information!": list[_NUMBER]},
+        **{"scores": str, "temperature": _Figure, "val_images": _Figure, "max_error": Mapping[str, _Figures]},
+        "curve": {"error!": list[_Number], "information!": list[_Number]},
     },
 }
 """The type of each part of a card; of a nested one those of its parts that tables read, ``!`` on those it must have."""
 
 
-def _check(schema: Mapping[str, Any], value: Mapping[str, Any], place: Place, problems: list[str]) -> None:
+def _check_parts(schema: Mapping[str, Any], value: Mapping[str, Any], place: Place, problems: list[str]) -> None:
     for key, kind in schema.items():
         name, here = key.rstrip("!"), place.at(key.rstrip("!"))
         if name not in value:
@@ -152,9 +152,9 @@ def _check(schema: Mapping[str, Any], value: Mapping[str, Any], place: Place, pr
         elif not isinstance(kind, dict):
             as_type(kind, value[name], here, problems)
         elif isinstance(value[name], dict):
-            _check(kind, value[name], here, problems)
+            _check_parts(kind, value[name], here, problems)
         else:
-            as_type(_ANY, value[name], here, problems)
+            as_type(_Anything, value[name], here, problems)
 
 
 def _without_nan(value: Any) -> Any:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hierfit.config.schema import build, nearest, read_yaml
-from hierfit.errors import UserError
+from hierfit.config.schema import build, read_yaml
+from hierfit.errors import UserError, nearest
 from hierfit.metrics.describe import Description, describe
 from hierfit.results.card import ResultCard
 from hierfit.results.table import Cell, Column

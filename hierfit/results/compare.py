@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.text import Text
 from torch import Tensor
@@ -15,19 +14,21 @@ from hierfit.decoding import DECODERS
 from hierfit.errors import UserError
 from hierfit.metrics.functional import full_path_right, labelled
 from hierfit.results.logits import TestLogits
-from hierfit.results.statistics import Interval, McNemar, Verdict, mcnemar, paired_bootstrap, verdicts
-from hierfit.results.table import HELPS, HURTS, NAME, Cell, Column, Table
+from hierfit.results.statistics import McNemar, mcnemar, paired_bootstrap, verdicts
+from hierfit.results.table import HELPS, HURTS, NAME, Cell, Column, Interval, Table, Verdict
 from hierfit.results.writers import print_tables
 from hierfit.taxonomy import Taxonomy
 
-_READING = (
+_HOW_TO_READ = (
     "%, A − B with its 95 % bootstrap interval over test samples; only A, only B: samples that one alone gets right; "
     f"p: exact McNemar test. {HELPS} helps, {HURTS} hurts: p, corrected for all lines here (Holm), is 5 % or less, and "
     "the difference 0.2 points or more. One pair of runs says nothing of other seeds: see results."
 )
 _DIFFERENCE = Column("A − B", "%", 1, signed=True)
-_COUNTS = (Column("only A", "count"), Column("only B", "count"))
-_COLUMNS = (NAME, Column("A", "%"), Column("B", "%"), _DIFFERENCE, *_COUNTS, Column("p", ""))
+_COLUMNS = (
+    *(NAME, Column("A", "%"), Column("B", "%"), _DIFFERENCE, Column("only A", "count"), Column("only B", "count")),
+    *(Column("p", ""), Column("samples", "count")),
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class PairedRuns:
     difference: Interval
     test: McNemar
     verdict: Verdict
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.decoder.replace('_', ' ')}".rstrip()
 
 
 def paired(
@@ -72,28 +76,19 @@ def comparisons(a: TestLogits, b: TestLogits, decoders: Sequence[str] = ()) -> l
         UserError: The runs were not tested on the same samples, labels and tree; a decoder is unknown, or reads scores
             of inner nodes that one of the runs has not trained.
     """
-    problems = []
-    for name in decoders:
-        try:
-            DECODERS.find(name)
-        except UserError as error:
-            problems.append(error.summary)
-    if problems:
-        raise UserError("These names are unknown.", problems, f"Decoders: {', '.join(DECODERS)}.")
+    named = {name: DECODERS.find(name) for name in decoders}
     _check_same_samples(a, b)
-    untrained = {d: run.card.row for run in (a, b) for d in DECODERS if d not in run.card.metrics}
-    if problems := [f"{d}: {untrained[d]} has trained leaves alone" for d in decoders if d in untrained]:
+    untrained = {name: run.card.row for run in (a, b) for name in DECODERS if name not in run.card.metrics}
+    if problems := [f"{name}: {untrained[name]} has trained leaves alone" for name in named if name in untrained]:
         raise UserError("Scores that nobody has trained are not compared.", problems)
+    named = named or {name: DECODERS[name] for name in DECODERS if name not in untrained}
     target, tree = a.paths, a.taxonomy
-
-    def predicted(decoder: str) -> tuple[Tensor, Tensor]:
-        return a.predicted(DECODERS.find(decoder)), b.predicted(DECODERS.find(decoder))
-
-    x, y = (leaf_right(paths, target, tree) for paths in predicted("rollup"))
-    questions = [("leaf accuracy", "best leaf", (x, y), leaf_labelled(target, tree))]
-    for decoder in decoders or [d for d in DECODERS if d not in untrained]:
-        x, y = (full_path_right(paths, target, tree) for paths in predicted(decoder))
-        questions.append(("FPA", decoder, (x, y), labelled(target)))
+    best = [run.predicted(DECODERS["rollup"]) for run in (a, b)]
+    x, y = (leaf_right(paths, target, tree) for paths in best)
+    questions = [("leaf accuracy", "", (x, y), leaf_labelled(target, tree))]
+    for name, decoder in named.items():
+        x, y = (full_path_right(run.predicted(decoder), target, tree) for run in (a, b))
+        questions.append(("FPA", name, (x, y), labelled(target)))
     return paired(questions)
 
 
@@ -103,24 +98,16 @@ def print_comparison(a: Path, b: Path, decoders: Sequence[str] = ()) -> None:
     found, console = comparisons(*runs, decoders), Console()
     names = [f"{run.card.row} (seed {run.card.seed})" for run in runs]
     console.print(Text(f"\nA  {names[0]}\nB  {names[1]}"))
-    tables = []
-    for metric in dict.fromkeys(c.metric for c in found):
-        of_it = [c for c in found if c.metric == metric]
-        rows = []
-        for c in of_it:
-            p = "<0.001" if c.test.p < 0.001 else f"{c.test.p:.3f}"
-            difference = Cell(c.difference, mark=c.verdict)
-            rows.append((_spaced(c.decoder), c.a, c.b, difference, c.test.only_a, c.test.only_b, p))
-        title = f"{metric} · {runs[0].card.data.get('card')} · {of_it[0].difference.n} test samples"
-        tables.append(Table.of(title, _COLUMNS, rows, _READING))
-    print_tables(tables, console)
+    rows = []
+    for c in found:
+        p = Cell("<0.001") if c.test.p < 0.001 else c.test.p
+        difference = Cell(c.difference, mark=c.verdict)
+        rows.append((str(c), c.a, c.b, difference, c.test.only_a, c.test.only_b, p, c.difference.n))
+    print_tables([Table.of(str(runs[0].card.data.get("card")), _COLUMNS, rows, _HOW_TO_READ)], console)
     # The last decoder is the one that reads all levels together, or the last one asked for.
-    answers = [
-        f"{c.metric}{'' if c is found[0] else f' {_spaced(c.decoder)}'}: {c.verdict} "
-        f"({_DIFFERENCE.number(c.difference.mean)} points)"
-        for c in (found[0], found[-1])
-    ]
-    console.print(Text(f"{names[0]} against {names[1]}: {'; '.join(answers)}.", "bold"))
+    points = [(c, _DIFFERENCE.number(c.difference.mean)) for c in (found[0], found[-1])]
+    answers = "; ".join(f"{c}: {c.verdict} ({difference} points)" for c, difference in points)
+    console.print(Text(f"{names[0]} against {names[1]}: {answers}.", "bold"))
 
 
 def leaf_labelled(target: Tensor, taxonomy: Taxonomy) -> Tensor:
@@ -136,22 +123,16 @@ def leaf_right(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 
 def _check_same_samples(a: TestLogits, b: TestLogits) -> None:
-    def draw(run: TestLogits) -> object:
-        return (run.card.data.get("draw") or {}).get("test")
-
-    rows, fingerprints = (len(a.indices), len(b.indices)), (a.taxonomy.fingerprint, b.taxonomy.fingerprint)
-    cards = a.card.data.get("card"), b.card.data.get("card")
-    same_rows = a.indices.equal(b.indices)
-    faults = {
-        f"the trees differ: {fingerprints[0]} and {fingerprints[1]}": a.taxonomy != b.taxonomy,
-        f"the data sets differ: {cards[0]} and {cards[1]}": cards[0] != cards[1],
-        f"the test samples differ: draw {draw(a)} and {draw(b)}": draw(a) != draw(b),
-        f"the rows of the test split differ: {rows[0]} and {rows[1]} samples": not same_rows,
-        "the labels differ": same_rows and not torch.equal(a.paths, b.paths),
-    }
-    if problems := [fault for fault, is_so in faults.items() if is_so]:
+    facts = []
+    for run in (a, b):
+        draw = (run.card.data.get("draw") or {}).get("test")
+        facts.append((run.taxonomy.fingerprint, run.card.data.get("card"), draw, f"{len(run.indices)} samples"))
+    kinds = ("trees", "data sets", "test draws", "test splits")
+    differing = zip(kinds, *facts, strict=True)
+    problems = [f"the {kind} differ: {ours} and {theirs}" for kind, ours, theirs in differing if ours != theirs]
+    if not problems and not a.indices.equal(b.indices):
+        problems.append("the rows of the test split differ")
+    if not problems and not a.paths.equal(b.paths):
+        problems.append("the labels differ")
+    if problems:
         raise UserError(f"{a.folder} and {b.folder} cannot be compared sample by sample.", problems)
-
-
-def _spaced(decoder: str) -> str:
-    return decoder.replace("_", " ")

@@ -10,25 +10,22 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
-from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.served import rows_at_once
 from hierfit.results.card import ResultCard
 from hierfit.taxonomy import Taxonomy
+from hierfit.tensors import read_tensors
 
 LOGITS = "test_logits.safetensors"
 TREE = "taxonomy.csv"
 TRUE_TREE = "true_taxonomy.csv"
 """Saved by runs on another tree than the data set's own."""
 
-_FLOATS = ("F64", "F32", "F16", "BF16")
-_PARTS = ("logits", "paths", "indices")
 _OF_LEAF_PATHS = ("leaf_accuracy", "fpa", "mistake_severity", "tree_distance", "hierarchical_f1")
-_OF_LEAVES = ("base", "novel", "h", "generalised_base", "generalised_novel", "generalised_h", "ausuc")
+_OF_LEAVES_HELD_BACK = ("base", "novel", "h", "generalised_base", "generalised_novel", "generalised_h", "ausuc")
 
 
 @dataclass(frozen=True)
@@ -63,21 +60,19 @@ class TestLogits:
             shown = f"{taxonomy.fingerprint}, not {expected}"
             raise UserError(f"{of_tree} is another tree than that of {folder} ({shown}).")
         try:
+            parts, _ = read_tensors(path, "paths", "indices")
             with safe_open(path, framework="pt") as file:
-                missing = [name for name in _PARTS if name not in file.keys()]  # noqa: SIM118 (no iterator)
-                if missing:
-                    raise UserError(f"{path} is no file of test logits: it has no {', '.join(missing)}.")
-                shapes = [tuple(file.get_slice(name).get_shape()) for name in _PARTS]
-                dtype = file.get_slice("logits").get_dtype()
-                paths, indices = file.get_tensor("paths"), file.get_tensor("indices")
+                logits = file.get_slice("logits")
+                shape, dtype = tuple(logits.get_shape()), logits.get_dtype()
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
-        n = len(indices)
-        if shapes != [(n, taxonomy.num_nodes), (n, taxonomy.num_levels), (n,)]:
-            raise UserError(f"{path} does not fit {taxonomy}: logits, paths and indices are {shapes}.")
-        whole = (torch.int64, torch.int32)
-        if paths.dtype not in whole or indices.dtype not in whole or dtype not in _FLOATS:
-            raise UserError(f"{path} is no file of test logits: its numbers are of other kinds.")
+        paths, indices = parts["paths"], parts["indices"]
+        shapes = [shape, tuple(paths.shape), tuple(indices.shape)]
+        n, whole = len(indices), not (paths.is_floating_point() or indices.is_floating_point())
+        fits = shapes == [(n, taxonomy.num_nodes), (n, taxonomy.num_levels), (n,)]
+        if not fits or not whole or dtype not in ("F64", "F32", "F16", "BF16"):
+            kinds = f"{dtype}, {paths.dtype} and {indices.dtype}"
+            raise UserError(f"{path} does not fit {taxonomy}: logits, paths and indices are {shapes} of {kinds}.")
         levels = zip(paths.T, taxonomy.level_slices, strict=True)
         strange = any(((ids != -1) & ((ids < level.start) | (ids >= level.stop))).any() for ids, level in levels)
         if strange or (indices < 0).any():
@@ -135,7 +130,7 @@ class LeafLogits:
             UserError: The run saved no test logits, or is too old to say which leaf is which.
         """
         try:
-            saved = load_file(folder / LOGITS)
+            saved, _ = read_tensors(folder / LOGITS)
         except (OSError, SafetensorError) as error:
             raise UserError(f"{folder / LOGITS} cannot be read: {error}") from error
         if "true_leaf" not in saved:
@@ -166,7 +161,9 @@ class LeafLogits:
         figures = {name: value if math.isfinite(value) else None for name, value in found.items()}
         if self.seen.all():
             return figures
+        from hierfit.metrics.base_to_novel import base_to_novel
+
         count = len(self.seen)
         leaves = Taxonomy(tuple(map(str, range(count))), ("leaf",), torch.full((count,), -1))
         split = base_to_novel(self.logits, self.labels[:, None], leaves, self.seen)
-        return figures | {name: value for name, value in split.items() if name in _OF_LEAVES}
+        return figures | {name: value for name, value in split.items() if name in _OF_LEAVES_HELD_BACK}

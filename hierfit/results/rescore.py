@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
-from hierfit.config.schema import nearest
 from hierfit.decoding import DECODERS
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.metrics import hierarchy_metrics, own_metrics
 from hierfit.metrics.served import score
 from hierfit.results.card import ResultCard
@@ -57,15 +55,15 @@ def print_rescored(
     for run in found:
         every = [(d, m) for d in run.figures for m in run.figures[d]]
         changed = f"{len(run.changes)} differ from the card" if run.changes else "as in the card"
-        title = f"{run.card.row} · {run.folder}: {len(every)} figures, {changed}"
         rows = [
             (f"{m}@{d}", run.card.metrics.get(d, {}).get(m), run.figures[d][m], "≠" if (d, m) in run.changes else "")
             for d, m in (every if decoders or metrics else run.changes)
         ]
+        title = f"{run.card.row} · {run.folder}: {len(every)} figures, {changed}"
         if rows:
             print_table(Table.of(title, _FIGURE_COLUMNS, rows), console)
         else:
-            console.print(Text(title), soft_wrap=True)
+            console.print(title, markup=False, highlight=False, soft_wrap=True)
     if write:
         for run in found:
             run.write()
@@ -96,25 +94,23 @@ def rescored(
     raw |= {name: DECODERS.find(name) for name in decoders if "." in name}
     names = [*raw, "belief", "bayes", "decoded"]
     own = own_metrics([name for name in metrics if "." in name])
-    metrics = [name for name in metrics if "." not in name] + [metric.name for metric in own]
-    known = {*map(str, hierarchy_metrics(saved.taxonomy, own=own)), "hca", "mta", "ece", "haurc"}
-    known |= {metric.name for metric in own}
+    described = {metric.name: metric.description()._asdict() for metric in own}
+    metrics = [*(name for name in metrics if "." not in name), *described]
+    known = {*map(str, hierarchy_metrics(saved.taxonomy, own=own)), "hca", "mta", "ece", "haurc", *described}
     unknown = [f"there is no decoder {name!r}{nearest(name, names)}" for name in decoders if name not in names]
     unknown += [f"there is no metric {name!r}{nearest(name, known)}" for name in metrics if name not in known]
     if unknown:
         hint = f"Decoders: {', '.join(names)}. Metrics: {', '.join(sorted(known))}."
         raise UserError("These names are unknown.", unknown, hint)
     found, belief = score(saved.batches(), saved.taxonomy, saved.calibration, raw, own)
-    figures = {
-        name: {k: v if math.isfinite(v) else None for k, v in found[name].items() if not metrics or k in metrics}
-        for name in decoders or names
-    }
-    changes = [(d, m) for d in figures for m, now in figures[d].items() if not _same(before.get(d, {}).get(m, ""), now)]
-    described = {metric.name: metric.description()._asdict() for metric in own}
+    figures: dict[str, dict[str, float | None]] = {}
+    changes = []
+    for decoder in decoders or names:
+        figures[decoder] = {}
+        for metric in (metric for metric in found[decoder] if not metrics or metric in metrics):
+            value = found[decoder][metric]
+            figures[decoder][metric] = now = value if math.isfinite(value) else None
+            then = before.get(decoder, {}).get(metric, math.inf)
+            if then != now and (then is None or now is None or abs(then - now) > _TOLERANCE):
+                changes.append((decoder, metric))
     return Rescored(saved.folder, saved.card, figures, tuple(changes), belief, described)
-
-
-def _same(a: float | str | None, b: float | None) -> bool:
-    """Whether a card's figure, ``""`` where it has none, is the one computed now."""
-    numbers = isinstance(a, int | float) and isinstance(b, int | float)
-    return math.isclose(a, b, rel_tol=0, abs_tol=_TOLERANCE) if numbers else a == b  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -16,7 +15,6 @@ from hierfit.results.card import ResultCard
 _CRITERION = "val/leaf_accuracy"
 _OF_TABLE = ("card", "card_version", "card_fingerprint", "protocol", "shots")
 _OF_ROW = ("tree", "augment", "crop_area")  # facts of the data that runs of one table may set otherwise
-_NAMED = 3  # facts in a name, of runs whose settings agree
 
 
 def agreement(card: ResultCard) -> tuple[Any, ...]:
@@ -35,53 +33,46 @@ def told_apart(cards: Sequence[ResultCard]) -> tuple[list[ResultCard], list[tupl
     settings agree stay one row, unless two of one seed differ in their figures: they are told apart by steps, versions
     and device, in the end by numbers.
     """
-    renamed = {id(card): card for card in cards}
+    names: dict[int, str] = {}
     notes: list[tuple[tuple[Any, ...], str]] = []
     rows: dict[str, list[ResultCard]] = {}
     for card in cards:
         rows.setdefault(repr((agreement(card), card.row)), []).append(card)
     for own in rows.values():
-        name, place = own[0].row, agreement(own[0])
         for label, alike in _parted(own, _settings).items():
             parts = {"": alike}
             if clashes := _clashes(alike):
-                parts, note = _by_circumstance(alike, clashes)
-                notes.append((place, f"{' '.join(filter(None, (name, label)))}: {note}"))
+                name = " ".join(filter(None, (own[0].row, label)))
+                note = f"{name}: runs of the same settings and seed have different figures. Each has a row."
+                notes.append((agreement(own[0]), note))
+                pairs = [(_circumstances(a), _circumstances(b)) for a, b in clashes]
+                facts = [key for key in pairs[0][0] if any(a[key] != b[key] for a, b in pairs)]
+                parts = _parted(alike, lambda card: {key: _circumstances(card)[key] for key in facts})  # noqa: B023
+                if any(map(_clashes, parts.values())):
+                    seeds = [card.seed for card in alike]
+                    parts = {}
+                    for i, card in enumerate(alike):
+                        parts.setdefault(f"run {seeds[: i + 1].count(card.seed)}", []).append(card)
             for suffix, runs in parts.items():
                 differs = ", ".join(filter(None, (label, suffix)))
-                renamed |= {id(card): replace(card, row=f"{name} ({differs})" if differs else name) for card in runs}
-    return [renamed[id(card)] for card in cards], notes
-
-
-def _by_circumstance(
-    cards: Sequence[ResultCard], clashes: Sequence[tuple[ResultCard, ResultCard]]
-) -> tuple[dict[str, list[ResultCard]], str]:
-    """Runs of the same settings by what else differs between those whose figures do; and a note that says so."""
-    pairs = [(_circumstances(a), _circumstances(b)) for a, b in clashes]
-    facts = [key for key in pairs[0][0] if any(a[key] != b[key] for a, b in pairs)][:_NAMED]
-    parted = _parted(cards, lambda card: {key: _circumstances(card)[key] for key in facts})
-    if any(map(_clashes, parted.values())):
-        times, number = Counter[int](), dict[int, int]()
-        for card in cards:
-            times[card.seed] += 1
-            number[id(card)] = times[card.seed]
-        parted = _parted(cards, lambda card: {"run": number[id(card)]})
-    seeds = ", ".join(map(str, dict.fromkeys(card.seed for card, _ in clashes)))
-    but = f"; they differ in {', '.join(facts)}" if facts else ", nor do versions, device or steps differ"
-    return parted, f"with seed {seeds}, runs of the same settings have different figures{but}. Each has a row."
+                names |= {id(card): f"{card.row} ({differs})" if differs else card.row for card in runs}
+    return [replace(card, row=names[id(card)]) for card in cards], notes
 
 
 def _clashes(cards: Sequence[ResultCard]) -> list[tuple[ResultCard, ResultCard]]:
     """Runs of one seed of which a figure differs by half a point: another machine may turn a sample or two."""
 
-    def same(a: ResultCard, b: ResultCard) -> bool:
-        x, y = ({(d, m): v for d, found in card.metrics.items() for m, v in found.items()} for card in (a, b))
-        return x.keys() == y.keys() and all(
-            x[key] == y[key] if x[key] is None or y[key] is None else abs(x[key] - y[key]) < 0.005  # type: ignore[operator]
-            for key in x
-        )
+    def figures(card: ResultCard) -> dict[tuple[str, str], float | None]:
+        return {(decoder, name): value for decoder, of in card.metrics.items() for name, value in of.items()}
 
-    return [(a, b) for a, b in combinations(cards, 2) if a.seed == b.seed and not same(a, b)]
+    def same(a: float | None, b: float | None) -> bool:
+        return a == b if a is None or b is None else abs(a - b) < 0.005
+
+    def agree(x: Mapping[Any, float | None], y: Mapping[Any, float | None]) -> bool:
+        return x.keys() == y.keys() and all(same(x[key], y[key]) for key in x)
+
+    pairs = combinations(cards, 2)
+    return [(a, b) for a, b in pairs if a.seed == b.seed and not agree(figures(a), figures(b))]
 
 
 def _settings(card: ResultCard) -> dict[str, object]:
@@ -116,20 +107,20 @@ def _parted(
     cards: Sequence[ResultCard], facts: Callable[[ResultCard], Mapping[str, object]]
 ) -> dict[str, list[ResultCard]]:
     """Cards by the facts in which they differ, in words; all under "" where they agree."""
+
+    def words(key: str, value: object) -> str:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if key == "tree" and value is not None:
+            return f"{text} tree"
+        return text if key == "method" else f"{key} {text}"
+
     found = [facts(card) for card in cards]
     keys = dict.fromkeys(key for each in found for key in each)
     differing = [key for key in keys if len({json.dumps(each.get(key), sort_keys=True) for each in found}) > 1]
     groups: dict[str, list[ResultCard]] = {}
     for card, each in zip(cards, found, strict=True):
-        groups.setdefault(", ".join(_worded(key, each.get(key)) for key in differing), []).append(card)
+        groups.setdefault(", ".join(words(key, each.get(key)) for key in differing), []).append(card)
     return groups
-
-
-def _worded(key: str, value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if key == "tree" and value is not None:
-        return f"{text} tree"
-    return text if key == "method" else f"{key} {text}"
 
 
 def chosen(cards: Sequence[ResultCard], wishes: Sequence[str], control: str | None = None) -> list[ResultCard]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,9 +20,7 @@ LATEST = "latest"
 RUNS = Path("runs")
 
 _SETTINGS = "config.yaml"
-_SHOWN = 8
 _HEADER = ("name", "row", "card", "shots", "seed", "leaf acc", "FPA", "state", "folder")
-_FIGURES = (("rollup", "leaf_accuracy"), ("per_level", "fpa"))
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a tenth of the time, where PyYAML was built with it
 
 
@@ -47,7 +45,7 @@ class RunFolder:
 
     def _of_card(self) -> list[Any]:
         card = ResultCard.read(self.folder)
-        figures = [card.metrics.get(decoder, {}).get(metric) for decoder, metric in _FIGURES]
+        figures = [card.metrics.get(d, {}).get(m) for d, m in (("rollup", "leaf_accuracy"), ("per_level", "fpa"))]
         shown = [None if value is None else f"{100 * value:.2f}" for value in figures]
         shots = card.data.get("drawn") or card.data.get("shots")
         facts = [card.experiment, card.row, card.data["card"], "all" if shots is None else shots, card.seed]
@@ -93,7 +91,7 @@ def run_folder(path: Path, several: bool = False) -> Path:
         within = _finished(path)
         if len(within) > 1:
             hint = f"Name one of them, or {path / LATEST}."
-            raise UserError(f"{path} holds {len(within)} finished runs.", _listed(within), hint)
+            raise UserError(f"{path} holds {len(within)} finished runs.", list(map(str, within)), hint)
         return within[0] if within else path
     if LATEST in path.parts:
         place = path.parts.index(LATEST)
@@ -108,16 +106,11 @@ def run_folder(path: Path, several: bool = False) -> Path:
         return found
     there = _finished(path.parent if path.is_relative_to(RUNS) else RUNS)
     hint = "`hierfit runs` lists the runs below runs, `latest` is the newest." if RUNS.is_dir() else ""
-    raise UserError(f"{path} does not exist.", _listed(there), hint)
+    raise UserError(f"{path} does not exist.", list(map(str, there)), hint)
 
 
 def _finished(folder: Path) -> list[Path]:
     return [run.folder for run in find_runs(folder) if run.finished]
-
-
-def _listed(runs: Sequence[Path]) -> list[str]:
-    more = [f"and {len(runs) - _SHOWN} more"] if len(runs) > _SHOWN else []
-    return [*map(str, runs[:_SHOWN]), *more]
 
 
 def find_cards(path: Path) -> list[Path]:
@@ -170,20 +163,14 @@ def runs(
     if not found:
         raise UserError(f"There is no run below {folder}.", hint="`hierfit fit EXPERIMENT` makes one.")
     shown = found[:most] if most > 0 else found
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print("\n".join(_lines([_HEADER, *(run.cells() for run in shown)], width)))
-    if len(found) > len(shown):
-        print(f"… and {len(found) - len(shown)} older; --most 0 lists all.")
-
-
-def _lines(rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
-    """A line for each run; its folder in a line of its own where a terminal is too narrow for both."""
+    rows = [_HEADER, *(run.cells() for run in shown)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    beside = width is None or sum(widths) + 2 * (len(widths) - 1) <= width
+    # Where a terminal is too narrow the folder has a line of its own.
+    is_narrow = sys.stdout.isatty() and sum(widths) + 2 * len(widths) > shutil.get_terminal_size().columns
     for row in rows:
         cells = [
-            text.rjust(n) if 3 <= i <= 6 else text.ljust(n) for i, (text, n) in enumerate(zip(row, widths, strict=True))
+            f"{text:{'>' if 3 <= i <= 6 else '<'}{n}}" for i, (text, n) in enumerate(zip(row, widths, strict=True))
         ]
-        yield "  ".join(cells if beside else cells[:-1]).rstrip()
-        if not beside and row is not _HEADER:
-            yield f"    {row[-1]}"
+        print("  ".join(cells[:-1]).rstrip(), row[-1], sep="\n    " if is_narrow else "  ")
+    if len(found) > len(shown):
+        print(f"… and {len(found) - len(shown)} older; --most 0 lists all.")

@@ -7,45 +7,20 @@ test samples it says what other samples would change. Neither stands for the oth
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, stdtr, stdtrit
 
-Verdict = Literal["helps", "no evidence", "hurts"]
+from hierfit.results.table import Estimate, Interval, Verdict
 
 LEVEL = 0.05
 LEAST = 0.002
 """Share of the test samples: nothing below 0.2 points is called a help or harm, however sure it is."""
 
 _CHUNK = 1 << 22  # counts held at once by the bootstrap: 32 MiB
-
-
-class Estimate(NamedTuple):
-    """A mean of ``n`` values with its interval, mean ± half_width; NaN when one value says nothing of the spread."""
-
-    mean: float
-    half_width: float
-    n: int
-
-    @property
-    def low(self) -> float:
-        return self.mean - self.half_width
-
-    @property
-    def high(self) -> float:
-        return self.mean + self.half_width
-
-
-class Interval(NamedTuple):
-    """A mean with the two ends of an interval that need not lie evenly around it; over ``n`` samples."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
 
 
 class McNemar(NamedTuple):
@@ -130,26 +105,39 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> McNemar:
     return McNemar(only_a, only_b, min(1.0, 2 * tail))
 
 
-def paired_bootstrap(
-    a: ArrayLike, b: ArrayLike, draws: int = 10_000, seed: int = 0, confidence: float = 0.95
-) -> Interval:
-    """Percentile interval of the mean of a − b, ``[n]`` each, over samples drawn again with replacement.
+def bootstrap(
+    parts: Sequence[NDArray[np.float64]],
+    statistic: Callable[[Sequence[NDArray[np.float64]]], NDArray[np.float64]],
+    draws: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """Ends of the percentile interval of a statistic over samples drawn again with replacement, each part by itself.
 
-    How often each distinct difference is drawn is multinomial, so a resample costs as much as there are distinct
-    differences (three for right and wrong), not as there are samples. Memory: at most 32 MiB, or one resample.
+    How often each distinct row is drawn is multinomial, so a resample costs as much as there are distinct rows (three
+    for the difference of right and wrong), not as there are samples. Memory: at most 32 MiB, or one resample.
     Source: Efron, Annals of Statistics 1979.
+
+    Args:
+        parts: Rows of samples ``[n, k]``.
+        statistic: From the means of each part's columns ``[draws, k]`` to ``[draws]``.
     """
+    patterns = [(len(part), *np.unique(part, axis=0, return_counts=True)) for part in parts]
+    step, rng, found = max(1, _CHUNK // max(len(rows) for _, rows, _ in patterns)), np.random.default_rng(seed), []
+    for done in range(0, draws, step):
+        size = min(step, draws - done)
+        found.append(statistic([rng.multinomial(n, c / n, size=size) @ rows / n for n, rows, c in patterns]))
+    low, high = np.quantile(np.concatenate(found), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def paired_bootstrap(a: ArrayLike, b: ArrayLike, draws: int = 10_000, seed: int = 0) -> Interval:
+    """95 % interval of the mean of a − b, ``[n]`` each, over samples drawn again."""
     x, y = _finite(a), _finite(b)
     if len(x) != len(y):
         raise ValueError(f"{len(x)} samples cannot be paired with {len(y)}")
-    differences, counts = np.unique(x - y, return_counts=True)
-    n, rng = len(x), np.random.default_rng(seed)
-    step = max(1, _CHUNK // len(differences))
-    parts = [
-        rng.multinomial(n, counts / n, size=min(step, draws - done)) @ differences / n for done in range(0, draws, step)
-    ]
-    low, high = np.quantile(np.concatenate(parts), [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(counts @ differences / n), float(low), float(high), n)
+    ends = bootstrap([(x - y)[:, None]], lambda means: means[0][:, 0], draws, seed)
+    return Interval(float((x - y).mean()), *ends, len(x))
 
 
 def verdict(difference: Estimate | Interval, higher_is_better: bool = True) -> Verdict:

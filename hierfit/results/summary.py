@@ -8,26 +8,19 @@ from itertools import groupby
 from typing import Any
 
 from hierfit.errors import UserError
-from hierfit.results.card import ResultCard, shots_text
-from hierfit.results.columns import columns, figure, holds_classes_back, published_for
+from hierfit.results.card import ResultCard
+from hierfit.results.columns import columns, figure, published_for
+from hierfit.results.ended import READING, run_table, title_of, unmeasured
 from hierfit.results.rows import agreement, told_apart
 from hierfit.results.statistics import LEAST, p_value, paired_difference, t_interval, verdicts
 from hierfit.results.table import HELPS, HURTS, NAME, SEEDS, Cell, Column, Table
 
 BySeed = Mapping[int, ResultCard]
 
-_READING = (
-    "% on the test split, mean ± 95 % t-interval over seeds, of one seed the figure alone; – where inner nodes were "
-    "not trained. leaf acc: the best leaf. FPA and TICE: each level's own argmax. decoded: by the decoder that "
-    "val chose. Levels: the most probable node."
-)
+_OVER_SEEDS = ", mean ± 95 % t-interval over seeds, of one seed the figure alone"
 _READING_DIFFERENCES = (
     f" {HELPS} helps, {HURTS} hurts: by a paired t-test over seeds at 5 %, corrected for all differences of the table "
     "(Holm), and by 0.2 points or more. No mark: no evidence, also where an interval excludes 0."
-)
-_READING_NOVEL = (
-    "% leaf accuracy on the test split: base classes among base, novel among novel, their harmonic mean H, and H of "
-    "each level by the best leaf's path; /all: with all classes as candidates; AUSUC: area under the seen-unseen curve."
 )
 _ORIGIN = ("selected_on", "tuned_on")
 
@@ -90,12 +83,15 @@ def table(
     for source, names in sources.items():
         its = "their prompts, transforms and draws are the paper's, their intervals unknown"
         noted.append(f"Published ({', '.join(names)}): {source}; {its}.")
+    _mark(body, figures)
     origin = [Column(key.replace("_", " "), key=key) for key in _ORIGIN]
-    made = Table.of(_title(first, body), [NAME, Column("seeds", SEEDS, key="seeds"), *figures, *origin], body)
+    common = {row[1] for row in body}
+    title = title_of(first, *common) if len(common) == 1 else title_of(first, ())
+    made = Table.of(title, [NAME, Column("seeds", SEEDS, key="seeds"), *figures, *origin], body)
+    reading = READING.format(over_seeds=_OVER_SEEDS, decoders="")
     return replace(
         made,
-        rows=_marked(made),
-        reading=_READING if base is None else _READING + _READING_DIFFERENCES,
+        reading=reading if base is None else reading + _READING_DIFFERENCES,
         notes=(*noted, *_notes(rows, base)),
         control=None if base is None else control,
         facts={
@@ -105,60 +101,47 @@ def table(
     )
 
 
-def _title(card: ResultCard, body: Sequence[Sequence[Any]]) -> str:
-    """One line that says on what the figures stand; seeds, where all rows have the same."""
-    seeds, images = {row[1] for row in body}, (card.data.get("images") or {}).get("test")
-    parts = [str(card.data.get("card")), shots_text(card.data)]
-    parts += [f"seed{'s' if len(common) > 1 else ''} {_list(common)}" for common in seeds if len(seeds) == 1]
-    parts += [] if images is None else [f"{images} test images"]
-    return " · ".join([*parts, str(card.backbone.get("source"))])
-
-
 def _row(name: str, row: BySeed, figures: Sequence[Column], base: BySeed | None) -> list[Any]:
     cells = []
     for column in figures:
         values = {seed: value for seed, card in row.items() if (value := figure(card, column.key)) is not None}
-        of_base = {} if base is None else {seed: figure(base[seed], column.key) for seed in values if seed in base}
+        of_base = {seed: figure(base[seed], column.key) for seed in values if base and seed in base}
         pairs = [(values[seed], other) for seed, other in of_base.items() if other is not None]
         difference = paired_difference([a for a, _ in pairs], [b for _, b in pairs]) if pairs else None
-        cells.append(Cell(t_interval(list(values.values())) if values else None, difference, of=len(row)))
+        cells.append(Cell(t_interval([*values.values()]) if values else None, difference, of=len(row)))
     return [name, tuple(row), *cells, *(_list(dict.fromkeys(getattr(c, key) for c in row.values())) for key in _ORIGIN)]
 
 
-def _marked(made: Table) -> tuple[tuple[Cell, ...], ...]:
-    """The rows with what each difference says, corrected over all of the table (Holm).
+def _mark(body: Sequence[list[Any]], figures: Sequence[Column]) -> None:
+    """Puts into cells what each difference says, corrected over all of the table (Holm).
 
-    None where there is no difference or no side of the figure is better. A figure that stands in two columns (leaf
-    accuracy and accuracy of the finest level) is one test, unless less is better in one of them.
+    Nothing where no side of the figure is better. A figure that stands in two columns (leaf accuracy and accuracy of
+    the finest level) is one test, unless less is better in one of them.
     """
-
-    def test(row: Sequence[Cell], column: Column, cell: Cell) -> tuple[Any, ...]:
-        return row[0].value, cell.difference, column.unit, column.higher_is_better
-
-    pairs = [(row, column, cell) for row in made.rows for column, cell in zip(made.columns, row, strict=True)]
-    found = {test(*pair): pair[2].difference for pair in pairs if pair[1].higher_is_better is not None}
-    tests = {key: difference for key, difference in found.items() if difference is not None}
-    said = verdicts(
-        [(difference.mean, p_value(difference), better) for (*_, better), difference in tests.items()],
-        [LEAST if unit == "%" else 0.0 for _, _, unit, _ in tests],
+    tests: dict[tuple[Any, ...], list[tuple[list[Any], int]]] = {}
+    for row in body:
+        for i, column in enumerate(figures, 2):
+            if row[i].difference is not None and column.higher_is_better is not None:
+                test = row[i].difference, column.unit, column.higher_is_better, row[0]
+                tests.setdefault(test, []).append((row, i))
+    found = verdicts(
+        [(difference.mean, p_value(difference), better) for difference, _, better, _ in tests],
+        [LEAST if unit == "%" else 0.0 for _, unit, _, _ in tests],
     )
-    marks = dict(zip(tests, said, strict=True))
-    return tuple(
-        tuple(
-            replace(cell, mark=marks.get(test(row, column, cell)))
-            for column, cell in zip(made.columns, row, strict=True)
-        )
-        for row in made.rows
-    )
+    for mark, places in zip(found, tests.values(), strict=True):
+        for row, i in places:
+            row[i] = replace(row[i], mark=mark)
 
 
 def _by_seed(name: str, cards: Sequence[ResultCard], notes: list[str]) -> dict[int, ResultCard]:
     """Cards of a row by seed, ascending. A run made twice counts once."""
-    own = sorted((card for card in cards if card.row == name), key=lambda c: c.seed)
-    found = {card.seed: card for card in reversed(own)}
-    if again := [seed for seed in sorted(found) if sum(card.seed == seed for card in own) > 1]:
-        notes.append(f"{name} was run more than once with seed {_list(again)}; the first counts.")
-    return {seed: found[seed] for seed in sorted(found)}
+    found, again = dict[int, ResultCard](), list[int]()
+    for card in sorted((card for card in cards if card.row == name), key=lambda card: card.seed):
+        if found.setdefault(card.seed, card) is not card:
+            again.append(card.seed)
+    if again:
+        notes.append(f"{name} was run more than once with seed {_list(dict.fromkeys(again))}; the first counts.")
+    return found
 
 
 def _check_pairs(rows: Mapping[str, BySeed], control: str) -> None:
@@ -171,9 +154,8 @@ def _check_pairs(rows: Mapping[str, BySeed], control: str) -> None:
         if other:
             problems.append(f"{name} was trained on another draw with seed {_list(other)}")
     if problems:
-        raise UserError(
-            f"Differences to {control!r} cannot be paired.", problems, "Run both with the same seeds, data and shots."
-        )
+        hint = "Run both with the same seeds, data and shots."
+        raise UserError(f"Differences to {control!r} cannot be paired.", problems, hint)
 
 
 def _notes(rows: Mapping[str, BySeed], base: BySeed | None) -> Iterator[str]:
@@ -186,8 +168,7 @@ def _notes(rows: Mapping[str, BySeed], base: BySeed | None) -> Iterator[str]:
     draws = {seed: {repr(row[seed].data.get("draw")) for row in rows.values() if seed in row} for seed in seeds}
     if mixed := [seed for seed, found in draws.items() if len(found) > 1]:
         yield f"Rows were trained on different draws with seed {_list(mixed)}."
-    if old := [name for name, row in rows.items() if any(c.metrics and not c.belief for c in row.values())]:
-        yield f"{_list(old)}: made by hierfit 0.1; `hierfit rescore --write RUN` fills in what it did not measure."
+    yield from unmeasured(card for row in rows.values() for card in row.values())
     trees = {name: {card.data.get("taxonomy_fingerprint") for card in row.values()} for name, row in rows.items()}
     first, usual = next(iter(trees.items()))
     if others := [name for name, tree in trees.items() if tree != usual]:
@@ -203,42 +184,6 @@ def run_tables(cards: Sequence[ResultCard]) -> list[Table]:
     made = []
     for _, group in groupby(cards, key=lambda c: (c.experiment, c.seed, c.data["card"], c.data.get("draw"), c.levels)):
         rows, notes = told_apart(list(group))
-        made.append(replace(run_table(rows), notes=tuple(note for _, note in notes)))
+        table = run_table(rows)
+        made.append(replace(table, notes=(*(note for _, note in notes), *table.notes)))
     return made
-
-
-def run_table(cards: Sequence[ResultCard]) -> Table:
-    """The table a run ends with: a row a card, figures without intervals.
-
-    Args:
-        cards: Of one data set, seed and shots; the last one says on what all stand.
-    """
-    levels, last = cards[0].levels, cards[-1]
-    shown, reading = columns("default", cards, levels), _reading_of(cards)
-    if holds_classes_back(cards):
-        reading = _READING_NOVEL
-        if len(levels) > 1:
-            shown += columns(",".join(f"h/{level}@base_to_novel" for level in levels[:-1]), cards, levels)
-    protocol = last.data.get("protocol", "all classes")
-    title = [last.data["card"], *([] if protocol == "all classes" else [protocol]), shots_text(last.data)]
-    title += [f"seed {last.seed}", f"{last.data['images']['test']} test images", last.backbone["source"]]
-    rows = [[card.row, *(figure(card, column.key) for column in shown)] for card in cards]
-    return Table.of(" · ".join([*title, f"selected on {last.selected_on}"]), [NAME, *shown], rows, reading)
-
-
-def _reading_of(cards: Sequence[ResultCard]) -> str:
-    """How to read the columns of a run, and by which decoder each row's paths were decoded."""
-    rows: dict[str, list[str]] = {}
-    for card in cards:
-        decoder = "– made by hierfit 0.1, `hierfit rescore --write RUN` fills it in"
-        if card.belief:
-            decoder = {"best_path": "best path", "rollup": "roll-up"}[str(card.belief["scores"])]
-            decoder += "" if card.belief["val_images"] else ", without val to choose"
-        rows.setdefault(decoder, []).append(card.row)
-    decoders = "; ".join(decoder if len(rows) == 1 else f"{decoder}: {_list(of)}" for decoder, of in rows.items())
-    dashes = " –: inner nodes were not trained." if any("per_level" not in card.metrics for card in cards) else ""
-    return (
-        "% on the test split. leaf acc: the best leaf. FPA and TICE (lower is better): each level's own argmax."
-        f"{dashes} FPA decoded: by the decoder that val chose ({decoders}). Levels: the most probable node, a node's "
-        "probability being the sum of its leaves'."
-    )

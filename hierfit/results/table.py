@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from hierfit.results.statistics import Estimate, Interval, Verdict
-
+Verdict = Literal["helps", "no evidence", "hurts"]
 DASH = "–"
 HELPS, HURTS = "▲", "▼"
 _MARKS: Mapping[Verdict | None, str] = {"helps": f" {HELPS}", "hurts": f" {HURTS}"}
@@ -19,6 +18,31 @@ _MARKS: Mapping[Verdict | None, str] = {"helps": f" {HELPS}", "hurts": f" {HURTS
 WORDS, SEEDS = "words", "seeds"
 _DECIMALS = {"%": 2, "count": 0, "s": 1, "MiB": 0}
 _UNNAMED = (WORDS, SEEDS, "%", "count", "")
+
+
+class Estimate(NamedTuple):
+    """A mean of ``n`` values with its interval, mean ± half_width; NaN when one value says nothing of the spread."""
+
+    mean: float
+    half_width: float
+    n: int
+
+    @property
+    def low(self) -> float:
+        return self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        return self.mean + self.half_width
+
+
+class Interval(NamedTuple):
+    """A mean with the two ends of an interval that need not lie evenly around it; over ``n`` samples."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from textwrap import wrap
-from typing import Literal
 
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hierfit.results.statistics import Estimate
-from hierfit.results.table import HELPS, HURTS, WORDS, Cell, Column, Table
+from hierfit.results.table import HELPS, HURTS, WORDS, Cell, Estimate, Table
 
 _STYLES = {HELPS: "green", HURTS: "red"}
-_JUSTIFY: dict[bool, Literal["left", "right"]] = {True: "left", False: "right"}  # of words, of figures
 _GAP = 2  # between columns of a terminal
 _WORD = 9  # a header of several words is broken where it is wider than this and than its cells
 
@@ -49,27 +46,22 @@ def print_tables(tables: Sequence[Table], console: Console | None = None) -> Non
 def print_table(table: Table, console: Console, most: int | None = None) -> None:
     """Prints title and rows (at most so many); columns that do not fit beside the others follow below, under the rows'
     names again."""
-    texts, columns = table.texts()[:most], table.columns
-    is_words = [column.unit == WORDS for column in columns]
-    cells = [max((len(row[i]) for row in texts), default=1) for i in range(len(columns))]
-    # Words are folded rather than let a table fall apart, but not to shreds.
-    least = [max(8, 3 * console.width // 10), *[max(8, console.width // 5)] * (len(columns) - 1)]
-    headers = [
-        wrap(title, max(cells[i], least[i] if is_words[i] else _WORD), break_long_words=False, break_on_hyphens=False)
-        for i, title in enumerate(table.header)
-    ]
-    widths = [max(cell, *map(len, header), 0) for cell, header in zip(cells, headers, strict=True)]
-    needed = [
-        min(width, fewest) if words else width for width, fewest, words in zip(widths, least, is_words, strict=True)
-    ]
+    texts, headers, needed = table.texts()[:most], [], []
+    for i, (column, title) in enumerate(zip(table.columns, table.header, strict=True)):
+        cells = max((len(row[i]) for row in texts), default=1)
+        # Words are folded rather than let a table fall apart, but not to shreds.
+        least = max(8, console.width // 5 if i else 3 * console.width // 10) if column.unit == WORDS else _WORD
+        headers.append(wrap(title, max(cells, least), break_long_words=False, break_on_hyphens=False))
+        width = max([cells, *map(len, headers[-1])])
+        needed.append(min(width, least) if column.unit == WORDS else width)
     console.print()
     console.print(Text(table.title, "dim"))
-    for number, block in enumerate(_blocks(needed, console.width)):
+    for number, block in enumerate(_side_by_side(needed, console.width)):
         shown = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
-        lines = max(len(headers[i]) for i in block)
         for i in block:
-            title = Text("\n".join([""] * (lines - len(headers[i])) + headers[i]))
-            shown.add_column(title, justify=_JUSTIFY[is_words[i]], overflow="fold", no_wrap=not is_words[i])
+            words = table.columns[i].unit == WORDS
+            header = Text("\n".join(headers[i]))
+            shown.add_column(header, justify="left" if words else "right", overflow="fold", no_wrap=not words)
         for row in texts:
             shown.add_row(*(Text(row[i], _STYLES.get(row[i][-1:], "") if i else "") for i in block))
         if len(texts) < len(table.rows):
@@ -79,8 +71,8 @@ def print_table(table: Table, console: Console, most: int | None = None) -> None
         console.print(shown)
 
 
-def _blocks(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Columns that fit side by side, the rows' names first in each; at least one more a block."""
+def _side_by_side(widths: Sequence[int], width: int) -> list[list[int]]:
+    """Columns that fit beside each other, the rows' names first in each block; at least one more."""
     blocks: list[list[int]] = [[0]]
     for i in range(1, len(widths)):
         if len(blocks[-1]) > 1 and sum(widths[j] + _GAP for j in blocks[-1]) + widths[i] > width:
@@ -160,7 +152,7 @@ def html_table(table: Table) -> str:
 
 def as_csv(tables: Sequence[Table]) -> str:
     """A line for each row and figure, for programs: fractions, not %; empty where there is no figure."""
-    lines = [line for table in tables for line in _csv_lines(table)]
+    lines = [line for table in tables for row in table.rows for line in _csv_lines(table, row)]
     text = io.StringIO()
     names = dict.fromkeys(name for line in lines for name in line)
     writer = csv.DictWriter(text, list(names), restval="", lineterminator="\n")
@@ -169,38 +161,32 @@ def as_csv(tables: Sequence[Table]) -> str:
     return text.getvalue()
 
 
-def _csv_lines(table: Table) -> Iterator[dict[str, object]]:
-    shared = {name: "" if value is None else value for name, value in table.facts.items()}
-    for row in table.rows:
-        facts, figures = dict(shared), list[tuple[str, Column, Cell]]()
-        for column, cell in zip(table.columns, row, strict=True):
-            name = column.key or column.header
-            if column.is_figure:
-                figures.append((name, column, cell))
-            else:
-                seeds = isinstance(cell.value, tuple)
-                facts[name] = " ".join(map(str, cell.value)) if seeds else cell.text(column)  # type: ignore[arg-type]
-        compared = any(cell.difference for cell in row)
-        for name, column, cell in figures:
+def _csv_lines(table: Table, row: Sequence[Cell]) -> Iterator[dict[str, object]]:
+    facts: dict[str, object] = {name: "" if value is None else value for name, value in table.facts.items()}
+    named = [(column.key or column.header, column, cell) for column, cell in zip(table.columns, row, strict=True)]
+    for name, column, cell in named:
+        if not column.is_figure:
+            facts[name] = " ".join(map(str, cell.value)) if isinstance(cell.value, tuple) else cell.text(column)
+    compared = any(cell.difference for cell in row)
+    for name, column, cell in named:
+        if column.is_figure:
+            mean, half_width, n = _numbers(cell.value, cell)
+            difference, difference_half_width, pairs = _numbers(cell.difference, None)
             yield {
-                **facts,
-                "column": name,
-                "unit": "fraction" if column.unit == "%" else column.unit,
-                **_estimate("mean", "half_width", "n", cell.value, cell),
-                "control": table.control if compared else "",
-                **_estimate("difference", "difference_half_width", "difference_n", cell.difference, None),
+                **{**facts, "column": name, "unit": "fraction" if column.unit == "%" else column.unit},
+                **{"mean": mean, "half_width": half_width, "n": n, "control": table.control if compared else ""},
+                **{"difference": difference, "difference_half_width": difference_half_width, "difference_n": pairs},
                 "verdict": cell.mark or "",
             }
 
 
-def _estimate(mean: str, half_width: str, count: str, found: object, cell: Cell | None) -> dict[str, object]:
-    """An estimate's three columns; of a cell that holds a bare number that number, of nothing nothing."""
+def _numbers(found: object, cell: Cell | None) -> tuple[str, str, int]:
+    """Mean, half-width and count of an estimate; of a cell that holds a bare number that number, of nothing nothing."""
     if isinstance(found, Estimate):
-        width = "" if math.isnan(found.half_width) else repr(found.half_width)
-        return {mean: repr(found.mean), half_width: width, count: found.n}
+        return repr(found.mean), "" if math.isnan(found.half_width) else repr(found.half_width), found.n
     if cell is None or cell.number is None:
-        return {mean: "", half_width: "", count: 0}
-    return {mean: repr(cell.number), half_width: "", count: cell.of or 1}
+        return "", "", 0
+    return repr(cell.number), "", cell.of or 1
 
 
 TABLE_WRITERS: dict[str, Callable[[Sequence[Table]], str]] = {

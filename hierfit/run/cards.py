@@ -25,7 +25,6 @@ from hierfit.decoding import DECODERS, Calibration, Decoder
 from hierfit.methods.base import Method, method_of
 from hierfit.methods.head import Head
 from hierfit.methods.saved import FOLDER, SavedModel, SavedTowers
-from hierfit.metrics.base_to_novel import base_to_novel
 from hierfit.metrics.collection import Own, own_metrics
 from hierfit.metrics.served import batches_of, score
 from hierfit.results.card import ResultCard
@@ -34,8 +33,6 @@ from hierfit.run.configure import Config
 from hierfit.run.scores import calibrated
 
 _Figures = Mapping[str, Mapping[str, float | None]]
-
-_LIBRARIES = ("torch", "lightning", "transformers", "peft", "torchmetrics", "geoopt")
 
 
 class WriteResultCard(Callback):
@@ -179,6 +176,8 @@ def kept_figures(
         "true_tree": LeafLogits.of(kept, tree.taxonomy, tree.true).figures(),
     }
     if not kept["seen"].all():
+        from hierfit.metrics.base_to_novel import base_to_novel
+
         figures["base_to_novel"] = {**base_to_novel(kept["logits"], kept["paths"], tree.taxonomy, kept["seen"])}
     return figures, facts
 
@@ -193,9 +192,8 @@ def _peak_memory() -> int:
 
 @cache
 def _versions() -> dict[str, str]:
-    versions = {name: version(name) for name in ("hierfit", *_LIBRARIES)} | {"python": platform.python_version()}
-    here = Path(__file__).parent
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=False
-    )
+    libraries = ("hierfit", "torch", "lightning", "transformers", "peft", "torchmetrics", "geoopt")
+    versions = {name: version(name) for name in libraries} | {"python": platform.python_version()}
+    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    git = subprocess.run(asked, capture_output=True, text=True, check=False)
     return versions | ({"commit": git.stdout.strip()} if git.returncode == 0 else {})

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from hierfit.atomic import whole_file
-from hierfit.data.datamodule import HierarchicalDataModule, datamodule_of
+from hierfit.data.datamodule import datamodule_of
 from hierfit.errors import UserError
 from hierfit.run.keys import Criterion
 
@@ -32,7 +32,6 @@ class Checkpoints(TorchCheckpointIO):
         self.resumes = resumes
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes a checkpoint."""
         with whole_file(Path(path)) as draft, draft.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
@@ -69,34 +68,27 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     return content
 
 
-def monitored(data: HierarchicalDataModule, criterion: Criterion = "leaf_accuracy") -> str | None:
-    """What selects: the criterion; where leaves are not told, accuracy of the finest level that is; None without
-    validation."""
-    if not data.has_val:
-        return None
-    level = data.choice.train_level or data.finest_val_level
-    return f"val/{criterion}" if level is None else f"val/accuracy/{level.replace('.', '_')}"
-
-
 class SelectOnVal(ModelCheckpoint):
-    """Keeps one checkpoint: the best on the validation split (see `monitored`), or the last step's where there is none.
+    """Keeps one checkpoint: the best on the validation split, or the last step's where there is none.
 
-    The test split has no say. The first of equally good checkpoints stays.
+    The test split has no say. The first of equally good checkpoints stays. What is best the criterion says; where
+    leaves are not told, accuracy of the finest level that is.
     """
 
-    def __init__(self, folder: Path, criterion: Criterion = "leaf_accuracy") -> None:
-        self.criterion = criterion
+    def __init__(self, folder: Path, criterion: Criterion | None = None) -> None:
         super().__init__(
             dirpath=folder / "checkpoints",
             filename="selected",
-            monitor=f"val/{criterion}",
+            monitor=f"val/{criterion or 'leaf_accuracy'}",
             mode="max",
             enable_version_counter=False,
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Learns whether there is anything to select on; the data is ready only now."""
-        self.monitor = monitored(datamodule_of(trainer), self.criterion)
-        if self.monitor is None:
-            self._save_on_train_epoch_end = True
+        data = datamodule_of(trainer)
+        if not data.has_val:
+            self.monitor, self._save_on_train_epoch_end = None, True
+        elif level := data.choice.train_level or data.finest_val_level:
+            self.monitor = f"val/accuracy/{level.replace('.', '_')}"
         super().setup(trainer, pl_module, stage)

@@ -14,48 +14,41 @@ from rich.markup import escape
 
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import ResultCard
-from hierfit.results.runs import LATEST, run_folder
-from hierfit.results.summary import run_table
+from hierfit.results.ended import run_table
 from hierfit.results.writers import print_tables
 from hierfit.streams import process_number, program, shown
 
-_INDENT = len("Run folder  ")
 
-
-def print_closing(folder: Path, card: ResultCard, arguments: Sequence[str], tracked: str | None) -> None:
-    """Prints the cost of a run, its folder, where it is at W&B if it is there, and the commands that use it."""
-    console = Console()
+def print_closing(folder: Path, card: ResultCard, arguments: Sequence[str], page: str | None) -> None:
+    """Prints the cost of a run, its folder, its page at W&B if it has one, and the commands that use it."""
+    console, name, called = Console(), short_name(folder), program()
     trained, total = card.parameters["trainable"], card.parameters["total"]
-    where, called = escape(shown(folder)), escape(program())
-    share = f" ({100.0 * trained / total:.2f} % of {total:,})" if total else ""
-    left = " · ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
-    wrapped = wrap(left, max(console.width, 40) - _INDENT, break_long_words=False, break_on_hyphens=False)
-    lines = [f"[bold]Run folder[/]  {where}", *(" " * _INDENT + line for line in wrapped)]
     if trained:
+        share = f" ({100.0 * trained / total:.2f} % of {total:,})" if total else ""
         took = f"{card.cost['steps']} steps in {card.cost['train_seconds']:.0f} s"
-        lines = [f"{escape(card.row)}: {trained:,} trained parameters{share}, {took}", "", *lines]
-    if tracked:
-        lines.append(f"[bold]W&B[/]         {escape(tracked)}")
-    name = escape(short_name(folder))
+        print(f"\n{card.row}: {trained:,} trained parameters{share}, {took}")
+    left = " · ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
+    wrapped = wrap(left, max(console.width, 40) - 12, break_long_words=False, break_on_hyphens=False)
+    lines = [("Run folder", shown(folder)), *(("", line) for line in wrapped)]
+    lines += [("W&B", page)] if page else []
     lines += [
-        f"[bold]Look[/]        {called} report {name}",
-        f"[bold]Again[/]       {called} results {name}",
-        f"[bold]Next[/]        {called} fit {escape(next_seed(arguments, folder, card.seed + 1))}",
+        ("Look", f"{called} report {name}"),
+        ("Again", f"{called} results {name}"),
+        ("Next", f"{called} fit {next_seed(arguments, folder, card.seed + 1)}"),
     ]
-    if (folder / "predictor").exists():
-        lines.append(f"            {called} predict {name} IMAGE…")
+    lines += [("", f"{called} predict {name} IMAGE…")] if (folder / "predictor").exists() else []
     console.print()
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+    for title, text in lines:
+        console.print(f"[bold]{title}[/]{' ' * (12 - len(title))}{escape(text)}", highlight=False, soft_wrap=True)
 
 
 def short_name(folder: Path) -> str:
     """What to call a finished run here: ``latest`` while it is that, else its path."""
-    try:
-        newest = run_folder(Path(LATEST))
-    except UserError:
+    if not folder.resolve().is_relative_to(Path("runs").resolve()):
         return shown(folder)
-    return LATEST if newest.resolve() == folder.resolve() else shown(folder)
+    from hierfit.results.runs import LATEST, run_folder
+
+    return LATEST if run_folder(Path(LATEST)).resolve() == folder.resolve() else shown(folder)
 
 
 def next_seed(arguments: Sequence[str], folder: Path, seed: int) -> str:
@@ -83,7 +76,7 @@ def print_rows(cards: Sequence[ResultCard]) -> None:
 def print_targets(cards: Sequence[ResultCard]) -> None:
     """A table for each target, with a row for each run."""
     for name in dict.fromkeys(card.data["card"] for card in cards):
-        print_tables([run_table([card for card in cards if card.data["card"] == name])])
+        print_rows([card for card in cards if card.data["card"] == name])
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from hierfit.run.keys import OVERRIDES
 from hierfit.streams import process_number, say
 
 if TYPE_CHECKING:
-    from hierfit.run.loggers import Show
+    from hierfit.run.wandb import Show
 
 
 _ABOUT = {

@@ -15,8 +15,6 @@ from hierfit.config.settings import Setting, read_settings, settings_by, spread
 from hierfit.config.signature import plain
 from hierfit.errors import UserError
 from hierfit.run.draft import OWN, ConfigDraft
-from hierfit.run.expected import KEY as EXPECTED
-from hierfit.run.expected import read_expected
 from hierfit.run.keys import Keys
 
 _version = cache(version)
@@ -105,9 +103,6 @@ def configure(arguments: Sequence[str | Setting], command: str = "fit") -> Confi
     given = list(read_settings(arguments, problems))
     rows = _controls(given, problems) if command == "fit" else {}
     own = [s for s in given if s.key.partition(".")[0] != "controls"]
-    for setting in own:
-        if setting.key == EXPECTED:
-            read_expected(setting.value, setting.place, problems)
     draft = ConfigDraft(own, problems)
     settings = draft.resolved({row: {s.key: s.value for s in changes} for row, changes in rows.items()} or None)
     controls, hint = [], draft.hint

@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hierfit import methods
-from hierfit.config.schema import Place, nearest
-from hierfit.config.settings import Setting, seed_problem
+from hierfit.config.schema import Place
+from hierfit.config.settings import Setting
 from hierfit.config.signature import OTHERS, Argument, NoSuchClassError, arguments_of, attribute_of, public_names
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.run.keys import OVERRIDES, Keys
 
 OWN = arguments_of(f"{Keys.__module__}.{Keys.__name__}")
@@ -142,9 +142,6 @@ class ConfigDraft:
                 values[name] = value = setting.converted(self.known[group][name].type, self.problems)
                 if group == "trainer" and name in TRAINER_CLASSES:
                     self._check_classes(value, TRAINER_CLASSES[name], setting.place)
-                if name in ("seed_everything", "seed") and type(value) is int:
-                    problem = seed_problem(setting.key, value)
-                    self.problems += [f"{setting.place}: {problem.partition(': ')[2]}"] if problem else []
 
     def _interpolated(self, nested: dict[str, Any]) -> dict[str, Any]:
         while True:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shutil
 import tempfile
@@ -26,6 +25,7 @@ from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import FILE as RESULT
 from hierfit.run.configure import SETTINGS, WITHOUT_EFFECT, Config, without
 from hierfit.run.trainer import agreed, is_child
+from hierfit.streams import file_name
 
 _Stage = Literal["begun", "tested", "done"]
 """``tested``: the run itself has its result; ``done``: its controls have theirs, too."""
@@ -34,7 +34,6 @@ STATE = "run.json"
 _FORMAT = "hierfit.run/1"
 # Ranks that Lightning starts inherit the first rank's environment, and must write to the same folder.
 _FOLDER = "HIERFIT_RUN_FOLDER"
-_SHOWN = 8
 
 
 @dataclass
@@ -189,7 +188,7 @@ def new_run_folder(runs: Path, experiment: str, seed: int, digest: str = "") -> 
 
 def control_folder(folder: Path, row: str) -> Path:
     """Folder of a control inside its run's folder."""
-    return folder / "controls" / (re.sub(r"[^\w.=-]+", "-", row).strip("-") or "control")
+    return folder / "controls" / file_name(row)
 
 
 def _unfinished(folder: Path, digest: str) -> RunState | None:
@@ -228,20 +227,15 @@ def _taken(folder: Path, same: bool, settings: Mapping[str, object]) -> UserErro
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         there = {}
     there = without(there, WITHOUT_EFFECT) if isinstance(there, dict) else {}
-    found = list(_differing(there, without(settings, WITHOUT_EFFECT)))
-    problems = [f"{key} is {_shown(old)} there and {_shown(new)} here" for key, old, new in found[:_SHOWN]]
-    problems += [f"and {len(found) - _SHOWN} keys more"] if len(found) > _SHOWN else []
+    problems = list(_differing(there, without(settings, WITHOUT_EFFECT)))
     problems = problems or ["all keys agree; the data card or hierfit's version does not"]
     return UserError(f"{folder} holds a finished run of other settings.", problems, hint)
 
 
-def _differing(there: object, here: object, key: str = "") -> Iterator[tuple[str, object, object]]:
+def _differing(there: object, here: object, key: str = "") -> Iterator[str]:
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         for name in dict.fromkeys([*there, *here]):
             yield from _differing(there.get(name), here.get(name), f"{key}.{name}".lstrip("."))
     elif there != here:
-        yield key, there, here
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        old, new = (value if isinstance(value, str) else json.dumps(value, default=str) for value in (there, here))
+        yield f"{key} is {old} there and {new} here"

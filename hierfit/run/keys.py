@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from hierfit.config.settings import Seed
+
 Criterion: TypeAlias = Literal["leaf_accuracy", "wap_accuracy", "fpa"]
 """Metrics of `hierarchy_metrics` that may select. Leaf accuracy is blind to inner nodes: once it is level, its noise
 picks the step, while they may still be learning. ``wap_accuracy`` counts every level by its number of nodes, so leaves
@@ -37,7 +39,7 @@ class Keys:
         expected: What a rerun finds, for `hierfit reproduce` alone.
     """
 
-    seed_everything: int = 1
+    seed_everything: Seed = 1
     ckpt_path: str | None = None
     weights_only: bool | None = None
     verbose: bool = True

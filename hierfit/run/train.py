@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning import Callback, Trainer, seed_everything
@@ -23,12 +23,14 @@ from hierfit.run.checkpoints import SelectOnVal, read_checkpoint
 from hierfit.run.closing import print_closing, print_rows, print_targets, shown_plainly
 from hierfit.run.configure import Config, configure
 from hierfit.run.folder import RunState, control_folder, find_run
-from hierfit.run.loggers import Show, WandbRun, ended_as_it_ends, loggers, wants_report
 from hierfit.run.quiet import quieten
 from hierfit.run.saving import Curves, SaveProgress, SaveSettings
 from hierfit.run.scores import KeepTestLogits, WritePredictions
 from hierfit.run.trainer import check_launch, is_child, made, make_trainer
 from hierfit.streams import say, shown
+
+if TYPE_CHECKING:
+    from hierfit.run.wandb import Show, WandbRun
 
 __all__ = ["Config", "Session", "configure", "execute", "fit", "set_up", "test", "train"]
 
@@ -68,7 +70,8 @@ def execute(config: Config, arguments: Sequence[str], show: Show | None = None) 
         print_rows(cards)
         print_targets([card for each in sessions for card in each.targets])
         if config.command == "fit":
-            print_closing(session.folder, cards[-1], arguments, session.page)
+            page = session.wandb.page if session.wandb else None
+            print_closing(session.folder, cards[-1], arguments, page)
             session.run.reached("done")
         elif session.folder.exists():
             print(f"Written to {session.folder}")
@@ -107,6 +110,7 @@ class Session:
     run: RunState
     trainer: Trainer
     writer: WriteResultCard
+    wandb: WandbRun | None = None
     targets: list[ResultCard] = field(default_factory=list)
 
     @property
@@ -123,16 +127,10 @@ class Session:
         many = f"{self.trainer.world_size} × " if self.trainer.world_size > 1 else ""
         return f"{tower} on {many}{device}, into {shown(self.folder)}"
 
-    @property
-    def page(self) -> str | None:
-        """Where the run is at W&B, if it is to be looked at there."""
-        tracked = [logger.where for logger in self.trainer.loggers if isinstance(logger, WandbRun)]
-        return next(filter(None, tracked), None) if wants_report(self.config.keys.wandb) else None
-
 
 def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | None = None) -> Session:
     """Makes data, method and trainer; see `train`."""
-    keys, command = config.keys, config.command
+    keys, fits = config.keys, config.command == "fit"
     if keys.ckpt_path:
         config = _of_checkpoint(config, Path(keys.ckpt_path))
     settings = config.settings
@@ -144,31 +142,25 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     if not isinstance(method, Method):
         raise UserError(f"model: {config.method} is no method: it does not derive from hierfit.methods.Method")
 
-    fits = command == "fit"
     run = find_run(config, resume=fits and keys.resume)
-    writer = WriteResultCard(run.folder, config)
-    callbacks: list[Callback] = [
-        SaveSettings(run.folder, settings, run.begin if fits else None),
-        *watchers,
-        *([writer] if command in ("fit", "test") else []),
-        *([WritePredictions(run.folder)] if command == "predict" else []),
-    ]
+    curves, writer, wandb = Curves(run.folder), WriteResultCard(run.folder, config), None
+    callbacks: list[Callback] = [SaveSettings(run.folder, settings, run.begin if fits else None), *watchers]
+    if fits and keys.wandb != "disabled":
+        from hierfit.run.wandb import wandb_run
+
+        wandb = wandb_run(curves, keys.wandb, method.trains, config.row, config.name, run.wandb_id)
     if settings["data"]["targets"]:
         from hierfit.run.targets import CheckTargets
 
         callbacks.insert(0, CheckTargets())
-    logger: Any = False
-    # What is only tested has no curves, but W&B may want to compare it.
-    if fits and (method.trains or wants_report(keys.wandb)):
-        logger = loggers(run.folder, keys.wandb, config.name, config.row, run.wandb_id)
+    if config.command in ("fit", "test"):
+        callbacks.append(writer)
+    elif config.command == "predict":
+        callbacks.append(WritePredictions(run.folder))
     if fits and method.trains:
-        curves = next(each for each in logger if isinstance(each, Curves))
-        callbacks += [
-            SaveProgress(run, keys.save_every, curves),
-            SelectOnVal(run.folder, keys.select_on or "leaf_accuracy"),
-        ]
-    trainer = make_trainer(config, callbacks, logger, run.folder)
-    return Session(config, data, method, run, trainer, writer)
+        callbacks += [SaveProgress(run, keys.save_every, curves), SelectOnVal(run.folder, keys.select_on)]
+    loggers = [curves, *([wandb] if wandb else [])] if fits and (method.trains or wandb) else []
+    return Session(config, data, method, run, make_trainer(config, callbacks, loggers, run.folder), writer, wandb)
 
 
 def fit(session: Session, show: Show | None = None) -> None:
@@ -176,10 +168,10 @@ def fit(session: Session, show: Show | None = None) -> None:
 
     What an earlier call has done already is not done again.
     """
-    run, trainer, keys = session.run, session.trainer, session.config.keys
+    run, trainer, keys, wandb = session.run, session.trainer, session.config.keys, session.wandb
     if run.has_result and _read_results(session):
         return
-    with run.at_work(), ended_as_it_ends(trainer.loggers):
+    with run.at_work(), wandb.ended_as_it_ends() if wandb else nullcontext():
         selected = None
         if session.method.trains:
             begin = keys.ckpt_path
@@ -192,9 +184,8 @@ def fit(session: Session, show: Show | None = None) -> None:
             test(session, selected)
         else:
             session.writer.write_untested(trainer, session.method)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbRun):
-                logger.conclude(run.folder, session.writer.card, show if wants_report(keys.wandb) else None)
+        if wandb:
+            wandb.conclude(run.folder, session.writer.card, show)
     if trainer.is_global_zero:
         run.reached("tested")
 
@@ -215,22 +206,11 @@ def _of_checkpoint(config: Config, path: Path) -> Config:
     """The configuration with the method's hyper-parameters as a checkpoint holds them."""
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path}.", hint="A run keeps it in checkpoints/selected.ckpt.")
-    given = read_checkpoint(path).get("hyper_parameters", {})
-    if not isinstance(given, dict):
-        raise UserError(f"{path} cannot be read as a checkpoint: its hyper-parameters have no names")
-    named = given.get("_class_path")  # versions before 0.3 kept it
-    if named is not None and str(named).rpartition(".")[2] != config.method.rpartition(".")[2]:
-        raise UserError(
-            f"{path} was made by {named}, which the configuration does not name",
-            hint="Use the config.yaml that lies in the checkpoint's run folder.",
-        )
-    model = config.settings["model"]
-    hparams = {name: value for name, value in given.items() if not str(name).startswith("_")}
-    if set(hparams) - set(model["init_args"]):
+    saved, model = read_checkpoint(path).get("hyper_parameters", {}), config.settings["model"]
+    if not isinstance(saved, dict) or not saved.keys() <= model["init_args"].keys():
         raise UserError(f"{path} holds hyper-parameters that its method does not take")
-    return replace(
-        config, settings={**config.settings, "model": {**model, "init_args": {**model["init_args"], **hparams}}}
-    )
+    model = {**model, "init_args": {**model["init_args"], **saved}}
+    return replace(config, settings={**config.settings, "model": model})
 
 
 def _read_results(session: Session) -> bool:

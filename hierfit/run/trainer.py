@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -18,6 +18,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 
@@ -28,8 +29,6 @@ from hierfit.run.checkpoints import Checkpoints
 from hierfit.run.configure import Config
 from hierfit.run.console import StepBar
 from hierfit.run.draft import TRAINER_CLASSES, class_path
-
-T = TypeVar("T")
 
 _STEP_HOOKS = (
     "on_train_batch_start",
@@ -60,21 +59,22 @@ class _Unprofiled(PassThroughProfiler):
         return self._nothing
 
 
-def make_trainer(config: Config, callbacks: Sequence[Callback], logger: Any, folder: Path) -> Trainer:
+def make_trainer(config: Config, callbacks: Sequence[Callback], loggers: Sequence[Logger], folder: Path) -> Trainer:
+    """The trainer that a configuration describes, with a run's own callbacks behind those that it names."""
     given = {
         name: _instances(value, TRAINER_CLASSES[name]) if name in TRAINER_CLASSES else value
         for name, value in config.settings["trainer"].items()
     }
     _check_strategy(given["strategy"])
-    theirs = _listed(given["callbacks"])
+    theirs = _as_list(given["callbacks"])
     has_bar = any(isinstance(callback, ProgressBar) for callback in theirs)
     bar = [StepBar(config.title)] if given["enable_progress_bar"] and not has_bar else []
     given["enable_progress_bar"] = has_bar
     given["callbacks"] = [*theirs, *bar, *callbacks]
     given["profiler"] = given.get("profiler") or _Unprofiled()
-    given["plugins"] = [*_listed(given["plugins"]), Checkpoints(resumes=config.command == "fit")]
+    given["plugins"] = [*_as_list(given["plugins"]), Checkpoints(resumes=config.command == "fit")]
     try:
-        trainer = Trainer(**{**given, "logger": logger, "default_root_dir": str(folder)})
+        trainer = Trainer(**{**given, "logger": loggers, "default_root_dir": str(folder)})
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"The trainer cannot be set up: {error}", hint="See the keys under trainer.") from error
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -104,7 +104,7 @@ def _instances(value: Any, home: str) -> Any:
     return made(path, class_at(path), given)
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
@@ -162,7 +162,7 @@ def check_launch(devices: object, nodes: int) -> None:
     )
 
 
-def agreed(choose: Callable[[], T]) -> T:
+def agreed(choose: Callable[[], Any]) -> Any:
     """What the first process chooses, on all processes that torchrun or SLURM have started; each its own otherwise.
 
     It opens the process group, which the trainer then finds open.
@@ -178,5 +178,4 @@ def agreed(choose: Callable[[], T]) -> T:
         dist.init_process_group(backend, rank=where.global_rank(), world_size=where.world_size())
     choice: list[Any] = [choose() if where.global_rank() == 0 else None]
     dist.broadcast_object_list(choice, device=torch.device("cpu"))
-    found: T = choice[0]
-    return found
+    return choice[0]

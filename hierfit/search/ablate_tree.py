@@ -8,21 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from rich.console import Console
-
 from hierfit.config.command import Say
 from hierfit.config.named import experiment_files
 from hierfit.config.schema import Place
 from hierfit.errors import UserError
-from hierfit.search.engines import preload
 from hierfit.search.grid import plan
 from hierfit.search.grid_file import GridFile
-from hierfit.search.progress import Cluster, Jobs, Runs, failed, run_cells, too_few
+from hierfit.search.progress import Cluster, Jobs, Runs, begin_work, failed, run_cells
 from hierfit.search.runner import LOG
 
 OtherTree = Literal["shuffled", "flat", "truncated", "induced"]
 TREES = get_args(OtherTree)
-ZERO_SHOT = "zero-shot"
 
 _OTHERWISE = {
     "data.tree": "list the trees under --trees",
@@ -52,43 +48,36 @@ def ablate_tree(
         UserError: A setting is at fault, or the experiment cannot be run on its true tree, or on no other.
         SystemExit: With 1 when a run has failed for no fault of its settings.
     """
-    if cluster is None:
-        preload()  # from here on imports take seconds
+    bench = begin_work(jobs, cluster)
     from hierfit.config.signature import class_at
-    from hierfit.run.quiet import quieten
     from hierfit.search.verdict import PAGE, VERDICT_FILE, judge
 
-    quieten()
     configs = [*(map(str, experiment_files(experiment)) if experiment else ()), *(config or [])]
-    file = _grid_file(keys, configs, trees, seeds, jobs)
+    file = _grid_file(keys, configs, trees, seeds)
     cells = plan(file, runs).cells
     first = cells[0].config
     shares = class_at(first.method)(**first.settings["model"]["init_args"]).shares_along_tree
     if not shares:
         cells = tuple(cell for cell in cells if cell.row != "shuffled")
-    console = Console()
-    outcomes = run_cells(file.name, cells, jobs, cluster, console)
-    left_out = {cell.row: "; ".join(outcome.error.split("\n  - ")) for cell, outcome in failed(outcomes).items()}
-    left_out = {row: error.replace("\n", ". ") for row, error in left_out.items()}
+    lost = failed(run_cells(file.name, cells, bench))
+    left_out = {cell.row: outcome.error.replace("\n  - ", "; ").replace("\n", ". ") for cell, outcome in lost.items()}
     if not shares and "shuffled" in file.methods:
         left_out["shuffled"] = "the method shares nothing along the tree, so there is nothing to shuffle"
     verdict, folder = judge(file.methods, cells, shares, left_out), runs / file.name
-    verdict.print(console)
+    verdict.print(bench.console)
     verdict.write(folder)
     print(f"Written to {folder / VERDICT_FILE} and {PAGE}")
-    if crashed := [cell for cell, outcome in failed(outcomes).items() if not outcome.mistake]:
+    if crashed := [cell for cell, outcome in lost.items() if not outcome.mistake]:
         print(f"{len(crashed)} runs failed, the first in {crashed[0].folder / LOG}; the same command runs them again.")
         sys.exit(1)
 
 
-def _grid_file(
-    words: Sequence[str], configs: Sequence[str], trees: Sequence[str], seeds: Sequence[int], jobs: int | None
-) -> GridFile:
+def _grid_file(words: Sequence[str], configs: Sequence[str], trees: Sequence[str], seeds: Sequence[int]) -> GridFile:
     """The grid of trees and zero-shot × seeds; card, shots and name are those of the experiment."""
     from hierfit.config.settings import read_settings
     from hierfit.run.configure import configure
 
-    problems = too_few(jobs=jobs)
+    problems: list[str] = []
     own = {setting.key: setting.value for setting in read_settings(words, problems)}
     problems += [f"--{key}: {_OTHERWISE[key]}" for key in own if key in _OTHERWISE]
     if problems:
@@ -97,7 +86,7 @@ def _grid_file(
     model: Mapping[str, Any] = {key: value for key, value in own.items() if key.partition(".")[0] == "model"}
     rows: dict[str, dict[str, Any]] = {tree: {"data.tree": tree, **model} for tree in ("true", *trees)}
     if config.method.rpartition(".")[2] != "ZeroShot":
-        rows[ZERO_SHOT] = {"model": "ZeroShot", "tuned_on": None}
+        rows["zero-shot"] = {"model": "ZeroShot", "tuned_on": None}
     data = config.settings["data"]
     taken = (*model, "data.card", "data.shots", "name")
     return GridFile(

@@ -10,14 +10,11 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
-
-from rich.console import Console
-from rich.text import Text
+from typing import Annotated, Any, NamedTuple
 
 from hierfit.config.command import Say
 from hierfit.config.named import GRIDS, HOME
@@ -25,9 +22,8 @@ from hierfit.config.schema import Place
 from hierfit.config.settings import Setting, file_settings, read_settings, settings_by, spread
 from hierfit.errors import UserError
 from hierfit.run.configure import Config, configure
-from hierfit.search.engines import preload
 from hierfit.search.grid_file import ROOT, DataRoot, GridFile, read_grid
-from hierfit.search.progress import Cluster, Jobs, Runs, failed, run_cells, too_few
+from hierfit.search.progress import Bench, Cluster, Jobs, Runs, begin_work, failed, run_cells
 from hierfit.search.runner import DEFAULTS, Cell, finished, state
 
 Words = list[str | Setting]
@@ -71,43 +67,35 @@ def grid(
         SystemExit: With 1 when a cell has failed.
     """
     content = read_grid(GRIDS.find(file))
-    if problems := too_few(jobs=jobs):
-        raise UserError(problems[0])
-    # From here on imports take seconds: the process that others are forked from begins its own meanwhile.
-    if not dry_run and cluster is None:
-        preload()
-    from hierfit.run.quiet import quieten
-
-    quieten()
+    bench = begin_work(jobs, cluster, here=not dry_run)
     planned = plan(content, runs, skip_missing, data_root, keys)
-    console = Console()
     for name, lack in planned.left_out.items():
-        console.print(Text(f"left out: {name}: {lack}", "yellow"), soft_wrap=True)
+        bench.say(f"left out: {name}: {lack}", "yellow")
     chosen = [c for c in planned.cells if not only or any(fnmatchcase(c.label, f"*{pattern}*") for pattern in only)]
     if not chosen:
         labels = ", ".join(cell.label for cell in planned.cells[:5])
         raise UserError("No cell is chosen.", hint=f"Cells are named like {labels}." if labels else "")
+    states = {cell: state(cell) for cell in chosen}
     if dry_run:
-        states = [state(cell) for cell in chosen]
-        for cell, found in zip(chosen, states, strict=True):
-            console.print(Text(f"{found:8}{cell.label}  {cell.folder}"), soft_wrap=True)
-        counts = ", ".join(f"{count} {name}" for name, count in Counter(states).items())
-        console.print(Text(f"{len(chosen)} cells: {counts}"))
+        for cell, found in states.items():
+            bench.say(f"{found:8}{cell.label}  {cell.folder}")
+        counts = ", ".join(f"{count} {name}" for name, count in Counter(states.values()).items())
+        bench.say(f"{len(chosen)} cells: {counts}")
     if dry_run or data_root is not None:
         from hierfit.search.costs import print_costs
 
-        print_costs([cell for cell in chosen if not finished(cell)], jobs, console)
+        print_costs([cell for cell, found in states.items() if found != "done"], jobs, bench.console)
     if dry_run:
         return
-    outcomes = run_cells(content.name, chosen, jobs, cluster, console)
-    _summarise(content, planned.cells, console)
-    console.print(Text(f"Results in {runs / content.name}"), soft_wrap=True)
+    outcomes = run_cells(content.name, chosen, bench)
+    _summarise(content, planned.cells, bench)
+    bench.say(f"Results in {runs / content.name}")
     if bad := failed(outcomes):
-        console.print(Text(f"{len(bad)} of {len(chosen)} cells failed; the same command runs them again."))
+        bench.say(f"{len(bad)} of {len(chosen)} cells failed; the same command runs them again.")
         sys.exit(1)
 
 
-def _summarise(file: GridFile, cells: Sequence[Cell], console: Console) -> None:
+def _summarise(file: GridFile, cells: Sequence[Cell], bench: Bench) -> None:
     """The tables of every cell that is done, whether it was chosen now or not, and of what it was tested on beside its
     own data; then, of several data sets, the table over all."""
     from hierfit.results.runs import read_cards
@@ -115,14 +103,12 @@ def _summarise(file: GridFile, cells: Sequence[Cell], console: Console) -> None:
     from hierfit.results.writers import print_tables
     from hierfit.search.overview import overviews
 
-    done = [cell.folder for cell in cells if finished(cell)]
-    if cards := read_cards(done) if done else []:
+    if cards := read_cards([cell.folder for cell in cells if finished(cell)]):
         control = file.control if any(card.row == file.control for card in cards) else None
-        print_tables([*tables(cards, control, file.columns), *overviews(cards)], console)
+        print_tables([*tables(cards, control, file.columns), *overviews(cards)], bench.console)
 
 
-@dataclass(frozen=True)
-class GridPlan:
+class GridPlan(NamedTuple):
     """The cells of a grid, draw by draw; and the data sets that were left out, with the reason."""
 
     cells: tuple[Cell, ...]
@@ -168,31 +154,29 @@ def plan(
     last = _checked(list(read_settings(keys, problems)), problems)
     rows = {name: settings(source.at("methods").at(name), own) for name, own in grid.methods.items()}
     before = [*base, *everywhere, *last]
-    located = {
-        name: data.located(name, settings(source.at("cards").at(name), own), before) for name, own in grid.cards.items()
-    }
-    cards = {name: own for name, (own, _) in located.items()}
-    missing = {name: lack for name, (_, lack) in located.items() if lack}
+    cards, missing = dict[str, list[Setting]](), dict[str, str]()
+    for name, given in grid.cards.items():
+        cards[name], lack = data.located(name, settings(source.at("cards").at(name), given), before)
+        if lack:
+            missing[name] = lack
+            cards[name] = [setting for setting in cards[name] if setting.key != ROOT]
     if not skip_missing and data_root is None:
-        problems += [f"{grid.source.at('cards').at(card)}: {lack}" for card, lack in missing.items()]
+        problems += [f"{source.at('cards').at(card)}: {lack}" for card, lack in missing.items()]
 
     def words(card: str, row: str, shots: int | None, seed: int) -> Words:
-        place = str(grid.source.file)
-        own = cards[card]
-        if card in missing:
-            own = [setting for setting in own if setting.key != ROOT]
-        named = Setting("data.card", card, source.at("cards").at(card))
-        draw = {"name": grid.name, "row": row, "data.shots": shots, "seed_everything": seed}
         # The draw goes by the run's seed, unless the grid sets data.seed otherwise.
-        first = settings_by(place, {"data.seed": seed})
-        return [*first, *DEFAULTS, *base, *everywhere, named, *own, *rows[row], *last, *settings_by(place, draw)]
+        first = settings_by(str(source.file), {"data.seed": seed})
+        own = [Setting("data.card", card, source.at("cards").at(card)), *cards[card]]
+        draw = {"name": grid.name, "row": row, "data.shots": shots, "seed_everything": seed}
+        draws = settings_by(str(source.file), draw)
+        return [*first, *DEFAULTS, *base, *everywhere, *own, *rows[row], *last, *draws]
 
-    firsts: dict[tuple[str, str], Config] = {}
+    cells: list[Cell] = []
     fingerprints: dict[str, str] = {}
-    for card, row in product(cards, rows) if grid.seeds and grid.shots else ():
-        place = f"{grid.source.at('methods').at(row)}: on card {card}"
+    for card, shots, seed, row in product(cards, grid.shots, grid.seeds, rows):
+        place = f"{source.at('methods').at(row)}: on card {card}"
         try:
-            firsts[card, row] = config = configure(words(card, row, grid.shots[0], grid.seeds[0]))
+            config = configure(words(card, row, shots, seed))
             read = config.settings["data"]["card"]
             fingerprints[read] = fingerprints.get(read) or load_card(read).fingerprint
         except UserError as error:
@@ -200,18 +184,15 @@ def plan(
             continue
         if fault := not_one_device(config):
             problems.append(f"{place}: {fault}")
-    problems += _same_rows(grid, firsts)
+        cells.append(Cell.of(runs / grid.name, card, replace(config, fingerprint=fingerprints[read])))
+    for row, other in _same_rows(cells):
+        problems.append(f"{source.at('methods').at(row)}: the same run as {other!r}")
     if problems:
         hint = "--data-root FOLDER says where all data lie; --skip-missing leaves out what is not there."
-        summary = f"{grid.source.file}: this grid cannot be run"
+        summary = f"{source.file}: this grid cannot be run"
         raise UserError(summary, list(dict.fromkeys(problems)), hint if missing and data_root is None else "")
-    cells = []
-    for card, shots, seed, row in product(cards, grid.shots, grid.seeds, rows):
-        if card not in missing:
-            config = configure(words(card, row, shots, seed))
-            config = replace(config, fingerprint=fingerprints[config.settings["data"]["card"]])
-            cells.append(Cell.of(runs / grid.name, card, config))
-    return GridPlan(tuple(cells), {f"card {card}": lack for card, lack in missing.items()} | data.left_out)
+    there = tuple(cell for cell in cells if cell.card not in missing)
+    return GridPlan(there, {f"card {card}": lack for card, lack in missing.items()} | data.left_out)
 
 
 def _config_paths(grid: GridFile, problems: list[str]) -> Iterator[Path]:
@@ -251,11 +232,11 @@ def _checked(settings: list[Setting], problems: list[str]) -> list[Setting]:
     return settings
 
 
-def _same_rows(grid: GridFile, configs: Mapping[tuple[str, str], Config]) -> Iterator[str]:
-    """Rows that would train the very same thing under two names."""
+def _same_rows(cells: Sequence[Cell]) -> Iterator[tuple[str, str]]:
+    """Rows that would train the very same thing as another one."""
     first: dict[str, str] = {}
-    for row in grid.methods:
-        settings: list[Any] = [{**config.settings, "row": None} for (_, own), config in configs.items() if own == row]
+    for row in dict.fromkeys(cell.row for cell in cells):
+        settings = [{**cell.config.settings, "row": None} for cell in cells if cell.row == row]
         other = first.setdefault(json.dumps(settings, sort_keys=True), row)
-        if settings and other != row:
-            yield f"{grid.source.at('methods').at(row)}: the same run as {other!r}"
+        if other != row:
+            yield row, other

@@ -12,10 +12,10 @@ from annotated_types import Ge
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hierfit.config.schema import Place, nearest, read_document
-from hierfit.config.settings import Setting, seed_problem, settings_by
-from hierfit.errors import UserError
-from hierfit.run.expected import GridExpectations, unknown_figures
+from hierfit.config.schema import Place, read_document
+from hierfit.config.settings import Seed, Setting, settings_by
+from hierfit.errors import UserError, nearest
+from hierfit.search.expected import GridExpectations, unknown_figures
 
 ROOT, CARD, TARGETS = "data.root", "data.card", "data.targets"
 
@@ -43,7 +43,7 @@ class GridFile:
     name: str
     cards: Mapping[str, Mapping[str, Any] | None]
     methods: Mapping[str, Mapping[str, Any] | None]
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     shots: tuple[Annotated[int, Ge(1)] | None, ...]
     configs: tuple[str, ...] = ()
     set: Mapping[str, Any] = field(default_factory=dict)
@@ -53,20 +53,13 @@ class GridFile:
 
     def faults(self) -> Iterator[str]:
         """What is wrong with the axes and with what is expected of them; the keys of runs are another matter."""
-        axes: dict[str, Sequence[object]] = {
-            "cards": list(self.cards),
-            "methods": list(self.methods),
-            "seeds": self.seeds,
-            "shots": self.shots,
-        }
+        axes = {"cards": self.cards, "methods": self.methods, "seeds": self.seeds, "shots": self.shots}
         for axis, values in axes.items():
             place = self.source.at(axis)
             if not values:
                 yield f"{place}: is empty, the grid has no cells"
-            twice = [value for value, count in Counter(values).items() if count > 1]
-            yield from (f"{place}: {'null' if v is None else repr(v)} is given twice" for v in twice)
-        seeds = self.source.at("seeds")
-        yield from (f"{seeds}: {fault.partition(': ')[2]}" for s in self.seeds if (fault := seed_problem("seeds", s)))
+            twice = [value for value, count in Counter([*values]).items() if count > 1]
+            yield from (f"{place}: {'null' if value is None else repr(value)} is given twice" for value in twice)
         if self.control is not None:
             yield from unknown([self.control], self.methods, self.source.at("control"), "row")
         if (expected := self.expected) is not None:
@@ -120,29 +113,26 @@ class DataRoot:
         self, name: str, own: list[Setting], others: Sequence[Setting] = ()
     ) -> tuple[list[Setting], str | None]:
         """The settings of a card with its root, and what is not there of its data."""
-        given = next((s.value for s in reversed(own) if s.key == ROOT), None)
-        if isinstance(given, str):
-            try:
-                there = Path(_resolved(given)).expanduser().exists()
-            except OmegaConfBaseException as error:
-                return own, f"data.root: {given} has no value: {str(error).splitlines()[0]}"
-            if not there:
-                return own, f"data.root: there is no {Path(_resolved(given)).expanduser()}"
-        every = [s for s in (*others, *own) if s.value is not None]
-        root = next((s.value for s in reversed(every) if s.key == ROOT), None)
+        every = {setting.key: setting.value for setting in (*others, *own) if setting.value is not None}
+        root = every.get(ROOT)
+        try:
+            if any(setting.key == ROOT for setting in own) and isinstance(root, str) and not _resolved(root).exists():
+                return own, f"{ROOT}: there is no {_resolved(root)}"
+        except OmegaConfBaseException as error:
+            return own, f"{ROOT}: {root} has no value: {str(error).splitlines()[0]}"
         if root is not None and self.folder is None:
             return own, None
         from hierfit.data.card import load_card
         from hierfit.data.home import Home
 
         try:
-            card = load_card(next((str(s.value) for s in reversed(every) if s.key == CARD), name))
+            card = load_card(str(every.get(CARD, name)))
         except UserError:  # which is said where the runs are configured
             return own, None
         if root is None and (card.is_drawn or card.root is not None):
             return own, None
         if root is None and self.folder is not None:
-            root, own = self.folder, [*own, *settings_by("--data-root", {ROOT: str(self.folder)})]
+            root, own = str(self.folder), [*own, *settings_by("--data-root", {ROOT: str(self.folder)})]
         try:
             # A layout looks for its files before it gives the first sample.
             home = Home(card, None if root is None else Path(str(root)), [])
@@ -152,13 +142,12 @@ class DataRoot:
         return own, None
 
     def _below(self, path: object) -> object:
-        assert self.folder is not None
         try:
-            return str(self.folder / Path(_resolved(path)).expanduser()) if isinstance(path, str) else path
+            return str((self.folder or Path()) / _resolved(path)) if isinstance(path, str) else path
         except OmegaConfBaseException:
             return path
 
 
-def _resolved(path: str) -> str:
+def _resolved(path: str) -> Path:
     """A path with the variables in it resolved."""
-    return str(OmegaConf.create({"path": path})["path"])
+    return Path(str(OmegaConf.create({"path": path})["path"])).expanduser()

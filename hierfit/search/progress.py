@@ -5,15 +5,15 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 from rich.console import Console
 from rich.text import Text
 
 from hierfit.config.command import Say
 from hierfit.data.progress import Meter
-from hierfit.search.engines import engine
+from hierfit.errors import UserError
+from hierfit.search.engines import engine, preload
 from hierfit.search.runner import LOG, Cell, Draw, Outcome, finished, in_draws, run
 
 Jobs = Annotated[int | None, Say("runs at once; default: one a GPU, else one a core", "N")]
@@ -28,23 +28,45 @@ Cluster = Annotated[
 Runs = Annotated[Path, Say("folder under which runs lie (runs)")]
 
 
-def too_few(**counts: int | None) -> list[str]:
-    """What is wrong with options that must be at least 1."""
-    return [f"--{name} {n}: at least one is needed" for name, n in counts.items() if n is not None and n < 1]
+class Bench(NamedTuple):
+    """Where cells run, and where it is shown how far they are."""
+
+    jobs: int | None
+    cluster: str | None
+    console: Console
+
+    def say(self, text: str, style: str = "") -> None:
+        """Prints a line, which a terminal may break but nothing else does."""
+        self.console.print(Text(text, style), soft_wrap=True)
 
 
-def run_cells(
-    name: str, cells: Sequence[Cell], jobs: int | None, cluster: str | None, console: Console
-) -> dict[Cell, Outcome]:
+def begin_work(jobs: int | None, cluster: str | None, here: bool = True, **counts: int | None) -> Bench:
+    """Checks the numbers of a command line, and has (where cells run here) the imports of their processes begin."""
+    numbers = {"jobs": jobs, **counts}
+    if few := [f"--{name} {n}: at least one is needed" for name, n in numbers.items() if n is not None and n < 1]:
+        raise UserError("The command line cannot be used.", few)
+    if here and cluster is None:
+        preload()  # from here on imports take seconds
+    from hierfit.run.quiet import quieten
+
+    quieten()
+    return Bench(jobs, cluster, Console())
+
+
+def run_cells(name: str, cells: Sequence[Cell], bench: Bench) -> dict[Cell, Outcome]:
     """Runs what is not done of some cells, and lists those that failed with their logs; what became of each."""
     rest = [cell for cell in cells if not finished(cell)]
     if not rest:
         all_of = f"All {len(cells)} cells of {name} are" if len(cells) > 1 else f"{name} is"
-        console.print(Text(f"{all_of} done already."))
+        bench.console.print(Text(f"{all_of} done already."))
         return {}
     before = len(cells) - len(rest)
-    settings = rest[0].config.settings
-    return run_draws(name, lambda jobs: in_draws(rest, jobs), settings, len(cells), before, jobs, cluster, console)
+    return run_draws(name, lambda jobs: in_draws(rest, jobs), rest[0].config.settings, len(cells), before, bench)
+
+
+def _leaf_accuracy(cell: Cell, outcome: Outcome) -> str:
+    accuracy = outcome.card.metrics.get("rollup", {}).get("leaf_accuracy") if outcome.card else None
+    return f"{cell.label}: leaf acc {'–' if accuracy is None else f'{100 * accuracy:.2f}'} %"
 
 
 def run_draws(
@@ -53,11 +75,9 @@ def run_draws(
     settings: Mapping[str, Any],
     total: int,
     before: int,
-    jobs: int | None,
-    cluster: str | None,
-    console: Console,
+    bench: Bench,
     unit: str = "cells",
-    reached: Callable[[Cell, Outcome], str] | None = None,
+    reached: Callable[[Cell, Outcome], str] = _leaf_accuracy,
     beside: Callable[[Cell], str] = lambda cell: cell.label,
     ended: Callable[[Cell, Outcome], None] = lambda cell, outcome: None,
 ) -> dict[Cell, Outcome]:
@@ -66,30 +86,31 @@ def run_draws(
     The settings are those of one of ``total`` cells, of which ``before`` were done before.
     """
     outcomes: dict[Cell, Outcome] = {}
+    console = bench.console
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
+
+    def bad() -> str:
+        return f"{len(failed(outcomes))} failed" if failed(outcomes) else ""
 
     handler = signal.signal(signal.SIGTERM, interrupt)  # it ends the work as Ctrl-C does
     try:
-        with engine(settings, jobs, total - before, cluster) as found:
-            counts = f": {total} {unit}, {before} done already, {found.jobs} at a time"
-            console.print(Text(name + counts))
+        with engine(settings, bench.jobs, total - before, bench.cluster) as found:
+            console.print(Text(f"{name}: {total} {unit}, {before} done already, {found.jobs} at a time"))
             with Meter(name, total, unit, before, console, stays=True) as meter:
 
                 def report(cell: Cell, outcome: Outcome) -> None:
                     outcomes[cell] = outcome
-                    bad = len(failed(outcomes))
-                    line = f"{(reached or _leaf_accuracy)(cell, outcome)} in {outcome.seconds:.1f} s"
+                    line = f"{reached(cell, outcome)} in {outcome.seconds:.1f} s"
                     if outcome.card is None:
-                        line = f"FAILED  {cell.label}: {outcome.error.partition(chr(10))[0]}"
-                    counts = f"{bad} failed" if bad else ""
-                    note = " · ".join(filter(None, (counts, beside(cell) if console.is_terminal else "")))
+                        line = f"FAILED  {cell.label}: {outcome.first_line}"
+                    note = " · ".join(filter(None, (bad(), beside(cell) if console.is_terminal else "")))
                     meter.ended(before + len(outcomes), line, lambda: note, important=outcome.card is None)
                     ended(cell, outcome)
 
                 run(draws(found.jobs), found, report, meter.tick)
-                meter.note(lambda: f"{bad} failed" if (bad := len(failed(outcomes))) else "")
+                meter.note(bad)
     except KeyboardInterrupt:
         done = before + len(outcomes) - len(failed(outcomes))
         console.print(Text(f"{done}/{total} done; the same command goes on from here."))
@@ -97,16 +118,11 @@ def run_draws(
     finally:
         signal.signal(signal.SIGTERM, handler)
     for cell, outcome in failed(outcomes).items():
-        console.print(Text(f"failed: {cell.label}: {outcome.error.partition(chr(10))[0]}", "red"), soft_wrap=True)
-        console.print(Text(f"        {cell.folder / LOG}"), soft_wrap=True)
+        bench.say(f"failed: {cell.label}: {outcome.first_line}", "red")
+        bench.say(f"        {cell.folder / LOG}")
     return outcomes
 
 
 def failed(outcomes: Mapping[Cell, Outcome]) -> dict[Cell, Outcome]:
     """Those that failed."""
     return {cell: outcome for cell, outcome in outcomes.items() if outcome.kind == "failed"}
-
-
-def _leaf_accuracy(cell: Cell, outcome: Outcome) -> str:
-    accuracy = outcome.card.metrics.get("rollup", {}).get("leaf_accuracy") if outcome.card else None
-    return f"{cell.label}: leaf acc {'–' if accuracy is None else f'{100 * accuracy:.2f}'} %"

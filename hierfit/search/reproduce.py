@@ -8,21 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from hierfit.config.command import Say
 from hierfit.config.named import EXPERIMENTS, GRIDS
-from hierfit.config.schema import nearest, read_yaml
+from hierfit.config.schema import read_yaml
 from hierfit.config.settings import file_settings
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.run.configure import configure
-from hierfit.run.expected import KEY, GridExpectations, Range, read_expected, unknown_figures
-from hierfit.search.engines import preload
+from hierfit.search.expected import KEY, GridExpectations, Range, read_expected, unknown_figures
 from hierfit.search.grid import plan
 from hierfit.search.grid_file import ROOT, GridFile, read_grid, unknown
-from hierfit.search.progress import Cluster, Jobs, failed, run_cells, too_few
+from hierfit.search.progress import Cluster, Jobs, begin_work, failed, run_cells
 from hierfit.search.runner import Cell, finished
 
 
@@ -50,46 +45,49 @@ def reproduce(
     known = {**GRIDS.files(), **EXPERIMENTS.files()}
     here = [path.relative_to(Path.cwd()) for path in known.values() if path.is_relative_to(Path.cwd())]
     named = [known.get(str(name)) or EXPERIMENTS.find(str(name)) for name in files]
-    if problems := too_few(jobs=jobs):
-        raise UserError(problems[0])
-    pairs = {card: Path(path).expanduser() for card, _, path in (text.partition("=") for text in data_root or [])}
-    problems = [f"{text}: expected CARD=PATH" for text in data_root or [] if not all(text.partition("="))]
-    problems += [f"{card}: there is no {path}" for card, path in pairs.items() if path != Path() and not path.exists()]
+    roots, problems = dict[str, str](), list[str]()
+    for text in data_root or []:
+        card, _, path = text.partition("=")
+        roots[card] = str(Path(path).expanduser())
+        if not card or not path:
+            problems.append(f"{text}: expected CARD=PATH")
+        elif not Path(roots[card]).exists():
+            problems.append(f"{card}: there is no {path}")
     if problems:
         raise UserError("--data-root cannot be used.", problems)
-    if cluster is None:
-        preload()  # from here on imports take seconds
-    from hierfit.run.quiet import quieten
+    bench = begin_work(jobs, cluster)
+    from hierfit.results.table import NAME, Column, Table
+    from hierfit.results.writers import print_table
 
-    quieten()
-    roots = {card: str(path) for card, path in pairs.items()}
     reruns, skipped = plan_files(named or here or [*known.values()], roots, seed, cheaper_than, runs)
     every = [cell for rerun in reruns for cell in rerun.cells]
-    console = Console()
-    outcomes = run_cells(f"{len(reruns)} experiments and grids", every, jobs, cluster, console) if every else {}
-    figures, broken = list[Figure](), 0
+    outcomes = run_cells(f"{len(reruns)} experiments and grids", every, bench) if every else {}
+    inside, outside, broken = 0, 0, 0
     for rerun in reruns:
-        bad = failed({cell: outcomes[cell] for cell in rerun.cells})
         minutes = sum(outcomes[cell].seconds for cell in rerun.cells) / 60
         title = f"{rerun.name} · seed {rerun.cells[0].seed} · {minutes:.1f} min ({rerun.stated.minutes:g} stated)"
-        console.print("", Text(title, "bold"), sep="\n")
-        if bad:
-            errors = "\n".join(f"{cell.label}: {outcome.error}" for cell, outcome in bad.items())
-            console.print(Text(f"failed: {errors}", "red"))
+        if bad := failed({cell: outcomes[cell] for cell in rerun.cells}):
+            bench.say(f"\n{title}")
+            bench.say("failed: " + "\n".join(f"{cell.label}: {outcome.error}" for cell, outcome in bad.items()), "red")
             broken += 1
-        else:
-            figures += (measured := [*_figures(rerun)])
-            console.print(_table(measured))
-    console.print()
+            continue
+        rows = []
+        for row, name, ends, measured in _figures(rerun):
+            is_inside = measured is not None and ends.holds(measured)
+            inside, outside = inside + is_inside, outside + (not is_inside)
+            shown = f"{ends.low:.2f} – {ends.high:.2f}"
+            rows.append((row, name, shown, measured, "inside" if is_inside else "outside"))
+        columns = (NAME, "figure", "expected", Column("measured", "", 2), "")
+        print_table(Table.of(title, columns, rows), bench.console)
+    bench.console.print()
     for name, why in skipped.items():
-        console.print(Text(f"skipped: {name}: {why}", "dim"), soft_wrap=True)
-    inside = sum(figure.inside for figure in figures)
-    counts = [f"{inside} inside", f"{len(figures) - inside} outside"]
+        bench.say(f"skipped: {name}: {why}", "dim")
+    counts = [f"{inside} inside", f"{outside} outside"]
     counts += [f"{broken} of {len(reruns)} experiments failed"] if broken else []
     counts += [f"{len(skipped)} skipped"] if skipped else []
     reading = "% on the test split; both ends of a range belong to it."
-    console.print(Text(f"{', '.join(counts)}. {reading}" if reruns else "Nothing was run."), soft_wrap=True)
-    if broken or inside < len(figures):
+    bench.say(f"{', '.join(counts)}. {reading}" if reruns else "Nothing was run.")
+    if broken or outside:
         sys.exit(1)
 
 
@@ -101,22 +99,8 @@ class Rerun(NamedTuple):
     cells: Sequence[Cell]
 
 
-class Figure(NamedTuple):
-    """One figure of a rerun, in %; None where the run has none of that name."""
-
-    row: str
-    name: str
-    expected: Range
-    measured: float | None
-
-    @property
-    def inside(self) -> bool:
-        """Whether it is what was expected."""
-        return self.measured is not None and self.expected.holds(self.measured)
-
-
-def _figures(rerun: Rerun) -> Iterator[Figure]:
-    """Every figure that is stated, beside the one that its cell has left."""
+def _figures(rerun: Rerun) -> Iterator[tuple[str, str, Range, float | None]]:
+    """Every figure that is stated, beside the one that its cell has left, in %; None where it has none of that name."""
     from hierfit.results.columns import with_decoder
 
     for cell in rerun.cells:
@@ -124,20 +108,7 @@ def _figures(rerun: Rerun) -> Iterator[Figure]:
         for name, ends in rerun.stated.cards[cell.card][cell.row].items():
             metric, _, decoder = with_decoder(name).partition("@")
             value = card.metrics.get(decoder, {}).get(metric) if card else None
-            yield Figure(f"{cell.card}/{cell.row}", name, ends, None if value is None else 100 * value)
-
-
-def _table(figures: Sequence[Figure]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("", overflow="fold")
-    for header in ("", "expected", "measured", ""):
-        table.add_column(header, justify="right" if header else "left", no_wrap=True)
-    for figure in figures:
-        low, high = figure.expected
-        measured = "–" if figure.measured is None else f"{figure.measured:.2f}"
-        verdict = Text("inside", "green") if figure.inside else Text("outside", "red")
-        table.add_row(Text(figure.row), figure.name, f"{low:.2f} – {high:.2f}", measured, verdict)
-    return table
+            yield f"{cell.card}/{cell.row}", name, ends, None if value is None else 100 * value
 
 
 def plan_files(
@@ -156,9 +127,16 @@ def plan_files(
             cards |= grid.cards.keys()
             if faults := list(grid.faults()):
                 raise UserError("This grid cannot be run.", faults)
-            why, stated = _not_run(grid.expected, cheaper_than, seed), grid.expected
-            if why or stated is None:
-                skipped[str(file)] = why
+            if (stated := grid.expected) is None:
+                skipped[str(file)] = "does not state what to expect"
+            elif stated.minutes >= cheaper_than:
+                skipped[str(file)] = (
+                    f"takes about {stated.minutes:g} min; --cheaper-than {cheaper_than:g} leaves it out"
+                )
+            elif seed is not None and seed not in stated.seeds:
+                measured = ", ".join(map(str, stated.seeds))
+                skipped[str(file)] = f"was measured with seeds {measured}, not with {seed}"
+            if stated is None or str(file) in skipped:
                 continue
             own = stated.seeds[0] if seed is None else seed
             folder = new_run_folder(runs, grid.name, own)
@@ -166,29 +144,17 @@ def plan_files(
         except UserError as error:
             problems += error.problems or [str(error)]
             continue
-        left_out = {name.removeprefix("card "): f"{name}: {lack}" for name, lack in planned.left_out.items()}
-        left_out = {card: f"{lack}; --data-root {card}=PATH says where they lie" for card, lack in left_out.items()}
-        if planned.cells:
-            cells = [cell for cell in planned.cells if cell.row in stated.cards[cell.card]]
+        for name, lack in planned.left_out.items():
+            place = f"{file}, {name.removeprefix('card ')}" if planned.cells else str(file)
+            hint = f"--data-root {name.removeprefix('card ')}=PATH says where they lie"
+            skipped[place] = "; ".join(filter(None, (skipped.get(place), f"{name}: {lack}; {hint}")))
+        if cells := [cell for cell in planned.cells if cell.row in stated.cards[cell.card]]:
             reruns.append(Rerun(grid.name, stated, cells))
-            skipped |= {f"{file}, {card}": why for card, why in left_out.items()}
-        else:
-            skipped[str(file)] = "; ".join(left_out.values())
     if problems:
         raise UserError("These experiments cannot be run.", list(dict.fromkeys(problems)))
     if strange := [f"{name}: no card here has this name{nearest(name, cards)}" for name in roots if name not in cards]:
         raise UserError("--data-root cannot be used.", strange, f"Cards: {', '.join(sorted(cards))}.")
     return reruns, skipped
-
-
-def _not_run(stated: GridExpectations | None, cheaper_than: float, seed: int | None) -> str:
-    if stated is None:
-        return "does not state what to expect"
-    if stated.minutes >= cheaper_than:
-        return f"takes about {stated.minutes:g} min; --cheaper-than {cheaper_than:g} leaves it out"
-    if seed is not None and seed not in stated.seeds:
-        return f"was measured with seeds {', '.join(map(str, stated.seeds))}, not with {seed}"
-    return ""
 
 
 def _stated_part(grid: GridFile, stated: GridExpectations, roots: Mapping[str, str], seed: int) -> GridFile:
@@ -218,7 +184,6 @@ def _as_grid(file: Path) -> GridFile:
     path = config.settings["data"]["card"]
     card = load_card(path).name
     given = [setting.value for each in configs for setting in file_settings(each, []) if setting.key == ROOT]
-    expected = GridExpectations(stated.seeds, stated.minutes, {card: stated.rows}) if stated else None
     return GridFile(
         source=source,
         name=config.name,
@@ -227,5 +192,5 @@ def _as_grid(file: Path) -> GridFile:
         seeds=stated.seeds if stated else (config.seed,),
         shots=(config.settings["data"]["shots"],),
         configs=tuple(map(str, configs)),
-        expected=expected,
+        expected=GridExpectations(stated.seeds, stated.minutes, {card: stated.rows}) if stated else None,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from hierfit.atomic import sole, whole_file
 from hierfit.results.card import ResultCard
+from hierfit.streams import file_name
 
 if TYPE_CHECKING:
     from lightning import Callback
@@ -58,7 +58,7 @@ class Cell:
     def of(cls, grid: Path, card: str, config: Config) -> Cell:
         """A cell in ``<grid>/<card>/<row>/<shots>-s<seed>-<digest>``."""
         return cls(
-            card, config, grid / _file_name(card) / _file_name(config.row) / f"{_draw(config)}-{config.digest[:8]}"
+            card, config, grid / file_name(card) / file_name(config.row) / f"{_draw(config)}-{config.digest[:8]}"
         )
 
     @property
@@ -85,10 +85,6 @@ class Cell:
 def _draw(config: Config) -> str:
     shots = config.settings["data"]["shots"]
     return f"{'all' if shots is None else shots}-s{config.seed}"
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.=-]+", "-", name).strip("-.") or "row"
 
 
 def finished(cell: Cell) -> ResultCard | None:
@@ -131,6 +127,11 @@ class Outcome:
     card: ResultCard | None = None
     error: str = ""
     mistake: bool = False
+
+    @property
+    def first_line(self) -> str:
+        """Of the error."""
+        return self.error.partition("\n")[0]
 
 
 Draw = tuple[Cell, ...]

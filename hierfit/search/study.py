@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import optuna
 from lightning import Callback, LightningModule, Trainer
-from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.pruners import NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -30,10 +30,9 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 _TRIES = 40  # to draw values that no trial had
-_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-class Done(NamedTuple):
+class FinishedTrial(NamedTuple):
     """A trial that is done, or was stopped early: its metric at its selected checkpoint."""
 
     number: int
@@ -59,19 +58,17 @@ class Judge:
 
     def conclude(self, card: ResultCard) -> None:
         trial, reached = self._trial(), card.val.get(self.metric.name)
-        stopped = bool(trial.user_attrs.get("stopped"))
-        trial.set_user_attr("steps", card.cost["steps"])
-        trial.set_user_attr("method", card.method)
         if reached is None or math.isnan(reached):
             trial.study.tell(trial, state=TrialState.FAIL)
             return
-        trial.set_user_attr("reached", reached)
+        for key, fact in {"steps": card.cost["steps"], "method": card.method, "reached": reached}.items():
+            trial.set_user_attr(key, fact)
+        stopped = bool(trial.user_attrs.get("stopped"))
         trial.study.tell(trial, None if stopped else reached, TrialState.PRUNED if stopped else TrialState.COMPLETE)
 
     def _trial(self) -> optuna.Trial:
-        study = open_study(self.journal, self.study, self.metric, self.stops)
-        (found,) = (trial for trial in study.get_trials(deepcopy=False) if trial.number == self.number)
-        return optuna.trial.Trial(study, found._trial_id)
+        study = _open_study(self.journal, self.study, self.metric, self.stops)
+        return optuna.Trial(study, study.get_trials(deepcopy=False)[self.number]._trial_id)
 
 
 class _StopEarly(Callback):
@@ -92,16 +89,14 @@ class _StopEarly(Callback):
     def stops(self, value: float) -> bool:
         """Whether the trial stops after one more validation."""
         self._values.append(value)
-        best = max if self._metric.maximised else min
-        self._trial.report(value if self._strict else best(self._values), len(self._values))
+        best = max(self._values, key=lambda value: self._metric.sign * value)
+        self._trial.report(value if self._strict else best, len(self._values))
         return self._trial.should_prune()
 
 
-def open_study(journal: Path, name: str, metric: Metric, stops: EarlyTerminate | None) -> optuna.Study:
+def _open_study(journal: Path, name: str, metric: Metric, stops: EarlyTerminate | None) -> optuna.Study:
     """A study of a journal, made where there is none yet."""
-    pruner: BasePruner = NopPruner()
-    if stops is not None:
-        pruner = SuccessiveHalvingPruner(min_resource=stops.first, reduction_factor=stops.eta)
+    pruner = SuccessiveHalvingPruner(stops.first, stops.eta) if stops else NopPruner()
     journal.parent.mkdir(parents=True, exist_ok=True)
     try:
         storage = JournalStorage(JournalFileBackend(str(journal)))
@@ -125,31 +120,28 @@ class Search:
 
     def __init__(self, file: SweepFile, journal: Path, name: str, seed: int, call: Path) -> None:
         self.file, self.journal, self.name = file, journal, name
-        self._study = open_study(journal, name, file.metric, file.early_terminate)
+        self._study = _open_study(journal, name, file.metric, file.early_terminate)
         self._seed, self._call = seed, call
         self._again()
 
-    def done(self) -> list[Done]:
+    def done(self) -> list[FinishedTrial]:
         """Trials in the space that are done, the best first; those stopped early come after all others."""
-        sign = -1 if self.file.metric.maximised else 1
         found = [
-            Done(_number(t), own["values"], own["reached"], t.state == TrialState.PRUNED, own["steps"], own["method"])
-            for t in self._trials(*_ENDED)
+            FinishedTrial(_number(t), own["values"], own["reached"], "stopped" in own, own["steps"], own["method"])
+            for t in self._ended()
             if self._raw((own := t.user_attrs)["values"]) is not None
         ]
-        return sorted(found, key=lambda d: (d.stopped, sign * d.reached, d.number))
+        return sorted(found, key=lambda t: (t.stopped, -self.file.metric.sign * t.reached, t.number))
 
     def outside(self) -> list[int]:
         """Trials that were done, whose values the file does not allow any more."""
-        return [_number(t) for t in self._trials(*_ENDED) if self._raw(t.user_attrs["values"]) is None]
+        return [_number(t) for t in self._ended() if self._raw(t.user_attrs["values"]) is None]
 
     @property
     def has_target(self) -> bool:
         """Whether a trial has reached what the file is content with."""
-        target, reached = self.file.metric.target, [done.reached for done in self.done()]
-        if target is None or not reached:
-            return False
-        return max(reached) >= target if self.file.metric.maximised else min(reached) <= target
+        target, sign = self.file.metric.target, self.file.metric.sign
+        return target is not None and any(sign * trial.reached >= sign * target for trial in self.done())
 
     @property
     def under_way(self) -> int:
@@ -158,26 +150,28 @@ class Search:
 
     def propose(self) -> tuple[Judge, int, dict[str, Any]] | None:
         """A trial to run, its number and its values; None when there are none left that no trial has had."""
+        parameters = self.file.parameters
         for attempt in range(_TRIES):
             trials = self._study.get_trials(deepcopy=False)
-            waiting = any(trial.state == TrialState.WAITING for trial in trials)
             tried = [trial.user_attrs["values"] for trial in trials if "values" in trial.user_attrs]
-            if self.file.method == "grid" and not waiting:
-                rows = product(*(parameter.choices for parameter in self.file.parameters.values()))
-                combinations = (dict(zip(self.file.parameters, row, strict=True)) for row in rows)
-                if (values := next((v for v in combinations if v not in tried), None)) is None:
+            if self.file.method == "grid" and all(trial.state != TrialState.WAITING for trial in trials):
+                rows = product(*(parameter.choices for parameter in parameters.values()))
+                left = (row for row in (dict(zip(parameters, row, strict=True)) for row in rows) if row not in tried)
+                if (values := next(left, None)) is None:
                     return None
                 self._study.enqueue_trial(self._raw(values) or {})
-            self._study.sampler = self._sampler(len(trials), attempt)
-            space = {p.raw_name(name): p.space() for name, p in self.file.parameters.items()}
-            trial = self._study.ask(space)
+            seed = self._seed + 1000 * len(trials) + attempt
+            by_chance = self.file.method == "random" or attempt > _TRIES // 2
+            # Trials under way count as bad: they keep apart.
+            self._study.sampler = RandomSampler(seed) if by_chance else TPESampler(seed=seed, constant_liar=True)
+            trial = self._study.ask({p.raw_name(name): p.space for name, p in parameters.items()})
             trial.set_user_attr("call", str(self._call))
-            drawn = {name: p.value(trial.params[p.raw_name(name)]) for name, p in self.file.parameters.items()}
-            if (values := trial.user_attrs.get("values")) is not None or drawn not in tried:
+            drawn = {name: p.value(trial.params[p.raw_name(name)]) for name, p in parameters.items()}
+            values = trial.user_attrs.get("values")
+            if values is not None or drawn not in tried:
                 trial.set_user_attr("values", values or drawn)
-                number = trial.user_attrs.get("number", trial.number)
                 judge = Judge(self.journal, self.name, trial.number, self.file.metric, self.file.early_terminate)
-                return judge, number, values or drawn
+                return judge, trial.user_attrs.get("number", trial.number), values or drawn
             self._study.tell(trial, state=TrialState.FAIL)
         return None
 
@@ -186,7 +180,7 @@ class Search:
         trial = self._study.get_trials(deepcopy=False)[number]
         if trial.state == TrialState.RUNNING:
             self._study.tell(number, state=TrialState.FAIL)
-        return trial.state not in _ENDED
+        return trial.state not in (TrialState.COMPLETE, TrialState.PRUNED)
 
     def importances(self) -> dict[str, float]:
         """Each parameter's share in what tells the better trials from the others, largest first; shares sum to 1.
@@ -217,6 +211,9 @@ class Search:
         """Those that have values: others drew what an earlier one had."""
         return [t for t in self._study.get_trials(deepcopy=False, states=states or None) if "values" in t.user_attrs]
 
+    def _ended(self) -> list[FrozenTrial]:
+        return self._trials(TrialState.COMPLETE, TrialState.PRUNED)
+
     def _raw(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """Values as a study has them; None where they lie outside the space."""
         parameters = self.file.parameters
@@ -224,12 +221,6 @@ class Search:
             return None
         raw = {parameter.raw_name(name): parameter.raw(values[name]) for name, parameter in parameters.items()}
         return None if None in raw.values() else raw
-
-    def _sampler(self, number: int, attempt: int) -> BaseSampler:
-        seed = self._seed + 1000 * number + attempt
-        if self.file.method == "random" or attempt > _TRIES // 2:
-            return RandomSampler(seed=seed)
-        return TPESampler(seed=seed, constant_liar=True)  # trials under way count as bad: they keep apart
 
 
 def _number(trial: FrozenTrial) -> int:

@@ -6,19 +6,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING, Annotated, Any
 
 from hierfit.config.command import Say
 from hierfit.config.named import SWEEPS
 from hierfit.config.schema import read_yaml
 from hierfit.errors import UserError
-from hierfit.search.engines import preload
-from hierfit.search.progress import Cluster, Jobs, Runs, too_few
-from hierfit.search.sweep_file import SweepFile, read_sweep
+from hierfit.search.progress import Bench, Cluster, Jobs, Runs, begin_work
 from hierfit.streams import program
+
+if TYPE_CHECKING:
+    from hierfit.search.sweep_file import SweepFile
 
 _TRIALS = 20
 
@@ -47,46 +45,39 @@ def sweep(
         UserError: The file is at fault; nothing has been started. Or no trial has been done.
         SystemExit: With 1 when a trial has failed.
     """
-    content = read_sweep(SWEEPS.find(file))
-    if problems := too_few(trials=trials, jobs=jobs):
-        raise UserError("The command line cannot be used.", problems)
-    here = local or cluster is not None or os.environ.get("WANDB_MODE", "online") != "online"
-    if not here:
-        from hierfit.run.loggers import has_wandb_key
-
-        here = not has_wandb_key()
-    # From here on imports take seconds: the process that others are forked from begins its own meanwhile.
-    if here and not check and cluster is None:
-        preload()
-    from hierfit.run.quiet import quieten
-
-    quieten()
     try:
-        from hierfit.search.trials import Trials, search_here
+        from hierfit.search.sweep_file import read_sweep
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise
         raise UserError("A sweep needs optuna.", hint='pip install "hierfit[sweep]"') from error
+    content = read_sweep(SWEEPS.find(file))
+    here = local or cluster is not None or os.environ.get("WANDB_MODE", "online") != "online"
+    if not here:
+        from hierfit.run.wandb import has_wandb_key  # with Lightning
+
+        here = not has_wandb_key()
+    bench = begin_work(jobs, cluster, here and not check, trials=trials)
+    from hierfit.search.trials import Trials, search_here
+
     cells = Trials(content, runs, here)
-    count = trials or content.run_cap or (content.combinations if content.method == "grid" else _TRIALS)
-    count = min(count, content.combinations) if content.method == "grid" else count
-    console = Console()
+    whole = content.combinations if content.method == "grid" else None
+    count = min(trials or content.run_cap or whole or _TRIALS, whole or sys.maxsize)
     if check:
         for name, parameter in content.parameters.items():
-            console.print(Text(f"{name}: {parameter}"), soft_wrap=True)
+            bench.say(f"{name}: {parameter}")
         goal = f"{content.metric.goal} {content.metric.name}"
-        text = f"{content.name}: {content.method}, {count} trials, {goal}. A trial is, for example:"
-        console.print(Text(text), soft_wrap=True)
+        bench.say(f"{content.name}: {content.method}, {count} trials, {goal}. A trial is, for example:")
         values = {name: parameter.probes()[0] for name, parameter in content.parameters.items()}
-        console.print(Text(f"hierfit fit {' '.join(content.arguments(values))}"), soft_wrap=True)
+        bench.say(f"hierfit fit {' '.join(content.arguments(values))}")
     elif not here:
-        _run_agent(content, count, console)
-    elif missed := search_here(cells, count, seed, seeds or [None], show, jobs, cluster, console):
-        console.print(Text(f"{missed} runs failed; the same command runs them again."))
+        _run_agent(content, count, bench)
+    elif missed := search_here(cells, count, seed, seeds or [None], show, bench):
+        bench.say(f"{missed} runs failed; the same command runs them again.")
         sys.exit(1)
 
 
-def _run_agent(file: SweepFile, count: int, console: Console) -> None:
+def _run_agent(file: SweepFile, count: int, bench: Bench) -> None:
     """Makes the sweep at W&B and runs its trials here, one after the other."""
     import wandb
 
@@ -94,10 +85,10 @@ def _run_agent(file: SweepFile, count: int, console: Console) -> None:
     project = file.project or "hierfit"
     sweep_id = wandb.sweep(content, project=project, entity=file.entity)
     whole = "/".join(filter(None, (file.entity, project, sweep_id)))
-    console.print(Text(f"More agents, here or elsewhere: wandb agent {whole}"), soft_wrap=True)
+    bench.say(f"More agents, here or elsewhere: wandb agent {whole}")
     # An agent runs plain "python": it is to be this one.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     wandb.agent(sweep_id, project=project, entity=file.entity, count=count)
     values = " ".join(f"--{name}=…" for name in file.varied)
-    console.print(Text("When the sweep is done, test the best trial's values, and those alone:"))
-    console.print(Text(f"  {program()} fit {' '.join(file.start)} --tuned_on=val {values}"), soft_wrap=True)
+    bench.say("When the sweep is done, test the best trial's values, and those alone:")
+    bench.say(f"  {program()} fit {' '.join(file.start)} --tuned_on=val {values}")

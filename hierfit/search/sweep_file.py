@@ -19,42 +19,36 @@ from hierfit.search.parameter import Parameter
 
 _ARGS = "${args}"
 _START = ("${env}", "${interpreter}", "-m", "${program}", "fit")
-_PREFIX = "val/"
-_IN_EDGES = ("tree_distance", "mistake_severity")
 _VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
-_FAILED = "a trial that fails counts for nothing here; leave it out"
+
+
+def _no_use(*keys: str) -> Mapping[str, str]:
+    return dict.fromkeys(keys, "W&B knows this key, hierfit has no use for it; leave it out")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a sweep is after: a metric of the validation split; the test split has no say.
+    """What a sweep is after: a metric of the validation split; it ends when a trial has reached ``target``."""
 
-    A sweep ends when a trial has reached ``target``.
-    """
-
-    FOREIGN: ClassVar[Mapping[str, str]] = {"impute": _FAILED, "impute_while_running": _FAILED}
+    FOREIGN: ClassVar[Mapping[str, str]] = _no_use("impute", "impute_while_running")
     name: str
     goal: Literal["maximize", "minimize"]
     target: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name.startswith("test/"):
-            raise UserError(
-                f"{self.name}: is of the test split, which may not choose anything; "
-                f"take {_PREFIX}{self.name.split('/')[-1]}"
-            )
-        if not self.name.startswith(_PREFIX):
-            raise UserError(f"{self.name}: is no metric of the validation split; these begin with {_PREFIX}")
+        if not self.name.startswith("val/"):
+            near = f"val/{self.name.split('/')[-1]}"
+            raise UserError(f"{self.name}: is no metric of the validation split, and no other may choose; take {near}")
 
     @property
-    def maximised(self) -> bool:
-        """Whether more is better."""
-        return self.goal == "maximize"
+    def sign(self) -> int:
+        """1 where more is better, else −1."""
+        return 1 if self.goal == "maximize" else -1
 
     @property
     def unit(self) -> str:
         """Of `shown`: % for shares, nothing for what is counted in edges of the tree."""
-        return "" if self.name.endswith(_IN_EDGES) else "%"
+        return "" if self.name.endswith(("tree_distance", "mistake_severity")) else "%"
 
     def shown(self, value: float) -> str:
         """A value as in tables."""
@@ -79,10 +73,8 @@ class EarlyTerminate:
     strict: bool = True
 
     def __post_init__(self) -> None:
-        if (self.min_iter is None) == (self.max_iter is None):
-            raise UserError("give either min_iter, or max_iter with s")
-        if self.max_iter is not None and self.s is None:
-            raise UserError("max_iter needs s, the number of decisions")
+        if (self.min_iter is None) == (self.max_iter is None) or (self.max_iter is None) != (self.s is None):
+            raise UserError("give either min_iter, or max_iter with s, the number of decisions")
 
     @property
     def first(self) -> int:
@@ -94,14 +86,10 @@ def _command(value: object, place: Place, problems: list[str]) -> tuple[str, ...
     """The command as W&B takes it, of which the words after ``fit`` are a command line of `hierfit fit`."""
     words = tuple(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else ()
     if words[: len(_START)] != _START:
-        problems.append(f'{place}: must begin with {list(_START)}, which runs "python -m hierfit fit"'.replace("'", ""))
+        problems.append(f'{place}: must begin with [{", ".join(_START)}], which runs "python -m hierfit fit"')
         return words
-    problems += [
-        f"{place}: {variable} is not set in the environment"
-        for word in words
-        for variable in _VARIABLE.findall(word)
-        if variable not in os.environ
-    ]
+    variables = [variable for word in words for variable in _VARIABLE.findall(word)]
+    problems += [f"{place}: {name} is not set in the environment" for name in variables if name not in os.environ]
     rest = [_VARIABLE.sub("", word) for word in words[len(_START) :]]
     macros = [word for word in rest if word.startswith("${") and word.endswith("}")]
     if macros != [_ARGS]:
@@ -123,12 +111,7 @@ class SweepFile:
     """
 
     FOREIGN: ClassVar[Mapping[str, str]] = {
-        "apiVersion": "leave it out",
-        "kind": "leave it out",
-        "controller": "leave it out; without an account, or with --local, a sweep runs here",
-        "job": "W&B Launch runs no sweep of hierfit; its trials run the command",
-        "image_uri": "W&B Launch runs no sweep of hierfit; its trials run the command",
-        "scheduler": "leave it out; method and early_terminate say how to search",
+        **_no_use("apiVersion", "kind", "controller", "job", "image_uri", "scheduler"),
         "metrics": "a sweep has one metric; write metric",
     }
 
@@ -146,13 +129,9 @@ class SweepFile:
     entity: str | None = None
 
     def __post_init__(self) -> None:
+        ranges = [name for name, parameter in self.parameters.items() if not parameter.choices]
         problems = [] if self.varied else ["parameters: none of them varies"]
-        if self.method == "grid":
-            problems += [
-                f"parameters.{name}: a grid needs values, not a range"
-                for name, parameter in self.parameters.items()
-                if not parameter.choices
-            ]
+        problems += [f"parameters.{name}: a grid needs values, not a range" for name in ranges if self.method == "grid"]
         if "/" in self.name or self.name.startswith(".") or not self.name:
             problems.append(f"name: {self.name!r} cannot be a folder")
         if problems:
@@ -161,7 +140,7 @@ class SweepFile:
     @property
     def varied(self) -> list[str]:
         """Names of the parameters that are searched."""
-        return [name for name, parameter in self.parameters.items() if parameter.varies]
+        return [name for name, parameter in self.parameters.items() if parameter.distribution != "constant"]
 
     @property
     def combinations(self) -> int:

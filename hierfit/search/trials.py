@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 from omegaconf import OmegaConf
-from rich.console import Console
 from rich.text import Text
 
 from hierfit.atomic import sole, whole_file
@@ -23,20 +22,19 @@ from hierfit.results.writers import print_table, print_tables
 from hierfit.run.configure import WITHOUT_EFFECT, configure, digest_of, without
 from hierfit.search.grid import Words, faults_of, not_one_device
 from hierfit.search.grid_file import unknown
-from hierfit.search.progress import failed, run_cells, run_draws
+from hierfit.search.progress import Bench, failed, run_cells, run_draws
 from hierfit.search.runner import DEFAULTS, Cell, Draw, Outcome, finished
-from hierfit.search.study import Done, Judge, Search
+from hierfit.search.study import FinishedTrial, Judge, Search
 from hierfit.search.sweep_file import SweepFile
 from hierfit.streams import program
 from hierfit.taxonomy import Taxonomy
 
 JOURNAL = "trials.journal"
 _HOPELESS = 5  # trials that fail before any is done
-_RESERVED = {
+_OF_THE_SWEEP = {
     "name": "the sweep's name is taken",
     "row": "trials are numbered",
-    "folder": "--runs says where the sweep lies",
-    "runs": "--runs says where the sweep lies",
+    **dict.fromkeys(("folder", "runs"), "--runs says where the sweep lies"),
     "config": "name configuration files in the command",
     "test": "only what was chosen is tested",
     "tuned_on": "it is what the metric is of",
@@ -54,57 +52,19 @@ class Trials:
         self.file, self.local = file, local
         self.folder = runs / file.name
         places = {name: file.source.at("parameters").at(name) for name in file.parameters}
-        problems = [
-            f"{places[name]}: cannot be searched; {why}"
-            for name in file.parameters
-            if (why := _RESERVED.get(name.partition(".")[0]))
-        ]
+        reasons = {name: _OF_THE_SWEEP.get(name.partition(".")[0]) for name in file.parameters}
+        problems = [f"{places[name]}: cannot be searched; {why}" for name, why in reasons.items() if why]
+        # Values that show whether all are allowed, one parameter at a time, and where each stands.
+        first = {name: parameter.probes()[0] for name, parameter in file.parameters.items()}
+        probed = [(file.source.at("command"), first)]
+        for name, parameter in file.parameters.items():
+            probed += [(places[name], {**first, name: value}) for value in parameter.probes()[1:]]
         if not problems:
-            for place, values in self._probed():
-                problems += self._faults(values, place)
+            problems += [fault for place, values in probed for fault in self._faults(values, str(place))]
         if not problems:
-            problems += self._faults_of_all()
+            problems += self._faults_of_all(first)
         if problems:
             raise UserError(f"{file.source.file}: this sweep cannot be run", list(dict.fromkeys(problems)))
-
-    @property
-    def study(self) -> str:
-        """Name of the study: of all that decides what a trial reaches, but its values."""
-        settings = without(self.settings, WITHOUT_EFFECT)
-        keys = [name.replace("model.", "model.init_args.", 1) for name in self.file.parameters]
-        settings = without(settings, ["model"] if "model" in keys else [*keys, *self.file.parameters])
-        stops = self.file.early_terminate
-        judged = [self.file.metric.name, self.file.metric.goal, stops and [stops.first, stops.eta, stops.strict]]
-        fingerprint = load_card(self.settings["data"]["card"]).fingerprint
-        return f"{self.file.name}-{digest_of([settings, judged, fingerprint])[:8]}"
-
-    def trial(self, number: int, values: Mapping[str, Any], judge: Judge) -> Cell:
-        """The cell of a trial; it is not tested."""
-        row = f"trial {number}"
-        return self._cell(values, {"test": False, "row": row}, f"trials/{number:04}", judge)
-
-    def chosen(self, values: Mapping[str, Any], row: str, seed: int | None) -> Cell:
-        """The cell of a trial's values with the test, under a seed of its own or (None) the trial's."""
-        keys = {"test": True, "tuned_on": "val", "row": row}
-        keys |= {} if seed is None else {"seed_everything": seed}
-        return self._cell(values, keys, f"chosen/s{'' if seed is None else seed}", None)
-
-    def _cell(self, values: Mapping[str, Any], keys: dict[str, Any], folder: str, judge: Judge | None) -> Cell:
-        config = configure([*self._words(values), *settings_by(str(self.file.source.file), keys)])
-        card = load_card(config.settings["data"]["card"]).name
-        return Cell(card, config, self.folder / f"{folder}-{config.digest[:8]}", judge)
-
-    def _words(self, values: Mapping[str, Any]) -> Words:
-        """What an agent would run, between what every cell starts from and what is the sweep's."""
-        return [*DEFAULTS, *self.file.words(values), f"--name={self.file.name}", "--controls=null"]
-
-    def _probed(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Values of trials that show whether all are allowed, one parameter at a time, and where each stands."""
-        first = {name: parameter.probes()[0] for name, parameter in self.file.parameters.items()}
-        yield str(self.file.source.at("command")), first
-        for name, parameter in self.file.parameters.items():
-            for value in parameter.probes()[1:]:
-                yield str(self.file.source.at("parameters").at(name)), {**first, name: value}
 
     def _faults(self, values: Mapping[str, Any], place: str) -> list[str]:
         """What keeps a trial of these values from being set up."""
@@ -117,64 +77,77 @@ class Trials:
             return [f"{place}: {fault}; W&B's agent takes trials of several devices"]
         return []
 
-    def _faults_of_all(self) -> Iterator[str]:
-        _, first = next(self._probed())
+    def _faults_of_all(self, first: Mapping[str, Any]) -> Iterator[str]:
         config = configure(self._words(first))
         self.settings = config.settings
-        card = load_card(self.settings["data"]["card"])
-        levels = tuple(card.levels)
+        levels = tuple(load_card(self.settings["data"]["card"]).levels)
         known = [f"val/{name}" for name in hierarchy_metrics(Taxonomy.from_paths([levels], levels=levels))]
         yield from unknown([self.file.metric.name], known, self.file.source.at("metric").at("name"), "metric")
         place = self.file.source.at("command")
         # Here a trial is kept from both anyway; an agent runs the command as it stands.
         as_agent = configure([*DEFAULTS, *self.file.words(first)]).settings
-        for option, key, why in (
-            ("--test=false", "test", "only what was chosen is tested"),
-            ("--controls=null", "controls", "a trial has no controls"),
-        ):
+        for option, key in (("--test=false", "test"), ("--controls=null", "controls")):
             if as_agent[key]:
-                yield f"{place}: {option} is missing; {why}"
+                yield f"{place}: {option} is missing; {_OF_THE_SWEEP[key]}"
         method: Any = class_at(config.method)
         if not method.trains:
             yield f"{place}: {method.__name__} has nothing to train, so nothing to search"
 
+    @property
+    def study(self) -> str:
+        """Name of the study: of all that decides what a trial reaches, but its values."""
+        keys = [name.replace("model.", "model.init_args.", 1) for name in self.file.parameters]
+        searched = ["model"] if "model" in keys else [*keys, *self.file.parameters]
+        settings = without(self.settings, [*WITHOUT_EFFECT, *searched])
+        stops = self.file.early_terminate
+        judged = [self.file.metric.name, self.file.metric.goal, stops and [stops.first, stops.eta, stops.strict]]
+        fingerprint = load_card(self.settings["data"]["card"]).fingerprint
+        return f"{self.file.name}-{digest_of([settings, judged, fingerprint])[:8]}"
 
-def search_here(
-    trials: Trials,
-    count: int,
-    seed: int,
-    seeds: Sequence[int | None],
-    most: int,
-    jobs: int | None,
-    cluster: str | None,
-    console: Console,
-) -> int:
+    def trial(self, number: int, values: Mapping[str, Any], judge: Judge) -> Cell:
+        """The cell of a trial; it is not tested."""
+        return self._cell(values, {"test": False, "row": f"trial {number}"}, f"trials/{number:04}", judge)
+
+    def chosen(self, values: Mapping[str, Any], row: str, seed: int | None) -> Cell:
+        """The cell of a trial's values with the test, under a seed of its own or (None) the trial's."""
+        own = {} if seed is None else {"seed_everything": seed}
+        keys = {"test": True, "tuned_on": "val", "row": row, **own}
+        return self._cell(values, keys, f"chosen/s{'' if seed is None else seed}", None)
+
+    def _cell(self, values: Mapping[str, Any], keys: dict[str, Any], folder: str, judge: Judge | None) -> Cell:
+        config = configure([*self._words(values), *settings_by(str(self.file.source.file), keys)])
+        card = load_card(config.settings["data"]["card"]).name
+        return Cell(card, config, self.folder / f"{folder}-{config.digest[:8]}", judge)
+
+    def _words(self, values: Mapping[str, Any]) -> Words:
+        """What an agent would run, between what every cell starts from and what is the sweep's."""
+        return [*DEFAULTS, *self.file.words(values), f"--name={self.file.name}", "--controls=null"]
+
+
+def search_here(trials: Trials, count: int, seed: int, seeds: Sequence[int | None], most: int, bench: Bench) -> int:
     """Runs trials until there are ``count``, those of earlier calls and of others at work now included; prints the best
     ones, and tests the values of the very best with other seeds. How many runs failed."""
     call = trials.folder / "calls" / uuid4().hex
     with sole(call, wait=False):
         search = Search(trials.file, trials.folder / JOURNAL, trials.study, seed, call)
         for number in search.outside():
-            console.print(Text(f"left out: trial {number}: its values are outside", "yellow"))
-        missed = _run_trials(trials, search, count, jobs, cluster, console)
+            bench.say(f"left out: trial {number}: its values are outside", "yellow")
+        missed = _run_trials(trials, search, count, bench)
     if not (done := search.done()):
         raise UserError("No trial has been done.", hint=f"Their logs are below {trials.folder / 'trials'}.")
-    _print_trials(done, trials.file, most, console)
+    _print_trials(done, trials.file, most, bench)
     if importances := search.importances():
-        listed = " · ".join(f"{_short(name)} {100 * share:.0f} %" for name, share in importances.items())
-        console.print()
-        console.print(Text(f"What tells better trials from worse (PED-ANOVA): {listed}", "dim"))
-    return missed + _test_chosen(done, trials, seeds, jobs, cluster, console)
+        listed = " · ".join(f"{_last_key(name)} {100 * share:.0f} %" for name, share in importances.items())
+        bench.console.print("", Text(f"What tells better trials from worse (PED-ANOVA): {listed}", "dim"), sep="\n")
+    return missed + _test_chosen(done, trials, seeds, bench)
 
 
-def _run_trials(
-    trials: Trials, search: Search, count: int, jobs: int | None, cluster: str | None, console: Console
-) -> int:
+def _run_trials(trials: Trials, search: Search, count: int, bench: Bench) -> int:
     file, metric = trials.file, trials.file.metric
-    judges, lost = dict[Cell, Judge](), list[Cell]()
+    judges, lost = dict[Cell, Judge](), 0
     before = len(search.done())
     if before >= count or search.has_target:
-        console.print(Text(f"{before} trials of {file.name} are done already."))
+        bench.console.print(Text(f"{before} trials of {file.name} are done already."))
         return 0
 
     def draws(jobs: int) -> Iterator[Draw]:
@@ -196,23 +169,21 @@ def _run_trials(
         return f"best {metric.shown(first.reached)} (trial {first.number})" if first else ""
 
     def ended(cell: Cell, outcome: Outcome) -> None:
+        nonlocal lost
         if search.fail(judges[cell].number) and outcome.kind == "done":
             raise UserError(f"{cell.label} has no {metric.name}: there is no validation split to search on")
-        if outcome.kind == "failed":
-            lost.append(cell)
-        if len(lost) == _HOPELESS and not search.done():
+        lost += outcome.kind == "failed"
+        if lost == _HOPELESS and not search.done():
             raise UserError(f"The first {_HOPELESS} trials failed: {outcome.error}", hint=f"See {cell.folder}.")
 
-    goal = f"{metric.goal} {metric.name}, {file.method}; in {trials.folder}"
-    console.print(Text(goal), soft_wrap=True)
-    own = (trials.settings, count, before, jobs, cluster, console)
-    run_draws(file.name, draws, *own, "trials", reached, best, ended)
+    bench.say(f"{metric.goal} {metric.name}, {file.method}; in {trials.folder}")
+    run_draws(file.name, draws, trials.settings, count, before, bench, "trials", reached, best, ended)
     if not lost and len(search.done()) < count and not search.has_target:
-        console.print(Text(f"There are no more than these {len(search.done())} trials."))
-    return len(lost)
+        bench.console.print(Text(f"There are no more than these {len(search.done())} trials."))
+    return lost
 
 
-def _print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Console) -> None:
+def _print_trials(done: Sequence[FinishedTrial], file: SweepFile, most: int, bench: Bench) -> None:
     """The best trials, a row each, the best first; at most so many."""
     rows = [
         (
@@ -227,17 +198,10 @@ def _print_trials(done: Sequence[Done], file: SweepFile, most: int, console: Con
     early = f", {stopped} of them stopped early (✂)" if stopped else ""
     title = f"{file.name} · {file.method} · {len(done)} trials{early} · {file.metric.goal} {file.metric.name}"
     reached = f"val [{file.metric.unit}]" if file.metric.unit else "val"
-    print_table(Table.of(title, ("trial", reached, *map(_short, file.varied), "steps"), rows), console)
+    print_table(Table.of(title, ("trial", reached, *map(_last_key, file.varied), "steps"), rows), bench.console)
 
 
-def _test_chosen(
-    done: Sequence[Done],
-    trials: Trials,
-    seeds: Sequence[int | None],
-    jobs: int | None,
-    cluster: str | None,
-    console: Console,
-) -> int:
+def _test_chosen(done: Sequence[FinishedTrial], trials: Trials, seeds: Sequence[int | None], bench: Bench) -> int:
     """Trains the best trial's values again, now with the test, and prints what it found; how many runs failed."""
     best, path = done[0], trials.folder / "best.yaml"
     values = OmegaConf.create()
@@ -247,15 +211,15 @@ def _test_chosen(
         OmegaConf.update(values, f"model.init_args.{key}" if own else name, value)
     with whole_file(path) as draft:
         draft.write_text(OmegaConf.to_yaml(values), encoding="utf-8")
-    console.print()
+    bench.console.print()
     cells = [trials.chosen(best.values, f"{best.method}, best of {len(done)}", seed) for seed in seeds]
-    outcomes = run_cells(f"trial {best.number} with the test", cells, jobs, cluster, console)
+    outcomes = run_cells(f"trial {best.number} with the test", cells, bench)
     if cards := [card for cell in cells if (card := finished(cell))]:
-        print_tables(tables(cards), console)
-    console.print(Text(f"Values of trial {best.number}: {path}; to go on with them:"), soft_wrap=True)
-    console.print(Text(f"  {program()} fit {' '.join(trials.file.start)} --config={path}"), soft_wrap=True)
+        print_tables(tables(cards), bench.console)
+    bench.say(f"Values of trial {best.number}: {path}; to go on with them:")
+    bench.say(f"  {program()} fit {' '.join(trials.file.start)} --config={path}")
     return len(failed(outcomes))
 
 
-def _short(name: str) -> str:
+def _last_key(name: str) -> str:
     return name.removeprefix("model.").removeprefix("init_args.")

@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from hierfit.backbone.loading import load_text
-from hierfit.config.schema import nearest
 from hierfit.data.card import DataCard
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.streams import print_hanging
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.checks import counted

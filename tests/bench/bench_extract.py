@@ -7,7 +7,6 @@ is measured on a twentieth of them. Last, what a dry run says of 2.7 million pic
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import subprocess
@@ -15,11 +14,12 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from harness import Claim, report, spread
+from harness import Claim, program
 from PIL import Image
 from torch import Tensor, nn
 
@@ -93,43 +93,25 @@ def peak(source: Path, out: Path, backbone: str) -> tuple[float, float]:
     return usage.ru_maxrss * 1024.0, time.perf_counter() - started
 
 
-def growth(what: str, backbone: str, small: Path, large: Path, counts: tuple[int, int], out: Path) -> list[Claim]:
+def measure(images: int) -> Iterator[Claim]:
     """Bytes that each picture adds to the peak, and the peak of the many."""
-    (low, before), (high, after) = peak(small, out, backbone), peak(large, out, backbone)
-    added = counts[1] - counts[0]
-    title = f"features extract, {what}, {backbone}"
-    unit = "bytes"
-    return [
-        Claim(f"{title}: memory an image adds", spread([max(high - low, 0.0) / added]), MOST[backbone], unit),
-        Claim(f"{title}: peak memory of {counts[1]:,} images", spread([high / 2**20]), unit="MiB"),
-        Claim(f"{title}: images/s", spread([added / (after - before)]), unit="images/s"),
-    ]
-
-
-def main() -> int:
-    """Measures and prints."""
-    if sys.argv[1:2] == ["--run"]:
-        if sys.argv[2] != "tiny":
-            Backbone.load = lambda source: Pooled()  # type: ignore[method-assign, assignment, return-value]
-        hierfit(sys.argv[3:])
-        return 0
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=7_000, help="n")
-    options = parser.parse_args()
-    claims: list[Claim] = []
     with tempfile.TemporaryDirectory() as name:
         root, out = Path(name), Path(name) / "out.safetensors"
-        counts = (options.images, 4 * options.images)
-        small, large = (write_sources(root / str(count), count) for count in counts)
-        for what in small:
-            claims += growth(what, "pooled pixels", small[what], large[what], counts, out)
-        counts = (options.images // 20, options.images // 5)
-        small, large = (write_sources(root / str(count), count) for count in counts)
-        claims += growth("folder", "tiny", small["folder"], large["folder"], counts, out)
+        for backbone, count in (("pooled pixels", images), ("tiny", images // 20)):
+            small, large = (write_sources(root / str(n), n) for n in (count, 4 * count))
+            for what in small if backbone != "tiny" else ("folder",):
+                (low, before), (high, after) = (peak(each[what], out, backbone) for each in (small, large))
+                title, added = f"features extract, {what}, {backbone}", 3 * count
+                yield Claim(f"{title}: memory an image adds", [max(high - low, 0) / added], MOST[backbone], "bytes")
+                yield Claim(f"{title}: peak memory of {4 * count:,} images", [high / 2**20], unit="MiB")
+                yield Claim(f"{title}: images/s", [added / (after - before)], unit="/s")
         print("A dry run for 2.7 million images says:", flush=True)
         hierfit(["features", "extract", str(large["folder"]), "--out", str(out), "--dry-run", "--images=2.7e6"])
-    return report(claims)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] != ["--run"]:
+        program(measure, __doc__, images=7_000)
+    if sys.argv[2] != "tiny":
+        Backbone.load = lambda source: Pooled()  # type: ignore[method-assign, assignment, return-value]
+    hierfit(sys.argv[3:])

@@ -7,20 +7,17 @@ cannot run here (a package is missing, too few GPUs) says so in its line and doe
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from harness import Claim, peak_bytes, report, spread
+from harness import ROOT, Claim, peak_bytes, program
 from torch.nn import functional as F
 from toy import skewed_tree
 
-ROOT = Path(__file__).parents[2]
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12}
 """Dense bf16 operations a second, from the vendor's data sheets."""
 
@@ -97,16 +94,15 @@ def lora(device: torch.device, tiny: bool) -> Iterator[Claim]:
             optimizer.step()
 
         taken[towers] = seconds(step, repeats, device)
-        yield Claim(f"LoRA step, {towers}: images a second", spread([batch / taken[towers]]), unit="/s")
-        yield Claim(f"LoRA step, {towers}: memory", spread([peak_bytes(step) / 2**20]), unit="MiB")
+        yield Claim(f"LoRA step, {towers}: images a second", [batch / taken[towers]], unit="/s")
+        yield Claim(f"LoRA step, {towers}: memory", [peak_bytes(step) / 2**20], unit="MiB")
     tokens = (side // vision.patch_size) ** 2 + 1
     forward = layers * (24 * width**2 * tokens + 4 * tokens**2 * width)
     # Frozen weights get no gradients: the way back costs as much as the way there.
     share, source = 2 * forward * batch / taken["image"], peak(device)
     what = f"LoRA step, image: share of the peak ({source[0] / 1e12:.3g}e12/s, {source[1]})"
-    yield Claim(what, spread([100 * share / source[0]]), unit="%")
-    both = "LoRA step: texts read at every step ÷ read once"
-    yield Claim(both, spread([taken["both"] / taken["image"]]), unit="×")
+    yield Claim(what, [100 * share / source[0]], unit="%")
+    yield Claim("LoRA step: texts read at every step ÷ read once", [taken["both"] / taken["image"]])
 
 
 def sharding(device: torch.device, tiny: bool) -> Iterator[Claim]:
@@ -116,7 +112,7 @@ def sharding(device: torch.device, tiny: bool) -> Iterator[Claim]:
     command = [sys.executable, "-m", "hierfit", "fit", "hier_lora", "--model.shard=true", "--trainer.devices=2"]
     started = time.perf_counter()
     subprocess.run([*command, "--trainer.max_steps=20", "--wandb=disabled"], cwd=ROOT, check=True, timeout=120)
-    yield Claim("sharded run of 20 steps, start to end", spread([time.perf_counter() - started]), unit="s")
+    yield Claim("sharded run of 20 steps, start to end", [time.perf_counter() - started], unit="s")
 
 
 def tree_gda(device: torch.device, tiny: bool) -> Iterator[Claim]:
@@ -131,8 +127,8 @@ def tree_gda(device: torch.device, tiny: bool) -> Iterator[Claim]:
     def fit() -> object:
         return fit_tree(Statistics.of(features, labels, leaves), tree.to(device))
 
-    yield Claim(f"TreeGDA, {leaves} classes, {4 * leaves} images", spread([1e3 * seconds(fit, 3, device)]), unit="ms")
-    yield Claim(f"TreeGDA, {leaves} classes: memory", spread([peak_bytes(fit) / 2**20]), unit="MiB")
+    yield Claim(f"TreeGDA, {leaves} classes, {4 * leaves} images", [1e3 * seconds(fit, 3, device)], unit="ms")
+    yield Claim(f"TreeGDA, {leaves} classes: memory", [peak_bytes(fit) / 2**20], unit="MiB")
 
 
 def tests(device: torch.device, tiny: bool) -> Iterator[Claim]:
@@ -141,29 +137,23 @@ def tests(device: torch.device, tiny: bool) -> Iterator[Claim]:
     command += ["-k", "LinearProbe"] if tiny else []
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     print(done.stdout[-2000:] + done.stderr[-500:] if done.returncode else done.stdout.strip().splitlines()[-1])
-    yield Claim("unit tests of devices: exit status", spread([done.returncode]), 0, "")
+    yield Claim("unit tests of devices: exit status", [done.returncode], 0, "")
 
 
-def main() -> int:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cpu", action="store_true", help="a tiny try of all parts, whose figures mean nothing")
-    tiny = parser.parse_args().cpu
-    if not tiny and not torch.cuda.is_available():
-        print("There is no GPU here. --cpu tries the script itself, at a tiny size.")
-        return 2
-    device = torch.device("cpu" if tiny else "cuda")
-    print(f"{'CPU' if tiny else torch.cuda.get_device_name()}, torch {torch.__version__}", flush=True)
-    claims: list[Claim] = []
+def measure(cpu: bool) -> Iterator[Claim]:
+    """Every part, on a GPU; or all of them at a tiny size without one, where the figures mean nothing."""
+    if not cpu and not torch.cuda.is_available():
+        sys.exit("There is no GPU here. --cpu tries the script itself, at a tiny size.")
+    device = torch.device("cpu" if cpu else "cuda")
+    print(f"{'CPU' if cpu else torch.cuda.get_device_name()}, torch {torch.__version__}", flush=True)
     for part in (lora, tree_gda, sharding, tests):
         started = time.perf_counter()
         try:
-            claims += part(device, tiny)
+            yield from part(device, cpu)
         except (ImportError, RuntimeError, subprocess.SubprocessError) as error:
             print(f"{part.__name__}: {type(error).__name__}: {error}", flush=True)
         print(f"== {part.__name__}: {time.perf_counter() - started:.0f} s", flush=True)
-    return report(claims)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(measure, __doc__, cpu=False)

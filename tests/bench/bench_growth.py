@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from bench_taxonomy import wordnet_like
-from harness import Claim, peak_bytes, program, spread, timed
+from harness import ROOT, Claim, peak_bytes, program, timed
 from torch.nn import functional as F
 from toy import skewed_tree
 
@@ -77,7 +77,7 @@ def by_nodes(nodes: int) -> Ways:
 
 def by_images(images: int) -> Ways:
     """What a result card says of so many test images, a belief fitted on as many, and the page of a report."""
-    sys.path.append(str(Path(__file__).parents[2]))
+    sys.path.append(str(ROOT))
     from tests.unit.report.conftest import write_run
 
     tree = skewed_tree([8, 30, 100])
@@ -115,20 +115,17 @@ def claims(axis: str, sizes: list[int], make: Callable[[int], Ways]) -> Iterator
     for name, (seconds, held) in taken[-1].items():
         before, held_before = taken[-2][name]
         at = f"{name}, {sizes[-2]:,} to {sizes[-1]:,} {axis}"
-        yield Claim(f"{at}: exponent of time", spread([math.log(seconds / before) / decades]), MOST, "")
+        yield Claim(f"{at}: exponent of time", [math.log(seconds / before) / decades], MOST, "")
         if held > 2**20 and held_before:
-            yield Claim(f"{at}: exponent of memory", spread([math.log(held / held_before) / decades]), MOST, "")
-        yield Claim(f"  {name}, {sizes[-1]:,} {axis}", spread([1e3 * seconds]), unit="ms")
-        yield Claim(f"  {name}, {sizes[-1]:,} {axis}", spread([held / 2**20]), unit="MiB")
+            yield Claim(f"{at}: exponent of memory", [math.log(held / held_before) / decades], MOST, "")
+        yield Claim(f"  {name}, {sizes[-1]:,} {axis}", [1e3 * seconds], unit="ms")
+        yield Claim(f"  {name}, {sizes[-1]:,} {axis}", [held / 2**20], unit="MiB")
 
 
 def measure(leaves: list[int], nodes: list[int], images: list[int]) -> Iterator[Claim]:
     """Along every axis of more than one size."""
-    for axis, sizes, make in (
-        ("leaves", leaves, by_leaves),
-        ("nodes", nodes, by_nodes),
-        ("images", images, by_images),
-    ):
+    axes = {"leaves": (leaves, by_leaves), "nodes": (nodes, by_nodes), "images": (images, by_images)}
+    for axis, (sizes, make) in axes.items():
         if len(sizes) > 1:
             yield from claims(axis, sizes, make)
 

@@ -18,17 +18,17 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-ROOT = Path(__file__).parents[2]
-EXPERIMENTS = ROOT / "experiments"
-NOT_COMPARED = {"dirpath", "best_model_path", "best_k_models", "last_model_path", "kth_best_model_path"}  # where
-TIMES = {"WriteResultCard"}
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+NOT_COMPARED = {"dirpath", "best_model_path", "best_k_models", "last_model_path", "kth_best_model_path",
+                "WriteResultCard"}  # fmt: skip
+"""Where a run lies, and times."""
 
 
 def run(arguments: Sequence[str], log: Path, kill_when: Callable[[float], bool] = lambda seconds: False) -> int:
@@ -73,42 +73,34 @@ def run(arguments: Sequence[str], log: Path, kill_when: Callable[[float], bool] 
 
 def differences(one: Path, other: Path) -> list[str]:
     """Where two finished runs differ: curves, cards, logits, and everything in their checkpoints."""
-    found = []
-    names = [sorted(_names(folder)) for folder in (one, other)]
-    if names[0] != names[1]:
-        found.append(f"files: {set(names[0]) ^ set(names[1])}")
-    for name in names[0]:
-        a, b = one / name, other / name
-        if name.endswith("metrics.csv") and a.read_bytes() != b.read_bytes():
-            found.append(name)
+    names, others = (_names(folder) for folder in (one, other))
+    found = [f"files: {names ^ others}"] if names != others else []
+    for name in sorted(names & others):
+        if name.endswith("metrics.csv"):
+            pair = [{"": (folder / name).read_bytes()} for folder in (one, other)]
         elif name.endswith("result.json"):
-            cards = [json.loads(path.read_text()) for path in (a, b)]
-            found += [f"{name}: {key}" for key in cards[0] if key not in ("cost", "versions") and _differ(cards, key)]
-            found += [f"{name}: steps"] if cards[0]["cost"]["steps"] != cards[1]["cost"]["steps"] else []
-        elif name.endswith(".safetensors") and not _same(load_file(a), load_file(b)):
-            found.append(name)
+            pair = [json.loads((folder / name).read_text()) for folder in (one, other)]
+            pair = [{**card, "cost": card["cost"]["steps"], "versions": None} for card in pair]
+        elif name.endswith(".safetensors"):
+            pair = [load_file(folder / name) for folder in (one, other)]
         elif name.endswith(".ckpt"):
-            a_state, b_state = (torch.load(path, weights_only=True) for path in (a, b))
-            found += [f"{name}: {key}" for key in a_state if not _same(a_state[key], b_state[key])]
+            pair = [torch.load(folder / name, weights_only=True) for folder in (one, other)]
+        else:
+            continue
+        found += [f"{name} {key}".rstrip() for key in pair[0] if not _same(pair[0][key], pair[1].get(key))]
     return found
 
 
-def _names(folder: Path) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and "wandb" not in name and not path.name.startswith("."):
-            yield name
-
-
-def _differ(cards: Sequence[dict[str, Any]], key: str) -> bool:
-    return bool(cards[0][key] != cards[1][key])
+def _names(folder: Path) -> set[str]:
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return {name for path in files if "wandb" not in (name := path.relative_to(folder).as_posix())}
 
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a if k not in NOT_COMPARED and k not in TIMES)
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a.keys() - NOT_COMPARED)
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(_same, a, b))
     return bool(a == b)
@@ -121,21 +113,11 @@ def command(name: str, folder: Path, *options: str) -> list[str]:
 
 
 COMMANDS = {
-    "LatHAdapter, features": (
-        "lathadapter_fewshot",
-        (
-            *("--trainer.max_steps=120", "--trainer.val_check_interval=40"),
-            '--controls={"no hierarchy": {"model.hierarchy_weight": 0}}',
-        ),
-    ),
-    "HierLoRA, pictures": (
-        "hier_lora",
-        (
-            *("--controls=null", "--trainer.max_steps=14", "--trainer.val_check_interval=7", "--data.shots=1"),
-            *("--data.batch_size=16", "--data.num_workers=2", "--data.val_shots=coop", "--data.augment=crop_flip"),
-        ),
-    ),
-}
+    "lathadapter_fewshot": ["--trainer.max_steps=120", "--trainer.val_check_interval=40",
+                            '--controls={"no hierarchy": {"model.hierarchy_weight": 0}}'],
+    "hier_lora": ["--controls=null", "--trainer.max_steps=14", "--trainer.val_check_interval=7", "--data.shots=1",
+                  "--data.batch_size=16", "--data.num_workers=2", "--data.val_shots=coop", "--data.augment=crop_flip"],
+}  # fmt: skip
 
 
 def only(runs: Path) -> Path:
@@ -156,32 +138,31 @@ def main() -> None:
     chance = random.Random(options.seed)
     print(f"{'command':24} {'killed after, s':32} ended as the untouched run")
     total = same = 0
-    for title, (name, extra) in COMMANDS.items():
+    for name, extra in COMMANDS.items():
         with tempfile.TemporaryDirectory() as scratch:
-            place = Path(scratch)
-            run(command(name, place / "warm", *extra), place / "log")  # fills the cache
+            place, log = Path(scratch), Path(scratch) / "log"
+            run(command(name, place / "warm", *extra), log)  # fills the cache
             started = time.monotonic()
-            assert run(command(name, place / "whole", *extra), place / "log") == 0, (place / "log").read_text()
+            assert run(command(name, place / "whole", *extra), log) == 0, log.read_text()
             whole = time.monotonic() - started
             kills = rounds = 0
             while kills < options.kills:
-                runs, moments, rounds = place / f"killed{rounds}", [], rounds + 1
+                runs, moments, rounds = place / f"killed{rounds}", list[float](), rounds + 1
                 while True:
                     moment = chance.uniform(0.1, 0.9) * whole if kills < options.kills else float("inf")
-                    code = run(command(name, runs, *extra), place / "log", moment.__le__)
-                    if code == 0:
+                    if (code := run(command(name, runs, *extra), log, moment.__le__)) == 0:
                         break
-                    assert code == -signal.SIGKILL, (place / "log").read_text()
+                    assert code == -signal.SIGKILL, log.read_text()
                     kills += 1
                     moments.append(moment)
                 wrong = differences(only(place / "whole"), only(runs))
                 total, same = total + len(moments), same + (len(moments) if not wrong else 0)
-                print(f"{title:24} {', '.join(f'{m:.1f}' for m in moments) or '–':32} {wrong or 'yes'}")
+                print(f"{name:24} {', '.join(f'{m:.1f}' for m in moments) or '–':32} {wrong or 'yes'}")
     print(f"\n{same} of {total} kills left no trace")
-    _cost()
+    cost_of_saving()
 
 
-def _cost() -> None:
+def cost_of_saving() -> None:
     """Seconds of the same run with and without saving after every step, in turn."""
     with tempfile.TemporaryDirectory() as scratch:
         place, name = Path(scratch), "lathadapter_fewshot"

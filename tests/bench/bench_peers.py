@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from harness import Claim, in_turns, peak_bytes, program, ratio, spread, timed
+from harness import Claim, in_milliseconds, in_turns, peak_bytes, program, ratio, timed
 from torch import Tensor, nn
 from toy import skewed_tree
 
@@ -93,16 +93,13 @@ def losses(sizes: list[int], batch: int) -> dict[str, tuple[Way, Way]]:
     def ours(name: str, **options: float) -> Way:
         return backward(lambda z, y: LOSSES.find(name)(z, y, tree, **options), logits, paths)
 
+    hxe, soft = (backward(peer, of_leaves, leaves) for peer in (hxe_peer(tree, 0.3), soft_labels_peer(tree, 10.0)))
     where = f"{tree.num_leaves} leaves"
-    made = {
-        f"HXE, {where}": (ours("hxe", alpha=0.3), backward(hxe_peer(tree, 0.3), of_leaves, leaves)),
-        f"soft labels, {where}": (
-            ours("soft_labels", beta=10.0),
-            backward(soft_labels_peer(tree, 10.0), of_leaves, leaves),
-        ),
+    return {
+        f"HXE, {where}": (ours("hxe", alpha=0.3), hxe),
+        f"soft labels, {where}": (ours("soft_labels", beta=10.0), soft),
         f"TP-KL, {tree.num_nodes} nodes": (ours("tp_kl"), backward(tp_kl_peer(tree), logits, paths)),
     }
-    return made
 
 
 def lorentz(n: int, k: int, width: int) -> tuple[Way, Way]:
@@ -153,27 +150,22 @@ def tip_adapter_f(sizes: list[int], batch: int, shots: int, width: int = 512) ->
     return step(lambda: objective(head(images), paths)["loss"], cache.keys), step(peer, adapter.weight)
 
 
-def plain_cross_entropy(tree: Taxonomy) -> Callable[[Tensor, Tensor], Tensor]:
-    """torch's own cross-entropy a level, on views from one split: the fastest plain form."""
+def beside_plain(sizes: list[int], batch: int, rounds: int) -> Claim:
+    """HiSCE + TP-KL, by torch's own cross-entropy a level on views from one split: the fastest plain form."""
+    tree = skewed_tree(sizes)
 
-    def loss(logits: Tensor, paths: Tensor) -> Tensor:
+    def plain(logits: Tensor, paths: Tensor) -> Tensor:
         levels = zip(logits.split(tree.level_sizes, dim=1), paths.T, tree.level_slices, strict=True)
         return torch.stack([F.cross_entropy(z, y - nodes.start) for z, y, nodes in levels]).mean()
 
-    return loss
-
-
-def beside_plain(sizes: list[int], batch: int, rounds: int) -> Claim:
-    """HiSCE + TP-KL, by what plain cross-entropy takes."""
-    tree = skewed_tree(sizes)
     logits, paths = 5 * torch.randn(batch, tree.num_nodes), tree.leaf_paths[torch.randint(tree.num_leaves, (batch,))]
     objective = Objective({"hisce": 1.0, "tp_kl": 1.0}, tree)
     ours = backward(lambda z, y: objective(z, y)["loss"], logits, paths)
-    taken = in_turns({"ours": timed(ours), "plain": timed(backward(plain_cross_entropy(tree), logits, paths))}, rounds)
+    taken = in_turns({"ours": timed(ours), "plain": timed(backward(plain, logits, paths))}, rounds)
     return Claim("HiSCE + TP-KL ÷ plain cross-entropy a level", ratio(taken["ours"], taken["plain"]), 2.5)
 
 
-def beside_geoopt(n: int, k: int, width: int, rounds: int) -> list[Claim]:
+def beside_geoopt(n: int, k: int, width: int, rounds: int) -> Iterator[Claim]:
     """All pairwise distances in the Poincaré ball, without gradients: geoopt broadcasts."""
     space, ball = Space("poincare", 1.0), geoopt.PoincareBall(c=1.0)
     x, y = (space.embed(0.04 * torch.randn(count, width)) for count in (n, k))
@@ -187,10 +179,8 @@ def beside_geoopt(n: int, k: int, width: int, rounds: int) -> list[Claim]:
     torch.testing.assert_close(ours(), theirs(), rtol=1e-3, atol=1e-3)
     taken = in_turns({"ours": timed(ours, 20), "geoopt": timed(theirs)}, rounds)
     leaner, what = peak_bytes(theirs) / peak_bytes(ours), f"hyperbolic distances {n}×{k}×{width}: geoopt ÷ ours"
-    return [
-        Claim(f"{what}, time", ratio(taken["geoopt"], taken["ours"]), 100, "×", "more"),
-        Claim(f"{what}, memory", spread([leaner]), 100, "×", "more"),
-    ]
+    yield Claim(f"{what}, time", ratio(taken["geoopt"], taken["ours"]), 100, "×", "more")
+    yield Claim(f"{what}, memory", [leaner], 100, "×", "more")
 
 
 def measure(rounds: int, batch: int) -> Iterator[Claim]:
@@ -209,7 +199,7 @@ def measure(rounds: int, batch: int) -> Iterator[Claim]:
         quick = max(1, round(0.01 / timed(ours, 3)()))
         taken = in_turns({"ours": timed(ours, quick), "peer": timed(peer, quick)}, rounds)
         yield Claim(f"{what}: peer's ÷ ours", ratio(taken["peer"], taken["ours"]), 1.0, "×", "more")
-        yield from (Claim(f"  {what}: {way}", spread([1e3 * t for t in taken[way]]), unit="ms") for way in taken)
+        yield from in_milliseconds(taken, f"  {what}: ")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ and LoRA in the image tower of a ViT-B/32 alone (encoding the 11 000 texts would
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from harness import Claim, Spread, in_turns, program, ratio, spread, timed
+from harness import Claim, in_milliseconds, in_turns, program, ratio, timed
 from peft import LoraConfig, get_peft_model
 from toy import bare_way, lightning_way, session, skewed_tree, write_bundle
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -33,26 +33,22 @@ METHODS = {
 BATCHES = {"cached features": 256, "ViT-B/32 LoRA": 32}
 
 
-def beside_a_loop(folder: Path, rounds: int, steps: int) -> list[Claim]:
+def beside_a_loop(folder: Path, rounds: int, steps: int) -> Iterator[Claim]:
     """`hierfit fit` by a loop, and with its regulariser by without."""
     data, ways = write_bundle(folder, skewed_tree([8, 30, 100])), {}
     for method, keys in METHODS.items():
         ways[method] = lightning_way([*data, *keys], steps)
         ways[f"{method}, by hand"] = bare_way([*data, *keys], steps)
     taken = in_turns(ways, rounds)
-    by_hand = {method: taken[f"{method}, by hand"] for method in METHODS}
-    claims = [
-        Claim(f"step on cached features ÷ hand-written loop: {method}", ratio(taken[method], by_hand[method]), 1.15)
-        for method in METHODS
-    ]
+    for method in METHODS:
+        beside = ratio(taken[method], taken[f"{method}, by hand"])
+        yield Claim(f"step on cached features ÷ hand-written loop: {method}", beside, 1.15)
     regulariser = ratio(taken["LatHAdapter"], taken["LatHAdapter, λ=0"])
-    claims.append(Claim("LatHAdapter's step with its regulariser ÷ without", regulariser, 2.0))
-    pairs = zip(taken["linear probe"], by_hand["linear probe"], strict=True)
-    added = spread([1e3 * (lightning - bare) for lightning, bare in pairs])
-    claims.append(Claim("  what Lightning and hierfit's callbacks add to a step", added, unit="ms"))
-    return claims + [
-        Claim(f"  step: {way}", spread([1e3 * t for t in times]), unit="ms") for way, times in taken.items()
-    ]
+    yield Claim("LatHAdapter's step with its regulariser ÷ without", regulariser, 2.0)
+    pairs = zip(taken["linear probe"], taken["linear probe, by hand"], strict=True)
+    added = [1e3 * (lightning - bare) for lightning, bare in pairs]
+    yield Claim("  what Lightning and hierfit's callbacks add to a step", added, unit="ms")
+    yield from in_milliseconds(taken)
 
 
 def metrics_of(tree: Taxonomy, batch: int) -> Callable[[], None]:
@@ -98,21 +94,21 @@ def lora_step() -> Callable[[], None]:
     return step
 
 
-def beside_metrics(folder: Path, rounds: int) -> list[Claim]:
+def beside_metrics(folder: Path, rounds: int) -> Iterator[Claim]:
     """Metrics by a step."""
-    tree, claims = skewed_tree([273, 1103, 10_000]), []
+    tree = skewed_tree([273, 1103, 10_000])
     steps = {"cached features": feature_step(folder, tree), "ViT-B/32 LoRA": lora_step()}
     for step, batch in BATCHES.items():
         taken = in_turns({"metrics": timed(metrics_of(tree, batch), 10), "step": timed(steps[step])}, rounds)
-        share = Spread(*(100 * value for value in ratio(taken["metrics"], taken["step"])))
-        claims.append(Claim(f"metrics at 10 000 leaves, share of a step: {step}, batch {batch}", share, 1.0, "%"))
-    return claims
+        share = [100 * value for value in ratio(taken["metrics"], taken["step"])]
+        yield Claim(f"metrics at 10 000 leaves, share of a step: {step}, batch {batch}", share, 1.0, "%")
 
 
-def measure(rounds: int, steps: int) -> list[Claim]:
+def measure(rounds: int, steps: int) -> Iterator[Claim]:
     """Steps beside a loop, metrics beside a step."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        return beside_a_loop(Path(one), rounds, steps) + beside_metrics(Path(other), rounds)
+        yield from beside_a_loop(Path(one), rounds, steps)
+        yield from beside_metrics(Path(other), rounds)
 
 
 if __name__ == "__main__":

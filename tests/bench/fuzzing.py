@@ -3,10 +3,10 @@
 A fuzzer is a few `Reader`s. A case makes a hostile file from its seed alone, and reads it as hierfit does. Two endings
 are right: it is read, or a `UserError` says why not. All others are faults:
 
-* ``traceback``: any other exception; ``wrong``: read, but not as it stands;
+* ``traceback``: any other exception; ``wrong``: read, but not as it stands, or sound and refused;
 * ``hang``: longer than `SECONDS`; ``memory``: more than `MEBIBYTES` above what was held before; ``died``;
 * ``escape``: something was written outside the case's folder, or a secret beside it was opened;
-* ``code``: a program was started, or something in the file was run: it left its mark.
+* ``code``: a program was started, or something in the file was run: it left `hostile.MARK`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
+import multiprocessing
 import os
 import random
 import resource
-import select
 import shutil
 import signal
 import sys
@@ -27,20 +26,25 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from hostile import MARK, Damage
 
 from hierfit.data.layouts.matlab import READER
 from hierfit.errors import UserError
 
 SECONDS, MEBIBYTES = 20, 1024
 FAULTS = ("traceback", "wrong", "hang", "memory", "died", "escape", "code", "unmade")
-MARK, SECRETS = "MARK", "secrets"
-"""Beside the cases' folder: a file that only code from a case would make, and a folder that no case may open."""
+SECRETS = "secrets"
+"""Beside the cases' folder: a folder that no case may open."""
 
+_SOUND = 0.03  # of cases whose file is as it was: these must be read
 _AT_ONCE = 200
+_FORK = multiprocessing.get_context("fork")
 _PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty")
 _CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.truncate")
 
@@ -71,6 +75,28 @@ class Reader:
     share: float = 1.0
 
 
+def of_files(files: Mapping[Path, Damage], read: Callable[[], object]) -> Attempts:
+    """Each case damages one of some files; the others are as they were."""
+    sound = {path: path.read_bytes() for path in files}
+
+    def attempt(rng: random.Random) -> Attempt:
+        for path, content in sound.items():
+            path.write_bytes(content)
+        if rng.random() < _SOUND:
+            return "none", read
+        path = rng.choice(list(files))
+        kind, content = files[path](sound[path], rng)
+        path.write_bytes(content)
+        return f"{path.name}: {kind}" if len(files) > 1 else kind, read
+
+    return attempt
+
+
+def one_of(*ways: Attempts) -> Attempts:
+    """Each case goes one of some ways."""
+    return lambda rng: rng.choice(ways)(rng)
+
+
 class Case(NamedTuple):
     """How a case ended: ``read``, ``refused`` or one of `FAULTS`."""
 
@@ -85,80 +111,56 @@ class _HangError(BaseException):
     """No `Exception`: a reader that takes all of those for damage must not take this one."""
 
 
-def run(
-    readers: Sequence[Reader], cases: int, seed: int, jobs: int = 1, said: Callable[[int, int], None] | None = None
-) -> list[Case]:
-    """All cases of all readers, several readers at a time.
+def run(readers: Sequence[Reader], cases: int, seed: int, jobs: int = 1) -> Iterator[Case]:
+    """All cases of all readers as they end, several readers at a time.
 
     Args:
         readers: Whose.
         cases: Of each, times its share.
         seed: Of all.
         jobs: Children at a time.
-        said: Told how many cases of how many are done.
     """
-    counts = {reader.name: max(1, round(cases * reader.share)) for reader in readers}
-    done: list[Case] = []
     with tempfile.TemporaryDirectory() as scratch:
-        waiting = [_Lane(reader, counts[reader.name], seed, Path(scratch) / str(i)) for i, reader in enumerate(readers)]
-        waiting.sort(key=lambda lane: -lane.reader.share)
+        waiting = [_Lane(reader, cases, seed, Path(scratch) / str(i)) for i, reader in enumerate(readers)]
+        waiting.sort(key=lambda lane: lane.reader.share, reverse=True)
         busy: list[_Lane] = []
         while waiting or busy:
             while waiting and len(busy) < jobs:
                 busy.append(waiting.pop(0))
                 busy[-1].start()
-            select.select([lane.pipe for lane in busy], [], [], 1.0)
+            wait([lane.pipe for lane in busy], timeout=1.0)
             for lane in list(busy):
-                done += lane.ended()
-                if lane.is_done:
+                yield from lane.ended()
+                if lane.next >= lane.count and not lane.child.is_alive():
                     busy.remove(lane)
-            if said is not None:
-                said(len(done), sum(counts.values()))
-    return done
 
 
 class _Lane:
     """The cases of one reader, some hundred in a child; where one ends the child, the next child takes over."""
 
-    def __init__(self, reader: Reader, count: int, seed: int, folder: Path) -> None:
-        self.reader, self.count, self.seed, self.folder = reader, count, seed, folder
-        self.next, self.pipe, self._child, self._heard = 0, -1, 0, b""
-        self._since = time.monotonic()
-
-    @property
-    def is_done(self) -> bool:
-        return self.next >= self.count and not self._child
+    def __init__(self, reader: Reader, cases: int, seed: int, folder: Path) -> None:
+        self.reader, self.seed, self.folder = reader, seed, folder
+        self.next, self.count = 0, max(1, round(cases * reader.share))
 
     def start(self) -> None:
-        self.pipe, writing = os.pipe()
-        if (child := os.fork()) == 0:
-            os.close(self.pipe)
-            code = 1
-            try:
-                _work(self, writing)
-                code = 0
-            finally:
-                os._exit(code)
-        os.close(writing)
-        self._child, self._heard, self._since = child, b"", time.monotonic()
+        self.pipe, writing = _FORK.Pipe(duplex=False)
+        self.child = _FORK.Process(target=_work, args=(self, writing))
+        self.child.start()
+        writing.close()
+        self.since = time.monotonic()
 
     def ended(self) -> Iterator[Case]:
         """What has ended since it was asked last."""
-        if time.monotonic() - self._since > 3 * SECONDS:
-            os.kill(self._child, signal.SIGKILL)  # it does not come back from C to hear its alarm
-        if not select.select([self.pipe], [], [], 0)[0]:
+        if time.monotonic() - self.since > 3 * SECONDS:
+            self.child.kill()  # it does not come back from C to hear its alarm
+        try:
+            while self.pipe.poll():
+                yield Case(self.reader.name, *self.pipe.recv())
+                self.next, self.since = self.next + 1, time.monotonic()
             return
-        content = os.read(self.pipe, 1 << 16)
-        *lines, self._heard = (self._heard + content).split(b"\n")
-        for line in lines:
-            self.next, self._since = self.next + 1, time.monotonic()
-            yield Case(self.reader.name, *json.loads(line))
-        if content:
-            return
-        os.close(self.pipe)
-        _, status = os.waitpid(self._child, 0)
-        self._child = 0
-        if code := os.waitstatus_to_exitcode(status):
+        except (EOFError, OSError):  # amid a message, where it was killed
+            self.child.join()
+        if code := self.child.exitcode:
             ending = "hang" if code == -signal.SIGKILL else "died"
             yield Case(self.reader.name, self.next, "?", ending, f"case {self.next}: exit code {code}")
             self.next += 1
@@ -166,11 +168,10 @@ class _Lane:
             self.start()
 
 
-def _work(lane: _Lane, pipe: int) -> None:
+def _work(lane: _Lane, pipe: Connection) -> None:
     """In the child."""
-    folder = lane.folder
-    mark, secrets, inside = folder / MARK, folder / SECRETS, folder / "cases"
-    shutil.rmtree(folder, ignore_errors=True)  # of the child before
+    secrets, inside = lane.folder / SECRETS, lane.folder / "cases"
+    shutil.rmtree(lane.folder, ignore_errors=True)  # of the child before
     for path in (secrets, inside):
         path.mkdir(parents=True)
     os.chdir(inside)
@@ -178,15 +179,16 @@ def _work(lane: _Lane, pipe: int) -> None:
     sys.path.append(str(inside))  # as hierfit's command line does
     warnings.simplefilter("ignore")
     sys.stdout = sys.stderr = io.StringIO()
-    attempt_of = lane.reader.make(inside)
+    attempt_of, mark = None, inside / MARK
     watch = _Watch(inside.resolve(), secrets.resolve())
     signal.signal(signal.SIGALRM, _late)
     sys.addaudithook(watch.hear)
     for number in range(lane.next, min(lane.count, lane.next + _AT_ONCE)):
         try:
+            attempt_of = attempt_of or lane.reader.make(inside)
             mutation, read = attempt_of(random.Random(f"{lane.seed}/{lane.reader.name}/{number}"))
         except Exception:
-            os.write(pipe, json.dumps([number, "?", "unmade", traceback.format_exc()]).encode() + b"\n")
+            pipe.send((number, "?", "unmade", traceback.format_exc()))
             continue
         ending, detail = _ending(read, watch)
         if mutation == "none" and ending == "refused":
@@ -194,8 +196,8 @@ def _work(lane: _Lane, pipe: int) -> None:
         if mark.exists():
             ending, detail = "code", "it left its mark"
             mark.unlink()
-        fact = [number, mutation, ending, f"case {number}: {detail}"]
-        os.write(pipe, json.dumps(fact).encode() + b"\n")
+        pipe.send((number, mutation, ending, f"case {number}: {detail}"))
+    os._exit(0)  # whatever threads were started
 
 
 def _ending(read: Callable[[], object], watch: _Watch) -> tuple[str, str]:
@@ -268,9 +270,6 @@ def _memory(name: str) -> int:
     raise KeyError(name)
 
 
-# ---------------------------------------------------------------------- the report
-
-
 def report(done: Sequence[Case]) -> str:
     """A table: a line a reader."""
     width = max(len(case.reader) for case in done) + 2
@@ -278,8 +277,7 @@ def report(done: Sequence[Case]) -> str:
     for name in [*dict.fromkeys(sorted(case.reader for case in done)), "all"]:
         endings = Counter(case.ending for case in done if name in (case.reader, "all"))
         faults = ", ".join(f"{endings[kind]} {kind}" for kind in FAULTS if endings[kind]) or "none"
-        total = sum(endings.values())
-        lines.append(f"{name:<{width}}{total:>8}{endings['refused']:>9}{endings['read']:>8}  {faults}")
+        lines.append(f"{name:<{width}}{endings.total():>8}{endings['refused']:>9}{endings['read']:>8}  {faults}")
     return "\n".join(lines)
 
 
@@ -293,22 +291,15 @@ def main(readers: Sequence[Reader], about: str | None) -> None:
     parser.add_argument("--show", action="store_true", help="count what was done to the files, too")
     options = parser.parse_args()
     chosen = [reader for reader in readers if options.only in reader.name]
-    started = told = time.monotonic()
-
-    def said(done: int, total: int) -> None:
-        left = (time.monotonic() - started) / max(done, 1) * (total - done)
-        nonlocal told
-        if time.monotonic() - told > 10:
-            told = time.monotonic()
-            print(f"{done} of {total} cases, {left:.0f} s left", file=sys.stderr)
-
-    done = run(chosen, options.cases, options.seed, options.jobs, said)
+    started, done = time.monotonic(), list[Case]()
+    for case in run(chosen, options.cases, options.seed, options.jobs):
+        done.append(case)
+        if len(done) % 1000 == 0:
+            print(f"{len(done)} cases, {time.monotonic() - started:.0f} s", file=sys.stderr)
     if options.show:
         for (name, mutation, ending), count in sorted(Counter(case[:1] + case[2:4] for case in done).items()):
             print(f"{name:<22}{mutation:<40}{ending:<10}{count:>7}")
-        print()
-    print(report(done))
-    print(f"seed {options.seed}, {time.monotonic() - started:.0f} s")
+    print(f"{report(done)}\nseed {options.seed}, {time.monotonic() - started:.0f} s")
     bad = [case for case in done if case.ending in FAULTS]
     alike = {(case.reader, case.ending, case.detail.rstrip().rpartition("\n")[2][:60]): case for case in bad}
     for case in list(alike.values())[:60]:

@@ -48,11 +48,6 @@ seeds: [1, 2]
 """
 
 
-def sha(content: bytes) -> str:
-    """The first 16 hex digits of the SHA-256."""
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
 def tensors(named: Mapping[str, Any]) -> str:
     """A hash of tensors by name."""
     found = hashlib.sha256()
@@ -101,7 +96,7 @@ def measure(folder: Path) -> dict[str, Any]:
     hierfit(["export", str(model), str(exported), "--no-towers"])
     found["export"] = {path.name: tensors(load_file(path)) for path in sorted(exported.glob("*.safetensors"))}
     for path in (exported / "taxonomy.csv", exported / "predictor.json"):
-        found["export"][path.name] = sha(path.read_bytes())
+        found["export"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return found
 
 
@@ -119,7 +114,7 @@ def main() -> None:
         print(f"{len(found)} entries written to {options.file}")
         return
     kept, found = (
-        {re.sub(r"(/\d+-s\d+)-[0-9a-f]{8}$", r"\1", name): facts_ for name, facts_ in entries.items()}  # no digest
+        {re.sub(r"(/\d+-s\d+)-[0-9a-f]{8}$", r"\1", name): of_run for name, of_run in entries.items()}  # no digest
         for entries in (json.loads(options.file.read_text()), found)
     )
     other = [name for name in sorted({*kept, *found}) if kept.get(name) != found.get(name)]

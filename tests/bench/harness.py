@@ -17,67 +17,71 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
+ROOT = Path(__file__).parents[2]
 OUT = "HIERFIT_BENCH_OUT"
 """Names the file that a bench leaves its claims in for ``run.py``."""
 
 
-class Spread(NamedTuple):
-    """Median and quartiles over rounds."""
-
-    median: float
-    low: float
-    high: float
-
-
 @dataclass(frozen=True)
 class Claim:
-    """A figure that is promised.
+    """A figure that is promised, or only told.
 
     Attributes:
         what: In words.
-        measured: Median and quartiles.
-        target: None where a figure is only told.
+        values: By round.
+        target: None where it is only told.
         unit: Of all these numbers.
         better: Whether the figure must be at most or at least its target.
     """
 
     what: str
-    measured: Spread
+    values: Sequence[float]
     target: float | None = None
     unit: str = "×"
     better: Literal["less", "more"] = "less"
+
+    @property
+    def quartiles(self) -> tuple[float, float, float]:
+        """The lower one, the median and the upper one."""
+        values = [*self.values] * 2 if len(self.values) == 1 else self.values
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return low, median, high
 
     @property
     def holds(self) -> bool:
         """Whether the median keeps to the target."""
         if self.target is None:
             return True
-        return self.measured.median <= self.target if self.better == "less" else self.measured.median >= self.target
+        median = self.quartiles[1]
+        return median <= self.target if self.better == "less" else median >= self.target
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
         """What, target, measured and whether it holds, as text."""
+        low, median, high = map(_number, self.quartiles)
+        measured = f"{median} {self.unit}" + (f" ({low}–{high})" if low != high else "")
+        if self.target is None:
+            return self.what, "–", measured, "–"
         sign = {"less": "≤", "more": "≥"}[self.better]
-        target = "–" if self.target is None else f"{sign} {self.target:g} {self.unit}"
-        median, low, high = map(_number, self.measured)
-        quartiles = f" ({low}–{high})" if low != high else ""
-        verdict = "–" if self.target is None else ("yes" if self.holds else "**no**")
-        return self.what, target, f"{median} {self.unit}{quartiles}", verdict
+        return self.what, f"{sign} {self.target:g} {self.unit}", measured, "yes" if self.holds else "**no**"
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles."""
-    if len(values) < 2:
-        return Spread(values[0], values[0], values[0])
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return Spread(median, low, high)
+def _number(value: float) -> str:
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def in_milliseconds(taken: Mapping[str, Sequence[float]], prefix: str = "  step: ") -> list[Claim]:
+    """What each way took, only told."""
+    return [Claim(f"{prefix}{way}", [1e3 * t for t in times], unit="ms") for way, times in taken.items()]
 
 
 def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
@@ -91,9 +95,9 @@ def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int, warmup: int =
     return found
 
 
-def ratio(values: Sequence[float], base: Sequence[float]) -> Spread:
+def ratio(values: Sequence[float], base: Sequence[float]) -> list[float]:
     """Of one way to another, round by round."""
-    return spread([value / other for value, other in zip(values, base, strict=True)])
+    return [value / other for value, other in zip(values, base, strict=True)]
 
 
 def clock() -> float:
@@ -112,6 +116,20 @@ def timed(function: Callable[[], object], repeats: int = 1) -> Callable[[], floa
         for _ in range(repeats):
             function()
         return (clock() - started) / repeats
+
+    return way
+
+
+def command(*arguments: object, cwd: Path = ROOT) -> Callable[[], float]:
+    """A way that gives the wall seconds of ``hierfit`` in a process of its own, on one thread."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+    def way() -> float:
+        started = time.perf_counter()
+        line = [sys.executable, "-m", "hierfit", *map(str, arguments)]
+        subprocess.run(line, check=True, stdout=subprocess.DEVNULL, env=environment, cwd=cwd)
+        return time.perf_counter() - started
 
     return way
 
@@ -135,40 +153,41 @@ def peak_bytes(step: Callable[[], object]) -> int:
     return most
 
 
-def report(claims: Sequence[Claim]) -> int:
-    """Prints claims, leaves them to ``run.py``, and gives the exit status: 1 when one does not hold."""
+def program(measure: Callable[..., Iterable[Claim]], text: str | None, **options: Any) -> NoReturn:
+    """A bench from the command line, on one CPU thread, from one seed.
+
+    Prints its claims, leaves them to ``run.py``, and ends with 1 where one does not hold. Its options are the arguments
+    of ``measure``, by their defaults: a number, a list of words or numbers, or False for a switch.
+    """
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in options.items():
+        if value is False:
+            parser.add_argument(f"--{name}", action="store_true")
+        elif isinstance(value, list):
+            parser.add_argument(f"--{name}", type=type(value[0]), default=value, nargs="+")
+        else:
+            parser.add_argument(f"--{name}", type=type(value), default=value)
+    chosen = vars(parser.parse_args())
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    claims = list(measure(**chosen))
     table = Table("claim", "target", "measured (quartiles)", "holds")
     for claim in claims:
         table.add_row(*claim.cells)
     Console(width=max(110, Console().width)).print(table)
     if path := os.environ.get(OUT):
         Path(path).write_text(json.dumps([asdict(claim) for claim in claims], ensure_ascii=False))
-    return int(not all(claim.holds for claim in claims))
+    sys.exit(not all(claim.holds for claim in claims))
 
 
-def program(measure: Callable[..., Iterable[Claim]], text: str | None, **numbers: int | list[int]) -> NoReturn:
-    """A bench from the command line: its numbers are options, it runs on one CPU thread, from one seed."""
-    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in numbers.items():
-        parser.add_argument(f"--{name}", type=int, default=value, nargs="+" if isinstance(value, list) else None)
-    options = vars(parser.parse_args())
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    sys.exit(report(list(measure(**options))))
-
-
-def machine() -> dict[str, object]:
+def machine() -> dict[str, Any]:
     """What figures were taken on."""
-    cpu = next(
-        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor(),
-    )
-    here = Path(__file__).parent
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True)
+    cpus = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     return {
-        "cpu": cpu,
+        "cpu": cpus[0].partition(":")[2].strip() if cpus else platform.processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "load": os.getloadavg()[0],
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": sys.version.split()[0],
         "torch": torch.__version__,
@@ -176,7 +195,11 @@ def machine() -> dict[str, object]:
     }
 
 
-def markdown(claims: Sequence[Claim], facts: Mapping[str, object]) -> str:
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []
+
+
+def markdown(claims: Sequence[Claim], facts: Mapping[str, Any]) -> str:
     """The table for a README, with what it was taken on above it."""
     where = facts["gpu"] or facts["cpu"]
     lines = [
@@ -188,16 +211,3 @@ def markdown(claims: Sequence[Claim], facts: Mapping[str, object]) -> str:
         *(f"| {' | '.join(claim.cells)} |" for claim in claims),
     ]
     return "\n".join(lines)
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []
-
-
-def _number(value: float) -> str:
-    if value >= 100:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"

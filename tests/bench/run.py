@@ -18,11 +18,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from harness import OUT, Claim, Spread, machine, markdown
+from harness import OUT, Claim, machine, markdown
 
 HERE = Path(__file__).parent
 # Cells a minute need many processes and minutes; here a look, in bench_grid.py itself the measurement.
 _SHORTER = {"bench_grid.py": ["--cells=16", "--alone=2", "--rounds=1"]}
+_ONLY_BY_NAME = ("bench_taxonomy.py",)
 
 
 def run(script: Path) -> tuple[list[Claim], int]:
@@ -31,10 +32,9 @@ def run(script: Path) -> tuple[list[Claim], int]:
         out = Path(folder) / "claims.json"
         # One thread: processor time then counts this process alone, whatever else the machine does.
         environment = {**os.environ, OUT: str(out), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(script), *_SHORTER.get(script.name, [])]
-        status = subprocess.run(command, env=environment).returncode
-        found = json.loads(out.read_text()) if out.is_file() else []
-    return [Claim(**{**claim, "measured": Spread(*claim["measured"])}) for claim in found], status
+        line = [sys.executable, str(script), *_SHORTER.get(script.name, [])]
+        status = subprocess.run(line, env=environment).returncode
+        return [Claim(**claim) for claim in json.loads(out.read_text())] if out.is_file() else [], status
 
 
 def main() -> int:
@@ -47,21 +47,21 @@ def main() -> int:
     if options.only:
         chosen = [script for script in scripts if any(word in script.stem for word in options.only)]
     else:
+        left_out = _ONLY_BY_NAME if torch.cuda.is_available() else (*_ONLY_BY_NAME, "bench_gpu.py")
         claiming = [script for script in scripts if "from harness import" in script.read_text(encoding="utf-8")]
-        chosen = [script for script in claiming if script.name != "bench_gpu.py" or torch.cuda.is_available()]
+        chosen = [script for script in claiming if script.name not in left_out]
     if not chosen:
         print(f"No bench is named like that. There are {', '.join(script.stem[6:] for script in scripts)}.")
         return 2
-    facts, claims, failed = machine(), [], []
+    facts, claims, failed = machine(), list[Claim](), list[str]()
     started = time.monotonic()
     for script in chosen:
         print(f"== {script.stem[6:]} · {time.monotonic() - started:.0f} s", flush=True)
         found, status = run(script)
         claims += found
         failed += [script.stem] if status else []
-    folder = options.runs / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    path = options.runs / "bench" / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     content = {"machine": facts, "claims": [asdict(claim) for claim in claims]}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"\n{markdown([claim for claim in claims if claim.target is not None], facts)}\n")

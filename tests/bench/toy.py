@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
-from itertools import pairwise
+from itertools import chain, islice, pairwise, repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from harness import clock
+from harness import ROOT, clock
 from lightning import Callback
 from safetensors.torch import save_file
 from torch.nn import functional as F
@@ -74,7 +75,7 @@ class StepClock(Callback):
 def session(options: Sequence[str], steps: int, *watchers: Callback) -> Session:
     """``hierfit fit`` with the repository's settings, on one CPU thread, without validation and test."""
     quieten()
-    base = Path(__file__).parents[2] / "experiments" / "base.yaml"
+    base = ROOT / "experiments" / "base.yaml"
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
         own = ["--wandb=disabled", "--test=false", "--controls=null", f"--folder={folder}/run"]
         own += [f"--trainer.max_steps={steps}", "--trainer.limit_val_batches=0", "--trainer.accelerator=cpu"]
@@ -84,43 +85,45 @@ def session(options: Sequence[str], steps: int, *watchers: Callback) -> Session:
         return made
 
 
-def lightning_way(options: Sequence[str], steps: int) -> Callable[[], float]:
+def lightning_way(options: Sequence[str], steps: int, warm: int = WARM) -> Callable[[], float]:
     """A way that gives the seconds of a step of ``hierfit fit``."""
 
     def way() -> float:
         watch = StepClock()
-        session(options, WARM + steps, watch)
+        session(options, warm + steps, watch)
         return (watch.ends[-1] - watch.ends[-steps - 1]) / steps
 
     return way
 
 
+def loop_way(step: Callable[[Any], None], batches: Iterable[Any], steps: int, warm: int = WARM) -> Callable[[], float]:
+    """A way that gives the seconds of a step of a loop over batches, epoch after epoch."""
+
+    def way() -> float:
+        for number, batch in enumerate(islice(chain.from_iterable(repeat(batches)), warm + steps)):
+            if number == warm:
+                started = clock()
+            step(batch)
+        return (clock() - started) / steps
+
+    return way
+
+
 def bare_way(options: Sequence[str], steps: int) -> Callable[[], float]:
-    """A way that gives the seconds of a step of a hand-written loop: the same modules, loss, optimiser and batches."""
+    """The same of a hand-written loop: the same modules, loss, optimiser and batches."""
     made = session(options, 1)
-    method, data = made.method, made.data
-    settings = method.configure_optimizers()
+    method, settings = made.method.train(), made.method.configure_optimizers()
     optimizer, schedule = settings["optimizer"], settings["lr_scheduler"]["scheduler"]
     parameters = [p for p in method.parameters() if p.requires_grad]
     bound = method.hparams.get("gradient_clip")
-    loader = data.train_dataloader()
 
-    def way() -> float:
-        method.train()
-        started, done = 0.0, 0
-        while True:
-            for batch in loader:
-                if done == WARM:
-                    started = clock()
-                loss = method.loss(batch)["loss"]
-                optimizer.zero_grad()
-                loss.backward()
-                if bound is not None:
-                    torch.nn.utils.clip_grad_value_(parameters, bound)
-                optimizer.step()
-                schedule.step()
-                done += 1
-                if done == WARM + steps:
-                    return (clock() - started) / steps
+    def step(batch: Any) -> None:
+        loss = method.loss(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        if bound is not None:
+            torch.nn.utils.clip_grad_value_(parameters, bound)
+        optimizer.step()
+        schedule.step()
 
-    return way
+    return loop_way(step, made.data.train_dataloader(), steps)

@@ -67,13 +67,17 @@ def made(keys: dict[str, Any]) -> HierLoRA:
     backbone = Backbone.load("tiny")
     for tower in (backbone.model.vision_model, backbone.model.text_model):
         tower.encoder.layers = tower.encoder.layers[:2]
+    torch.manual_seed(0)
+    method = HierLoRA(rank=2, dropout=0.0, **keys)
+    method.build(task_on(backbone))
+    return method
+
+
+def task_on(backbone: Backbone) -> Task:
     everything = torch.ones(TREE.num_nodes, dtype=torch.bool)
     prompts = tuple(map(tuple, node_texts(TREE, {})))
     text = encode_nodes(backbone, TREE, {})
-    torch.manual_seed(0)
-    method = HierLoRA(rank=2, dropout=0.0, **keys)
-    method.build(Task(TREE, text, "prompts", prompts, everything, 20.0, backbone, None, TREE.leaf_paths))
-    return method
+    return Task(TREE, text, "prompts", prompts, everything, 20.0, backbone, None, TREE.leaf_paths)
 
 
 def tower_bytes(backbone: Backbone) -> int:
@@ -134,10 +138,9 @@ def context_gradients(rank: int, world: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(2)
         context = torch.randn(count, 2, backbone.text_width, generator=generator)
         features = torch.nn.functional.normalize(torch.randn(5, backbone.embed_dim, generator=generator), dim=-1)
-        nodes, names = torch.arange(TREE.num_nodes), [f"butterfly {i}." for i in range(TREE.num_nodes)]
-        blank = torch.zeros(TREE.num_nodes, backbone.embed_dim)
         own_context = nn.Parameter(context)
-        classifier = Head(PromptNodes(backbone.requires_grad_(False), blank, nodes, names, own_context, chunk=3), 20.0)
+        nodes = PromptNodes(task_on(backbone.requires_grad_(False)), torch.arange(TREE.num_nodes), own_context, chunk=3)
+        classifier = Head(nodes, 20.0)
         keep_alike_only_trained(classifier)
         model = DistributedDataParallel(classifier) if world > 1 else classifier
         own = slice(rank, None, world)

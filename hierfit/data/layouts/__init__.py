@@ -21,8 +21,8 @@ from inspect import Parameter, signature
 from typing import Any, get_type_hints
 
 from hierfit.config.named import imported
-from hierfit.config.schema import Place, build, nearest
-from hierfit.errors import UserError
+from hierfit.config.schema import Place, build
+from hierfit.errors import UserError, nearest
 
 _MODULES = {
     "lists": ("aircraft", "butterfly", "cub", "listed", "pets", "sun"),

@@ -21,20 +21,17 @@ from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.keys import Count, NotNegative, PartialShare, Positive
-from hierfit.methods.lora import LoraChoice, WhichTowers, adapt, first_blocks, save_adapter
+from hierfit.methods.lora import Target, WhichTowers, adapt, adapted_blocks, place_problems, save_adapter
 from hierfit.methods.nodes import Nodes, ReadNodes
 
 _FINAL_LR = 1e-6
 
 
 class TowerNodes(ReadNodes):
-    """The prompts of all nodes, read by a text tower that is trained.
+    """The prompts of all nodes, a group each, read by a text tower that is trained.
 
-    Args:
-        backbone: The towers. They are not a part of this: whoever trains them holds them.
-        text: Features of the nodes before training ``[N, d]``; they say width and device.
-        prompts: A group a node.
-        chunk: Texts that go through the tower at once.
+    The towers are not a part of this: whoever trains them holds them. ``text [N, d]``, the features before training,
+    says width and device.
     """
 
     def __init__(self, backbone: Backbone, text: Tensor, prompts: Sequence[Sequence[str]], chunk: int) -> None:
@@ -102,7 +99,7 @@ class HierLoRA(Method):
         budget: Annotated[float, Gt(0), Le(1)] = 0.005,
         alpha: Positive | None = None,
         dropout: PartialShare = 0.1,
-        targets: list[str] = ["q", "k", "v"],  # noqa: B006  (never changed; null would hide it from --help)
+        targets: list[Target] = ["q", "k", "v"],  # noqa: B006  (never changed; null would hide it from --help)
         towers: WhichTowers = "both",
         layers: str | None = None,
         dora: bool = False,
@@ -118,14 +115,12 @@ class HierLoRA(Method):
         warmup: PartialShare = 0.05,
         weight_decay: NotNegative = 1e-2,
     ) -> None:
-        choice = LoraChoice(rank, budget, alpha, dropout, tuple(targets), towers, layers, dora, rslora)
-        problems = choice.problems()
+        problems = place_problems(targets, layers)
         if keep_frozen_mib and compile:
             problems.append("keep_frozen_mib and compile: a compiled tower runs all of its blocks")
         if shard and (compile or keep_frozen_mib):
             problems.append("shard: neither with compile nor with keep_frozen_mib, for all processes run all blocks")
         super().__init__(problems)
-        self.choice = choice
 
     @property
     def default_objective(self) -> dict[str, float]:
@@ -139,11 +134,18 @@ class HierLoRA(Method):
         self.backbone = task.backbone
         # Lightning makes new tensors on the accelerator here, while the towers are still on the CPU.
         with self.backbone.device:
-            self.rank = adapt(self.backbone, self.choice)
+            self.rank = adapt(self.backbone, self.keys)
         super().build(task)
         keys = self.keys
         if keys.keep_frozen_mib:
-            self._keep_frozen(keys.keep_frozen_mib << 20)
+            blocks = adapted_blocks(self.backbone.model, keys)
+            if any(own[0] == 0 for own in blocks.values()):
+                raise UserError(
+                    f"keep_frozen_mib: layers is {keys.layers!r}, so that LoRA sits in the first block already",
+                    hint="Take the last blocks only, such as layers: -2.., or keep_frozen_mib: 0.",
+                )
+            for tower, own in blocks.items():
+                self.backbone.keep_below(tower, own[0], keys.keep_frozen_mib << 20)
         if keys.gradient_checkpointing:
             self.backbone.checkpoint_blocks()
         if keys.compile:
@@ -165,16 +167,6 @@ class HierLoRA(Method):
     def encode(self, inputs: Tensor) -> Tensor:
         """L2-normalised features of preprocessed images ``[B, 3, S, S]``."""
         return self.backbone.encode_image(inputs)
-
-    def _keep_frozen(self, budget: int) -> None:
-        first = first_blocks(self.backbone.model, self.choice)
-        if 0 in first.values():
-            raise UserError(
-                f"keep_frozen_mib: layers is {self.choice.layers!r}, so that LoRA sits in the first block already",
-                hint="Take the last blocks only, such as layers: -2.., or keep_frozen_mib: 0.",
-            )
-        for tower, block in first.items():
-            self.backbone.keep_below(tower, block, budget)
 
     def on_fit_start(self) -> None:
         """Refuses to keep what never comes again."""

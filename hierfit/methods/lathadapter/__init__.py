@@ -22,13 +22,7 @@ from hierfit.losses.levels import deepest_label
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head, ResidualAdapter
 from hierfit.methods.keys import Count, NotNegative, Positive
-from hierfit.methods.lathadapter.model import (
-    LatentHierarchy,
-    Residual,
-    ResidualNodes,
-    Residuals,
-    named_nodes,
-)
+from hierfit.methods.lathadapter.model import LatentHierarchy, Residual, ResidualNodes, Residuals, named_nodes
 from hierfit.methods.tasks import training_images, with_images
 
 _IMAGES_KEPT = 1000  # of the test split, evenly spread, for pictures of the space: a quarter of a MiB
@@ -180,20 +174,23 @@ class LatHAdapter(Method):
         terms: dict[str, Tensor] = self.objective(self.classifier.cosines(images, nodes), batch.paths)
         if self.latent is not None:
             # Neighbours and triplets are looked for in the whole batch, whichever process holds which part of it.
-            labels, named = deepest_label(batch.all_paths), self._named
-            self._named = None
+            labels, named, self._named = deepest_label(batch.all_paths), self._named, None
             if named is not None:
                 named = named.to(labels.device, non_blocking=True)
             terms["latent_hierarchy"] = self.latent(gather_batch(images, len(labels)), nodes, labels, named)
             terms["loss"] = terms["loss"] + self.keys.hierarchy_weight * terms["latent_hierarchy"]
         return terms
 
+    def on_fit_start(self) -> None:
+        """Checks that the attributes stay on their manifold."""
+        audit_manifold_parameters(self, self.optimizers(use_pl_optimizer=False))
+        super().on_fit_start()
+
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Logs the health of the latent space with every line of the curves."""
         if self.latent is not None and self.logs_step(self.trainer.global_step - 1):
             images = gather_batch(self.classifier.adapted(batch.inputs), len(batch.all_paths))
-            nodes = self.classifier.nodes()
-            figures = self.latent.health(images, nodes)
+            figures = self.latent.health(images, self.classifier.nodes())
             self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=len(images))
 
     def on_test_start(self) -> None:
@@ -234,7 +231,7 @@ class LatHAdapter(Method):
     def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
         """One Riemannian AdamW: attributes apart, with their own rate and no decay."""
         keys = self.keys
-        attributes = list(self.latent.attribute_parameters()) if self.latent is not None else []
+        attributes = self.latent.attribute_parameters() if self.latent is not None else []
         apart = {id(parameter) for parameter in attributes}
         others = [p for p in parameters if id(p) not in apart]
         groups: list[dict[str, Any]] = [{"params": others, "lr": keys.lr, "weight_decay": keys.weight_decay}]
@@ -252,7 +249,3 @@ class LatHAdapter(Method):
         if gradient_clip_val is None:
             gradient_clip_val, gradient_clip_algorithm = self.keys.gradient_clip, "value"
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def audit(self, optimizers: Any) -> None:
-        """Checks that the attributes stay on their manifold."""
-        audit_manifold_parameters(self, optimizers)

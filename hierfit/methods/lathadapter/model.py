@@ -59,21 +59,23 @@ class Residuals(nn.Module):
         shuffle: int | None = None,
     ) -> None:
         super().__init__()
-        place = shuffled_places(taxonomy, shuffle) if kind == "tree" and shuffle is not None else None
-        occupant = None if place is None else place.argsort()
-        if place is not None and occupant is not None:
+        self.kind, self.taxonomy = kind, taxonomy
+        place = occupant = kernel = None
+        if kind == "tree" and shuffle is not None:
+            place = shuffled_places(taxonomy, shuffle)
+            occupant = place.argsort()
             # A vector is trained where images lie below it on the way its vector is shared.
-            trained = _with_ancestors(trained[occupant], taxonomy)[place]
-        self.register_buffer("place", place, persistent=False)
-        self.register_buffer("occupant", occupant, persistent=False)
-        self.kind = kind
-        self.taxonomy = taxonomy
+            paths = taxonomy.paths(trained[occupant].nonzero()[:, 0])
+            trained = torch.zeros_like(trained).index_fill_(0, paths[paths >= 0], True)[place]
+        if kind == "text":
+            same_level = taxonomy.level[:, None] == taxonomy.level
+            likeness = (scale * text @ text.T).masked_fill(~(same_level & trained), -torch.inf)
+            kernel = likeness.softmax(dim=1).nan_to_num(0.0)  # a level without a trained node has nothing to give
         self.vectors = nn.Parameter(torch.zeros_like(text))
-        self.register_buffer("trained", trained[:, None].to(text.dtype), persistent=False)
         gain = taxonomy.num_leaves_below[:, None].to(text.dtype) ** -0.5
-        self.register_buffer("gain", gain, persistent=False)
-        kernel = _kernel(text, trained, taxonomy, scale) if kind == "text" else None
-        self.register_buffer("kernel", kernel, persistent=False)
+        buffers = {"trained": trained[:, None].to(text.dtype), "gain": gain, "kernel": kernel}
+        for name, tensor in {**buffers, "place": place, "occupant": occupant}.items():
+            self.register_buffer(name, tensor, persistent=False)
 
     def forward(self) -> Tensor:
         """What is added to each node's feature ``[N, d]``. O(N·d); ``text`` O(N²·d)."""
@@ -90,14 +92,7 @@ class Residuals(nn.Module):
 
 
 class ResidualNodes(Nodes):
-    """Text through an adapter, and residuals on it: zero-shot before the first step.
-
-    Args:
-        text: L2-normalised node features ``[N, d]``.
-        adapter: Carries to nodes that get no residual, too.
-        residuals: None for none.
-        ratio: Their weight.
-    """
+    """L2-normalised text ``[N, d]`` through an adapter, and weighted residuals on it: zero-shot at the start."""
 
     def __init__(self, text: Tensor, adapter: nn.Module, residuals: Residuals | None, ratio: float) -> None:
         super().__init__(text, adapter=adapter)
@@ -118,21 +113,6 @@ class ResidualNodes(Nodes):
         adapted: Tensor = self.adapter(self.text)
         added = self.added()
         return adapted if added is None else F.normalize(adapted + added, dim=-1)
-
-
-def _with_ancestors(nodes: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """These nodes ``[N]`` bool and all above them."""
-    paths = taxonomy.paths(nodes.nonzero()[:, 0])
-    found = torch.zeros_like(nodes)
-    found[paths[paths >= 0]] = True
-    return found
-
-
-def _kernel(text: Tensor, trained: Tensor, taxonomy: Taxonomy, scale: float) -> Tensor:
-    same_level = taxonomy.level[:, None] == taxonomy.level
-    likeness = (scale * text @ text.T).masked_fill(~(same_level & trained), -torch.inf)
-    # A level without a trained node has nothing to give.
-    return likeness.softmax(dim=1).nan_to_num(0.0)
 
 
 def spread_points(points: Tensor, count: int, iterations: int = 20) -> Tensor:
@@ -162,13 +142,7 @@ def named_nodes(labels: Tensor) -> Tensor:
 
 
 class SoftPrompts(nn.Module):
-    """M learnable contexts, class-agnostic, read by the frozen text tower.
-
-    Args:
-        backbone: The towers; frozen.
-        count: M.
-        length: Context vectors a prompt.
-    """
+    """M learnable contexts of some length, class-agnostic, read by the frozen text tower."""
 
     def __init__(self, backbone: Backbone, count: int, length: int) -> None:
         super().__init__()
@@ -204,16 +178,10 @@ class LatentHierarchy(nn.Module):
 
     def __init__(self, keys: Any, images: Tensor, text: Tensor, known: Tensor, backbone: Backbone | None) -> None:
         super().__init__()
-        self.loss = LatentHierarchyLoss(
-            Space(keys.geometry, keys.curvature, keys.clip_radius),
-            hierarchy=keys.hierarchy,
-            lca=keys.lca,
-            temperature=keys.temperature,
-            margin=keys.margin,
-            neighbours=keys.neighbours,
-            per_anchor=keys.triplets_per_anchor,
-            max_anchors=keys.max_anchors,
-        )
+        alike = ("hierarchy", "lca", "temperature", "margin", "neighbours", "max_anchors")
+        options = {name: keys[name] for name in alike}
+        space = Space(keys.geometry, keys.curvature, keys.clip_radius)
+        self.loss = LatentHierarchyLoss(space, **options, per_anchor=keys.triplets_per_anchor)
         self.attributes: ManifoldPoints | SoftPrompts | None = None
         if keys.attributes == "prompts":
             if backbone is None:

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from hierfit.closed import Beside, GaussianClasses, Learner, Statistics, TiedForm, fit_coarse, leave_one_out_temperature
-from hierfit.closed.learner import Prior, Scores
-from hierfit.closed.temperature import TOO_SURE
-from hierfit.closed.tree_gda import NOISE_SHARE, RIDGE, WEIGHT, CovarianceKind, Labelled
+from hierfit.closed import Beside, GaussianClasses, Learner, Statistics, TiedForm, fit_coarse, fit_tree
+from hierfit.closed.coarse import TOO_SURE, leave_one_out_temperature
+from hierfit.closed.tree_gda import NOISE_SHARE, TEXT_RIDGE, CovarianceKind, Labelled, Prior
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.keys import OpenShare
 from hierfit.methods.nodes import Nodes
-from hierfit.methods.saved import head_of, seen_through
+from hierfit.methods.saved import seen_through
 from hierfit.methods.tasks import training_images
-from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.shuffle import shuffled_places
 
 _RIDGES = (0.1, 0.3, 0.6, 0.9)
 _WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
-Fitted = tuple[Learner, Scores]
-"""What goes on learning, and what it says now."""
+_WEIGHT = 0.2
+"""Beside text, of the images' logits/s² where no validation image tells. Strong text (Caltech-101) wants 0.05 and loses
+0.3 points by 0.2; weak text (fieldguide) wants 1, and loses 2 points by 0.2 but 15 by 0.05."""
+_Fitted = tuple[Learner, tuple[Tensor, Tensor]]
+"""What goes on learning, and what it says now: weights ``[N, d]`` and biases ``[N]``."""
 
 
 class TreeGDA(Method):
@@ -50,7 +50,8 @@ class TreeGDA(Method):
     """
 
     trains = False
-    before: Head | None
+    reads_leaves_only = True
+    """A wide node is no Gaussian about its mean: what is said of it sums up what is said of its leaves."""
 
     def __init__(
         self,
@@ -71,40 +72,55 @@ class TreeGDA(Method):
             UserError: There are none, or not as features, or they are not those that `adapted_by` reads.
         """
         keys = self.keys
-        self.before = None if keys.adapted_by is None else head_of(keys.adapted_by, task)
-        if self.before is not None:
-            task = seen_through(self.before, task)
+        self.before, task = seen_through(keys.adapted_by, task)
         features, paths = training_images(task, "TreeGDA")
         nodes = paths.amax(dim=1).cpu()
         if not (nodes >= 0).any():
             raise UserError("TreeGDA is fitted to training images, and there are none with a label")
-        tree = task.taxonomy.to("cpu")
+        self.images, self.nodes = features.float().cpu(), nodes
+        self.tree = tree = task.taxonomy.to("cpu")
         has_text = keys.text == "auto" and task.text_source != "class means"
-        seed = torch.initial_seed() % 2**31 if keys.shuffle_seed is None else keys.shuffle_seed
-        self.solver = Solver(
-            features.float().cpu(),
-            nodes,
-            tree,
-            task.text.float().cpu() if has_text else None,
-            task.logit_scale,
-            TiedForm(
-                keys.prior,
-                keys.covariance,
-                keys.noise_share,
-                tree.leaf_index[shuffled_places(tree, seed)[tree.leaves]] if keys.prior == "shuffled" else None,
-            ),
-        )
-        return self._taken(self.solver.default()).to(task.text.device)
+        self.text, self.text_scale = task.text.float().cpu() if has_text else None, task.logit_scale
+        places = None
+        if keys.prior == "shuffled":
+            seed = torch.initial_seed() % 2**31 if keys.shuffle_seed is None else keys.shuffle_seed
+            places = tree.leaf_index[shuffled_places(tree, seed)[tree.leaves]]
+        self.form = TiedForm(keys.prior, keys.covariance, keys.noise_share, places)
+        fitted = self._by_images() if self.text is None else next(self._beside(self.text, TEXT_RIDGE, [_WEIGHT]))
+        return self._head_of(fitted).to(task.text.device)
 
-    def _taken(self, fitted: Fitted) -> Head:
+    def _fitted(self, **options: Any) -> tuple[GaussianClasses, Statistics]:
+        return fit_coarse(self.images, self.nodes, self.tree, lambda s: fit_tree(s, self.tree, self.form, **options))
+
+    def _by_images(self, val: Labelled | None = None) -> _Fitted:
+        """GDA of the images alone, at the temperature that they themselves tell."""
+        found, sums = self._fitted(val=val)
+        leaf = self.tree.leaf_index[self.nodes].where(self.nodes >= 0, -1)
+        rows, form = leaf >= 0, self.form
+        temperature = leave_one_out_temperature(found, sums, self.images[rows], leaf[rows], self.tree)
+        self.asks_val = sums.few and bool(rows[self.nodes >= 0].all()) and form.prior != "flat"
+        if sums.few:  # as it was told by val
+            energy = found.whiten(sums.means[sums.seen]).square().mean().clamp_min(1e-12)
+            form = replace(form, noise_share=found.noise / float(energy))
+        learner = Learner(sums, form, temperature or 2 * TOO_SURE * found.noise)
+        return learner, learner.scores(self.tree, found)
+
+    def _beside(self, text: Tensor, ridge: float, weights: Iterable[float]) -> Iterator[_Fitted]:
+        """Zero-shot and what the images add, at each of some weights."""
+        found, sums = self._fitted(text=text[self.tree.leaves], text_ridge=ridge)
+        for weight in weights:
+            learner = Learner(sums, self.form, 1.0, Beside(text, self.text_scale, ridge, weight))
+            yield learner, learner.scores(self.tree, found)
+
+    def _head_of(self, fitted: _Fitted) -> Head:
         """The head of what was fitted; what goes on learning is kept, where it could read the text of a new class."""
-        before, (learner, scores) = self.before, fitted
+        before, (learner, (weights, bias)) = self.before, fitted
         adapts_text = before is not None and before.grows and before.nodes.changes_text
         lost = learner.form.prior == "shuffled" or (learner.text is not None and adapts_text)
         self.learner = None if lost else learner
         # Features come to it as they do to the nodes of the head before.
         image, whiten = (None, None) if before is None else (before.image, before.whiten)
-        return Head(Nodes(scores.weights.float(), grows=False), 1.0, image, scores.bias.float(), whiten=whiten)
+        return Head(Nodes(weights.float(), grows=False), 1.0, image, bias.float(), whiten=whiten)
 
     @property
     def chooses(self) -> bool:
@@ -112,90 +128,32 @@ class TreeGDA(Method):
         return bool(self.keys.use_val)
 
     def choose(self, features: Tensor, labels: Tensor) -> str | None:
-        """Fits anew with what validation images tell."""
+        """Fits anew with what validation images tell: beside text the form, ridge and weight that put most of them
+        right, of equals the nearest to the defaults; by images alone the share of noise at one shot."""
         device = self.classifier.nodes.text.device
         features = self.classifier.adapted(features.to(device)).cpu()
-        leaves = self.solver.taxonomy.leaf_index[labels]
+        leaves = self.tree.leaf_index[labels]
         val = Labelled(features[leaves >= 0].float(), leaves[leaves >= 0])
         if not len(val.labels):
             return None
-        if self.solver.text is not None:
-            chosen, fitted = self.solver.best(self.solver.text, val)
-        elif self.solver.one_shot and self.keys.prior != "flat":
-            chosen, fitted = "the share of noise at one shot", self.solver.by_images(val)
-        else:
-            return None
-        self.classifier = self._taken(fitted).to(device)
-        return chosen
 
-    @property
-    def reads_leaves_only(self) -> bool:
-        """Always: a wide node is no Gaussian about its mean. What is said of it sums up what is said of its leaves."""
-        return True
-
-
-@dataclass(frozen=True)
-class Solver:
-    """From a task's training images ``[n, d]`` and the finest known node of each ``[n]`` to scores, by one form.
-
-    With text features of the nodes ``[N, d]``, if there are any, and the multiplier of cosines to them.
-    """
-
-    features: Tensor
-    nodes: Tensor
-    taxonomy: Taxonomy
-    text: Tensor | None
-    text_scale: float
-    form: TiedForm
-
-    def default(self) -> Fitted:
-        """What is fitted without validation images: beside text where there is some."""
-        return self.by_images() if self.text is None else next(self.beside_text(self.text, RIDGE, [WEIGHT]))
-
-    def by_images(self, val: Labelled | None = None) -> Fitted:
-        """GDA of the images alone, at the temperature that they themselves tell."""
-        found, statistics = self._fitted(val=val)
-        leaf = self.taxonomy.leaf_index[self.nodes].where(self.nodes >= 0, -1)
-        rows = leaf >= 0
-        temperature = leave_one_out_temperature(found, statistics, self.features[rows], leaf[rows], self.taxonomy)
-        form = self.form
-        if found.one_shot:  # as it was told by val
-            energy = found.whiten(statistics.means[statistics.seen]).square().mean().clamp_min(1e-12)
-            form = replace(form, noise_share=found.noise / float(energy))
-        learner = Learner(statistics, form, temperature or 2 * TOO_SURE * found.noise)
-        return learner, learner.scores(self.taxonomy, found)
-
-    def beside_text(self, text: Tensor, ridge: float, weights: Iterable[float]) -> Iterator[Fitted]:
-        """Zero-shot and what the images add, at each of some weights."""
-        found, statistics = self._fitted(text=text, ridge=ridge)
-        for weight in weights:
-            learner = Learner(statistics, self.form, 1.0, Beside(text, self.text_scale, ridge, weight))
-            yield learner, learner.scores(self.taxonomy, found)
-
-    def best(self, text: Tensor, val: Labelled) -> tuple[str, Fitted]:
-        """The form, ridge and weight that put most of ``val`` right; of equals the nearest to the defaults."""
-
-        def hits(candidate: tuple[str, Fitted]) -> int:
-            logits = candidate[1][1].of(val.features)[:, self.taxonomy.leaves]
+        def hits(candidate: tuple[str, _Fitted]) -> int:
+            weights, bias = candidate[1][1]
+            logits = (val.features.to(weights) @ weights.T + bias)[:, self.tree.leaves]
             return int((logits.argmax(dim=1) == val.labels).sum())
 
-        return max(self._candidates(text, val), key=hits)  # the first of equals
+        if self.text is not None:
+            chosen, fitted = max(self._candidates(self.text, val), key=hits)  # the first of equals
+        elif self.asks_val:
+            chosen, fitted = "the share of noise at one shot", self._by_images(val)
+        else:
+            return None
+        self.classifier = self._head_of(fitted).to(device)
+        return chosen
 
-    def _candidates(self, text: Tensor, val: Labelled) -> Iterator[tuple[str, Fitted]]:
-        weights = sorted(_WEIGHTS, key=lambda weight: abs(math.log(weight / WEIGHT)))
-        for ridge in sorted(_RIDGES, key=lambda ridge: abs(ridge - RIDGE)):
-            for weight, fitted in zip(weights, self.beside_text(text, ridge, weights), strict=True):
+    def _candidates(self, text: Tensor, val: Labelled) -> Iterator[tuple[str, _Fitted]]:
+        weights = sorted(_WEIGHTS, key=lambda weight: abs(math.log(weight / _WEIGHT)))
+        for ridge in sorted(_RIDGES, key=lambda ridge: abs(ridge - TEXT_RIDGE)):
+            for weight, fitted in zip(weights, self._beside(text, ridge, weights), strict=True):
                 yield f"text, ridge {ridge:g}, images × {weight:g}", fitted
-        yield "images without text", self.by_images(val)
-
-    @cached_property
-    def one_shot(self) -> bool:
-        """Whether the validation images are asked for the share of noise."""
-        rows = self.nodes >= 0
-        leaf = self.taxonomy.leaf_index[self.nodes[rows]]
-        counts = torch.bincount(leaf[leaf >= 0], minlength=self.taxonomy.num_leaves)
-        return bool((leaf >= 0).all()) and int(counts.sum()) - int((counts > 0).sum()) < int((counts > 0).sum()) / 2
-
-    def _fitted(self, **options: Any) -> tuple[GaussianClasses, Statistics]:
-        tree = self.taxonomy
-        return fit_coarse(self.features, self.nodes, tree, lambda sums: self.form.fit(sums, tree, **options))
+        yield "images without text", self._by_images(val)

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from hierfit.config.reading import yaml_node
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, problem
 
@@ -108,22 +109,13 @@ def _lines_of_texts(text: str) -> Iterator[int]:
         yield line
 
 
-def read_yaml(text: str, source: str) -> Any:
+def yaml_value(text: str, source: str) -> Any:
     """The value of a YAML text; every scalar but null is the text it is written as, so that ``no`` stays a name.
 
     Raises:
         UserError: It is not YAML, holds anchors, or is nested too deep.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return _value(yaml.compose(text, Loader=loader), set(), source)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UserError(f"{source}: {line}not valid YAML: {reason}") from None
-    except RecursionError:
-        raise UserError(f"{source}: cannot be read as YAML: it is nested too deep") from None
+    return _value(yaml_node(text, source), set(), source)
 
 
 def _value(node: yaml.Node | None, seen: set[int], source: str) -> Any:
@@ -133,14 +125,14 @@ def _value(node: yaml.Node | None, seen: set[int], source: str) -> Any:
     if isinstance(node, yaml.ScalarNode):
         return Placed(node.value, line)
     if id(node) in seen:
-        raise UserError(f"{source}: line {line}: anchors and aliases of YAML are not read here")
+        raise UserError(f"{source}:{line}: anchors and aliases of YAML are not read here")
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         return [_value(entry, seen, source) for entry in node.value]
     pairs = Pairs()
     for key, entry in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise UserError(f"{source}: line {key.start_mark.line + 1}: a key must be a name")
+            raise UserError(f"{source}:{key.start_mark.line + 1}: a key must be a name")
         pairs.append((Placed(key.value, key.start_mark.line + 1), _value(entry, seen, source)))
     return pairs
 

@@ -13,7 +13,7 @@ from hierfit.taxonomy.readers.given import Guess, Links, Reading, Rows
 from hierfit.taxonomy.readers.links import of_links
 from hierfit.taxonomy.readers.rows import both_ways, of_rows, which_way
 from hierfit.taxonomy.readers.source import Content
-from hierfit.taxonomy.readers.table import SAMPLE, Sheet, lines_of
+from hierfit.taxonomy.readers.table import IN_COLUMNS, SAMPLE, TWO_WORDS, Sheet, lines_of
 
 _ID_BEFORE = re.compile(r"(\S*[\d/]\S*)(?:\s+[-–:|]\s+|\s*\t\s*|\s{2,})(\S.*)")
 _CODE_BEFORE = re.compile(r"([A-Z]|[A-Za-z]{0,4}\d[\w.\-/]*)(?:[.:)]?\s+|\s*[-–:]\s+)(\S.*)")
@@ -53,7 +53,7 @@ def of_texts(table: Sheet) -> Iterator[Guess]:
         why = f"{table.what}, a name in each, a tree of one level"
         yield Guess("list", why, lambda: Rows([[cell] for cell in cells], table.where, table.header), False, doubt)
         return
-    if table.sign.isspace() and table.sign != "\t":
+    if table.what in (TWO_WORDS, IN_COLUMNS):
         names = [[" ".join(row)] for row in table.rows]
         yield Guess("list", f"{table.what}, a name in each", lambda: Rows(names, table.where), False, table.what)
     if table.header is not None:

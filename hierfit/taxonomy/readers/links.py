@@ -15,7 +15,7 @@ from hierfit.taxonomy.readers.given import Guess, Links, Reading
 from hierfit.taxonomy.readers.indices import WNID, id_names
 from hierfit.taxonomy.readers.rows import both_ways, is_chained, which_way
 from hierfit.taxonomy.readers.source import Content, read_text
-from hierfit.taxonomy.readers.table import SAMPLE, Sheet, lines_of
+from hierfit.taxonomy.readers.table import SAMPLE, TABS_AND_BARS, TWO_WORDS, Sheet, lines_of
 
 _NO_PARENT = frozenset(
     ("", "#", "0", "-1", "null", "NULL", "none", "None", "nan", "NaN", "NA", "N/A", "n/a", "-", "owl:Thing",
@@ -28,7 +28,7 @@ def of_links(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
     """What a table of at least two columns can be, if it links nodes."""
     if table.header is not None and (found := _by_words(table, file, options)):
         yield found
-    elif table.sign == "\t|" and table.header is None:
+    elif table.what == TABS_AND_BARS and table.header is None:
         why = "NCBI's dump of nodes with its names.dmp"
         yield Guess("child-parent", why, partial(_ncbi, table, file, options), True)
     elif options.columns:
@@ -174,7 +174,7 @@ def _of_pairs(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
     left, right = ({row[side] for row in rows} for side in (0, 1))
     if table.width != 2 or table.header is not None or not is_chained(rows):
         way = 0
-    elif table.sign == " " and not ids and 2 * len(left & right) < min(len(left), len(right)):
+    elif table.what == TWO_WORDS and not ids and 2 * len(left & right) < min(len(left), len(right)):
         way = 0  # names of two words, where few parents are somebody's child
 
     def read(step: int) -> Links:

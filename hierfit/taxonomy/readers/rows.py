@@ -16,7 +16,7 @@ from hierfit.taxonomy.readers.cells import filled_down, tidy, with_genus
 from hierfit.taxonomy.readers.columns import word
 from hierfit.taxonomy.readers.given import Form, Format, Guess, Reading, Rows
 from hierfit.taxonomy.readers.source import Content
-from hierfit.taxonomy.readers.table import Sheet
+from hierfit.taxonomy.readers.table import TWO_WORDS, Sheet
 
 _CODE_LIKE = re.compile(r"[A-Za-z]{0,3}[\d][\w.\- ]*|[A-Z]")
 _CODE_NAME = re.compile(r".*(?:code|id|no|nr|num|number|key|index)\d*")
@@ -88,7 +88,7 @@ def _levels(table: Sheet) -> Iterator[Guess]:
         way, why = 1, "as a CSV file's columns run coarse to fine unless something speaks against it"
     elif way < 0 and headed_csv and torn(sample) < 3:
         way, why = 0, f"{why}, which is too little to read a CSV file's columns fine to coarse"
-    elif table.header is None and table.sign == " ":
+    elif table.header is None and table.what == TWO_WORDS:
         way, why = 0, table.what
     elif table.header is None and table.width == 2 and is_chained(sample):
         way, why = 0, "names of one column return in the other"

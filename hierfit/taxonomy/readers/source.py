@@ -29,7 +29,8 @@ _NOT_READ: tuple[tuple[str, str, str], ...] = (
     ("a packed file (gzip, bzip2, xz, 7-Zip, RAR, Zstandard)",
      r"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", "Unpack it, and give the file inside."),
     ("a table or data base in binary (Parquet, Arrow, SQLite, NumPy, HDF5, MATLAB)",
-     r"PAR1|ARROW1|SQLite format 3|\x93NUMPY|\x89HDF|MATLAB 5\.0", "Write it as CSV: pandas.read_parquet(…).to_csv(…, index=False) and the like."),
+     r"PAR1|ARROW1|SQLite format 3|\x93NUMPY|\x89HDF|MATLAB 5\.0",
+     "Write it as CSV: pandas.read_parquet(…).to_csv(…, index=False) and the like."),
     ("a Python pickle, which can run code", r"\x80[\x02-\x05]", "Write what it holds as JSON."),
     ("a picture", r"\x89PNG|\xff\xd8\xff|GIF8", "A drawn tree has to be written down."),
     ("a rich text document", r"\{\\rtf", "Save it as plain text (UTF-8)."),
@@ -111,7 +112,7 @@ class Content:
         """The value of a JSON, YAML or Python file; raises `UserError` with the line of a fault."""
         if self.language == "JSON":
             return document.read_json(self.text, str(self.path), self.placed)
-        read = document.read_python if self.language == "Python" else document.read_yaml
+        read = document.read_python if self.language == "Python" else document.yaml_value
         return read(self.text, str(self.path))
 
     @cached_property

@@ -22,7 +22,9 @@ SAMPLE = 3000
 CSV_SUFFIXES = (".csv", ".tsv")
 """Suffixes that are taken at their word."""
 
-_DIVIDED_BY = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars", "\t|": "tabs and bars"}
+TABS_AND_BARS, TWO_WORDS = "lines divided by tabs and bars", "two words in each line"
+IN_COLUMNS = "columns set with runs of blanks"
+_DIVIDED_BY = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 _FIGURE = re.compile(r"\d+(?:\.\d+)?")
 _LINE_WITH_END = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 _BLANKS = re.compile(r"[ \t]{2,}|\t")
@@ -38,7 +40,7 @@ class Sheet:
     certain: bool = False  # to be a table: CSV by its name, a sheet, records
     unit: str = "line"  # of the numbers
     header: tuple[str, ...] | None = None  # also None where nobody has asked, see `headed`
-    sign: str = ""  # what divides cells; blanks may as well be part of names
+    sign: str = ""  # what divides cells, of lines as CSV has them
 
     @cached_property
     def width(self) -> int:
@@ -165,13 +167,13 @@ def split(text: str, source: str, suffix: str) -> Sheet:
         return sum(sign in line.strip() for line in lines) > len(lines) / 2
 
     if in_most("\t|") and '"' not in lines[0]:
-        table = _divided(text, r"\t\|", r"\t?\|\s*$", "\t|")
+        table = _divided(text, r"\t\|", r"\t?\|\s*$", TABS_AND_BARS)
     elif suffix in CSV_SUFFIXES:
         table = _quoted(text, source, _sign_of_csv(text) if suffix == ".csv" else "\t", True)
     elif in_most("\t"):
         table = _quoted(text, source, "\t", False)
     elif lines and all(line.strip()[0] == line.strip()[-1] == "|" for line in lines):
-        table = _divided(text, r"\|", r"^\s*\||\|\s*$", "|")
+        table = _divided(text, r"\|", r"^\s*\||\|\s*$", "a table with bars, as in Markdown")
         ruled = [all(re.fullmatch(r":?-+:?", cell) for cell in row) for row in table.rows]
         table = replace(table.part([i for i, rule in enumerate(ruled) if not rule]), certain=True)
     else:
@@ -190,11 +192,11 @@ def _numbered_lines(text: str) -> list[tuple[int, str]]:
     return [(i, line) for i, line in enumerate(lines_of(text), 1) if line.strip() and line.lstrip()[0] != "#"]
 
 
-def _divided(text: str, sign: str, at_ends: str, name: str) -> Sheet:
+def _divided(text: str, sign: str, at_ends: str, what: str) -> Sheet:
     """Lines divided by a sign that quotation marks do not hide."""
     numbered = _numbered_lines(text)
     rows = [[cell.strip() for cell in re.split(sign, re.sub(at_ends, "", line))] for _, line in numbered]
-    return Sheet(rows, [i for i, _ in numbered], f"lines divided by {_DIVIDED_BY[name]}", sign=name)
+    return Sheet(rows, [i for i, _ in numbered], what)
 
 
 def _by_blanks(text: str, joined: bool) -> Sheet:
@@ -206,11 +208,11 @@ def _by_blanks(text: str, joined: bool) -> Sheet:
     width = len(_BLANKS.split(lines[0])) if lines and not joined else 0
     aligned = [_BLANKS.split(line) for line in lines] if width > 1 else []
     if aligned and all(len(row) == width for row in aligned):
-        return Sheet(aligned, places, "columns set with runs of blanks", sign="  ")
+        return Sheet(aligned, places, IN_COLUMNS)
     if lines and all(len(line.split()) == 2 for line in lines):
         same: dict[str, str] = {}
         pairs = [[same.setdefault(cell, cell) for cell in line.split()] for line in lines]
-        return Sheet(pairs, places, "two words in each line", sign=" ")
+        return Sheet(pairs, places, TWO_WORDS)
     return Sheet([[line] for line in lines], places, "lines")
 
 

@@ -12,20 +12,16 @@ from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
-from hierfit.config.schema import nearest
 from hierfit.data.images import EXTENSIONS
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
 from hierfit.tools.new.found import Options, split_in, split_word
 from hierfit.tools.new.records import Records, names_picture
 
-_LOOKED_AT = 2000  # cells, to find out how they begin
 _TRIED = 500  # cells, to find out which column names pictures
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the names of files
-_BESIDE = ("annotations", "labels", "metadata", "json", "csv")  # folders of tables, beside those of pictures
+_OF_TABLES = ("annotations", "labels", "metadata", "json", "csv")  # folders of tables, beside those of pictures
 
 PathParts = tuple[str, ...]
-Way = tuple[PathParts, PathParts]
-"""What is cut off from the beginning of a cell, and the folder that stands in its place."""
 
 
 class UnclearError(ValueError):
@@ -37,68 +33,54 @@ class PathIndex:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.paths: set[str] = set()
-        self._path: dict[PathParts, str] = {}  # of each path, and of each without its ending
-        self._named: dict[str, list[PathParts]] = {}  # paths by their last part, with ending and without
-        self.folders: set[str] = set()
-        self._folders: set[PathParts] = {()}
-        for path in sorted(_files(root), key=lambda path: (_ending(path) not in EXTENSIONS, path)):
-            self.paths.add(path)
-            self.folders.add(path.rpartition("/")[0])
-            parts = _parts(path)
-            for form in _forms(parts):
-                if form not in self._path:
-                    self._path[form] = path
-                    self._named.setdefault(form[-1], []).append(form)
-            self._folders.update(parts[:depth] for depth in range(1, len(parts)))
+        self.paths = {path: _parts(path) for path in sorted(_files_below(root), key=_pictures_first)}
+        self.folders = {posixpath.dirname(path) for path in self.paths}
+        self._folders = {parts[:depth] for parts in self.paths.values() for depth in range(1, len(parts))}
+        self._called: dict[str, list[str]] = {}
+        for path, parts in self.paths.items():
+            for name in _spellings(parts[-1]):
+                self._called.setdefault(name, []).append(path)
 
     def find(self, cells: Sequence[str], near: str = "") -> list[str]:
         """Path from the root of the picture that each cell names; empty where none is there.
 
-        All cells are read in the same few ways: one folder before them, and one beginning cut off. A cell that is a
-        bare name is found wherever it lies, if one file alone has it. Files in the table's own folder (`near`, from the
-        root on) go first.
+        It is the file whose path ends most like the cell; of several alike the one in the folder `near`, else in the
+        folder that most cells mean.
 
         Raises:
             UnclearError: Most of them fit several files.
         """
-        if not near and all(cell in self.paths for cell in cells):
-            return list(cells)
-        known, here = [_parts(cell) for cell in cells], _parts(near)
-        looked_at = [self._ways(parts, here) for parts in known[:: max(len(known) // _LOOKED_AT, 1)]]
-        votes = Counter(way for ways in looked_at for way in ways)
-        if sum(len(ways) > 1 for ways in looked_at) > len(looked_at) / 2:
-            shown = sorted("/".join(folder) or "." for _, folder in votes)[:3]
-            raise UnclearError(f"{cells[0]!r} and others are in {', '.join(shown)} and so on")
-        most = max(votes.values(), default=0)
-        # The beginning that is cut off must not be a folder that is there: its file is missing then, and no other's.
-        ways = dict.fromkeys((((), here), ((), ()))) | {
-            (cut, folder): None for (cut, folder), count in votes.most_common()
-            if count >= max(most / 20, min(most, 2)) and not (cut and cut in self._folders)}  # fmt: skip
-        before = f"{near}/" if near else ""
-        return [f"{before}{cell}" if f"{before}{cell}" in self.paths else self._one(parts, [*ways])
-                for cell, parts in zip(cells, known, strict=True)]  # fmt: skip
+        found = [self._candidates(cell, near) for cell in cells]
+        folders = Counter(posixpath.dirname(paths[0]) for paths in found if len(paths) == 1)
+        if sum(len(paths) > 1 for paths in found) > len(found) / 2:
+            several = sorted({posixpath.dirname(path) or "." for paths in found if len(paths) > 1 for path in paths})
+            raise UnclearError(f"{cells[0]!r} and others are in {', '.join(several[:3])} and so on")
 
-    def _one(self, parts: PathParts, ways: Sequence[Way]) -> str:
-        for form in _forms(parts):
-            for cut, folder in ways:
-                if form[: len(cut)] == cut and (found := self._path.get((*folder, *form[len(cut) :]))):
-                    return found
-            if len(form) == 1 and len(there := self._named.get(form[0], [])) == 1:
-                return self._path[there[0]]
-        return ""
+        def chosen(paths: Sequence[str]) -> str:
+            best = max(paths, key=lambda path: folders[posixpath.dirname(path)], default="")
+            return best if len(paths) == 1 or folders[posixpath.dirname(best)] else ""
 
-    def _ways(self, parts: PathParts, here: PathParts) -> list[Way]:
-        """How a cell may be read, by the files that end most like it."""
-        for form in _forms(parts):
-            found: dict[Way, int] = {}
-            for path in self._named.get(form[-1], ()):
-                pairs = zip(reversed(form), reversed(path), strict=False)
-                same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-                found[form[:-same], path[:-same]] = same
-            exact: list[Way] = [way for way in (((), here), ((), ())) if way in found]
-            if found:
-                return exact[:1] or [way for way, same in found.items() if same == max(found.values())]
+        return [chosen(paths) for paths in found]
+
+    def _candidates(self, cell: str, near: str) -> list[str]:
+        """The files that end most like a cell, the exact one if there is one."""
+        if exact := [path for path in (posixpath.join(near, cell), cell) if path in self.paths]:
+            return exact[:1]
+        *above, last = _parts(cell) or ("",)
+        for name in _spellings(last):
+            same: dict[str, int] = {}
+            for path in self._called.get(name, ()):
+                pairs = zip(reversed(above), reversed(self.paths[path][:-1]), strict=False)
+                alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+                cut = tuple(above[: len(above) - alike])
+                # What is left over must not end in a folder that is there: the cell's file is missing from that one.
+                if not any(cut[start:] in self._folders for start in range(len(cut))):
+                    same[path] = alike
+            if same:
+                best = [path for path, alike in same.items() if alike == max(same.values())]
+                beside = [path for path in best if posixpath.dirname(path) == near]
+                one_folder = len({posixpath.dirname(path) for path in best}) == 1  # which has it with several endings
+                return beside[:1] or (best[:1] if one_folder else best)
         return []
 
 
@@ -126,7 +108,7 @@ def locate(
             except UnclearError as error:
                 unclear = error
                 for folder in names:  # a column of folders may stand beside that of names
-                    if folder != name and (paths := _joined(files, parts, [folder, name])):
+                    if folder != name and (paths := _in_folders(files, parts, [folder, name])):
                         return home, name, paths
         best = max(found, key=lambda name: (found[name], sum(map(names_picture, first.columns[name]))), default="")
         if best and found[best]:
@@ -134,21 +116,17 @@ def locate(
     if unclear is not None:
         hint = "Give the folder that is meant, with the table in it; or paths instead of names."
         raise UserError(f"{first.path}: its names fit several pictures alike", [str(unclear)], hint)
-    cells = [cell for name in names for cell in first.columns[name] if names_picture(cell)]
-    if cells:
-        links = any("://" in cell for cell in cells)
-        hint = ("hierfit downloads nothing: fetch the pictures first. " if links else "") + (
-            f"Paths start from {root} or a folder in it: put the table beside the pictures; --path-column names the "
-            "column."
-        )
-    else:
-        hint = ("If it is the tree: hierfit data new FOLDER --taxonomy FILE, with the folder of the pictures. If a "
-                "column names pictures, say which: --path-column.")  # fmt: skip
+    hint = ("If it is the tree: hierfit data new FOLDER --taxonomy FILE, with the folder of the pictures. If a column "
+            "names pictures, say which: --path-column.")  # fmt: skip
+    if cells := [cell for name in names for cell in first.columns[name] if names_picture(cell)]:
+        hint = f"Paths start from {root} or a folder in it: put the table beside the pictures."
+        if any("://" in cell for cell in cells):
+            hint = f"hierfit downloads nothing: fetch the pictures first. {hint}"
     what = f"no column of {first.path} holds paths of pictures that are there"
     raise UserError(what, [f"the columns are {', '.join(names)}"], hint)
 
 
-def _joined(files: PathIndex, parts: Mapping[str, Records], names: Sequence[str]) -> list[str]:
+def _in_folders(files: PathIndex, parts: Mapping[str, Records], names: Sequence[str]) -> list[str]:
     """The pictures by several columns together, where nearly all are there; else none."""
     try:
         paths = _paths(files, parts, names)
@@ -170,10 +148,10 @@ def _near(files: PathIndex, table: Path, split: str, cells: Sequence[str]) -> st
     own = os.path.relpath(table.parent, files.root).replace(os.sep, "/")
     meant = split or split_in(table.stem)
     folders = [name for name in files.folders if meant and split_word(posixpath.basename(name)) == meant]
-    folders = folders if own.startswith(".") else [own, *folders]
-    hits = {name: sum(f"{name}/{cell}" in files.paths for cell in cells) for name in folders}
-    best = max(folders, key=lambda name: hits[name], default="")
-    return best if best and (hits[best] or best == own) else ""
+    folders = [*([] if own.startswith(".") else [own]), *folders]
+    hits = {name: sum(posixpath.join(name, cell) in files.paths for cell in cells) for name in folders}
+    best = max(folders, key=hits.__getitem__, default="")
+    return best if best == own or hits.get(best) else ""
 
 
 def _homes(root: Path, parts: Mapping[str, Records], names: Sequence[str]) -> Iterator[Path]:
@@ -185,22 +163,16 @@ def _homes(root: Path, parts: Mapping[str, Records], names: Sequence[str]) -> It
     if absolute:
         yield Path(os.path.commonpath(absolute))
     above = root.resolve().parent
-    if above not in (Path.home(), Path(above.anchor)) and root.resolve().name in _BESIDE:
+    if above not in (Path.home(), Path(above.anchor)) and root.resolve().name in _OF_TABLES:
         yield above
 
 
-def _forms(parts: PathParts) -> list[PathParts]:
-    """The parts of a path as they are, without the ending or zeros (``7`` of ``007``, which a spreadsheet takes for a
-    number and may write ``7.0``), and without what an upload put before the name."""
-    if not parts:
-        return []
-    *folders, name = parts
+def _spellings(name: str) -> list[str]:
+    """A file's name, without its ending, without zeros before a number (a spreadsheet makes 7 of ``007``), and without
+    what an upload put before it."""
     stem = os.path.splitext(name)[0] if names_picture(name) else name
-    number = stem.removesuffix(".0")
-    number = number.lstrip("0") or "0" if number.isdecimal() else number
-    uploaded = _UPLOADED.sub("", name)
-    forms = [parts, (*folders, stem), (*folders, number), *([(uploaded,)] if uploaded != name else [])]
-    return list(dict.fromkeys(forms))
+    number = stem.lstrip("0") or "0" if stem.isdecimal() else stem
+    return list(dict.fromkeys((name, stem, number, _UPLOADED.sub("", name))))
 
 
 def _parts(path: str) -> PathParts:
@@ -213,16 +185,15 @@ def _parts(path: str) -> PathParts:
     return tuple(part for part in text.split("/") if part not in ("", "."))
 
 
-def _ending(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
+def _pictures_first(path: str) -> tuple[bool, str]:
+    return os.path.splitext(path)[1].lower() not in EXTENSIONS, path
 
 
-def _files(root: Path) -> Iterator[str]:
+def _files_below(root: Path) -> Iterator[str]:
     """Paths of what may be pictures."""
     for where, folders, files in os.walk(root, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = os.path.relpath(where, root).replace(os.sep, "/")
-        before = "" if inside == "." else f"{inside}/"
         for name in files:
-            if not name.startswith(".") and (names_picture(name) or not _ending(name)):
-                yield f"{before}{name}"
+            if not name.startswith(".") and (names_picture(name) or not os.path.splitext(name)[1]):
+                yield posixpath.normpath(posixpath.join(inside, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,41 +20,38 @@ from hierfit.tools.new import found as finding
 from hierfit.tools.new.columns import label_columns
 from hierfit.tools.new.files import PathIndex, UnclearError
 from hierfit.tools.new.folders import from_folders
-from hierfit.tools.new.found import Found, Options, split_word
-from hierfit.tools.new.records import TABLES, Records, TextColumns, read_records
+from hierfit.tools.new.found import Found, Options, split_in, split_word
+from hierfit.tools.new.records import TABLES, Records, read_records
 from hierfit.tools.new.tables import from_tables
 
-_FOLDERS = ("annotations", "labels", "metadata", "meta", "splits")  # below the root, where tables may lie
+_BELOW = ("annotations", "labels", "metadata", "meta", "splits")  # folders where tables may lie
 _USUAL = ("manifest", "metadata", "labels", "annotations", "data", "index")
 _LOOKED_AT = 2000  # rows
 
-Read = Callable[[Path], Records]
 
-
-def find(root: Path, options: Options) -> Found:
+def find_data(root: Path, options: Options) -> Found:
     """What can be made of a folder or file: a table goes before plain folders.
 
     Raises:
         UserError: Nothing, or not without more words.
     """
-    read = cache(read_records)
     if root.is_file():
         if root.suffix.lower() == ".safetensors":
-            return _from_bundle(root, options)
-        if root.suffix.lower() not in TABLES:
-            if root.suffix.lower() not in EXTENSIONS:
-                Content.of(root)  # says what an archive or another kind of file is, and the way out
-            kinds = ", ".join(TABLES)
-            raise UserError(f"{root} is neither a folder nor a table ({kinds}) nor a file of features (.safetensors)")
-        return from_tables(root.parent, {"": root}, options, read)
+            return _of_bundle(root, options)
+        if root.suffix.lower() in TABLES:
+            return from_tables(root.parent, {"": read_records(root)}, options)
+        if root.suffix.lower() not in EXTENSIONS:
+            Content.of(root)  # says what an archive or another kind of file is, and the way out
+        kinds = ", ".join(TABLES)
+        raise UserError(f"{root} is neither a folder nor a table ({kinds}) nor a file of features (.safetensors)")
     if not root.is_dir():
         raise UserError(f"there is no folder or file {root.absolute()}")
     if (root / "dataset_dict.json").is_file() or (root / "state.json").is_file() or parquet_files(root):
-        return _from_hub(root, options)
-    if tables := _tables(root, read):
-        return from_tables(root, tables, options, read)
+        return _of_hub(root, options)
+    if tables := _tables(root):
+        return from_tables(root, tables, options)
     found = from_folders(root, options)
-    lists = [path.relative_to(root).as_posix() for folder in (root, *(root / name for name in _FOLDERS))
+    lists = [path.relative_to(root).as_posix() for folder in (root, *(root / name for name in _BELOW))
              for path in _tables_in(folder) if split_word(path.stem)]  # fmt: skip
     if lists:
         remark = f"Not used, though they may say the splits: {listed(lists)}. A table of path, label and split is read."
@@ -62,33 +59,41 @@ def find(root: Path, options: Options) -> Found:
     return found
 
 
-def _tables(root: Path, read: Read) -> dict[str, Path]:
+def _tables(root: Path) -> Mapping[str, Records]:
     """The tables of a folder by split: ``{"": manifest.csv}``, or one a split beside or inside of its folder.
 
     Raises:
         UserError: There are several, and none is known to be the one.
     """
-    names_pictures = cache(lambda path: (table := _table(path, read)) is not None and table.names_pictures)
+
+    @cache
+    def read(path: Path) -> Records | None:
+        try:
+            return read_records(path)
+        except UserError:
+            return None
+
+    def named(paths: Iterable[Path]) -> list[Records]:
+        return [table for path in paths if (table := read(path)) and len(table.columns) > 1 and table.names_pictures]
+
     here = _tables_in(root)
-    splits = {split: path for path in here if (split := split_word(path.stem))}
+    splits = {split: table for path in here if (split := split_word(path.stem)) and (table := read(path))}
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        if split := split_word(folder.name):
-            inside = sorted(_tables_in(folder), key=lambda path: path.stem not in _USUAL)
-            if table := next(filter(names_pictures, inside), None):
-                splits.setdefault(split, table)
-    if "train" not in splits:
-        known = [path for path in here if path.stem in _USUAL] or here
-        usable = (list(filter(names_pictures, known))
-                  or [path for name in _FOLDERS for path in _tables_in(root / name) if names_pictures(path)]
-                  or _of_bare_names(root, known, read))  # fmt: skip
-        splits = {split: path for path in usable if (split := finding.split_in(path.stem))}
-        if "train" not in splits or not len(splits) == len(usable) > 1:
-            if len(usable) > 1:
-                shown = [path.relative_to(root).as_posix() for path in usable]
-                hint = "Name one: hierfit data new TABLE."
-                raise UserError(f"{root} holds several tables that name pictures", shown, hint)
-            return {"": usable[0]} if usable else {}
-    return {split: splits[split] for split in SPLITS if split in splits}
+        inside = sorted(_tables_in(folder), key=lambda path: path.stem not in _USUAL)
+        if (split := split_word(folder.name)) and (tables := named(inside)):
+            splits.setdefault(split, tables[0])
+    if "train" in splits and len(splits["train"].columns) > 1:
+        return {split: splits[split] for split in SPLITS if split in splits}
+    known = [path for path in here if path.stem in _USUAL] or here
+    tables = (named(known) or named(path for name in _BELOW for path in _tables_in(root / name))
+              or _of_bare_names(root, filter(None, map(read, known))))  # fmt: skip
+    splits = {split: table for table in tables if (split := split_in(table.path.stem))}
+    if "train" in splits and len(splits) == len(tables) > 1:
+        return {split: splits[split] for split in SPLITS if split in splits}
+    if len(tables) > 1:
+        shown = [table.path.relative_to(root).as_posix() for table in tables]
+        raise UserError(f"{root} holds several tables that name pictures", shown, "Name one: hierfit data new TABLE.")
+    return {"": tables[0]} if tables else {}
 
 
 def _tables_in(folder: Path) -> list[Path]:
@@ -96,30 +101,20 @@ def _tables_in(folder: Path) -> list[Path]:
     return sorted(path for path in found if os.path.isfile(path) and "submission" not in path.stem)
 
 
-def _table(path: Path, read: Read) -> Records | None:
-    try:
-        return read(path)
-    except UserError:
-        return None
-
-
-def _of_bare_names(root: Path, tables: Sequence[Path], read: Read) -> list[Path]:
+def _of_bare_names(root: Path, tables: Iterable[Records]) -> list[Records]:
     """Tables with a column that names at least half of the pictures below a folder, without their endings."""
-    candidates = [table for path in tables if (table := _table(path, read))]
-    if not candidates:
-        return []
-    files = PathIndex(root)
+    index: Callable[[], PathIndex] = cache(lambda: PathIndex(root))
 
-    def names_half(cells: Sequence[str]) -> bool:
+    def names_half(cells: list[str]) -> bool:
         try:
-            return 2 * len({*files.find(cells[:_LOOKED_AT])} - {""}) >= min(len(files.paths), _LOOKED_AT)
+            return 2 * len({*index().find(cells[:_LOOKED_AT])} - {""}) >= min(len(index().paths), _LOOKED_AT)
         except UnclearError:
             return False
 
-    return [table.path for table in candidates if any(map(names_half, table.columns.values()))]
+    return [table for table in tables if len(table.columns) > 1 and any(map(names_half, table.columns.values()))]
 
 
-def _from_bundle(path: Path, options: Options) -> Found:
+def _of_bundle(path: Path, options: Options) -> Found:
     """The card of a ``hierfit.features/1`` file, which brings its tree and its splits; raises `UserError`."""
     bundle = read_bundle(path)
     remarks = [f"A file of features by {bundle.backbone}; its own tree is the card's."]
@@ -127,17 +122,16 @@ def _from_bundle(path: Path, options: Options) -> Found:
     if "test" not in own:
         hint = "`hierfit features extract` writes one of the folders or rows that are named test."
         raise UserError(f"{path} holds no split 'test', but {', '.join(bundle.splits)}", hint=hint)
-    trains = any(name == "train" or READY_DRAW.fullmatch(name) for name in bundle.splits)
+    test_only = not any(name == "train" or READY_DRAW.fullmatch(name) for name in bundle.splits)
     if bundle.text is None and bundle.node_text is None:
         remarks.append("It has no text features: class means of what is trained on stand for them.")
-    if not trains:
-        remarks.append(finding.TEST_ONLY)
+    remarks += [finding.TEST_ONLY] if test_only else []
     meaning = {name: split for split, name in own.items() if name != split}
     layout: dict[str, object] = {"name": "feature_bundle", **({"splits": meaning} if meaning else {})}
-    return Found(path, layout, options.taxonomy or bundle.taxonomy, remarks, test_only=not trains)
+    return Found(path, layout, options.taxonomy or bundle.taxonomy, remarks, test_only=test_only)
 
 
-def _from_hub(root: Path, options: Options) -> Found:
+def _of_hub(root: Path, options: Options) -> Found:
     """Finds out the columns of picture and label of what `save_to_disk` wrote, or of parquet files.
 
     Raises:
@@ -152,15 +146,11 @@ def _from_hub(root: Path, options: Options) -> Found:
     if image is None or image not in first.column_names:
         columns = [f"{name}: {type(kind).__name__}" for name, kind in first.features.items()]
         raise UserError(f"{root}: no column holds pictures", columns, "--path-column names it.")
-    cells: TextColumns = {}  # columns of lists are paths of their own and count only when they are named
-    for name in first.column_names:
-        if name != image and name not in pictures:
-            cells[name] = ["/".join(path) for part in parts.values() for path in label_paths(part, (name,))]
+    cells = {name: ["/".join(path) for part in parts.values() for path in label_paths(part, (name,))]
+             for name in first.column_names if name != image and name not in pictures}  # fmt: skip
     label, unused = label_columns(cells, options)
-    coarse_to_fine = ", coarse to fine" if len(label) > 1 else ""
-    remarks = [f"Column {image!r} is the picture.", f"The label is {' > '.join(map(repr, label))}{coarse_to_fine}."]
-    if unused:
-        remarks.append(f"Columns not used: {', '.join(map(repr, unused))}.")
+    remarks = [f"Column {image!r} is the picture.", f"The label is {' > '.join(map(repr, label))}."]
+    remarks += [f"Columns not used: {', '.join(map(repr, unused))}."] if unused else []
     own = finding.split_of(parts)
     if "train" not in own or len(own) < 2:
         own = {"train": own.get("train") or next(iter(parts))}
@@ -171,4 +161,4 @@ def _from_hub(root: Path, options: Options) -> Found:
         paths = {tuple(name for cell in path for name in cell.split("/")) for path in paths}
     layout: dict[str, object] = {"name": "hf_dataset", "image": image, "label": label if len(label) > 1 else label[0]}
     layout |= {"splits": used, **splits.draw}
-    return Found(root, layout, finding.tree_of(sorted(path for path in paths if path), options), remarks)
+    return Found(root, layout, finding.tree_of(filter(None, paths), options), remarks)

@@ -1,15 +1,17 @@
-"""What the user said, what was made out of a folder or table, and what names mean: splits, one class, nothing."""
+"""What the user said, what is made of pictures that are known one by one, and what names mean: splits, nothing."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hierfit.data.names import clean_name
-from hierfit.data.samples import SPLITS
+import torch
+
+from hierfit.data.names import clean_name, respelled
+from hierfit.data.samples import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.checks import listed
@@ -19,7 +21,7 @@ LabelPath = tuple[str, ...]
 Row = tuple[str, LabelPath, str | None]
 """A picture: its path from the root on, its label, and its split, by its own name, if that is known."""
 
-_WORDS = {
+_SPLIT_WORDS = {
     split: re.compile(rf"(?:(?:images?|imgs?)[_ -]?)?(?:{words})[_ -]?(?:\d{{4}}|set|data|images?|imgs?|split)?")
     for split, words in {
         "train": "train(?:ing)?|trn",
@@ -52,7 +54,7 @@ class Found:
         layout: As it stands in a card; where there are `samples`, a guess that must read just these, or nothing.
         remarks: What was concluded from what, one line each.
         unlabelled: Pictures that have no label, and why.
-        samples: Picture, label and split of each row of a table.
+        samples: Path, label and split of each picture that is known.
         otherwise: The layout that reads a table of the samples beside the card.
         test_only: Whether there is nothing to train on.
     """
@@ -60,7 +62,7 @@ class Found:
     root: Path
     layout: dict[str, object]
     taxonomy: Taxonomy
-    remarks: list[str] = field(default_factory=list)
+    remarks: list[str]
     unlabelled: dict[str, str] = field(default_factory=dict)
     samples: Sequence[tuple[str, LabelPath, str]] = ()
     otherwise: dict[str, object] = field(default_factory=dict)
@@ -81,17 +83,19 @@ class Splits:
 
 
 def found_rows(
-    root: Path, rows: Iterable[Row], splits: Splits, options: Options, remarks: list[str], layout: dict[str, object]
-) -> Found:
+    root: Path, rows: Iterable[Row], splits: Splits, options: Options, remarks: list[str], layout: dict[str, object],
+    unlabelled: dict[str, str],
+) -> Found:  # fmt: skip
     """What is made of pictures that are known one by one; see `Found` for the rest."""
     rows = [row for row in rows if not splits.own or row[2] in splits.own.values()]
-    labels = sorted({label for _, label, _ in rows})
-    tree, deep = tree_of(labels, options), max(map(len, labels))
+    tree = tree_of({label for _, label, _ in rows}, options)
+    deep = max(len(label) for _, label, _ in rows)
     names = list(tree.levels) if deep == tree.num_levels else [f"label{i + 1}" for i in range(deep)]
     means = {name: split for split, name in splits.own.items()}
     samples = [(path, label, means.get(split or "", "")) for path, label, split in rows]
     otherwise = {"name": "manifest", "samples": "", "label": names if deep > 1 else "label", **splits.draw}
-    return Found(root, layout, tree, remarks, {}, samples, otherwise, splits.test_only)
+    layout = layout and layout | splits.draw
+    return Found(root, layout, tree, remarks, unlabelled, samples, otherwise, splits.test_only)
 
 
 def tree_of(paths: Iterable[LabelPath], options: Options) -> Taxonomy:
@@ -100,16 +104,17 @@ def tree_of(paths: Iterable[LabelPath], options: Options) -> Taxonomy:
     Raises:
         UserError: The names cannot be names of nodes, or the levels given are not as many as the tree has.
     """
-    nodes = {path[: depth + 1] for path in paths for depth in range(len(path))}
-    leaves = sorted(nodes - {path[:-1] for path in nodes})
+    nodes = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
     tree = options.taxonomy
-    depth = tree.num_levels if tree else max(map(len, leaves), default=0)
+    depth = tree.num_levels if tree else max(map(len, nodes), default=0)
     usual = ("group", "class") if depth == 2 else (*(f"level{i}" for i in range(1, depth)), "class")
     levels = options.levels or (tree.levels if tree else usual)
     if len(levels) != depth:
         hint = f"Name {depth}, coarse to fine, divided by commas."
         raise UserError(f"--levels names {len(levels)} levels, but the labels are {depth} deep", hint=hint)
-    return Taxonomy(tree.names, levels, tree.parent) if tree else Taxonomy.from_paths(leaves, levels)
+    if tree:
+        return Taxonomy(tree.names, levels, tree.parent)
+    return Taxonomy.from_paths(sorted(nodes - {path[:-1] for path in nodes}), levels)
 
 
 # Splits --------------------------------------------------------------------------------------------------------------
@@ -118,7 +123,7 @@ def tree_of(paths: Iterable[LabelPath], options: Options) -> Taxonomy:
 def split_word(name: str) -> str | None:
     """The split that a name means: ``Training``, ``train2017`` and ``images_train`` are ``train``."""
     text = name.strip().casefold()
-    return next((split for split, words in _WORDS.items() if words.fullmatch(text)), None)
+    return next((split for split, words in _SPLIT_WORDS.items() if words.fullmatch(text)), None)
 
 
 def split_in(name: str) -> str | None:
@@ -147,18 +152,17 @@ def settle(own: Mapping[str, str], options: Options, remarks: list[str], unsplit
         return Splits(dict(own))
     if own and "train" not in own:
         raise UserError(f"there is no split to train on, but {', '.join(own.values())}")
+    val, draw = options.val, {"test": options.test, "seed": options.seed}
     if len(own) < 2:
         what = f"There is only the split {own['train']!r}" if own else unsplit
         remarks.append(f"{what}: train, val and test are drawn in each class, by a hash of each picture's path.")
-        draw = {"val": 0.1 if options.val is None else options.val, "test": options.test, "seed": options.seed}
-        return Splits({}, {"draw": draw})
+        return Splits({}, {"draw": {"val": 0.1 if val is None else val, **draw}})
     used = tested(own, remarks)
-    if "val" in used:
-        return Splits(used)
-    if options.val:
-        remarks.append(f"There is no split to validate on: {options.val:.0%} of train are drawn for it.")
-        return Splits(used, {"draw": {"val": options.val, "test": 0, "seed": options.seed}})
-    remarks.append("There is no split to validate on, so nothing can be selected. --val 0.1 draws one from train.")
+    if "val" not in used and not val:
+        remarks.append("There is no split to validate on, so nothing can be selected. --val 0.1 draws one from train.")
+    elif "val" not in used:
+        remarks.append(f"There is no split to validate on: {val:.0%} of train are drawn for it.")
+        return Splits(used, {"draw": {"val": val, **draw, "test": 0}})
     return Splits(used)
 
 
@@ -175,48 +179,68 @@ def tested(own: Mapping[str, str], remarks: list[str]) -> dict[str, str]:
 
 def is_known(name: str) -> bool:
     """Whether a cell or folder names something, and is no ``not_classified``, ``NA``, ``incertae sedis`` or ``-``."""
-    return name not in ("-1", "-1.0", "-9999") and re.search(r"[^\W_]", name) is not None and not placeholder(name)
+    return name not in ("-1", "-9999") and re.search(r"[^\W_]", name) is not None and not placeholder(name)
 
 
-def renamings(names: Iterable[str], taxonomy: Taxonomy | None, remarks: list[str]) -> dict[str, str]:
-    """What the tree is to call each name that the data spell in several ways: ``{Beef_Tomato: Beef Tomato}``.
-
-    Case, blanks, underscores, hyphens and Unicode forms do not tell names apart. Of several spellings the given tree's
-    own counts, else the commonest that has blanks, else the commonest; names come as often as they occur.
-    """
-
-    def words(name: str) -> str:
-        return " ".join(re.sub(r"[\s_\-‐‑’']+", " ", clean_name(name).casefold()).split())
-
-    counts = Counter(names)
-    own: dict[str, set[str]] = {}
-    for name in taxonomy.names if taxonomy else ():
-        own.setdefault(words(name), set()).add(name)
-    groups: dict[str, list[str]] = {}
-    for name in counts:
-        groups.setdefault(words(name), []).append(name)
-    changed: dict[str, str] = {}
-    for key, group in groups.items():
-        known = own.get(key, set())
-        if len(known) > 1 or (taxonomy and not known):
-            continue
-        spelled: Counter[str] = Counter()
-        for name in group:
-            spelled[clean_name(name)] += counts[name]
-        main = next(iter(known)) if known else max(spelled, key=lambda name: (" " in name, spelled[name], name))
-        changed |= {name: main for name in group if clean_name(name) != clean_name(main)}
-        if len(group) > len(spelled):
-            remarks.append(f"{main!r} is written in {len(group)} ways that look the same; it is one class.")
-    if changed:
-        shown = listed([f"{old} = {new}" for old, new in changed.items()])
-        remarks.append(f"Taken for one class each, renamed under `names`: {shown}.")
-    return changed
-
-
-def not_known(cells: Iterable[str], remarks: list[str]) -> set[str]:
-    """Those of the cells that stand for nothing, with a remark on them."""
-    found = Counter(cell for cell in cells if cell and not is_known(cell))
+def not_known(names: Iterable[str], remarks: list[str]) -> set[str]:
+    """Those of the names that stand for nothing, with a remark on them."""
+    found = {name: count for name, count in Counter(names).most_common() if name and not is_known(name)}
     if found:
-        kinds = ", ".join(f"{cell!r} ({count})" for cell, count in found.most_common(5))
+        kinds = listed(f"{name!r} ({count})" for name, count in found.items())
         remarks.append(f'Taken for "not known": {kinds}; such pictures have the coarser label.')
     return set(found)
+
+
+def in_one_spelling(
+    labels: Sequence[LabelPath], tree: Taxonomy | None, remarks: list[str], unknown: Iterable[str] = ()
+) -> tuple[list[LabelPath], dict[str, str]]:
+    """Labels as the given tree has them, or in one spelling; and what names became: ``{Beef_Tomato: Beef Tomato}``.
+
+    Where a label is no path in the tree, its finest name alone says the node. What is `unknown` becomes nothing.
+    """
+    names = dict.fromkeys(sorted(unknown), "")
+    names |= _renamings(Counter(name for label in labels for name in label if name not in names), tree, remarks)
+    spelled = [respelled(label, names) for label in labels]
+    if tree is None:
+        return spelled, names
+    paths = list(names_of(tree, torch.arange(tree.num_nodes)))
+    whole, inner = set(paths), {path[:-1] for path in paths}
+    bearers: defaultdict[str, list[LabelPath]] = defaultdict(list)
+    for path in paths:
+        bearers[path[-1]].append(path)
+    best = {name: [path for path in found if path not in inner] or found for name, found in bearers.items()}
+    only = {name: found[0] for name, found in best.items() if len(found) == 1}
+    return [label if not label or label in whole else only.get(label[-1], label) for label in spelled], names
+
+
+def _renamings(counts: Mapping[str, int], tree: Taxonomy | None, remarks: list[str]) -> dict[str, str]:
+    """What the tree is to call each name that the data spell in several ways, so many times each.
+
+    Case, blanks, underscores, hyphens and Unicode forms do not tell names apart. Of several spellings the given tree's
+    own counts, else the commonest that has blanks, else the commonest.
+    """
+
+    def alike(names: Iterable[str]) -> Mapping[str, list[str]]:
+        groups: defaultdict[str, list[str]] = defaultdict(list)
+        for name in names:
+            groups[re.sub(r"[\s_\-‐‑’']+", " ", clean_name(name).casefold()).strip()].append(name)
+        return groups
+
+    own = alike(dict.fromkeys(tree.names)) if tree else {}
+    changed: dict[str, str] = {}
+    for key, group in alike(counts).items():
+        clean: Counter[str] = Counter()
+        for name in group:
+            clean[clean_name(name)] += counts[name]
+        main = max(clean, key=lambda name: (" " in name, clean[name], name))
+        if tree is not None:
+            if len(own.get(key, ())) != 1:
+                continue
+            (main,) = own[key]
+        changed |= {name: main for name in group if clean_name(name) != clean_name(main)}
+        if len(group) > len(clean):
+            remarks.append(f"{main!r} is written in {len(group)} ways that look the same; it is one class.")
+    if changed:
+        shown = listed(f"{old} = {new}" for old, new in changed.items())
+        remarks.append(f"Taken for one class each, renamed under `names`: {shown}.")
+    return changed

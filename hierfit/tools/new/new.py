@@ -24,7 +24,7 @@ from hierfit.tools.check.audit import UNREADABLE, Audit
 from hierfit.tools.check.duplicates import on_one_path
 from hierfit.tools.check.report import fit_command, print_audit, print_next, typed_name
 from hierfit.tools.new.card import CardDraft
-from hierfit.tools.new.find import find
+from hierfit.tools.new.find import find_data
 from hierfit.tools.new.found import Found, Options
 
 _NO_WORD = re.compile(r"-?\d+|n\d{8}|/m/\w+")  # numbers, ids of WordNet and Freebase
@@ -61,12 +61,12 @@ def new_card(
     """
     root = root.expanduser()
     if out is None:
-        stem = root.absolute().resolve().stem if root.is_file() else root.absolute().resolve().name
-        name = "".join(c if c.isalnum() or c in "_-" else "_" for c in stem).strip("_").casefold() or "my_data"
+        whole = root.absolute().resolve()
+        name = re.sub(r"[^\w-]", "_", whole.stem if root.is_file() else whole.name).strip("_").casefold() or "my_data"
         out = (Path("data_cards") if Path("data_cards").is_dir() else Path()) / f"{name}.yaml"
     if out.suffix not in (".yaml", ".yml"):
         raise UserError(f"--out {out}: a card is a .yaml file")
-    found = find(root, options)
+    found = find_data(root, options)
     leaves = [found.taxonomy.names[leaf] for leaf in found.taxonomy.leaves.tolist()]
     if len(leaves) < 2:
         hint = "Give the folder that holds the folders of classes, or a table with --label-columns."
@@ -77,7 +77,6 @@ def new_card(
                              "card, under `names`.")  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         draft = CardDraft(Path(scratch) / out.name, found, kind)
-        draft.choose_layout()
         files = tuple(out.with_name(file.name) for file in draft.files)
         if (there := [str(file) for file in files if file.exists()]) and not force:
             hint = "Name another with --out, or add --force."
@@ -101,18 +100,17 @@ def new_card(
 
 
 def _left_out(first: Audit) -> dict[str, str]:
-    """Pictures that spoil the data: unreadable, without a label, or copies of another."""
+    """Pictures that spoil the data: unreadable, or copies of another."""
     out = dict.fromkeys(first.unreadable, UNREADABLE)
     for group in first.exact:
         keys = [key for key in group if key not in out]
-        labels = [first.places[key][1] for key in keys]
-        if first.taxonomy is not None and not on_one_path(first.taxonomy, labels):
-            for key in keys:
-                out[key] = f"the same picture has two labels: {next(other for other in keys if other != key)}"
-            continue
-        # What is tested stays: of equal pictures the one in the latest split.
-        keep = max(keys, key=lambda key: (SPLITS.index(first.places[key][0]), -keys.index(key)), default="")
-        out |= {key: f"the same as {keep}" for key in keys if key != keep}
+        if first.taxonomy is None or on_one_path(first.taxonomy, [first.places[key][1] for key in keys]):
+            # What is tested stays: of equal pictures the one in the latest split.
+            keep = max(keys, key=lambda key: (SPLITS.index(first.places[key][0]), -keys.index(key)), default="")
+            out |= {key: f"the same as {keep}" for key in keys if key != keep}
+        else:
+            other = {key: keys[key == keys[0]] for key in keys}
+            out |= {key: f"the same picture has two labels: {other[key]}" for key in keys}
     return out
 
 
@@ -135,16 +133,13 @@ def print_written(written: Written) -> None:
         print_hanging(console, remark, "", 2, "- ")
     console.print()
     print_audit(written.audit, console)
-    console.print()
-    card, *others = written.files
-    names = [str(card), *(file.name for file in others)]
-    console.print(Text(f"Written: {', '.join(names[:-1])} and {names[-1]}", "bold green"), soft_wrap=True)
-    name = typed_name(card)
-    tower = "" if written.found.layout["name"] == "feature_bundle" else f" --data.backbone {REAL}"
+    *names, last = [str(written.path), *(file.name for file in written.files[1:])]
+    console.print(Text(f"\nWritten: {', '.join(names)} and {last}", "bold green"), soft_wrap=True)
+    name, encoded = typed_name(written.path), written.found.layout["name"] == "feature_bundle"
     if written.found.test_only:
-        train = f"--data.card SOURCE --data.targets '{{{name}: null}}'"
-        print_next(console, [f"data check {name}", f"fit lathadapter_cross_dataset {train}{tower}"])
+        train = f"fit lathadapter_cross_dataset --data.card SOURCE --data.targets '{{{name}: null}}'"
+        print_next(console, [f"data check {name}", train + ("" if encoded else f" --data.backbone {REAL}")])
     else:
-        print_next(console, [f"data prompts {name}", f"data check {name}", fit_command(written.audit, card)])
-    if tower:
+        print_next(console, [f"data prompts {name}", f"data check {name}", fit_command(written.audit, written.path)])
+    if not encoded:
         print_hanging(console, TINY_NOTE)

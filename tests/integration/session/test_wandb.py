@@ -14,7 +14,6 @@ from hierfit.report.blocks import Section
 from hierfit.report.evidence import gather
 from hierfit.report.sections import sections
 from hierfit.results.card import ResultCard
-from hierfit.run.loggers import wants_report
 
 from .conftest import Fit
 
@@ -63,15 +62,3 @@ def test_undefined_figures_are_left_out() -> None:
     )
     assert wandb_report.figures(card) == {"test/per_level/fpa": 0.5, "cost/steps": 3}
     json.dumps(wandb_report.facts(card))
-
-
-def test_who_gets_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", "/nowhere")
-    assert [wants_report(mode) for mode in ("auto", "offline", "online", "disabled")] == [False, True, True, False]  # type: ignore[arg-type]
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert wants_report("auto")
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setenv("WANDB_API_KEY", "x")
-    assert not wants_report("auto")

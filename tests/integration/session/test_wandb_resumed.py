@@ -15,8 +15,8 @@ import wandb
 
 from hierfit.errors import UserError
 from hierfit.run.folder import STATE
-from hierfit.run.loggers import WandbRun, ended_as_it_ends
 from hierfit.run.saving import Curves, Stopped
+from hierfit.run.wandb import WandbRun
 
 from .transaction_log import ending, history
 
@@ -104,7 +104,7 @@ def test_wandb_is_told_how_a_run_ended(
     if in_sweep:
         monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     run = WandbRun(Curves(tmp_path), id="a", experiment=Experiment())
-    with pytest.raises(type(error)), ended_as_it_ends([run]):
+    with pytest.raises(type(error)), run.ended_as_it_ends():
         raise error
     assert heard == expected
 

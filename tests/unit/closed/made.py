@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
-from hierfit.closed import GaussianClasses, Statistics, fit_elsewhere, fit_tree, without_tree
+from hierfit.closed import GaussianClasses, Statistics, TiedForm, fit_tree
 from hierfit.closed.tree_gda import CovarianceKind
 from hierfit.taxonomy import Taxonomy
 
@@ -45,5 +43,4 @@ def fit_treeless(
     statistics: Statistics, tree: Taxonomy, *, shrink: bool = False, kind: CovarianceKind = "within"
 ) -> GaussianClasses:
     """The same form without a tree: a common prior, or none."""
-    flat, places = without_tree(tree.num_leaves), torch.arange(tree.num_leaves)
-    return fit_elsewhere(statistics, tree, flat, places, partial(fit_tree, kind=kind, shrink=shrink))
+    return fit_tree(statistics, tree, TiedForm("common" if shrink else "flat", kind))

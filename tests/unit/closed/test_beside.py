@@ -14,12 +14,11 @@ from hierfit.closed import (
     Statistics,
     fit_coarse,
     fit_tree,
-    fit_with_text,
     kinship_test,
     leave_one_out_temperature,
 )
-from hierfit.closed.prior import posterior
-from hierfit.closed.temperature import leave_one_out
+from hierfit.closed.coarse import leave_one_out
+from hierfit.closed.prior import posterior, variances
 from hierfit.methods.kernel_ridge import fit_kernel_ridge, kernel
 from hierfit.taxonomy import Taxonomy
 
@@ -43,6 +42,7 @@ def test_an_image_left_out_is_scored_as_if_it_had_not_been_there(tree: Taxonomy,
     assert labels.tolist() == y[rows].tolist()
     root = torch.linalg.inv(model.whitener)
     blended = root.T @ root
+    step, _ = variances(statistics.means @ model.whitener - model.center, statistics.counts, model.noise, tree)
     for row, i in enumerate(rows):
         own, rest = int(y[i]), torch.arange(len(x)) != i
         without = Statistics.of(x[rest], y[rest], tree.num_leaves)
@@ -50,11 +50,11 @@ def test_an_image_left_out_is_scored_as_if_it_had_not_been_there(tree: Taxonomy,
         inverse = torch.linalg.inv(blended - gone)
         z = torch.where(without.seen[:, None], without.means @ model.whitener - model.center, 0)
         means = model.nodes[tree.leaves].clone()
-        if model.variances is None:
-            means[own] = z[own]
+        if shrink:
+            told, _ = posterior(z, without.counts / model.noise, step, tree)
+            means[own] = told[tree.leaves[own]]
         else:
-            told = posterior(z, without.counts / model.noise, model.variances.step, tree)
-            means[own] = told.mean[tree.leaves[own]]
+            means[own] = z[own]
         away = x[i] - (means + model.center) @ root
         wanted = -torch.einsum("kd,de,ke->k", away, inverse, away) / 2
         torch.testing.assert_close(found[row].diff(), wanted.diff())
@@ -132,22 +132,22 @@ def test_text_places_classes_without_images(tree: Taxonomy) -> None:
     train = ~test & (counts[y] > 0)
     statistics = Statistics.of(x[train], y[train], tree.num_leaves)
     mine = (y == 2) & test
-    found = accuracy(fit_with_text(statistics, text, tree).logits(x[mine]), y[mine], tree)
+    found = accuracy(fit_tree(statistics, tree, text=text).logits(x[mine]), y[mine], tree)
     assert found > accuracy(fit_tree(statistics, tree).logits(x[mine]), y[mine], tree)
-    unrelated = fit_with_text(statistics, text.roll(1, 0), tree)
+    unrelated = fit_tree(statistics, tree, text=text.roll(1, 0))
     assert accuracy(unrelated.logits(x[test]), y[test], tree) < accuracy(
-        fit_with_text(statistics, text, tree).logits(x[test]), y[test], tree
+        fit_tree(statistics, tree, text=text).logits(x[test]), y[test], tree
     )
 
 
 def test_text_that_says_nothing_leaves_a_prior_about_the_middle() -> None:
     x, y = images(EVEN, 3)
     statistics = Statistics.of(x, y, 12)
-    found = fit_with_text(statistics, torch.ones(12, 5), EVEN, ridge=0.3)
+    found = fit_tree(statistics, EVEN, text=torch.ones(12, 5))
     middle = statistics.means.mean(dim=0)
     torch.testing.assert_close(found.whiten(middle), torch.zeros(5).double(), atol=1e-9, rtol=0)
     with pytest.raises(ValueError, match="no image"):
-        fit_with_text(Statistics.of(x[:0], y[:0], 12), torch.ones(12, 5), EVEN)
+        fit_tree(Statistics.of(x[:0], y[:0], 12), EVEN, text=torch.ones(12, 5))
 
 
 # --- kinship -----------------------------------------------------------------------------------------------------

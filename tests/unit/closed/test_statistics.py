@@ -33,24 +33,22 @@ def test_sums_say_what_loops_over_the_images_say() -> None:
     assert statistics.seen.tolist() == (COUNTS > 0).tolist()
 
 
-def test_images_are_added_and_taken_back() -> None:
+def test_images_are_added() -> None:
     x, y = images(RAGGED, COUNTS)
     first = torch.rand(len(x), generator=torch.Generator().manual_seed(0)) < 0.6
     a, b = (Statistics.of(x[rows], y[rows], 8) for rows in (first, ~first))
     both = Statistics.of(x, y, 8)
     same(a + b, both)
-    same(both - b, a)
 
 
 @pytest.mark.parametrize("tree", [EVEN, RAGGED])
-def test_a_class_learnt_later_and_one_forgotten_equal_a_fit_to_what_is_there(tree: Taxonomy) -> None:
+def test_a_class_learnt_later_equals_a_fit_to_all(tree: Taxonomy) -> None:
     """In float32, as features come."""
     x, y = images(tree, 4, width=8)
     x, classes, late = x.float(), tree.num_leaves, 3
     old, new = Statistics.of(x[y != late], y[y != late], classes), Statistics.of(x[y == late], y[y == late], classes)
-    refit = fit_tree(Statistics.of(x, y, classes), tree)
-    for statistics, wanted in ((old + new, refit), ((old + new) - new, fit_tree(old, tree))):
-        torch.testing.assert_close(fit_tree(statistics, tree).logits(x), wanted.logits(x), rtol=1e-6, atol=1e-6)
+    wanted = fit_tree(Statistics.of(x, y, classes), tree).logits(x)
+    torch.testing.assert_close(fit_tree(old + new, tree).logits(x), wanted, rtol=1e-6, atol=1e-6)
 
 
 def test_classes_move_to_other_rows() -> None:

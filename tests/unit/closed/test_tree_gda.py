@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hierfit.closed import Statistics, fit_elsewhere, fit_tree
+from hierfit.closed import Statistics, TiedForm, fit_tree
 from hierfit.closed.prior import increasing, mean_of_kin, pair_covariances, posterior, sums_below, variances
 from hierfit.closed.statistics import ridge, whitener
 from hierfit.closed.tree_gda import Labelled, covariance
@@ -87,9 +87,9 @@ def test_the_posterior_is_that_of_a_dense_gaussian(tree: Taxonomy) -> None:
     told = torch.zeros(tree.num_nodes, dtype=torch.float64).index_copy_(0, tree.leaves, precision)
     sure = torch.linalg.inv(torch.linalg.inv(prior) + told.diag())
     seen = torch.zeros(tree.num_nodes, 3, dtype=torch.float64).index_copy_(0, tree.leaves, precision[:, None] * z)
-    found = posterior(z, precision, step, tree)
-    torch.testing.assert_close(found.mean, sure @ seen)
-    torch.testing.assert_close(found.variance, sure.diagonal())
+    mean, variance = posterior(z, precision, step, tree)
+    torch.testing.assert_close(mean, sure @ seen)
+    torch.testing.assert_close(variance, sure.diagonal())
 
 
 def test_a_leaf_without_images_has_its_parents_mean() -> None:
@@ -106,9 +106,9 @@ def test_variances_of_many_classes_are_those_they_were_drawn_with() -> None:
     step = torch.tensor([0.3, 0.5, 0.9]).double()[tree.level].sqrt()
     drawn = step[:, None] * normal(tree.num_nodes, 40)
     z = drawn[tree.leaf_paths].sum(dim=1) + (0.4 / 2) ** 0.5 * normal(2500, 40)
-    found = variances(z - z.mean(dim=0), torch.full((2500,), 2.0), 0.4, tree)
+    found, _ = variances(z - z.mean(dim=0), torch.full((2500,), 2.0), 0.4, tree)
     for level, wanted in zip(tree.level_slices, (0.3, 0.5, 0.9), strict=True):
-        torch.testing.assert_close(found.step[level].mean(), torch.tensor(wanted).double(), rtol=0.1, atol=0)
+        torch.testing.assert_close(found[level].mean(), torch.tensor(wanted).double(), rtol=0.1, atol=0)
 
 
 def test_whitened_images_have_the_identity_for_their_blended_covariance() -> None:
@@ -143,17 +143,18 @@ def test_a_fit_is_the_recipe_written_out(tree: Taxonomy, per_leaf: int) -> None:
             ]
         )
         s = sum((a - base[k]).outer(a - base[k]) for a, k in zip(x, y, strict=True)) / len(x)
-        raw = variances(mu - mu.mean(dim=0), torch.ones(classes).double(), 0.0, tree)
-        r = 1 - (1 - ridge(width, len(x))) * float(raw.kinship[-1])
+        _, kinship = variances(mu - mu.mean(dim=0), torch.ones(classes).double(), 0.0, tree)
+        r = 1 - (1 - ridge(width, len(x))) * float(kinship[-1])
     values, vectors = torch.linalg.eigh((1 - r) * s + r * s.trace() / width * torch.eye(width).double())
     w = vectors * values.rsqrt() @ vectors.T
     z = (mu - mu.mean(dim=0)) @ w
     noise = float((w @ s @ w).diagonal().mean()) if per_leaf > 1 else 0.5 * float(z.square().mean())
-    prior = variances(z, torch.full((classes,), float(per_leaf)).double(), noise, tree)
-    m = posterior(z, torch.full((classes,), per_leaf / noise).double(), prior.step, tree).mean
+    step, _ = variances(z, torch.full((classes,), float(per_leaf)).double(), noise, tree)
+    m, _ = posterior(z, torch.full((classes,), per_leaf / noise).double(), step, tree)
     wanted = (x - mu.mean(dim=0)) @ w @ m.T - m.square().sum(dim=1) / 2
-    found = fit_tree(Statistics.of(x, y, classes), tree)
-    assert found.one_shot == (per_leaf == 1)
+    statistics = Statistics.of(x, y, classes)
+    assert statistics.few == (per_leaf == 1)
+    found = fit_tree(statistics, tree)
     torch.testing.assert_close(found.logits(x), wanted)
     weights, bias = found.affine
     torch.testing.assert_close(x @ weights.T + bias, wanted)
@@ -186,8 +187,8 @@ def test_flat_gda_is_the_textbook_one() -> None:
     x, y = images(EVEN, 9)
     statistics = Statistics.of(x, y, 12)
     for kind in ("within", "total"):
-        spread = covariance(statistics, EVEN, kind)
-        s = (1 - spread.ridge) * spread.matrix + spread.ridge * spread.matrix.trace() / 5 * torch.eye(5).double()
+        spread, share = covariance(statistics, EVEN, kind)
+        s = (1 - share) * spread + share * spread.trace() / 5 * torch.eye(5).double()
         logits = fit_treeless(statistics, EVEN, kind=kind).logits(x)[:, EVEN.leaves]
         away = x[:, None] - statistics.means
         distance = torch.einsum("bkd,de,bke->bk", away, torch.linalg.inv(s), away)
@@ -208,10 +209,10 @@ def test_shuffling_moves_the_tree_and_never_the_labels(tree: Taxonomy, per_leaf:
     x, y = images(tree, per_leaf)
     statistics = Statistics.of(x, y, tree.num_leaves)
     places = tree.leaf_index[shuffled_places(tree, 1)[tree.leaves]]
-    other = fit_elsewhere(statistics, tree, tree, places, fit_tree).logits(x)[:, tree.leaves]
+    other = fit_tree(statistics, tree, TiedForm("shuffled", places=places)).logits(x)[:, tree.leaves]
     moved = fit_tree(Statistics.of(x, places[y], tree.num_leaves), tree).logits(x)[:, tree.leaves]
     torch.testing.assert_close(other, moved[:, places])
-    stays = fit_elsewhere(statistics, tree, tree, torch.arange(tree.num_leaves), fit_tree).logits(x)[:, tree.leaves]
+    stays = fit_tree(statistics, tree, TiedForm("shuffled")).logits(x)[:, tree.leaves]
     torch.testing.assert_close(stays, fit_tree(statistics, tree).logits(x)[:, tree.leaves])
 
 
@@ -241,7 +242,7 @@ def test_hostile_statistics_give_finite_scores(shift: float) -> None:
         for found in (
             fit_tree(statistics, RAGGED),
             fit_treeless(statistics, RAGGED),
-            fit_tree(statistics, RAGGED, kind="total"),
+            fit_tree(statistics, RAGGED, TiedForm(kind="total")),
         ):
             assert found.logits(x).isfinite().all()
             assert sums_below(torch.ones(8), RAGGED).shape == (len(found.nodes),)

@@ -45,7 +45,7 @@ def test_it_is_the_closed_form_on_adapted_features(
     task, images = made_task(), pictures()
     labels = TREE.leaves.repeat(5)
     head = kept(kind, task, tmp_path, whiten=whiten, lr=0.1)
-    on, beside = built(closed, task, adapted_by=str(tmp_path)), built(closed, seen_through(head, task))
+    on, beside = built(closed, task, adapted_by=str(tmp_path)), built(closed, seen_through(str(tmp_path), task)[1])
     for chosen in (False, True):
         if chosen:
             assert on.choose(images, labels) == beside.choose(head.adapted(images), labels)

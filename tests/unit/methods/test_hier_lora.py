@@ -24,7 +24,7 @@ from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
 from hierfit.methods import HierLoRA
-from hierfit.methods.lora import LoraChoice, _names, _rank_within, adapt, save_adapter
+from hierfit.methods.lora import adapt, adapted_names, rank_within, save_adapter
 from hierfit.taxonomy import Taxonomy
 
 TREE = Taxonomy.from_paths([(f"cat {i // 2}", f"photo {i}") for i in range(6)])
@@ -128,15 +128,11 @@ def test_what_cannot_be_kept_is_said(backbone: Backbone) -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "matrices"),
-    [
-        (LoraChoice(1), {"q", "k", "v"}),
-        (LoraChoice(1, targets=("o",)), {"out"}),
-        (LoraChoice(1, targets=("fc", "q")), {"q", "fc1", "fc2"}),
-    ],
+    ("targets", "matrices"),
+    [(["q", "k", "v"], {"q", "k", "v"}), (["o"], {"out"}), (["fc", "q"], {"q", "fc1", "fc2"})],
 )
-def test_targets_name_the_matrices_of_every_block(backbone: Backbone, choice: LoraChoice, matrices: set[str]) -> None:
-    adapt(backbone, choice)
+def test_targets_name_the_matrices_of_every_block(backbone: Backbone, targets: Any, matrices: set[str]) -> None:
+    adapt(backbone, HierLoRA(rank=1, targets=targets).keys)
     names = lora_names(backbone.model)
     assert {n.rsplit(".", 1)[1].removesuffix("_proj") for n in names} == matrices
     assert {n.partition(".encoder.layers.")[0] for n in names} == {"vision_model", "text_model"}
@@ -151,7 +147,7 @@ def test_targets_name_the_matrices_of_every_block(backbone: Backbone, choice: Lo
     ],
 )
 def test_layers_are_a_slice_of_blocks_and_towers_are_chosen(clip: Backbone, layers: str, blocks: set[int]) -> None:
-    adapt(clip, LoraChoice(1, towers="image", layers=layers))
+    adapt(clip, HierLoRA(rank=1, towers="image", layers=layers).keys)
     names = lora_names(clip.model)
     assert {int(n.split(".layers.")[1].split(".")[0]) for n in names} == blocks
     assert all(n.startswith("vision_model") for n in names)
@@ -172,8 +168,8 @@ def test_the_default_stays_below_half_a_percent(
     assert config is not None
     with torch.device("meta"):
         model = DualEncoder(config)
-    names = _names(model, LoraChoice())
-    assert _rank_within(model, names, LoraChoice()) == rank
+    names = adapted_names(model, HierLoRA().keys)
+    assert rank_within(model, names, HierLoRA().keys) == rank
     updates = sum(rank * sum(model.get_submodule(n).weight.shape) for n in names)  # type: ignore[arg-type,union-attr]
     assert updates / (updates + sum(p.numel() for p in model.parameters())) < 0.005
 
@@ -193,9 +189,9 @@ def test_the_share_is_printed_with_the_objective(clip: Backbone) -> None:
 
 def test_choices_that_do_not_fit_the_towers(clip: Backbone) -> None:
     with pytest.raises(UserError, match=r"no block of the vision tower, which has 2 \(0 to 1\)"):
-        adapt(clip, LoraChoice(1, layers="2:"))
+        adapt(clip, HierLoRA(rank=1, layers="2:").keys)
     with pytest.raises(UserError, match=r"rank 1 on 12 matrices is .* more than the budget of 0\.1 %"):
-        adapt(clip, LoraChoice(budget=0.001))
+        adapt(clip, HierLoRA(budget=0.001).keys)
     with pytest.raises(UserError, match="level 'order', which does not exist"):
         HierLoRA(objective={"hisce": {"epsilon": {"order": 0.1}}}, rank=1).build(made_task(clip))
     with pytest.raises(UserError, match="trains the towers"):
@@ -277,7 +273,7 @@ def test_a_frozen_text_tower_is_not_run(clip: Backbone, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("chunk", [1, 4, 100])
 def test_chunks_of_text_change_memory_only(backbone: Backbone, chunk: int) -> None:
-    adapt(backbone, LoraChoice(2, towers="text"))
+    adapt(backbone, HierLoRA(rank=2, towers="text", dropout=0.0).keys)
     for name, p in backbone.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(p, std=0.1, generator=torch.Generator().manual_seed(0))

@@ -17,7 +17,7 @@ from hierfit.backbone import Backbone
 from hierfit.data.batch import Batch, Task
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
-from hierfit.geometry.manifold import geoopt
+from hierfit.geometry.manifold import audit_manifold_parameters, geoopt
 from hierfit.losses.levels import deepest_label
 from hierfit.methods import LatHAdapter
 from hierfit.methods.lathadapter.model import SoftPrompts, spread_points
@@ -36,7 +36,7 @@ def built(task: Task | None = None, **keys: Any) -> tuple[LatHAdapter, Task, Bat
 
 def trained(method: LatHAdapter, batch: Batch, steps: int = 30) -> list[dict[str, float]]:
     optimizer = optimiser_of(method, steps)
-    method.audit(optimizer)
+    audit_manifold_parameters(method, optimizer)
     history = []
     for _ in range(steps):
         optimizer.zero_grad()
@@ -182,7 +182,7 @@ def test_half_precision_weights_are_refused_at_both_gates() -> None:
         torch.set_default_dtype(torch.float32)
     method.to(torch.bfloat16)
     with pytest.raises(UserError, match="bfloat16"):
-        method.audit(optimiser_of(method))
+        audit_manifold_parameters(method, optimiser_of(method))
 
 
 @pytest.mark.parametrize("geometry", ["poincare", "lorentz", "euclidean"])

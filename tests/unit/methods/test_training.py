@@ -348,7 +348,11 @@ def test_coop_says_what_it_needs(clip: Backbone) -> None:
             ["neighbours: 1, must be 2 or more", "hierarchy_weight: -1"],
         ),
         (HierLoRA, {"rank": 0, "budget": 0.0, "alpha": 0.0}, ["rank: 0", "budget: 0.0, must be in (0, 1]", "alpha: 0"]),
-        (HierLoRA, {"targets": ["q", "qq"], "layers": "last"}, ["no 'qq' in a block", "slice of block numbers"]),
+        (
+            HierLoRA,
+            {"targets": ["q", "qq"], "layers": "last"},
+            ["'qq' is none of q, k", "slice of block numbers"],
+        ),
         (HierLoRA, {"targets": [], "warmup": 2}, ["at least one of q, k, v, o, fc", "warmup: 2"]),
     ],
 )

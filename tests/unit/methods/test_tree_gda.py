@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.closed import Statistics, fit_tree
+from hierfit.closed import Statistics, TiedForm, fit_tree
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
 from hierfit.methods import KernelRidge, TreeGDA
@@ -59,7 +59,7 @@ def test_its_rows_are_the_closed_forms(tree: Taxonomy, shots: int) -> None:
     statistics = Statistics.of(task.train_features, tree.leaf_index[task.train_paths.amax(dim=1)], tree.num_leaves)
     rows = {
         ("tree", "within"): fit_tree(statistics, tree),
-        ("tree", "total"): fit_tree(statistics, tree, kind="total"),
+        ("tree", "total"): fit_tree(statistics, tree, TiedForm(kind="total")),
         ("flat", "identity"): fit_treeless(statistics, tree, kind="identity"),
         ("flat", "within"): fit_treeless(statistics, tree),
         ("common", "within"): fit_treeless(statistics, tree, shrink=True),

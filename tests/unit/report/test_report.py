@@ -23,8 +23,7 @@ from hierfit.report.blocks import Gallery, Omitted, Picture, Section, Sheet
 from hierfit.report.evidence import gather
 from hierfit.report.page import svg
 from hierfit.report.sections import sections
-from hierfit.report.sections.breaks import stacked_bars
-from hierfit.report.sections.explorer import pictured
+from hierfit.report.sections.breaks import pictured, stacked_bars
 from hierfit.results.card import ResultCard
 
 from .browser import CHROMIUM, play
@@ -408,8 +407,8 @@ def test_tables_agree_with_the_cards(runs: Path) -> None:
     rows = next(block for block in blocks if isinstance(block, Sheet)).table.texts()
     for (_, level, _, accuracy, _), name in zip(rows, card.levels, strict=False):
         assert level == name
-        served = evidence.focus.reading.served
-        right = (served.answer == served.target)[:, card.levels.index(name)]
+        read = evidence.focus.reading
+        right = (read.answer == read.target)[:, card.levels.index(name)]
         assert float(accuracy) == pytest.approx(100 * float(right.float().mean()), abs=0.01)
     blocks = _section(folder, "Worst sibling pairs").blocks
     gallery = next(block for block in blocks if isinstance(block, Gallery))
@@ -423,7 +422,7 @@ def test_other_spaces(tmp_path: Path, geometry: str) -> None:
     picture = _section(tmp_path / "run", "The latent space").blocks[0]
     assert isinstance(picture, Picture)
     assert ("flat space" if geometry == "euclidean" else "hyperboloid") in picture.caption
-    picture.drawn()
+    picture.draw()
 
 
 @pytest.mark.filterwarnings("error")
@@ -463,7 +462,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_the_test_of_the_tree_is_drawn_group_by_group(runs: Path, tmp_path: Path) -> None:
     run = shutil.copytree(runs / "toy/4-s1", tmp_path / "run")
     picture, sheet = _section(run, "Does the tree fit the features").blocks
-    _, texts = picture.drawn()  # type: ignore[union-attr]
+    _, texts = picture.draw()  # type: ignore[union-attr]
     plain = json.loads((run / "kinship.json").read_text())
     said = " ".join([*texts["holds"], *texts["strangers"]])
     for group in plain["groups"]:
@@ -502,7 +501,7 @@ def test_no_mistakes_and_partial_labels(tmp_path: Path) -> None:
     for section in _found(tmp_path / "run").values():
         for block in section.blocks if isinstance(section, Section) else ():
             if isinstance(block, Picture):
-                block.drawn()
+                block.draw()
     kept["paths"][:] = torch.tensor(-1)
     save_file(kept, path)
     assert isinstance(_found(tmp_path / "run")["Reliability"], Omitted)

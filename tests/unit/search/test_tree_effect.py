@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hierfit.results.statistics import paired_bootstrap, paired_difference
-from hierfit.search.tree_effect import Answers, compare_trees
+from hierfit.search.verdict import Answers, compare_trees
 
 LABELS = np.arange(400) % 7
 

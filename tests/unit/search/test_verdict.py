@@ -9,9 +9,8 @@ import pytest
 from rich.console import Console
 
 from hierfit.results.card import ResultCard
-from hierfit.results.statistics import Estimate, Interval
-from hierfit.search.tree_effect import Comparison
-from hierfit.search.verdict import TreeVerdict, conclude
+from hierfit.results.table import Estimate, Interval
+from hierfit.search.verdict import Comparison, TreeVerdict, conclude
 
 
 def found(points: float, width: float = 0.5, samples: float | None = None, seeds: int = 5) -> Comparison:
@@ -115,4 +114,4 @@ def test_printed_and_written_it_ends_and_begins_with_the_verdict(tmp_path: Path)
     page = (tmp_path / "verdict.md").read_text()
     assert page.startswith(f"**{answer.sentence}**\n")
     assert "| no tree (flat) | +0.30 ±0.50 | [−0.20, +0.80] | no evidence |" in page
-    assert "> Left out: induced: no text" in page
+    assert "> Note: Left out: induced: no text" in page

@@ -97,7 +97,7 @@ FORMS: Mapping[str, Form] = {
     "a single class": Form(many("cat/{}.png", 5), "there is nothing to tell apart"),
     "test alone": Form(classes("test/{}/{}.png"), classes("test/{}/{}.png"), remark="data.targets", splits={"test": 8}),
     "a test without labels": Form([*classes("Train_Images/{}/{}.png"), *classes("valid/{}/{}.png"), "test/0.png"],
-                                  {"valid/cat/0.png": "cat"}, {}, "1 picture in test lies in no folder of a class",
+                                  {"valid/cat/0.png": "cat"}, {}, "1 picture lies in test, in no folder of a class",
                                   {"train": 8, "test": 8}),
     "folders that say nothing": Form(classes("data/images/{}/{}.png"), {"data/images/cat/0.png": "cat"}),
     "a test that says nothing": Form(sets("{1}/{0}/{2}.png") | dict.fromkeys(many("test/test/{}.png", 3), ""), {}),

@@ -178,7 +178,6 @@ def test_absolute_paths_of_pictures_elsewhere(pics: Pics, tmp_path: Path) -> Non
     [
         ("set", (cycle("Training", "VALIDATION", "Test", ""),), {"train": 6, "val": 6, "test": 6}),
         ("is_training_image", (cycle("0", "1", "1", "1"),), {"train": 18, "test": 6}),
-        ("train,test", (cycle("1", "1", "0"), cycle("0", "0", "1")), {"train": 16, "test": 8}),
         ("split", (cycle("test"),), {"test": 24}),
         ("fold", (cycle("val", "train", "train"),), {"train": 16, "test": 8}),
     ],

@@ -1,7 +1,4 @@
-"""Where the curves of a run go: ``metrics.csv`` always, W&B beside it.
-
-At W&B a run has one row of the curves a step, none missing or twice, however often it is interrupted.
-"""
+"""A run at W&B: one row of the curves a step, none missing or twice, however often it is interrupted."""
 
 from __future__ import annotations
 
@@ -9,18 +6,14 @@ import netrc
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Thread
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
@@ -30,8 +23,7 @@ from hierfit.run.keys import WandbMode
 from hierfit.run.saving import Curves, Stopped
 from hierfit.streams import shown
 
-_PATIENCE = 5.0
-"""Seconds that W&B has to answer at all, and again to take up a run."""
+_SECONDS_TO_ANSWER = 5.0
 _KILLED = 255
 """The exit code by which W&B tells a run that somebody has ended from one that has failed."""
 _KEEP_HERE = "--wandb offline keeps the run here, for `wandb sync` later."
@@ -49,11 +41,14 @@ class WandbRun(WandbLogger):
     cannot read, and of several it lets the last stand for the run.
     """
 
-    def __init__(self, curves: Curves, strict: bool = False, **named: Any) -> None:
+    silent = False
+    """Whether W&B has refused a run of this process, or not answered in time: later runs do not ask again."""
+
+    def __init__(self, curves: Curves, wanted: WandbMode | str | None = None, **named: Any) -> None:
         super().__init__(**named)
         # Lightning passes on a setting that W&B has dropped and warns about on every run.
         self._wandb_init.pop("anonymous", None)
-        self._curves, self._strict = curves, strict
+        self._curves, self._wanted = curves, wanted
         self._sent: int | None = None
 
     @property
@@ -73,10 +68,11 @@ class WandbRun(WandbLogger):
             found = super().experiment
         except wandb.errors.Error as error:
             problem = f"W&B does not take the run: {next(iter(str(error).splitlines()), 'no reason given')}"
-            if self._strict:
+            if self._wanted == "online":
                 raise UserError(problem, hint=_KEEP_HERE) from error
-            print(_kept_offline(problem, Path(self.save_dir or ".")))
-            self._wandb_init["mode"] = "offline"
+            where = f"{shown(Path(self.save_dir or '.'))}/wandb/offline-run-*"
+            print(f"{problem}: kept offline; later: wandb sync {where}")
+            self._wandb_init["mode"], WandbRun.silent = "offline", True
             wandb.teardown()  # it holds the run's id
             wandb.setup(wandb.Settings(silent=True))
             found = super().experiment
@@ -108,42 +104,44 @@ class WandbRun(WandbLogger):
             return None
         return f"wandb sync {shown(Path(run.dir).parent)}" if run.offline else run.url
 
+    @property
+    def page(self) -> str | None:
+        """The same, where the run is to be looked at there."""
+        return self.where if self._wanted else None
+
     def conclude(self, folder: Path, card: ResultCard | None, show: Show | None) -> None:
         """Ends a run that has come to its end; its card is known on the first process."""
         if card is not None:
             # A sweep judges a run by its summary: let that be the selected checkpoint's, not the last one's.
             self.experiment.summary.update(dict(card.val))
-            if show is not None and card.metrics:
+            if show is not None and self._wanted and card.metrics:
                 show(self.experiment, folder, card)
-        self.close()
+        self._close()
 
-    def close(self, exit_code: int = 0, preempted: bool = False) -> None:
+    @contextmanager
+    def ended_as_it_ends(self) -> Iterator[None]:
+        """Tells W&B how the run has ended where it does not come to its end.
+
+        Failed; killed, by Ctrl-C or by its sweep, whose word SIGTERM is; else preempted: W&B puts a preempted trial
+        back into its sweep's queue, under the same id.
+        """
+        try:
+            yield
+        except BaseException as error:
+            killed = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+            if isinstance(error, Stopped):
+                killed = error.by_sweep or error.signum == signal.SIGINT
+                self._close(_KILLED if killed else error.exit_code, preempted=not killed)
+            else:
+                self._close(_KILLED if killed else 1)
+            raise
+
+    def _close(self, exit_code: int = 0, preempted: bool = False) -> None:
         """Ends the W&B run, if there is one; the next run of this process needs its own."""
         if self._experiment is not None:
             if preempted:
                 self._experiment.mark_preempting()
             self._experiment.finish(exit_code)
-
-
-@contextmanager
-def ended_as_it_ends(loggers: Sequence[Logger]) -> Iterator[None]:
-    """Tells W&B how a run has ended where it does not come to its end.
-
-    Failed; killed, by Ctrl-C or by its sweep, whose word SIGTERM is; else preempted: W&B puts a preempted trial back
-    into its sweep's queue, under the same id.
-    """
-    try:
-        yield
-    except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
-        code, preempted = 1, False
-        if isinstance(error, Stopped):
-            killed = error.by_sweep or error.signum == signal.SIGINT
-            code, preempted = error.exit_code, not killed
-        for logger in loggers:
-            if isinstance(logger, WandbRun):
-                logger.close(_KILLED if killed else code, preempted)
-        raise
 
 
 def has_wandb_key() -> bool:
@@ -157,90 +155,54 @@ def has_wandb_key() -> bool:
     return known.authenticators("api.wandb.ai") is not None
 
 
-@cache
-def responds(server: str, seconds: float = _PATIENCE) -> bool:
-    """Whether a server answers in time, whatever it says; a network that hangs hangs here, and not in the run."""
-    answered = []
+def wanted_mode(wandb: WandbMode) -> str | None:
+    """The mode that is asked for by name, here or in ``WANDB_MODE``; else ``auto`` where somebody is logged in.
 
-    def ask() -> None:
-        try:
-            urlopen(server, timeout=seconds).close()
-        except HTTPError:
-            pass  # an answer, too
-        except (OSError, ValueError):
-            return
-        answered.append(True)
-
-    # Looking a name up knows no time limit of its own.
-    asking = Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(seconds)
-    return bool(answered)
+    With one that is not ``disabled`` W&B gets tables and figures beside the curves; with None at most curves.
+    """
+    named = os.environ.get("WANDB_MODE") or None if wandb == "auto" else wandb
+    return named or ("auto" if has_wandb_key() else None)
 
 
-def _named(wandb: WandbMode) -> str | None:
-    """The mode that is asked for by name, here or in ``WANDB_MODE``."""
-    return os.environ.get("WANDB_MODE") or None if wandb == "auto" else wandb
-
-
-def settled_mode(wandb: WandbMode, folder: Path) -> str:
-    """How W&B is run: ``auto`` as ``WANDB_MODE`` says, else online where a key is configured and W&B answers.
+def settled_mode(wanted: str | None) -> str:
+    """How W&B is run: as asked for; else online where a key is configured and W&B has not refused a run yet.
 
     Raises:
-        UserError: It was asked for by name, and is not installed; or online, without a key or an answer.
+        UserError: It was asked for and is not installed; or online, without a key.
     """
-    named = _named(wandb)
-    if named == "disabled":
+    if wanted == "disabled":
         return "disabled"
     if find_spec("wandb") is None:
-        if named is None and not has_wandb_key():
+        if wanted is None:
             return "disabled"
         raise UserError("W&B is not installed", hint="pip install wandb, or --wandb disabled.")
-    if named not in ("online", None):
-        return named
-    server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    if not has_wandb_key():
-        if named is None:
-            return "offline"
-        problem = "no key is configured for W&B (`wandb login`, or WANDB_API_KEY)"
-    elif responds(server):
-        return "online"
-    else:
-        problem = f"W&B at {server} does not answer"
-    if named == "online":
-        raise UserError(problem, hint=_KEEP_HERE)
-    rank_zero_only(print)(_kept_offline(problem, folder))
-    return "offline"
+    if wanted == "online" and not has_wandb_key():
+        raise UserError("no key is configured for W&B (`wandb login`, or WANDB_API_KEY)", hint=_KEEP_HERE)
+    if wanted == "auto":
+        return "offline" if WandbRun.silent else "online"
+    return wanted or "offline"
 
 
-def _kept_offline(problem: str, folder: Path) -> str:
-    return f"{problem}: kept offline; later: wandb sync {shown(folder)}/wandb/offline-run-*"
+def wandb_run(curves: Curves, wandb: WandbMode, trains: bool, name: str, group: str, wandb_id: str) -> WandbRun | None:
+    """The W&B run of a run in the folder of its curves; None where W&B has no part in it.
 
-
-def wants_report(wandb: WandbMode) -> bool:
-    """Whether W&B gets tables and figures beside the curves: it was asked for by name, or somebody is logged in."""
-    named = _named(wandb)
-    return has_wandb_key() if named is None else named in ("online", "offline")
-
-
-def loggers(folder: Path, wandb: WandbMode, experiment: str, row: str, wandb_id: str) -> list[Logger]:
-    """Loggers of a run: ``metrics.csv`` and ``wandb/`` in its folder."""
-    curves, mode = Curves(folder), settled_mode(wandb, folder)
-    if mode == "disabled":
-        return [curves]
+    What is only tested has no curves, but W&B may want to compare it.
+    """
+    wanted = wanted_mode(wandb)
+    if (mode := settled_mode(wanted)) == "disabled" or not (trains or wanted):
+        return None
     from wandb import Settings
 
     # `offline=True` fails once wandb has been initialised in a process; `mode` does not.
-    run = WandbRun(
+    return WandbRun(
         curves,
-        strict=_named(wandb) == "online",
+        wanted,
         project=os.environ.get("WANDB_PROJECT", "hierfit"),
-        group=experiment,
-        name=f"{row} {folder.name}",
-        save_dir=str(folder),
+        group=group,
+        name=f"{name} {curves.path.parent.name}",
+        save_dir=curves.save_dir,
         mode=mode,
         id=wandb_id,
         # The closing lines say where the run lies.
-        settings=Settings(silent=True, disable_git=True, init_timeout=_PATIENCE),
+        settings=Settings(silent=True, disable_git=True, init_timeout=_SECONDS_TO_ANSWER),
     )
-    return [curves, run]

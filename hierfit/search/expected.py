@@ -9,8 +9,8 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from annotated_types import Ge, Gt
 
-from hierfit.config.schema import Place, build, nearest
-from hierfit.errors import UserError
+from hierfit.config.schema import Place, build
+from hierfit.errors import UserError, nearest
 from hierfit.results.columns import with_decoder
 
 KEY = "expected"
