@@ -71,6 +71,18 @@ def build(kind: type[Schema], value: object, place: Place, problems: list[str], 
         return None
 
 
+def argument_faults(kind: type, given: Mapping[str, object], before: str = "") -> list[str]:
+    """What of the values given is not of the type, or within the bounds, of its argument of a class."""
+    problems: list[str] = []
+    try:
+        hints = get_type_hints(kind.__init__, include_extras=True)  # type: ignore[misc]
+    except NameError:  # types that exist for type checkers only
+        hints = {}
+    for name in sorted(hints.keys() & given.keys()):
+        as_type(hints[name], given[name], Place(Path(f"{before}{name}")), problems)
+    return problems
+
+
 def as_type(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     """A value as a type wants it: whole numbers become floats, plain containers are checked within.
 

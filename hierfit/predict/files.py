@@ -15,7 +15,7 @@ from rich.text import Text
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from hierfit.data.images import EXTENSIONS
+from hierfit.data.images import pictures_below
 from hierfit.errors import UserError, nearest
 from hierfit.predict.answer import Answer
 
@@ -46,7 +46,7 @@ def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
             if given == "-":
                 found += [Path(line.strip()) for line in stdin if line.strip()]
             elif path.is_dir():
-                inside = _images_below(path)
+                inside = list(pictures_below(path))
                 problems += [] if inside else [f"{given}: there is no image below this folder"]
                 found += inside
             elif not path.is_file():
@@ -69,27 +69,16 @@ def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
     return found
 
 
-def _images_below(folder: Path) -> list[Path]:
-    found = []
-    for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        names = [name for name in sorted(files) if not name.startswith(".")]
-        found += [Path(where, name) for name in names if Path(name).suffix.lower() in EXTENSIONS]
-    return found
-
-
 def _paths_listed(path: Path, between: str) -> list[str]:
     """The paths of a list with columns."""
-    from hierfit.data.records import read_csv
+    from hierfit.data.records import read_columns
 
-    (_, header), *rows = list(read_csv(path, between)) or [(0, [])]
-    if _PATH not in header:
-        raise UserError(f"{path}: there is no column {_PATH!r}{nearest(_PATH, header)}")
-    column = header.index(_PATH)
-    for line, cells in rows:
-        if len(cells) <= column:
+    found = []
+    for line, cells, _ in read_columns(path, [_PATH], between):
+        if _PATH not in cells:
             raise UserError(f"{path}: line {line} has no cell in column {_PATH!r}")
-    return [cells[column] for _, cells in rows]
+        found.append(cells[_PATH])
+    return found
 
 
 def bundle_features(path: Path, split: str, width: int) -> tuple[list[str], Tensor, str]:
