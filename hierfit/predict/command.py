@@ -78,10 +78,6 @@ def predict(
     Lightning, into predictions.csv of a new run folder; any method can.
 
     exit status: 0; 1 when images could not be read; 2 when nothing could be done.
-
-    Raises:
-        UserError: The model, the inputs or the question is at fault.
-        SystemExit: With status 1, when images could not be read.
     """
     import torch
 
@@ -177,9 +173,6 @@ def learn(
     examples:
       hierfit learn OUT photos/ --label "Laridae/Larus/Ivory gull"
       hierfit learn OUT --forget "Ivory gull"
-
-    Raises:
-        UserError: The model cannot learn, a class has no place, or pictures cannot be read.
     """
     from hierfit.data.encode import available_cores
     from hierfit.predict.classes import forgotten, learnt, place
