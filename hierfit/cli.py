@@ -33,15 +33,15 @@ COMMANDS = {
     "fit-head": ("run.fit_head:fit_head", "a closed form on the features that a finished run has adapted"),
     "export": ("predict.export:export", "a run as one folder that loads without Lightning; ONNX; the hub"),
     "data": ("", "data sets and their cards: list, check, prompts, draw, and a new card for your own folder"),
-    "data new": ("tools.commands:new", "a card for pictures of your own"),
-    "data check": ("tools.commands:check", "is everything there, sound, and nothing twice?"),
-    "data prompts": ("tools.commands:prompts", "what each node becomes for a text tower"),
-    "data draw": ("tools.commands:draw", "pictures of a drawn card as files, to predict on"),
+    "data new": ("tools.commands:new_data", "a card for pictures of your own"),
+    "data check": ("tools.commands:check_data", "is everything there, sound, and nothing twice?"),
+    "data prompts": ("tools.commands:show_prompts", "what each node becomes for a text tower"),
+    "data draw": ("tools.commands:draw_data", "pictures of a drawn card as files, to predict on"),
     "data list": ("tools.commands:list_cards", "all data cards: levels, images, licence"),
     "features": ("", "encode any number of pictures into one file, resumable; look into such files"),
-    "features extract": ("tools.commands:extract", "encode pictures; killed, the same command goes on"),
-    "features inspect": ("tools.commands:inspect", "what a bundle holds"),
-    "features export": ("tools.commands:export", "for other programs: NumPy, CSV"),
+    "features extract": ("tools.commands:extract_features", "encode pictures; killed, the same command goes on"),
+    "features inspect": ("tools.commands:inspect_features", "what a bundle holds"),
+    "features export": ("tools.commands:export_features", "for other programs: NumPy, CSV"),
     "experiments": ("tools.experiments:experiments", "experiments, grids and sweeps by name, and what each asks"),
     "init": ("tools.experiments:init", "a copy of an experiment, a grid or a sweep to change"),
     "runs": ("results.runs:runs", "runs, newest first, with their figures; `latest` is the newest one's name"),
@@ -61,14 +61,14 @@ COMMANDS = {
     "taxonomy check": ("taxonomy.commands:check", "everything that is wrong with a tree, or odd, and how to mend it"),
     "taxonomy show": ("taxonomy.commands:show", "draw a tree"),
     "taxonomy convert": ("taxonomy.commands:convert", "write a tree in another format"),
-    "taxonomy fit": ("tools.fit:fit", "does this tree fit these features, as a whole and group by group?"),
+    "taxonomy fit": ("tools.fit:fit_of_tree", "does this tree fit these features, as a whole and group by group?"),
     "taxonomy induce": ("tools.induce:induce", "grow a tree over classes from their features, by clustering"),
     "merge": ("predict.export:merge", "a trained LoRA adapter and its backbone as one transformers folder"),
 }
 """Where each function is and what it does; one without a place has commands below it. Imported when it is called."""
 
 # What other programs call a command.
-_OTHERS = {"train": "fit", "finetune": "fit", "run": "fit", "eval": "test", "evaluate": "test", "infer": "predict",
+_SYNONYMS = {"train": "fit", "finetune": "fit", "run": "fit", "eval": "test", "evaluate": "test", "infer": "predict",
            "inference": "predict", "classify": "predict", "extract": "features extract", "list": "runs",
            "show": "results", "doctor": "taxonomy check", "dataset": "data"}  # fmt: skip
 
@@ -82,21 +82,21 @@ def _usage() -> str:
             "Hierarchy-aware fine-tuning of vision-language models.",
             "",
             "commands:",
-            _listed(commands),
+            _in_columns(commands),
             "",
             "`hierfit COMMAND --help` lists a command's options, `hierfit experiments` what to fit.",
         ]
     )
 
 
-def _listed(commands: Mapping[str, str]) -> str:
+def _in_columns(commands: Mapping[str, str]) -> str:
     width = max(map(len, commands))
     return "\n".join(f"  {name:<{width}}  {text}" for name, text in commands.items())
 
 
 def _no_command(name: str, known: Iterable[str], help_command: str) -> UserError:
     below = [command for command in COMMANDS if command.partition(" ")[2] == name]
-    close = [_OTHERS[name]] if name in _OTHERS else below or close_words(name, known)
+    close = [_SYNONYMS[name]] if name in _SYNONYMS else below or close_words(name, known)
     hint = f"Did you mean {close[0]!r}?" if close else f"`{help_command}` lists the commands."
     return UserError(f"There is no command {name!r}.", hint=hint)
 
@@ -127,7 +127,7 @@ def dispatch(arguments: Sequence[str]) -> None:
         name = f"{command} {rest[0]}" if rest else command
         if not rest or rest[0] in ("-h", "--help"):
             print(f"usage: hierfit {command} COMMAND [options]\n\n{COMMANDS[command][1]}\n\ncommands:")
-            print(_listed({name.partition(" ")[2]: text for name, text in below.items()}))
+            print(_in_columns({name.partition(" ")[2]: text for name, text in below.items()}))
         elif name in below:
             _call(name, rest[1:])
         else:

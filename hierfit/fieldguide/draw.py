@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from hierfit.fieldguide.guide import COLOURS, Nuisance, Species
 from hierfit.fieldguide.outline import Array, Wing, wings
-from hierfit.fieldguide.species import COLOURS, Nuisance, Species
 
 _BACKDROPS = np.array(
     [(126, 160, 98), (92, 128, 84), (168, 196, 214), (196, 184, 152),
@@ -162,7 +162,7 @@ def _blade(image: Array, rng: np.random.Generator, pixel: float) -> None:
     _blend(image, green.astype(np.float32), blade)
 
 
-def draw(
+def draw_butterfly(
     species: Species, rng: np.random.Generator, size: int = 64, nuisance: Nuisance | None = None
 ) -> NDArray[np.uint8]:
     """Draws a picture of a species.

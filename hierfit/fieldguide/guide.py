@@ -1,36 +1,163 @@
-"""A guide: species chosen from a seed, arranged in a tree, and any number of pictures of each."""
+"""What a fieldguide butterfly can look like, and guides: species chosen from a seed, arranged in a tree, with pictures.
+
+A species is one combination of visible, nameable attributes. Half of all combinations are reserved for guides
+(evaluation), the other half for pre-training the tiny CLIP, so no evaluated species was ever seen in training.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, field, fields
+from functools import cached_property, lru_cache
+from itertools import product
+from math import dist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hierfit.errors import UserError
-from hierfit.fieldguide.species import COLOURS, OUTLINES, PATTERNS, Nuisance, Species, species_of
 from hierfit.taxonomy import Taxonomy
 
-# Each depth fixes more of a species; the last level is always the species itself.
-_LEVELS = {
-    1: ("species",),
-    2: ("family", "species"),
-    3: ("family", "genus", "species"),
-    4: ("family", "genus", "section", "species"),
-    5: ("family", "genus", "section", "series", "species"),
+OUTLINES = (
+    "swallowtail", "sailwing", "roundwing", "anglewing", "leafwing", "broadwing", "hookwing", "scallopwing",
+)  # fmt: skip
+PATTERNS = (
+    "banded", "striped", "spotted", "checkered", "bordered", "eyed", "tipped", "marbled", "netted", "halved",
+)  # fmt: skip
+ACCENTS = ("plain", "pearled", "fringed", "jewelled", "smoky", "veined")
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "crimson": (200, 28, 44),
+    "orange": (240, 126, 24),
+    "golden": (250, 208, 48),
+    "emerald": (30, 148, 74),
+    "turquoise": (64, 205, 200),
+    "azure": (52, 120, 226),
+    "violet": (126, 60, 178),
+    "rose": (243, 140, 178),
+    "ivory": (246, 240, 222),
+    "slate": (112, 122, 134),
+    "ebony": (34, 30, 36),
+    "chestnut": (122, 70, 38),
 }
-SPLITS = ("train", "val", "test")
+
+_MARKING_PHRASES = {
+    "banded": "{m} bands across the wings",
+    "striped": "{m} stripes along the wings",
+    "spotted": "{m} spots",
+    "checkered": "a {m} checkerboard pattern",
+    "bordered": "broad {m} borders",
+    "eyed": "large {m} eyespots",
+    "tipped": "{m} wing tips",
+    "marbled": "{m} marbling",
+    "netted": "a {m} net of lines",
+    "halved": "{m} hindwings",
+}
+_ACCENT_PHRASES = {
+    "pearled": "a row of pearl dots along the edge",
+    "fringed": "a pale fringe",
+    "jewelled": "a blue jewel on each hindwing",
+    "smoky": "smoky wing bases",
+    "veined": "dark veins",
+}
+# Markings closer than this to the ground colour (Euclidean RGB) would not show at 64 px.
+_LEAST_CONTRAST = 105.0
 
 
-def _group_names(s: Species) -> dict[str, str]:
-    return {
-        "family": f"{s.outline}s",
-        "genus": f"{s.named_by()}s",
-        "section": f"{s.named_by('ground')}s",
-        "series": f"{s.named_by('ground', 'marking')}s",
-    }
+@dataclass(frozen=True, order=True)
+class Species:
+    """One combination of attributes; every field is a word from the lists above."""
+
+    outline: str
+    pattern: str
+    ground: str
+    marking: str
+    accent: str
+
+    def named_by(self, *attributes: str) -> str:
+        """Common name that tells outline, pattern, and those of ``ground``, ``marking``, ``accent`` that are asked for.
+
+        All three give ``pearled crimson-banded golden swallowtail``, none ``banded swallowtail``.
+        """
+        accent = f"{self.accent} " if "accent" in attributes else ""
+        marking = f"{self.marking}-" if "marking" in attributes else ""
+        ground = f"{self.ground} " if "ground" in attributes else ""
+        return f"{accent}{marking}{self.pattern} {ground}{self.outline}"
+
+    @property
+    def full_name(self) -> str:
+        """The name that tells every attribute; a plain species is not called plain."""
+        return self.named_by("ground", "marking", *(() if self.accent == "plain" else ("accent",)))
+
+    @property
+    def key(self) -> int:
+        """64-bit number that depends on the attributes alone (the same in every guide and process)."""
+        return int.from_bytes(hashlib.sha256("|".join(astuple(self)).encode()).digest()[:8], "big")
+
+    @property
+    def reserved_for_guides(self) -> bool:
+        """Whether guides may hold this species; if not, pre-training may."""
+        return self.key % 2 == 0
+
+    @property
+    def marking_phrase(self) -> str:
+        """The pattern in words, such as ``crimson bands across the wings``."""
+        return _MARKING_PHRASES[self.pattern].format(m=self.marking)
+
+    @property
+    def accent_phrase(self) -> str:
+        """The accent in words; empty for a plain species."""
+        return _ACCENT_PHRASES.get(self.accent, "")
+
+    @property
+    def description(self) -> str:
+        """One sentence that names every attribute."""
+        accent = f" and {self.accent_phrase}" if self.accent_phrase else ""
+        return f"a {self.ground} {self.outline} butterfly with {self.marking_phrase}{accent}"
+
+
+@lru_cache(maxsize=1)
+def colour_pairs() -> tuple[tuple[str, str], ...]:
+    """All (ground, marking) pairs that contrast enough to be seen."""
+    return tuple((a, b) for a, b in product(COLOURS, repeat=2) if dist(COLOURS[a], COLOURS[b]) >= _LEAST_CONTRAST)
+
+
+def species_of(outline: str, pattern: str) -> Iterator[Species]:
+    """Every species with this outline and pattern, reserved or not, in a fixed order."""
+    for (ground, marking), accent in product(colour_pairs(), ACCENTS):
+        yield Species(outline, pattern, ground, marking, accent)
+
+
+def training_species(outline: str, pattern: str) -> list[Species]:
+    """The species of a genus that no guide may hold."""
+    return [s for s in species_of(outline, pattern) if not s.reserved_for_guides]
+
+
+ATTRIBUTES: tuple[str, ...] = tuple(f.name for f in fields(Species))
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """How strongly a picture departs from the plate in a guide; 0 is the plate, 1 the default."""
+
+    pose: float = 1.0
+    light: float = 1.0
+    backdrop: float = 1.0
+    occlusion: float = 1.0
+    wear: float = 1.0
+
+
+PLATE = Nuisance(0.0, 0.0, 0.0, 0.0, 0.0)
+
+_GROUPS = ("family", "genus", "section", "series")  # each fixes more of a species; the last level is the species itself
+_SPLITS = ("train", "val", "test")
+
+
+def _groups_of(s: Species) -> tuple[str, ...]:
+    names = s.outline, s.named_by(), s.named_by("ground"), s.named_by("ground", "marking")
+    return tuple(f"{name}s" for name in names)
 
 
 # Attribute sets a name may tell, shortest first: common names say what tells a species from its kin, not all of it.
@@ -86,7 +213,7 @@ class Fieldguide:
             "families": (1, len(OUTLINES)),
             "genera": (1, len(PATTERNS)),
             "species": (1, 300),
-            "depth": (1, len(_LEVELS)),
+            "depth": (1, len(_GROUPS) + 1),
             "image_size": (16, 1024),
             "seed": (0, 2**31 - 1),
         }
@@ -107,12 +234,11 @@ class Fieldguide:
         for outline in rng.permutation(OUTLINES)[: self.families]:
             for rank, pattern in enumerate(rng.permutation(PATTERNS)[: self.genera]):
                 chosen = self._choose(str(outline), str(pattern), rng)
-                groups = _LEVELS[self.depth][:-1]
                 if self.ragged and rank % 3 == 2:
-                    rows.append((tuple(_group_names(chosen[0])[level] for level in groups[:2]), chosen[0]))
+                    rows.append((_groups_of(chosen[0])[:2], chosen[0]))
                     continue
                 for s, name in zip(chosen, _common_names(chosen, rng), strict=True):
-                    rows.append(((*(_group_names(s)[level] for level in groups), name), s))
+                    rows.append(((*_groups_of(s)[: self.depth - 1], name), s))
         return rows
 
     def _choose(self, outline: str, pattern: str, rng: np.random.Generator) -> list[Species]:
@@ -132,7 +258,7 @@ class Fieldguide:
     @cached_property
     def taxonomy(self) -> Taxonomy:
         """The true tree."""
-        return Taxonomy.from_paths([path for path, _ in self._rows], levels=_LEVELS[self.depth])
+        return Taxonomy.from_paths([path for path, _ in self._rows], levels=(*_GROUPS[: self.depth - 1], "species"))
 
     @cached_property
     def leaves(self) -> tuple[Species, ...]:
@@ -147,8 +273,8 @@ class Fieldguide:
         Returns:
             RGB picture ``[image_size, image_size, 3]``.
         """
-        from hierfit.fieldguide.draw import draw  # here: most runs find the features of their pictures
+        from hierfit.fieldguide.draw import draw_butterfly  # here: most runs find the features of their pictures
 
         species = self.leaves[leaf]
-        rng = np.random.default_rng([self.seed, SPLITS.index(split), species.key, index])
-        return draw(species, rng, self.image_size, self.nuisance)
+        rng = np.random.default_rng([self.seed, _SPLITS.index(split), species.key, index])
+        return draw_butterfly(species, rng, self.image_size, self.nuisance)

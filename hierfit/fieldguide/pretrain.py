@@ -7,8 +7,8 @@ are enough. The first stage learns to see colours, which nearly always tell the 
 outline and pattern are neglected. The other two take that shortcut away: their pictures share a few palettes, and
 families and genera are told in every batch. The last one sees whole pictures, as outlines are more than their parts.
 
-``pretrain_batches`` is what is seen. Recipe, loss curves and what the towers can do then are left in
-``pretraining.json``; the README beside the bundled ones is written by hand.
+``pretrain_batches`` is what is seen. Recipe and loss curves are left in ``pretraining.json``; the README beside the
+bundled towers is written by hand.
 """
 
 from __future__ import annotations
@@ -18,26 +18,21 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from hierfit.atomic import whole_file
-from hierfit.backbone.model import Backbone
-from hierfit.backbone.node_encoder import encode_nodes
 from hierfit.config.command import Say, call
-from hierfit.decoding import per_level_argmax
-from hierfit.fieldguide import Fieldguide
 from hierfit.fieldguide import pretrain_batches as seen
+from hierfit.fieldguide.guide import OUTLINES, PATTERNS, training_species
 from hierfit.fieldguide.pretrain_batches import Pool, Size, Stage
-from hierfit.fieldguide.species import OUTLINES, PATTERNS, training_species
 
 MEAN, STD = (0.5, 0.48, 0.45), (0.25, 0.24, 0.25)  # of the pool, rounded
 WEIGHT_DECAY, WARMUP = 0.05, 0.06  # of matrices; share of the steps until the peak
@@ -54,12 +49,6 @@ STAGES = (
     ),
 )  # fmt: skip
 """The recipe: with `Size`, everything that decides which weights are left behind."""
-_TEMPLATES = {
-    "family": ["a photo of one of the {name}, a kind of butterfly."],
-    "genus": ["a photo of one of the {name}, a kind of butterfly."],
-    "species": ["a photo of a {name}, a kind of butterfly."],
-}
-"""Those of data_cards/fieldguide.yaml."""
 
 
 def make_tokenizer(size: Size) -> Any:
@@ -67,23 +56,18 @@ def make_tokenizer(size: Size) -> Any:
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
 
-    rng = np.random.default_rng(size.seed)
-    sentences = []
-    for outline in OUTLINES:
-        for pattern in PATTERNS:
-            every = training_species(outline, pattern)
-            for i in rng.integers(len(every), size=40):
-                sentences.append(seen.caption(every[i], rng))
-                told = (seen.FAMILY, seen.GENUS, *seen.PARTIAL)[rng.integers(2 + len(seen.PARTIAL))]
-                sentences.append(seen.partial_caption(every[i], told, rng))
+    rng, sentences = np.random.default_rng(size.seed), []
+    told = (seen.FAMILY, seen.GENUS, *seen.PARTIAL)
+    for genus in product(OUTLINES, PATTERNS):
+        every = training_species(*genus)
+        for i in rng.integers(len(every), size=40):
+            sentences.append(seen.caption(every[i], rng))
+            sentences.append(seen.partial_caption(every[i], told[rng.integers(len(told))], rng))
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r"""'s|'t|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""), "removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    words = Regex(r"""'s|'t|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+""")
+    bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(words, "removed", invert=True), bytes_of])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
         vocab_size=size.vocab_size, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
@@ -92,9 +76,9 @@ def make_tokenizer(size: Size) -> Any:
     learnt = json.loads(bpe.to_str())["model"]["merges"]
     merges = [tuple(m.split(" ") if isinstance(m, str) else m) for m in learnt]
     # CLIP's vocabulary order: the bytes, the bytes that end a word, the merges, then start and end of text.
-    words = [*alphabet, *(a + "</w>" for a in alphabet), *("".join(m) for m in merges)]
-    words = [*dict.fromkeys(words), "<|startoftext|>", "<|endoftext|>"]
-    tokenizer = CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=merges)  # type: ignore[arg-type]  # tuples are what it takes; its hint is older
+    vocabulary = [*alphabet, *(a + "</w>" for a in alphabet), *("".join(m) for m in merges)]
+    vocabulary = [*dict.fromkeys(vocabulary), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = CLIPTokenizer(vocab={w: i for i, w in enumerate(vocabulary)}, merges=merges)  # type: ignore[arg-type]  # tuples are what it takes; its hint is older
     tokenizer.model_max_length = size.context_length
     return tokenizer
 
@@ -104,18 +88,18 @@ def make_model(size: Size, tokenizer: Any) -> Any:
     from transformers import CLIPConfig, CLIPModel
 
     torch.manual_seed(size.seed)
-    vision = {
-        "hidden_size": size.vision_width, "intermediate_size": 4 * size.vision_width,
-        "num_hidden_layers": size.vision_layers, "num_attention_heads": size.vision_width // 32,
-        "image_size": size.image_size, "patch_size": size.patch_size,
-    }  # fmt: skip
-    text = {
-        "hidden_size": size.text_width, "intermediate_size": 4 * size.text_width,
-        "num_hidden_layers": size.text_layers, "num_attention_heads": size.text_width // 32,
-        "vocab_size": len(tokenizer), "max_position_embeddings": size.context_length,
-        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }  # fmt: skip
+    vision, text = (
+        {
+            "hidden_size": width,
+            "intermediate_size": 4 * width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": width // 32,
+        }
+        for width, layers in ((size.vision_width, size.vision_layers), (size.text_width, size.text_layers))
+    )
+    vision |= {"image_size": size.image_size, "patch_size": size.patch_size}
+    text |= {"vocab_size": len(tokenizer), "max_position_embeddings": size.context_length}
+    text |= {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     return CLIPModel(CLIPConfig(vision_config=vision, text_config=text, projection_dim=size.embed_dim))
 
 
@@ -168,7 +152,7 @@ def contrast(image: Tensor, text: Tensor, scale: Tensor, fits: Tensor) -> Tensor
     return (F.cross_entropy(logits[told], rows) + F.cross_entropy(logits.T, columns)) / 2
 
 
-def train(
+def train_stage(
     model: Any, stage: Stage, pool: Pool, tokenizer: Any, device: str, seed: int, number: int
 ) -> tuple[Any, list[dict[str, float]]]:
     """Trains a model for stage ``number``, from 1, and returns it with its loss curve."""
@@ -220,27 +204,6 @@ def train(
     return model.eval(), curve
 
 
-def measure(folder: Path, seeds: Sequence[int] = (0, 1, 2)) -> list[dict[str, Any]]:
-    """Zero-shot on default guides, of species that the towers have not seen: shares of right answers in test.
-
-    By the prompts of ``data_cards/fieldguide.yaml``, each level on its own; ``full path`` is all levels right.
-    """
-    backbone, per_leaf, figures = Backbone.load(str(folder)).eval(), 20, []
-    for guide in [Fieldguide(seed=seed) for seed in seeds]:
-        tree = guide.taxonomy
-        leaves, found = torch.arange(tree.num_leaves).repeat_interleave(per_leaf), []
-        with torch.no_grad():
-            text = encode_nodes(backbone, tree, _TEMPLATES)
-            for rows in torch.arange(len(leaves)).split(256):
-                pictures = [Image.fromarray(guide.draw(int(leaves[i]), "test", int(i) % per_leaf)) for i in rows]
-                found.append(backbone.encode_image(torch.stack([backbone.preprocess(p) for p in pictures])))
-            right = per_level_argmax(100.0 * torch.cat(found) @ text.T, tree) == tree.leaf_paths[leaves]
-        shares = {**dict(zip(tree.levels, right.T, strict=True)), "full path": right.all(1)}
-        rounded = {name: round(share.float().mean().item(), 4) for name, share in shares.items()}
-        figures.append({"seed": guide.seed, **rounded})
-    return figures
-
-
 def pretrain(
     *,
     out: Annotated[Path, Say("folder to write")] = Path(__file__).parents[1] / "backbone" / "tiny_clip",
@@ -260,7 +223,7 @@ def pretrain(
         print(f"stage {number} of {len(STAGES)}", flush=True)
         if number > 1:  # the patches that a stage leaves out do not depend on those before it
             torch.manual_seed(number - 1)
-        model, curve = train(model, stage, pool, tokenizer, device, size.seed, number)
+        model, curve = train_stage(model, stage, pool, tokenizer, device, size.seed, number)
         records.append(
             {
                 "recipe": asdict(stage),
@@ -273,11 +236,11 @@ def pretrain(
         )
         used, started = sum(os.times()[:4]), time.monotonic()
     save(model, tokenizer, size, out)
-    parameters, figures = sum(p.numel() for p in model.parameters()), measure(out)
-    facts = {"parameters": parameters, "size": asdict(size), "stages": records, "measured": figures}
+    facts = {"parameters": sum(p.numel() for p in model.parameters()), "size": asdict(size), "stages": records}
     with whole_file(out / "pretraining.json") as draft:
         draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    print(*figures, f"Saved to {out}, with its figures in pretraining.json", sep="\n")
+    print(f"Saved to {out}, with loss curves in pretraining.json. What the towers can do without training:")
+    print(f"  hierfit fit --config experiments/base.yaml --model ZeroShot --data.card fieldguide --data.backbone {out}")
 
 
 if __name__ == "__main__":

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import product
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hierfit.fieldguide.draw import draw
-from hierfit.fieldguide.species import ATTRIBUTES, OUTLINES, PATTERNS, Species, training_species
+from hierfit.fieldguide.draw import draw_butterfly
+from hierfit.fieldguide.guide import ATTRIBUTES, OUTLINES, PATTERNS, Species, training_species
 from hierfit.taxonomy.index import Ints
 
 _SEED = 20_000  # of the pool and the batches; guides use their own seeds and, above all, other species
@@ -38,14 +39,17 @@ _LINEAGES = (
     "a photo of a {name}s.",
 )
 
-FAMILY = ("outline",)
-GENUS = ("outline", "pattern")
-PARTIAL: tuple[tuple[str, ...], ...] = (
+Told = tuple[str, ...]
+"""Attributes that a caption tells; it leaves the others open."""
+
+FAMILY: Told = ("outline",)
+GENUS: Told = ("outline", "pattern")
+PARTIAL: tuple[Told, ...] = (
     (*GENUS, "ground"), (*GENUS, "marking"), (*GENUS, "accent"),
     (*GENUS, "ground", "marking"), (*GENUS, "ground", "accent"), (*GENUS, "marking", "accent"),
     ("ground",), ("pattern", "marking"), ("accent",),
 )  # fmt: skip
-"""Attributes of names that leave others open, as common names do, and of bare colour phrases."""
+"""What common names tell, and bare colour phrases."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,7 @@ class Stage:
         return self.pairs // self.batch_size
 
 
-@dataclass(frozen=True)
-class Pool:
+class Pool(NamedTuple):
     """Pictures ``[n, 3, S, S]`` uint8, drawn once and seen many times, and their attributes as numbers ``[n, A]``.
 
     Rows ``by_genus`` share outline and pattern, rows ``by_palette`` ground and marking colour.
@@ -103,8 +106,7 @@ class Pool:
     by_palette: list[Ints]
 
 
-@dataclass(frozen=True)
-class Captions:
+class Captions(NamedTuple):
     """Captions ``[T]`` of one kind (``family``, ``genus``, ``partial``, ``whole``; ``group`` is one of the first two),
     whether each is true of a picture ``[B, T]``, and the weight of their loss."""
 
@@ -124,26 +126,26 @@ def caption(species: Species, rng: np.random.Generator) -> str:
     return str(rng.choice(_OPENINGS)).format(species.full_name)
 
 
-def partial_caption(species: Species, attributes: tuple[str, ...], rng: np.random.Generator) -> str:
-    """A caption that tells some attributes, ``FAMILY``, ``GENUS`` or one of ``PARTIAL``, and leaves the others open."""
-    if attributes in (FAMILY, GENUS):
-        name = species.outline if attributes == FAMILY else species.named_by()
+def partial_caption(species: Species, told: Told, rng: np.random.Generator) -> str:
+    """A caption that tells ``FAMILY``, ``GENUS`` or one of ``PARTIAL``."""
+    if told in (FAMILY, GENUS):
+        name = species.outline if told == FAMILY else species.named_by()
         return str(rng.choice(_GROUP_OPENINGS)).format(name)
     opening = str(rng.choice(_OPENINGS))
-    if "outline" in attributes:
-        return opening.format(species.named_by(*attributes))
-    in_words = rng.random() < 0.5
+    if "outline" in told:
+        return opening.format(species.named_by(*told))
     word, phrase = {
         ("ground",): (species.ground, ""),
         ("pattern", "marking"): (f"{species.marking}-{species.pattern}", species.marking_phrase),
         ("accent",): (species.accent, species.accent_phrase),
-    }[attributes]
-    return opening.format(f"butterfly with {phrase}" if in_words and phrase else f"{word} butterfly")
+    }[told]
+    in_words = rng.random() < 0.5 and phrase
+    return opening.format(f"butterfly with {phrase}" if in_words else f"{word} butterfly")
 
 
-def lineage_caption(species: Species, attributes: tuple[str, ...], rng: np.random.Generator) -> str:
+def lineage_caption(species: Species, told: Told, rng: np.random.Generator) -> str:
     """A caption that tells attributes, outline and pattern among them, by a name and its ancestors, or its plural."""
-    names = {"outline": species.outline, "genus": species.named_by(), "name": species.named_by(*attributes)}
+    names = {"outline": species.outline, "genus": species.named_by(), "name": species.named_by(*told)}
     return str(rng.choice(_LINEAGES)).format(**names)
 
 
@@ -152,28 +154,24 @@ def draw_pool(size: Size) -> Pool:
     rng = np.random.default_rng([_SEED, size.seed])
     share = size.images // (len(OUTLINES) * len(PATTERNS))
     species: list[Species] = []
-    for outline in OUTLINES:
-        for pattern in PATTERNS:
-            allowed = training_species(outline, pattern)
-            species += [allowed[i] for i in rng.integers(len(allowed), size=share)]
+    for genus in product(OUTLINES, PATTERNS):
+        allowed = training_species(*genus)
+        species += [allowed[i] for i in rng.integers(len(allowed), size=share)]
     with ProcessPoolExecutor(os.cpu_count()) as workers:
         sizes = [size.image_size] * len(species)
         images = np.stack(list(workers.map(_draw_one, species, range(len(species)), sizes, chunksize=500)))
+
+    def grouped(keys: Sequence[tuple[str, str]]) -> list[Ints]:
+        return [np.array([row for row, key in enumerate(keys) if key == each]) for each in dict.fromkeys(keys)]
+
+    by_genus = grouped([(s.outline, s.pattern) for s in species])
+    by_palette = grouped([(s.ground, s.marking) for s in species])
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    by_genus = _grouped([(s.outline, s.pattern) for s in species])
-    by_palette = _grouped([(s.ground, s.marking) for s in species])
     return Pool(pixels, species, attribute_numbers(species), by_genus, by_palette)
 
 
 def _draw_one(species: Species, index: int, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return draw(species, np.random.default_rng([_SEED, species.key, index]), size)
-
-
-def _grouped(keys: list[tuple[str, str]]) -> list[Ints]:
-    groups: dict[tuple[str, str], list[int]] = {}
-    for row, key in enumerate(keys):
-        groups.setdefault(key, []).append(row)
-    return [np.array(rows) for rows in groups.values()]
+    return draw_butterfly(species, np.random.default_rng([_SEED, species.key, index]), size)
 
 
 def attribute_numbers(species: Sequence[Species]) -> Tensor:
@@ -182,13 +180,13 @@ def attribute_numbers(species: Sequence[Species]) -> Tensor:
     return torch.tensor([[numbers[a].setdefault(getattr(s, a), len(numbers[a])) for a in ATTRIBUTES] for s in species])
 
 
-def fitting(seen: Tensor, meant: Tensor, told: Sequence[tuple[str, ...]]) -> Tensor:
+def fitting(seen: Tensor, meant: Tensor, told: Sequence[Told]) -> Tensor:
     """Whether captions are true of pictures ``[B, T]``.
 
     Args:
         seen: Attribute numbers of the pictures ``[B, A]``.
         meant: Those of the pictures that the captions were written for ``[T, A]``.
-        told: Names of the attributes that each caption tells ``[T]``.
+        told: What each caption tells ``[T]``.
     """
     tells = torch.tensor([[a in names for a in ATTRIBUTES] for names in told])
     return ((seen[:, None] == meant) | ~tells).all(-1)
@@ -204,9 +202,8 @@ def _mixed(pool: Pool, stage: Stage, rng: np.random.Generator) -> Batches:
     """One batch in three at random, one from a few genera, so that colours must tell pictures apart, one from a few
     palettes, so that outline and pattern must; three captions a picture."""
     for step in range(stage.steps):
-        if step % 3 == 0:
-            candidates = np.arange(len(pool.species))
-        else:
+        candidates = np.arange(len(pool.species))
+        if step % 3:
             groups, some = (pool.by_genus, _GENERA) if step % 3 == 1 else (pool.by_palette, _MIXED_PALETTES)
             order = rng.permutation(len(groups))
             sizes = np.cumsum([len(groups[g]) for g in order])
@@ -216,20 +213,13 @@ def _mixed(pool: Pool, stage: Stage, rng: np.random.Generator) -> Batches:
         images = _shifted(pool.images[rows], np.full(len(rows), rng.random() < 0.5), rng)
         species, attributes = [pool.species[r] for r in rows], pool.attributes[rows]
         said = [("whole", ATTRIBUTES, [caption(s, rng) for s in species])]
-        for kind, told in (
-            ("group", (FAMILY, GENUS)[rng.integers(2)]),
-            ("partial", PARTIAL[rng.integers(len(PARTIAL))]),
-        ):
-            # One wording a step: equal captions are then equal strings, and each is encoded once.
-            wording = int(rng.integers(1 << 31))
-            said.append((kind, told, [partial_caption(s, told, np.random.default_rng(wording)) for s in species]))
-        yield (
-            images,
-            [
-                Captions(kind, texts, fitting(attributes, attributes, [told] * len(rows)), stage.weights[kind])
-                for kind, told, texts in said
-            ],
-        )
+        group, partial = (FAMILY, GENUS)[rng.integers(2)], PARTIAL[rng.integers(len(PARTIAL))]
+        for kind, told in (("group", group), ("partial", partial)):
+            say = _one_wording(rng, partial_caption, told)
+            said.append((kind, told, [say(s) for s in species]))
+        fits = (fitting(attributes, attributes, [told] * len(rows)) for _, told, _ in said)
+        weights = stage.weights
+        yield images, [Captions(kind, texts, f, weights[kind]) for (kind, _, texts), f in zip(said, fits, strict=True)]
 
 
 def _palettes(pool: Pool, stage: Stage, rng: np.random.Generator) -> Batches:
@@ -241,11 +231,13 @@ def _palettes(pool: Pool, stage: Stage, rng: np.random.Generator) -> Batches:
         rows = same_palettes(pool, _PALETTES, stage.batch_size, rng)
         images = _shifted(pool.images[rows], rng.random(len(rows)) < 0.5, rng)
         species, attributes = [pool.species[r] for r in rows], pool.attributes[rows]
-        said = []  # by caption, the row it was written for; what each tells of it
+        said: list[
+            tuple[str, dict[str, int], list[Told]]
+        ] = []  # by caption the row it was written for; what each tells
         for kind, told in (("family", FAMILY), ("genus", GENUS), ("partial", PARTIAL[rng.integers(len(PARTIAL))])):
-            say = lineage_caption if len(told) > 2 and rng.random() < 0.3 else partial_caption
-            wording = int(rng.integers(1 << 31))
-            first = {say(s, told, np.random.default_rng(wording)): row for row, s in enumerate(species)}
+            by_name = len(told) > 2 and rng.random() < 0.3
+            say = _one_wording(rng, lineage_caption if by_name else partial_caption, told)
+            first = {say(s): row for row, s in enumerate(species)}
             said.append((kind, first, [told] * len(first)))
         first = {caption(s, rng): row for row, s in enumerate(species)}
         plain = [species[row].accent == "plain" for row in first.values()]
@@ -257,6 +249,12 @@ def _palettes(pool: Pool, stage: Stage, rng: np.random.Generator) -> Batches:
             fits = fitting(attributes, attributes[[written_for[i] for i in some]], [tells[i] for i in some])
             captions.append(Captions(kind, [texts[i] for i in some], fits, stage.weights[kind]))
         yield images, captions
+
+
+def _one_wording(rng: np.random.Generator, say: Callable[..., str], told: Told) -> Callable[[Species], str]:
+    """Says it of every species in one wording: equal captions are then equal strings, and each is encoded once."""
+    wording = int(rng.integers(1 << 31))
+    return lambda species: say(species, told, np.random.default_rng(wording))
 
 
 def same_palettes(pool: Pool, palettes: int, size: int, rng: np.random.Generator) -> Ints:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -16,7 +16,7 @@ from hierfit.decoding.calibration import images_needed
 from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 
-_OF_LEAVES = ("best_path", "rollup")  # decoders that score leaves
+_SCORE_LEAVES = ("best_path", "rollup")  # of the decoders
 
 
 @dataclass(frozen=True)
@@ -58,56 +58,47 @@ class Question:
     within: Sequence[str] = ()
 
     def check(self, taxonomy: Taxonomy, calibration: Calibration) -> None:
-        """Refuses what cannot be asked of a model.
+        """Raises `UserError` with every reason why this cannot be asked of a model."""
+        if problems := list(self._faults(taxonomy, calibration)):
+            raise UserError("this cannot be asked of the model", problems)
 
-        Raises:
-            UserError: Names every fault.
-        """
-        problems, decoder = list[str](), self.decoder
-        stops_early = self.min_confidence is not None or self.max_error is not None
+    def _faults(self, taxonomy: Taxonomy, calibration: Calibration) -> Iterator[str]:
+        decoder, stops_early = self.decoder, self.min_confidence is not None or self.max_error is not None
         if decoder is not None and decoder not in BELIEF_DECODERS:
-            problems.append(f"decoder: there is no {decoder!r}{nearest(decoder, BELIEF_DECODERS)}")
-        elif decoder in _OF_LEAVES and decoder not in calibration.temperatures:
-            problems.append(f"decoder: {decoder!r} reads inner nodes, and this model was trained on leaves alone")
-        elif decoder is not None and stops_early and decoder not in _OF_LEAVES:
-            problems.append(f"decoder: {decoder!r} finds its own path; min-confidence and max-error descend")
+            yield f"decoder: there is no {decoder!r}{nearest(decoder, BELIEF_DECODERS)}"
+        elif decoder in _SCORE_LEAVES and decoder not in calibration.temperatures:
+            yield f"decoder: {decoder!r} reads inner nodes, and this model was trained on leaves alone"
+        elif decoder is not None and stops_early and decoder not in _SCORE_LEAVES:
+            yield f"decoder: {decoder!r} finds its own path; min-confidence and max-error descend"
         if self.rank is not None and self.rank not in taxonomy.levels:
-            problems.append(f"rank: there is no level {self.rank!r}{nearest(self.rank, taxonomy.levels)}")
+            yield f"rank: there is no level {self.rank!r}{nearest(self.rank, taxonomy.levels)}"
         if self.top < 1:
-            problems.append(f"top is {self.top}; it must be 1 or more")
+            yield f"top is {self.top}; it must be 1 or more"
         if self.top > 1 and decoder == "per_level":
-            problems.append("top: per_level answers each level on its own and has no next best path; leave one out")
+            yield "top: per_level answers each level on its own and has no next best path; leave one out"
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
-            problems.append(f"min-confidence is {self.min_confidence}; it is a probability, from 0 to 1")
+            yield f"min-confidence is {self.min_confidence}; it is a probability, from 0 to 1"
         if stops_early and self.top > 1:
-            problems.append("min-confidence, max-error and top: these give a single answer, or several; choose one")
-        if self.max_error is not None:
-            problems += self._unpromised(self.max_error, calibration)
+            yield "min-confidence, max-error and top: these give a single answer, or several; choose one"
+        if self.max_error is not None and not 0 < self.max_error < 1:
+            yield f"max-error is {self.max_error}; it is a share of answers, between 0 and 1"
+        elif self.max_error is not None:
+            if self.min_confidence is not None:
+                yield "min-confidence and max-error: choose one"
+            if self.within:
+                yield "max-error and within: the promise was measured with all classes as candidates"
+            if decoder not in (None, calibration.scores):
+                yield f"max-error goes with the scores that val chose ({calibration.scores}), not {decoder}"
+            if not math.isfinite(calibration.threshold(self.max_error)):
+                have = 0 if calibration.conformal is None else len(calibration.conformal)
+                yield (
+                    f"max-error {self.max_error:g} takes at least {images_needed(self.max_error)} validation images "
+                    f"with a leaf's label; this model was made with {have}"
+                )
         try:
             taxonomy.resolve(self.within)
         except UserError as error:
-            problems += [f"within: {problem}" for problem in error.problems or (error.summary,)]
-        if problems:
-            raise UserError("this cannot be asked of the model", problems)
-
-    def _unpromised(self, max_error: float, calibration: Calibration) -> list[str]:
-        """Why no error rate can be promised; empty when it can."""
-        if not 0 < max_error < 1:
-            return [f"max-error is {max_error}; it is a share of answers, between 0 and 1"]
-        problems = []
-        if self.min_confidence is not None:
-            problems.append("min-confidence and max-error: choose one")
-        if self.within:
-            problems.append("max-error and within: the promise was measured with all classes as candidates")
-        if self.decoder not in (None, calibration.scores):
-            problems.append(f"max-error goes with the scores that val chose ({calibration.scores}), not {self.decoder}")
-        if not math.isfinite(calibration.threshold(max_error)):
-            have = 0 if calibration.conformal is None else len(calibration.conformal)
-            problems.append(
-                f"max-error {max_error:g} takes at least {images_needed(max_error)} validation images with a "
-                f"leaf's label; this model was made with {have}"
-            )
-        return problems
+            yield from (f"within: {problem}" for problem in error.problems or (error.summary,))
 
 
 def answers(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration, question: Question) -> list[list[Answer]]:
@@ -123,7 +114,7 @@ def answers(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration, questi
         question: Has been checked.
     """
     decoder = question.decoder or calibration.scores
-    if decoder in _OF_LEAVES:
+    if decoder in _SCORE_LEAVES:
         calibration = replace(calibration, scores=cast("LeafScores", decoder))
     if question.within:
         chosen = taxonomy.resolve(question.within)
@@ -135,10 +126,11 @@ def answers(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration, questi
     leaves, nodes = belief(logits, taxonomy, calibration)
     deepest = taxonomy.num_levels if question.rank is None else taxonomy.levels.index(question.rank) + 1
     if question.min_confidence is not None:
-        return _named(deepest_sure(nodes, taxonomy, question.min_confidence)[:, :deepest], nodes, taxonomy)
+        paths = deepest_sure(nodes, taxonomy, question.min_confidence)
+        return [[answer] for answer in _named_answers(paths[:, :deepest], nodes, taxonomy)]
     if question.max_error is not None:
         paths = cut_to(top_down(nodes, taxonomy), nodes, calibration.threshold(question.max_error))
-        return _named(paths[:, :deepest], nodes, taxonomy)
+        return [[answer] for answer in _named_answers(paths[:, :deepest], nodes, taxonomy)]
     found: list[list[Answer]] = [[] for _ in logits]
     alive = leaves > 0 if question.within else torch.ones_like(leaves, dtype=torch.bool)
     for _ in range(question.top):
@@ -148,18 +140,16 @@ def answers(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration, questi
         left = node_sums(leaves[rows].masked_fill(~alive[rows], 0), taxonomy)
         left = left.masked_fill(node_sums(alive[rows].float(), taxonomy) == 0, -torch.inf)
         paths = BELIEF_DECODERS[decoder](left, taxonomy)[:, :deepest]
-        for row, answer in zip(rows.tolist(), _named(paths, nodes[rows], taxonomy), strict=True):
-            found[row] += answer
+        for row, answer in zip(rows.tolist(), _named_answers(paths, nodes[rows], taxonomy), strict=True):
+            found[row].append(answer)
         node = paths.amax(dim=1)
         above = taxonomy.padded(taxonomy.leaf_paths)[:, taxonomy.level[node]].T
         alive[rows] &= above != node[:, None]
     return found
 
 
-def _named(paths: Tensor, nodes: Tensor, taxonomy: Taxonomy) -> list[list[Answer]]:
-    """One answer a row: the names along a path, each once, with their probabilities."""
-    found = []
+def _named_answers(paths: Tensor, nodes: Tensor, taxonomy: Taxonomy) -> Iterator[Answer]:
+    """The names along each path, each once, with their probabilities."""
     for path, chance in zip(paths.tolist(), nodes.gather(1, paths.clamp_min(0)).tolist(), strict=True):
         known = {v: p for v, p in zip(path, chance, strict=True) if v >= 0}  # a leaf that ended fills deeper columns
-        found.append([Answer(tuple(taxonomy.names[v] for v in known), tuple(known.values()))])
-    return found
+        yield Answer(tuple(taxonomy.names[v] for v in known), tuple(known.values()))

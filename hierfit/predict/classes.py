@@ -7,8 +7,7 @@ from images and without the old ones (`learnt`, `forgotten`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,32 +28,27 @@ if TYPE_CHECKING:
 ClassPath = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Moved:
+class Moved(NamedTuple):
     """A tree after a change."""
 
     taxonomy: Taxonomy  # the new one
     leaves: Tensor  # position there of each leaf that was here ``[C]``, −1 for one that is gone
     nodes: Tensor  # node here of each node there ``[N']``, −1 for a new one
+    new: list[int]  # nodes there that were not here
 
     @classmethod
     def of(cls, tree: Taxonomy, rows: Sequence[ClassPath]) -> Moved:
         """From the tree that was here to one of these leaves."""
         changed = Taxonomy.from_paths(rows, tree.levels[: max(map(len, rows))])
-        there = counterparts(tree, changed)[tree.leaves]
-        return cls(changed, changed.leaf_index[there].masked_fill(there < 0, -1), counterparts(changed, tree))
-
-    @property
-    def new(self) -> list[int]:
-        """Nodes there that were not here."""
-        return (self.nodes < 0).nonzero()[:, 0].tolist()
+        there, here = counterparts(tree, changed)[tree.leaves], counterparts(changed, tree)
+        leaves = changed.leaf_index[there].masked_fill(there < 0, -1)
+        return cls(changed, leaves, here, (here < 0).nonzero()[:, 0].tolist())
 
 
 def place(tree: Taxonomy, label: str | Sequence[str]) -> ClassPath:
     """The whole path of a class: of a known one, or of a new one under a known node; ``/NAME`` is new under none.
 
-    Raises:
-        UserError: It is a group, or what stands before its name is no group.
+    Raises `UserError` where it is a group, or what stands before its name is none.
     """
 
     def node_of(path: ClassPath) -> int:
@@ -85,14 +79,12 @@ def place(tree: Taxonomy, label: str | Sequence[str]) -> ClassPath:
 def grown(model: Predictor, classes: Sequence[str]) -> Predictor:
     """The model with new leaves, ``name:parent`` each; the nodes there were keep their features.
 
-    Raises:
-        UserError: The method cannot, or names every class that has no place.
+    Raises `UserError` where the method cannot, or with every class that has no place.
     """
     tree, head = model.taxonomy, model.head
     if not head.grows:
         raise no_other_classes(str(model.facts.get("method", "this method")))
     rows, problems = list(names_of(tree, tree.leaves)), list[str]()
-    known = len(rows)
     for entry in classes:
         name, colon, parent = (part.strip() for part in entry.rpartition(":"))
         if not colon or not name or not parent:
@@ -104,7 +96,7 @@ def grown(model: Predictor, classes: Sequence[str]) -> Predictor:
             problems.append(error.summary)
             continue
         if path in rows:
-            is_new = path in rows[known:]
+            is_new = rows.index(path) >= tree.num_leaves
             problems.append(f"{entry!r} is given twice" if is_new else f"{entry!r}: {parent!r} has a {name!r} already")
         else:
             rows.append(path)
@@ -131,26 +123,18 @@ def _text_of(model: Predictor, moved: Moved) -> Tensor:
 
 
 def learnt(model: Predictor, features: Tensor, label: str | Sequence[str]) -> Predictor:
-    """The model, fitted by TreeGDA, after L2-normalised features ``[n, d]`` of more images of one class, see `place`.
-
-    Raises:
-        UserError: The model is another, or the class has no place.
-    """
+    """The model, fitted by TreeGDA, after unit features ``[n, d]`` of more images of one class, see `place`."""
     learner, tree = _learner_of(model), model.taxonomy
     path, rows = place(tree, label), list(names_of(tree, tree.leaves))
     moved = Moved.of(tree, rows if path in rows else [*rows, path])
     leaf = int(moved.taxonomy.leaf_index[moved.taxonomy.resolve([path])[0]])
     with torch.no_grad():
-        adapted = model.head.adapted(features.to(model.head.nodes.text))
-    return _fitted(model, learner, moved, (adapted.cpu(), leaf))
+        adapted = model.head.adapted(features.to(model.head.nodes.text)).cpu()
+    return _fitted(model, _on(model, learner, moved).with_images(adapted, leaf), moved.taxonomy)
 
 
 def forgotten(model: Predictor, label: str | Sequence[str]) -> Predictor:
-    """The model without a class; groups that it leaves empty go, too.
-
-    Raises:
-        UserError: The model is another, there is no such class, or it is the last one with images.
-    """
+    """The model, fitted by TreeGDA, without a class; groups that it leaves empty go, too."""
     learner, tree = _learner_of(model), model.taxonomy
     path, rows = place(tree, label), list(names_of(tree, tree.leaves))
     if path not in rows:
@@ -158,7 +142,8 @@ def forgotten(model: Predictor, label: str | Sequence[str]) -> Predictor:
     learner = learner.without_class(rows.index(path))
     if not learner.statistics.seen.any():
         raise UserError(f"{'/'.join(path)!r} is the last class with images: nothing would be left")
-    return _fitted(model, learner, Moved.of(tree, [row for row in rows if row != path]))
+    moved = Moved.of(tree, [row for row in rows if row != path])
+    return _fitted(model, _on(model, learner, moved), moved.taxonomy)
 
 
 def _learner_of(model: Predictor) -> Learner:
@@ -171,16 +156,18 @@ def _learner_of(model: Predictor) -> Learner:
     return model.learner
 
 
-def _fitted(model: Predictor, learner: Learner, moved: Moved, images: tuple[Tensor, int] | None = None) -> Predictor:
-    """The model of what a learner knows of the new tree, and of more images of one leaf there."""
-    text, old = None, model.head
-    if learner.text is not None:  # what there was, and the towers' of new nodes
+def _on(model: Predictor, learner: Learner, moved: Moved) -> Learner:
+    """What is known, on the new tree; the towers' text of new nodes beside what there was."""
+    text = None
+    if learner.text is not None:
         text = learner.text.features[moved.nodes.clamp_min(0)].clone()
         if moved.new:
-            text[moved.new] = old.read(_text_of(model, moved).to(old.nodes.text)).to(text)
-    learner = learner.on(moved.taxonomy, moved.leaves, text)
-    if images is not None:
-        learner = learner.with_images(*images)
-    weights, bias = learner.scores(moved.taxonomy)
+            text[moved.new] = model.head.read(_text_of(model, moved).to(model.head.nodes.text)).to(text)
+    return learner.on(moved.taxonomy, moved.leaves, text)
+
+
+def _fitted(model: Predictor, learner: Learner, tree: Taxonomy) -> Predictor:
+    weights, bias = learner.scores(tree)
+    old = model.head
     head = Head(Nodes(weights.float(), grows=False), 1.0, old.image, bias.float(), whiten=old.whiten)
-    return model.over(moved.taxonomy, head.eval(), learner)
+    return model.over(tree, head.eval(), learner)

@@ -6,16 +6,17 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.errors import UserError
+from hierfit.predict.export import check_new
 from hierfit.streams import ALIKE
 
 if TYPE_CHECKING:
@@ -77,29 +78,26 @@ def predict(
     Lightning, into predictions.csv of a new run folder; any method can.
 
     exit status: 0; 1 when images could not be read; 2 when nothing could be done.
-
-    Raises:
-        UserError: The model, the inputs or the question is at fault.
-        SystemExit: With status 1, when images could not be read.
     """
     import torch
 
     from hierfit.data.encode import available_cores
     from hierfit.data.progress import with_progress
     from hierfit.predict.answer import Question
-    from hierfit.predict.files import ANSWER_WRITERS, BUNDLE, SUFFIXES, bundle_features, pictures
+    from hierfit.predict.files import ANSWER_WRITERS, BUNDLE_SUFFIX, SUFFIXES, bundle_features, pictures
     from hierfit.predict.predictor import Answered, load
 
+    say = partial(print, file=sys.stderr)
     loaded = load(model, backbone=backbone, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
     question = Question(decoder, top, rank, min_confidence, max_error, within)
-    only_bundle = len(inputs) == 1 and Path(inputs[0]).suffix.lower() == BUNDLE
+    only_bundle = len(inputs) == 1 and Path(inputs[0]).suffix.lower() == BUNDLE_SUFFIX
     files = [] if only_bundle else pictures(inputs, sys.stdin)
     loaded = loaded.with_classes(add_class)
     question.check(loaded.taxonomy, loaded.calibration)
     if only_bundle:
         names, features, made_by = bundle_features(Path(inputs[0]), split, loaded.head.nodes.text.shape[1])
         if made_by != loaded.towers.source:
-            _print(f"warning: {made_by!r} made these features, the model learnt on those of {loaded.towers.source!r}")
+            say(f"warning: {made_by!r} made these features, the model learnt on those of {loaded.towers.source!r}")
         batches: Iterator[Answered] = (Answered(loaded.answers(x, question), {}) for x in features.split(_ROWS_AT_ONCE))
     else:
         names = [str(path) for path in files]
@@ -116,51 +114,44 @@ def predict(
                     yield each, answers
 
     write = ANSWER_WRITERS[format or (SUFFIXES.get(out.suffix.lower()) if out else None) or "table"]
-    with ExitStack() as stack:
-        file: TextIO = sys.stdout
-        if out is not None:
-            draft = stack.enter_context(whole_file(out))
-            file = stack.enter_context(draft.open("w", encoding="utf-8", errors=ALIKE, newline=""))
-        write(file, loaded.taxonomy.levels, top, readable())
+    if out is None:
+        write(sys.stdout, loaded.taxonomy.levels, top, readable())
+    else:
+        with whole_file(out) as draft, draft.open("w", encoding="utf-8", errors=ALIKE, newline="") as file:
+            write(file, loaded.taxonomy.levels, top, readable())
     seconds, count = time.monotonic() - started, len(names)
     if not loaded.calibration.images:
-        _print("The probabilities are not calibrated: the run had no validation split, or hierfit 0.1 made it.")
-    for line in promise(loaded, question):
-        _print(line)
-    _print(f"{count} image{'' if count == 1 else 's'} in {seconds:.1f} s ({count / max(seconds, 1e-9):.0f} images/s)")
+        say("The probabilities are not calibrated: the run had no validation split, or hierfit 0.1 made it.")
+    for line in _promise(loaded, question):
+        say(line)
+    say(f"{count} image{'' if count == 1 else 's'} in {seconds:.1f} s ({count / max(seconds, 1e-9):.0f} images/s)")
     if out is not None:
-        _print(f"Written to {out}")
+        say(f"Written to {out}")
     if problems:
-        _print(str(UserError(f"{len(problems)} of {count} images could not be read and were passed over:", problems)))
+        say(str(UserError(f"{len(problems)} of {count} images could not be read and were passed over:", problems)))
         sys.exit(1)
 
 
-def promise(model: Predictor, question: Question) -> list[str]:
+def _promise(model: Predictor, question: Question) -> Iterator[str]:
     """What an answer that may stop early is worth, in words."""
-    images, made = model.calibration.images, f"{model.calibration.images} validation images"
-    if question.min_confidence is not None and images:
-        return [
+    made = f"{model.calibration.images} validation images"
+    if question.min_confidence is not None and model.calibration.images:
+        yield (
             f"Every node has a probability of at least {question.min_confidence:g}, calibrated on {made}: "
             "right that often on average, no guarantee. --max-error gives one."
-        ]
-    if question.max_error is None:
-        return []
-    lines = [
-        f"At most {question.max_error:.1%} of all answers are wrong, silence counting as right, for pictures like the "
-        f"{made} (split conformal). Among those answered the share can be higher."
-    ]
-    measured = model.facts.get("max_error")
-    found = measured.get(f"{question.max_error:g}") if isinstance(measured, Mapping) else None
-    if found and found.get("error") is not None:
-        lines.append(
-            f"On the test split: {found['error']:.1%} wrong of all; {found['coverage']:.1%} answered, and of those "
-            f"{found['answered_error']:.1%} wrong."
         )
-    return lines
-
-
-def _print(text: str) -> None:
-    print(text, file=sys.stderr)
+    if question.max_error is not None:
+        yield (
+            f"At most {question.max_error:.1%} of all answers are wrong, silence counting as right, for pictures like "
+            f"the {made} (split conformal). Among those answered the share can be higher."
+        )
+        measured = model.facts.get("max_error")
+        found = measured.get(f"{question.max_error:g}") if isinstance(measured, dict) else None
+        if found and found.get("error") is not None:
+            yield (
+                f"On the test split: {found['error']:.1%} wrong of all; {found['coverage']:.1%} answered, and of those "
+                f"{found['answered_error']:.1%} wrong."
+            )
 
 
 def learn(
@@ -182,9 +173,6 @@ def learn(
     examples:
       hierfit learn OUT photos/ --label "Laridae/Larus/Ivory gull"
       hierfit learn OUT --forget "Ivory gull"
-
-    Raises:
-        UserError: The model cannot learn, a class has no place, or pictures cannot be read.
     """
     from hierfit.data.encode import available_cores
     from hierfit.predict.classes import forgotten, learnt, place
@@ -199,23 +187,23 @@ def learn(
         raise UserError(
             f"{model} is a run: it stays as it was", hint="Write the changed model elsewhere: --out FOLDER."
         )
-    if out is not None and out.exists():
-        raise UserError(f"{out} exists already", hint="Name a new folder.")
+    if out is not None:
+        check_new(out)
     predictor = load(model, backbone=backbone)
-    before = predictor.taxonomy.num_leaves
+    path = place(predictor.taxonomy, label or forget or "")
     if label is not None:
-        path, files = place(predictor.taxonomy, label), pictures(photos, sys.stdin)
+        files = pictures(photos, sys.stdin)
         features = predictor.encode(files, available_cores() if len(files) > 64 else 0)
         started = time.monotonic()
-        predictor = learnt(predictor, features, label)
-        what = f"{len(files)} image{'s'[: len(files) != 1]} of {'new ' * (predictor.taxonomy.num_leaves > before)}"
+        changed = learnt(predictor, features, label)
+        new = "new " * (changed.taxonomy.num_leaves > predictor.taxonomy.num_leaves)
+        line = f"{len(files)} image{'s' * (len(files) != 1)} of {new}{'/'.join(path)}"
     else:
-        assert forget is not None
-        path, started, what = place(predictor.taxonomy, forget), time.monotonic(), "forgot "
-        predictor = forgotten(predictor, path)
-    seconds, line = time.monotonic() - started, f"{what}{'/'.join(path)}"
-    _write(predictor, model, out or model, line)
-    print(f"{line}: {predictor.taxonomy.num_leaves} classes, {1000 * seconds:.0f} ms beside encoding and writing")
+        started = time.monotonic()
+        changed, line = forgotten(predictor, path), f"forgot {'/'.join(path)}"
+    milliseconds = 1000 * (time.monotonic() - started)
+    _write(changed, model, out or model, line)
+    print(f"{line}: {changed.taxonomy.num_leaves} classes, {milliseconds:.0f} ms beside encoding and writing")
     print(f"Written to {out or model}")
 
 
@@ -224,10 +212,17 @@ def _write(model: Predictor, source: Path, out: Path, line: str) -> None:
     from hierfit.atomic import whole_folder
     from hierfit.methods.saved import FILE, FOLDER, SavedModel
 
+    def linked(file: str, target: str) -> None:
+        """A second name for a file that stays as it is; a copy where the file system has no such thing."""
+        try:
+            os.link(file, target)
+        except OSError:
+            shutil.copy2(file, target)
+
     source = source if (source / FILE).is_file() else source / FOLDER
     fresh = out if out != source else source.with_name(f".{source.name}.learnt")
     with whole_folder(fresh) as draft:
-        shutil.copytree(source, draft, copy_function=_linked)
+        shutil.copytree(source, draft, copy_function=linked)
         for stale in ("calibration.safetensors", "image.onnx"):
             (draft / stale).unlink(missing_ok=True)
         towers = SavedModel.read(source).towers  # not those that --backbone named
@@ -244,11 +239,3 @@ def _write(model: Predictor, source: Path, out: Path, line: str) -> None:
         source.replace(old)
         fresh.replace(source)
         shutil.rmtree(old)
-
-
-def _linked(source: str, target: str) -> None:
-    """A second name for a file that stays as it is; a copy where the file system has no such thing."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from hierfit.backbone import Backbone
     from hierfit.predict.predictor import Predictor
     from hierfit.results.card import ResultCard
+
+_APART = 1e-4  # of logits of a copy; in ONNX of a feature's entries, and of logits over their scale
 
 
 def export(
@@ -31,9 +35,6 @@ def export(
     """Write what a run has learnt as one folder: safetensors, tree, calibration, prompts, towers and a model card.
 
     It loads without Lightning: hierfit.load(folder).predict(images).
-
-    Raises:
-        UserError: There is no model, the folder exists, or an option cannot be had.
     """
     from hierfit.atomic import whole_folder
     from hierfit.predict import hub
@@ -41,7 +42,7 @@ def export(
     from hierfit.results.card import FILE
     from hierfit.results.runs import read_cards, run_folder
 
-    _check_new(out)
+    check_new(out)
     run = run_folder(run)
     if push:
         hub.check_login()
@@ -69,9 +70,6 @@ def write_export(
     """Writes a model into a new folder, and checks that what was written gives the same logits.
 
     Without towers the model names them; cards are the results for its page. Returns what was checked, a line each.
-
-    Raises:
-        UserError: The towers cannot be had, or ONNX cannot be written.
     """
     from hierfit.backbone import Backbone
     from hierfit.backbone.loading import save_merged
@@ -86,8 +84,6 @@ def write_export(
         lines.append(f"checked: the copy's logits are {_apart(model, copy):.1e} from the model's, over random pictures")
     replace(model, head=model.head.cpu(), towers=towers).write(folder)
     if with_onnx:
-        from hierfit.predict.onnx import write_onnx
-
         lines.append(f"checked: features of image.onnx are {write_onnx(model, folder):.1e} from PyTorch's")
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors writes files that only their owner can read
@@ -102,9 +98,59 @@ def _apart(model: Predictor, copy: Backbone) -> float:
     with torch.inference_mode():
         first, second = (model.head(towers.encode_image(pixels)) for towers in (model.backbone, copy))
     apart = float((first - second).abs().max())
-    if not apart <= 1e-4:
+    if not apart <= _APART:
         raise UserError(f"what was written is not the model: their logits are {apart:.1e} apart")
     return apart
+
+
+def write_onnx(model: Predictor, folder: Path) -> float:
+    """Writes ``image.onnx``: ``pixels [B, 3, S, S]``, preprocessed, to ``logits [B, N]`` and ``features [B, d]``.
+
+    Names of the nodes and the preprocessing are in its metadata, so that the file is enough. Returns the largest
+    difference of a feature to PyTorch's; raises `UserError` where the two do not agree.
+    """
+    import torch
+    from torch import Tensor, nn
+
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(f"ONNX needs {error.name}", hint='pip install "hierfit[onnx]"') from error
+
+    class ImageSide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.head = model.backbone, model.head
+
+        def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+            features = self.backbone.encode_image(pixels)
+            return self.head(features), features
+
+    path, side, size = folder / "image.onnx", ImageSide().eval(), model.backbone.image_size
+    pixels = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+    names = {"input_names": ["pixels"], "output_names": ["logits", "features"]}
+    axes = {name: {0: "batch"} for group in names.values() for name in group}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of tracing, and that another exporter is to be preferred
+        # By tracing: the newer exporter takes twenty times as long for the same graph, and another package.
+        options = {"dynamic_axes": axes, "opset_version": 17, "dynamo": False}
+        torch.onnx.export(side, (pixels[:2],), str(path), **names, **options)  # type: ignore[arg-type]
+        expected = side(pixels)
+    graph, tree, transform = onnx.load(str(path)), model.taxonomy, model.backbone.preprocess
+    about = {"levels": tree.levels, "names": tree.names, "parent": tree.parent.tolist()}
+    about |= {name: getattr(transform, name) for name in ("size", "shortest_edge", "mean", "std")}
+    for key, value in about.items():
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(value, ensure_ascii=False)
+    onnx.save(graph, str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = [torch.from_numpy(array) for array in session.run(None, {"pixels": pixels.numpy()})]
+    scales = max(float(model.head.scale), 1.0), 1.0
+    apart = [float((a - b).abs().max()) / s for a, b, s in zip(found, expected, scales, strict=True)]
+    if not max(apart) < _APART:
+        raise UserError(f"ONNX and PyTorch do not agree: they are {max(apart):.1e} apart, {_APART} is allowed")
+    return apart[1]
 
 
 def _model_card(model: Predictor, folder: Path, cards: Sequence[ResultCard]) -> str:
@@ -118,28 +164,21 @@ def _model_card(model: Predictor, folder: Path, cards: Sequence[ResultCard]) -> 
     from hierfit.results.writers import as_markdown
 
     template = Path(__file__).with_name("model_card.jinja").read_text("utf-8")
-    return (
-        Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-        .from_string(template)
-        .render(
-            **{
-                "tree": model.taxonomy,
-                "towers": model.towers,
-                "grows": model.head.grows,
-                "calibration": model.calibration,
-            },
-            **{
-                "facts": model.facts,
-                "data": model.facts.get("data") or {},
-                "ece": model.calibration.ece or [math.nan] * 2,
-            },
-            folder=folder.name,
-            files={path.name for path in folder.iterdir()},
-            version=next((card.versions.get("hierfit", "") for card in cards), ""),
-            results=as_markdown(tables(cards)).strip() if cards else "",
-            seeds=len({card.seed for card in cards}),
-            selected=sorted({card.selected_on for card in cards if card.parameters.get("trainable")}),
-        )
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    return environment.from_string(template).render(
+        tree=model.taxonomy,
+        towers=model.towers,
+        grows=model.head.grows,
+        calibration=model.calibration,
+        facts=model.facts,
+        data=model.facts.get("data") or {},
+        ece=model.calibration.ece or [math.nan] * 2,
+        folder=folder.name,
+        files={path.name for path in folder.iterdir()},
+        version=next((card.versions.get("hierfit", "") for card in cards), ""),
+        results=as_markdown(tables(cards)).strip() if cards else "",
+        seeds=len({card.seed for card in cards}),
+        selected=sorted({card.selected_on for card in cards if card.parameters.get("trainable")}),
     )
 
 
@@ -151,11 +190,7 @@ def merge(
         str | None, Say("what the adapter was trained on; default: as the adapter says", "NAME")
     ] = None,
 ) -> None:
-    """Merge a LoRA adapter into its backbone: one transformers folder, no peft.
-
-    Raises:
-        UserError: There is no adapter, it does not fit the backbone, or the output exists.
-    """
+    """Merge a LoRA adapter into its backbone: one transformers folder, no peft."""
     from hierfit.backbone.source import read_object
     from hierfit.results.runs import run_folder
 
@@ -165,9 +200,9 @@ def merge(
     if not config.is_file():
         hint = "A HierLoRA run keeps one in adapter/."
         raise UserError(f"{folder} is no adapter: it has no {config.name}", hint=hint)
-    _check_new(out)
-    facts, fault = read_object(config)
-    source = backbone or facts.get("base_model_name_or_path")
+    check_new(out)
+    found, fault = read_object(config)
+    source = backbone or found.get("base_model_name_or_path")
     if not isinstance(source, str):
         raise UserError(f"{config}: {fault or 'it names no backbone'}", hint="Name it: --backbone NAME.")
 
@@ -183,6 +218,7 @@ def merge(
     print(f"Written to {out}: use it as data.backbone, or with transformers.")
 
 
-def _check_new(out: Path) -> None:
+def check_new(out: Path) -> None:
+    """Refuses to write over a folder."""
     if out.exists():
         raise UserError(f"{out} exists already", hint="Name a new folder.")

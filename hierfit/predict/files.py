@@ -15,12 +15,13 @@ from rich.text import Text
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from hierfit.data.images import EXTENSIONS
+from hierfit.data.images import pictures_below
+from hierfit.data.records import read_columns, read_lines
 from hierfit.errors import UserError, nearest
 from hierfit.predict.answer import Answer
 
 _BETWEEN = {".csv": ",", ".tsv": "\t"}
-_LIST, BUNDLE = ".txt", ".safetensors"
+BUNDLE_SUFFIX = ".safetensors"
 _PATH = "path"
 
 Named = Iterable[tuple[str, Sequence[Answer]]]
@@ -28,31 +29,31 @@ Named = Iterable[tuple[str, Sequence[Answer]]]
 
 
 def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
-    """The files that inputs stand for, in order.
+    """The files that inputs stand for, in order; raises `UserError` with every input that is not there or no image.
 
     Args:
         inputs: An image; a folder, for all images below it; a ``.txt`` with a path a line, or a ``.csv`` or ``.tsv``
             with a column ``path``, relative to where it lies; ``-`` for a path a line on `stdin`.
         stdin: Its lines.
-
-    Raises:
-        UserError: Names every input that does not exist or holds no image.
     """
     found, problems = list[Path](), list[str]()
     for given in inputs:
         path = Path(given)
+        suffix = path.suffix.lower()
         try:
             if given == "-":
                 found += [Path(line.strip()) for line in stdin if line.strip()]
             elif path.is_dir():
-                inside = _pictures_in(path)
+                inside = list(pictures_below(path))
                 problems += [] if inside else [f"{given}: there is no image below this folder"]
                 found += inside
             elif not path.is_file():
                 problems.append(f"{given}: there is no such file or folder")
-            elif path.suffix.lower() in (_LIST, *_BETWEEN):
-                found += [path.parent / name for name in _listed(path)]
-            elif path.suffix.lower() == BUNDLE:
+            elif suffix == ".txt":
+                found += [path.parent / text for _, text in read_lines(path)]
+            elif suffix in _BETWEEN:
+                found += [path.parent / cell for cell in _paths_listed(path, _BETWEEN[suffix])]
+            elif suffix == BUNDLE_SUFFIX:
                 problems.append(f"{given}: a feature bundle goes alone")
             else:
                 found.append(path)
@@ -63,40 +64,18 @@ def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
     return found
 
 
-def _pictures_in(folder: Path) -> list[Path]:
+def _paths_listed(path: Path, between: str) -> list[str]:
+    """The paths of a list with columns."""
     found = []
-    for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        names = [name for name in sorted(files) if not name.startswith(".")]
-        found += [Path(where, name) for name in names if Path(name).suffix.lower() in EXTENSIONS]
+    for line, cells, _ in read_columns(path, [_PATH], between):
+        if _PATH not in cells:
+            raise UserError(f"{path}: line {line} has no cell in column {_PATH!r}")
+        found.append(cells[_PATH])
     return found
 
 
-def _listed(path: Path) -> list[str]:
-    if path.suffix.lower() == _LIST:
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read: {error}") from error
-        return [line.strip() for line in lines if line.strip()]
-    from hierfit.data.records import read_csv
-
-    (_, header), *rows = list(read_csv(path, _BETWEEN[path.suffix.lower()])) or [(0, [])]
-    if _PATH not in header:
-        raise UserError(f"{path}: there is no column {_PATH!r}{nearest(_PATH, header)}")
-    column = header.index(_PATH)
-    for line, cells in rows:
-        if len(cells) <= column:
-            raise UserError(f"{path}: line {line} has no cell in column {_PATH!r}")
-    return [cells[column] for _, cells in rows]
-
-
 def bundle_features(path: Path, split: str, width: int) -> tuple[list[str], Tensor, str]:
-    """Names and L2-normalised features ``[n, d]`` of a split of a feature bundle, and what made them.
-
-    Raises:
-        UserError: The file is not sound, has no such split, or features of another width.
-    """
+    """Names and L2-normalised features ``[n, d]`` of a split of a feature bundle, and what made them."""
     from hierfit.data.bundle import read_bundle
 
     bundle = read_bundle(path)
@@ -122,7 +101,7 @@ def answers_as_table(file: TextIO, levels: Sequence[str], top: int, named: Named
             cells = zip(answer.path, answer.probabilities, strict=True)
             texts = [Text.assemble(label, (f" {p:.2f}", "dim")) for label, p in cells] or [Text("unsure", "dim")]
             table.add_row(Text("" if place else shown), *texts)
-    console = Console(file=file) if file.isatty() else Console(file=file, width=120)
+    console = Console(file=file, width=None if file.isatty() else 120)
     if shared:
         console.print(Text(f"in {shared}", "dim"), soft_wrap=True)
     console.print(table)
@@ -130,14 +109,13 @@ def answers_as_table(file: TextIO, levels: Sequence[str], top: int, named: Named
 
 def answers_as_csv(file: TextIO, levels: Sequence[str], top: int, named: Named) -> None:
     """``image,<level>,p(<level>),…``; with several answers an image, ``place`` counts them from 1."""
-    place = ["place"] if top > 1 else []
-    header = ["image", *place, *(column for level in levels for column in (level, f"p({level})"))]
-    writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
-    writer.writeheader()
+    header = [column for level in levels for column in (level, f"p({level})")]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["image", *["place"] * (top > 1), *header])
     for name, answers in named:
         for number, answer in enumerate(answers, 1):
             cells = [cell for v, p in zip(answer.path, answer.probabilities, strict=True) for cell in (v, f"{p:.4f}")]
-            writer.writerow(dict(zip(header, [name, *([number] if place else []), *cells], strict=False)))
+            writer.writerow([name, *[number] * (top > 1), *cells, *[""] * (len(header) - len(cells))])
 
 
 def answers_as_json_lines(file: TextIO, levels: Sequence[str], top: int, named: Named) -> None:

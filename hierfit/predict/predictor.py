@@ -19,8 +19,8 @@ from hierfit.data.images import open_image, to_rgb
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
 from hierfit.methods.saved import SavedModel
+from hierfit.predict import classes as changes
 from hierfit.predict.answer import Answer, Question, answers
-from hierfit.predict.classes import forgotten, grown, learnt, place
 from hierfit.predict.hub import fetched, is_name
 from hierfit.results.runs import run_folder
 from hierfit.taxonomy import Taxonomy
@@ -33,15 +33,10 @@ ImageLike = str | PathLike[str] | Image.Image
 
 
 class Answered(NamedTuple):
-    """A batch of pictures that were asked about.
+    """A batch of pictures that were asked about."""
 
-    Attributes:
-        answers: For each picture its answers, best first; none for one that cannot be read.
-        problems: What is wrong with those, by place in the batch.
-    """
-
-    answers: list[list[Answer]]
-    problems: dict[int, str]
+    answers: list[list[Answer]]  # of each picture, best first; none of one that cannot be read
+    problems: dict[int, str]  # what is wrong with those, by place in the batch
 
 
 @dataclass(frozen=True)
@@ -62,11 +57,7 @@ class Predictor(SavedModel):
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The towers, loaded when they are first needed; in an exported model there is no peft about them.
-
-        Raises:
-            UserError: They are not there, or others than the model learnt on.
-        """
+        """The towers, loaded when they are first needed; raises `UserError` where they are not those it learnt on."""
         return self.towers.load(self.head.nodes.text.shape[1]).to(self.device)
 
     def predict(
@@ -83,7 +74,7 @@ class Predictor(SavedModel):
         """One path for each image.
 
         Args:
-            images: Files or open pictures, n of them.
+            images: Files or open pictures.
             decoder: Name in `hierfit.decoding.BELIEF_DECODERS`; None for the one that was chosen on val.
             rank: Level to stop at.
             min_confidence: Stop at the deepest node whose calibrated probability is at least this. No guarantee.
@@ -92,36 +83,23 @@ class Predictor(SavedModel):
             within: Only leaves at or below these nodes count.
             num_workers: Processes that decode files.
 
-        Returns:
-            n answers.
-
         Raises:
             UserError: Something cannot be asked of this tree; or names all pictures that cannot be read.
         """
         question = Question(decoder, 1, rank, min_confidence, max_error, within)
-        found, problems = list[Answer](), list[str]()
-        for batch in self.ask(images, question, num_workers):
-            found += [answer[0] if answer else Answer((), ()) for answer in batch.answers]
-            problems += batch.problems.values()
-        _refuse(problems, len(images))
-        return found
+        batches = list(self.ask(images, question, num_workers))
+        _refuse((batch.problems for batch in batches), len(images))
+        return [found[0] if found else Answer((), ()) for batch in batches for found in batch.answers]
 
     def ask(self, images: Sequence[ImageLike], question: Question, num_workers: int = 0) -> Iterator[Answered]:
-        """Answers batch by batch, in order; pictures that cannot be read are passed over and named.
-
-        Raises:
-            UserError: The question does not go with the tree, or the towers are not there.
-        """
+        """Answers batch by batch, in order; pictures that cannot be read are passed over and named."""
         question.check(self.taxonomy, self.calibration)
         encode = self.backbone.encode_image
         # Padded up to the logits: what is said of a picture does not depend on those beside it.
         for batch, logits in self._run(images, lambda pixels: self.logits(encode(pixels)), num_workers):
-            found: list[list[Answer]] = [[] for _ in range(batch.size)]
-            if logits is not None:
-                made = answers(logits.cpu(), self.taxonomy, self.calibration, question)
-                for row, answer in zip(batch.rows, made, strict=True):
-                    found[row] = answer
-            yield Answered(found, batch.problems)
+            made = answers(logits.cpu(), self.taxonomy, self.calibration, question) if batch.rows else []
+            found = dict(zip(batch.rows, made, strict=True))
+            yield Answered([found.get(row, []) for row in range(batch.size)], batch.problems)
 
     def answers(self, features: Tensor, question: Question) -> list[list[Answer]]:
         """Answers for L2-normalised image features ``[B, d]``; the question has been checked."""
@@ -134,25 +112,18 @@ class Predictor(SavedModel):
         return logits
 
     def encode(self, images: Sequence[ImageLike], num_workers: int = 0) -> Tensor:
-        """L2-normalised features ``[n, d]`` of images.
-
-        Raises:
-            UserError: Names all pictures that cannot be read.
-        """
-        parts, problems = list[Tensor](), list[str]()
-        for batch, features in self._run(images, self.backbone.encode_image, num_workers):
-            parts += [] if features is None else [features]
-            problems += batch.problems.values()
-        _refuse(problems, len(images))
-        return torch.cat(parts) if parts else torch.zeros(0, self.backbone.embed_dim)
+        """L2-normalised features ``[n, d]`` of images; raises `UserError` with all that cannot be read."""
+        found = list(self._run(images, self.backbone.encode_image, num_workers))
+        _refuse((batch.problems for batch, _ in found), len(images))
+        return torch.cat([features for _, features in found]) if found else torch.zeros(0, self.backbone.embed_dim)
 
     def _run(
         self, images: Sequence[ImageLike], tower: Callable[[Tensor], Tensor], num_workers: int
-    ) -> Iterator[tuple[Decoded, Tensor | None]]:
-        """Batches, and what a tower makes of those of their pictures that can be read; None where none can."""
+    ) -> Iterator[tuple[Decoded, Tensor]]:
+        """Batches, and what a tower makes of those of their pictures that can be read."""
         keys = [str(place) for place in range(len(images))]
-        for batch in decoded(keys, _Given(images), self.backbone.preprocess, num_workers):
-            yield batch, run_padded(tower, batch.pixels.to(self.device)) if batch.rows else None
+        for batch in decoded(keys, _InList(images), self.backbone.preprocess, num_workers):
+            yield batch, run_padded(tower, batch.pixels.to(self.device)) if batch.rows else batch.pixels
 
     def with_classes(self, classes: Sequence[str]) -> Predictor:
         """The model with classes it was not trained on, each under a node it knows.
@@ -164,15 +135,7 @@ class Predictor(SavedModel):
             UserError: The method cannot score new classes, there is no text tower, or names every class that has no
                 place in the tree.
         """
-        return grown(self, classes) if classes else self
-
-    def over(self, taxonomy: Taxonomy, head: Head, learner: Learner | None = None) -> Predictor:
-        """The model of other classes, on the same towers; with these as candidates no error rate is promised."""
-        calibration = replace(self.calibration, conformal=None)
-        changed = replace(self, taxonomy=taxonomy, head=head.to(self.device), calibration=calibration, learner=learner)
-        if "backbone" in self.__dict__:  # loaded already
-            changed.__dict__["backbone"] = self.backbone
-        return changed
+        return changes.grown(self, classes) if classes else self
 
     def learn(self, images: Sequence[ImageLike], label: str | Sequence[str], num_workers: int = 0) -> Predictor:
         """The model after more images of one class, in closed form and without those it learnt from.
@@ -187,16 +150,20 @@ class Predictor(SavedModel):
         Raises:
             UserError: TreeGDA did not fit the model, the class has no place, or names pictures that cannot be read.
         """
-        place(self.taxonomy, label)  # before the pictures are read
-        return learnt(self, self.encode(images, num_workers), label)
+        changes.place(self.taxonomy, label)  # before the pictures are read
+        return changes.learnt(self, self.encode(images, num_workers), label)
 
     def forget(self, label: str | Sequence[str]) -> Predictor:
-        """The model without a class.
+        """The model, fitted by TreeGDA, without a class; raises `UserError` where there is none such, or no other."""
+        return changes.forgotten(self, label)
 
-        Raises:
-            UserError: The model was not fitted by TreeGDA, or there is no such class, or no other.
-        """
-        return forgotten(self, label)
+    def over(self, taxonomy: Taxonomy, head: Head, learner: Learner | None = None) -> Predictor:
+        """The model of other classes, on the same towers; with these as candidates no error rate is promised."""
+        calibration = replace(self.calibration, conformal=None)
+        changed = replace(self, taxonomy=taxonomy, head=head.to(self.device), calibration=calibration, learner=learner)
+        if "backbone" in self.__dict__:  # loaded already
+            changed.__dict__["backbone"] = self.backbone
+        return changed
 
     def to(self, device: torch.device | str) -> Predictor:
         """The model with towers and head on a device."""
@@ -220,13 +187,14 @@ def load(folder: str | PathLike[str], *, backbone: str | None = None, device: to
     return model.to(device)
 
 
-def _refuse(problems: Sequence[str], count: int) -> None:
-    if problems:
-        raise UserError(f"{len(problems)} of {count} pictures cannot be read", problems)
+def _refuse(problems: Iterator[dict[int, str]], count: int) -> None:
+    found = [problem for batch in problems for problem in batch.values()]
+    if found:
+        raise UserError(f"{len(found)} of {count} pictures cannot be read", found)
 
 
-class _Given:
-    """Pictures by their place in a list."""
+class _InList:
+    """Pictures by their place in a list, as `Images`."""
 
     def __init__(self, images: Sequence[ImageLike]) -> None:
         self._images = images

@@ -6,10 +6,9 @@ The web page, the terminal and W&B show the same sections.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import yaml
 
@@ -26,41 +25,36 @@ Drawing: TypeAlias = "tuple[Figure, Mapping[str, Sequence[str]]]"
 """A figure, and for the gid of each group of marks what each mark says when it is pointed at, in drawing order."""
 
 
-@dataclass(frozen=True)
-class Paragraph:
+class Paragraph(NamedTuple):
     """A paragraph, or a note that qualifies what stands above it."""
 
     text: str
     is_note: bool = False
 
 
-@dataclass(frozen=True)
-class Findings:
+class Findings(NamedTuple):
     """Sentences that each say what an interval says."""
 
-    sentences: tuple[str, ...]
+    sentences: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A headline figure, its interval (or why there is none), its difference to the control, and what it is."""
 
     label: str
     value: str
-    interval: str = ""
-    against: str = ""
-    meaning: str = ""
+    interval: str
+    against: str
+    meaning: str
 
 
-@dataclass(frozen=True)
-class Tiles:
+class Tiles(NamedTuple):
     """Headline figures side by side."""
 
-    tiles: tuple[Tile, ...]
+    tiles: Sequence[Tile]
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(NamedTuple):
     """A table and how it is laid out."""
 
     name: str  # of the file or W&B table, such as ``sibling_pairs``
@@ -72,9 +66,8 @@ class Sheet:
     @property
     def explained(self) -> dict[str, str]:
         """What every metric that is a column means, and the sheet's own words."""
-        metrics = {column.header: meaning(column) for column in self.table.columns}
-        own = _glossary()["sheets"].get(self.name, {})
-        return {**{header: text for header, text in metrics.items() if text}, **own}
+        metrics = {column.header: text for column in self.table.columns if (text := meaning(column))}
+        return {**metrics, **_glossary()["sheets"].get(self.name, {})}
 
     @property
     def caption(self) -> str:
@@ -82,88 +75,90 @@ class Sheet:
         return f"{self.table.title}. {self.table.reading}".strip()
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A figure that matplotlib draws when it is wanted."""
 
     name: str  # of its file, such as ``confusion``
     caption: str  # below it
     alt: str  # what those who cannot see it are told
-    draw: Callable[[], Drawing]  # makes the drawing; see `drawn`
+    draw: Callable[[], Drawing]
     wide: bool = False  # takes the whole width of a page
     finder: bool = False  # its marks can be searched for by their texts
 
-    def drawn(self) -> Drawing:
-        """The drawing, with names as they are: a ``$`` in one starts no formula.
+    def save(
+        self, file: IO[Any] | Path, kind: str, text_as_outlines: bool = True, **options: Any
+    ) -> Mapping[str, Sequence[str]]:
+        """Draws it into a file, the same each time; returns what its marks say, see `Drawing`.
 
-        Raises:
-            UserError: matplotlib is not installed.
+        Names are drawn as they are: a ``$`` in one starts no formula. Raises `UserError` without matplotlib.
         """
         try:
             from matplotlib import rc_context
         except ImportError:
             raise UserError("Figures need matplotlib.", hint='pip install -c constraints.txt -e ".[plot]"') from None
-        with rc_context({"text.parse_math": False}):
-            return self.draw()
+        fonts = "path" if text_as_outlines else "none"
+        with rc_context({"text.parse_math": False, "svg.hashsalt": self.name, "svg.fonttype": fonts}):
+            figure, texts = self.draw()
+            figure.savefig(file, format=kind, bbox_inches="tight", **options)
+        return texts
 
 
-@dataclass(frozen=True)
-class Thumbnail:
+class Thumbnail(NamedTuple):
     """A small JPEG and what it shows."""
 
-    jpeg: bytes = field(repr=False)
+    jpeg: bytes
     alt: str
-    caption: str = ""
+    caption: str
 
 
-@dataclass(frozen=True)
-class Strip:
+class Strip(NamedTuple):
     """Pictures in a row under a heading."""
 
     heading: str
     text: str
-    thumbnails: tuple[Thumbnail, ...]
+    thumbnails: Sequence[Thumbnail]
 
 
-@dataclass(frozen=True)
-class Gallery:
+class Gallery(NamedTuple):
     """Strips of pictures below each other."""
 
     name: str
     caption: str
-    strips: tuple[Strip, ...]
+    strips: Sequence[Strip]
 
 
-@dataclass(frozen=True)
-class Explorer:
+class Explorer(NamedTuple):
     """A tree to walk through and test images to look through, for a page alone; `explorer.js` says what it reads."""
 
     name: str  # of the block
     caption: str  # how to read the tree
     data: Mapping[str, Any]  # what is drawn and listed, as JSON can hold it
-    pictures: Mapping[int, bytes] = field(repr=False)  # JPEG of some of the images, by their place in the list
+    pictures: Mapping[int, bytes]  # JPEG of some of the images, by their place in the list
     missing: str = ""  # why there are no pictures, if so
 
 
 Block: TypeAlias = Paragraph | Findings | Tiles | Sheet | Picture | Gallery | Explorer
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A part of a report: its place in the page, a title, the finding in a sentence or two, and what shows it."""
 
     slug: str
     title: str
     lead: str
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
 
 
-@dataclass(frozen=True)
-class Omitted:
+class Omitted(NamedTuple):
     """A section that does not apply, and why."""
 
     title: str
     why: str
+
+
+def no_pictures(why: str) -> Paragraph:
+    """In the place of a gallery."""
+    return Paragraph(f"No pictures: {why}", is_note=True)
 
 
 def shown_of(count: int, shown: int) -> str:
@@ -189,7 +184,6 @@ def meaning(column: Column) -> str:
 @cache
 def _glossary() -> Mapping[str, Mapping[str, Any]]:
     """What words of a page mean: metrics and decoders by their names, others by the sheet they stand in."""
-    found: Mapping[str, Mapping[str, Any]] = yaml.safe_load(
-        Path(__file__).with_name("glossary.yaml").read_text("utf-8")
-    )
+    path = Path(__file__).with_name("glossary.yaml")
+    found: Mapping[str, Mapping[str, Any]] = yaml.safe_load(path.read_text("utf-8"))
     return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from rich.console import Console
 from rich.text import Text
@@ -15,11 +15,6 @@ from hierfit.errors import UserError
 from hierfit.report.blocks import PICTURES, Findings, Omitted, Picture, Section, Sheet
 from hierfit.results.runs import run_folder
 from hierfit.results.writers import print_table, print_tables
-
-if TYPE_CHECKING:
-    from hierfit.report.evidence import Evidence
-
-_KINDS = ("svg", "png")
 
 
 def report(
@@ -62,57 +57,54 @@ def report(
 
     runs = [run_folder(run, several=True) for run in runs]
     evidence, console = gather(runs, row, control, pictures), Console()
-    found = sections(evidence)
+    every = sections(evidence)
+    found = [section for section in every if isinstance(section, Section)]
     if text:
-        _print_sections(evidence, [section for section in found if isinstance(section, Section)], console)
+        print_tables([evidence.table], console)
+        for section in found:
+            _print_section(section, console)
+        console.print()
     else:
         out = out or (runs[0] if len(runs) == 1 and runs[0].is_dir() else Path()) / "report.html"
-        made = page(evidence, found, runs)
+        made = page(evidence, every, runs)
         with whole_file(out) as draft:
             draft.write_text(made, encoding="utf-8")
-        if isinstance(found[0], Section):
+        if every[0] in found:
             console.print(Text(found[0].lead))
         if len({card.row for card in evidence.cards}) > 1:
             against = f", held against {evidence.control}" if evidence.control else ""
             seen = f"Looked into: {evidence.focus.card.row}, seed {evidence.focus.card.seed}{against}."
             console.print(Text(f"{seen} --row and --control choose others.", "dim"))
-    for section in found:
-        if isinstance(section, Omitted):
-            console.print(Text(f"left out: {section.title}: {section.why}", "dim"))
+    for left_out in every:
+        if isinstance(left_out, Omitted):
+            console.print(Text(f"left out: {left_out.title}: {left_out.why}", "dim"))
     if out is not None and not text:
         size = f"{out.stat().st_size / 2**20:.1f} MiB"
         console.print(Text(f"Written to {out} ({size}); open it in any browser. --text prints its tables here."))
     if figures is not None:
         count = _write_figures(found, figures)
-        console.print(Text(f"{count} figures as {' and '.join(_KINDS)} in {figures}"), soft_wrap=True)
+        console.print(Text(f"{count} figures as svg and png in {figures}"), soft_wrap=True)
 
 
-def _write_figures(found: Sequence[Section | Omitted], folder: Path) -> int:
+def _write_figures(found: Iterable[Section], folder: Path) -> int:
     """Writes every figure as SVG, with text as outlines, and as PNG of 200 dpi; returns how many there are."""
-    pictures = [b for s in found if isinstance(s, Section) for b in s.blocks if isinstance(b, Picture)]
+    pictures = [block for section in found for block in section.blocks if isinstance(block, Picture)]
     for picture in pictures:
-        drawing, _ = picture.drawn()
-        from matplotlib import rc_context  # it is installed, or nothing had been drawn
-
-        for kind in _KINDS:
-            stamp = {"Date": None} if kind == "svg" else None
-            with whole_file(folder / f"{picture.name}.{kind}") as draft, rc_context({"svg.hashsalt": picture.name}):
-                drawing.savefig(draft, format=kind, dpi=200, bbox_inches="tight", pad_inches=0.04, metadata=stamp)
+        for kind, stamp in (("svg", {"Date": None}), ("png", None)):
+            with whole_file(folder / f"{picture.name}.{kind}") as draft:
+                picture.save(draft, kind, dpi=200, pad_inches=0.04, metadata=stamp)
     return len(pictures)
 
 
-def _print_sections(evidence: Evidence, found: Sequence[Section], console: Console) -> None:
-    """Prints the summary's tables, then of each section what was found and the first rows that show it."""
-    print_tables([evidence.table], console)
-    for section in found:
-        sheets = [block for block in section.blocks if isinstance(block, Sheet) and block.brief != 0]
-        sentences = [line for block in section.blocks if isinstance(block, Findings) for line in block.sentences]
-        if sheets or sentences:
-            console.print()
-            console.print(Text(section.title, "bold"))
-            console.print(Text("\n".join([section.lead, *(f"· {sentence}" for sentence in sentences)])))
-        for sheet in sheets:
-            print_table(sheet.table, console, sheet.brief)
-            if sheet.table.reading:
-                console.print(Text(sheet.table.reading, "dim"))
-    console.print()
+def _print_section(section: Section, console: Console) -> None:
+    """What was found, and the first rows that show it; nothing of a section that is all figures."""
+    sheets = [block for block in section.blocks if isinstance(block, Sheet) and block.brief != 0]
+    sentences = [line for block in section.blocks if isinstance(block, Findings) for line in block.sentences]
+    if sheets or sentences:
+        console.print()
+        console.print(Text(section.title, "bold"))
+        console.print(Text("\n".join([section.lead, *(f"· {sentence}" for sentence in sentences)])))
+    for sheet in sheets:
+        print_table(sheet.table, console, sheet.brief)
+        if sheet.table.reading:
+            console.print(Text(sheet.table.reading, "dim"))

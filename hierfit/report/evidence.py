@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hierfit.data.samples import Images
 
 _HEADLINE = "fpa@decoded"  # by which the row to look into is chosen where none is named
-_SIDE = 160  # pixels of a picture, the longer side: sharp where small, and large enough to see what it shows
+_LONGER_SIDE = 160  # pixels of a picture: sharp where small, and large enough to see what it shows
 _QUALITY = 78
 
 
@@ -75,12 +75,12 @@ class TestPictures:
             picture = self.images.load(self.keys[index])
         except UserError:
             return None
-        picture.thumbnail((_SIDE, _SIDE))
+        picture.thumbnail((_LONGER_SIDE, _LONGER_SIDE))
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=_QUALITY)
         return file.getvalue()
 
-    def thumbnails(self, indices: Iterable[int], alt: str, caption: str = "") -> list[Thumbnail]:
+    def thumbnails(self, indices: Iterable[int], alt: str, caption: str) -> list[Thumbnail]:
         """Those of some rows that can be had, with words."""
         return [Thumbnail(jpeg, alt, caption) for jpeg in map(self.jpeg, indices) if jpeg is not None]
 
@@ -96,6 +96,14 @@ class FinishedRun:
     def reading(self) -> Decisions:
         """What its test logits say; raises `UserError` where it saved none."""
         return Decisions.of(TestLogits.read(self.folder))
+
+    @cached_property
+    def is_readable(self) -> bool:
+        """Whether its test logits can be read, and are of some image."""
+        try:
+            return bool(len(self.reading.target))
+        except UserError:
+            return False
 
     @cached_property
     def breaks(self) -> Breaks:
@@ -126,7 +134,7 @@ class FinishedRun:
                     for name, text in line.items():
                         if text and name not in ("epoch", "step") and math.isfinite(value := float(text)):
                             found.setdefault(name, []).append((int(line["step"]) + 1, value))
-        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, csv.Error):
+        except (OSError, ValueError, KeyError, TypeError, csv.Error):
             return {}
         return found
 
@@ -137,38 +145,28 @@ class FinishedRun:
 
     def labels(self, indices: Tensor) -> Tensor:
         """Deepest true node of some rows of the test split ``[k]``; −1 for an image without a label."""
-        row = {index: i for i, index in enumerate(self.reading.indices)}
-        places = torch.tensor([row.get(index, -1) for index in indices.tolist()], dtype=torch.long)
-        return torch.where(places >= 0, self.reading.target.amax(1)[places.clamp_min(0)], -1)
-
-    @cached_property
-    def is_readable(self) -> bool:
-        """Whether its test logits can be read, and are of some image."""
-        try:
-            return bool(len(self.reading.target))
-        except UserError:
-            return False
+        labels = dict(zip(self.reading.indices, self.reading.target.amax(1).tolist(), strict=True))
+        return torch.tensor([labels.get(index, -1) for index in indices.tolist()], dtype=torch.long)
 
 
 @dataclass(frozen=True)
 class Evidence:
     """All that the sections of a report may look at."""
 
-    cards: tuple[ResultCard, ...]  # of every run
+    cards: Sequence[ResultCard]  # of every run
     # Means over seeds, with differences to the control: one for each set of runs that may be compared
-    tables: tuple[Table, ...]
+    tables: Sequence[Table]
     table: Table  # the one that the focus is part of
     control: str | None  # name of the row that others are held against; None without
     focus: FinishedRun  # the run that is looked into
     # Runs on the same data, draw and seed, the focus among them: the control first, the focus last
-    beside: tuple[FinishedRun, ...]
+    beside: Sequence[FinishedRun]
     pictures: int = PICTURES  # how many test images may be shown to look through
 
     def read(self, most: int | None = None) -> list[FinishedRun]:
         """The runs beside the focus whose test logits can be read on its levels, and it itself: the last ``most``.
 
-        Raises:
-            UserError: Those of the focus cannot be read.
+        Raises `UserError` where those of the focus cannot be read.
         """
         _ = self.focus.reading
         found = [run for run in self.beside if run.card.levels == self.focus.card.levels and run.is_readable]
@@ -192,7 +190,7 @@ class Evidence:
 def gather(
     paths: Sequence[Path], row: str | None = None, control: str | None = None, pictures: int = PICTURES
 ) -> Evidence:
-    """Reads the cards below some folders and chooses what to look into.
+    """Reads the cards below some folders and chooses what to look into; raises `UserError` where nothing has finished.
 
     Args:
         paths: Run folders, grids, or result cards.
@@ -201,63 +199,57 @@ def gather(
         control: Row to hold it against. If None, one with no more trained parameters: of the same method, else one
             without training, zero-shot first.
         pictures: How many test images may be shown to look through.
-
-    Raises:
-        UserError: Nothing has finished there, or there is no such row; see also `tables`.
     """
     files = list({file.resolve(): file for path in paths for file in find_cards(path)}.values())
-    runs = [run for run in (FinishedRun(file.parent, ResultCard.read(file)) for file in files) if run.card.metrics]
-    if not runs:
+    read = [(file.parent, card) for file in files if (card := ResultCard.read(file)).metrics]
+    if not read:
         raise UserError("No run here was tested, so there is nothing to report.", hint="hierfit test tests one.")
-    cards, _ = told_apart([run.card for run in runs])
-    runs = [FinishedRun(run.folder, card) for run, card in zip(runs, cards, strict=True)]
+    cards, _ = told_apart([card for _, card in read])
+    runs = [FinishedRun(folder, card) for (folder, _), card in zip(read, cards, strict=True)]
     names = list(dict.fromkeys(card.row for card in cards))
-    unknown = [name for name in (row, control) if name is not None and name not in names]
-    if unknown:
-        raise UserError(f"No run has the row {unknown[0]!r}.", hint=f"Rows: {', '.join(names)}.")
+    for name in (row, control):
+        if name not in (None, *names):
+            raise UserError(f"No run has the row {name!r}.", hint=f"Rows: {', '.join(names)}.")
     own = [run for run in runs if run.folder.parent.name != "targets"] or runs
     focus = _focus(own, row)
-    beside = {run.card.row: run for run in reversed(own) if _same_draw(run.card, focus.card)} | {focus.card.row: focus}
-    given = control is not None
-    control = control or _control(focus.card, [beside[name].card for name in names if name in beside])
-    order = sorted(beside, key=lambda name: (name == focus.card.row, name != control, names.index(name)))
-    place = agreement(focus.card)
-    (table,) = tables([card for card in cards if agreement(card) == place], control if control in beside else None)
+    place, seed, draw = agreement(focus.card), focus.card.seed, focus.card.data.get("draw")
+    same_draw = [run for run in reversed(own) if (run.card.seed, run.card.data.get("draw")) == (seed, draw)]
+    beside = {run.card.row: run for run in (*same_draw, focus) if agreement(run.card) == place}
+    against = control or _control(focus.card, [beside[name].card for name in names if name in beside])
+    order = sorted(beside, key=lambda name: (name == focus.card.row, name != against, names.index(name)))
+    (table,) = tables([card for card in cards if agreement(card) == place], against if against in beside else None)
     try:
-        every = tables(cards, control)
+        every = tables(cards, against)
     except UserError:
-        if given:
+        if control is not None:
             raise
         every = tables(cards)
-    return Evidence(tuple(cards), tuple(every), table, control, focus, tuple(beside[name] for name in order), pictures)
-
-
-def _same_draw(a: ResultCard, b: ResultCard) -> bool:
-    return agreement(a) == agreement(b) and a.seed == b.seed and a.data.get("draw") == b.data.get("draw")
+    return Evidence(cards, every, table, against, focus, [beside[name] for name in order], pictures)
 
 
 def _focus(runs: Sequence[FinishedRun], row: str | None) -> FinishedRun:
-    def shots(run: FinishedRun) -> float:
-        count = run.card.data.get("shots")
-        return math.inf if count is None else float(count)
+    """Of the row, or of those that are no control: at the most shots the best row, by its mean, at its lowest seed."""
+    own = [run for run in runs if row is None and run.folder.parent.name not in ("controls", "heads")]
+    chosen = own or [run for run in runs if row in (None, run.card.row)]
+    shots = [math.inf if run.card.data.get("shots") is None else run.card.data["shots"] for run in chosen]
+    chosen = [run for run, count in zip(chosen, shots, strict=True) if count == max(shots)]
 
-    chosen = [run for run in runs if row is None or run.card.row == row]
-    if row is None:
-        chosen = [run for run in chosen if run.folder.parent.name not in ("controls", "heads")] or chosen
-    rows: dict[str, list[FinishedRun]] = {}
-    for run in chosen:
-        if shots(run) == max(map(shots, chosen)):
-            rows.setdefault(run.card.row, []).append(run)
-    best = max(rows.values(), key=lambda found: fmean(figure(run.card, _HEADLINE) or 0.0 for run in found))
-    return min(best, key=lambda run: run.card.seed)
+    def mean(row: str) -> float:
+        return fmean(figure(run.card, _HEADLINE) or 0.0 for run in chosen if run.card.row == row)
+
+    best = max(dict.fromkeys(run.card.row for run in chosen), key=mean)
+    return min((run for run in chosen if run.card.row == best), key=lambda run: run.card.seed)
 
 
 def _control(focus: ResultCard, beside: Sequence[ResultCard]) -> str | None:
+    """With no more trained parameters: of the same method, else one without training, zero-shot first."""
     trained = focus.parameters.get("trainable", 0)
-    others = [card for card in beside if card.row != focus.row and card.parameters.get("trainable", 0) <= trained]
-    alike = [card.row for card in others if card.method == focus.method]
-    untrained = sorted(
-        (card for card in others if card.selected_on == "nothing" and trained),
-        key=lambda card: card.method != "ZeroShot",
-    )
-    return next(iter([*alike, *(card.row for card in untrained)]), None)
+    others = [
+        card
+        for card in beside
+        if card.row != focus.row
+        and card.parameters.get("trainable", 0) <= trained
+        and (card.method == focus.method or (trained and card.selected_on == "nothing"))
+    ]
+    others.sort(key=lambda card: (card.method != focus.method, card.method != "ZeroShot"))
+    return others[0].row if others else None

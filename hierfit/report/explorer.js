@@ -1,4 +1,4 @@
-// The tree as nested blocks and the test images below it: what sections/explorer.py wrote, of nodes coarse to fine and
+// The tree as nested blocks and the test images below it: what sections/breaks.py wrote, of nodes coarse to fine and
 // of images `file`, `truth` and `answer` (nodes), `sure` (of each node of the answer, in ‰) and `sureOfTruth`.
 for (const root of document.querySelectorAll(".explorer")) {
   explore(root, JSON.parse(root.querySelector("script").textContent));

@@ -23,11 +23,7 @@ _NO_STAMP = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequence[Path]) -> str:
-    """The text of the page; sections that do not apply are named at its end, and the command that makes it of the runs.
-
-    Raises:
-        UserError: matplotlib is not installed.
-    """
+    """The text of the page; at its end what does not apply, and the command that makes it of the runs."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "prose": lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))),
@@ -38,14 +34,14 @@ def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequen
         "kind": lambda block: type(block).__name__,
     }
     names = ("page.html", "page.css", "page.js", "explorer.js")
-    template, style, *scripts = (files(__package__).joinpath(name).read_text("utf-8") for name in names)
+    template, css, *scripts = (files(__package__).joinpath(name).read_text("utf-8") for name in names)
     return environment.from_string(template).render(
         title=f"{evidence.focus.card.row} on {evidence.focus.card.data.get('card')}",
         subtitle=evidence.table.title,
         sections=[section for section in sections if isinstance(section, Section)],
         omitted=[section for section in sections if isinstance(section, Omitted)],
         made_by=f"hierfit report {' '.join(map(str, runs))}",
-        style=Markup(style),
+        style=Markup(css),
         script=Markup("\n".join(scripts)),
     )
 
@@ -59,14 +55,11 @@ def _data(explorer: Explorer) -> str:
 
 def svg(picture: Picture) -> str:
     """A figure as matplotlib writes it; the page's styles give it the page's font and colours."""
-    drawing, texts = picture.drawn()
-    from matplotlib import rc_context  # it is installed, or nothing had been drawn
-
     file = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": picture.name}), warnings.catch_warnings():
+    with warnings.catch_warnings():
         # Scripts that matplotlib's font lacks: the browser has its own.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
-        drawing.savefig(file, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04, metadata=_NO_STAMP)
+        texts = picture.save(file, "svg", text_as_outlines=False, transparent=True, pad_inches=0.04, metadata=_NO_STAMP)
     # Its ids are unique in a figure; their prefix makes them so in the page.
     body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{picture.name}-", file.getvalue().partition("<svg")[2])
     marks = json.dumps({f"{picture.name}-{group}": each for group, each in texts.items()}, ensure_ascii=False)

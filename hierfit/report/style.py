@@ -1,7 +1,8 @@
-"""What all figures of a report share: colours, sizes, axes, legends, files."""
+"""What all figures of a report share: colours, sizes, axes, marks, legends."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,10 +44,27 @@ def furnish(axes: Axes, x: str = "", y: str = "", title: str = "", grid: Any = "
     axes.spines[["left", "bottom"]].set_color(MUTED)
 
 
+def boxes(axes: Axes, places: Iterable[Sequence[float]], faces: Any, group: str, **look: Any) -> None:
+    """Rectangles (left, top, width, height): one group of marks, each of which may say what it is."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    drawn = [Rectangle((left, top), width, height) for left, top, width, height in places]
+    axes.add_collection(PatchCollection(drawn, facecolor=faces, gid=group, **look))
+
+
 def legend_below(figure: Figure, columns: int = 2, place: str = "center", **options: Any) -> Any:
     """A legend under the axes, of what they hold or of the handles given."""
     plain: dict[str, Any] = {"frameon": False, "fontsize": SMALL, "ncols": columns, **options}
     return figure.legend(loc=f"outside lower {place}", **plain)  # type: ignore[call-overload]
+
+
+def colour_legend(figure: Figure, keys: Iterable[tuple[Any, str]], columns: int, place: str, **options: Any) -> None:
+    """A legend under the axes that says what colours mean."""
+    from matplotlib.patches import Patch
+
+    handles = [Patch(facecolor=colour, label=text) for colour, text in keys]
+    legend_below(figure, columns, place, handles=handles, **options)
 
 
 def shortened(text: str, length: int = 34) -> str:

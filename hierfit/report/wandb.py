@@ -33,7 +33,7 @@ def log_report(run: Run, folder: Path, card: ResultCard) -> None:
     run.config.update(facts(card), allow_val_change=True)
     run.summary.update(figures(card))
     try:
-        run.log(_shown(folder))
+        run.log(_report_of(folder))
     except UserError as error:  # matplotlib is not installed: the run itself is whole
         print(f"W&B gets no figures: {error.summary}")
     artifact = wandb.Artifact(f"run-{run.id}", type="result", metadata=facts(card))
@@ -59,16 +59,16 @@ def figures(card: ResultCard) -> dict[str, float]:
     return {name: value for name, value in found.items() if isinstance(value, int | float) and math.isfinite(value)}
 
 
-def _shown(folder: Path) -> dict[str, Any]:
+def _report_of(folder: Path) -> dict[str, Any]:
     evidence = gather([folder])
     found = sections(evidence)
     logged: dict[str, Any] = {"report": wandb.Html(page(evidence, found, [folder]), inject=False)}
     for block in (block for section in found if isinstance(section, Section) for block in section.blocks):
         if isinstance(block, Sheet):
-            logged[f"tables/{block.name}"] = _table(block)
+            logged[f"tables/{block.name}"] = _wandb_table(block)
         elif isinstance(block, Picture):
             file = io.BytesIO()
-            block.drawn()[0].savefig(file, format="png", dpi=130, bbox_inches="tight")
+            block.save(file, "png", dpi=130)
             logged[f"figures/{block.name}"] = wandb.Image(Image.open(file), caption=block.caption)
         elif isinstance(block, Gallery):
             rows = [
@@ -80,7 +80,7 @@ def _shown(folder: Path) -> dict[str, Any]:
     return logged
 
 
-def _table(sheet: Sheet) -> wandb.Table:
+def _wandb_table(sheet: Sheet) -> wandb.Table:
     """As people read it, but for plain figures, by which W&B sorts; columns of one name are told apart."""
     table, times, columns = sheet.table, Counter[str](), list[str | int]()
     for name in table.header:

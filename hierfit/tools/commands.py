@@ -12,10 +12,10 @@ from hierfit.config.command import Say
 from hierfit.errors import UserError
 
 
-class Count(int):
+class Whole(int):
     """A whole number from 1 on; ``2.7e6`` is one, too."""
 
-    def __new__(cls, text: str | float) -> Count:
+    def __new__(cls, text: str | float) -> Whole:
         """Raises `ArgumentTypeError` for anything else."""
         try:
             number = float(text)
@@ -27,11 +27,11 @@ class Count(int):
 
 
 Card = Annotated[str, Say("name of a card, or its YAML file")]
-Workers = Annotated[Count | None, Say("processes that decode; default: one a core", "N")]
+Workers = Annotated[Whole | None, Say("processes that decode; default: one a core", "N")]
 NoPictures = Annotated[bool, Say("labels and counts only; the pictures are not opened")]
 
 
-def check(
+def check_data(
     card: Card,
     *,
     root: Annotated[str | None, Say("folder or file of the data (data.root)", "PATH")] = None,
@@ -59,7 +59,7 @@ def check(
         sys.exit(1)
 
 
-def new(
+def new_data(
     root: Annotated[Path, Say("of the pictures; or the table that names them, or a file of features", "FOLDER")],
     *,
     out: Annotated[Path | None, Say("the card; default: data_cards/FOLDER.yaml, or here", "FILE")] = None,
@@ -91,9 +91,9 @@ def new(
     from hierfit.tools.new.new import new_card, print_written
 
     options = Options(
-        levels=_names(levels),
+        levels=_split_at_commas(levels),
         path=path_column,
-        label=_names(label_columns),
+        label=_split_at_commas(label_columns),
         split=split_column,
         taxonomy=None if taxonomy is None else read_taxonomy(taxonomy),
         val=val,
@@ -103,15 +103,15 @@ def new(
     print_written(new_card(root, out, options, kind, workers or available_cores(), not no_pictures, force))
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
+def _split_at_commas(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(","))
 
 
-def draw(
+def draw_data(
     card: Card,
     *,
     out: Annotated[Path, Say("folder to write to", "DIR")],
-    count: Annotated[Count, Say("pictures; default: 12", "N")] = Count(12),  # noqa: B008
+    count: Annotated[Whole, Say("pictures; default: 12", "N")] = Whole(12),  # noqa: B008
 ) -> None:
     """Writes test pictures of a card whose pictures are drawn, such as
     fieldguide, spread over its classes and named after them: something for
@@ -138,7 +138,7 @@ def list_cards(
         print_cards()
 
 
-def prompts(
+def show_prompts(
     card: Card,
     *,
     root: Annotated[str | None, Say("the data, where a card takes its tree from them", "PATH")] = None,
@@ -160,7 +160,7 @@ def prompts(
     print_prompts(found, tree, backbone, level, node)
 
 
-def extract(
+def extract_features(
     source: Annotated[str, Say("card, folder, table.csv, shard.tar or a folder of shards")],
     *,
     out: Annotated[Path, Say("the bundle (.safetensors)", "FILE")],
@@ -170,11 +170,11 @@ def extract(
     dtype: Annotated[Literal["float16", "float32"], Say("of the features; default: float16")] = "float16",
     bad: Annotated[Literal["fatal", "skip"], Say("pictures that cannot be read; default: fatal")] = "fatal",
     outside: Annotated[bool, Say("paths of a table may leave its folder")] = False,
-    part: Annotated[Count, Say("pictures a part: what a kill costs; default: 4096", "N")] = Count(4096),  # noqa: B008
+    part: Annotated[Whole, Say("pictures a part: what a kill costs; default: 4096", "N")] = Whole(4096),  # noqa: B008
     workers: Annotated[int | None, Say("processes that decode, for each that encodes", "N")] = None,
-    devices: Annotated[Count, Say("processes that encode, one a GPU; default: 1", "N")] = Count(1),  # noqa: B008
+    devices: Annotated[Whole, Say("processes that encode, one a GPU; default: 1", "N")] = Whole(1),  # noqa: B008
     dry_run: Annotated[bool, Say("measure some batches; say how long and how large")] = False,
-    images: Annotated[Count | None, Say("with --dry-run: for so many pictures (2.7e6)", "N")] = None,
+    images: Annotated[Whole | None, Say("with --dry-run: for so many pictures (2.7e6)", "N")] = None,
 ) -> None:
     """Encodes the pictures of a data card, a folder (its folders are
     labels), a CSV (path,label[,split]) or WebDataset-style tar shards into
@@ -182,22 +182,21 @@ def extract(
     same command goes on where it was. Memory does not grow with the number
     of pictures. torchrun and srun work, too.
     """
+    from hierfit.tools.extract import run
     from hierfit.tools.extract.job import Request
-    from hierfit.tools.extract.run import dry_run as reckon
-    from hierfit.tools.extract.run import extract as run
     from hierfit.tools.extract.show import print_extracted, print_facts
 
     if images and not dry_run:
         raise UserError("--images is for --dry-run", hint="Pictures are counted where they are encoded.")
     asked = Request(source, out, backbone, root, split, dtype, bad == "skip", outside, part, workers, devices)
     if dry_run:
-        if facts := reckon(asked, images):
+        if facts := run.dry_run(asked, images):
             print_facts(facts)
-    elif found := run(asked):
+    elif found := run.extract(asked):
         print_extracted(found, out)
 
 
-def inspect(file: Annotated[Path, Say("a bundle (.safetensors)")]) -> None:
+def inspect_features(file: Annotated[Path, Say("a bundle (.safetensors)")]) -> None:
     """Reads and checks a feature bundle, and says what it holds."""
     from hierfit.data.bundle import read_bundle
     from hierfit.tools.extract.show import print_bundle
@@ -205,7 +204,7 @@ def inspect(file: Annotated[Path, Say("a bundle (.safetensors)")]) -> None:
     print_bundle(read_bundle(file))
 
 
-def export(
+def export_features(
     source: Annotated[str, Say("a bundle (.safetensors), or a data card")],
     *,
     out: Annotated[Path, Say("file.npz, folder or file.safetensors", "PATH")],

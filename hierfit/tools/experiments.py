@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from itertools import takewhile
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated
@@ -15,7 +16,6 @@ from hierfit.config.named import EXPERIMENTS, GRIDS, SWEEPS, Shelf
 from hierfit.errors import UserError, nearest
 from hierfit.streams import program
 
-_WIDEST = 100
 _COMMANDS = {EXPERIMENTS: "fit", GRIDS: "grid", SWEEPS: "sweep"}
 _MAKE = re.compile(r"\bmake (?:train|grid|sweep) [A-Z]+=\w+(?: ARGS=(?:\"(.*)\"|(\S+)))?")  # in its first comment
 _NAME = re.compile(r"^name: .*$", re.MULTILINE)
@@ -23,34 +23,22 @@ _NAME = re.compile(r"^name: .*$", re.MULTILINE)
 
 def experiments() -> None:
     """List experiments, grids and sweeps by name, with what each of them asks."""
-    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    width = min(shutil.get_terminal_size().columns, 100)
     for shelf, command in _COMMANDS.items():
         print(f"{shelf.kind}s: {program()} {command} NAME")
         files = shelf.files()
         indent = max(map(len, files), default=0) + 4
         for name, path in files.items():
-            print(
-                fill(
-                    asked(path),
-                    width,
-                    initial_indent=f"  {name}".ljust(indent),
-                    subsequent_indent=" " * indent,
-                    break_on_hyphens=False,
-                )
-            )
+            first, below = f"  {name}".ljust(indent), " " * indent
+            print(fill(_asked(path), width, initial_indent=first, subsequent_indent=below, break_on_hyphens=False))
         print()
     print(f"`{program()} init NAME` copies one to change (init grids/NAME, init sweeps/NAME).")
 
 
-def asked(path: Path) -> str:
+def _asked(path: Path) -> str:
     """What a file says of itself: its first comment."""
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        text = line.removeprefix("#").strip()
-        if not line.startswith("#") or not text:
-            break
-        lines.append(text)
-    return " ".join(lines)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return " ".join(line.strip("# ") for line in takewhile(lambda line: line[:1] == "#" and line.strip("# "), lines))
 
 
 def init(
@@ -85,6 +73,5 @@ def _sought(name: str) -> tuple[Shelf, Path]:
     for shelf in shelves:
         if own in shelf.files():
             return shelf, shelf.files()[own]
-    every = [shelf.folder.removeprefix("experiments/") + "/" + file for shelf in _COMMANDS for file in shelf.files()]
-    near = nearest(name, [file.removeprefix("experiments/") for file in every])
-    raise UserError(f"There is no experiment, grid or sweep {name!r}{near}.".replace("?.", "?"))
+    every = [f"{shelf.folder}/{file}".removeprefix("experiments/") for shelf in _COMMANDS for file in shelf.files()]
+    raise UserError(f"There is no experiment, grid or sweep {name!r}{nearest(name, every)}.".replace("?.", "?"))

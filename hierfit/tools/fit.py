@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import torch
-from rich.console import Console
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -21,8 +19,6 @@ from hierfit.results.logits import TREE
 from hierfit.results.runs import LATEST, run_folder
 from hierfit.taxonomy import Taxonomy
 
-_SHOWN = 30
-
 
 class ClassMeans(NamedTuple):
     """What stands for the classes of a tree: a mean for each leaf ``[C, d]`` (0 where there is none), the leaves that
@@ -34,7 +30,7 @@ class ClassMeans(NamedTuple):
     origin: str
 
 
-def fit(
+def fit_of_tree(
     tree: Annotated[Path, Say("the tree, in any format that `taxonomy check` reads; or a run, for its own", "TREE")],
     features: Annotated[Path, Say("a feature bundle, as `features extract` writes it", "FEATURES")],
     *,
@@ -65,13 +61,13 @@ def fit(
     bundle = read_bundle(features)
     if permutations < 1:
         raise UserError("--permutations must be at least 1")
-    classes = of_texts(bundle, taxonomy, features) if text else of_images(bundle, taxonomy, features, split)
+    classes = _of_texts(bundle, taxonomy, features) if text else _of_images(bundle, taxonomy, features, split)
     count = int(classes.seen.sum())
     if count < 2:
         raise UserError(f"{count} of the tree's classes have features: kinship is between two")
     origin = f"{count} classes by {classes.origin}"
     found = kinship_test(classes.means, classes.seen, taxonomy, classes.noise, permutations, seed, origin)
-    print_fit(found, taxonomy)
+    _print(found, taxonomy)
     for file in [*([run / KINSHIP_FILE] if of_run else []), *([json_file] if json_file else [])]:
         with whole_file(file) as draft:
             content = json.dumps(found.saved(taxonomy), indent=1, ensure_ascii=False)
@@ -79,19 +75,16 @@ def fit(
         print(f"Written to {file}")
 
 
-def of_texts(bundle: Bundle, taxonomy: Taxonomy, file: Path) -> ClassMeans:
+def _of_texts(bundle: Bundle, taxonomy: Taxonomy, file: Path) -> ClassMeans:
     """The text features of the bundle's classes, at the tree's leaves; raises `UserError` where they do not match."""
     vectors = bundle.leaf_text
     if vectors is None:
         raise UserError(f"{file} holds no text features", hint="Without --text its images are judged.")
-    leaf = _leaves(bundle, taxonomy)
-    means = torch.zeros(taxonomy.num_leaves, vectors.shape[1], dtype=torch.float64)
-    means[leaf] = normalize(vectors.double(), dim=1)
-    seen = torch.zeros(taxonomy.num_leaves, dtype=torch.bool).index_fill_(0, leaf, True)
-    return ClassMeans(means, seen, 0.0, f"text features of {bundle.backbone}")
+    found = Statistics.of(normalize(vectors.double(), dim=1), _leaves(bundle, taxonomy), taxonomy.num_leaves)
+    return ClassMeans(found.sums, found.seen, 0.0, f"text features of {bundle.backbone}")
 
 
-def of_images(bundle: Bundle, taxonomy: Taxonomy, file: Path, split: str | None) -> ClassMeans:
+def _of_images(bundle: Bundle, taxonomy: Taxonomy, file: Path, split: str | None) -> ClassMeans:
     """Means of the bundle's images, at the tree's leaves, whitened within the classes as `TreeGDA` sees them.
 
     At one shot nothing lies within a class; the scatter about the mean of all stands in, for what `TreeGDA` takes there
@@ -122,30 +115,27 @@ def _leaves(bundle: Bundle, taxonomy: Taxonomy) -> Tensor:
     except UserError:
         nodes = taxonomy.resolve([path[-1] for path in bundle.paths])
     leaf = taxonomy.leaf_index[nodes]
-    inner = ["/".join(bundle.paths[i]) for i in (leaf < 0).nonzero()[:, 0].tolist()]
-    if inner:
+    if inner := ["/".join(bundle.paths[i]) for i in (leaf < 0).nonzero()[:, 0].tolist()]:
         raise UserError("classes of the features have classes below them in the tree", inner)
     return leaf
 
 
-def print_fit(found: Kinship, taxonomy: Taxonomy, console: Console | None = None) -> None:
+def _print(found: Kinship, taxonomy: Taxonomy) -> None:
     """Prints the verdict, and the groups that are no family, the least alike first."""
-    console = console or Console()
-    groups = found.saved(taxonomy)["groups"]
+    groups, most = found.saved(taxonomy)["groups"], 30
     no_family = sorted((group for group in groups if group["p"] > CHANCE), key=lambda group: -group["p"])
-    lines = [
+    print(
         f"{'The tree fits' if found.p <= CHANCE else 'No evidence that the tree fits'}: kinship {found.value:.3f}, "
-        f"z = {found.z:.1f}, p = {found.p:.2g} ({found.permutations} random trees)",
-        found.origin,
-        f"{len(groups) - len(no_family)} of {len(groups)} groups hold together (p ≤ {CHANCE}); "
-        f"by chance about {CHANCE * len(groups):.0f}"
-        if groups
-        else "no group can be tested: none has two classes, but not all",
-    ]
+        f"z = {found.z:.1f}, p = {found.p:.2g} ({found.permutations} random trees)\n{found.origin}"
+    )
+    if groups:
+        together, chance = len(groups) - len(no_family), CHANCE * len(groups)
+        print(f"{together} of {len(groups)} groups hold together (p ≤ {CHANCE}); by chance about {chance:.0f}")
+    else:
+        print("no group can be tested: none has two classes, but not all")
     if no_family:
-        lines += ["", "No family to these features:", f"{'kinship':>9} {'p':>6}  group"]
-        lines += [f"{g['kinship']:9.3f} {g['p']:6.2f}  {g['node']}" for g in no_family[:_SHOWN]]
-    if len(no_family) > _SHOWN:
-        lines.append(f"… and {len(no_family) - _SHOWN} more: --json-file has all")
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print(f"\nNo family to these features:\n{'kinship':>9} {'p':>6}  group")
+    for group in no_family[:most]:
+        print(f"{group['kinship']:9.3f} {group['p']:6.2f}  {group['node']}")
+    if len(no_family) > most:
+        print(f"… and {len(no_family) - most} more: --json-file has all")

@@ -13,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from hierfit.closed import Statistics
 from hierfit.config.command import Say
-from hierfit.data.bundle import FORMAT, Bundle, read_bundle
+from hierfit.data.bundle import FORMAT, read_bundle
 from hierfit.data.samples import repeated
 from hierfit.data.stand_ins import grouped
 from hierfit.errors import UserError
@@ -48,7 +49,7 @@ def induce(
     if path.suffix not in (".npy", ".safetensors"):
         classes = _of_card(features, backbone)
     else:
-        classes = _of_bundle(path) if _is_bundle(path) else _of_array(path, names)
+        classes = _of_features(path) if _is_bundle(path) else _of_array(path, names)
     if len(classes.names) < 3:
         raise UserError(f"{features}: {len(classes.names)} classes are too few to group")
     if twice := repeated(classes.names):
@@ -79,20 +80,16 @@ def grow(names: Sequence[str], features: Tensor, sizes: Sequence[int], level: st
         sizes: Groups of each level above the classes, coarse to fine.
         level: Name of the classes' level.
     """
-    vectors = features.double()
-    vectors = normalize(normalize(vectors, dim=-1) - normalize(vectors, dim=-1).mean(dim=0), dim=-1)
-    member = np.arange(len(names))  # which node of the level below each class is in
-    at = vectors
-    columns: list[np.ndarray] = []
+    vectors = normalize(features.double(), dim=-1)
+    vectors = normalize(vectors - vectors.mean(dim=0), dim=-1)
+    at, member = vectors, torch.arange(len(names))  # which node of the level below each class is in
+    columns = [list(names)]
     for size in reversed(sizes):
         group = torch.from_numpy(grouped(at.numpy(), size))
-        at = _group_means(at, group, size)
-        member = group.numpy()[member]
-        columns.insert(0, member)
-    called = [_called(names, vectors, column) for column in columns]
-    rows = [[*(names_of[column[i]] for names_of, column in zip(called, columns, strict=True)), name]
-            for i, name in enumerate(names)]  # fmt: skip
-    return Taxonomy.from_paths(rows, [*(f"group{i}" if len(sizes) > 1 else "group" for i in range(len(sizes))), level])
+        at, member = _group_means(at, group, size), group[member]
+        columns.insert(0, _called(names, vectors, member))
+    above = [f"group{i}" if len(sizes) > 1 else "group" for i in range(len(sizes))]
+    return Taxonomy.from_paths(list(zip(*columns, strict=True)), [*above, level])
 
 
 def _group_means(vectors: Tensor, group: Tensor, count: int) -> Tensor:
@@ -100,17 +97,15 @@ def _group_means(vectors: Tensor, group: Tensor, count: int) -> Tensor:
     return normalize(torch.zeros(count, vectors.shape[1], dtype=vectors.dtype).index_add_(0, group, vectors), dim=-1)
 
 
-def _called(names: Sequence[str], vectors: Tensor, member: np.ndarray) -> list[str]:
-    """The names of groups: the class nearest to the mean, and how many others."""
-    groups = torch.from_numpy(member)
-    means = _group_means(vectors, groups, int(groups.max()) + 1)
-    near = (vectors * means[groups]).sum(dim=-1)
-    called = []
-    for group in range(len(means)):
-        members = np.flatnonzero(member == group)
-        centre = names[int(members[int(near[members].argmax())])]
-        called.append(f"{centre} and {len(members) - 1} more" if len(members) > 1 else f"{centre} alone")
-    return called
+def _called(names: Sequence[str], vectors: Tensor, member: Tensor) -> list[str]:
+    """What the group of each class is called: after the class nearest to its mean, and how many others."""
+    near = (vectors * _group_means(vectors, member, int(member.max()) + 1)[member]).sum(dim=-1)
+    called = {}
+    for group in range(int(member.max()) + 1):
+        members = (member == group).nonzero()[:, 0]
+        others = f"and {len(members) - 1} more" if len(members) > 1 else "alone"
+        called[group] = f"{names[int(members[near[members].argmax()])]} {others}"
+    return [called[group] for group in member.tolist()]
 
 
 def _sizes(text: str, classes: int) -> list[int]:
@@ -134,27 +129,21 @@ def _is_bundle(path: Path) -> bool:
         return False
 
 
-def _of_bundle(path: Path) -> Classes:
+def _of_features(path: Path) -> Classes:
+    """By text features, else by the mean of each class over the training split with the most samples."""
     bundle = read_bundle(path)
     names = [row[-1] for row in bundle.paths]
     names = [", ".join(row) for row in bundle.paths] if repeated(names) else names
-    text = bundle.leaf_text
-    what, found = ("text", text.float()) if text is not None else ("mean image", _means(bundle, path))
-    return Classes(names, found, bundle.levels[-1], f"{what} features of {bundle.backbone}")
-
-
-def _means(bundle: Bundle, path: Path) -> Tensor:
-    """Mean of each class over the training split with the most samples."""
-    if (name := bundle.largest_training) is None:
+    if bundle.leaf_text is not None:
+        return Classes(names, bundle.leaf_text.float(), bundle.levels[-1], f"text features of {bundle.backbone}")
+    if (largest := bundle.largest_training) is None:
         raise UserError(f"{path}: there are neither text features nor a training split to average")
-    split = bundle.splits[name]
-    labels, features = split.labels.long(), normalize(split.features.float(), dim=-1)
-    known = labels >= 0
-    sums = torch.zeros(len(bundle.paths), features.shape[1]).index_add_(0, labels[known], features[known])
-    empty = [bundle.paths[i][-1] for i in (sums.abs().sum(dim=-1) == 0).nonzero().flatten().tolist()]
-    if empty:
+    split = bundle.splits[largest]
+    known = split.labels >= 0
+    found = Statistics.of(normalize(split.features[known].float(), dim=-1), split.labels[known].long(), len(names))
+    if empty := [bundle.paths[i][-1] for i in (~found.seen).nonzero()[:, 0].tolist()]:
         raise UserError(f"{path}: some classes have no training sample to stand for them", empty)
-    return sums
+    return Classes(names, found.sums, bundle.levels[-1], f"mean image features of {bundle.backbone}")
 
 
 def _of_array(path: Path, names: Path | None) -> Classes:

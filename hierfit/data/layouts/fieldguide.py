@@ -15,7 +15,7 @@ from hierfit.fieldguide import Fieldguide as Guide
 
 # Whoever changes the drawing code changes the data: features of the old pictures must not be found. Read once, with the
 # code: a process that is at work while the files change draws the old pictures still.
-_FILES = [Path(drawing.__path__[0], f"{name}.py") for name in ("draw", "guide", "outline", "species")]
+_FILES = [Path(drawing.__path__[0], f"{name}.py") for name in ("draw", "guide", "outline")]
 _CODE = hashlib.sha256(b"".join(file.read_bytes() for file in _FILES)).hexdigest()
 _GUIDE = Guide()
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from hierfit.errors import UserError
 from hierfit.report.blocks import Block, Omitted, Section
 from hierfit.report.evidence import Evidence
-from hierfit.report.sections import attributes, breaks, confusion, curves, explorer, kinship, latent, served, summary
+from hierfit.report.sections import attributes, breaks, confusion, curves, kinship, latent, served, summary
 
 SECTIONS: Mapping[str, tuple[str, Callable[[Evidence], tuple[str, Sequence[Block]]]]] = {
     "summary": ("Summary", summary.summary_section),
-    "tree": ("The tree and its images", explorer.tree_section),
+    "tree": ("The tree and its images", breaks.tree_section),
     "where-paths-break": ("Where paths break", breaks.break_section),
     "sibling-pairs": ("Worst sibling pairs", breaks.sibling_section),
     "confusion": ("Confusion, ordered by the tree", confusion.confusion_section),

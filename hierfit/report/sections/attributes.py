@@ -11,11 +11,11 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.geometry.embeddings import Embeddings
-from hierfit.report.blocks import Block, Findings, Gallery, Paragraph, Sheet, Strip, percent
+from hierfit.report.blocks import Block, Findings, Gallery, Paragraph, Sheet, Strip, no_pictures, percent
 from hierfit.report.evidence import Evidence, FinishedRun
 from hierfit.results.table import Column, Table
 
-_SHOWN, _IMAGES, _CLASSES = 10, 6, 3
+_ATTRIBUTES_SHOWN, _IMAGES_OF_EACH, _CLASSES_OF_EACH = 10, 6, 3
 _SIGNIFICANT = 0.05
 
 
@@ -28,8 +28,8 @@ def attribute_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     attributes, images, nodes = (space.from_normal(x) for x in (found.attributes, found.images, found.nodes))
     to_images, to_nodes = space.pairwise_distance(images, attributes), space.pairwise_distance(nodes, attributes)
     used = to_images.argmin(1).bincount(minlength=len(attributes))
-    order = [m for m in used.argsort(descending=True, stable=True)[:_SHOWN].tolist() if used[m]]
-    near = {m: ", ".join(names[v] for v in to_nodes[:, m].argsort()[:_CLASSES].tolist()) for m in order}
+    order = [m for m in used.argsort(descending=True, stable=True)[:_ATTRIBUTES_SHOWN].tolist() if used[m]]
+    near = {m: ", ".join(names[v] for v in to_nodes[:, m].argsort()[:_CLASSES_OF_EACH].tolist()) for m in order}
     table = Table.of(
         f"The {len(order)} attributes that are nearest to most test images",
         ("attribute", "nearest classes", Column("% of images", "%", 1)),
@@ -37,25 +37,21 @@ def attribute_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
         "The classes nearest to each, and the share of images in %.",
     )
     blocks: list[Block] = [Sheet("attributes", table, folded=True, brief=6)]
-    missing = run.pictures.missing
-    if missing:
-        blocks.append(Paragraph(f"No pictures: {missing}", is_note=True))
+    if run.pictures.missing:
+        blocks.append(no_pictures(run.pictures.missing))
     else:
-        nearest = {m: to_images[:, m].argsort()[:_IMAGES] for m in order}
-        strips = [
-            Strip(f"Attribute {m + 1}", f"near {near[m]}", tuple(
-                picture
-                for index, node in zip(indices.tolist(), run.labels(indices).tolist(), strict=True)
-                for name in [names[node] if node >= 0 else "an unknown class"]
-                for picture in run.pictures.thumbnails([index], name, name)
-            ))
-            for m, indices in ((m, found.indices[rows]) for m, rows in nearest.items())
-        ]  # fmt: skip
-        blocks.append(Gallery("attributes", "The test images nearest to each of these attributes.", tuple(strips)))
-    leaf, known = _known(run, found.indices)
+        strips = []
+        for m in order:
+            pictures, indices = [], found.indices[to_images[:, m].argsort()[:_IMAGES_OF_EACH]]
+            for index, node in zip(indices.tolist(), run.labels(indices).tolist(), strict=True):
+                name = names[node] if node >= 0 else "an unknown class"
+                pictures += run.pictures.thumbnails([index], name, name)
+            strips.append(Strip(f"Attribute {m + 1}", f"near {near[m]}", pictures))
+        blocks.append(Gallery("attributes", "The test images nearest to each of these attributes.", strips))
+    leaf, known = _true_attributes(run, found.indices)
     if known:
         figures = attribute_agreement(to_images, leaf, known, to_landmarks(found))
-        blocks += [Findings((_judged(figures),)), _agreement_sheet(figures)]
+        blocks += [Findings([_agreement_words(figures)]), _agreement_sheet(figures)]
     else:
         blocks.append(Paragraph("True attributes are known of the drawn butterflies (fieldguide) only.", is_note=True))
     most_used = int(used.sort(descending=True).values[:10].sum()) / len(images)
@@ -66,10 +62,10 @@ def attribute_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     return lead, blocks
 
 
-def _known(run: FinishedRun, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+def _true_attributes(run: FinishedRun, indices: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Leaf of each image, and the true attributes of each leaf as numbers; none where the images were not drawn."""
     from hierfit.data.card import load_card
-    from hierfit.fieldguide.species import ATTRIBUTES
+    from hierfit.fieldguide.guide import ATTRIBUTES
 
     layout = None if run.pictures.missing else load_card(run.settings["data"]["card"]).layout
     if layout is None or layout.name != "fieldguide":
@@ -144,23 +140,22 @@ def attribute_agreement(
     generator = torch.Generator().manual_seed(seed)
     count = len(next(iter(known.values())))
     deals = [torch.arange(count), *(torch.randperm(count, generator=generator) for _ in range(shuffles))]
+    # Of the learned attributes first, then of each draw of landmarks.
+    nearest, ranked = zip(*((x.argmin(1), x.argsort(0)) for x in (to_attributes, *landmarks)), strict=True)
 
-    def measured(measure: Callable[[Tensor, Tensor], float], read: Callable[[Tensor], Tensor]) -> Measured:
-        learned = read(to_attributes)
-        x = torch.tensor([measure(learned, each) for each in labels])
+    def measured(measure: Callable[[Tensor, Tensor], float], read: Sequence[Tensor], values: Tensor) -> Measured:
+        x = torch.tensor([measure(read[0], values[deal][leaf]) for deal in deals])
         reached = float((x >= x[0] - 1e-9).double().mean())
-        others = fmean(measure(read(each), labels[0]) for each in landmarks)
+        others = fmean(measure(each, values[leaf]) for each in read[1:])
         return Measured(float(x[0]), float(x[1:].mean()), reached, others)
 
-    found = {}
-    for name, values in known.items():
-        labels = [values[deal][leaf] for deal in deals]
-        nearest, ranked = (lambda x: x.argmin(1)), (lambda x: x.argsort(0))
-        found[name] = measured(mutual_information, nearest), measured(best_precision, ranked)
-    return found
+    return {
+        name: (measured(mutual_information, nearest, values), measured(best_precision, ranked, values))
+        for name, values in known.items()
+    }
 
 
-def _judged(found: Mapping[str, tuple[Measured, Measured]]) -> str:
+def _agreement_words(found: Mapping[str, tuple[Measured, Measured]]) -> str:
     agreeing = [name for name, figures in found.items() if min(each.p for each in figures) <= _SIGNIFICANT]
     if not agreeing:
         return "The learned attributes agree with none of the true ones beyond what shuffled classes give."

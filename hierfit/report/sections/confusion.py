@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hierfit.errors import UserError
+from hierfit.report import style
 from hierfit.report.blocks import Block, Drawing, Picture, Sheet, percent, shown_of
 from hierfit.report.evidence import Evidence
-from hierfit.report.style import FULL, GRID, INK, MUTED, RIGHT, SMALL, WRONG, furnish, legend_below, new_axes, shortened
 from hierfit.results.table import Column, Table
 from hierfit.taxonomy import Taxonomy
 
-_LISTED = 15
+_CELLS_LISTED = 15
 _POINTED = 4000  # cells that say what they are when pointed at
 _LINES = 42  # names that have room below each other
 
 
 def confusion_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that saved their test logits."""
-    reading, levels = evidence.focus.reading, evidence.focus.reading.taxonomy.levels
+    reading = evidence.focus.reading
     found = confusion(reading.decoded, reading.target, reading.taxonomy)
-    if not len(found.counts):
+    if not found.cells:
         raise UserError("no test image is labelled down to a level that can be shown.")
-    names, totals = found.names, found.totals
+    names, levels, totals = found.names, found.taxonomy.levels, found.totals
     wrong = sorted((cell for cell in found.cells if cell[0] != cell[1]), key=lambda cell: (-cell[2], cell[0], cell[1]))
     mistakes = sum(count for _, _, count in wrong)
     if not mistakes:
@@ -53,12 +55,14 @@ def confusion_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
         wide=True,
     )
     table = Table.of(
-        f"The largest cells off the diagonal{shown_of(len(wrong), _LISTED)}",
+        f"The largest cells off the diagonal{shown_of(len(wrong), _CELLS_LISTED)}",
         ("true", "predicted", Column("images", "count"), Column("of", "count")),
-        [(names[row], names[column], count, totals[row]) for row, column, count in wrong[:_LISTED]],
+        [(names[row], names[column], count, totals[row]) for row, column, count in wrong[:_CELLS_LISTED]],
     )
-    lead = f"{inside} Mistakes near the diagonal are near in the tree."
-    return lead, (picture, Sheet("confusion", table, folded=True, brief=0))
+    return f"{inside} Mistakes near the diagonal are near in the tree.", (
+        picture,
+        Sheet("confusion", table, folded=True, brief=0),
+    )
 
 
 @dataclass(frozen=True)
@@ -68,26 +72,20 @@ class Confusion:
     taxonomy: Taxonomy  # the tree
     depth: int  # of the classes; leaves that end above it stand for themselves
     nodes: Tensor  # the classes in tree order ``[k]``
-    rows: Tensor  # true class of each cell that is not zero, by its place in ``nodes`` ``[z]``
-    columns: Tensor  # predicted class of each cell ``[z]``
-    counts: Tensor  # samples in each cell ``[z]``
+    cells: list[tuple[int, int, int]]  # place of the true and of the predicted class, and samples, where there are any
     left_out: int = 0  # classes of this depth that are not shown: those with the fewest mistakes
 
-    @cached_property
-    def cells(self) -> list[tuple[int, int, int]]:
-        """Row, column and count of each cell that is not zero."""
-        return list(zip(self.rows.tolist(), self.columns.tolist(), self.counts.tolist(), strict=True))
-
-    @cached_property
+    @property
     def names(self) -> list[str]:
         """Of the classes."""
         return [self.taxonomy.names[node] for node in self.nodes.tolist()]
 
-    @cached_property
+    @property
     def totals(self) -> list[int]:
         """Samples of each class that are shown."""
-        zero = torch.zeros(len(self.nodes), dtype=torch.int64)
-        found: list[int] = zero.index_add_(0, self.rows, self.counts).tolist()
+        found = [0] * len(self.nodes)
+        for row, _, count in self.cells:
+            found[row] += count
         return found
 
     def blocks(self, depth: int) -> list[tuple[int, int, int]]:
@@ -98,51 +96,44 @@ class Confusion:
 
 
 def confusion(predicted: Tensor, target: Tensor, taxonomy: Taxonomy, limit: int = 120) -> Confusion:
-    """Counts at the finest depth that has at most ``limit`` classes. O(n·L + N), no C × C matrix.
+    """Counts at the finest depth that has at most ``limit`` classes. O(n·L + N log N), no C × C matrix.
 
     Where even the coarsest level has more, the ``limit`` classes with the most mistakes are shown. Predicted and true
     paths are ``[n, L]``; samples that are not labelled down to the depth are left out.
     """
     depth = max((d for d in range(taxonomy.num_levels) if len(frontier(taxonomy, d)) <= limit), default=0)
-    every = nodes = frontier(taxonomy, depth)
-    truth, answer = _at_depth(target, depth), _at_depth(predicted, depth)
+    every = frontier(taxonomy, depth)
 
-    def places() -> tuple[Tensor, Tensor]:
+    def places(nodes: Tensor) -> tuple[Tensor, Tensor]:
         """Of the true and of the predicted class among the nodes, of samples that have both."""
         position = torch.full((taxonomy.num_nodes + 1,), -1)  # the last stands for −1
         position[nodes] = torch.arange(len(nodes))
-        rows, columns = position[truth], position[answer]
+        rows, columns = (position[_at_depth(paths, depth)] for paths in (target, predicted))
         both = (rows >= 0) & (columns >= 0)
         return rows[both], columns[both]
 
-    rows, columns = places()
-    if len(nodes) > limit:
-        mistakes = torch.cat([rows[rows != columns], columns[rows != columns]]).bincount(minlength=len(nodes))
-        nodes = nodes[mistakes.argsort(descending=True, stable=True)[:limit].sort().values]
-        rows, columns = places()
-    cells, counts = (rows * len(nodes) + columns).unique(return_counts=True)
-    left_out = len(every) - len(nodes)
-    return Confusion(taxonomy, depth, nodes, cells // len(nodes), cells % len(nodes), counts, left_out)
+    nodes = every
+    if len(every) > limit:
+        rows, columns = places(every)
+        mistakes = torch.cat([rows[rows != columns], columns[rows != columns]]).bincount(minlength=len(every))
+        nodes = every[mistakes.argsort(descending=True, stable=True)[:limit].sort().values]
+    cells, counts = torch.stack(places(nodes), dim=1).unique(dim=0, return_counts=True)
+    found = [(row, column, n) for (row, column), n in zip(cells.tolist(), counts.tolist(), strict=True)]
+    return Confusion(taxonomy, depth, nodes, found, len(every) - len(nodes))
 
 
 def frontier(taxonomy: Taxonomy, depth: int) -> Tensor:
     """Nodes at a depth, and leaves above it, in tree order."""
-    shown = (taxonomy.level == depth) | ((taxonomy.level < depth) & (taxonomy.num_children == 0))
-    nodes = shown.nonzero()[:, 0]
+    nodes = taxonomy.cut(depth)
     return nodes[tree_order(taxonomy)[nodes].argsort()]
 
 
 def tree_order(taxonomy: Taxonomy) -> Tensor:
-    """``[N]`` number of leaves before each node, walking the tree depth first: a subtree is a range of it. O(N)."""
-    before = torch.zeros(taxonomy.num_nodes, dtype=torch.int64)
-    for nodes in taxonomy.level_slices:
-        size, parent = taxonomy.num_leaves_below[nodes], taxonomy.parent[nodes]
-        running = size.cumsum(0) - size
-        # Siblings are neighbours: a node stands behind its elder siblings, counted from the first of them.
-        first = torch.where(parent >= 0, taxonomy.first_child[parent], nodes.start)
-        start = torch.where(parent >= 0, before[parent], 0)
-        before[nodes] = start + running - running[first - nodes.start]
-    return before
+    """``[N]`` number of leaves before each node, walking the tree depth first: a subtree is a range of it."""
+    # In the order of their paths, nodes stand behind their parent (−1 comes first) and their elder siblings' subtrees.
+    order = torch.from_numpy(np.lexsort(taxonomy.paths(torch.arange(taxonomy.num_nodes)).flip(1).T.numpy()))
+    is_leaf = (taxonomy.num_children == 0)[order].long()
+    return torch.empty_like(order).index_copy_(0, order, is_leaf.cumsum(0) - is_leaf)
 
 
 def _at_depth(paths: Tensor, depth: int) -> Tensor:
@@ -156,52 +147,44 @@ def _map(found: Confusion) -> Drawing:
     True classes down, predicted across. Frames mark the classes under one node of the level above; the frames of the
     coarsest level are heavier.
     """
-    from matplotlib.collections import PatchCollection
-    from matplotlib.colors import to_rgba
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.patches import Rectangle
 
-    def shade(colour: str, share: float) -> tuple[float, float, float, float]:
-        return to_rgba(colour, 0.12 + 0.88 * share**0.5)  # small shares can still be seen
+    def shade(colour: str, share: float) -> tuple[str, float]:
+        return colour, 0.12 + 0.88 * share**0.5  # small shares can still be seen
 
-    size, names, totals = len(found.nodes), found.names, found.totals
-    figure, axes = new_axes(FULL, FULL * 0.9)
+    names, totals = found.names, found.totals
+    figure, axes = style.new_axes(style.FULL, style.FULL * 0.9)
     texts: dict[str, list[str]] = {}
-    for kind, colour in (("right", RIGHT), ("wrong", WRONG)):
+    colours = {"right": style.RIGHT, "wrong": style.WRONG}
+    for kind, colour in colours.items():
         chosen = [cell for cell in found.cells if (cell[0] != cell[1]) == (kind == "wrong")]
-        squares = [Rectangle((c, r), 1, 1) for r, c, _ in chosen]
         faces = [shade(colour, n / totals[r]) for r, _, n in chosen]
-        axes.add_collection(PatchCollection(squares, facecolor=faces, linewidth=0, gid=kind, zorder=2))
+        style.boxes(axes, [(c, r, 1, 1) for r, c, _ in chosen], faces, kind, linewidth=0, zorder=2)
         if len(chosen) <= _POINTED:
             texts[kind] = [
                 f"{names[r]}{', right' if r == c else f' taken for {names[c]}'}: {n} of {totals[r]}"
                 for r, c, n in chosen
             ]
     for depth in range(found.depth):
+        look: dict[str, Any] = {"edgecolor": style.MUTED if depth else style.INK, "linewidth": 0.5 if depth else 0.9}
         for start, stop, _ in found.blocks(depth):
-            colour, width = (INK, 0.9) if depth == 0 else (MUTED, 0.5)
-            corner, side = (start, start), stop - start
-            axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=width))
+            axes.add_patch(Rectangle((start, start), stop - start, stop - start, fill=False, **look))
     blocks = _named_blocks(found)
-    furnish(axes, x="predicted, in the same order", y="true", grid=None)
+    style.furnish(axes, x="predicted, in the same order", y="true", grid=None)
     axes.set_yticks(
         [(start + stop) / 2 for start, stop, _ in blocks],
-        [shortened(found.taxonomy.names[node], 26) for _, _, node in blocks],
-        fontsize=SMALL - 1,
+        [style.shortened(found.taxonomy.names[node], 26) for _, _, node in blocks],
+        fontsize=style.SMALL - 1,
     )
     axes.set_xticks([])
     axes.tick_params(length=0)
-    axes.set_xlim(0, size)
-    axes.set_ylim(size, 0)
+    axes.set_xlim(0, len(names))
+    axes.set_ylim(len(names), 0)
     axes.set_aspect("equal")
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_color(GRID)
-    keys = [
-        Patch(facecolor=shade(colour, share), label=f"{word}, {share:.0%}")
-        for colour, word in ((RIGHT, "right"), (WRONG, "wrong"))
-        for share in (0.05, 0.25, 1.0)
-    ]
-    legend_below(figure, 6, handles=keys, handlelength=1.2)
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color(style.GRID)
+    keys = [(shade(colours[kind], share), f"{kind}, {share:.0%}") for kind in colours for share in (0.05, 0.25, 1.0)]
+    style.colour_legend(figure, keys, 6, "center", handlelength=1.2)
     return figure, texts
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from hierfit.errors import UserError
 from hierfit.report.blocks import Block, Drawing, Picture
@@ -29,27 +28,25 @@ def training_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     if not trained:
         raise UserError(f"{run.card.row} was not trained, or left no metrics.csv.")
     val = {name: run.curves.get(f"val/{name}", ()) for name in ("leaf_accuracy", "fpa", "tice")}
-    selected = _selected(run)
+    selected = _kept_step(run)
+    percent, cap = (
+        "% of validation images",
+        "Share of images at the cap: near 100 % no radial order of images can form.",
+    )
     every: list[tuple[str, Mapping[str, Series], float, str, str]] = [
         ("loss", trained, 1, "Training loss and its terms, before weighting.", "loss"),
-        ("validation", val, 100, "Validation metrics of per-level argmax.", "% of validation images"),
+        ("validation", val, 100, "Validation metrics of per-level argmax.", percent),
         ("radii_over_training", radii, 1, "Mean distance from the origin.", "radius"),
-        (
-            *("at_cap", {"images at the cap": at_cap}, 100),
-            "Share of images at the cap: near 100 % no radial order of images can form.",
-            "% of images",
-        ),
+        ("at_cap", {"images at the cap": at_cap}, 100, cap, "% of images"),
     ]
     pictures = []
     for name, series, scale, caption, y in every:
-        shown = {
-            each.replace("_", " "): [(s, scale * v) for s, v in points] for each, points in series.items() if points
-        }
+        shown = {each.replace("_", " "): [(s, scale * v) for s, v in line] for each, line in series.items() if line}
         if shown:
             title = name.replace("_", " ").capitalize()
             ends = "; ".join(f"{each} ends at {points[-1][1]:.2f}" for each, points in shown.items())
             alt = f"{title} over steps: {ends}."
-            pictures.append(Picture(name, caption, alt, partial(_curves, shown, title, y, selected)))
+            pictures.append(Picture(name, caption, alt, partial(_over_steps, shown, title, y, selected)))
     cost = run.card.cost
     lead = f"{cost.get('steps', '?')} steps in {cost.get('train_seconds', 0):.0f} s."
     if "loss" in trained:
@@ -60,19 +57,21 @@ def training_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     return lead, pictures
 
 
-def _selected(run: FinishedRun) -> int | None:
+def _kept_step(run: FinishedRun) -> int | None:
     """First step whose validation metrics are all those of the chosen checkpoint: one alone may be so at many."""
     found = [(run.curves.get(name, ()), value) for name, value in run.card.val.items()]
     alike = [{step for step, seen in curve if abs(seen - value) < _SAME_METRIC} for curve, value in found if curve]
     return min(set.intersection(*alike), default=None) if alike else None
 
 
-def _curves(series: Mapping[str, Series], title: str, y: str, selected: int | None) -> Drawing:
+def _over_steps(series: Mapping[str, Series], title: str, y: str, selected: int | None) -> Drawing:
     figure, axes = new_axes(height=2.9)
     for i, (name, points) in enumerate(series.items()):
-        look: dict[str, Any] = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)]}
         steps, values = zip(*points, strict=True)
-        axes.plot(steps, values, linewidth=1.3, label=name, markersize=4 if len(points) < 40 else 0, **look)
+        size, marker = 4 if len(points) < 40 else 0, MARKERS[i % len(MARKERS)]
+        axes.plot(
+            steps, values, linewidth=1.3, label=name, markersize=size, marker=marker, color=PALETTE[i % len(PALETTE)]
+        )
     furnish(axes, x="step", y=y, title=title)
     if selected is not None:
         axes.axvline(selected, color=MUTED, dashes=DASHES, linewidth=1, label="selected on val")

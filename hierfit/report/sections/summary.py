@@ -38,11 +38,11 @@ def summary_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     cells = [(column, row[column.key]) for column in table.columns if column.is_figure]
     one_seed = len({card.seed for card in evidence.of_table if card.row == name}) == 1
     tiles = [_tile(column, cell, table.control) for column, cell in cells[:_HEADLINES] if cell.number is not None]
-    blocks: list[Block] = [Paragraph(_what(evidence)), Tiles(tuple(tiles))]
+    blocks: list[Block] = [Paragraph(_what(evidence)), Tiles(tiles)]
     compared = any(cell.difference for _, cell in cells)
     if compared:
-        found = _on_samples(evidence) if one_seed else _over_seeds(cells[:_HEADLINES], table.control)
-        blocks += [Findings(said)] if (said := tuple(found)) else []
+        found = list(_on_samples(evidence) if one_seed else _over_seeds(cells[:_HEADLINES], table.control))
+        blocks += [Findings(found)] if found else []
     blocks += _sheets(table, "summary")
     blocks += [Paragraph(f"Note: {note}", is_note=True) for note in table.notes]
     marks = {cell.mark for _, cell in cells}
@@ -71,8 +71,7 @@ def other_runs_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
 
 def _sheets(table: Table, name: str, folded: bool = False) -> Iterator[Sheet]:
     """Figures and differences; what selected and tuned is said in words. A terminal shows them in its own way."""
-    origins = [[str(cell.value) for cell in (row[0], *row[-2:])] for row in table.rows]
-    origin = "; ".join(f"{row}: {selected}, {tuned}" for row, selected, tuned in origins)
+    origin = "; ".join("{}: {}, {}".format(*(row[i].value for i in (0, -2, -1))) for row in table.rows)
     reading = f"{table.reading} Checkpoints selected on, and hyper-parameters from: {origin}."
     figures, *differences = table.without("selected_on", "tuned_on").parts()
     yield Sheet(name, replace(figures, reading="" if differences else reading), folded, brief=0)
@@ -114,7 +113,7 @@ def _over_seeds(cells: Sequence[tuple[Column, Cell]], control: str | None) -> It
     """A sentence for each headline figure that can be held against the control's."""
     for column, cell in cells:
         if cell.difference is not None and column.unit == "%":
-            yield _finding(column.header, cell.difference, cell.mark, control, f"{cell.difference.n} seeds")
+            yield _verdict_line(column.header, cell.difference, cell.mark, control, f"{cell.difference.n} seeds")
 
 
 def _on_samples(evidence: Evidence) -> Iterator[str]:
@@ -132,10 +131,12 @@ def _on_samples(evidence: Evidence) -> Iterator[str]:
     for found in paired([question for question in questions if question[3].any()]):
         p = f"= {found.test.p:.3f}" if found.test.p >= 0.001 else "< 0.001"
         over = f"{found.difference.n} test images (McNemar p {p})"
-        yield _finding(found.metric, found.difference, found.verdict, evidence.control, over)
+        yield _verdict_line(found.metric, found.difference, found.verdict, evidence.control, over)
 
 
-def _finding(name: str, difference: Estimate | Interval, mark: Verdict | None, control: str | None, over: str) -> str:
+def _verdict_line(
+    name: str, difference: Estimate | Interval, mark: Verdict | None, control: str | None, over: str
+) -> str:
     mean, low, high = (_SIGNED.number(value) for value in (difference.mean, difference.low, difference.high))
     words = _VERDICTS.get(mark or "", "")
     return f"{name}: {words}; {mean} points against {control}, 95 % interval {low} to {high}, paired over {over}."
@@ -165,10 +166,9 @@ def _decoder_sheet(cards: Sequence[ResultCard], row: str) -> Sheet:
             rows.append([name, *made.rows[0][2:-2]])
             suffix = f" {decoder.replace('_', ' ')}"
             columns[1:] = [replace(c, header=c.header.removesuffix(suffix)) for c in made.columns[2:-2]]
-    seeds = (
-        f"seed{'s' if len(cards) > 1 else ''} {', '.join(str(seed) for seed in sorted(card.seed for card in cards))}"
-    )
-    title = f"{row}, {seeds}; accuracy a level, FPA and TICE in %{', mean ± 95 % t-interval' * (len(cards) > 1)}"
+    several, seeds = len(cards) > 1, ", ".join(map(str, sorted(card.seed for card in cards)))
+    title = f"{row}, seed{'s' * several} {seeds}; accuracy a level, FPA and TICE in %"
+    title += ", mean ± 95 % t-interval" * several
     reading = "Only per-level argmax can leave the tree, so only its TICE says anything of the scores."
     slug = "".join(sign if sign.isalnum() else "_" for sign in row)
     return Sheet(f"decoders_{slug}", Table.of(title, columns, rows, reading))
@@ -184,26 +184,26 @@ def cost_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
         f"process, mean ± 95 % t-interval over seeds, on {devices}",
         reading="Times of runs that shared the machine are not to be compared.",
     )
+
+    def pairs(found: Any) -> str:
+        return ", ".join(f"{key} {value}" for key, value in (found or {}).items())
+
     data, backbone = card.data, card.backbone
     origin = {
         "row": f"{card.row} ({card.method}), experiment {card.experiment}, seed {card.seed}",
         "run folder": str(evidence.focus.folder),
         "data": f"{data.get('card')}, version {data.get('card_version')}, {data.get('card_fingerprint')}",
         "protocol": str(data.get("protocol", "all classes")),
-        "images": _pairs(data.get("images")),
-        "draw": _pairs(data.get("draw")),
+        "images": pairs(data.get("images")),
+        "draw": pairs(data.get("draw")),
         "tree": f"{data.get('tree', 'true')}, {data.get('taxonomy_fingerprint')}",
         "backbone": f"{backbone.get('source')}, {str(backbone.get('fingerprint'))[:16]}",
         "selected on": card.selected_on,
         "tuned on": card.tuned_on,
-        "versions": _pairs(card.versions),
+        "versions": pairs(card.versions),
     }
     for key, value in (card.method_settings.get("init_args") or {}).items():
         origin[f"model.{key}"] = value if isinstance(value, str) else json.dumps(value)
     facts = Table.of("Data, draws, versions and settings of this run", ("", ""), origin.items())
     lead = "What it took, and all that is needed to make it again."
     return lead, (Sheet("cost", table), Sheet("origin", facts, folded=True, brief=0))
-
-
-def _pairs(found: Any) -> str:
-    return ", ".join(f"{key} {value}" for key, value in (found or {}).items())

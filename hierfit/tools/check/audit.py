@@ -22,15 +22,13 @@ from hierfit.taxonomy.checks import counted, listed
 from hierfit.tools.check.duplicates import judge_exact, judge_near
 from hierfit.tools.check.pictures import Pictures, look
 
-_IMBALANCE = 10.0
-_SMALL = 32  # pixels
 SHOTS = 16
 """Of the few-shot experiments."""
-
-_DARK = 10  # mean of 255
-
 UNREADABLE = "cannot be read"
 """Why a card leaves out a picture that could not be decoded."""
+
+_IMBALANCE = 10.0
+_SMALL, _DARK = 32, 10  # pixels; mean of 255
 
 
 @dataclass(frozen=True)
@@ -55,17 +53,17 @@ class Labels:
         known = split.nodes[split.nodes >= 0]
         leaf = tree.leaf_index[known]
         counts = torch.bincount(leaf[leaf >= 0], minlength=tree.num_leaves)
-        filled = counts[counts > 0]
+        filled = counts[counts > 0].tolist() or [0]
         inner = torch.bincount(tree.level[known[leaf < 0]], minlength=tree.num_levels).tolist()
         return cls(
             images=len(split),
-            leaves=len(filled),
-            fewest=int(filled.min()) if len(filled) else 0,
-            median=float(filled.double().quantile(0.5)) if len(filled) else 0.0,
-            most=int(counts.max()) if len(counts) else 0,
+            leaves=int((counts > 0).sum()),
+            fewest=min(filled),
+            median=float(np.median(filled)),
+            most=max(filled),
             partial={level: count for level, count in zip(tree.levels, inner, strict=True) if count},
             unknown=len(split) - len(known),
-            empty=tuple(tree.full_name(int(v)) for v in tree.leaves[counts == 0]),
+            empty=tuple(tree.full_name(v) for v in tree.leaves[counts == 0].tolist()),
         )
 
 
@@ -80,9 +78,7 @@ class Audit:
         passed_by: Whether there are pictures that nobody looked at.
         exact: Groups of keys of equal content.
         near: Pairs of keys that look alike and their distance in bits, the most alike first.
-        problems: What must be mended.
-        warnings: What someone should look at.
-        notes: What is good to know.
+        problems: What must be mended; warnings are what someone should look at, notes what is good to know.
         advice: How the problems may be mended.
     """
 
@@ -104,18 +100,17 @@ class Audit:
     @property
     def kinds(self) -> dict[str, int]:
         """Pictures of each format and mode, the commonest first."""
-        return {} if self.pictures is None else dict(
-            Counter(self.pictures.kinds[self.pictures.readable].tolist()).most_common()
-        )  # fmt: skip
+        kinds = [] if self.pictures is None else self.pictures.kinds[self.pictures.readable].tolist()
+        return dict(Counter(kinds).most_common())
 
     @property
     def sizes(self) -> dict[str, tuple[int, int, int]]:
         """Smallest, median and largest of the shorter sides and of the longer sides, pixels."""
         if self.pictures is None or not self.pictures.readable.any():
             return {}
-        short, long = np.sort(self.pictures.facts["size"][self.pictures.readable], axis=1).T
-        sides = (("shorter side", short), ("longer side", long))
-        return {name: (int(side.min()), int(np.median(side)), int(side.max())) for name, side in sides}
+        sides = np.sort(self.pictures.facts["size"][self.pictures.readable], axis=1).T
+        return {name: (int(side.min()), int(np.median(side)), int(side.max()))
+                for name, side in zip(("shorter side", "longer side"), sides, strict=True)}  # fmt: skip
 
     @property
     def unreadable(self) -> Mapping[str, str]:
@@ -137,25 +132,24 @@ def audit(
         found.problems += [error.summary, *error.problems]
         found.advice = error.hint or found.advice
         return found
-    tree = found.taxonomy = table.taxonomy
-    splits = {name: table.splits[name] for name in sorted(table.splits, key=split_order)}
-    found.splits = {name: Labels.of(split, tree) for name, split in splits.items()}
-    for name, split in splits.items():
+    found.taxonomy = table.taxonomy
+    for name, split in sorted(table.splits.items(), key=lambda item: split_order(item[0])):
+        found.splits[name] = Labels.of(split, table.taxonomy)
         for key, node in zip(split.keys, split.nodes.tolist(), strict=True):
             found.places.setdefault(key, (name, node))
     _judge_labels(found)
     _judge_files(found, table)
     if table.images is None:
         _judge_features(found, table)
-    elif not pictures:
-        found.passed_by = True
-    else:
-        if seen is not None and seen.pictures is not None:
-            found.pictures, found.seconds = seen.pictures.of(list(found.places)), seen.seconds
-        else:
-            start = time.perf_counter()
-            found.pictures = look(table.images, list(found.places), workers)
-            found.seconds = time.perf_counter() - start
+        return found
+    found.passed_by = not pictures
+    if pictures and seen is not None and seen.pictures is not None:
+        found.pictures, found.seconds = seen.pictures.of(list(found.places)), seen.seconds
+    elif pictures:
+        start = time.perf_counter()
+        found.pictures = look(table.images, list(found.places), workers)
+        found.seconds = time.perf_counter() - start
+    if found.pictures is not None:
         _judge_pictures(found, found.pictures, table)
     return found
 
@@ -163,33 +157,26 @@ def audit(
 def _judge_labels(found: Audit) -> None:
     """Labels above the leaves, imbalance; classes without images, which cannot be learnt, or of which nothing is
     tested."""
-    train, stated = found.splits.get("train"), found.card.splits
+    train = found.splits.get("train")
+    stated = {name for name, split in found.card.splits.items() if split.leaves is not None}
     for name, labels in found.splits.items():
         if labels.partial:
             images = counted(sum(labels.partial.values()), "image is", "images are")
             where = ", ".join(f"{count} at {level}" for level, count in labels.partial.items())
             found.notes.append(f"{name}: {images} labelled at inner nodes ({where})")
-        if name not in ("val", "test"):
-            continue
-        if labels.empty and labels.images and (name not in stated or stated[name].leaves is None):
+        # Of `train` it is a problem where nothing is stated; of the others it is meant where something is.
+        if name in SPLITS and labels.empty and labels.images and (name in stated) == (name == "train"):
             found.warnings.append(f"{name}: no image of {listed(labels.empty)}")
-        if train and (only := [leaf for leaf in train.empty if leaf not in set(labels.empty)]):
-            classes = "a class that is" if len(only) == 1 else f"{len(only)} classes that are"
+        tested = set(train.empty if train else ()).difference(labels.empty)
+        if name in ("val", "test") and (only := sorted(tested)):
+            classes = counted(len(only), "class that is", "classes that are")
             found.warnings.append(f"{name}: images of {classes} not trained on: {listed(only)}")
-    if train is None:
-        return
-    if train.most > _IMBALANCE * max(train.fewest, 1):
-        found.warnings.append(
-            f"train: the largest leaf has {train.most} images, the smallest {train.fewest} "
-            f"({train.most / max(train.fewest, 1):.0f} to 1)"
-        )
-    if 0 < train.fewest < SHOTS:
-        images = counted(train.fewest, "image")
-        found.notes.append(
-            f"train: the smallest leaf has only {images}: to take more shots than that, give --data.shots_policy all"
-        )
-    if train.empty and "train" in stated and stated["train"].leaves is not None:  # else it is a problem
-        found.warnings.append(f"train: no image of {listed(train.empty)}")
+    if train and train.most > _IMBALANCE * max(train.fewest, 1):
+        sizes = f"{train.most} images, the smallest {train.fewest} ({train.most / max(train.fewest, 1):.0f} to 1)"
+        found.warnings.append(f"train: the largest leaf has {sizes}")
+    if train and 0 < train.fewest < SHOTS:
+        few = f"train: the smallest leaf has only {counted(train.fewest, 'image')}"
+        found.notes.append(f"{few}: to take more shots than that, give --data.shots_policy all")
 
 
 def _judge_files(found: Audit, table: Table) -> None:
@@ -198,21 +185,22 @@ def _judge_files(found: Audit, table: Table) -> None:
         return
     if unread := passed_over(table.images.root):
         found.warnings.append(passed_over_text(unread))
-    read = {_ending(key) for split in table.splits.values() for key in split.keys}
-    left_out = Counter(_ending(key) for key, why in found.card.leave_out.items() if why == UNREADABLE)
+
+    def ending(key: str) -> str:
+        return posixpath.splitext(key)[1].lower()
+
+    read = {ending(key) for split in table.splits.values() for key in split.keys}
+    left_out = Counter(ending(key) for key, why in found.card.leave_out.items() if why == UNREADABLE)
     found.warnings += [
-        f"no picture {f'that ends in {ending}' if ending else 'without an ending'} can be read ({count}); the card "
-        "leaves them out"
-        for ending, count in left_out.items()
-        if ending not in read
+        f"no picture {f'that ends in {kind}' if kind else 'without an ending'} can be read ({count}); the card leaves "
+        "them out"
+        for kind, count in left_out.items()
+        if kind not in read
     ]
 
 
-def _ending(key: str) -> str:
-    return posixpath.splitext(key)[1].lower()
-
-
 def _judge_features(found: Audit, table: Table) -> None:
+    """Equal features in two splits."""
     rows = {}
     for name in [name for name in SPLITS if name in table.splits]:
         features = table.splits[name].features
@@ -221,11 +209,12 @@ def _judge_features(found: Audit, table: Table) -> None:
         rows[name] = content.view(f"V{content.dtype.itemsize * content.shape[1]}").reshape(len(content))
     for a, b in combinations(rows, 2):
         if both := len(np.intersect1d(rows[a], rows[b])):
-            vectors = counted(both, "feature vector of {b} is", f"feature vectors of {b} are").format(b=b)
+            vectors = counted(both, f"feature vector of {b} is", f"feature vectors of {b} are")
             found.problems.append(f"leak: {vectors} also in {a}")
 
 
 def _judge_pictures(found: Audit, seen: Pictures, table: Table) -> None:
+    """Pictures that cannot be used, that hardly show anything, that lie elsewhere, or that come again."""
     names = list(found.splits)
     for name in names:
         faults = [fault for key, fault in seen.faults.items() if found.places[key][0] == name]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,24 +38,24 @@ def on_one_path(tree: Taxonomy, nodes: Iterable[int]) -> bool:
 def judge_exact(found: Audit, seen: Pictures, tree: Taxonomy) -> None:
     """Pictures of equal content: a problem between splits and between labels, else a warning."""
     found.exact = [[seen.keys[row] for row in group] for group in exact_groups(seen.facts["content"], seen.readable)]
-    leaks: dict[tuple[str, str], list[str]] = {}
-    repeats: dict[str, list[str]] = {}
+    leaks: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    repeats: defaultdict[str, list[str]] = defaultdict(list)
     clashes = []
     for group in found.exact:
         of_split = {name: [key for key in group if found.places[key][0] == name] for name in found.splits}
-        of_split = {name: keys for name, keys in of_split.items() if keys}
-        for a, b in combinations(of_split, 2):
-            leaks.setdefault((a, b), []).append(f"{of_split[a][0]} = {of_split[b][0]}")
+        for a, b in combinations([name for name, keys in of_split.items() if keys], 2):
+            leaks[a, b].append(f"{of_split[a][0]} = {of_split[b][0]}")
         for name, same in of_split.items():
             if len(same) > 1:
-                repeats.setdefault(name, []).append(" = ".join(same[:3]) + (" = …" if len(same) > 3 else ""))
+                repeats[name].append(" = ".join(same[:3]) + (" = …" if len(same) > 3 else ""))
         node = {key: found.places[key][1] for key in group}
         deepest = max(group, key=node.__getitem__)
         if other := [key for key in group if not on_one_path(tree, (node[deepest], node[key]))]:
             clashes.append(", ".join(f"{key} is {tree.full_name(node[key])}" for key in (deepest, other[0])))
     for (a, b), pairs in leaks.items():
-        pictures = counted(len(pairs), "picture is", "pictures are")
-        found.problems.append(f"leak: {pictures} in both {a} and {b}: {listed(pairs)}")
+        found.problems.append(
+            f"leak: {counted(len(pairs), 'picture is', 'pictures are')} in both {a} and {b}: {listed(pairs)}"
+        )
     found.problems += several("the same picture under two labels:", clashes)
     for name, same in repeats.items():
         pictures = counted(len(same), "picture is", "pictures are")
@@ -69,26 +70,22 @@ def judge_near(found: Audit, seen: Pictures, names: list[str]) -> None:
     keys = [seen.keys[row] for row in rows.tolist()]
     split = np.array([names.index(found.places[key][0]) for key in keys], dtype=np.int64)
     near = nearest_lookalikes(seen.facts["hash"][rows], seen.facts["thumb"][rows], split, len(names))
-
-    def pairs_of(b: int, a: int) -> list[tuple[int, int, int]]:
-        """Pictures of split b with their nearest in split a and the distance, the most alike first."""
+    for a, b in combinations_with_replacement(range(len(names)), 2):
         hits = np.flatnonzero((split == b) & (near.partner[:, a] >= 0))
-        hits = hits[near.distance[hits, a].argsort(kind="stable")]
-        return [(int(i), int(near.partner[i, a]), int(near.distance[i, a])) for i in hits]
-
-    for b in range(len(names)):
-        for a in range(b):
-            if pairs := pairs_of(b, a):
-                pictures = counted(len(pairs), "picture looks", "pictures look")
-                alike = listed([f"{keys[i]} ~ {keys[j]}" for i, j, _ in pairs], 3)
-                found.warnings.append(f"{names[b]}: {pictures} much like one in {names[a]}, probably a leak: {alike}")
-                found.near += [(keys[i], keys[j], bits) for i, j, bits in pairs]
-        once = {(min(i, j), max(i, j)): bits for i, j, bits in pairs_of(b, b)}
-        if once:
-            count = len({row for pair in once for row in pair})
-            alike = listed([f"{keys[i]} ~ {keys[j]}" for i, j in once], 3)
+        hits = hits[near.distance[hits, a].argsort(kind="stable")]  # the most alike first
+        pairs = {(int(i), int(near.partner[i, a])): int(near.distance[i, a]) for i in hits}
+        if a == b:  # each of them from both sides
+            pairs = {(min(pair), max(pair)): bits for pair, bits in pairs.items()}
+        if not pairs:
+            continue
+        alike = listed([f"{keys[i]} ~ {keys[j]}" for i, j in pairs], 3)
+        if a == b:
+            count = len({row for pair in pairs for row in pair})
             found.notes.append(f"{names[b]}: {count} pictures look much like another one of {names[b]}: {alike}")
-            found.near += [(keys[i], keys[j], bits) for (i, j), bits in once.items()]
+        else:
+            pictures = counted(len(pairs), "picture looks", "pictures look")
+            found.warnings.append(f"{names[b]}: {pictures} much like one in {names[a]}, probably a leak: {alike}")
+        found.near += [(keys[i], keys[j], bits) for (i, j), bits in pairs.items()]
     found.near.sort(key=lambda pair: pair[2])
 
 
@@ -139,17 +136,13 @@ def _standard(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _sharing_a_chunk(hashes: NDArray[np.uint16], most: int = 1 << 18) -> Iterator[tuple[Ints, Ints]]:
     """Pairs of rows that agree in one of their eight numbers, in blocks; a pair may come up to eight times."""
-    n = len(hashes)
     for column in hashes.T:
         order = np.argsort(column, kind="stable")
-        values = column[order]
-        end = np.searchsorted(values, values, side="right")
-        left, step = np.arange(n), 0
-        while True:  # the k-th pass pairs each row with the k-th after it in its run
+        end = np.searchsorted(column[order], column[order], side="right")
+        left, step = np.arange(len(order)), 0
+        while len(left):  # the k-th pass pairs each row with the k-th after it in its run
             step += 1
             left = left[left + step < end[left]]
-            if not len(left):
-                break
             for start in range(0, len(left), most):
                 part = left[start : start + most]
                 yield order[part], order[part + step]

@@ -20,8 +20,6 @@ from hierfit.streams import print_hanging, program
 from hierfit.taxonomy.checks import counted
 from hierfit.tools.check.audit import SHOTS, Audit
 
-FORMAT = "hierfit.check/1"
-
 
 def print_audit(audit: Audit, console: Console | None = None) -> None:
     """Prints what is there, then what is wrong with it, what may be, and what is good to know."""
@@ -35,27 +33,39 @@ def print_audit(audit: Audit, console: Console | None = None) -> None:
     if card.checked:
         print_hanging(console, f"class names checked: {card.checked}", "", 0)
     if audit.splits:
-        console.print()
-        console.print(_split_table(audit))
+        console.print("", _split_table(audit), sep="\n")
     if seen is not None:
-        console.print()
         pace = len(seen.keys) / max(audit.seconds, 1e-9)
-        pictures = counted(len(seen.keys), "picture")
-        console.print(Text(f"{pictures} decoded in {audit.seconds:.1f} s ({pace:.0f} images/s)"))
-        for kind, count in audit.kinds.items():
-            console.print(Text(f"  {count} {kind}"))
-        for side, (least, median, most) in audit.sizes.items():
-            console.print(Text(f"  {side}: {least} … {most} pixels, median {median}"))
-    for kind, lines, style in (
-        ("problem", audit.problems, "red"),
-        ("warning", audit.warnings, "yellow"),
-        ("note", audit.notes, "dim"),
-    ):
+        lines = [f"\n{counted(len(seen.keys), 'picture')} decoded in {audit.seconds:.1f} s ({pace:.0f} images/s)"]
+        lines += [f"  {count} {kind}" for kind, count in audit.kinds.items()]
+        lines += [f"  {side}: {least} … {most} pixels, median {median}"
+                  for side, (least, median, most) in audit.sizes.items()]  # fmt: skip
+        console.print(Text("\n".join(lines)))
+    found = {"problem": (audit.problems, "red"), "warning": (audit.warnings, "yellow"), "note": (audit.notes, "dim")}
+    for kind, (lines, style) in found.items():
         if lines:
-            console.print()
-            console.print(Text(counted(len(lines), kind), f"bold {style}"))
+            console.print(Text(f"\n{counted(len(lines), kind)}", f"bold {style}"))
         for line in lines:
             print_hanging(console, line, style, 2, "- ")
+
+
+def _split_table(audit: Audit) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", overflow="fold")
+    for name in audit.splits:
+        table.add_column(name, justify="right", overflow="fold")
+    labels = list(audit.splits.values())
+    leaves = audit.taxonomy.num_leaves if audit.taxonomy else 0
+    rows = {
+        "images": [x.images for x in labels],
+        f"leaves with images, of {leaves}": [x.leaves for x in labels],
+        **{f"images a leaf, {of}": [getattr(x, of) for x in labels] for of in ("fewest", "median", "most")},
+        **{f"labelled at {level} only": [x.partial.get(level, 0) for x in labels] for level in audit.card.levels
+           if any(level in x.partial for x in labels)},
+    }  # fmt: skip
+    for what, counts in rows.items():
+        table.add_row(what, *(f"{count:.15g}" for count in counts))
+    return table
 
 
 def print_verdict(audit: Audit) -> None:
@@ -65,12 +75,11 @@ def print_verdict(audit: Audit) -> None:
     if audit.problems:
         text = f"The data are not as {file} says: {counted(len(audit.problems), 'problem')}. {audit.advice}"
         print_hanging(console, text, "bold red", 0)
-    elif audit.passed_by:
-        text = f"Labels and counts are as {file} says; the pictures were not looked at."
-        print_hanging(console, text, "bold green", 0)
-    else:
-        print_hanging(console, f"The data are as {file} says.", "bold green", 0)
-    if not audit.problems and "train" in audit.splits:
+        return
+    text = f"Labels and counts are as {file} says; the pictures were not looked at." if audit.passed_by else (
+        f"The data are as {file} says.")  # fmt: skip
+    print_hanging(console, text, "bold green", 0)
+    if "train" in audit.splits:
         print_next(console, [fit_command(audit, audit.card.path)])
 
 
@@ -100,7 +109,7 @@ def write_audit(audit: Audit, path: Path) -> None:
     """Writes everything found, lists in full, as one JSON file."""
     card = audit.card
     facts = {
-        "format": FORMAT,
+        "format": "hierfit.check/1",
         "ok": not audit.problems,
         "card": {"name": card.name, "version": card.version, "fingerprint": card.fingerprint},
         "root": audit.root,
@@ -122,20 +131,3 @@ def write_audit(audit: Audit, path: Path) -> None:
     }
     with whole_file(path) as draft:
         draft.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _split_table(audit: Audit) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("", overflow="fold")
-    for name in audit.splits:
-        table.add_column(name, justify="right", overflow="fold")
-    labels = list(audit.splits.values())
-    table.add_row("images", *(str(x.images) for x in labels))
-    leaves = audit.taxonomy.num_leaves if audit.taxonomy else 0
-    table.add_row(f"leaves with images, of {leaves}", *(str(x.leaves) for x in labels))
-    for of in ("fewest", "median", "most"):
-        table.add_row(f"images a leaf, {of}", *(f"{getattr(x, of):g}" for x in labels))
-    for level in audit.card.levels:
-        if any(level in x.partial for x in labels):
-            table.add_row(f"labelled at {level} only", *(str(x.partial.get(level, 0)) for x in labels))
-    return table

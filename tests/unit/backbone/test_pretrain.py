@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from hierfit.backbone import Backbone
-from hierfit.fieldguide.pretrain import STAGES, contrast, encode_patches, make_model, make_tokenizer, save, train
+from hierfit.fieldguide.guide import OUTLINES, PATTERNS, Species
+from hierfit.fieldguide.pretrain import STAGES, contrast, encode_patches, make_model, make_tokenizer, save, train_stage
 from hierfit.fieldguide.pretrain_batches import (
     FAMILY,
     GENUS,
@@ -25,7 +26,6 @@ from hierfit.fieldguide.pretrain_batches import (
     fitting,
     same_palettes,
 )  # fmt: skip
-from hierfit.fieldguide.species import OUTLINES, PATTERNS, Species
 
 SIZE = Size(vision_width=32, vision_layers=1, text_width=32, text_layers=1, embed_dim=16, images=160)
 MIXED = Stage("mixed", STAGES[0].weights, pairs=192, batch_size=32, learning_rate=1e-3)
@@ -130,7 +130,7 @@ def test_both_stages_leave_a_folder_that_loads(pool: Pool, tmp_path: Path) -> No
     tokenizer = make_tokenizer(SIZE)
     model = make_model(SIZE, tokenizer)
     for number, stage in enumerate((MIXED, PALETTES), 1):
-        model, curve = train(model, stage, pool, tokenizer, "cpu", 0, number)
+        model, curve = train_stage(model, stage, pool, tokenizer, "cpu", 0, number)
         assert curve[-1]["step"] == 6
         assert all(np.isfinite(list(row.values())).all() for row in curve)
     save(model, tokenizer, SIZE, tmp_path)

@@ -9,9 +9,9 @@ import pytest
 
 from hierfit.errors import UserError
 from hierfit.fieldguide import PLATE, Fieldguide, Species
-from hierfit.fieldguide.draw import draw
+from hierfit.fieldguide.draw import draw_butterfly
+from hierfit.fieldguide.guide import ACCENTS, ATTRIBUTES, COLOURS, OUTLINES, PATTERNS, colour_pairs, species_of
 from hierfit.fieldguide.pretrain_batches import FAMILY, GENUS, PARTIAL, caption, lineage_caption, partial_caption
-from hierfit.fieldguide.species import ACCENTS, ATTRIBUTES, COLOURS, OUTLINES, PATTERNS, colour_pairs, species_of
 
 MONARCH = Species("broadwing", "netted", "orange", "ebony", "pearled")
 
@@ -88,7 +88,7 @@ def test_all_faults_of_the_arguments_are_named() -> None:
 @pytest.mark.parametrize(("outline", "pattern"), list(product(OUTLINES, PATTERNS)))
 def test_a_plate_shows_ground_and_marking_colour(outline: str, pattern: str) -> None:
     species = Species(outline, pattern, "golden", "azure", "plain")
-    picture = draw(species, np.random.default_rng(0), 96, PLATE).reshape(-1, 3).astype(float)
+    picture = draw_butterfly(species, np.random.default_rng(0), 96, PLATE).reshape(-1, 3).astype(float)
     for colour in ("golden", "azure"):
         reference = np.array(COLOURS[colour], dtype=float)
         # Relief darkens by up to 15 %, so compare directions.
@@ -99,7 +99,9 @@ def test_a_plate_shows_ground_and_marking_colour(outline: str, pattern: str) -> 
 @pytest.mark.parametrize("accent", ACCENTS[1:])
 def test_an_accent_changes_the_plate(accent: str) -> None:
     plain, accented = (
-        draw(Species("roundwing", "banded", "golden", "azure", a), np.random.default_rng(0), 64, PLATE).astype(int)
+        draw_butterfly(
+            Species("roundwing", "banded", "golden", "azure", a), np.random.default_rng(0), 64, PLATE
+        ).astype(int)
         for a in ("plain", accent)
     )
     assert (np.abs(plain - accented).max(-1) > 40).sum() > 15
@@ -115,7 +117,7 @@ def test_plates_of_one_genus_can_be_told_apart() -> None:
 
 @pytest.mark.parametrize("size", [16, 64, 130])
 def test_any_size_can_be_drawn(size: int) -> None:
-    picture = draw(MONARCH, np.random.default_rng(0), size)
+    picture = draw_butterfly(MONARCH, np.random.default_rng(0), size)
     assert picture.shape == (size, size, 3)
     assert picture.dtype == np.uint8
     assert picture.std() > 10

@@ -13,7 +13,7 @@ from hierfit.config.command import call
 from hierfit.data.bundle import Bundle, BundleSplit, write_bundle
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.fit import fit
+from hierfit.tools.fit import fit_of_tree
 
 GROUPS, EACH, WIDTH = 6, 4, 16
 PATHS = [(f"g{i // EACH}", f"c{i}") for i in range(GROUPS * EACH)]
@@ -37,7 +37,8 @@ def features(tmp_path: Path) -> Path:
 def fitted(tree: Taxonomy, features: Path, *options: str) -> dict[str, object]:
     tree.to_csv(features.with_name("tree.csv"))
     found = features.with_name("found.json")
-    call(fit, [str(features.with_name("tree.csv")), str(features), f"--json-file={found}", *options], "taxonomy fit")
+    words = [str(features.with_name("tree.csv")), str(features), f"--json-file={found}", *options]
+    call(fit_of_tree, words, "taxonomy fit")
     return dict(json.loads(found.read_text()))
 
 
@@ -60,7 +61,7 @@ def test_a_run_is_judged_by_its_own_tree_and_keeps_what_was_found(features: Path
     run = tmp_path / "run"
     run.mkdir()
     tree.to_csv(run / "taxonomy.csv")
-    call(fit, [str(run), str(features), "--permutations=50"], "taxonomy fit")
+    call(fit_of_tree, [str(run), str(features), "--permutations=50"], "taxonomy fit")
     plain = json.loads((run / "kinship.json").read_text())
     found = Kinship.load(plain, tree)
     assert found.saved(tree) == plain
