@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +13,6 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from hierfit.backbone import Backbone
     from hierfit.taxonomy import Taxonomy
-
-T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -40,8 +37,7 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device, as soon as it gets there."""
-        inputs, paths, indices = (tensor.to(device, non_blocking=True) for tensor in self[:3])
-        return Batch(inputs, paths, indices, None if self.shared is None else self.shared.to(device, non_blocking=True))
+        return Batch(*(None if tensor is None else tensor.to(device, non_blocking=True) for tensor in self))  # type: ignore[arg-type]
 
 
 class EncodedSplit(NamedTuple):
@@ -93,28 +89,19 @@ class Task:
 
 
 class Shared:
-    """Remembers what was made under a key; one a process, in the hands of whoever starts several runs there.
+    """Remembers the last thing of each kind that was made; one a process, in the hands of whoever starts several runs
+    there.
 
     Whoever gets a thing only reads it, or takes a copy; see `Task.own`.
-
-    Args:
-        most: Things of a kind that are kept; of more, the one used longest ago goes. A key's first entry is its kind.
-            0 keeps none.
     """
 
-    def __init__(self, most: int = 1) -> None:
-        self.most = most
-        self._kept: dict[Hashable, OrderedDict[Hashable, Any]] = {}
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, tuple[tuple[Hashable, ...], Any]] = {}
 
-    def get(self, key: tuple[Hashable, ...], make: Callable[[], T]) -> T:
-        """What was made under this key, or is now."""
-        if self.most == 0:
-            return make()
-        kept = self._kept.setdefault(key[0], OrderedDict())
-        if key not in kept:
-            while len(kept) >= self.most:  # before making the next, so that both need not fit
-                kept.popitem(last=False)
-            kept[key] = make()
-        kept.move_to_end(key)
-        found: T = kept[key]
-        return found
+    def get(self, key: tuple[Hashable, ...], make: Callable[[], Any]) -> Any:
+        """What was made under this key, whose first entry is the kind, or is now."""
+        kind = key[0]
+        if kind not in self._kept or self._kept[kind][0] != key:
+            self._kept.pop(kind, None)  # before making the next, so that both need not fit
+            self._kept[kind] = key, make()
+        return self._kept[kind][1]

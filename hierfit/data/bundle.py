@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +30,8 @@ from hierfit.tensors import read_tensors, write_tensors
 FORMAT = "hierfit.features/1"
 
 _BLOCK = 1 << 16  # rows, or bytes
-
-_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_REALS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -112,22 +111,18 @@ class Bundle:
             faults = _id_problems(f"{name}.labels", split.labels, (n,), leaves)
             if split.paths is not None:
                 faults += _id_problems(f"{name}.paths", split.paths, (n, len(self.levels)), nodes)
-            problems += faults or self._label_problems(name, split)
+            elif not faults and (split.labels < 0).any():
+                faults = [f"{name}.labels: −1 (unknown leaf) needs {name}.paths beside it"]
+            if split.paths is not None and not faults:
+                labels, deepest = split.labels.long(), self.nodes(split)
+                off_tree = ((split.paths >= 0) & (split.paths != self.taxonomy.paths(deepest))).any(-1)
+                other = (labels >= 0) & (self.taxonomy.resolve(self.paths)[labels] != deepest)
+                faults = _row_problems(f"{name}.paths", off_tree, "are no path of the tree")
+                faults += _row_problems(f"{name}.paths", other, "do not end at their label")
+            problems += faults
         for name, text, n in (("features", self.text, leaves), ("node_features", self.node_text, nodes)):
             problems += [] if text is None else _feature_problems(f"text.{name}", text, (n, width))
         return problems
-
-    def _label_problems(self, name: str, split: BundleSplit) -> list[str]:
-        if split.paths is None:
-            unknown = bool((split.labels < 0).any())
-            return [f"{name}.labels: −1 (unknown leaf) needs {name}.paths beside it"] if unknown else []
-        labels, deepest = split.labels.long(), self.nodes(split)
-        off_tree = ((split.paths >= 0) & (split.paths != self.taxonomy.paths(deepest))).any(-1)
-        other = (labels >= 0) & (self.taxonomy.resolve(self.paths)[labels] != deepest)
-        return [
-            *_row_problems(f"{name}.paths", off_tree, "are no path of the tree"),
-            *_row_problems(f"{name}.paths", other, "do not end at their label"),
-        ]
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -144,21 +139,15 @@ def read_bundle(path: Path) -> Bundle:
             hint="Check the path; a download that stopped half-way reads like this, too.",
         ) from error
     problems: list[str] = []
-    facts = _read_metadata(metadata, problems)
-    splits = _read_splits(tensors, problems)
-    bundle = None
-    if not problems:
-        try:
-            bundle = Bundle(
-                splits=splits,
-                text=tensors.get("text.features"),
-                node_text=tensors.get("text.node_features"),
-                **facts,
-            )
+    facts, splits = _read_metadata(metadata, problems), _read_splits(tensors, problems)
+    facts |= {"text": tensors.get("text.features"), "node_text": tensors.get("text.node_features")}
+    try:
+        if not problems:
+            bundle = Bundle(splits=splits, **facts)
             problems = bundle.problems()
-        except UserError as error:
-            problems = [f"metadata 'paths': {problem}" for problem in error.problems or (error.summary,)]
-    if bundle is None or problems:
+    except UserError as error:
+        problems = [f"metadata 'paths': {problem}" for problem in error.problems or (error.summary,)]
+    if problems:
         raise UserError(f"{path}: not a sound {FORMAT} file", problems)
     return bundle
 
@@ -170,16 +159,17 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         UserError: The bundle is not sound.
     """
     check_sound(path, bundle)
-    metadata = {
-        "format": FORMAT,
-        "backbone": bundle.backbone,
-        "logit_scale": str(bundle.logit_scale),
-        "levels": json.dumps(bundle.levels),
-        "paths": json.dumps(bundle.paths),
-        "note": bundle.note,
-    }
+    facts = bundle_metadata(bundle.levels, bundle.paths, bundle.backbone, bundle.logit_scale, bundle.note)
     # Clones: safetensors refuses tensors that share memory, as splits cut from one tensor do.
-    write_tensors(path, {k: v.contiguous().clone() for k, v in bundle.tensors().items()}, metadata)
+    write_tensors(path, {k: v.contiguous().clone() for k, v in bundle.tensors().items()}, facts)
+
+
+def bundle_metadata(
+    levels: Sequence[str], paths: Sequence[Sequence[str]], backbone: str, logit_scale: float, note: str
+) -> dict[str, str]:
+    """What a file says in texts."""
+    texts = {"levels": json.dumps(levels), "paths": json.dumps(paths), "note": note}
+    return {"format": FORMAT, "backbone": backbone, "logit_scale": str(logit_scale), **texts}
 
 
 def check_sound(path: Path, bundle: Bundle) -> None:
@@ -238,14 +228,12 @@ def _read_splits(tensors: Mapping[str, Tensor], problems: list[str]) -> dict[str
 
 
 def _feature_problems(name: str, features: Tensor, shape: tuple[int, int]) -> list[str]:
-    if features.dtype not in _FLOATS or tuple(features.shape) != shape:
-        wanted = f"numbers of shape {list(shape)}"
-        return [f"{name}: expected {wanted}, got {features.dtype} {list(features.shape)}"]
+    if features.dtype not in _REALS or tuple(features.shape) != shape:
+        return [f"{name}: expected numbers of shape {list(shape)}, got {features.dtype} {list(features.shape)}"]
     if not shape[1]:
         return []
-    largest = torch.cat(
-        [block.float().abs().amax(-1) for block in features.split(_BLOCK)]
-    )  # all as float32 may not fit
+    # A block at a time: all as float32 may not fit.
+    largest = torch.cat([block.float().abs().amax(-1) for block in features.split(_BLOCK)])
     finite = largest.isfinite()
     faulty = _row_problems(name, ~finite, "hold NaN or infinity")
     return faulty + _row_problems(name, finite & (largest == 0), "are all zero")
@@ -256,8 +244,8 @@ def _row_problems(name: str, rows: Tensor, what: str) -> list[str]:
 
 
 def _id_problems(name: str, ids: Tensor, shape: tuple[int, ...], limit: int) -> list[str]:
-    if ids.dtype not in _WHOLE or tuple(ids.shape) != shape:
+    if ids.dtype not in _INTEGERS or tuple(ids.shape) != shape:
         return [f"{name}: expected whole numbers of shape {list(shape)}, got {ids.dtype} {list(ids.shape)}"]
     outside = ids[(ids < -1) | (ids >= limit)]
-    few = f"{name}: {len(outside)} values outside −1 … {limit - 1}, such as "
-    return [f"{few}{int(outside[0])}"] if len(outside) else []
+    many = f"{name}: {len(outside)} values outside −1 … {limit - 1}, such as "
+    return [f"{many}{int(outside[0])}"] if len(outside) else []

@@ -11,7 +11,7 @@ from pathlib import Path
 from hierfit.backbone.prompts import Descriptions, NodePrompts, node_prompts
 from hierfit.backbone.source import read_object
 from hierfit.config.named import CARDS
-from hierfit.config.schema import Place, build, read_yaml
+from hierfit.config.schema import Place, as_type, build, read_yaml
 from hierfit.data.layouts import Layout, read_layout
 from hierfit.data.samples import READY_DRAW, SPLITS, check_levels
 from hierfit.errors import UserError, nearest
@@ -55,15 +55,13 @@ def _read_descriptions(value: object, place: Place, problems: list[str]) -> Desc
         return {}
     found = {}
     for level, name in value.items():
-        here, path = place.at(str(level)), place.file.parent / str(name)
-        content, fault = read_object(path)
-        if fault:
-            problems.append(f"{here}: {fault}")
-            continue
+        content, fault = read_object(place.file.parent / str(name))
+        faults = [fault] if fault else []
         entries = {key: [entry] if isinstance(entry, str) else entry for key, entry in content.items()}
         for key, entry in entries.items():
             if not isinstance(entry, list) or not entry or not all(isinstance(t, str) and t.strip() for t in entry):
-                problems.append(f"{here}: {path.name}: {key!r} needs a list of sentences")
+                faults.append(f"{name}: {key!r} needs a list of sentences")
+        problems += [f"{place.at(str(level))}: {fault}" for fault in faults]
         found[str(level)] = entries
     return found
 
@@ -77,12 +75,8 @@ def _read_common_names(value: object, place: Place, problems: list[str]) -> dict
 
 
 def _read_root(value: object, place: Place, problems: list[str]) -> Path | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value:
-        problems.append(f"{place}: expected the path of a folder or file, as text")
-        return None
-    return place.file.parent / Path(value).expanduser()
+    text = as_type(str | None, value or None, place, problems)
+    return place.file.parent / Path(text).expanduser() if isinstance(text, str) else None
 
 
 @dataclass(frozen=True)

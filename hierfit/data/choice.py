@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,8 +20,6 @@ Novel = Literal["halves", "siblings", "subtrees"]
 """``halves``: the second half of the leaves in the order of their names (CoOp's base-to-new, Zhou et al. 2022).
 ``siblings``: half of each family, so that every novel leaf has a parent that was seen.
 ``subtrees``: half of the parents under each grandparent, with all their leaves: novel families, seen orders."""
-
-_MOST_VAL = 4  # CoOp's (Zhou et al. 2022)
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,11 @@ class Choice:
     @property
     def key(self) -> str | None:
         """The key that says how many images of a leaf are drawn; None where all there are train."""
+        return next(self._keys(), None)
+
+    def _keys(self) -> Iterator[str]:
         given = {"data.shots": self.shots, "data.coarse": self.coarse, "data.tail": self.tail}
-        return next((key for key, value in given.items() if value), None)
+        return (key for key, value in given.items() if value)
 
     @property
     def drawn(self) -> str | None:
@@ -82,25 +83,11 @@ class Choice:
     def val_counts(self, taxonomy: Taxonomy) -> NDArray[np.int64]:
         """How many validation images are drawn of each leaf ``[C]``: as many as training is told of, at most 4."""
         told = np.full(taxonomy.num_leaves, self.coarse[0][1]) if self.coarse else self.counts(taxonomy)
-        return np.minimum(told, _MOST_VAL)
+        return np.minimum(told, 4)  # CoOp's (Zhou et al. 2022)
 
-    def faults(self) -> Iterator[str]:
-        """What is wrong with it, whatever the data set."""
-        for name, value, least in (
-            ("shots", self.shots, 1),
-            ("coarse_shots", self.coarse_shots, 0),
-            ("seed", self.seed, 0),
-            *((f"coarse.{told}", count, 1) for told, count in self.coarse),
-            *(("tail", count, 1) for count in self.tail),
-        ):
-            if value is not None and value < least:
-                yield f"data.{name}: {value}, must be at least {least}"
-        kinds: dict[str, tuple[Any, ...]] = {"novel": (None, *get_args(Novel)), "tree": get_args(Tree)}
-        for name, options in kinds.items():
-            if getattr(self, name) not in options:
-                yield f"data.{name}: {getattr(self, name)}, must be one of {', '.join(filter(None, options))}"
-        given = [f"data.{name}" for name in ("shots", "coarse", "tail") if getattr(self, name)]
-        if len(given) > 1:
+    def contradictions(self) -> Iterator[str]:
+        """What of it does not go together, whatever the data set."""
+        if len(given := [*self._keys()]) > 1:
             yield f"{' and '.join(given)}: each says how many images of a leaf are drawn; set all but one to null"
         if self.novel is not None and self.train_level is not None:
             yield "data.novel and data.train_level: a run holds back either classes or levels, not both"
@@ -116,11 +103,7 @@ def coarse_of(given: Mapping[str, int] | None, levels: Sequence[str]) -> tuple[t
     """
     if given is None:
         return ()
-    order = {
-        **{level: depth for depth, level in enumerate(levels[:-1])},
-        "parent": len(levels),
-        "leaf": len(levels) + 1,
-    }
+    order = {told: depth for depth, told in enumerate((*levels[:-1], "parent", "leaf"))}
     problems = [
         f"data.coarse: {name}: must be leaf, parent or a level above the leaves'{nearest(name, order)}"
         for name in given
@@ -147,25 +130,24 @@ def novel_leaves(taxonomy: Taxonomy, kind: Novel) -> Tensor:
     Raises:
         UserError: Nothing would be held back: no leaf has a sibling, or no parent has.
     """
-    names = taxonomy.names
-    if kind == "halves":
-        held = _later_half(taxonomy.leaves.tolist(), names)
-    elif kind == "siblings":
-        held = [v for family in _families(taxonomy, taxonomy.leaves.tolist()) for v in _later_half(family, names)]
-    else:
-        parents = sorted(set(taxonomy.parent[taxonomy.leaves].tolist()) - {-1})
-        tops = [v for family in _families(taxonomy, parents) for v in _later_half(family, names)]
-        paths = taxonomy.leaf_paths
-        held = taxonomy.leaves[torch.isin(paths, torch.tensor(tops, dtype=paths.dtype)).any(dim=1)].tolist()
+    nodes, families = taxonomy.leaves.tolist(), dict[int, list[int]]()
+    if kind == "subtrees":
+        nodes = sorted(set(taxonomy.parent[nodes].tolist()) - {-1})
+    for node, parent in zip(nodes, taxonomy.parent[nodes].tolist(), strict=True):
+        families.setdefault(0 if kind == "halves" else parent, []).append(node)
+    held = [
+        node
+        for family in families.values()
+        for node in sorted(family, key=lambda v: (taxonomy.names[v], v))[(len(family) + 1) // 2 :]
+    ]
     if not held:
         what = {"halves": "there is one leaf only", "siblings": "no leaf has a sibling"}
         raise UserError(
             f"data.novel: {kind} would hold nothing back: {what.get(kind, 'no parent of leaves has a sibling')}",
             hint="Choose another kind: halves, siblings or subtrees.",
         )
-    novel = torch.zeros(taxonomy.num_leaves, dtype=torch.bool)
-    novel[taxonomy.leaf_index[torch.tensor(held)]] = True
-    return novel
+    paths = taxonomy.leaf_paths
+    return torch.isin(paths, torch.tensor(held, dtype=paths.dtype)).any(dim=1)
 
 
 def seen_nodes(taxonomy: Taxonomy, novel: Tensor) -> Tensor:
@@ -177,11 +159,7 @@ def seen_nodes(taxonomy: Taxonomy, novel: Tensor) -> Tensor:
 
 
 def depth_of(levels: Iterable[str], level: str) -> int:
-    """Depth of the level that ``data.train_level`` names.
-
-    Raises:
-        UserError: There is no such level; names the nearest.
-    """
+    """Depth of the level that ``data.train_level`` names; raises `UserError` with the nearest where there is none."""
     levels = list(levels)
     if level not in levels:
         raise UserError(f"data.train_level: there is no level {level!r}{nearest(level, levels)}")
@@ -191,14 +169,3 @@ def depth_of(levels: Iterable[str], level: str) -> int:
 def coarsened(nodes: Tensor, taxonomy: Taxonomy, depth: int) -> Tensor:
     """Each node's ancestor at ``depth``, or itself where it lies above that ``[...]``; −1 stays −1."""
     return taxonomy.paths(nodes)[..., : depth + 1].amax(dim=-1)  # ids grow with depth
-
-
-def _families(taxonomy: Taxonomy, nodes: list[int]) -> list[list[int]]:
-    families: dict[int, list[int]] = {}
-    for node, parent in zip(nodes, taxonomy.parent[nodes].tolist(), strict=True):
-        families.setdefault(parent, []).append(node)
-    return list(families.values())
-
-
-def _later_half(nodes: list[int], names: tuple[str, ...]) -> list[int]:
-    return sorted(nodes, key=lambda v: (names[v], v))[(len(nodes) + 1) // 2 :]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache, cached_property
-from typing import Literal, get_args
+from typing import Annotated, Literal, TypeAlias
 
 import torch
+from annotated_types import Ge, Gt, Le
 from lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from hierfit.backbone.source import TINY_NOTE
+from hierfit.config.schema import argument_faults
 from hierfit.config.settings import Seed
 from hierfit.data.batch import Batch, EncodedSplit, Shared, Task
 from hierfit.data.card import DataCard, load_card, target_cards
@@ -24,6 +26,8 @@ from hierfit.data.trees import StandIn, Tree
 from hierfit.errors import UserError
 
 Augment = Literal["none", "crop", "crop_flip"]
+OneOrMore: TypeAlias = Annotated[int, Ge(1)]
+NoneOrMore: TypeAlias = Annotated[int, Ge(0)]
 
 _print_once = cache(print)  # a run's controls read the same data in the same process
 
@@ -89,37 +93,32 @@ class HierarchicalDataModule(LightningDataModule):
         root: str | None = None,
         backbone: str | None = "tiny",
         needs: Literal["features", "pixels"] = "features",
-        shots: int | None = 16,
+        shots: OneOrMore | None = 16,
         shots_policy: Literal["error", "all"] = "error",
-        coarse_shots: int | None = 0,
+        coarse_shots: NoneOrMore | None = 0,
         draw_from: str = "train",
-        coarse: dict[str, int] | None = None,
-        tail: list[int] | None = None,
+        coarse: dict[str, OneOrMore] | None = None,
+        tail: list[OneOrMore] | None = None,
         val_shots: Literal["coop", "all"] = "coop",
         novel: Novel | None = None,
         tree: Tree = "true",
         train_level: str | None = None,
         targets: dict[str, str | None] | None = None,
         seed: Seed = 0,
-        batch_size: int = 128,
-        eval_batch_size: int = 512,
+        batch_size: OneOrMore = 128,
+        eval_batch_size: OneOrMore = 512,
         drop_last: bool = False,
         augment: Augment = "crop_flip",
-        crop_area: float = 0.5,
-        keep_mib: int = 1024,
-        num_workers: int | None = None,
+        crop_area: Annotated[float, Gt(0), Le(1)] = 0.5,
+        keep_mib: NoneOrMore = 1024,
+        num_workers: NoneOrMore | None = None,
         cache_dir: str | None = None,
     ) -> None:
+        problems = argument_faults(HierarchicalDataModule, locals(), "data.")
         super().__init__()
-        numbers = (("batch_size", batch_size, 1), ("keep_mib", keep_mib, 0), ("num_workers", num_workers or 0, 0))
-        problems = [f"data.{name}: {n}, must be at least {least}" for name, n, least in numbers if n < least]
-        if augment not in get_args(Augment):
-            problems.append(f"data.augment: {augment}, must be one of {', '.join(get_args(Augment))}")
-        if not 0 < crop_area <= 1:
-            problems.append(f"data.crop_area: {crop_area}, must be above 0 and at most 1")
         drawn = (coarse_shots, draw_from, tuple((coarse or {}).items()), tuple(tail or ()))
         choice = Choice(shots, seed, shots_policy, val_shots, novel, tree, train_level, *drawn)
-        problems += [*choice.faults(), *(["data.tail: is empty"] if tail == [] else [])]
+        problems += [*choice.contradictions(), *(["data.tail: is empty"] if tail == [] else [])]
         if targets and tree != "true":
             problems.append(f"data.targets: they are read on their own trees, which data.tree: {tree} is not")
         if problems:
@@ -159,7 +158,7 @@ class HierarchicalDataModule(LightningDataModule):
     def _prepared(self) -> Prepared:
         towers = self._towers
         how = (self.root, self.choice, towers.name, towers.needs, towers.cache_dir, str(towers.device))
-        prepared = towers.shared.get(
+        prepared: Prepared = towers.shared.get(
             ("task", str(self.card.path), self.card.fingerprint, *how),
             lambda: prepare(self.card, self._table(self.card, self.root), self.choice, towers),
         )
@@ -191,12 +190,13 @@ class HierarchicalDataModule(LightningDataModule):
     def _table(self, card: DataCard, root: str | None) -> Table:
         kind = "table" if card is self.card else "target's table"
         key = (kind, str(card.path), card.fingerprint, root)
-        return self._towers.shared.get(key, lambda: read_table(card, root))
+        table: Table = self._towers.shared.get(key, lambda: read_table(card, root))
+        return table
 
     @property
     def _towers(self) -> Towers:
         device = self.trainer.strategy.root_device if self.trainer else "cpu"
-        return Towers(self.backbone, self.needs, self.cache_dir, self.num_workers, device, self.shared or Shared(0))
+        return Towers(self.backbone, self.needs, self.cache_dir, self.num_workers, device, self.shared or Shared())
 
     @property
     def task(self) -> Task:
@@ -258,28 +258,28 @@ class HierarchicalDataModule(LightningDataModule):
         """Shuffled batches of the training draw; in order when Lightning overfits a few batches."""
         overfits = self.trainer is not None and bool(self.trainer.overfit_batches)  # type: ignore[attr-defined]
         seed = None if overfits else self.choice.seed
-        return self._loader(self._prepared, "train", self.batch_size, seed, self.drop_last)
+        return self._loader(self._prepared, "train", seed)
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """All of the validation draw, in order; an empty list without a validation split."""
-        return self._loader(self._prepared, "val", self.eval_batch_size) if self.has_val else []
+        return self._loader(self._prepared, "val") if self.has_val else []
 
     def test_dataloader(self) -> Loader:
         """All of the test split, in order."""
-        return self._loader(self._prepared, "test", self.eval_batch_size)
+        return self._loader(self._prepared, "test")
 
     def target_dataloader(self, target: Prepared) -> Loader:
         """All of a target's test split, in order."""
-        return self._loader(target, "test", self.eval_batch_size)
+        return self._loader(target, "test")
 
     predict_dataloader = test_dataloader
 
-    def _loader(
-        self, prepared: Prepared, name: str, batch_size: int, seed: int | None = None, drop_last: bool = False
-    ) -> Loader:
+    def _loader(self, prepared: Prepared, name: str, seed: int | None = None) -> Loader:
         split, task, images = prepared.splits[name], prepared.task, prepared.table.images
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        rows, paths = RowSampler(len(split), batch_size, seed, rank, world, drop_last), task.taxonomy.paths(split.nodes)
+        train, paths = name == "train", task.taxonomy.paths(split.nodes)
+        batch_size = self.batch_size if train else self.eval_batch_size
+        rows = RowSampler(len(split), batch_size, seed, rank, world, self.drop_last and train)
         if split.features is not None:
             return Loader(FeatureBatches(split.features, paths), rows)
         from hierfit.data.pixels import batches  # here: most runs train on features

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,8 +17,6 @@ from hierfit.errors import UserError
 
 BATCH = 32
 """Pictures that go through a tower at once."""
-
-Transform = Callable[[Image.Image], Tensor]
 
 
 class Decoded(NamedTuple):
@@ -50,9 +49,9 @@ def made_of(
     Raises:
         UserError: A process was killed, as happens when memory runs out.
     """
-    workers, things = min(num_workers, len(keys) // BATCH), _Made(keys, make)
+    workers = min(num_workers, len(keys) // BATCH)
     try:
-        yield from DataLoader(things, batch_size=BATCH, num_workers=workers, collate_fn=gather)
+        yield from DataLoader(_Made(keys, make), batch_size=BATCH, num_workers=workers, collate_fn=gather)
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -63,9 +62,10 @@ def made_of(
         ) from error
 
 
+@dataclass
 class _Made(Dataset[Any]):
-    def __init__(self, keys: Sequence[str], make: Callable[[str], Any]) -> None:
-        self.keys, self.make = keys, make
+    keys: Sequence[str]
+    make: Callable[[str], Any]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -77,12 +77,14 @@ class _Made(Dataset[Any]):
             return error
 
 
-def decoded(keys: Sequence[str], images: Images, transform: Transform, num_workers: int = 0) -> Iterator[Decoded]:
+def decoded(
+    keys: Sequence[str], images: Images, transform: Callable[[Image.Image], Tensor], num_workers: int = 0
+) -> Iterator[Decoded]:
     """Batches of `BATCH` pictures, in order, of transforms from picture to tensor ``[3, S, S]``; see `made_of`."""
-    return made_of(keys, partial(_pixels, images, transform), num_workers, _gather)
+    return made_of(keys, partial(_pixels_of, images, transform), num_workers, _gather)
 
 
-def _pixels(images: Images, transform: Transform, key: str) -> Tensor:
+def _pixels_of(images: Images, transform: Callable[[Image.Image], Tensor], key: str) -> Tensor:
     return transform(images.load(key))
 
 
@@ -94,7 +96,6 @@ def _gather(samples: list[Tensor | UserError]) -> Decoded:
 
 def run_padded(tower: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
     """Features ``[b, d]`` of at most `BATCH` pictures; see `hierfit.data.encode.encode` for why the tower sees 32."""
-    count = len(pixels)
-    padding = pixels[-1:].expand(BATCH - count, *pixels.shape[1:])
+    padding = pixels[-1:].expand(BATCH - len(pixels), *pixels.shape[1:])
     with torch.inference_mode():
-        return tower(torch.cat([pixels, padding]))[:count].clone()
+        return tower(torch.cat([pixels, padding]))[: len(pixels)].clone()

@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,6 +27,7 @@ VERSION = "1"
 _DIGEST_BYTES = 16
 
 
+@dataclass(frozen=True)
 class VectorCache:
     """An append-only folder of shards, each a safetensors file of vectors and the digests they belong to.
 
@@ -36,12 +37,11 @@ class VectorCache:
     taxonomy needs nothing encoded again. A shard whose checksum is wrong is removed with a warning, and its samples
     count as missing.
 
-    Args:
+    Attributes:
         folder: One folder for everything that the digests do not cover: the weights and preprocessing.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     def read(self, digests: Sequence[bytes]) -> tuple[Tensor, Tensor]:
         """The vectors of n digests ``[n, d]``, and the ascending rows not found ``[m]``; O(vectors stored).
@@ -51,12 +51,16 @@ class VectorCache:
         row_of = {key: row for row, key in enumerate(digests)}
         vectors, missing = torch.zeros(len(digests), 0), torch.ones(len(digests), dtype=torch.bool)
         for path in sorted(self.folder.glob("*.safetensors")):
-            shard = _load(path)
-            if shard is None or shard[1].shape[1] != (vectors.shape[1] or shard[1].shape[1]):
+            try:
+                keys, values = _read_shard(path)
+                if vectors.shape[1] not in (0, values.shape[1]):
+                    raise ValueError("vectors of another length")
+            except FileNotFoundError:  # another process has just removed it
+                continue
+            except (SafetensorError, OSError, ValueError):
                 warnings.warn(f"{path} is damaged; its features are computed again", stacklevel=2)
                 path.unlink(missing_ok=True)
                 continue
-            keys, values = shard
             hits = [(i, row) for i, key in enumerate(keys) if (row := row_of.get(key)) is not None]
             if hits:
                 vectors = vectors if vectors.shape[1] else torch.zeros(len(digests), values.shape[1])
@@ -95,20 +99,15 @@ def cache_of(card: str, chosen: str | None, *what: str) -> VectorCache:
     return VectorCache(cache_root(chosen) / card / digest(VERSION, *what).hex())
 
 
-def _load(path: Path) -> tuple[list[bytes], Tensor] | None:
-    try:
-        tensors, facts = read_tensors(path, "digests", "vectors")
-    except FileNotFoundError:  # another process has just removed it
-        return [], torch.zeros(0, 0)
-    except (SafetensorError, OSError):
-        return None
+def _read_shard(path: Path) -> tuple[list[bytes], Tensor]:
+    """Digests and vectors; raises `SafetensorError`, `OSError` or `ValueError` where it is damaged."""
+    tensors, facts = read_tensors(path, "digests", "vectors")
     keys, values = tensors["digests"], tensors["vectors"]
-    if (keys.dtype, values.dtype) != (torch.uint8, torch.float32) or values.ndim != 2:
-        return None
+    if (keys.dtype, values.dtype, values.ndim) != (torch.uint8, torch.float32, 2):
+        raise ValueError("other types")
     if keys.shape != (len(values), _DIGEST_BYTES) or facts.get("sha256") != _checksum(keys, values):
-        return None
-    raw = keys.numpy().tobytes()
-    return [raw[i : i + _DIGEST_BYTES] for i in range(0, len(raw), _DIGEST_BYTES)], values
+        raise ValueError("another checksum")
+    return [key.tobytes() for key in keys.numpy()], values
 
 
 def _checksum(keys: Tensor, values: Tensor) -> str:
@@ -185,13 +184,14 @@ def encode(
 def check(keys: Sequence[str], images: Images, cache: VectorCache, num_workers: int = 0) -> None:
     """Decode every picture once, so that a bad one stops a run at its start and not in its third hour.
 
-    What is sound is remembered in `cache` (as vectors of no length), and not decoded again while it is
-    unchanged.
-
-    Raises:
-        UserError: Lists all pictures that cannot be decoded.
+    What is sound is remembered in `cache` (as vectors of no length), and not decoded again while it is unchanged.
+    Raises `UserError` as `encode` does.
     """
-    encode(keys, images, _nothing, torch.nn.Identity(), cache, num_workers, title="checking pictures")
+    encode(keys, images, _no_pixels, torch.nn.Identity(), cache, num_workers, title="checking pictures")
+
+
+def _no_pixels(image: Image.Image) -> Tensor:
+    return torch.empty(0)
 
 
 def encoded(
@@ -219,7 +219,3 @@ def node_features(backbone: Backbone, texts: Sequence[Sequence[str]], cache: Vec
 def available_cores() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _nothing(image: Image.Image) -> Tensor:
-    return torch.empty(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from hierfit.data.card import DataCard
-from hierfit.data.samples import Encoded, Images, several
+from hierfit.data.samples import Encoded, Images
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -35,6 +35,7 @@ class Home:
         draw: Splits that are to be drawn, from the split `draw_from`.
         features: Of the samples of each split, in their order ``[n, d]``.
         encoded: What made the features.
+        reported: What is wrong with several things, see `report`.
     """
 
     card: DataCard
@@ -49,38 +50,37 @@ class Home:
     draw_from: str = "train"
     features: dict[str, Tensor] = field(default_factory=dict)
     encoded: Encoded | None = None
+    reported: dict[str, list[str]] = field(default_factory=dict)
 
     def report(self, what: str, items: Sequence[str]) -> None:
-        """Adds a problem that several things have."""
-        self.problems += several(what, items)
+        """Adds things to those that have a problem; all that have the same make one line if they are many."""
+        self.reported.setdefault(what, []).extend(items)
 
     def folder(self) -> Path:
         """The root, which must be a folder; raises `UserError` with where to get the data."""
-        return self._existing("folder", self.root is not None and self.root.is_dir())
+        return self._existing("folder", Path.is_dir)
 
     def file(self) -> Path:
         """The root, which must be a file; raises `UserError` with where to get the data."""
-        return self._existing("file", self.root is not None and self.root.is_file())
-
-    def places(self, folders: Sequence[str] = ()) -> list[Path]:
-        """The root, and those folders of it that there are and by whose name the data set goes; see `DataCard`."""
-        root = self.folder()
-        below = [root / name for name in (*folders, *self.card.folders)]
-        return [root, *(place for place in below if place.is_dir())]
+        return self._existing("file", Path.is_file)
 
     def holding(self, needed: Sequence[str], folders: Sequence[str] = ()) -> Path:
         """Where files and folders lie as downloaded: in the root, or in a folder of it named here or in the card.
 
+        Of names with ``|`` between them one must be there; `first_of` finds it.
+
         Raises:
             UserError: There is no root; or none of these places has all that is needed, with what the best one lacks.
         """
-        places = self.places(folders)
-        lacking = {place: [name for name in needed if not (place / name).exists()] for place in places}
+        root = self.folder()
+        below = [place for name in (*folders, *self.card.folders) if (place := root / name).is_dir()]
+        places = [*reversed(below), root]  # a folder of the data set's own name before the one of all data sets
+        lacking = {place: [name for name in needed if first_of(place, name) is None] for place in places}
         best = min(lacking, key=lambda place: len(lacking[place]))
         if lacking[best]:
             raise UserError(
                 f"{best} is not laid out as card {self.card.name!r} expects",
-                [f"there is no {name}" for name in lacking[best]],
+                [f"there is no {name.replace('|', ' or ')}" for name in lacking[best]],
                 f"Set data.root to the folder that holds them. {self.how_to_get()}",
             )
         return best
@@ -90,13 +90,16 @@ class Home:
         expected = f"\nExpected:\n{self.card.expects.rstrip()}" if self.card.expects else ""
         return f"To get the data: {self.card.obtain}{expected}"
 
-    def _existing(self, kind: str, found: bool) -> Path:
-        root, obtain = self.root, self.card.obtain
+    def _existing(self, kind: str, is_kind: Callable[[Path], bool]) -> Path:
+        root, hint = self.root, f"To get the data: {self.card.obtain}"
         if root is None:
-            raise UserError(
-                f"card {self.card.name!r} needs data.root, the {kind} its data lies in", hint=f"To get it: {obtain}"
-            )
-        if not found:
+            raise UserError(f"card {self.card.name!r} needs data.root, the {kind} its data lies in", hint=hint)
+        if not is_kind(root):
             problem = f"is no {kind}" if root.exists() else "does not exist"
-            raise UserError(f"data.root {problem}: {root.absolute()}", hint=f"To get the data: {obtain}")
+            raise UserError(f"data.root {problem}: {root.absolute()}", hint=hint)
         return root
+
+
+def first_of(place: Path, names: str) -> str | None:
+    """The first of names with ``|`` between them that lies in a place."""
+    return next((name for name in names.split("|") if (place / name).exists()), None)

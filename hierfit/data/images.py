@@ -7,7 +7,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from hierfit.errors import UserError
+from hierfit.taxonomy.checks import counted
 
 try:
     from pillow_heif import register_heif_opener
@@ -25,36 +26,24 @@ else:
     register_heif_opener()
     _HEIF = True
 
-EXTENSIONS = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jfif", ".avif")
-    + ((".heic", ".heif") if _HEIF else ())
-)
-UNREAD = (
-    frozenset(
-        (
-            *(".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".jxl", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
-            *(".orf", ".rw2", ".raf", ".psd", ".tga", ".svg", ".eps", ".pdf", ".ico", ".exr", ".hdr", ".dds", ".dcm"),
-            *(".mp4", ".mov", ".avi", ".mkv"),
-        )
-    )
-    - EXTENSIONS
-)
+EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".jfif", ".avif"))
+if _HEIF:
+    EXTENSIONS |= {".heic", ".heif"}
+UNREAD = {
+    *(".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpx", ".jxl", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
+    *(".orf", ".rw2", ".raf", ".psd", ".tga", ".svg", ".eps", ".pdf", ".ico", ".exr", ".hdr", ".dds", ".dcm"),
+    *(".mp4", ".mov", ".avi", ".mkv"),
+} - EXTENSIONS
 """Endings of pictures, and of what may hold some, that are not read."""
 
-_OTHERS = {"AVIF": "avif" in features.modules and features.check("avif"), "HEIF": _HEIF}
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", *(name for name, there in _OTHERS.items() if there))
+_FORMATS = ["JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", *(["HEIF"] if _HEIF else [])]
+if "avif" in features.modules and features.check("avif"):
+    _FORMATS.append("AVIF")
 """What is opened, whatever a file is called; of Pillow's other kinds one starts a program (PostScript)."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MOST_PIXELS = 120_000_000
 """More is refused: a picture in memory takes up to 8 bytes a pixel, and any number of them fit into a small file."""
-
-_STRIP = 512
-_DEPTHS = (8, 10, 12, 14, 16)
-"""Bits that cameras, microscopes and scanners put into 16."""
-_LARGEST_VALUES = (281, 341)  # TIFF's MaxSampleValue and SMaxSampleValue
-_WITH_ALPHA = ("RGBA", "LA", "PA")
-_PLAIN = ("RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV")
 
 
 class Stored:
@@ -140,7 +129,8 @@ def decode(source: Path | BinaryIO, name: str, least: int | None = None) -> Imag
                 if image.format == "PNG" and image.fp is not None:
                     _check_sums(image.fp)
                 image.load()
-                _turn_upright(image)
+                with suppress(Exception):  # damaged EXIF next to sound pixels: as good as one without EXIF
+                    ImageOps.exif_transpose(image, in_place=True)
                 return to_rgb(image)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
@@ -156,12 +146,9 @@ def decode(source: Path | BinaryIO, name: str, least: int | None = None) -> Imag
 
 def _what_else(source: Path | BinaryIO) -> str:
     """What a file is that is no picture: what clones and downloads leave in place of one."""
-    if isinstance(source, Path):
-        with source.open("rb") as file:
-            head = file.read(64)
-    else:
-        source.seek(0)
-        head = source.read(64)
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        file.seek(0)
+        head = file.read(64)
     if head.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS, not the picture: run `git lfs pull` where it lies"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
@@ -171,21 +158,19 @@ def _what_else(source: Path | BinaryIO) -> str:
 
 def pictures_below(folder: Path) -> Iterator[Path]:
     """All pictures by their suffix, in the order of their paths, one folder's names at a time; hidden ones are not
-    seen."""
+    seen, nor those behind a link to a folder that it lies in itself."""
+
+    def is_within(where: str, path: str) -> bool:
+        return os.path.islink(path) and Path(os.path.realpath(where)).is_relative_to(os.path.realpath(path))
+
     for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(n for n in folders if not n.startswith(".") and not _leads_back(where, n))
+        folders[:] = sorted(n for n in folders if n[0] != "." and not is_within(where, os.path.join(where, n)))
         yield from (Path(where, name) for name in sorted(files) if is_picture(name))
 
 
 def is_picture(name: str) -> bool:
     """Whether a file of this name is taken for a picture."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith(".")
-
-
-def _leads_back(where: str, name: str) -> bool:
-    """Whether a folder is a link to one that it lies in itself."""
-    path = os.path.join(where, name)
-    return os.path.islink(path) and Path(os.path.realpath(where)).is_relative_to(os.path.realpath(path))
 
 
 def passed_over(folder: Path) -> dict[str, int]:
@@ -196,11 +181,11 @@ def passed_over(folder: Path) -> dict[str, int]:
     found: Counter[str] = Counter()
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
+        for name in (name for name in files if not name.startswith(".")):
             suffix = os.path.splitext(name)[1].lower()
-            if suffix in UNREAD and not name.startswith("."):
+            if suffix in UNREAD:
                 found[suffix] += 1
-            elif not suffix and not name.startswith(".") and _starts_as_picture(Path(where, name)):
+            elif not suffix and _starts_as_picture(Path(where, name)):
                 found["without an ending"] += 1
     return dict(found.most_common())
 
@@ -212,7 +197,7 @@ def passed_over_text(found: Mapping[str, int]) -> str:
     if found.keys() & {".heic", ".heif"}:
         ways.append('pip install "hierfit[heic]" reads HEIC')
     ways.append("convert them to JPEG or PNG" if found.keys() - {"without an ending"} else "give them one: .jpg, .png")
-    files = "1 file is" if sum(found.values()) == 1 else f"{sum(found.values())} files are"
+    files = counted(sum(found.values()), "file is", "files are")
     return f"{files} passed over: {kinds} ({'; or '.join(ways)})"
 
 
@@ -233,29 +218,29 @@ def to_rgb(image: Image.Image) -> Image.Image:
             raise UserError("32-bit grey values have no one scale; store it with 8 or 16 bits")
         top = _largest_value(image, int(values.max()))
         return Image.fromarray((values.astype(np.int64) * 255 // top).astype(np.uint8)).convert("RGB")
-    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         return _on_white(image)
-    if image.mode in _PLAIN:
+    if image.mode in ("RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV"):
         return image if image.mode == "RGB" else image.convert("RGB")
     raise UserError(f"pictures of kind {image.mode} have no one conversion to RGB; store it as RGB")
 
 
 def _largest_value(image: Image.Image, largest: int) -> int:
     """What white is in a picture of more than 8 bits: 4095 where a camera's 12 bits lie in 16."""
-    tags = getattr(image, "tag_v2", {})
-    for tag in _LARGEST_VALUES:
-        stated = tags.get(tag)
+    for tag in (281, 341):  # TIFF's MaxSampleValue and SMaxSampleValue
+        stated = getattr(image, "tag_v2", {}).get(tag)
         stated = stated[0] if isinstance(stated, tuple) and stated else stated
         if isinstance(stated, int | float) and largest <= stated <= 65535 and stated > 0:
             return int(stated)
-    return next(top for bits in _DEPTHS if (top := (1 << bits) - 1) >= largest)
+    # Bits that cameras, microscopes and scanners put into 16.
+    return next(top for bits in (8, 10, 12, 14, 16) if (top := (1 << bits) - 1) >= largest)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
     """Strip by strip: in one piece it would be in memory five times."""
     flat = Image.new("RGB", image.size)
-    for top in range(0, image.height, _STRIP):
-        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
+    for top in range(0, image.height, 512):
+        strip = image.crop((0, top, image.width, min(top + 512, image.height))).convert("RGBA")
         flat.paste(Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip).convert("RGB"), (0, top))
     return flat
 
@@ -275,9 +260,3 @@ def _check_sums(file: IO[bytes]) -> None:
         if len(told) == 4 and zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(told, "big"):
             raise UserError(f"damaged: a check sum is wrong ({kind.decode()})")
     file.seek(place)
-
-
-def _turn_upright(image: Image.Image) -> None:
-    # Damaged EXIF next to sound pixels: the picture is as good as one without EXIF.
-    with suppress(Exception):
-        ImageOps.exif_transpose(image, in_place=True)

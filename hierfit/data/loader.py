@@ -117,7 +117,7 @@ class Loader:
     def __init__(self, batches: Dataset[Batch], sampler: RowSampler, num_workers: int = 0) -> None:
         self.sampler = sampler
         self.batch_sampler = None  # Lightning asks for it where it finds a sampler
-        self.before: Callable[[], None] = _nothing
+        self.before: Callable[[], object] = lambda: None
         self._batches = batches
         self._start = self._taken = 0
         self._ahead: DataLoader[Batch] | None = None
@@ -153,7 +153,3 @@ class Loader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """The next epoch to begin begins after so many batches; after all of them, it is a new one."""
         self._start = state["taken"] % max(len(self), 1)
-
-
-def _nothing() -> None:
-    pass

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from hierfit.backbone import Backbone
+from hierfit.data import splits as drawing
 from hierfit.data.batch import Shared, Task
 from hierfit.data.card import DataCard
 from hierfit.data.choice import Choice, coarsened, depth_of, novel_leaves, seen_nodes
 from hierfit.data.encode import cache_of, check, encoded, node_features
 from hierfit.data.samples import Split, Table
-from hierfit.data.splits import coarse_left_out, draw_fingerprint, training_split, validation_split
 from hierfit.data.trees import StandIn, same_nodes, stand_in
 from hierfit.errors import UserError
 
@@ -35,11 +35,12 @@ class Towers:
     cache_dir: str | None = None
     num_workers: int = 0
     device: torch.device | str = "cpu"
-    shared: Shared = field(default_factory=lambda: Shared(0))
+    shared: Shared = field(default_factory=Shared)
 
     def load(self, name: str) -> Backbone:
         """The towers as they came: those of a task may have been trained by now."""
-        return self.shared.get(("towers", name), lambda: Backbone.load(name)).to(self.device)
+        found: Backbone = self.shared.get(("towers", name), lambda: Backbone.load(name))
+        return found.to(self.device)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Prepared:
             "protocol": self.choice.protocol,
             "shots": self.choice.shots,
             "seed": self.choice.seed,
-            "draw": {name: draw_fingerprint(split.keys) for name, split in splits.items()},
+            "draw": {name: drawing.draw_fingerprint(split.keys) for name, split in splits.items()},
             "images": {name: len(split) for name, split in splits.items()},
             "train_per_leaf": self.train_per_leaf,
             **({} if self.choice.drawn is None else {"drawn": self.choice.drawn}),
@@ -138,32 +139,38 @@ def prepare(card: DataCard, table: Table, choice: Choice, towers: Towers, like: 
             the source, do not go together.
     """
     true, columns = table.taxonomy, None if like is None else same_nodes(table.taxonomy, like.task.taxonomy)
-    _check(card, table, choice, towers, like, columns)
+    _check_together(card, table, choice, towers, like, columns)
     seen, left_out = torch.ones(true.num_nodes, dtype=torch.bool), 0
     per_leaf: dict[str, float] = {}
     splits = {"test": table.splits["test"]}
     if like is None:
         if choice.novel is not None:
             seen = seen_nodes(true, novel_leaves(true, choice.novel))
-        train = training_split(table, choice, seen)
-        val = {"val": validation_split(table, choice, seen)} if "val" in table.splits else {}
+        train = drawing.training_split(table, choice, seen)
+        val = {"val": drawing.validation_split(table, choice, seen)} if "val" in table.splits else {}
         splits = {"train": train, **val, **splits}
-        left_out = coarse_left_out(table, train, choice, seen)
+        left_out = drawing.coarse_left_out(table, train, choice, seen)
         leaves = true.leaves[seen[true.leaves]]
         counts = train.nodes[train.nodes >= 0].bincount(minlength=true.num_nodes)[leaves].double()
         per_leaf = {"min": int(counts.min()), "median": float(counts.quantile(0.5)), "max": int(counts.max())}
     backbone, prompts, text, source = None, None, None, "bundle"
     if table.encoded is not None:
-        text, name, fingerprint = table.encoded.text, table.encoded.backbone, table.encoded.fingerprint
-        logit_scale = table.encoded.logit_scale
+        made_by: Any = table.encoded
+        text, name = made_by.text, made_by.backbone
     else:
         assert towers.name is not None
-        backbone, name, source = towers.load(towers.name), towers.name, "prompts"
-        fingerprint, logit_scale = backbone.fingerprint, backbone.logit_scale
+        assert table.images is not None
+        name, source = towers.name, "prompts"
+        backbone = made_by = towers.load(name)
         if columns is None:
             prompts = card.texts(true)
-            text = node_features(backbone, prompts, cache_of(card.name, towers.cache_dir, "text", fingerprint))
-        splits = _encoded(card, table, splits, backbone, towers)
+            text = node_features(backbone, prompts, cache_of(card.name, towers.cache_dir, "text", backbone.fingerprint))
+        if towers.needs == "pixels":
+            keys = [key for split in splits.values() for key in split.keys]
+            check(keys, table.images, cache_of(card.name, towers.cache_dir, "checked"), towers.num_workers)
+        else:
+            cache = cache_of(card.name, towers.cache_dir, "images", backbone.fingerprint)
+            splits = encoded(splits, table.images, backbone, cache, towers.num_workers)
         backbone = backbone.cpu()
     tree = stand_in(choice.tree, true, text)
     if like is not None:
@@ -171,7 +178,7 @@ def prepare(card: DataCard, table: Table, choice: Choice, towers: Towers, like: 
         if columns is not None:
             seen, text, source = like.task.seen[columns], like.task.text[columns], like.task.text_source
     else:
-        splits, seen = _shown(tree, choice, splits, seen)
+        splits, seen = _shown_to_method(tree, choice, splits, seen)
         if text is not None:
             text = tree.text(text)
         elif not seen.all():
@@ -194,16 +201,16 @@ def prepare(card: DataCard, table: Table, choice: Choice, towers: Towers, like: 
         text_source=source,
         prompts=None if prompts is None or -1 in origin else tuple(tuple(prompts[node]) for node in origin),
         seen=seen,
-        logit_scale=logit_scale,
+        logit_scale=made_by.logit_scale,
         backbone=backbone,
         train_features=None if drawn is None else drawn.features,
         train_paths=tree.taxonomy.paths(torch.zeros(0, dtype=torch.int64) if drawn is None else drawn.nodes),
         shuffle=choice.seed if choice.tree == "shuffled" else None,
     )
-    return Prepared(card, table, choice, tree, splits, task, name, fingerprint, left_out, per_leaf, columns)
+    return Prepared(card, table, choice, tree, splits, task, name, made_by.fingerprint, left_out, per_leaf, columns)
 
 
-def _check(
+def _check_together(
     card: DataCard, table: Table, choice: Choice, towers: Towers, like: Prepared | None, columns: Tensor | None
 ) -> None:
     """Refuses what does not go together, before anything is drawn or encoded."""
@@ -213,14 +220,13 @@ def _check(
             hint="Choose another tree, or a method that works on features.",
         )
     encoded = table.encoded
-    if like is None and encoded is None and towers.name is None:
-        raise UserError(f"card {card.name!r} holds pictures: data.backbone must name what encodes them")
-    if like is None and encoded is not None and towers.needs == "pixels":
-        raise UserError(
-            f"card {card.name!r} holds features only, but this method trains the towers and needs pictures",
-            hint="Choose a card with pictures, or a method that works on features.",
-        )
+    no_pictures = "it holds features only, but this method trains the towers and needs pictures"
     if like is None:
+        if encoded is None and towers.name is None:
+            raise UserError(f"card {card.name!r} holds pictures: data.backbone must name what encodes them")
+        if encoded is not None and towers.needs == "pixels":
+            hint = "Choose a card with pictures, or a method that works on features."
+            raise UserError(f"card {card.name!r} cannot be trained on: {no_pictures}", hint=hint)
         return
     problems = []
     if (name := towers.name if encoded is None else encoded.backbone) != like.backbone:
@@ -231,27 +237,16 @@ def _check(
         if features.shape[1] != wanted:
             problems.append(f"its features are {features.shape[1]} wide, those that are trained on {wanted}")
         if towers.needs == "pixels":
-            problems.append("it holds features only, but this method trains the towers and needs pictures")
+            problems.append(no_pictures)
         if columns is None and encoded.text is None:
             problems.append("it has other classes than those that are trained on, and no text features of them")
     if problems:
         raise UserError("it does not go with the source", problems)
 
 
-def _encoded(
-    card: DataCard, table: Table, splits: dict[str, Split], backbone: Backbone, towers: Towers
-) -> dict[str, Split]:
-    """The splits with features; as they are, but every picture looked at, where pixels are wanted."""
-    assert table.images is not None
-    if towers.needs == "pixels":
-        keys = [key for split in splits.values() for key in split.keys]
-        check(keys, table.images, cache_of(card.name, towers.cache_dir, "checked"), towers.num_workers)
-        return splits
-    cache = cache_of(card.name, towers.cache_dir, "images", backbone.fingerprint)
-    return encoded(splits, table.images, backbone, cache, towers.num_workers)
-
-
-def _shown(tree: StandIn, choice: Choice, splits: dict[str, Split], seen: Tensor) -> tuple[dict[str, Split], Tensor]:
+def _shown_to_method(
+    tree: StandIn, choice: Choice, splits: dict[str, Split], seen: Tensor
+) -> tuple[dict[str, Split], Tensor]:
     """Splits with their labels on the task's tree, no finer than `Choice.train_level` tells; and the nodes of that tree
     that training and validation can name ``[N]`` bool, of those of the true tree that are not held back.
 

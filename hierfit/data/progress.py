@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 from rich.text import Text
-
-T = TypeVar("T")
 
 _BAR_EVERY, _LINE_EVERY, _LINE_MOST = 0.2, 5.0, 60.0
 """Seconds between two states that are shown; of lines, rarer as the work gets longer."""
@@ -49,10 +47,9 @@ class Meter:
     def __enter__(self) -> Meter:
         if self._console.is_interactive:
             title = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=3))
-            text = TextColumn(
-                "{task.fields[text]}", table_column=Column(no_wrap=True, min_width=min(self._console.width // 2, 48))
-            )
             bar = BarColumn(None, table_column=Column(ratio=2, min_width=8))
+            place = Column(no_wrap=True, min_width=min(self._console.width // 2, 48))
+            text = TextColumn("{task.fields[text]}", table_column=place)
             self._bar = Progress(title, bar, text, console=self._console, auto_refresh=False, expand=True)
             self._bar.live.transient = not self.stays
             self._bar.add_task(escape(self.title), total=self.total, completed=self._before, text="")
@@ -61,11 +58,10 @@ class Meter:
 
     def __exit__(self, kind: Any, *_: object) -> None:
         end = self._text(f"in {clock(time.monotonic() - self._started)}")
+        if self._bar is not None or (self.stays and kind is None):
+            self._put(end)
         if self._bar is not None:
-            self._draw(end)
             self._bar.stop()
-        elif self.stays and kind is None:
-            self._print(f"{self.title}: {end}")
 
     def show(self, done: int, note: Callable[[], str] | None = None) -> None:
         """Shows that so many pieces are done, now and then.
@@ -76,15 +72,10 @@ class Meter:
         """
         self.done, self._note = done, note
         now = time.monotonic()
-        passed = now - self._started
-        every = _BAR_EVERY if self._bar is not None else min(max(passed / 20, _LINE_EVERY), _LINE_MOST)
-        if now - self._shown < every:
-            return
-        self._shown = now
-        if self._bar is None:
-            self._print(f"{self.title}: {self._state()}")
-        else:
-            self._draw(self._state())
+        every = min(max((now - self._started) / 20, _LINE_EVERY), _LINE_MOST) if self._bar is None else _BAR_EVERY
+        if now - self._shown >= every:
+            self._shown = now
+            self._put(self._state())
 
     def ended(self, done: int, line: str, note: Callable[[], str], important: bool = False) -> None:
         """Shows the end of a long piece: in a log a line; in a terminal the bar, and the line where it is important."""
@@ -94,12 +85,12 @@ class Meter:
             return
         if important:
             self._bar.console.print(Text(line, "red"))
-        self._draw(self._state())
+        self.tick()
 
     def tick(self) -> None:
         """Draws the bar anew as time goes by."""
         if self._bar is not None:
-            self._draw(self._state())
+            self._put(self._state())
 
     def note(self, note: Callable[[], str]) -> None:
         """What else there is to say at the end."""
@@ -111,26 +102,26 @@ class Meter:
         left = "" if self.total is None else f"{clock((self.total - self.done) / pace)} left"
         if self.done == self._before:
             left = "starting"
-        if self._note is None:
-            left += f" · {pace:.3g} {self.unit}/s"
-        return self._text(left)
+        return self._text(left + (f" · {pace:.3g} {self.unit}/s" if self._note is None else ""))
 
     def _text(self, when: str) -> str:
         total = "" if self.total is None else f"/{self.total:,}"
         unit = f" {self.unit}" if self._bar is None else ""
         return " · ".join(filter(None, (f"{self.done:,}{total}{unit}", when, self._note and self._note())))
 
-    def _draw(self, text: str) -> None:
-        assert self._bar is not None
-        self._bar.update(self._bar.task_ids[0], completed=self.done, text=escape(text))
-        self._bar.refresh()
+    def _put(self, text: str) -> None:
+        if self._bar is None:
+            self._print(f"{self.title}: {text}")
+        else:
+            self._bar.update(self._bar.task_ids[0], completed=self.done, text=escape(text))
+            self._bar.refresh()
 
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         self._console.file.flush()
 
 
-def with_progress(batches: Iterable[T], total: int | None, title: str, size: Callable[[T], int]) -> Iterator[T]:
+def with_progress(batches: Iterable[Any], total: int | None, title: str, size: Callable[[Any], int]) -> Iterator[Any]:
     """The batches; how far they are is shown on stderr.
 
     Args:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
+
+_JSON_LINES = (".jsonl", ".ndjson")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number and text of each line that is not blank; raises `UserError` naming the file."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if text := line.strip():
-                    yield number, text
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+    with _opened(path) as file:
+        for number, line in enumerate(file, 1):
+            if text := line.strip():
+                yield number, text
 
 
 def read_fields(path: Path, count: int, problems: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -45,75 +44,83 @@ def read_pairs(path: Path, problems: list[str]) -> dict[str, str]:
     return pairs
 
 
-def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Line number and stripped cells of each row that is not blank; raises `UserError` naming the file."""
+def read_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Line number and stripped cells of each row that is not blank; raises `UserError` naming the file.
+
+    A file of JSON lines gives a header of all its keys, and a row for each object.
+    """
+    if path.suffix.lower() in _JSON_LINES:
+        objects = [(number, _parsed(text, dict[str, Any], f"{path}:{number}")) for number, text in read_lines(path)]
+        header = list(dict.fromkeys(key for _, row in objects for key in row))
+        yield 0, header
+        yield from ((number, [_as_cell(row.get(key)) for key in header]) for number, row in objects)
+        return
+    with _opened(path) as file:
+        rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+        yield from ((rows.line_num, [cell.strip() for cell in row]) for row in rows if row)
+
+
+def read_columns(
+    path: Path, wanted: Sequence[str], delimiter: str = ",", header: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str], str]]:
+    """Line and cells by column of each row, and what is wrong with it; the header is the first row if none is given.
+
+    Raises:
+        UserError: The file cannot be read, or a column that is wanted is missing or there twice.
+    """
+    rows = read_rows(path, delimiter)
+    header = header or next(rows, (0, []))[1]
+    problems = [f"{path.name}: no column {name!r}{nearest(name, header)}" for name in wanted if name not in header]
+    problems += [f"{path.name}: two columns have the name {name!r}" for name in wanted if header.count(name) > 1]
+    if problems:
+        raise UserError(f"{path} has not the columns that are read", problems)
+    for line, cells in rows:
+        fault = "" if len(cells) == len(header) else f"{len(cells)} cells, expected {len(header)}"
+        yield line, dict(zip(header, cells, strict=False)), fault
+
+
+def read_typed(path: Path, kind: Any) -> Any:
+    """What a JSON file holds, which must be of a type, to the last row; raises `UserError` naming what is not."""
+    try:
+        return _parsed(path.read_bytes(), kind, f"{path}: not valid JSON, or")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def checked(value: object, kind: Any, what: str) -> Any:
+    """A value that must be of a type, to the last row (5.0 is a whole number); raises `UserError` as `read_typed`."""
+    return _validated(kind, "validate_python", value, what)
+
+
+def _parsed(text: str | bytes, kind: Any, what: str) -> Any:
+    return _validated(kind, "validate_json", text, what, strict=True)
+
+
+def _validated(kind: Any, how: str, value: object, what: str, **options: bool) -> Any:
+    """What pydantic makes of a value; raises `UserError` with each fault's place: ``images.3.id: …``."""
+    from pydantic import TypeAdapter, ValidationError  # here: few data sets need it
+
+    try:
+        return getattr(TypeAdapter(kind), how)(value, **options)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in found]
+        raise UserError(f"{what} is not of this form", faults) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
-            for row in rows:
-                if row:
-                    yield rows.line_num, [cell.strip() for cell in row]
+            yield file
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read: it is not UTF-8: {error}", hint="Save it as UTF-8.") from error
     except (OSError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
-def read_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """As `read_csv`; a file of JSON lines gives a header of all its keys, and a row for each object."""
-    if path.suffix.lower() not in (".jsonl", ".ndjson"):
-        yield from read_csv(path, delimiter)
-        return
-    rows = list(_objects(path))
-    header = list(dict.fromkeys(key for _, row in rows for key in row))
-    yield 0, header
-    for line, row in rows:
-        yield line, [_cell(row.get(key)) for key in header]
-
-
-def read_json(path: Path, kind: Any) -> Any:
-    """What a JSON file holds, which must be of a type, to the last row; raises `UserError` naming what is not."""
-    from pydantic import TypeAdapter, ValidationError  # here: few data sets come with JSON
-
-    try:
-        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
-    except ValidationError as error:
-        raise UserError(f"{path}: not valid JSON, or not of this form", _faults(error)) from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def checked(value: object, kind: Any, what: str) -> Any:
-    """A value that must be of a type, to the last row (5.0 is a whole number); raises `UserError` as `read_json`."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        raise UserError(f"{what} is not of this form", _faults(error)) from error
-
-
-def _faults(error: Any) -> list[str]:
-    """Place and fault of each: ``images.3.id: Input should be a valid integer``."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in found]
-
-
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    for number, line in read_lines(path):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: cannot be read: line {number}: {error}") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{path}: line {number} is no JSON object")
-        yield number, row
-
-
-def _cell(value: object) -> str:
-    """A value as the cell of a table: nothing is empty, a list of names is a path."""
-    if value is None:
-        return ""
+def _as_cell(value: object) -> str:
+    """Nothing is empty, a list of names is a path."""
     if isinstance(value, list):
-        return "/".join(map(_cell, value))
-    return str(value).strip()
+        return "/".join(map(_as_cell, value))
+    return "" if value is None else str(value).strip()

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.checks import listed
 
 SPLITS = ("train", "val", "test")
 READY_DRAW = re.compile(r"train([1-9]\d*)")
 """A split ``train<K>`` is a ready K-shot draw."""
-
-_LISTED = 5
 
 Label = str | tuple[str, ...] | None
 """The name of a node; or the names from the root down to it; None where nothing is known."""
@@ -95,27 +94,25 @@ class Table:
 
 
 def nodes_of(taxonomy: Taxonomy, split: str, labels: Sequence[Label], problems: list[str]) -> Tensor:
-    """Node ids ``[n]`` of labels; −1 for None, and for those that name no node, or several, which become problems."""
+    """Node ids ``[n]`` of labels; −1 for None, and for those that name no node, or several, which become problems.
+
+    A node whose only child has its name (*Lemon > Lemon*) stands for that.
+    """
     known = torch.tensor([label is not None for label in labels], dtype=torch.bool)
     nodes = torch.full((len(labels),), -1)
     try:
         found = taxonomy.resolve([label for label in labels if label is not None])
     except UserError as error:
         problems += [f"{split}: {problem}" for problem in error.problems]
-    else:
-        nodes[known] = only_namesakes(taxonomy)[found]
-    return nodes
-
-
-def only_namesakes(taxonomy: Taxonomy) -> Tensor:
-    """For each node ``[N]`` the leaf that is its only child and has its name (*Lemon > Lemon*), else itself."""
-    found = torch.arange(taxonomy.num_nodes)
+        return nodes
+    everyone = torch.arange(taxonomy.num_nodes)
+    only = everyone.clone()
     for node in reversed(range(taxonomy.num_nodes)):
         above = int(taxonomy.parent[node])
         if above >= 0 and taxonomy.num_children[above] == 1 and taxonomy.names[above] == taxonomy.names[node]:
-            found[above] = found[node]
-    inner = taxonomy.num_children > 0
-    return torch.where(inner[found], torch.arange(taxonomy.num_nodes), found)
+            only[above] = only[node]
+    nodes[known] = torch.where(taxonomy.num_children[only] > 0, everyone, only)[found]
+    return nodes
 
 
 def names_of(tree: Taxonomy, nodes: Tensor) -> Iterator[tuple[str, ...]]:
@@ -138,9 +135,7 @@ def split_order(name: str) -> tuple[int, int]:
 
 def several(what: str, items: Sequence[str]) -> list[str]:
     """One problem line an item, or one line for all when they are many."""
-    if len(items) <= _LISTED:
-        return [f"{what} {item}" for item in items]
-    return [f"{what} {', '.join(items[:_LISTED])} and {len(items) - _LISTED} more"]
+    return [f"{what} {item}" for item in items] if len(items) <= 5 else [f"{what} {listed(items)}"]
 
 
 def leaves_root(key: str) -> bool:
@@ -158,4 +153,4 @@ def check_levels(taxonomy: Taxonomy, levels: Mapping[str, int | None]) -> list[s
 
 def level_text(levels: Mapping[str, int | None]) -> str:
     """``genus 18, species 72``."""
-    return ", ".join(f"{name} {'any' if size is None else size}" for name, size in levels.items())
+    return ", ".join(f"{name} {'any' if size is None else f'{size:,}'}" for name, size in levels.items())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge, Lt
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,22 +33,21 @@ def training_split(table: Table, choice: Choice, seen: Tensor | None = None) -> 
     shots, source = choice.shots, choice.draw_from
     if _is_ready(table, choice):
         return _only(table.splits[f"train{shots}"], table.taxonomy, seen)
+    if source not in table.splits and source != "train":
+        there = ", ".join(name for name in table.splits if name not in ("val", "test"))
+        raise UserError(f"data.draw_from: there is no split {source!r} to draw from", hint=f"There is {there}.")
     if source not in table.splits:
-        if source != "train":
-            there = ", ".join(name for name in table.splits if name not in ("val", "test"))
-            raise UserError(f"data.draw_from: there is no split {source!r} to draw from", hint=f"There is {there}.")
         known = sorted(int(m[1]) for name in table.splits if (m := READY_DRAW.fullmatch(name)))
         if not known:
             raise UserError(
                 "this data set has nothing to train on: it is there to test what was trained on another",
                 hint="Train on another card, and name this one in data.targets.",
             )
-        hint = f"It holds ready draws: set data.shots to {' or '.join(map(str, known))}."
+        what = "full training split" if shots is None else f"draw of {shots} shots"
+        way = f"data.shots to {' or '.join(map(str, known))}"
         if choice.drawn is not None:
-            hint = f"It holds ready draws: set data.draw_from to train{known[-1]}, and images are drawn of that."
-        raise UserError(
-            f"no {'full training split' if shots is None else f'draw of {shots} shots'} in this data set", hint=hint
-        )
+            way = f"data.draw_from to train{known[-1]}, and images are drawn of that"
+        raise UserError(f"no {what} in this data set", hint=f"It holds ready draws: set {way}.")
     split = _only(table.splits[source], table.taxonomy, seen)
     if choice.key is None:
         return split
@@ -125,11 +126,11 @@ def draw(
         )
     most = np.full(taxonomy.num_nodes, len(nodes) if coarse_shots is None else coarse_shots)
     most[leaves] = shots
-    return torch.from_numpy(np.flatnonzero((nodes >= 0) & (_ranks(split, seed) < most[nodes])))
+    return torch.from_numpy(np.flatnonzero((nodes >= 0) & (_ranks_by_lot(split, seed) < most[nodes])))
 
 
-def _ranks(split: Split, seed: int | str) -> NDArray[np.int64]:
-    """Each sample's place among those of its node, by lot ``[n]``."""
+def _ranks_by_lot(split: Split, seed: int | str) -> NDArray[np.int64]:
+    """Each sample's place among those of its node ``[n]``."""
     nodes = split.nodes.numpy()
     order = np.lexsort((np.array([lot(seed, key) for key in split.keys], dtype=np.uint64), nodes))
     _, counts = np.unique(nodes, return_counts=True)
@@ -148,23 +149,13 @@ class Shares:
         seed: Of the draw. A sample's place depends on seed, its key and its label's other samples alone.
     """
 
-    val: float = 0.1
-    test: float = 0.2
+    val: Annotated[float, Ge(0), Lt(1)] = 0.1
+    test: Annotated[float, Ge(0), Lt(1)] = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:
-        shares = {"val": self.val, "test": self.test}
-        problems = [
-            f"{name} is {share}; it must be a share from 0 to below 1"
-            for name, share in shares.items()
-            if not 0 <= share < 1
-        ]
-        if self.val == self.test == 0:
-            problems.append("val and test are 0, so that there is nothing to draw")
-        if not problems and self.val + self.test >= 1:
-            problems.append(f"val {self.val} and test {self.test} leave nothing to train on")
-        if problems:
-            raise UserError("this draw cannot be made", problems)
+        if not 0 < self.val + self.test < 1 or min(self.val, self.test) < 0:
+            raise UserError(f"val {self.val} and test {self.test} leave nothing to train on, or nothing to draw")
 
     def of(self, splits: Mapping[str, Split], name: str) -> dict[str, Split]:
         """The splits, of which the one of a name is divided among `train`, `val` and `test`.
@@ -173,7 +164,7 @@ class Shares:
         to validate on, and always one to train on.
         """
         whole = splits[name]
-        rank = _ranks(whole, f"split {self.seed}")
+        rank = _ranks_by_lot(whole, f"split {self.seed}")
         _, label, counts = np.unique(whole.nodes.numpy(), return_inverse=True, return_counts=True)
         size = counts[label]
         test = np.minimum(np.maximum(np.rint(self.test * size), 1), size - 1) * (self.test > 0)
@@ -188,7 +179,7 @@ class Shares:
 
 def _told(drawn: Split, taxonomy: Taxonomy, choice: Choice) -> Split:
     """A draw with labels no finer than ``data.coarse`` tells: of each leaf the first by lot are told most."""
-    nodes, ranks, first = drawn.nodes.clone(), torch.from_numpy(_ranks(drawn, choice.seed)), 0
+    nodes, ranks, first = drawn.nodes.clone(), torch.from_numpy(_ranks_by_lot(drawn, choice.seed)), 0
     of_leaf = taxonomy.num_children[nodes] == 0
     for told, count in choice.coarse:
         rows = of_leaf & (ranks >= first) & (ranks < first + count)

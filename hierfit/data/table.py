@@ -12,22 +12,10 @@ from pathlib import Path
 
 import torch
 
+from hierfit.data import samples
 from hierfit.data.card import DataCard
 from hierfit.data.home import Home
-from hierfit.data.samples import (
-    READY_DRAW,
-    SPLITS,
-    Images,
-    Label,
-    Sample,
-    Split,
-    Table,
-    check_levels,
-    leaves_root,
-    nodes_of,
-    repeated,
-    several,
-)
+from hierfit.data.samples import Sample, Split, Table, leaves_root, several
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -66,14 +54,15 @@ def survey_table(card: DataCard, root: str | Path | None, problems: list[str]) -
         UserError: There is nothing to read.
     """
     home = Home(card, card.root if root is None else Path(root).expanduser(), problems)
-    table = _placed(home, card.layout.function(home, **card.layout.options))
+    table = _on_tree(home, card.layout.function(home, **card.layout.options))
+    for what, items in home.reported.items():
+        problems += several(what, items)
     if card.leave_out:
         table = _without(table, card, problems)
-    problems += check_levels(table.taxonomy, card.levels)
+    problems += samples.check_levels(table.taxonomy, card.levels)
     for name, split in table.splits.items():
         problems += _check_counts(name, split, table.taxonomy, card)
-    problems += _check_presence(table, card)
-    problems += _check_leaks(table)
+    problems += _check_splits(table, card)
     try:
         return replace(table, taxonomy=card.called(table.taxonomy))
     except UserError as error:
@@ -81,76 +70,69 @@ def survey_table(card: DataCard, root: str | Path | None, problems: list[str]) -
         return table
 
 
-def _placed(home: Home, samples: Iterable[Sample]) -> Table:
+def _on_tree(home: Home, yielded: Iterable[Sample]) -> Table:
     """The samples of a layout, with a node for each label."""
-    found: dict[str, tuple[list[str], list[Label]]] = {}
-    for split, key, label in samples:
-        if split not in found:
-            found[split] = [], []
-        keys, labels = found[split]
-        keys.append(posixpath.normpath(key) if _UNUSUAL.search(key) else key)
-        labels.append(label)
+    keys: dict[str, list[str]] = {}
+    labels: dict[str, list[samples.Label]] = {}
+    for split, key, label in yielded:
+        keys.setdefault(split, []).append(posixpath.normpath(key) if _UNUSUAL.search(key) else key)
+        labels.setdefault(split, []).append(label)
     for split in home.empty:
-        found.setdefault(split, ([], []))
+        keys.setdefault(split, [])
+        labels.setdefault(split, [])
     tree = home.card.tree if home.tree is None else home.tree
     if home.names is not None:
         from hierfit.data.names import worded
 
-        spelled = worded({label for _, labels in found.values() for label in labels}, tree, home.names)
-        found = {split: (keys, [spelled[label] for label in labels]) for split, (keys, labels) in found.items()}
+        spelled = worded({label for part in labels.values() for label in part}, tree, home.names)
+        labels = {split: [spelled[label] for label in part] for split, part in labels.items()}
     if home.images is None and home.encoded is None:
-        home.images = _files(home, {split: keys for split, (keys, _) in found.items()})
+        from hierfit.data.images import Files  # here: a data set may draw its pictures, or have none
+
+        home.images = Files(home.base or home.folder())
+        _check_files(home, keys)
     splits = {
-        split: Split(tuple(keys), nodes_of(tree, split, labels, home.problems), home.features.get(split))
-        for split, (keys, labels) in found.items()
+        split: Split(tuple(part), samples.nodes_of(tree, split, labels[split], home.problems), home.features.get(split))
+        for split, part in keys.items()
     }
     if home.draw is not None and home.draw_from in splits:
-        home.report("listed more than once:", repeated(splits[home.draw_from].keys))
+        home.report("listed more than once:", samples.repeated(splits[home.draw_from].keys))
         splits = home.draw.of(splits, home.draw_from)
     return Table(tree, splits, home.images, home.encoded)
 
 
-def _files(home: Home, found: Mapping[str, list[str]]) -> Images:
-    """The pictures at the keys of each split; every one must be there, below the root."""
-    from hierfit.data.images import Files  # here: a data set may draw its pictures, or have none
-
+def _check_files(home: Home, keys: Mapping[str, list[str]]) -> None:
+    """Every picture must be there, below its folder. One listing a folder instead of one look a file."""
     base = home.base or home.folder()
-    for split, keys in found.items():
-        outside = [key for key in keys if key.startswith(("/", "..")) and leaves_root(key)]
-        home.report(f"{split}: path leaves the folder {base}:", outside)
-        home.report(f"{split}: no such file:", _absent(base, [key for key in keys if key not in outside]))
-    return Files(base)
-
-
-def _absent(base: Path, keys: Iterable[str]) -> list[str]:
-    """Keys without a file below ``base``; one listing a folder instead of one look a file."""
     there: dict[str, frozenset[str]] = {}
-    missing = []
-    for key in keys:
-        folder, name = posixpath.split(key)
-        if folder not in there:
-            try:
-                with os.scandir(base / folder) as entries:
-                    there[folder] = frozenset(entry.name for entry in entries if entry.is_file())
-            except (OSError, ValueError):  # ValueError: a name that no file can have
-                there[folder] = frozenset()
-        if name not in there[folder] and not os.path.isfile(base / key):  # a file of another case, or spelling, may do
-            missing.append(key)
-    return missing
+    for split, part in keys.items():
+        for key in part:
+            folder, name = posixpath.split(key)
+            if key.startswith(("/", "..")) and leaves_root(key):
+                home.report(f"{split}: path leaves the folder {base}:", [key])
+                continue
+            if folder not in there:
+                try:
+                    with os.scandir(base / folder) as entries:
+                        there[folder] = frozenset(entry.name for entry in entries if entry.is_file())
+                except (OSError, ValueError):  # ValueError: a name that no file can have
+                    there[folder] = frozenset()
+            # A file of another case, or spelling, may do.
+            if name not in there[folder] and not os.path.isfile(base / key):
+                home.report(f"{split}: no such file:", [key])
 
 
 def _without(table: Table, card: DataCard, problems: list[str]) -> Table:
     """A table without the samples that the card leaves out."""
     splits = {}
-    seen: set[str] = set()
+    unknown = set(card.leave_out)
     for name, split in table.splits.items():
+        unknown.difference_update(split.keys)
         left = [row for row, key in enumerate(split.keys) if key not in card.leave_out]
-        seen.update(key for key in split.keys if key in card.leave_out)
         splits[name] = split.select(torch.tensor(left, dtype=torch.int64)) if len(left) < len(split) else split
-    unknown = [key for key in card.leave_out if key not in seen]
     if root := getattr(table.images, "root", None):  # a layout may pass by what the card leaves out
-        unknown = [key for key in unknown if leaves_root(key) or not os.path.isfile(root / key)]
-    problems += several(f"{card.path.name}: leave_out: there is no", unknown)
+        unknown = {key for key in unknown if leaves_root(key) or not os.path.isfile(root / key)}
+    problems += several(f"{card.path.name}: leave_out: there is no", [k for k in card.leave_out if k in unknown])
     return replace(table, splits=splits)
 
 
@@ -169,29 +151,24 @@ def _check_counts(name: str, split: Split, taxonomy: Taxonomy, card: DataCard) -
     filled[leaf[leaf >= 0]] = True
     stated = expected.leaves if expected else None
     wanted = taxonomy.num_leaves if stated is None and name == "train" else stated
-    if wanted is not None and wanted != (found := int(filled.sum())):
-        missing = [taxonomy.full_name(int(v)) for v in taxonomy.leaves[~filled]]
+    if wanted is not None and wanted != (count := int(filled.sum())):
         who = "the card says" if stated is not None else "the taxonomy has"
-        problems += [f"{name}: {who} {wanted} leaves, found images of {found}"]
+        problems += [f"{name}: {who} {wanted} leaves, found images of {count}"]
+        missing = [taxonomy.full_name(int(v)) for v in taxonomy.leaves[~filled]]
         problems += several(f"{name}: no image of", missing)
     return problems
 
 
-def _check_presence(table: Table, card: DataCard) -> list[str]:
-    """Something to test on, and something to train on unless the card states a split ``test`` and no other."""
-    names = table.splits.keys()
-    problems = [] if "test" in names else ["there is no split 'test'"]
-    if "train" not in names and not any(READY_DRAW.fullmatch(n) for n in names) and list(card.splits) != ["test"]:
+def _check_splits(table: Table, card: DataCard) -> list[str]:
+    """Something to test on, and something to train on unless the card states a split ``test`` and no other; no sample
+    twice, in one split or in two of `train`, `val` and `test`."""
+    splits = table.splits
+    problems = [] if "test" in splits else ["there is no split 'test'"]
+    if not any(n == "train" or samples.READY_DRAW.fullmatch(n) for n in splits) and list(card.splits) != ["test"]:
         problems.append("there is no split 'train' and no ready draw 'train<K>'")
-    return problems
-
-
-def _check_leaks(table: Table) -> list[str]:
-    """Samples listed twice, in one split or in two of `train`, `val` and `test`."""
-    problems = []
-    for name, split in table.splits.items():
-        problems += several(f"{name}: listed more than once:", repeated(split.keys))
-    for a, b in combinations([s for s in SPLITS if s in table.splits], 2):
-        both = sorted(set(table.splits[a].keys) & set(table.splits[b].keys))
+    for name, split in splits.items():
+        problems += several(f"{name}: listed more than once:", samples.repeated(split.keys))
+    for a, b in combinations([s for s in samples.SPLITS if s in splits], 2):
+        both = sorted(set(splits[a].keys) & set(splits[b].keys))
         problems += several(f"leak: in both {a} and {b}:", both)
     return problems

@@ -65,10 +65,8 @@ def stand_in(kind: Tree, true: Taxonomy, text: Tensor | None) -> StandIn:
         return StandIn(true, true, torch.arange(true.num_nodes))
     from hierfit.data import stand_ins
 
-    if kind == "flat":
-        return stand_ins.flat(true)
-    if kind == "truncated":
-        return stand_ins.truncated(true)
+    if kind != "induced":
+        return stand_ins.flat(true) if kind == "flat" else stand_ins.truncated(true)
     if text is None:
         raise UserError(
             "data.tree: induced: the data set has no text features to grow a tree from",

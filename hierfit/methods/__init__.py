@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hierfit.methods.tree_gda import TreeGDA as TreeGDA
     from hierfit.methods.zero_shot import ZeroShot as ZeroShot
 
-_HOMES = {
+_METHOD_HOMES = {
     "CLIPAdapter": "clip_adapter",
     "CoOp": "coop",
     "HierLoRA": "hier_lora",
@@ -33,10 +33,10 @@ _HOMES = {
     "TreeGDA": "tree_gda",
     "ZeroShot": "zero_shot",
 }
-__all__ = list(_HOMES)
+__all__ = list(_METHOD_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _METHOD_HOMES:
+        return getattr(import_module(f"{__name__}.{_METHOD_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_type_hints
+from typing import Annotated, Any, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from hierfit.config.schema import Place, as_type
+from hierfit.config.schema import argument_faults
 from hierfit.errors import UserError
 
 Positive: TypeAlias = Annotated[float, Gt(0)]
@@ -25,12 +24,5 @@ def check_keys(method: type, keys: Mapping[str, Any], problems: Sequence[str] = 
     Raises:
         UserError: Names every one of them.
     """
-    found: list[str] = []
-    try:
-        hints = get_type_hints(method.__init__, include_extras=True)  # type: ignore[misc]
-    except NameError:  # types that exist for type checkers only
-        hints = {}
-    for name in hints.keys() & keys.keys():
-        as_type(hints[name], keys[name], Place(Path(name)), found)
-    if found := [*sorted(found), *problems]:
+    if found := [*argument_faults(method, keys), *problems]:
         raise UserError(f"{method.__name__} cannot be set up", found)

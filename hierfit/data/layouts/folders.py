@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Literal
 
 from hierfit.config.named import CARDS
-from hierfit.data.home import Home
+from hierfit.data.home import Home, first_of
 from hierfit.data.images import Files, is_picture, pictures_below
 from hierfit.data.names import clean_name, respelled
-from hierfit.data.records import read_csv, read_lines
+from hierfit.data.records import read_lines, read_rows
 from hierfit.data.samples import SPLITS, Sample, leaves_root, several
 from hierfit.data.splits import Shares
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
 _SYNSET = re.compile(r"n\d{8}")
-_LABELS = ("LOC_val_solution.csv", "imagenet_2012_validation_synset_labels.txt")
+_LABEL_LISTS = ("LOC_val_solution.csv", "imagenet_2012_validation_synset_labels.txt")
 
 
 def image_folder(
@@ -59,22 +59,18 @@ def image_folder(
         folder = root / below
         if leaves_root(below):
             home.problems.append(f"{split}: folder leaves the root: {folder}")
-            continue
-        if not os.path.isdir(folder):
-            if split in folders:
-                home.problems.append(f"{split}: no folder {folder}")
-            continue
-        home.empty.append(split)
-        unlabelled = []
-        for path in pictures_below(folder):
-            key = path.relative_to(root).as_posix()
-            if key in card.leave_out:
-                continue
-            if label := respelled(path.parent.relative_to(folder).parts, names, tree_names):
-                yield Sample(split, key, label if labels == "path" else label[-1])
-            else:
-                unlabelled.append(key)
-        home.report(f"{split}: lies in no label's folder:", unlabelled)
+        elif not os.path.isdir(folder):
+            home.problems += [f"{split}: no folder {folder}"] if split in folders else []
+        else:
+            home.empty.append(split)
+            for path in pictures_below(folder):
+                key = path.relative_to(root).as_posix()
+                if key in card.leave_out:
+                    continue
+                if label := respelled(path.parent.relative_to(folder).parts, names, tree_names):
+                    yield Sample(split, key, label if labels == "path" else label[-1])
+                else:
+                    home.report(f"{split}: lies in no label's folder:", [key])
     if not home.empty:
         raise UserError(
             f"{root} has none of the folders train, val, test",
@@ -106,17 +102,14 @@ def class_folders(
         raise UserError(f"{home.card.path}: layout.shares must be above 0, and of {', '.join(SPLITS)}")
     if abs(sum(shares.values()) - 1) > 1e-6:
         raise UserError(f"{home.card.path}: layout.shares must sum to 1, not {sum(shares.values()):g}")
-    there = [place / name for place in home.places() for name in images if (place / name).is_dir()]
-    home.base, home.names = there[0] if there else home.holding([images[0]]) / images[0], names
-    for name in classes_in(home.base):
+    place = home.holding(["|".join(images)])
+    home.base, home.names = place / str(first_of(place, "|".join(images))), names
+    for key, name in _pictures_by_folder(home.base, "."):
         if name not in ignore:
-            for picture in pictures_in(home.base / name):
-                key = f"{name}/{picture}"
-                yield Sample(_drawn(key, shares), key, name)
+            yield Sample(_split_by_lot(key, shares), key, name)
 
 
-def _drawn(key: str, shares: Mapping[str, float]) -> str:
-    """The split of a picture."""
+def _split_by_lot(key: str, shares: Mapping[str, float]) -> str:
     lot = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
     for split, share in shares.items():
         lot -= share
@@ -142,32 +135,26 @@ def imagenet(
         classes: ``synsets``: folders are called ``n01440764``. ``numbers``: 0 … 999, in the order of the table.
         table: CSV beside the card or among hierfit's: a synset, and the names of its class coarse to fine.
     """
-    path_of = _table(home, table)
-    options = {split: names.split("|") for split, names in parts.items()}
-
-    def folders_of(place: Path) -> dict[str, str]:
-        return {s: next((n for n in names if (place / n).is_dir()), names[0]) for s, names in options.items()}
-
-    places = [p for p in reversed(home.places()) if all((p / f).is_dir() for f in folders_of(p).values())]
-    folders = folders_of(places[0] if places else home.folder())
-    home.base = root = places[0] if places else home.holding(list(folders.values()))
-    named = {str(i) if classes == "numbers" else synset: synset for i, synset in enumerate(path_of)}
-    found = [(split, *picture) for split, folder in folders.items() for picture in _pictures(root, folder, named)]
+    path_of = _synset_paths(home, table)
+    home.base = root = home.holding(list(parts.values()))
+    folders = {split: str(first_of(root, names)) for split, names in parts.items()}
+    called = {str(i) if classes == "numbers" else synset: synset for i, synset in enumerate(path_of)}
+    found = [(s, key, label) for s, folder in folders.items() for key, label in _synset_pictures(root, folder, called)]
     found = [row for row in found if row[2] in path_of]
     if not found:
         text = f"{root}: there is no picture of a class of {table} in {' or '.join(folders.values())}"
         raise UserError(text, hint=home.how_to_get())
-    present = dict.fromkeys(synset for _, _, synset in found)
+    present = list(dict.fromkeys(synset for _, _, synset in found))
     path = dict(zip(present, _condensed([path_of[synset] for synset in present]), strict=True))
     home.tree = Taxonomy.from_paths(list(path.values()), list(home.card.levels))
     yield from (Sample(split, key, path[synset]) for split, key, synset in found)
 
 
-def _table(home: Home, name: str) -> dict[str, tuple[str, ...]]:
+def _synset_paths(home: Home, name: str) -> dict[str, tuple[str, ...]]:
     """Names coarse to fine by synset."""
     places = [folder / name for folder in (home.card.path.parent, *CARDS.folders())]
     file = next((place for place in places if place.is_file()), places[0])
-    rows = [cells for _, cells in read_csv(file)]
+    rows = [cells for _, cells in read_rows(file)]
     found = {cells[0]: tuple(filter(None, cells[1:])) for cells in rows if _SYNSET.fullmatch(cells[0])}
     if not found or len(found) != len(rows) - 1 or not all(found.values()):
         raise UserError(f"{file}: expected a header, and in each line a synset of its own and its names")
@@ -186,55 +173,45 @@ def _condensed(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return cut
 
 
-def _pictures(root: Path, folder: str, synset_of: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Key and synset of the pictures of a folder."""
-    names = classes_in(root / folder)
-    if not any(name in synset_of or _SYNSET.fullmatch(name) for name in names):
-        return _labelled(root, folder)
-    if unknown := [name for name in names if name not in synset_of and name.isdecimal()]:
-        problems = several(f"not of 0 … {len(synset_of) - 1}:", unknown)
-        raise UserError(f"{root / folder} has folders that are no class", problems)
-    classes = [name for name in names if name in synset_of]
-    return [(f"{folder}/{name}/{p}", synset_of[name]) for name in classes for p in pictures_in(root / folder / name)]
-
-
-def _labelled(root: Path, folder: str) -> list[tuple[str, str]]:
-    """Key and synset of pictures that all lie in one folder, from a list of their labels; raises `UserError`."""
-    pictures = pictures_in(root / folder)
+def _synset_pictures(root: Path, folder: str, synset_of: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Key and synset of the pictures of a folder: by the folders in it, or by a list of labels where all lie flat."""
+    found = _pictures_by_folder(root, folder)
+    names = {name for _, name in found}
+    if any(name in synset_of or _SYNSET.fullmatch(name) for name in names):
+        if unknown := sorted(name for name in names if name not in synset_of and name.isdecimal()):
+            problems = several(f"not of 0 … {len(synset_of) - 1}:", unknown)
+            raise UserError(f"{root / folder} has folders that are no class", problems)
+        return [(key, synset_of[name]) for key, name in found if name in synset_of]
+    _, pictures = _listing(root / folder)
     if not pictures:
         return []
-    places = [place / name for place in (root, (root / folder).parent, root / folder) for name in _LABELS]
+    places = [place / name for place in (root, (root / folder).parent, root / folder) for name in _LABEL_LISTS]
     labels = next((place for place in places if place.is_file()), None)
     if labels is None:
         raise UserError(
             f"the pictures of {root / folder} lie in no class's folder, and there is no list of their labels",
-            [f"no {name} in {root}" for name in _LABELS],
+            [f"no {name} in {root}" for name in _LABEL_LISTS],
         )
     if labels.suffix == ".csv":  # ImageId,PredictionString: the synset, then a box
-        given = {cells[0]: cells[1].split(" ")[0] for _, cells in read_csv(labels) if len(cells) > 1}
-        synset = {name: given.get(name.split(".")[0], "") for name in pictures}
+        given = {cells[0]: cells[1].split(" ")[0] for _, cells in read_rows(labels) if len(cells) > 1}
+        synset = [given.get(name.split(".")[0], "") for name in pictures]
     else:  # one synset a line, in the order of the pictures
-        lines = [line for _, line in read_lines(labels)]
-        if len(lines) != len(pictures):
-            raise UserError(f"{labels} has {len(lines)} labels for {len(pictures)} pictures in {root / folder}")
-        synset = dict(zip(pictures, lines, strict=True))
-    if bad := [name for name, label in synset.items() if not _SYNSET.fullmatch(label)]:
+        synset = [line for _, line in read_lines(labels)]
+    if len(synset) != len(pictures):
+        raise UserError(f"{labels} has {len(synset)} labels for {len(pictures)} pictures in {root / folder}")
+    if bad := [name for name, label in zip(pictures, synset, strict=True) if not _SYNSET.fullmatch(label)]:
         raise UserError(f"{labels} does not label all pictures", several("no synset of", bad))
-    return [(f"{folder}/{name}", label) for name, label in synset.items()]
+    return [(f"{folder}/{name}", label) for name, label in zip(pictures, synset, strict=True)]
 
 
-def classes_in(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, hidden ones left out; none where there is no such folder."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-    except (OSError, ValueError):
-        return []
+def _pictures_by_folder(root: Path, below: str) -> list[tuple[str, str]]:
+    """Key and folder of each picture in the folders of a folder below the root, sorted; hidden ones are left out."""
+    folders, _ = _listing(root / below)
+    before = "" if below == "." else f"{below}/"
+    return [(f"{before}{name}/{p}", name) for name in folders for p in _listing(root / below / name)[1]]
 
 
-def pictures_in(folder: Path) -> list[str]:
-    """Names of the pictures in a folder, sorted; none where there is no such folder."""
-    try:
-        return sorted(filter(is_picture, os.listdir(folder)))
-    except (OSError, ValueError):  # ValueError: a name that no folder can have
-        return []
+def _listing(folder: Path) -> tuple[list[str], list[str]]:
+    """Folders and pictures in a folder, sorted; none where it cannot be read."""
+    _, folders, files = next(os.walk(folder), ("", [], []))
+    return sorted(name for name in folders if not name.startswith(".")), sorted(filter(is_picture, files))

@@ -10,12 +10,12 @@ from typing_extensions import TypedDict  # Python's own serves pydantic from 3.1
 
 from hierfit.data.home import Home
 from hierfit.data.layouts.pickles import Fields, load_pickle
-from hierfit.data.records import read_json
+from hierfit.data.records import read_typed
 from hierfit.data.samples import SPLITS, Sample
 from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 
-_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+_BIOLOGICAL_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
 
 class _Image(TypedDict):
@@ -28,22 +28,18 @@ class _Annotation(TypedDict):
     category_id: int
 
 
-_Category = TypedDict("_Category", {"id": int, **dict.fromkeys(("name", *_RANKS[:-1]), str)})  # type: ignore[misc]
+_Strings = dict.fromkeys(("name", *_BIOLOGICAL_RANKS[:-1]), str)
+_Category = TypedDict("_Category", {"id": int, **_Strings})  # type: ignore[misc]
 
 
-class _Content(TypedDict):
+class _INaturalist(TypedDict):
     categories: list[_Category]
     annotations: list[_Annotation]
     images: list[_Image]
 
 
-class _Splits(TypedDict):
-    """Of CoOp: path, number and class of each picture."""
-
-    train: list[tuple[str, int, str]]
-    val: list[tuple[str, int, str]]
-    test: list[tuple[str, int, str]]
-
+_CoOp = TypedDict("_CoOp", dict.fromkeys(SPLITS, list[tuple[str, int, str]]))  # type: ignore[misc]
+"""Path, number and class of each picture."""
 
 _DATUM = {module: "Datum" for module in ("dassl.data.datasets.base_dataset", "dassl.data.datasets")}
 _DRAW = re.compile(r"shot_([1-9]\d*)-seed_(\d+)\.pkl")
@@ -66,27 +62,22 @@ def coop_split(
     """
     place = home.holding([file, images])
     home.base, home.names = place / images, names
-    content = read_json(place / file, _Splits)
-    samples = [Sample(split, path, name) for split in SPLITS for path, _, name in content[split]]
-    yield from samples
+    content = read_typed(place / file, _CoOp)
+    label = {split: {path: name for path, _, name in rows} for split, rows in content.items()}
+    yield from (Sample(split, path, name) for split in SPLITS for path, _, name in content[split])
     if home.card.taxonomy is None:
-        classes = sorted({name for split in SPLITS for _, _, name in content[split]})
+        classes = sorted({name for found in label.values() for name in found.values()})
         home.tree = Taxonomy.from_paths([[name] for name in classes], list(home.card.levels))
-    if draws is None:
-        return
-    train = {sample.key: sample.label for sample in samples if sample.split == "train"}
-    for shots, path in _draws(place / "split_fewshot", draws):
-        unknown = []
-        for picture in _drawn(path):  # a path on the machine the draw comes from, whose end is that of the JSON
+    for shots, path in [] if draws is None else _ready_draws(place / "split_fewshot", draws):
+        for picture in _pictures_drawn(path):  # a path on the machine of the draw, whose end is that of the JSON
             key = picture.replace("\\", "/").rpartition(f"/{images}/")[2]
-            if key in train:
-                yield Sample(f"train{shots}", key, train[key])
+            if key in label["train"]:
+                yield Sample(f"train{shots}", key, label["train"][key])
             else:
-                unknown.append(picture)
-        home.report(f"{path.name}: not in 'train' of {file}:", unknown)
+                home.report(f"{path.name}: not in 'train' of {file}:", [picture])
 
 
-def _draws(folder: Path, seed: int) -> list[tuple[int, Path]]:
+def _ready_draws(folder: Path, seed: int) -> list[tuple[int, Path]]:
     """Shots and file of each ready draw of a seed."""
     found = [(match, path) for path in folder.glob("*.pkl") if (match := _DRAW.fullmatch(path.name))]
     draws = sorted((int(match[1]), path) for match, path in found if int(match[2]) == seed)
@@ -98,7 +89,7 @@ def _draws(folder: Path, seed: int) -> list[tuple[int, Path]]:
     return draws
 
 
-def _drawn(path: Path) -> list[str]:
+def _pictures_drawn(path: Path) -> list[str]:
     """Paths of the pictures of a draw, as they were where it was made."""
     draw = load_pickle(path, _DATUM)
     rows = draw.get("train") if isinstance(draw, dict) else None
@@ -121,20 +112,20 @@ def inaturalist(
         files: JSON of each split.
     """
     levels = list(home.card.levels)
-    if unknown := [f"{level!r}{nearest(level, _RANKS)}" for level in levels if level not in _RANKS]:
+    if unknown := [f"{name!r}{nearest(name, _BIOLOGICAL_RANKS)}" for name in levels if name not in _BIOLOGICAL_RANKS]:
         raise UserError(f"{home.card.path}: levels that are no ranks of iNaturalist", unknown)
     columns = ["name" if level == "species" else level for level in levels]
     home.base = home.holding(list(files.values()))
     paths: dict[int, tuple[str, ...]] = {}
     for split, name in files.items():
-        content = read_json(home.base / name, _Content)
+        content = read_typed(home.base / name, _INaturalist)
         here = {category["id"]: tuple(category[key] for key in columns) for category in content["categories"]}
         differ = [str(number) for number, path in here.items() if paths.setdefault(number, path) != path]
         home.report(f"{name}: not as in the other files: category", differ)
         label = {row["image_id"]: row["category_id"] for row in content["annotations"]}
-        images = content["images"]
-        home.report(f"{name}: no category of image", [str(r["id"]) for r in images if label.get(r["id"]) not in here])
-        for row in images:
+        for row in content["images"]:
             if label.get(row["id"]) in here:
                 yield Sample(split, row["file_name"], paths[label[row["id"]]])
+            else:
+                home.report(f"{name}: no category of image", [str(row["id"])])
     home.tree = Taxonomy.from_paths(list(dict.fromkeys(paths.values())), levels)

@@ -15,7 +15,7 @@ from hierfit.data.samples import Sample, leaves_root
 from hierfit.data.splits import Shares
 from hierfit.errors import UserError, nearest
 
-_PART = re.compile(r"(.+?)(?:-\d+(?:-of-\d+)?(?:-\w+)?)?\.parquet")
+_PARQUET = re.compile(r"(.+?)(?:-\d+(?:-of-\d+)?(?:-\w+)?)?\.parquet")
 """``train-00000-of-00002-3f….parquet``: the hub's names for parts of a split."""
 
 
@@ -43,26 +43,22 @@ def hf_dataset(
     """
     root = home.folder()
     parts = open_hub(root)
-    whole = draw is not None and draw.test > 0
-    wanted = {kind: own for kind, own in splits.items() if not whole or kind == "train"}
-    if lacking := [
-        f"{kind}: no split {own!r}{nearest(own, parts)}" for kind, own in wanted.items() if own not in parts
-    ]:
-        raise UserError(f"{root} has not the splits of the card", lacking, "Mend layout.splits in the card.")
-    if lacking := [
-        f"{own}: no column {name!r}{nearest(name, parts[own].column_names)}"
-        for own in wanted.values()
-        for name in (image, *label)
-        if name not in parts[own].column_names
-    ]:
-        raise UserError(f"{root} has not the columns of the card", lacking, "Mend layout.image and label in the card.")
+    drawn = draw is not None and draw.test > 0
+    wanted = {kind: own for kind, own in splits.items() if not drawn or kind == "train"}
+    lacking = [f"{kind}: no split {own!r}{nearest(own, parts)}" for kind, own in wanted.items() if own not in parts]
+    for own in filter(parts.get, wanted.values()):
+        there = parts[own].column_names
+        lacking += [f"{own}: no column {name!r}{nearest(name, there)}" for name in (image, *label) if name not in there]
+    if lacking:
+        hint = "Mend layout.splits, image and label in the card."
+        raise UserError(f"{root} has not the splits and columns of the card", lacking, hint)
     home.images = HubPictures(root, {own: parts[own] for own in wanted.values()}, image)
     home.names, home.empty, home.draw = None, list(wanted), draw
     for kind, own in wanted.items():
-        labels = label_paths(parts[own], label)
-        home.problems += [f"{kind}: row {row} has no label" for row, path in enumerate(labels) if not path][:5]
-        for row, path in enumerate(labels):
-            if len(label) > 1 or len(path) != 1:  # a list of names
+        for row, path in enumerate(label_paths(parts[own], label)):
+            if not path:
+                home.report(f"{kind}: no label in row", [str(row)])
+            elif len(label) > 1 or len(path) != 1:  # a list of names
                 yield Sample(kind, f"{own}/{row}", path)
             else:
                 yield Sample(kind, f"{own}/{row}", path[0] if separator == "/" else tuple(path[0].split(separator)))
@@ -86,18 +82,17 @@ class HubPictures(Stored):
         """What is stored of the picture; raises `UserError` naming it."""
         split, _, row = key.rpartition("/")
         try:
-            cell = self._parts[split][int(row)][self._column]
+            cell = self._parts[split][int(row)][self._column] or {}
+            if found := cell.get("bytes"):
+                return bytes(found)
+            if not (path := cell.get("path")):
+                raise UserError(f"{key}: there is no picture")
+            if leaves_root(path) and not Path(path).is_relative_to(self.root):
+                raise UserError(f"{key}: the path leaves the root: {path}")
+            return (self.root / path).read_bytes()
+        except UserError:
+            raise
         except Exception as error:  # Arrow's own, on damaged files
-            raise UserError(f"{key}: cannot be read: {error}") from error
-        if not cell or not (cell.get("bytes") or cell.get("path")):
-            raise UserError(f"{key}: there is no picture")
-        if cell["bytes"]:
-            return bytes(cell["bytes"])
-        if leaves_root(cell["path"]) and not Path(cell["path"]).is_relative_to(self.root):
-            raise UserError(f"{key}: the path leaves the root: {cell['path']}")
-        try:
-            return (self.root / cell["path"]).read_bytes()
-        except (OSError, ValueError) as error:
             raise UserError(f"{key}: cannot be read: {error}") from error
 
     def stamp(self, key: str) -> str:
@@ -139,37 +134,34 @@ def parquet_files(root: Path) -> dict[str, list[Path]]:
     """The parquet files of each split, by the hub's names of files or folders."""
     found: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*.parquet")):
-        if any(part.startswith(".") for part in path.relative_to(root).parts):
-            continue
-        match = _PART.fullmatch(path.name)
-        name = match[1] if match else path.stem
-        found.setdefault(path.parent.name if name.isdecimal() or name == "part" else name, []).append(path)
+        if not any(part.startswith(".") for part in path.relative_to(root).parts):
+            match = _PARQUET.fullmatch(path.name)
+            name = match[1] if match else path.stem
+            found.setdefault(path.parent.name if name.isdecimal() or name == "part" else name, []).append(path)
     return found
 
 
 def label_paths(part: Any, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The label of each row as names coarse to fine; empty ones at the end are dropped."""
-    cells = [_names(part, column) for column in columns]
+    from datasets import ClassLabel
+
+    cells = []
+    for column in columns:
+        kind = part.features[column]
+        own = kind if isinstance(kind, ClassLabel) else getattr(kind, "feature", None)
+        classes = own.names if isinstance(own, ClassLabel) else None
+        values = part.select_columns([column]).with_format(None).to_dict()[column]
+        cells.append([[_label_name(v, classes) for v in (x if isinstance(x, list) else [x])] for x in values])
     paths = []
     for row in zip(*cells, strict=True):
-        path = tuple(name for cell in row for name in cell)
+        path = [name for cell in row for name in cell]
         while path and not path[-1]:
-            path = path[:-1]
-        paths.append(path)
+            path.pop()
+        paths.append(tuple(path))
     return paths
 
 
-def _names(part: Any, column: str) -> list[tuple[str, ...]]:
-    from datasets import ClassLabel
-
-    kind = part.features[column]
-    own = kind if isinstance(kind, ClassLabel) else getattr(kind, "feature", None)
-    classes = own.names if isinstance(own, ClassLabel) else None
-
-    def name(value: object) -> str:
-        if value is None or (classes is not None and value == -1):
-            return ""
-        return str(classes[int(str(value))] if classes is not None else value).strip()
-
-    values = part.select_columns([column]).with_format(None).to_dict()[column]
-    return [tuple(map(name, value)) if isinstance(value, list) else (name(value),) for value in values]
+def _label_name(value: object, classes: list[str] | None) -> str:
+    if value is None or (classes is not None and value == -1):
+        return ""
+    return str(classes[int(str(value))] if classes is not None else value).strip()

@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from hierfit.data.home import Home
-from hierfit.data.records import read_csv, read_fields, read_lines, read_pairs
+from hierfit.data.home import Home, first_of
+from hierfit.data.records import read_fields, read_lines, read_pairs, read_rows
 from hierfit.data.samples import SPLITS, Sample
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
@@ -30,17 +30,15 @@ def cub(home: Home, *, names: Mapping[str, str] = {}) -> Iterator[Sample]:
     ]
     place = home.holding([*files, "images"])
     path, label, name, trained = (read_pairs(place / file, home.problems) for file in files)
-    home.report(f"{labels}: no class of picture", [n for n in path if n not in label])
-    home.report(f"{split}: no split of picture", [n for n in path if n not in trained])
-    home.report(f"{images}: no path of picture", [n for n in label if n not in path])
-    home.report(f"{labels}: not in {classes}: class", sorted({label[n] for n in path if n in label} - name.keys()))
-    home.report(f"{split}: neither 0 nor 1:", sorted(set(trained.values()) - {"0", "1"}))
     home.base, home.names = place / "images", names
+    home.report(f"{images}: no path of picture", [number for number in label if number not in path])
     for number, key in path.items():
-        part = {"0": "test", "1": "train"}.get(trained.get(number, ""))
-        found = name.get(label.get(number, ""))
-        if part and found:
-            yield Sample(part, key, found.split(".", 1)[-1])  # 001.Black_footed_Albatross
+        if (part := trained.get(number)) not in ("0", "1"):
+            home.report(f"{split}: neither 0 nor 1 for picture", [number])
+        elif (found := label.get(number)) not in name:
+            home.report(f"{labels}: no class of {classes} for picture", [number])
+        else:  # 001.Black_footed_Albatross
+            yield Sample("train" if part == "1" else "test", key, name[str(found)].split(".", 1)[-1])
 
 
 def aircraft(home: Home, *, levels: tuple[str, ...] = ("manufacturer", "family", "variant")) -> Iterator[Sample]:
@@ -51,20 +49,16 @@ def aircraft(home: Home, *, levels: tuple[str, ...] = ("manufacturer", "family",
         levels: Levels there are lists of, coarse to fine. The last gives the labels; where the lists of the others
             contradict the card's tree, that is a fault.
     """
-    lists = {(level, split): f"images_{level}_{split}.txt" for level in levels for split in SPLITS}
-    place = home.holding([*lists.values(), "images"])
+    lists = {split: [f"images_{level}_{split}.txt" for level in levels] for split in SPLITS}
+    place = home.holding([*(file for files in lists.values() for file in files), "images"])
     home.base = place / "images"
-    for split in SPLITS:
+    for split, files in lists.items():
         paths: dict[str, list[str]] = {}
-        for level in levels:
-            for where, (image, name) in read_fields(place / lists[level, split], 2, home.problems):
-                path = paths.setdefault(image, [])
-                path.append(name)
-                if len(path) == 1 and level != levels[0]:
-                    home.problems.append(f"{where}: {image} is not in {lists[levels[0], split]}")
+        for file in files:
+            for _, (image, name) in read_fields(place / file, 2, home.problems):
+                paths.setdefault(image, []).append(name)
         home.report(f"{split}: not once in each list:", [k for k, path in paths.items() if len(path) != len(levels)])
-        for image, path in paths.items():
-            yield Sample(split, f"{image}.jpg", tuple(path))
+        yield from (Sample(split, f"{image}.jpg", tuple(path)) for image, path in paths.items())
 
 
 def pets(home: Home, *, files: Mapping[str, str] = {"train": "trainval.txt", "test": "test.txt"}) -> Iterator[Sample]:
@@ -110,18 +104,16 @@ def listed(
     place = home.holding([*files.values(), images], folders)
     home.base, home.names = place / images, names
     for split, file in files.items():
-        outside = []
         for number, line in read_lines(place / file):
             folder, image = posixpath.split(line.split()[0].lstrip("/"))
             if not folder:
-                outside.append(f"line {number}")
+                home.report(f"{file}: lies in no class's folder:", [f"line {number}"])
                 continue
             if camel == "underscored":
                 folder = re.sub(r"(?<=.)(?=[A-Z])", "_", folder)
             if extension:
                 image = posixpath.splitext(image)[0] + extension
             yield Sample(split, f"{folder}/{image}", folder)
-        home.report(f"{file}: lies in no class's folder:", outside)
 
 
 def butterfly(
@@ -141,8 +133,7 @@ def butterfly(
         images: Folder of the pictures, or the first there is of these.
     """
     levels = list(home.card.levels)  # coarse to fine; in the lists they stand the other way round
-    pictures = next((f for f in images if home.root is not None and (home.root / f).is_dir()), images[0])
-    place = home.holding([*files.values(), pictures])
+    place = home.holding([*files.values(), pictures := "|".join(images)])
     tables = {level: place / f"{level}.txt" for level in levels}
     names = {level: read_pairs(file, home.problems) if file.is_file() else {} for level, file in tables.items()}
     parent: dict[tuple[str, str], tuple[str, str]] = {}
@@ -159,7 +150,8 @@ def butterfly(
                 found.append((split, key, tuple(names[level].get(n, f"{level} {n}") for level, n in nodes)))
     if not found:
         raise UserError(f"{place}: no list names a picture", home.problems)
-    home.base, home.tree = place / pictures, Taxonomy.from_paths(list(dict.fromkeys(row[2] for row in found)), levels)
+    home.base = place / str(first_of(place, pictures))
+    home.tree = Taxonomy.from_paths(list(dict.fromkeys(path for _, _, path in found)), levels)
     yield from (Sample(*row) for row in found)
 
 
@@ -181,47 +173,38 @@ def sun(
     place = home.holding([*files.values(), "SUN397", *([hierarchy] if hierarchy else [])])
     home.base = place / "SUN397"
     classes = place / "ClassName.txt" if (place / "ClassName.txt").is_file() else home.base / "ClassName.txt"
-    folders = [line for _, line in read_lines(classes)]
-    groups = {} if hierarchy is None else _sun_groups(place / hierarchy, home.problems)
-    if hierarchy is not None:
-        home.report(f"{hierarchy}: no groups of", [folder for folder in folders if folder not in groups])
-    # /a/apartment_building/outdoor is called outdoor apartment building
-    name = {f: " ".join(reversed(f.strip("/").split("/")[1:])).replace("_", " ") for f in folders}
-    path = {folder: (*groups.get(folder, ()), name[folder]) for folder in folders}
-    whole = [row for row in path.values() if len(row) == (1 if hierarchy is None else 3)]
-    if not whole:
+    groups = _sun_groups(place / hierarchy, home.problems) if hierarchy else {}
+    path: dict[str, tuple[str, ...]] = {}
+    for _, folder in read_lines(classes):  # /a/apartment_building/outdoor is called outdoor apartment building
+        name = " ".join(reversed(folder.strip("/").split("/")[1:])).replace("_", " ")
+        if hierarchy and folder not in groups:
+            home.report(f"{hierarchy}: no groups of", [folder])
+        else:
+            path[folder] = (*groups.get(folder, ()), name)
+    if not path:
         raise UserError(f"{classes}: no class can be placed", home.problems)
-    home.tree = Taxonomy.from_paths(whole, list(home.card.levels))
+    home.tree = Taxonomy.from_paths(list(path.values()), list(home.card.levels))
     for split, file in files.items():
-        unknown = []
         for number, line in read_lines(place / file):
-            folder = posixpath.dirname(line)
-            if folder in path:
-                yield Sample(split, line.lstrip("/"), path[folder])
+            if label := path.get(folder := posixpath.dirname(line)):
+                yield Sample(split, line.lstrip("/"), label)
             else:
-                unknown.append(f"{folder!r} (line {number})")
-        home.report(f"{file}: not in {classes.name}:", unknown)
+                home.report(f"{file}: not in {classes.name}:", [f"{folder!r} (line {number})"])
 
 
 def _sun_groups(path: Path, problems: list[str]) -> dict[str, tuple[str, str]]:
-    """Superordinate and basic group of each class."""
-    groups: dict[str, tuple[str, str]] = {}
-    header: list[str] = []
-    for line, cells in read_csv(path):
-        if not header:
-            header = cells if "category" in [cell.lower() for cell in cells] else []
-            continue
-        if len(cells) != len(header):
-            problems.append(f"{path.name}:{line}: {len(cells)} cells, expected {len(header)}")
-            continue
-        ones = [i for i, cell in enumerate(cells) if cell in ("1", "1.0")]
-        first = header[0].lower() == "category"
-        top = [i for i in ones if 0 < i <= 3] if first else []
-        basic = [i for i in ones if i > 3]
-        if not top or not basic:
-            problems.append(f"{path.name}:{line}: {cells[0]!r} is in no superordinate or in no basic group")
-        else:
-            groups[cells[0].strip("'")] = header[top[0]], header[basic[0]]
-    if not header:
+    """Superordinate and basic group of each class, whose column is the first."""
+    rows = [(line, cells) for line, cells in read_rows(path)]
+    start = next((i for i, (_, cells) in enumerate(rows, 1) if cells[0].lower() == "category"), 0)
+    if not start:
         raise UserError(f"{path}: no header line with a column 'category'")
+    header = rows[start - 1][1]
+    groups: dict[str, tuple[str, str]] = {}
+    for line, cells in rows[start:]:
+        ones = [i for i, cell in enumerate(cells[: len(header)]) if cell in ("1", "1.0")]
+        top, basic = [i for i in ones if 0 < i <= 3], [i for i in ones if i > 3]
+        if top and basic:
+            groups[cells[0].strip("'")] = header[top[0]], header[basic[0]]
+        else:
+            problems.append(f"{path.name}:{line}: {cells[0]!r} is in no superordinate or in no basic group")
     return groups

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 from hierfit.data.home import Home
 from hierfit.data.names import clean_name, respelled
-from hierfit.data.records import read_csv, read_rows
-from hierfit.data.samples import SPLITS, Label, Sample, leaves_root, repeated
+from hierfit.data.records import read_columns, read_rows
+from hierfit.data.samples import SPLITS, Label, Sample, leaves_root
 from hierfit.data.splits import Shares
 from hierfit.errors import UserError, nearest
 
@@ -60,22 +59,20 @@ def manifest(
     """
     root, card = home.folder(), home.card
     tree_names = {clean_name(name): name for name in card.tree.names}
-    classes = None
-    if class_names is not None:
-        classes = [tuple(filter(None, row)) for _, row in read_csv(card.path.parent / class_names)][1:]
-    if images is not None and leaves_root(images):
-        home.problems.append(f"layout.images leaves the root: {images}")
     home.base, home.names, home.draw = root / (images or "."), None, draw
     drawn = draw is not None and draw.test > 0
     place = card.path.parent if samples else root
     tables = files or {"train" if drawn else "": samples or file}
-    if outside := [f"{name} leaves the root" for name in tables.values() if leaves_root(name)]:
-        raise UserError(f"{card.path}: layout: a table must lie below the root", outside)
-    if unknown := [f"{name}: unknown split{nearest(name, SPLITS)}" for name in files if name not in SPLITS]:
-        raise UserError(f"{card.path}: layout.files names splits there are not", unknown)
+    faults = [f"layout.images leaves the root: {images}"] if images is not None and leaves_root(images) else []
+    faults += [f"layout.files: {name}: unknown split{nearest(name, SPLITS)}" for name in files if name not in SPLITS]
+    faults += [f"{name} leaves the root" for name in tables.values() if leaves_root(name)]
+    if faults:
+        raise UserError(f"{card.path} cannot be followed", faults)
     if absent := [f"no file {name}" for name in tables.values() if not os.path.isfile(place / name)]:
         raise UserError(f"{place} has not the tables of the card", absent, f"To get the data: {card.obtain}")
-    wanted = (path, *label, *(() if files or drawn else (split,)))
+    classes: list[tuple[str, ...]] = []
+    if class_names is not None:
+        classes = [tuple(filter(None, row)) for _, row in read_rows(card.path.parent / class_names)][1:]
 
     def placed(table: str, fixed: str, row: Mapping[str, str]) -> Sample | None:
         """The sample of a row, None where the card leaves it out; raises `UserError` with what is wrong with it."""
@@ -89,7 +86,7 @@ def manifest(
         if (key := posixpath.normpath(key)) in card.leave_out:
             return None
         cells = [row[column] for column in label]
-        if classes is not None and any(cells):
+        if class_names is not None and any(cells):
             if cells[0].isdecimal() and int(cells[0]) < len(classes):
                 return Sample(part, key, classes[int(cells[0])])
             raise UserError(f"label {cells[0]!r} is none of the class numbers 0 … {len(classes) - 1}")
@@ -101,8 +98,9 @@ def manifest(
             raise UserError("the label is empty")
         return Sample(part, key, named)
 
+    wanted = (path, *label, *(() if files or drawn else (split,)))
     for fixed, name in tables.items():
-        for line, row, fault in _rows(place / name, delimiter, columns, wanted):
+        for line, row, fault in read_columns(place / name, wanted, delimiter, columns):
             try:
                 found = None if fault else placed(name, fixed, row)
             except UserError as error:
@@ -111,26 +109,3 @@ def manifest(
                 home.problems.append(f"{name}:{line}: {fault}")
             elif found:
                 yield found
-
-
-def _rows(
-    path: Path, delimiter: str, columns: Sequence[str], wanted: Sequence[str]
-) -> Iterator[tuple[int, dict[str, str], str]]:
-    """Line and cells by column of each row, and what is wrong with it.
-
-    Raises:
-        UserError: A column is missing or there twice.
-    """
-    lines = read_rows(path, delimiter)
-    header = columns or next(lines, (0, []))[1]
-    if twice := repeated([column for column in header if column in wanted]):
-        raise UserError(f"{path}: two columns have the name {' and '.join(map(repr, twice))}")
-    if lacking := [f"no column {column!r}{nearest(column, header)}" for column in wanted if column not in header]:
-        raise UserError(
-            f"{path} has not the columns the card names",
-            lacking,
-            "Mend layout.path, label or split in the card; layout.columns if the file has no header.",
-        )
-    for line, cells in lines:
-        fault = "" if len(cells) == len(header) else f"{len(cells)} cells, expected {len(header)}"
-        yield line, dict(zip(header, cells, strict=False)), fault

@@ -15,7 +15,7 @@ from typing import Any
 
 from typing_extensions import TypedDict  # Python's own serves pydantic from 3.12 on
 
-from hierfit.data.home import Home
+from hierfit.data.home import Home, first_of
 from hierfit.data.records import checked
 from hierfit.data.samples import Sample
 from hierfit.errors import UserError
@@ -36,8 +36,7 @@ import numpy as np
 from scipy.io import loadmat
 
 def plain(value):
-    if not isinstance(value, np.ndarray):
-        return plain(np.asarray(value))
+    value = np.asarray(value)
     flat = value.ravel(order="F")
     if value.dtype.names:
         return [{{name: plain(row[name]) for name in value.dtype.names}} for row in flat]
@@ -91,11 +90,10 @@ def cars(home: Home) -> Iterator[Sample]:
     The last of the three may lie in ``devkit`` too; pictures lie in ``cars_train`` and ``cars_test``.
     """
     meta, train, test = "devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat"
-    if (home.folder() / "devkit" / test).is_file():
-        test = f"devkit/{test}"
+    test = f"{test}|devkit/{test}"
     place = home.base = home.holding([meta, train, test, "cars_train", "cars_test"])
     (classes,) = read_mat(place / meta, class_names=list[str])
-    for split, file in {"train": train, "test": test}.items():
+    for split, file in {"train": train, "test": str(first_of(place, test))}.items():
         (rows,) = read_mat(place / file, annotations=list[_Car])
         for row, (number,) in ((row, row["class"]) for row in rows):
             if 1 <= number <= len(classes):
@@ -121,10 +119,8 @@ def flowers(
     home.report(f"imagelabels.mat: not of 1 … {len(names)}: class", list(map(str, outside)))
     parts = read_mat(place / "setid.mat", **dict.fromkeys(variables.values(), list[int]))
     for (split, variable), values in zip(variables.items(), parts, strict=True):
-        unknown = []
         for number in values:
             if not 1 <= number <= len(labels):
-                unknown.append(str(number))
+                home.report(f"setid.mat: {variable}: not of {len(labels)} labelled pictures:", [str(number)])
             elif 1 <= (label := labels[number - 1]) <= len(names):
                 yield Sample(split, f"image_{number:05d}.jpg", names[label - 1])
-        home.report(f"setid.mat: {variable}: not of {len(labels)} labelled pictures:", unknown)

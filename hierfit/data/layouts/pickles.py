@@ -20,10 +20,6 @@ from hierfit.data.records import checked
 from hierfit.data.samples import Sample
 from hierfit.errors import UserError
 
-_SIDE = 32
-_NUMBERS = frozenset("b?iuf")
-_ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
-
 
 class Fields:
     """What an object of another package held: its attributes, and none of its code."""
@@ -76,7 +72,7 @@ class _Unpickler(pickle._Unpickler):  # Python's own: C's makes room for as many
 
         def dtype(code: object, align: object = False, copy: object = True) -> np.dtype[Any]:
             text = code.decode("ascii") if isinstance(code, bytes) else code
-            if not isinstance(text, str) or len(text) > 3 or text.lstrip("<>=|")[:1] not in _NUMBERS:
+            if not isinstance(text, str) or len(text) > 3 or text.lstrip("<>=|")[:1] not in (*"b?iuf",):
                 raise pickle.UnpicklingError(f"an array of {text!r}, which is no kind of number")
             return np.dtype(text, False, True)  # a copy: the state that follows must not reach numpy's own
 
@@ -91,11 +87,13 @@ class _Unpickler(pickle._Unpickler):  # Python's own: C's makes room for as many
         known: dict[tuple[str, str], Any] = {
             ("numpy", "ndarray"): array,
             ("numpy", "dtype"): dtype,
+            ("numpy.core.multiarray", "_reconstruct"): reconstruct,
+            ("numpy._core.multiarray", "_reconstruct"): reconstruct,
             ("_codecs", "encode"): encode,
             ("__builtin__", "bytes"): nothing,
         }
-        known |= {(module, "_reconstruct"): reconstruct for module in _ARRAY_MODULES}
-        known |= {(module, name): _fresh(Fields) for module, name in objects.items()}
+        # A class of its own for each file, so that what a file does to it dies with it.
+        known |= {(module, name): type("Fields", (Fields,), {}) for module, name in objects.items()}
         self._known: Mapping[tuple[str, str], Callable[..., Any] | type] = known
 
     def find_class(self, module: str, name: str) -> Any:
@@ -108,11 +106,6 @@ class _Unpickler(pickle._Unpickler):  # Python's own: C's makes room for as many
         return found
 
 
-def _fresh(kind: type) -> type:
-    """A class of its own for each file, so that what a file does to it dies with it."""
-    return type(kind.__name__, (kind,), {})
-
-
 def cifar(home: Home, *, files: Mapping[str, str] = {"train": "train", "test": "test"}) -> Iterator[Sample]:
     """``train``, ``test`` and ``meta``, the version for Python; a sample's key is ``split/row``.
 
@@ -121,19 +114,21 @@ def cifar(home: Home, *, files: Mapping[str, str] = {"train": "train", "test": "
         files: Pickle of each split.
     """
     place = home.holding(["meta", *files.values()])
-    places = {name: place / name for name in ("meta", *files.values())}
-    contents = {name: checked(load_pickle(path), dict[Any, Any], str(path)) for name, path in places.items()}
-    names = checked(contents["meta"].get(b"fine_label_names"), list[bytes], f"{place / 'meta'}: 'fine_label_names'")
-    keys, pixels = [], []
+
+    def content(file: str, key: bytes, kind: Any) -> Any:
+        whole = checked(load_pickle(place / file), dict[Any, Any], str(place / file))
+        return checked(whole.get(key), kind, f"{place / file}: {key.decode()!r}"), whole
+
+    names, _ = content("meta", b"fine_label_names", list[bytes])
+    number = Annotated[int, Strict(), Ge(0), Lt(len(names))]
+    keys: list[str] = []
+    pixels = []
     for split, file in files.items():
-        labels, data = contents[file].get(b"fine_labels"), contents[file].get(b"data")
-        number = Annotated[int, Strict(), Ge(0), Lt(len(names))]
-        labels = checked(labels, list[number], f"{place / file}: 'fine_labels'")
-        shape = (len(labels), 3 * _SIDE * _SIDE)
+        labels, whole = content(file, b"fine_labels", list[number])
+        data, shape = whole.get(b"data"), (len(labels), 3 * 32 * 32)
         if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != shape:
             raise UserError(f"{place / file}: 'data' is no array of {shape[0]} x {shape[1]} bytes")
-        planes = torch.from_numpy(np.ascontiguousarray(data)).view(-1, 3, _SIDE, _SIDE)
-        pixels.append(planes.permute(0, 2, 3, 1).contiguous())
+        pixels.append(torch.from_numpy(np.ascontiguousarray(data)).view(-1, 3, 32, 32).permute(0, 2, 3, 1).contiguous())
         for row, label in enumerate(labels):
             keys.append(f"{split}/{row}")
             yield Sample(split, keys[-1], names[label].decode(errors="replace"))

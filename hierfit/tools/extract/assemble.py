@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,33 +15,30 @@ from torch import Tensor
 
 from hierfit.atomic import whole_file
 from hierfit.backbone.node_encoder import encode_texts
-from hierfit.data.bundle import FORMAT
+from hierfit.data.bundle import bundle_metadata
 from hierfit.data.samples import SPLITS, names_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.tensors import read_tensors
 from hierfit.tools.extract.job import Job
 
-_SHOWN = 20
-_TYPES = {torch.int64: "I64", torch.float32: "F32", torch.float16: "F16"}
+_DTYPE_NAMES = {torch.int64: "I64", torch.float32: "F32", torch.float16: "F16"}
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a bundle holds: pictures of each split, its classes; how many pictures were passed over, and why the first
-    of them."""
+class Extracted(NamedTuple):
+    """What a bundle holds: pictures of each split, its classes; and what is wrong with pictures that were passed
+    over."""
 
     images: dict[str, int]
     tree: Taxonomy
-    bad: int
-    shown: list[str]
+    bad: list[str]
 
 
-def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxonomy], list[list[str]]]) -> Summary:
-    """Writes the bundle of a job's parts.
+def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxonomy], list[list[str]]]) -> Extracted:
+    """Writes the bundle of a job's parts, all of which are there.
 
     Args:
-        job: All of its parts are there.
+        job: The job.
         parts: How many.
         tree: The classes; None makes them of the labels.
         texts: The prompts of each node of a tree.
@@ -53,15 +49,15 @@ def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxon
     """
     labels: dict[tuple[str, ...], None] = {}  # of classes: nothing but these and the size of each part is held
     sizes: dict[str, dict[Path, int]] = {}
-    bad, shown = 0, list[str]()
+    bad: list[str] = []
     for path in map(job.part, range(parts)):
-        split, size, names, faults = _facts(path)
+        split, size, names, faults = _part_facts(path)
         labels.update(dict.fromkeys(names))
-        bad, shown = bad + len(faults), [*shown, *faults[: _SHOWN - len(shown)]]
+        bad += faults
         if size:
             sizes.setdefault(split, {})[path] = size
     if not labels:
-        raise UserError(f"{job.asked.source}: no picture could be used", shown)
+        raise UserError(f"{job.asked.source}: no picture could be used", bad)
     if tree is None:
         inner = {label[:depth] for label in labels for depth in range(1, len(label))}
         rows = sorted(label for label in labels if label not in inner)
@@ -77,39 +73,28 @@ def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxon
         return read_tensors(path, name)[0][name]
 
     def nodes_in(path: Path) -> Tensor:
-        return torch.tensor([node[label] for label in _facts(path)[2]])[of_part("labels", path)]
+        return torch.tensor([node[label] for label in _part_facts(path)[2]])[of_part("labels", path)]
 
     images = {split: sum(sizes[split].values()) for split in sorted(sizes, key=SPLITS.index)}
     planned: dict[str, Planned] = {}
     for split, n in images.items():
-        own = sizes[split]
         columns: dict[str, tuple[tuple[int, ...], torch.dtype, Callable[[Path], Tensor]]] = {
-            "features": (
-                (n, job.towers.embed_dim),
-                job.dtype,
-                partial(of_part, "features"),
-            ),
-            "labels": ((n,), torch.int64, lambda path: leaf_of[nodes_in(path)]),
+            "features": ((job.towers.embed_dim,), job.dtype, partial(of_part, "features")),
+            "labels": ((), torch.int64, lambda path: leaf_of[nodes_in(path)]),
         }
         if any(leaf_of[v] < 0 for v in node.values()):
-            columns["paths"] = (n, tree.num_levels), torch.int64, lambda path: tree.paths(nodes_in(path))
+            columns["paths"] = (tree.num_levels,), torch.int64, lambda path: tree.paths(nodes_in(path))
         for name, (shape, dtype, rows_of) in columns.items():
-            planned[f"{split}.{name}"] = Planned(shape, dtype, partial(map, rows_of, own))
+            planned[f"{split}.{name}"] = Planned((n, *shape), dtype, partial(map, rows_of, sizes[split]))
     text = encode_texts(job.towers, texts(tree)).float().cpu()
     planned["text.node_features"] = Planned(tuple(text.shape), torch.float32, lambda: [text])
-    metadata = {
-        "format": FORMAT,
-        "backbone": job.asked.backbone,
-        "logit_scale": str(job.towers.logit_scale),
-        "levels": json.dumps(tree.levels),
-        "paths": json.dumps(rows, ensure_ascii=False),
-        "note": f"extracted from {Path(job.asked.source).name}",
-    }
+    note = f"extracted from {Path(job.asked.source).name}"
+    metadata = bundle_metadata(tree.levels, rows, job.asked.backbone, job.towers.logit_scale, note)
     write_streaming(job.asked.out, planned, metadata)
-    return Summary(images, tree, bad, shown)
+    return Extracted(images, tree, bad)
 
 
-def _facts(path: Path) -> tuple[str, int, list[tuple[str, ...]], list[str]]:
+def _part_facts(path: Path) -> tuple[str, int, list[tuple[str, ...]], list[str]]:
     """Split of a part, its pictures, the labels that their numbers stand for, and what is wrong with other pictures."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -138,12 +123,11 @@ def write_streaming(path: Path, tensors: Mapping[str, Planned], metadata: Mappin
     # Wide types first: each tensor then starts at a multiple of its own width.
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     header: dict[str, object] = {"__metadata__": dict(metadata)}
-    place = 0
+    end = 0
     for name in order:
         shape, dtype, _ = tensors[name]
-        end = place + math.prod(shape) * dtype.itemsize
-        header[name] = {"dtype": _TYPES[dtype], "shape": list(shape), "data_offsets": [place, end]}
-        place = end
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": _DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header, ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     with whole_file(path) as draft, draft.open("wb") as file:

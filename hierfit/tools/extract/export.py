@@ -11,10 +11,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +29,6 @@ from hierfit.data.table import read_table
 from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.writers import write_csv
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def features_of_card(
     return Features(Bundle(tree.levels, paths, parts, None, text, backbone, logit_scale, note), keys)
 
 
-def _chosen(splits: Mapping[str, T], names: Sequence[str], where: str) -> dict[str, T]:
+def _chosen(splits: Mapping[str, Any], names: Sequence[str], where: str) -> dict[str, Any]:
     if absent := [f"there is no split {name!r}{nearest(name, splits)}" for name in names if name not in splits]:
         raise UserError(f"{where} has {', '.join(splits)}", absent)
     return {name: split for name, split in splits.items() if not names or name in names}
@@ -126,16 +124,12 @@ def write_features(out: Path, features: Features) -> None:
 
 def _arrays(features: Features) -> dict[str, np.ndarray]:
     bundle, tree = features.bundle, features.bundle.taxonomy
-
-    def table(paths: Iterable[Sequence[str]]) -> np.ndarray:
-        return np.array([[*names, *[""] * (tree.num_levels - len(names))] for names in paths])
-
     return {
         **{name: tensor.numpy() for name, tensor in bundle.tensors().items()},
         **{f"{name}.keys": np.array(keys) for name, keys in features.keys.items()},
         "levels": np.array(bundle.levels),
-        "leaves": table(bundle.paths),
-        "nodes": table(names_of(tree, torch.arange(tree.num_nodes))),
+        "leaves": np.array([_filled_up(path, tree) for path in bundle.paths]),
+        "nodes": np.array([_filled_up(path, tree) for path in names_of(tree, torch.arange(tree.num_nodes))]),
         "backbone": np.array(bundle.backbone),
         "logit_scale": np.array(bundle.logit_scale),
     }
@@ -147,10 +141,10 @@ def _fill(folder: Path, features: Features) -> None:
     for name, split in bundle.splits.items():
         np.save(folder / f"{name}.npy", split.features.numpy())
         keys = features.keys.get(name)
-        with_keys = [] if keys is None else [keys]
-        rows = zip(split.labels.tolist(), names_of(tree, bundle.nodes(split)), *with_keys, strict=True)
-        filled = ([str(n), *names, *[""] * (tree.num_levels - len(names)), *key] for n, names, *key in rows)
-        write_csv(folder / f"{name}.csv", ["label", *tree.levels, *(["key"] if keys else [])], filled)
+        paths = (_filled_up(path, tree) for path in names_of(tree, bundle.nodes(split)))
+        rows = zip(map(str, split.labels.tolist()), paths, *([] if keys is None else [keys]), strict=True)
+        header = ["label", *tree.levels, *(["key"] if keys else [])]
+        write_csv(folder / f"{name}.csv", header, ([label, *path, *key] for label, path, *key in rows))
     leaves = ([str(label), *names] for label, names in enumerate(bundle.paths))
     write_csv(folder / "leaves.csv", ["label", *tree.levels], leaves)
     if (text := bundle.node_text if bundle.node_text is not None else bundle.text) is not None:
@@ -159,3 +153,7 @@ def _fill(folder: Path, features: Features) -> None:
         write_csv(folder / "text.csv", tree.levels, named)
     about = {"backbone": bundle.backbone, "logit_scale": bundle.logit_scale, "note": bundle.note}
     (folder / "about.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _filled_up(path: Sequence[str], tree: Taxonomy) -> list[str]:
+    return [*path, *[""] * (tree.num_levels - len(path))]

@@ -65,14 +65,15 @@ class Job:
         return Backbone.load(self.asked.backbone).to(device)
 
     def part(self, number: int) -> Path:
-        """Where the features of a part are, once it is finished."""
+        """Where the features of a part are, once it is finished; a file of JSON beside it lists its pictures."""
         return self.folder / f"{number:06}.safetensors"
 
-    def plan(self, samples: Iterable[Sample]) -> list[int]:
-        """Writes lists of at most so many pictures as a part has, each of one split, unless an earlier call has.
+    def planned(self) -> dict[str, Any] | None:
+        """What is extracted, and the ``sizes`` of all parts, in pictures; None before `plan` has ended."""
+        return json.loads(self._plan.read_text(encoding="utf-8")) if self._plan.is_file() else None
 
-        Returns:
-            The pictures of each part.
+    def plan(self, samples: Iterable[Sample]) -> list[int]:
+        """Lists the pictures of each part, all of one split, unless an earlier call has; returns the parts' sizes.
 
         Raises:
             UserError: The folder holds parts of another job.
@@ -86,9 +87,8 @@ class Job:
             "backbone": asked.backbone,
             "weights": self.towers.fingerprint,
         }
-        if (planned := self._planned()) is not None:
-            differing = {key: fact for key, fact in facts.items() if planned.get(key) != fact}
-            if other := [f"{key}: {planned.get(key)}, now {fact}" for key, fact in differing.items()]:
+        if (planned := self.planned()) is not None:
+            if other := [f"{k}: {planned.get(k)}, now {fact}" for k, fact in facts.items() if planned.get(k) != fact]:
                 hint = "Choose another --out, or remove that folder."
                 raise UserError(f"{self.folder} holds parts of another extraction", other, hint)
             return list(planned["sizes"])
@@ -98,9 +98,8 @@ class Job:
 
         def write(split: str) -> None:
             part = waiting.pop(split)
-            with whole_file(self._listed(len(sizes))) as draft:
-                listed = {"split": split, "samples": [(sample.key, sample.label) for sample in part]}
-                draft.write_text(json.dumps(listed), encoding="utf-8")
+            listed = {"split": split, "samples": [(sample.key, sample.label) for sample in part]}
+            _write_json(self.part(len(sizes)).with_suffix(".json"), listed)
             sizes.append(len(part))
 
         for sample in samples:
@@ -111,26 +110,25 @@ class Job:
             write(split)
         if not sizes:
             raise UserError(f"{asked.source}: no pictures were found")
-        with whole_file(self._plan) as draft:
-            draft.write_text(json.dumps({**facts, "sizes": sizes}), encoding="utf-8")
+        _write_json(self._plan, {**facts, "sizes": sizes})
         return sizes
-
-    def sizes(self) -> list[int] | None:
-        """The pictures of each part, once they are planned."""
-        planned = self._planned()
-        return None if planned is None else list(planned["sizes"])
 
     def missing(self, parts: int) -> list[int]:
         """Numbers of the parts that are not there yet."""
         return [number for number in range(parts) if not self.part(number).is_file()]
 
-    def encode(self, number: int) -> Iterator[int]:
-        """Encodes a part; gives the pictures of each batch when it is done.
+    def share(self, parts: int, world: int) -> Iterator[int]:
+        """Encodes the missing parts of one process of so many; gives the pictures of each batch when it is done.
 
         Raises:
             UserError: A picture cannot be read, and bad ones are not to be skipped.
         """
-        listed = json.loads(self._listed(number).read_text(encoding="utf-8"))
+        for number in self.missing(parts):
+            if number % world == self.rank:
+                yield from self._encode(self.part(number))
+
+    def _encode(self, part: Path) -> Iterator[int]:
+        listed = json.loads(part.with_suffix(".json").read_text(encoding="utf-8"))
         keys = [key for key, _ in listed["samples"]]
         # One tensor from the start: small ones that stay between large ones that go would tear up the heap.
         features = torch.empty(len(keys), self.towers.embed_dim, dtype=self.dtype)
@@ -152,7 +150,7 @@ class Job:
             yield batch.size
         facts = {"split": listed["split"], "labels": json.dumps(list(rows)), "bad": json.dumps(bad)}
         tensors = {"labels": torch.tensor(labels, dtype=torch.long), "features": features[: len(labels)].clone()}
-        write_tensors(self.part(number), tensors, facts)
+        write_tensors(part, tensors, facts)
 
     def remove(self) -> None:
         """Takes the parts away; the plan first, so that what is left of a killed removal is no work of anybody."""
@@ -163,8 +161,7 @@ class Job:
     def _plan(self) -> Path:
         return self.folder / "plan.json"
 
-    def _planned(self) -> dict[str, Any] | None:
-        return json.loads(self._plan.read_text(encoding="utf-8")) if self._plan.is_file() else None
 
-    def _listed(self, number: int) -> Path:
-        return self.folder / f"{number:06}.json"
+def _write_json(path: Path, content: object) -> None:
+    with whole_file(path) as draft:
+        draft.write_text(json.dumps(content), encoding="utf-8")

@@ -26,31 +26,30 @@ from hierfit.data.progress import clock, with_progress
 from hierfit.distributed import end_with_parent
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import counted
-from hierfit.tools.extract.assemble import Summary, assemble
+from hierfit.tools.extract.assemble import Extracted, assemble
 from hierfit.tools.extract.job import Job, Request
-from hierfit.tools.extract.sources import Source, open_source
+from hierfit.tools.extract.sources import PictureSource, open_source
 
-_PATIENCE = 0.2  # seconds between looks
-_MOST = 32 * BATCH  # pictures of a dry run
-_ENOUGH = 20.0  # seconds of a dry run
+_POLL = 0.2  # seconds
+_TRIED, _TRIED_SECONDS = 32 * BATCH, 20.0
+"""Pictures of a dry run, and how long it lasts."""
 
 
-def extract(asked: Request) -> Summary | None:
+def extract(asked: Request) -> Extracted | None:
     """Does the work; what came out on the first process, None on others that torchrun or SLURM started.
 
     Raises:
         UserError: Anything a user can mend. Nothing half-written is left, and what is done is kept.
     """
-    rank, world = _ranks()
     try:
-        job, source = _open(asked, rank, world)
-        if rank == 0:
-            return _lead(job, source, world)
-        before = _stamp(asked.out)
-        while (sizes := job.sizes()) is None and _stamp(asked.out) == before:
-            time.sleep(_PATIENCE)
-        for _ in _share(job, sizes or [], world):  # none: all was done meanwhile
-            pass
+        job, source, world = _open(asked)
+        if job.rank == 0:
+            return _plan_and_assemble(job, source, world)
+        before = _modified(asked.out)
+        while (planned := job.planned()) is None and _modified(asked.out) == before:
+            time.sleep(_POLL)
+        if planned:  # else all was done meanwhile
+            _work(job, planned, world)
         return None
     except OSError as error:
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -61,16 +60,20 @@ def extract(asked: Request) -> Summary | None:
         ) from error
 
 
-def _open(asked: Request, rank: int, world: int) -> tuple[Job, Source]:
+def _open(asked: Request) -> tuple[Job, PictureSource, int]:
+    """Job and source, and the number of processes that torchrun or SLURM started."""
+    variables = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
+    found = ((os.environ.get(rank), os.environ.get(world)) for rank, world in variables)
+    rank, world = next(((int(rank), int(world)) for rank, world in found if rank and world), (0, 1))
     if asked.devices > 1:
         torch.set_num_threads(max(available_cores() // asked.devices, 1))
     source = open_source(asked.source, asked.root, asked.split, asked.outside)
     workers = max(available_cores() // max(world, asked.devices), 1) if asked.workers is None else asked.workers
-    return Job(asked, source.images, workers, rank), source
+    return Job(asked, source.images, workers, rank), source, world
 
 
-def _lead(job: Job, source: Source, world: int) -> Summary:
-    """The process that plans before and puts together after; it works on its share, too."""
+def _plan_and_assemble(job: Job, source: PictureSource, world: int) -> Extracted:
+    """The first process's work; between its ends it encodes its share, too."""
     sizes = job.plan(with_progress(source.samples, None, "looking for pictures", lambda _: 1))
     missing = job.missing(len(sizes))
     there = len(sizes) - len(missing)
@@ -79,25 +82,18 @@ def _lead(job: Job, source: Source, world: int) -> Summary:
     for remark in (source.remark, TINY_NOTE if job.asked.backbone == "tiny" and not source.drawn else ""):
         if remark:
             print(remark, file=sys.stderr)
-    start = job.asked.devices if world == 1 else 1
-    world = max(world, start)
-    with _others(job, start) as check:
+    children = job.asked.devices if world == 1 else 1
+    world = max(world, children)
+    with _others(job, children) as check:
         total = sum(sizes[number] for number in missing if number % world == 0)
-        for _ in with_progress(_share(job, sizes, world), total, "encoding", int):
+        for _ in with_progress(job.share(len(sizes), world), total, "encoding", int):
             check()
         while job.missing(len(sizes)):
             check()
-            time.sleep(_PATIENCE)
+            time.sleep(_POLL)
     found = assemble(job, len(sizes), source.tree, source.texts)
     job.remove()
     return found
-
-
-def _share(job: Job, sizes: list[int], world: int) -> Iterator[int]:
-    """The missing parts of one process of so many, encoded; gives the pictures of each batch."""
-    for number in job.missing(len(sizes)):
-        if number % world == job.rank:
-            yield from job.encode(number)
 
 
 @contextmanager
@@ -107,7 +103,7 @@ def _others(job: Job, processes: int) -> Iterator[Callable[[], None]]:
     faults = context.SimpleQueue()
     # A job of its own for each: the towers that this process has loaded stay here.
     shares = [(replace(job, rank=rank), processes, torch.get_num_threads(), faults) for rank in range(1, processes)]
-    children = [context.Process(target=_other, args=share) for share in shares]
+    children = [context.Process(target=_start_other, args=share) for share in shares]
 
     def check() -> None:
         if any(child.exitcode for child in children):
@@ -125,28 +121,24 @@ def _others(job: Job, processes: int) -> Iterator[Callable[[], None]]:
             child.join()
 
 
-def _other(job: Job, world: int, threads: int, faults: Any) -> None:
+def _start_other(job: Job, world: int, threads: int, faults: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process says so, and stops this one
     end_with_parent()
     torch.set_num_threads(threads)
     try:
-        for _ in _share(job, job.sizes() or [], world):
-            pass
+        _work(job, job.planned() or {"sizes": []}, world)
     except (UserError, OSError) as error:
         faults.put(error)
         sys.exit(2)
 
 
-def _stamp(path: Path) -> int | None:
+def _work(job: Job, planned: dict[str, Any], world: int) -> None:
+    for _ in job.share(len(planned["sizes"]), world):
+        pass
+
+
+def _modified(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
-
-
-def _ranks() -> tuple[int, int]:
-    """Number of this process and of all, as torchrun or SLURM says; 0 of 1 otherwise."""
-    for number, total in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
-        if number in os.environ and total in os.environ:
-            return int(os.environ[number]), int(os.environ[total])
-    return 0, 1
 
 
 def dry_run(asked: Request, images: int | None) -> dict[str, str]:
@@ -161,9 +153,8 @@ def dry_run(asked: Request, images: int | None) -> dict[str, str]:
     Raises:
         UserError: There are no pictures, or none of those that were tried can be used.
     """
-    rank, world = _ranks()
-    job, source = _open(asked, rank, world)
-    keys = [sample.key for sample in islice(source.samples, _MOST)]
+    job, source, world = _open(asked)
+    keys = [sample.key for sample in islice(source.samples, _TRIED)]
     if not keys:
         raise UserError(f"{asked.source}: no pictures were found")
     seen, usable, seconds, started = 0, 0, 0.0, time.monotonic()
@@ -175,11 +166,11 @@ def dry_run(asked: Request, images: int | None) -> dict[str, str]:
             seen, seconds = seen + batch.size, time.monotonic() - started
         else:
             started = time.monotonic()
-        if seconds > _ENOUGH:
+        if seconds > _TRIED_SECONDS:
             break
     if not usable:
         raise UserError(f"{asked.source}: none of the first {len(keys)} pictures can be used")
-    if rank:
+    if job.rank:
         return {}
     if images is None:
         images = len(keys) + sum(1 for _ in with_progress(source.samples, None, "looking for pictures", lambda _: 1))
@@ -190,13 +181,13 @@ def dry_run(asked: Request, images: int | None) -> dict[str, str]:
     decoding = f"{counted(job.workers, 'process', 'processes')} to decode" if job.workers else "decoding included"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 + asked.part * width / 2**20
     disk = f"{images * width / 2**30:.1f} GiB" if images * width >= 2**30 else f"{images * width / 2**20:.1f} MiB"
-    parts = counted(math.ceil(images / asked.part), "part")
     return {
         "measured": f"{speed:.{0 if speed >= 10 else 1}f} images/s with {asked.backbone}, over {seen} images",
         "on": f"{on}, {decoding}{'' if processes == 1 else f'; {processes} times that'}",
         "images": f"{images:,}",
         "time": clock(images / speed / processes),
         "disk": f"{disk}, twice that while parts are put together",
-        "files": f"{parts} of {asked.part:,} in {job.folder.name}, removed at the end",
+        "files": f"{counted(math.ceil(images / asked.part), 'part')} of {asked.part:,} in {job.folder.name}, "
+        "removed at the end",
         "memory": f"about {memory:.0f} MiB for each process that encodes, however many pictures",
     }

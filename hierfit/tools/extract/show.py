@@ -13,11 +13,11 @@ from rich.text import Text
 from torch import Tensor
 
 from hierfit.data.bundle import Bundle
-from hierfit.data.samples import split_order
+from hierfit.data.samples import level_text, split_order
+from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
-from hierfit.tools.extract.assemble import Summary
-
-_BLOCK = 1 << 16  # rows
+from hierfit.taxonomy.checks import counted
+from hierfit.tools.extract.assemble import Extracted
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
@@ -28,28 +28,24 @@ def print_facts(facts: Mapping[str, str]) -> None:
     Console(highlight=False).print(grid)
 
 
-def print_extracted(found: Summary, out: Path) -> None:
+def print_extracted(found: Extracted, out: Path) -> None:
     """What an extraction has made; pictures that were passed over on stderr."""
     if found.bad:
-        shown = [*found.shown, f"… and {found.bad - len(found.shown)} more"][: found.bad]
-        what = "1 picture was" if found.bad == 1 else f"{found.bad:,} pictures were"
-        print(f"{what} passed over:", *(f"  - {line}" for line in shown), sep="\n", file=sys.stderr)
+        what = counted(len(found.bad), "picture was", "pictures were")
+        print(UserError(f"{what} passed over:", found.bad), file=sys.stderr)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print_facts({"images": _counts(found.images), "tree": _tree(found.tree), "memory": f"{peak:.0f} MiB at most"})
+    print_facts({**_contents(found.images, found.tree), "memory": f"{peak:.0f} MiB at most"})
     print(f"Written to {out}. Look at it:\n  hierfit features inspect {out}")
 
 
 def print_bundle(bundle: Bundle) -> None:
     """What a bundle holds."""
+    text = "none" if bundle.text is None else "of the leaves"
     facts = {
         "backbone": bundle.backbone,
         "logit scale": f"{bundle.logit_scale:g}",
-        "tree": _tree(bundle.taxonomy),
-        "text": "of all nodes"
-        if bundle.node_text is not None
-        else "of the leaves"
-        if bundle.text is not None
-        else "none",
+        "tree": _contents({}, bundle.taxonomy)["tree"],
+        "text": text if bundle.node_text is None else "of all nodes",
     }
     print_facts({**facts, "note": bundle.note} if bundle.note else facts)
     partly = any(bool((split.labels < 0).any()) for split in bundle.splits.values())
@@ -74,7 +70,7 @@ def print_bundle(bundle: Bundle) -> None:
 def print_exported(out: Path, bundle: Bundle) -> None:
     """What was written, and how it is read."""
     images = {name: len(bundle.splits[name].labels) for name in sorted(bundle.splits, key=split_order)}
-    print_facts({"images": _counts(images), "tree": _tree(bundle.taxonomy)})
+    print_facts(_contents(images, bundle.taxonomy))
     split = next(iter(images))
     print(f"Written to {out}. To read it:")
     if out.suffix == ".npz":
@@ -85,17 +81,14 @@ def print_exported(out: Path, bundle: Bundle) -> None:
         print(f"  numpy.load('{out / split}.npy', mmap_mode='r')\n  pandas.read_csv('{out / split}.csv')")
 
 
-def _counts(images: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in images.items())
-
-
-def _tree(tree: Taxonomy) -> str:
-    return _counts(dict(zip(tree.levels, tree.level_sizes, strict=True)))
+def _contents(images: Mapping[str, int], tree: Taxonomy) -> dict[str, str]:
+    levels = dict(zip(tree.levels, tree.level_sizes, strict=True))
+    return {"images": level_text(images), "tree": level_text(levels)}
 
 
 def _lengths(features: Tensor) -> str:
     """Least and largest, a block at a time: a whole split as float32 would be twice its size again."""
-    norms = [block.float().norm(dim=-1) for block in features.split(_BLOCK) if len(block)]
+    norms = [block.float().norm(dim=-1) for block in features.split(1 << 16) if len(block)]
     if not norms:
         return "–"
     low, high = (f"{x:.3g}" for x in (min(float(n.min()) for n in norms), max(float(n.max()) for n in norms)))

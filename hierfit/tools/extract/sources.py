@@ -19,7 +19,7 @@ from hierfit.backbone import node_texts
 from hierfit.data.card import load_card
 from hierfit.data.images import EXTENSIONS, Files, Stored, passed_over, passed_over_text, pictures_below
 from hierfit.data.names import clean_name
-from hierfit.data.records import read_csv
+from hierfit.data.records import read_columns
 from hierfit.data.samples import SPLITS, Images, Sample, leaves_root, names_of
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
@@ -29,7 +29,7 @@ _IN_NAME = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
 
 
 @dataclass(frozen=True)
-class Source:
+class PictureSource:
     """Pictures to encode.
 
     Attributes:
@@ -49,7 +49,7 @@ class Source:
     drawn: bool = False
 
 
-def open_source(name: str, root: str | None, split: str, outside: bool) -> Source:
+def open_source(name: str, root: str | None, split: str, outside: bool) -> PictureSource:
     """Opens a source; nothing but a card is read yet.
 
     Args:
@@ -63,14 +63,14 @@ def open_source(name: str, root: str | None, split: str, outside: bool) -> Sourc
     """
     path = Path(name).expanduser()
     if path.is_file() and path.suffix == ".tar":
-        return Source(tar_samples([path], split), Tars(path.parent))
+        return PictureSource(tar_samples([path], split), Tars(path.parent))
     if path.is_dir() and (tars := sorted(path.glob("*.tar"))):
-        return Source(tar_samples(tars, split), Tars(path))
+        return PictureSource(tar_samples(tars, split), Tars(path))
     if path.is_dir():
-        unread = passed_over(path)
-        return Source(_folder_samples(path, split), Files(path), remark=passed_over_text(unread) if unread else "")
+        remark = passed_over_text(unread) if (unread := passed_over(path)) else ""
+        return PictureSource(_folder_samples(path, split), Files(path), remark=remark)
     if path.is_file() and path.suffix == ".csv":
-        return Source(table_samples(path, split, outside), Files(path.parent))
+        return PictureSource(table_samples(path, split, outside), Files(path.parent))
     card = load_card(name)
     table = read_table(card, root)
     if table.images is None:
@@ -80,7 +80,7 @@ def open_source(name: str, root: str | None, split: str, outside: bool) -> Sourc
         for part, found in table.splits.items()
         for key, label in zip(found.keys, names_of(table.taxonomy, found.nodes), strict=True)
     )
-    return Source(samples, table.images, table.taxonomy, card.texts, drawn=card.is_drawn)
+    return PictureSource(samples, table.images, table.taxonomy, card.texts, drawn=card.is_drawn)
 
 
 def _folder_samples(root: Path, split: str) -> Iterator[Sample]:
@@ -97,12 +97,7 @@ def table_samples(table: Path, split: str, outside: bool) -> Iterator[Sample]:
     Raises:
         UserError: Columns are missing, a row has too few cells, or its path leaves the table's folder.
     """
-    lines = read_csv(table)
-    _, header = next(lines, (0, []))
-    if absent := [f"no column {name!r}" for name in ("path", "label") if name not in header]:
-        raise UserError(f"{table}: not the table of a data set", absent, "Name the columns path,label[,split].")
-    for line, cells in lines:
-        row = dict(zip(header, cells, strict=False))
+    for line, row, _ in read_columns(table, ("path", "label")):
         if not row.get("path") or not row.get("label"):
             raise UserError(f"{table}:{line}: path or label is empty")
         if leaves_root(row["path"]) and not outside:
@@ -110,8 +105,7 @@ def table_samples(table: Path, split: str, outside: bool) -> Iterator[Sample]:
                 f"{table}:{line}: the path leaves the folder {table.parent}: {row['path']}",
                 hint="--outside allows that, for a table you trust.",
             )
-        name = row.get("split") or split
-        if name not in SPLITS:
+        if (name := row.get("split") or split) not in SPLITS:
             raise UserError(f"{table}:{line}: unknown split {name!r}")
         yield Sample(name, row["path"], tuple(map(clean_name, filter(None, row["label"].split("/")))))
 
@@ -131,7 +125,7 @@ def tar_samples(tars: Sequence[Path], split: str) -> Iterator[Sample]:
                 for _, members in groupby(_members(tar), key=lambda member: _name_parts(member.name)[0]):
                     of_kind = {_name_parts(member.name)[1]: member for member in members}
                     label = next((of_kind[kind] for kind in (".json", ".txt", ".cls") if kind in of_kind), None)
-                    names = () if label is None else _label(tar, label, path)
+                    names = () if label is None else _label_in(tar, label, path)
                     for picture in [member for kind, member in of_kind.items() if kind in EXTENSIONS][-1:]:
                         key = f"{path.name}/{picture.name}@{picture.offset_data}+{picture.size}"
                         yield Sample(named[1] if named else split, key, names or ("unlabelled",))
@@ -164,7 +158,7 @@ def _name_parts(name: str) -> tuple[str, str]:
     return f"{folder}/{stem}" if folder else stem, (dot + rest.rpartition(".")[2]).lower() if dot else ""
 
 
-def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> tuple[str, ...]:
+def _label_in(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> tuple[str, ...]:
     file = tar.extractfile(member)
     assert file is not None
     try:

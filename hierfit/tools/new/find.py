@@ -14,7 +14,7 @@ from hierfit.data.layouts.hf_dataset import label_paths, open_hub, parquet_files
 from hierfit.data.samples import READY_DRAW, SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import listed
-from hierfit.taxonomy.readers.source import Source
+from hierfit.taxonomy.readers.source import Content
 from hierfit.tools.new.columns import label_columns
 from hierfit.tools.new.files import PathIndex, UnclearError
 from hierfit.tools.new.folders import from_folders
@@ -42,7 +42,7 @@ def find_data(root: Path, options: Options) -> Found:
             from_tables(found, {"": read_records(root)})
         else:
             if root.suffix.lower() not in EXTENSIONS:
-                Source.of(root)  # says what an archive or another kind of file is, and the way out
+                Content.of(root)  # says what an archive or another kind of file is, and the way out
             kinds = ", ".join(TABLES)
             raise UserError(f"{root} is neither a folder nor a table ({kinds}) nor a file of features (.safetensors)")
     elif not root.is_dir():

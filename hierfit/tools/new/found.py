@@ -86,9 +86,7 @@ class Found:
             raise UserError(f"there is no split to train on, but {', '.join(own.values())}")
         elif len(own) < 2:
             what = f"There is only the split {own['train']!r}" if own else unsplit
-            self.remarks.append(
-                f"{what}: train, val and test are drawn in each class, by a hash of each picture's path."
-            )
+            self.remarks.append(f"{what}: train, val and test are drawn in each class, by a hash of pictures' paths.")
             self.draw = {"draw": {"val": 0.1 if val is None else val, **draw}}
             return
         self.splits = self.tested(own)
@@ -160,9 +158,7 @@ class Found:
                 continue
             changed |= {name: mains[0] for name in group if clean_name(name) != clean_name(mains[0])}
             if len(group) > len(clean):
-                self.remarks.append(
-                    f"{mains[0]!r} is written in {len(group)} ways that look the same; it is one class."
-                )
+                self.remarks.append(f"{mains[0]!r} is written in {len(group)} ways that look alike; it is one class.")
         if changed:
             shown = listed(f"{old} = {new}" for old, new in changed.items())
             self.remarks.append(f"Taken for one class each, renamed under `names`: {shown}.")

@@ -131,9 +131,9 @@ def test_the_order_of_keys_does_not_matter() -> None:
     [
         ({"coarse": {"leaf": 2}}, "data.shots and data.coarse: each says how many images of a leaf"),
         ({"coarse": {"leaf": 2}, "tail": [1], "shots": None}, "data.coarse and data.tail: each says"),
-        ({"tail": [0, 1], "shots": None}, "data.tail: 0, must be at least 1"),
+        ({"tail": [0, 1], "shots": None}, "data.tail: 0: 0, must be 1 or more"),
         ({"tail": [], "shots": None}, "data.tail: is empty"),
-        ({"coarse": {"leaf": 2, "parent": 0}, "shots": None}, "data.coarse.parent: 0, must be at least 1"),
+        ({"coarse": {"leaf": 2, "parent": 0}, "shots": None}, "data.coarse: parent: 0, must be 1 or more"),
         ({"coarse": {"parent": 2}, "shots": None}, "leaf is missing; .* set data.train_level"),
         ({"coarse": {"leaf": 2, "famly": 2}, "shots": None}, "did you mean 'family'"),
         ({"coarse": {"leaf": 2}, "shots": None, "novel": "halves"}, "neither data.novel nor data.train_level"),

@@ -69,7 +69,7 @@ def test_names_of_folders_and_of_splits(root: Path, write_card: WriteCard) -> No
 def test_missing_root(write_card: WriteCard, tmp_path: Path) -> None:
     (tmp_path / "a_file").touch()
     for root, message in (
-        (None, "card 'animals' needs data.root, the folder its data lies in\nTo get it: ask a zoo"),
+        (None, "card 'animals' needs data.root, the folder its data lies in\nTo get the data: ask a zoo"),
         (tmp_path / "nowhere", "data.root does not exist: "),
         (tmp_path / "a_file", "data.root is no folder: "),
         (tmp_path, "has none of the folders train, val, test"),

@@ -43,12 +43,11 @@ def data(
     return module
 
 
-def test_of_each_kind_the_last_used_are_kept() -> None:
-    made = []
-    shared = Shared(most=2)
-    for key in (("a", 1), ("a", 2), ("b", 1), ("a", 1), ("a", 3), ("a", 1), ("a", 2), ("b", 1)):
+def test_of_each_kind_the_last_is_kept() -> None:
+    made, shared = [], Shared()
+    for key in (("a", 1), ("b", 1), ("a", 1), ("a", 2), ("b", 1), ("a", 1)):
         assert shared.get(key, lambda key=key: made.append(key) or [key])[0] == key  # type: ignore[misc]
-    assert made == [("a", 1), ("a", 2), ("b", 1), ("a", 3), ("a", 2)]
+    assert made == [("a", 1), ("b", 1), ("a", 2), ("a", 1)]
 
 
 def test_a_table_is_read_once_and_a_draw_prepared_once(
