@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 __all__ = ["Taxonomy", "read_taxonomy"]
 
 # On first use: `Taxonomy` brings torch, which the commands that read, check and draw trees can do without.
-_HOMES = {"Taxonomy": "tree", "read_taxonomy": "readers"}
+_LAZY = {"Taxonomy": "tree", "read_taxonomy": "readers"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
