@@ -85,7 +85,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0.dev0"
 
-_HOMES = {
+_EXPORTED = {
     "decoding": "Calibration belief best_path calibrate leaf_rollup least_distance level_log_softmax per_level_argmax "
     "top_down",
     "errors": "UserError",
@@ -107,7 +107,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = next((home for home, names in _HOMES.items() if name in names.split()), None)
+    home = next((home for home, names in _EXPORTED.items() if name in names.split()), None)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)

@@ -23,12 +23,8 @@ LeafScores: TypeAlias = Literal["best_path", "rollup"]
 
 
 class Belief(NamedTuple):
-    """Probabilities.
-
-    Attributes:
-        leaves: Of each leaf ``[B, C]``; they sum to 1.
-        nodes: Of each node ``[B, N]``: the sum over the leaves below it, at most its parent's.
-    """
+    """Probabilities of ``leaves [B, C]``, which sum to 1, and of ``nodes [B, N]``: each the sum over the leaves below
+    it, at most its parent's."""
 
     leaves: Tensor
     nodes: Tensor
@@ -37,11 +33,7 @@ class Belief(NamedTuple):
 def leaf_scores(logits: Tensor, taxonomy: Taxonomy, scores: LeafScores) -> Tensor:
     """One score a leaf ``[B, C]``, of which the belief is the softmax; at least float32, without gradient. O(B·N).
 
-    Args:
-        logits: ``[B, N]``; −inf masks a node.
-        taxonomy: The tree, on the logits' device.
-        scores: ``rollup``: the leaf's own logit. ``best_path``: the sum over all cuts of the log-probability of the
-            node that the leaf's path crosses there.
+    ``rollup`` is the leaf's own logit, ``best_path`` its `path_log_probabilities`. The tree is on the logits' device.
     """
     if scores == "best_path":
         return path_log_probabilities(logits, taxonomy)
@@ -49,15 +41,10 @@ def leaf_scores(logits: Tensor, taxonomy: Taxonomy, scores: LeafScores) -> Tenso
 
 
 def belief(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration) -> Belief:
-    """What a model believes of every node. O(B·N).
+    """What a model believes of every node, by what a calibration scores the leaves with, at its temperature. O(B·N).
 
-    Args:
-        logits: ``[B, N]``; −inf masks a node, and with an inner node all below it where paths score the leaves.
-        taxonomy: The tree.
-        calibration: Says what scores the leaves, and gives the temperature.
-
-    Raises:
-        UserError: A row has no leaf left.
+    Of ``logits [B, N]``; −inf masks a node, and with an inner node all below it where paths score the leaves. A
+    `UserError` where a row has no leaf left.
     """
     taxonomy = taxonomy.to(logits.device)
     scores = leaf_scores(logits, taxonomy, calibration.scores) / calibration.temperature

@@ -60,11 +60,7 @@ class Calibration:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any], conformal: Tensor | None) -> Calibration:
-        """The calibration that `plain` was taken from.
-
-        Raises:
-            KeyError, TypeError, ValueError: It is none.
-        """
+        """The calibration that `plain` was taken from; a KeyError, TypeError or ValueError where it is none."""
         ece = None if plain["ece"] is None else (float(plain["ece"][0]), float(plain["ece"][1]))
         temperatures = {name: float(value) for name, value in plain["temperatures"].items()}
         if plain["scores"] not in temperatures or not temperatures.keys() <= set(get_args(LeafScores)):
@@ -77,14 +73,8 @@ class Calibration:
 def calibrate(
     logits: Tensor, paths: Tensor, taxonomy: Taxonomy, choices: Sequence[LeafScores] = ("best_path", "rollup")
 ) -> Calibration:
-    """Chooses by full-path accuracy what scores the leaves, and fits its temperature.
-
-    Args:
-        logits: ``[n, N]`` of validation images.
-        paths: Their labels ``[n, L]``, −1 where unknown.
-        taxonomy: The tree.
-        choices: What may score the leaves; the first of equally good ones is taken.
-    """
+    """Chooses by full-path accuracy what scores the leaves, the first of equally good ``choices``, and fits its
+    temperature; on validation images' logits ``[n, N]`` and labels ``[n, L]``, −1 where unknown."""
     labelled = (paths >= 0).any(dim=1)
     logits, paths = logits[labelled].float(), paths[labelled]
     if not len(logits):
@@ -132,7 +122,7 @@ def fit_temperature(scores: Tensor, possible: Tensor) -> float:
 
 
 def _means_at(x: Tensor, possible: Tensor, inverse: float) -> tuple[Tensor, Tensor]:
-    """Of x ``[n, C]`` under its softmax at 1/T, over all leaves and over the possible ones ``[n]``."""
+    """Means of x ``[n, C]`` under its softmax at 1/T, over all leaves and over the possible ones ``[n]``."""
     sharp = x * inverse
     expected = (sharp.softmax(dim=1) * x).sum(dim=1)
     return expected, (sharp.masked_fill_(~possible, -torch.inf).softmax(dim=1) * x).sum(dim=1)
@@ -147,13 +137,8 @@ def _possible(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Samples in bins of equal width by confidence; bin b holds (b/bins, (b + 1)/bins].
-
-    Attributes:
-        count: Samples in each bin ``[bins]``.
-        confidence: Their mean confidence ``[bins]``, NaN in an empty bin.
-        accuracy: The share of them that is right ``[bins]``, NaN in an empty bin.
-    """
+    """Samples in bins of equal width by confidence, bin b holding (b/bins, (b + 1)/bins]: how many, their mean
+    confidence and the share of them that is right, ``[bins]`` each, NaN in an empty bin."""
 
     count: Tensor
     confidence: Tensor
@@ -161,20 +146,15 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: ``Σ_b (n_b/n)·|accuracy_b − confidence_b|``; NaN without samples.
-
-        Source: Naeini et al., AAAI 2015; Guo et al., ICML 2017.
-        """
+        """Expected calibration error: ``Σ_b (n_b/n)·|accuracy_b − confidence_b|``; NaN without samples (Naeini et al.,
+        AAAI 2015; Guo et al., ICML 2017)."""
         gap = (self.accuracy - self.confidence).abs().nan_to_num(0.0)
         return float((self.count * gap).sum() / self.count.sum())
 
 
 def reliability(confidence: Tensor, right: Tensor, bins: int = 15) -> Reliability:
-    """Bins predictions by their stated probability ``[n]``; ``right [n]`` bool says which came true.
-
-    Raises:
-        ValueError: The two differ in shape, or a confidence is no probability.
-    """
+    """Bins predictions by their stated probability ``[n]``; ``right [n]`` bool says which came true. A ValueError where
+    the two differ in shape, or a confidence is no probability."""
     if confidence.ndim != 1 or confidence.shape != right.shape:
         raise ValueError(f"expected two vectors of one length, got {list(confidence.shape)} and {list(right.shape)}")
     if not ((confidence >= 0) & (confidence <= 1)).all():
@@ -182,11 +162,10 @@ def reliability(confidence: Tensor, right: Tensor, bins: int = 15) -> Reliabilit
     confidence = confidence.double()
     bin_of = (confidence * bins).ceil().long().clamp(1, bins) - 1
     count = bin_of.bincount(minlength=bins)
-    sums = confidence.new_zeros(2, bins)
-    sums[0].index_add_(0, bin_of, confidence)
-    sums[1].index_add_(0, bin_of, right.double())
-    means = sums / count
-    return Reliability(count, means[0], means[1])
+    means = (
+        count.new_zeros(bins, dtype=x.dtype).index_add_(0, bin_of, x) / count for x in (confidence, right.double())
+    )
+    return Reliability(count, *means)
 
 
 def path_reliability(
@@ -200,7 +179,7 @@ def path_reliability(
 
 
 def conformal_scores(paths: Tensor, confidence: Tensor, target: Tensor) -> Tensor:
-    """Belief of the first node of each predicted path that the label contradicts; 0 where it contradicts none.
+    """Belief of the first node of each path that the label contradicts ``[n]``; 0 where it contradicts none.
 
     The answer at threshold t is wrong exactly if the score exceeds t. A sample without any label scores 0: leave such
     out of a calibration. With coarse labels among them a promise is one about the levels that they know.
@@ -209,9 +188,6 @@ def conformal_scores(paths: Tensor, confidence: Tensor, target: Tensor) -> Tenso
         paths: Predicted paths ``[n, L]``, −1 or repeated below the leaf.
         confidence: Belief of their nodes ``[n, L]``.
         target: ``[n, L]``, −1 where unknown or ended.
-
-    Returns:
-        ``[n]``.
     """
     wrong = (paths >= 0) & (target >= 0) & (paths != target)
     wrong[:, 1:] &= paths[:, 1:] != paths[:, :-1]
@@ -228,10 +204,7 @@ def conformal_threshold(scores: Tensor, alpha: float) -> float:
 
     Args:
         scores: ``[n]``, see `conformal_scores`; of samples the model was not trained on.
-        alpha: Between 0 and 1; read as the decimal it prints as.
-
-    Raises:
-        ValueError: ``alpha`` is not between 0 and 1.
+        alpha: Between 0 and 1, or a ValueError; read as the decimal it prints as.
     """
     rank = math.ceil((len(scores) + 1) * (1 - _as_written(alpha)))
     return float(scores.sort().values[rank - 1]) if rank <= len(scores) else math.inf

@@ -187,11 +187,7 @@ def _check_scores(logits: Tensor, taxonomy: Taxonomy) -> None:
     usable = best.isfinite()
     if not usable.all():
         rows = (~usable).nonzero().flatten().tolist()
-        nothing = bool((best == -torch.inf).any())
-        raise UserError(
-            f"logits hold {'no finite value' if nothing else 'NaN or +inf'} in {len(rows)} of {len(logits)} samples "
-            f"(first: row {rows[0]})",
-            hint="Is every node masked? Then there is nothing to choose from."
-            if nothing
-            else "Has training diverged? Lower the learning rate, or train in float32 or bf16, not fp16.",
-        )
+        what, hint = "NaN or +inf", "Has training diverged? Lower the learning rate, or train in float32 or bf16."
+        if (best == -torch.inf).any():
+            what, hint = "no finite value", "Is every node masked? Then there is nothing to choose from."
+        raise UserError(f"logits hold {what} in {len(rows)} of {len(logits)} samples (first: row {rows[0]})", hint=hint)

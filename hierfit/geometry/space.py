@@ -13,8 +13,6 @@ from hierfit.geometry.lorentz import Lorentz
 from hierfit.geometry.models import Euclidean, Geometry, Poincare
 
 GeometryName = Literal["poincare", "lorentz", "euclidean"]
-
-
 GEOMETRIES: dict[str, Geometry] = {"poincare": Poincare(), "lorentz": Lorentz(), "euclidean": Euclidean()}
 
 
@@ -77,10 +75,8 @@ class Space:
         return scaled
 
     def normal_coordinates(self, points: Tensor) -> Tensor:
-        """Points as vectors ``[..., m]`` of their direction from the origin and their geodesic distance to it.
-
-        Alike in every geometry: the length of each vector is the point's :meth:`radius`.
-        """
+        """Points as vectors ``[..., m]`` of their direction from the origin and, as length, their :meth:`radius`: alike
+        in every geometry."""
         return self.model.logmap0(points, self.curvature) * self.model.origin_length
 
     def from_normal(self, vectors: Tensor) -> Tensor:
@@ -100,16 +96,11 @@ class Space:
         return self.model.radius(x, self.curvature)
 
     def health(self, x: Tensor) -> dict[str, Tensor]:
-        """Figures to log for points ``x``: ``mean_radius``, and ``share_at_cap`` (0–1).
-
-        A share near 1 means that every point lies on one sphere: no radial hierarchy can form, and the
-        gradient along the radius is gone.
-        """
+        """Figures to log for points ``x``: ``mean_radius``, and ``share_at_cap`` (0–1). A share near 1 means that every
+        point lies on one sphere: no radial hierarchy can form, and the gradient along the radius is gone."""
         radii = self.radius(x.detach())
-        return {
-            "mean_radius": radii.mean(),
-            "share_at_cap": (radii >= 0.999 * self.max_radius).to(radii.dtype).mean(),
-        }
+        at_cap = (radii >= 0.999 * self.max_radius).to(radii.dtype)
+        return {"mean_radius": radii.mean(), "share_at_cap": at_cap.mean()}
 
 
 class _ScaledGradient(torch.autograd.Function):

@@ -15,7 +15,6 @@ from hierfit.losses import levels
 from hierfit.losses.levels import LevelReading, OverLevels, PerLevel, constant, read_levels
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.cuts import once_a_tree, sibling_families
-from hierfit.taxonomy.shuffle import shuffled_places
 from hierfit.taxonomy.upward import segment_logsumexp, steps_up
 from hierfit.tensors import at_least_float32
 
@@ -34,11 +33,8 @@ def level_cross_entropy(
     over_levels: OverLevels = "mean",
     reading: LevelReading | None = None,
 ) -> Tensor:
-    """Cross-entropy within each level. A label that is a leaf counts at its own level and, as itself, at deeper ones.
-
-    Args:
-        over_levels: ``mean`` or ``sum`` over the labelled levels of a sample.
-    """
+    """Cross-entropy within each level, mean or sum over the labelled levels of a sample. A label that is a leaf counts
+    at its own level and, as itself, at deeper ones."""
     levels.check_choice("over_levels", over_levels, ("mean", "sum"))
     padded, lse, label = reading or read_levels(logits, paths, taxonomy)
     return levels.mean_over_labels(lse - label, padded, over_levels)
@@ -58,11 +54,9 @@ def sibling_smoothed_cross_entropy(
     """Hierarchy-sibling smoothed cross-entropy (HiSCE): a label gives ε to its siblings, in equal parts.
 
     Source: Li et al., arXiv 2512.21529, 2025; a reconstruction from its published formula, which is the sum
-    over levels (``over_levels="sum"``). A label without siblings keeps all its mass. Smoothing adds to
-    cross-entropy ε·(the label's logit − the mean of its siblings'), so only the label's family is read besides.
-
-    A label that is a leaf is, below its own level, its own only child, and so is not smoothed there: a chain of only
-    children costs what its end alone does.
+    over levels (``over_levels="sum"``). A label without siblings keeps all its mass; one that is a leaf is, below its
+    own level, its own only child. Smoothing adds to cross-entropy ε·(the label's logit − the mean of its siblings'),
+    so only the label's family is read besides.
 
     Args:
         epsilon: ε in [0, 1): one number, a list of one a level, or numbers by level name (others: 0). Under the name
@@ -106,15 +100,13 @@ def describe_hisce(
     inner, leaf = _rates(taxonomy, epsilon, roots)
     is_leaf, has_siblings = taxonomy.num_children == 0, sibling_families(taxonomy).size[taxonomy.group] > 1
     kinds = [(" inner nodes", ~is_leaf, inner), (" leaves", is_leaf, leaf)]
-    if inner == leaf:
-        kinds = [("", torch.ones_like(is_leaf), inner)]
     shares = []
     for level, nodes in enumerate(taxonomy.level_slices):
-        for what, kind, rates in kinds:
+        for what, kind, rates in kinds if inner != leaf else [("", is_leaf | True, inner)]:
             acted_on = has_siblings[nodes][kind[nodes]]
             if rates[level] > 0 and len(acted_on):
-                name = f"{what} at {taxonomy.levels[level]} (ε {rates[level]:g})"
-                shares.append(f"{int(acted_on.sum())} of {len(acted_on)}{name}")
+                where = f"{what} at {taxonomy.levels[level]} (ε {rates[level]:g})"
+                shares.append(f"{int(acted_on.sum())} of {len(acted_on)}{where}")
     which = "" if families == "tree" else f", families shuffled (seed {families})"
     return f"HiSCE acts on {', '.join(shares)}{which}" if shares else "HiSCE smooths no level: it is level_ce"
 
@@ -130,11 +122,9 @@ def _rates(taxonomy: Taxonomy, epsilon: PerLevel, roots: RootSiblings) -> tuple[
 def _leads(
     logits: Tensor, label: Tensor, padded: Tensor, taxonomy: Taxonomy, smoothed: list[int], families: SmoothedFamilies
 ) -> dict[int, Tensor]:
-    """The label's logit over the mean of its siblings' ``[B]`` for every smoothed level, 0 for an only child; of labels
-    that are unknown or ended above it is any number.
-
-    Siblings are neighbours: a family is a window of the node axis, as wide here as the widest of its level.
-    """
+    """The label's logit less the mean of its siblings' ``[B]`` for every smoothed level, 0 for an only child; of labels
+    that are unknown or ended above it is any number. A family is a window of the node axis, as wide as its level's
+    widest."""
     if not smoothed:
         return {}
     known = sibling_families(taxonomy)
@@ -160,6 +150,8 @@ def _leads(
 @once_a_tree
 def _shuffled(taxonomy: Taxonomy, seed: int) -> tuple[Tensor, Tensor]:
     """Where each node stands ``[N]``, and who stands there ``[N]``."""
+    from hierfit.taxonomy.shuffle import shuffled_places
+
     place = shuffled_places(taxonomy, seed)
     return place, place.argsort()
 
@@ -175,13 +167,11 @@ def tree_path_kl(
     """Tree-path KL divergence KL(q‖P): q puts 1/L on each node of the path, P is the softmax over all levels.
 
     Source: H-CAST (Park et al., ICLR 2025) and Li et al., arXiv 2512.21529. It equals the mean cross-entropy
-    within the levels plus KL(uniform‖M), where M_l is the mass of level l under P: beyond level cross-entropy
-    it reads no edge of the tree, and only evens out the levels' logsumexp. So levels should share one logit
-    scale (see `level_logit_spread`).
+    within the levels plus KL(uniform‖M), where M_l is the mass of level l under P: it reads no edge of the tree, and
+    only evens out the levels' logsumexp, so levels should share one logit scale (see `level_logit_spread`).
 
     Levels are cuts, side by side: a leaf that ended above stands in P once for each level from its own on, and a label
-    that is a leaf has its share of q at each of them. A sample's unlabelled levels take part in neither q nor P, as if
-    the tree had its labelled levels only: they would otherwise be pushed towards no mass at all.
+    that is a leaf has its share of q at each of them. A sample's unlabelled levels take part in neither q nor P.
 
     Args:
         level_weights: q of each level, before it is made to sum to 1 over a sample's labelled levels: one number
@@ -217,14 +207,11 @@ def level_logit_spread(logits: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 
 def level_consistency(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """Jensen–Shannon divergence between each level's softmax and the level below summed into it.
+    """Jensen–Shannon divergence between each level's softmax and the level below summed into it, at most log 2.
 
-    At most log 2; the mean over pairs of neighbouring levels and over samples. Levels are cuts, so every node has its
-    counterpart: an inner node the sum of its children, a leaf that has ended itself. It reads no labels, so every
-    sample counts. 0 for a tree of one level.
-
-    Near HAF (Garg et al., "Learning Hierarchy Aware Features for Reducing Mistake Severity", ECCV 2022), where
-    the sums of the leaves' softmax teach each coarser level.
+    The mean over pairs of neighbouring levels and over samples, labelled or not; 0 for a tree of one level. Levels are
+    cuts: an inner node's counterpart is the sum of its children, that of a leaf that has ended is itself. Near HAF
+    (Garg et al., ECCV 2022), where the sums of the leaves' softmax teach each coarser level.
     """
     taxonomy = taxonomy.to(logits.device)
     parts = at_least_float32(logits).split(taxonomy.level_sizes, dim=1)

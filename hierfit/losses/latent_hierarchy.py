@@ -21,12 +21,8 @@ from hierfit.losses.levels import constant
 
 
 class Triplets(NamedTuple):
-    """Mined triplets: i and j are related, k is not.
-
-    Attributes:
-        members: Rows of i, j and k ``[3, T]``.
-        weight: Share of each in the mean ``[T]``: alike, but 0 for an anchor that had no valid triplet.
-    """
+    """Mined triplets, of which i and j are related and k is not: ``members [3, T]``, their rows, and ``weight [T]``,
+    the share of each in the mean, which is 0 for an anchor that had no valid triplet."""
 
     members: Tensor
     weight: Tensor
@@ -42,7 +38,8 @@ def mine_triplets(
     max_anchors: int = 128,
     generator: Generator | None = None,
 ) -> Triplets:
-    """Draw triplets by mutual nearest neighbours.
+    """Draw ``min(max_anchors, n)·per_anchor`` triplets by mutual nearest neighbours, whatever the data (so no device
+    sync); none for fewer than 5 points. O(n²).
 
     Similarity is exp(−d), plus 1 for equal labels. j is drawn from the points that are among i's K most
     similar and have i among theirs, k from all others, with replacement. An anchor needs two such
@@ -55,10 +52,6 @@ def mine_triplets(
         per_anchor: Triplets for each anchor.
         max_anchors: Anchors are a random choice of this many points that can be one.
         generator: Source of the randomness.
-
-    Returns:
-        ``min(max_anchors, n)·per_anchor`` triplets whatever the data (so no device sync); none for fewer than
-        5 points. O(n²).
     """
     n, device = len(distance), distance.device
     neighbours = min(neighbours, (n - 1) // 2)
@@ -104,7 +97,7 @@ def triplet_lca_loss(
     margin: float = 0.1,
     learned: bool = True,
 ) -> Tensor:
-    """HIER's hinge on the chosen ancestors, the weighted sum over triplets (in units of distance).
+    """HIER's hinge on the chosen ancestors, the weighted sum over triplets (in units of distance); 0 without. O(T·P).
 
     ρ_ij is the candidate chosen for (i, j), ρ_ijk the one for all three: the argmax of −(largest distance to
     a member)/τ + Gumbel noise, with the gradient of the softmax (straight-through). A triplet costs ::
@@ -120,9 +113,6 @@ def triplet_lca_loss(
         temperature: τ; divides distances, not the noise.
         margin: δ.
         learned: False chooses ancestors by the noise alone, uniformly: the random-LCA control.
-
-    Returns:
-        A scalar, 0 without valid triplets. O(T·P).
     """
     if not distance.shape[1]:
         return distance.sum()
@@ -182,7 +172,7 @@ class _Hinge(torch.autograd.Function):
 
 
 class LatentHierarchyLoss(nn.Module):
-    """The latent hierarchy of images, categories and attributes.
+    """The latent hierarchy of images, categories and attributes; see `mine_triplets` and `triplet_lca_loss`.
 
     ``joint`` is HIER's form: images and categories together are the leaves, attributes their LCAs, and
     attributes are also the LCAs of one another. ``tiered`` puts attributes between: they are the LCAs of
@@ -192,9 +182,9 @@ class LatentHierarchyLoss(nn.Module):
         space: Where the points live.
         hierarchy: ``joint`` or ``tiered``.
         lca: ``learned``, or ``random`` for the control that chooses ancestors blindly.
-        temperature: τ of the Gumbel-softmax.
-        margin: δ of the hinge.
-        neighbours: K of the mutual nearest neighbours.
+        temperature: τ.
+        margin: δ.
+        neighbours: K.
         per_anchor: Triplets for each anchor.
         max_anchors: Anchors a tier and step.
     """
@@ -227,17 +217,8 @@ class LatentHierarchyLoss(nn.Module):
         known_ancestors: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Tensor:
-        """The sum of the tiers' losses.
-
-        Args:
-            images: Points ``[B, m]``.
-            image_labels: Their classes ``[B]``, −1 for unknown.
-            categories: Points ``[C, m]``.
-            category_labels: Their classes ``[C]``.
-            attributes: Points ``[M, m]``, or ``None``.
-            known_ancestors: Points ``[K, m]`` of the taxonomy's inner nodes; they join every tier's candidates.
-            generator: Source of the randomness.
-        """
+        """The sum of the tiers' losses, of points ``[B, m]``, ``[C, m]`` and ``[M, m]`` and of classes ``[B]`` (−1 for
+        unknown) and ``[C]``; ``known_ancestors [K, m]``, the taxonomy's inner nodes, join every tier's candidates."""
         known = [] if known_ancestors is None else [known_ancestors]
         if attributes is None:
             return self._over([(images, image_labels)], torch.cat([categories, *known]), generator)

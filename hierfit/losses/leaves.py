@@ -38,12 +38,11 @@ def leaf_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy) -> Ten
 
 
 def hierarchical_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, *, alpha: float = 0.1) -> Tensor:
-    """Σ over the path of exp(−α·d(v))·(−log p(v | parent of v)).
+    """Σ over the path of exp(−α·d(v))·(−log p(v | parent of v)), down to the finest known node.
 
     Source: Bertinetto et al., "Making Better Mistakes", CVPR 2020, without its normalisation of the weights.
-    d(v) is the depth of the edge into v, counted from the root down: 0 for the first decision, between the children of
-    the root (of a virtual one in a forest). A greater α ≥ 0 makes fine decisions count less, so that of two mistakes
-    the one nearby costs less; α = 0 is leaf cross-entropy. The path ends at the finest known node.
+    d(v) is 0 for the first decision, between the children of the root (of a virtual one in a forest), and grows
+    downwards: with a greater α ≥ 0, of two mistakes the one nearby costs less; α = 0 is leaf cross-entropy.
     """
     alpha, logits = check_number("alpha", alpha), at_least_float32(logits)
     places = _places_of(paths, taxonomy)
@@ -60,10 +59,9 @@ def hierarchy_aware_cross_entropy(
 ) -> Tensor:
     """Σ over the path of w(v)·(−log p(v)); w sums to 1 and falls by the factor ``dilution`` in [0, 1) a step up.
 
-    Source: Chan et al., "When Labels Have Structure", arXiv 2605.06274, 2026, from its abstract and its public code:
-    the label's mass is spread over its path with geometrically decaying weights (0.2, 0.5 and 0.7 are tried; 0 is leaf
-    cross-entropy). That they are made to sum to 1 over the path is our reading. A single root, which is certain, costs
-    nothing but has its share.
+    Source: Chan et al., "When Labels Have Structure", arXiv 2605.06274, 2026, from its abstract and its public code
+    (0.2, 0.5 and 0.7 are tried there; 0 is leaf cross-entropy). That w sums to 1 over the path is our reading. A single
+    root, which is certain, costs nothing but has its share.
     """
     dilution, logits = check_number("dilution", dilution, below=1.0), at_least_float32(logits)
     places = _places_of(paths, taxonomy)
@@ -92,8 +90,7 @@ def soft_label_cross_entropy(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, 
     return -torch.linalg.vecdot(targets, own.log_softmax(dim=1)) @ _shares(label >= 0, logits)
 
 
-_TABLE = 2**23
-"""Most numbers of a table of nodes by leaves that is kept."""
+_TABLE = 2**23  # most numbers of a table of nodes by leaves that is kept
 
 
 @once_a_tree
@@ -125,12 +122,10 @@ def _shares(known: Tensor, like: Tensor) -> Tensor:
     return known / known.sum().clamp_min(1)
 
 
-# Rows of masses are the virtual root, which has all leaves below it, and then the nodes: an id of −1 is the root's.
-
-
 @once_a_tree
 def _all_places(taxonomy: Taxonomy) -> Tensor:
-    """Rows of the root and of each node's path, last of −1's ``[1 + L, N + 1]``; 0 below its end."""
+    """Rows of the root and of each node's path, last of −1's ``[1 + L, N + 1]``; 0 below its end. Row 0 is the virtual
+    root's, which has all leaves below it, row v + 1 that of node v."""
     nodes = torch.arange(taxonomy.num_nodes, device=taxonomy.parent.device)
     return F.pad(taxonomy.paths(nodes).T + 1, (0, 1, 1, 0)).contiguous()
 
@@ -141,8 +136,8 @@ def _places_of(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
 
 
 def _weighted_masses(logits: Tensor, places: Tensor, weight: Tensor, taxonomy: Taxonomy) -> Tensor:
-    """The mean over samples of the sum of masses (logsumexp over the leaves below a node, as `leaf_marginals` has
-    them) in rows ``places [1 + L, B]``, times ``weight [1 + L, B]``, which is 0 where a label knows nothing."""
+    """The mean over samples of Σ ``weight [1 + L, B]`` · mass (logsumexp over the leaves below a node, as
+    `leaf_marginals` has it) in rows ``places [1 + L, B]``; the weight is 0 where a label knows nothing."""
     weight = weight * _shares(places[1:].any(dim=0), weight)
     loss: Tensor = _WeightedMasses.apply(logits, places, weight, taxonomy.to(logits.device))
     return loss

@@ -5,8 +5,7 @@ nodes at depth l and the leaves that ended above it. So a label that is a leaf s
 (`Taxonomy.padded`), and counts there; below a label that is an inner node nothing is known, and costs nothing.
 
 All losses share one reduction: over the labelled levels of a sample, then the mean over samples with a label. So
-each sample weighs the same however much of its path is known, and the gradient of a batch does not depend on
-what else is in it.
+each sample weighs the same however much of its path is known.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ class _ReadLevels(torch.autograd.Function):
 
 
 def mean_over_labels(per_label: Tensor, paths: Tensor, over_levels: OverLevels) -> Tensor:
-    """A scalar from one value for each label ``[B, L]``; see the module's text. 0 if nothing is labelled."""
+    """A scalar from one value for each label ``[B, L]``; 0 if nothing is labelled."""
     known = paths >= 0
     per_sample = per_label.masked_fill(~known, 0).sum(dim=1)
     if over_levels == "mean":
@@ -139,27 +138,22 @@ def check_number(name: str, value: object, low: float = 0.0, below: float = math
 def per_level(
     name: str, value: object, taxonomy: Taxonomy, below: float = math.inf, leaves: bool = False
 ) -> tuple[list[float], float | None]:
-    """One number in [0, below) for each level; and, where asked for, that under ``leaf``: of leaves at any depth.
-
-    Returns:
-        ``[L]`` numbers, and that of the leaves; None where it is not given, or where ``leaf`` is the name of a level.
+    """One number in [0, below) for each level ``[L]``; and, where asked for, that under ``leaf``: of leaves at whatever
+    depth (None where it is not given, or where ``leaf`` is the name of a level).
 
     Raises:
         UserError: Its problems name every wrong number, every level that does not exist, or the wrong length.
     """
-    levels = taxonomy.levels
+    levels, problems = taxonomy.levels, list[str]()
     if isinstance(value, Mapping):
-        named = (*levels, "leaf") if leaves and "leaf" in value and "leaf" not in levels else levels
-        problems = [
-            f"{name} names the level {level!r}, which does not exist{nearest(str(level), levels)}"
-            for level in value
-            if level not in named
-        ]
-        given = {level: value.get(level, 0.0) for level in named}
+        given = {**dict.fromkeys(levels, 0.0), **value}
+        unknown = [level for level in value if level not in levels and not (leaves and level == "leaf")]
+        problems += [f"{name} names the level {v!r}, which does not exist{nearest(str(v), levels)}" for v in unknown]
+        given = {level: number for level, number in given.items() if level not in unknown}
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        fits = len(value) == len(levels)
-        problems = [] if fits else [f"{name} lists {len(value)} numbers; there are {len(levels)} levels"]
         given = dict(zip(levels, value, strict=False))
+        if len(value) != len(levels):
+            problems.append(f"{name} lists {len(value)} numbers; there are {len(levels)} levels")
     else:
         return [check_number(name, value, below=below)] * len(levels), None
     numbers = {}
@@ -170,4 +164,4 @@ def per_level(
             problems.append(error.summary)
     if problems:
         raise UserError(f"{name} does not fit the levels {', '.join(levels)}", problems)
-    return [numbers[level] for level in levels], numbers.get("leaf") if "leaf" not in levels else None
+    return [numbers[level] for level in levels], None if "leaf" in levels else numbers.get("leaf")

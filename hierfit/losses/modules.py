@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, Signature, signature
 from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from hierfit.losses.cuts import RootSiblings, level_cross_entropy, sibling_smoothed_cross_entropy, tree_path_kl
-from hierfit.losses.leaves import leaf_cross_entropy
-from hierfit.losses.levels import OverLevels, PerLevel
+from hierfit.losses import cuts, leaves
 from hierfit.taxonomy import Taxonomy
 
 Loss: TypeAlias = Callable[..., Tensor]
@@ -18,7 +17,7 @@ Loss: TypeAlias = Callable[..., Tensor]
 
 
 class TreeLoss(nn.Module):
-    """A loss on one score a node.
+    """A loss on one score a node: its ``function`` with options that stay.
 
     ``forward(logits [B, N], paths [B, L])`` gives a scalar in nats: the mean over samples with a label, 0 (still on the
     graph) where there is none. A −1 in ``paths`` is an unknown level, or one below the end of a branch. What is unknown
@@ -27,7 +26,8 @@ class TreeLoss(nn.Module):
 
     Args:
         taxonomy: The tree of N nodes on L levels.
-        **options: Of the function.
+        *values: Of the function's options, in their order.
+        **options: The same by name.
 
     Raises:
         UserError: An option is outside its range, or does not fit the levels; said at once and not in the first step.
@@ -35,9 +35,16 @@ class TreeLoss(nn.Module):
 
     function: ClassVar[Loss]
 
-    def __init__(self, taxonomy: Taxonomy, **options: Any) -> None:
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _, _, tree, *options = signature(cls.function).parameters.values()
+        named = [o.replace(kind=Parameter.POSITIONAL_OR_KEYWORD) for o in options if o.name != "reading"]
+        cls.__signature__ = Signature([tree, *named])  # type: ignore[attr-defined]
+
+    def __init__(self, taxonomy: Taxonomy, *values: Any, **options: Any) -> None:
         super().__init__()
-        self.taxonomy, self.options = taxonomy, options
+        self.options = signature(type(self)).bind(taxonomy, *values, **options).arguments
+        self.taxonomy = self.options.pop("taxonomy")
         self(*empty_batch(taxonomy))
 
     def forward(self, logits: Tensor, paths: Tensor) -> Tensor:
@@ -48,11 +55,7 @@ class TreeLoss(nn.Module):
 
 
 def check_batch(logits: Tensor, paths: Tensor, nodes: int, levels: int) -> None:
-    """Refuses tensors that are not of the node axis and levels of a tree.
-
-    Raises:
-        ValueError: What they are, and what they must be.
-    """
+    """Refuses with a ValueError tensors that are not of the node axis and levels of a tree."""
     fits = logits.shape == (len(logits), nodes) and paths.shape == (len(logits), levels)
     if not fits or paths.dtype != torch.int64:
         raise ValueError(
@@ -69,9 +72,7 @@ def empty_batch(taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
 
 
 class LevelCrossEntropy(TreeLoss):
-    """Cross-entropy within each level, one softmax over its nodes and the leaves that ended above.
-
-    See `level_cross_entropy` for the options.
+    """`level_cross_entropy`: within each level, one softmax over its nodes and the leaves that ended above.
 
     Example:
         >>> import torch
@@ -81,14 +82,11 @@ class LevelCrossEntropy(TreeLoss):
         tensor(0.7945)
     """
 
-    function = level_cross_entropy
-
-    def __init__(self, taxonomy: Taxonomy, over_levels: OverLevels = "mean") -> None:
-        super().__init__(taxonomy, over_levels=over_levels)
+    function = cuts.level_cross_entropy
 
 
 class LeafCrossEntropy(TreeLoss):
-    """Cross-entropy over the leaves; a coarse label asks for the sum of the leaves below it. See `leaf_cross_entropy`.
+    """`leaf_cross_entropy`: over the leaves; a coarse label asks for the sum of the leaves below it.
 
     Example:
         >>> import torch
@@ -97,16 +95,11 @@ class LeafCrossEntropy(TreeLoss):
         tensor(0.4055)
     """
 
-    function = leaf_cross_entropy
-
-    def __init__(self, taxonomy: Taxonomy) -> None:
-        super().__init__(taxonomy)
+    function = leaves.leaf_cross_entropy
 
 
 class HiSCE(TreeLoss):
-    """Hierarchy-sibling smoothed cross-entropy: a label gives ε to its siblings (Li et al., arXiv 2512.21529).
-
-    See `sibling_smoothed_cross_entropy` for the options; ε = 0 is `LevelCrossEntropy`.
+    """`sibling_smoothed_cross_entropy`: a label gives ε to its siblings; ε = 0 is `LevelCrossEntropy`.
 
     Example:
         >>> import torch
@@ -119,22 +112,11 @@ class HiSCE(TreeLoss):
         0.3
     """
 
-    function = sibling_smoothed_cross_entropy
-
-    def __init__(
-        self,
-        taxonomy: Taxonomy,
-        epsilon: PerLevel = 0.1,
-        roots: RootSiblings = "siblings",
-        over_levels: OverLevels = "mean",
-    ) -> None:
-        super().__init__(taxonomy, epsilon=epsilon, roots=roots, over_levels=over_levels)
+    function = cuts.sibling_smoothed_cross_entropy
 
 
 class TreePathKL(TreeLoss):
-    """Tree-path KL divergence: from a sample's path to one softmax over all levels (H-CAST; arXiv 2512.21529).
-
-    See `tree_path_kl` for the options. Levels must share one logit scale.
+    """`tree_path_kl`: from a sample's path to one softmax over all levels, which must share one logit scale.
 
     Example:
         >>> import torch
@@ -143,7 +125,4 @@ class TreePathKL(TreeLoss):
         tensor(0.9163)
     """
 
-    function = tree_path_kl
-
-    def __init__(self, taxonomy: Taxonomy, level_weights: PerLevel = 1.0) -> None:
-        super().__init__(taxonomy, level_weights=level_weights)
+    function = cuts.tree_path_kl

@@ -36,14 +36,12 @@ LOSSES: Registry[Loss] = Registry(
 
 _COMPARE_LEVELS = frozenset({"tp_kl", "js"})
 _UNLABELLED_TOO = frozenset({"js"})
-_READ_LEAVES_ONLY = frozenset({"leaf_ce", "hxe", "hace", "soft_labels"})
+_READ_LEAVES_ONLY = [LOSSES[name] for name in ("leaf_ce", "hxe", "hace", "soft_labels")]
 _FINITE_EVERY = 16
 # Under one scale, levels stay within 1.2 of each other (CLIP on Aircraft and Caltech-101); scales 10 and 2 do harm.
 _UNEQUAL_FACTOR, _UNEQUAL_NATS = 3.0, 1.0
 
 Spec: TypeAlias = Mapping[str, float | Mapping[str, Any]]
-Weights: TypeAlias = dict[str, float]
-LossOptions: TypeAlias = dict[str, dict[str, Any]]
 
 
 class Objective(nn.Module):
@@ -93,20 +91,12 @@ class Objective(nn.Module):
         """Whether no loss with a positive weight reads logits of inner nodes: these are then not trained, and mean
         nothing (`hierfit.taxonomy.upward.leaf_marginals` reads inner nodes from the leaves). A loss of one's own says
         so by an attribute of this name."""
-        trained = [name for name, weight in self.weights.items() if weight > 0]
-        return all(
-            name in _READ_LEAVES_ONLY or getattr(self.losses[name], "reads_leaves_only", False) for name in trained
-        )
+        trained = [loss for name, loss in self.losses.items() if self.weights[name] > 0]
+        return all(loss in _READ_LEAVES_ONLY or getattr(loss, "reads_leaves_only", False) for loss in trained)
 
     def forward(self, logits: Tensor, paths: Tensor) -> dict[str, Tensor]:
-        """The terms and their sum.
-
-        Args:
-            logits: Scores ``[B, N]``.
-            paths: Node ids ``[B, L]`` coarse to fine, −1 where unknown or where a branch has ended.
-
-        Returns:
-            Each loss, before weighting, under its name; the weighted sum under ``loss``. Scalars, in nats.
+        """Each loss of scores ``[B, N]`` at labels ``[B, L]``, before weighting, under its name; their weighted sum
+        under ``loss``. Scalars, in nats.
 
         Raises:
             ValueError: A shape or type does not fit the tree.
@@ -164,9 +154,8 @@ class Objective(nn.Module):
         # Batches 1, 2, 4, 8, …: a scale that drifts apart later is seen as well, at no cost to speak of.
         if not self._watch_scales or not len(logits) or self._calls & (self._calls - 1):
             return
-        spread = cuts.level_logit_spread(logits, self.taxonomy)
-        levels = zip(self.taxonomy.levels, spread.tolist(), strict=True)
-        measured = {name: value for name, value in levels if not math.isnan(value)}  # of one node there is none
+        spread = zip(self.taxonomy.levels, cuts.level_logit_spread(logits, self.taxonomy).tolist(), strict=True)
+        measured = {name: value for name, value in spread if not math.isnan(value)}  # of one node there is none
         most, least = (find(measured.values(), default=0.0) for find in (max, min))
         if most > max(_UNEQUAL_NATS, _UNEQUAL_FACTOR * least):
             self._watch_scales = False
@@ -190,12 +179,11 @@ def _restrict(taxonomy: Taxonomy, seen: Tensor) -> tuple[Taxonomy, Tensor | None
     return small, kept, position
 
 
-def _read_spec(spec: Spec, taxonomy: Taxonomy) -> tuple[Weights, LossOptions]:
+def _read_spec(spec: Spec, taxonomy: Taxonomy) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+    """Weights and options by loss."""
     if not isinstance(spec, Mapping):
         raise UserError(f"objective is {spec!r}; it must map losses to weights, such as {{level_ce: 1.0}}")
-    weights: Weights = {}
-    options: LossOptions = {}
-    problems = []
+    weights, options, problems = dict[str, float](), dict[str, dict[str, Any]](), list[str]()
     for name, entry in spec.items():
         try:
             loss = LOSSES.find(str(name))

@@ -37,5 +37,5 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # The collection's module imports every class.
-    return getattr(import_module("hierfit.metrics.collection"), name)
+    home = "collection" if name.endswith("_metrics") else "classes"
+    return getattr(import_module(f"{__name__}.{home}"), name)

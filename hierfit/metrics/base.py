@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,8 +22,10 @@ class TreeMetric(Metric):
     States are int64 counts that add up, so that any split of the samples over batches and processes gives
     exactly the same value.
 
-    A metric of one's own counts a batch in `tally`, reads the sums in `compute`, says by ``reads`` what it takes, and
-    describes itself for tables. It goes by its import path, ``my_file.MyMetric``.
+    A metric of one's own says by ``reads`` what it takes, and describes itself for tables by ``name``, ``header``,
+    ``unit`` and ``higher_is_better``. It counts a batch in `tally` and reads the sums in `compute`; or it names a
+    ``function (predicted, target, taxonomy)`` whose counts, a named tuple, are then summed as `counts`. Metrics of one
+    function share their counts in a `MetricCollection`. It goes by its import path, ``my_file.MyMetric``.
 
     Args:
         taxonomy: The tree.
@@ -31,6 +35,7 @@ class TreeMetric(Metric):
     is_differentiable = False
     full_state_update = False
     higher_is_better = True
+    function: ClassVar[Callable[[Tensor, Tensor, Taxonomy], Any] | None] = None
     reads: ClassVar[Literal["paths", "logits"]] = "paths"
     name: ClassVar[str] = ""
     header: ClassVar[str] = ""
@@ -51,7 +56,17 @@ class TreeMetric(Metric):
 
     def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The counts of one checked batch, by state name; zeros for a batch of no samples."""
-        raise NotImplementedError
+        function = type(self).function
+        if function is None:
+            raise NotImplementedError
+        counted = function(predicted, target, self.taxonomy)._asdict()
+        return {f"{function.__name__}_{name}": count for name, count in counted.items()}
+
+    @property
+    def counts(self) -> Any:
+        """The sums so far, by the function's names."""
+        prefix = f"{getattr(type(self).function, '__name__', '')}_"
+        return SimpleNamespace(**{name.removeprefix(prefix): count for name, count in self.metric_state.items()})
 
     def update(self, predicted: Tensor, target: Tensor) -> None:
         """Count a batch.
@@ -72,13 +87,8 @@ class TreeMetric(Metric):
 
 
 def check_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> None:
-    """Refuse tensors that are not paths of ids on the tree's node axis.
-
-    Column l may hold a node of level l, or a leaf that ended above it.
-
-    Raises:
-        ValueError: Names every wrong shape and dtype, or the first id that cannot stand in its column.
-    """
+    """Refuse with a ValueError what are not paths ``[B, L]`` of ids: column l may hold a node of level l, or a leaf
+    that ended above it."""
     wrong = [
         f"{name} is {list(paths.shape)} {paths.dtype}"
         for name, paths in (("predicted", predicted), ("target", target))
@@ -92,16 +102,14 @@ def check_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> None:
         )
     both = torch.stack([predicted, target])
     nodes = both.clamp(0, taxonomy.num_nodes - 1)
-    column = torch.arange(taxonomy.num_levels, device=both.device)
-    depth = taxonomy.level[nodes]
+    column, depth = torch.arange(taxonomy.num_levels, device=both.device), taxonomy.level[nodes]
     fits = (depth == column) | ((depth < column) & (taxonomy.num_children[nodes] == 0))
     good = (both == -1) | ((both == nodes) & fits)
     if not good.all():
         which, row, level = (~good).nonzero()[0].tolist()
-        nodes_of_level = taxonomy.level_slices[level]
-        ended = "" if taxonomy.is_even else ", leaves that ended above it"
+        own, ended = taxonomy.level_slices[level], "" if taxonomy.is_even else ", leaves that ended above it"
         raise ValueError(
             f"{('predicted', 'target')[which]}[{row}, {level}] is {int(both[which, row, level])}; level "
-            f"{taxonomy.levels[level]!r} of {taxonomy} has the ids {nodes_of_level.start} to "
-            f"{nodes_of_level.stop - 1}{ended}, and −1 for none"
+            f"{taxonomy.levels[level]!r} of {taxonomy} has the ids {own.start} to {own.stop - 1}{ended}, "
+            "and −1 for none"
         )

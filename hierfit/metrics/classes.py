@@ -1,4 +1,4 @@
-"""The metrics as `torchmetrics.Metric` classes: exact integer counts of a batch, and what is read off their sums.
+"""The metrics as `torchmetrics.Metric` classes: what is read off the sums of a function's counts.
 
 >>> import torch
 >>> from hierfit.taxonomy import Taxonomy
@@ -15,9 +15,7 @@ tensor(1.)
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
@@ -31,27 +29,7 @@ Average = Literal["micro", "macro"]
 Convention = Literal["accuracy", "precision"]
 
 
-class CountMetric(TreeMetric):
-    """A metric that is read off what ``function`` counts in a batch: a named tuple of int64 tensors.
-
-    Metrics of one function share their counts in a `MetricCollection`.
-    """
-
-    function: ClassVar[Callable[[Tensor, Tensor, Taxonomy], Any]]
-
-    def tally(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        function = type(self).function
-        counted = function(predicted, target, self.taxonomy)._asdict()
-        return {f"{function.__name__}_{name}": count for name, count in counted.items()}
-
-    @property
-    def counts(self) -> Any:
-        """The sums so far, by the function's names."""
-        prefix = f"{type(self).function.__name__}_"
-        return SimpleNamespace(**{name.removeprefix(prefix): count for name, count in self.metric_state.items()})
-
-
-class ShareMetric(CountMetric):
+class ShareMetric(TreeMetric):
     """A share of samples."""
 
     def compute(self) -> Tensor:
@@ -83,13 +61,7 @@ class TreeInconsistency(ShareMetric):
     higher_is_better = False
 
 
-class CutMetric(CountMetric):
-    """Of what happened to each node of each cut, see `functional.CutTally`."""
-
-    function = functional.cut_tally
-
-
-class LevelAccuracy(CutMetric):
+class LevelAccuracy(TreeMetric):
     """Accuracy at each level, over the samples labelled there: a label that ended above takes no part.
 
     ``compute()`` is [L], or a scalar if ``level`` is given; NaN for a level without labels.
@@ -100,18 +72,18 @@ class LevelAccuracy(CutMetric):
         **kwargs: Of `torchmetrics.Metric`.
     """
 
+    function = functional.cut_tally
+
     def __init__(self, taxonomy: Taxonomy, level: str | None = None, **kwargs: Any) -> None:
         super().__init__(taxonomy, **kwargs)
-        if level is not None and level not in taxonomy.levels:
-            raise UserError(f"no level {level!r}", hint=f"Choose one of: {', '.join(taxonomy.levels)}.")
-        self.level = level
+        self.level = None if level is None else taxonomy.levels.index(_one_of(level, taxonomy.levels, "level"))
 
     def compute(self) -> Tensor:
         accuracy = functional.level_accuracy(self.counts, self.taxonomy)
-        return accuracy if self.level is None else accuracy[self.taxonomy.levels.index(self.level)]
+        return accuracy if self.level is None else accuracy[self.level]
 
 
-class LeafAccuracy(CutMetric):
+class LeafAccuracy(TreeMetric):
     """Accuracy at the leaf, over the samples whose label reaches one.
 
     The prediction is the leaf it ends at, on whatever level; one that stops above the leaves is wrong. So for a
@@ -124,15 +96,17 @@ class LeafAccuracy(CutMetric):
         **kwargs: Of `torchmetrics.Metric`.
     """
 
+    function = functional.cut_tally
+
     def __init__(self, taxonomy: Taxonomy, average: Average = "micro", **kwargs: Any) -> None:
         super().__init__(taxonomy, **kwargs)
-        self.average = _one_of(average, Average, "average")
+        self.average = _one_of(average, get_args(Average), "average")
 
     def compute(self) -> Tensor:
         return functional.leaf_accuracy(self.counts, self.taxonomy, self.average)
 
 
-class WeightedAveragePrecision(CutMetric):
+class WeightedAveragePrecision(TreeMetric):
     """wAP: a score of each level, averaged with weights proportional to the number of nodes of the level's cut.
 
     Each level is one flat classifier over its cut: a sample whose label ended above is judged there by its leaf, and
@@ -148,34 +122,31 @@ class WeightedAveragePrecision(CutMetric):
         **kwargs: Of `torchmetrics.Metric`.
     """
 
+    function = functional.cut_tally
+
     def __init__(self, taxonomy: Taxonomy, convention: Convention = "accuracy", **kwargs: Any) -> None:
         super().__init__(taxonomy, **kwargs)
-        self.convention = _one_of(convention, Convention, "convention")
+        self.convention = _one_of(convention, get_args(Convention), "convention")
 
     def compute(self) -> Tensor:
         of_levels = functional.cut_accuracy if self.convention == "accuracy" else functional.cut_macro_precision
         return functional.size_weighted_mean(of_levels(self.counts, self.taxonomy), self.taxonomy)
 
 
-def _one_of(value: Any, choices: Any, key: str) -> Any:
-    if value not in get_args(choices):
-        raise UserError(f"{key} is {value!r}", hint=f"Choose one of: {', '.join(get_args(choices))}.")
+def _one_of(value: str, choices: tuple[str, ...], key: str) -> str:
+    if value not in choices:
+        raise UserError(f"there is no {key} {value!r}", hint=f"Choose one of: {', '.join(choices)}.")
     return value
 
 
-class OverlapMetric(CountMetric):
-    """Of what predicted nodes and the true path have in common, see `functional.OverlapTally`."""
-
-    function = functional.overlap_tally
-
-
-class TreeDistance(OverlapMetric):
+class TreeDistance(TreeMetric):
     """Mean number of tree edges between the predicted and the true node, over all samples.
 
     The predicted node is the deepest one named, whatever the levels above say. Roots hang on a virtual root, so a wrong
     leaf under a wrong root of an even tree costs 2L.
     """
 
+    function = functional.overlap_tally
     higher_is_better = False
 
     def compute(self) -> Tensor:
@@ -183,7 +154,7 @@ class TreeDistance(OverlapMetric):
         return (counts.predicted + counts.target - 2 * counts.common) / counts.samples
 
 
-class MistakeSeverity(OverlapMetric):
+class MistakeSeverity(TreeMetric):
     """Mean height of the lowest common ancestor (LCA) above the true node, over wrong samples only.
 
     In levels: 1 when prediction and truth share the parent, up to the length of the true path when they share
@@ -193,13 +164,14 @@ class MistakeSeverity(OverlapMetric):
     leaf; on even trees the two heights are equal.
     """
 
+    function = functional.overlap_tally
     higher_is_better = False
 
     def compute(self) -> Tensor:
         return (self.counts.target - self.counts.common) / self.counts.mistakes
 
 
-class HierarchicalPrecision(OverlapMetric):
+class HierarchicalPrecision(TreeMetric):
     """hP = Σ|P̂ ∩ T̂| / Σ|P̂|: share of the predicted nodes, with their ancestors, that are on the true path.
 
     Where the levels of a prediction disagree, each branch it names is paid for.
@@ -207,19 +179,25 @@ class HierarchicalPrecision(OverlapMetric):
     Source: Kiritchenko et al., Canadian AI 2006.
     """
 
+    function = functional.overlap_tally
+
     def compute(self) -> Tensor:
         return self.counts.sets_common / self.counts.sets_predicted
 
 
-class HierarchicalRecall(OverlapMetric):
+class HierarchicalRecall(TreeMetric):
     """hR = Σ|P̂ ∩ T̂| / Σ|T̂|: share of the true nodes, each label with its ancestors, among those predicted."""
+
+    function = functional.overlap_tally
 
     def compute(self) -> Tensor:
         return self.counts.sets_common / self.counts.target
 
 
-class HierarchicalF1(OverlapMetric):
+class HierarchicalF1(TreeMetric):
     """Harmonic mean of hierarchical precision and recall (Kiritchenko et al., Canadian AI 2006)."""
+
+    function = functional.overlap_tally
 
     def compute(self) -> Tensor:
         return 2 * self.counts.sets_common / (self.counts.sets_predicted + self.counts.target)

@@ -2,50 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from torchmetrics import MetricCollection
 
 from hierfit.config.named import imported
 from hierfit.errors import UserError
+from hierfit.metrics import classes
 from hierfit.metrics.base import TreeMetric
-from hierfit.metrics.classes import (
-    FullPathAccuracy,
-    HierarchicalConsistentAccuracy,
-    HierarchicalF1,
-    HierarchicalPrecision,
-    HierarchicalRecall,
-    LeafAccuracy,
-    LevelAccuracy,
-    MeanTreecutAccuracy,
-    MistakeSeverity,
-    TreeDistance,
-    TreeInconsistency,
-    WeightedAveragePrecision,
-)
 from hierfit.taxonomy import Taxonomy
 
-_OF_PATHS: dict[str, Callable[..., TreeMetric]] = {
-    "fpa": FullPathAccuracy,
-    "tice": TreeInconsistency,
-    "leaf_accuracy": LeafAccuracy,
-    "leaf_accuracy_macro": partial(LeafAccuracy, average="macro"),
-    "wap_accuracy": WeightedAveragePrecision,
-    "wap_precision": partial(WeightedAveragePrecision, convention="precision"),
-    "tree_distance": TreeDistance,
-    "mistake_severity": MistakeSeverity,
-    "hierarchical_precision": HierarchicalPrecision,
-    "hierarchical_recall": HierarchicalRecall,
-    "hierarchical_f1": HierarchicalF1,
-}
-_OF_SCORES: dict[str, Callable[..., TreeMetric]] = {
-    "hca": HierarchicalConsistentAccuracy,
-    "mta": MeanTreecutAccuracy,
-}
+Make: TypeAlias = Callable[..., TreeMetric]
+Own: TypeAlias = Sequence[type[TreeMetric]]
 
-Own = Sequence[type[TreeMetric]]
+_OF_PATHS: dict[str, Make] = {
+    "fpa": classes.FullPathAccuracy,
+    "tice": classes.TreeInconsistency,
+    "leaf_accuracy": classes.LeafAccuracy,
+    "leaf_accuracy_macro": partial(classes.LeafAccuracy, average="macro"),
+    "wap_accuracy": classes.WeightedAveragePrecision,
+    "wap_precision": partial(classes.WeightedAveragePrecision, convention="precision"),
+    "tree_distance": classes.TreeDistance,
+    "mistake_severity": classes.MistakeSeverity,
+    "hierarchical_precision": classes.HierarchicalPrecision,
+    "hierarchical_recall": classes.HierarchicalRecall,
+    "hierarchical_f1": classes.HierarchicalF1,
+}
+_OF_SCORES: dict[str, Make] = {
+    "hca": classes.HierarchicalConsistentAccuracy,
+    "mta": classes.MeanTreecutAccuracy,
+}
 
 
 def own_metrics(paths: Sequence[str]) -> Own:
@@ -112,26 +100,23 @@ def hierarchy_metrics(taxonomy: Taxonomy, prefix: str = "", own: Own = (), **opt
     """
     # Module names cannot hold dots; level names can.
     of_levels = {
-        f"accuracy/{level.replace('.', '_')}": partial(LevelAccuracy, level=level) for level in taxonomy.levels
+        f"accuracy/{level.replace('.', '_')}": partial(classes.LevelAccuracy, level=level) for level in taxonomy.levels
     }
-    return _collected({**_OF_PATHS, **of_levels, **_own_that_read(own, "paths")}, taxonomy, prefix, options)
+    return _collected(_OF_PATHS | of_levels, own, "paths", taxonomy, prefix, options)
 
 
 def score_metrics(taxonomy: Taxonomy, own: Own = (), **options: Any) -> MetricCollection:
     """``hca`` and ``mta``, and those of one's own that read logits: ``update(logits [B, N], target [B, L])``."""
-    return _collected({**_OF_SCORES, **_own_that_read(own, "logits")}, taxonomy, "", options)
-
-
-def _own_that_read(own: Own, reads: str) -> dict[str, Callable[..., TreeMetric]]:
-    return {metric.name: metric for metric in own if metric.reads == reads}
+    return _collected(_OF_SCORES, own, "logits", taxonomy, "", options)
 
 
 def _collected(
-    makers: dict[str, Callable[..., TreeMetric]], taxonomy: Taxonomy, prefix: str, options: dict[str, Any]
+    makers: Mapping[str, Make], own: Own, reads: str, taxonomy: Taxonomy, prefix: str, options: dict[str, Any]
 ) -> MetricCollection:
-    metrics = {name: make(taxonomy, **options) for name, make in makers.items()}
+    every: dict[str, Make] = {**makers, **{metric.name: metric for metric in own if metric.reads == reads}}
+    metrics = {name: make(taxonomy, **options) for name, make in every.items()}
     groups: dict[object, list[str]] = {}
     for name, metric in metrics.items():
-        groups.setdefault(getattr(type(metric), "function", type(metric).tally), []).append(name)
+        groups.setdefault(type(metric).function or type(metric).tally, []).append(name)
     # Stated, not found by comparing values: no rank and no unlucky first batch can group otherwise.
     return MetricCollection(dict(metrics), prefix=prefix, compute_groups=list(groups.values()))

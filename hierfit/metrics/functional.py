@@ -2,15 +2,15 @@
 
 ``predicted [B, L]`` and ``target [B, L]`` hold node ids, coarse to fine; −1 is "ended" in a prediction and
 "unknown or ended" in a target. Levels are cuts: where a branch has ended, its leaf stands on all deeper levels. Column
-l may name that leaf or leave it out: `Taxonomy.padded` brings both forms to one. Two kinds of count carry nearly
-everything: what happened to each node of each cut (`cut_tally`, O(M + B·L)), and how far down each pair of paths agrees
-(`path_overlap`, O(B·L); `set_overlap`, O(B·L²)).
+l may name that leaf or leave it out: `Taxonomy.padded` brings both forms to one. Two counts carry nearly everything:
+what happened to each node of each cut (`cut_tally`, O(M + B·L)), and how far down each pair of paths agrees
+(`overlap_tally`, O(B·L²)).
 """
 
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,24 +28,6 @@ def stands_at_its_level(paths: Tensor, taxonomy: Taxonomy) -> Tensor:
     """[B, L] bool: column l names a node of level l, and not a leaf that ended above it."""
     column = torch.arange(taxonomy.num_levels, device=paths.device)
     return (paths >= 0) & (taxonomy.level[paths] == column)
-
-
-class ShareTally(NamedTuple):
-    """How many samples count, and how many of them are hits; int64 scalars."""
-
-    hits: Tensor
-    samples: Tensor
-
-
-def whole_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> ShareTally:
-    """Labelled samples, and those of them with every known level right."""
-    return ShareTally(full_path_right(predicted, target, taxonomy).sum(), labelled(target).sum())
-
-
-def broken_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> ShareTally:
-    """Labelled samples, and those of them whose prediction is no path of the tree."""
-    counted = labelled(target)
-    return ShareTally((counted & ~is_tree_path(predicted, taxonomy)).sum(), counted.sum())
 
 
 def full_path_right(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Tensor:
@@ -71,72 +53,53 @@ def is_tree_path(predicted: Tensor, taxonomy: Taxonomy) -> Tensor:
     return ((path < 0) | descends | stays).all(dim=1)
 
 
-class Overlap(NamedTuple):
-    """What a prediction and a label have in common; int64 [B] each, in nodes.
+class ShareTally(NamedTuple):
+    """How many samples count, and how many of them are hits; int64 scalars."""
 
-    Attributes:
-        common: Nodes on both sides.
-        predicted: Nodes on the predicted side.
-        target: Nodes on the label's path; 0 (and so are the others) where nothing is labelled.
-    """
-
-    common: Tensor
-    predicted: Tensor
-    target: Tensor
+    hits: Tensor
+    samples: Tensor
 
 
-def compared_nodes(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
-    """[B] deepest predicted and [B] deepest labelled node of each sample, as `path_overlap` compares them.
+def whole_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> ShareTally:
+    """Labelled samples, and those of them with every known level right."""
+    return ShareTally(full_path_right(predicted, target, taxonomy).sum(), labelled(target).sum())
+
+
+def broken_paths(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> ShareTally:
+    """Labelled samples, and those of them whose prediction is no path of the tree."""
+    counted = labelled(target)
+    return ShareTally((counted & ~is_tree_path(predicted, taxonomy)).sum(), counted.sum())
+
+
+def judged_nodes(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor, Tensor]:
+    """What a label can judge: the predicted nodes ``[B, L]``, −1 elsewhere; the deepest one of these ``[B]``, and the
+    label's own ``[B]``.
 
     The deepest is the last one named: where levels disagree, the finest answer is the one that is judged. A label
     that stops above a leaf says nothing of what lies below: there a prediction is read down to the label's level.
     """
-    judged, true_node = _judged_nodes(predicted, target, taxonomy)
-    return _last_named(judged), true_node
+    true_node = _last_named(target)
+    column = torch.arange(taxonomy.num_levels, device=target.device)
+    open_below = (taxonomy.num_children[true_node] > 0)[:, None]
+    unknown = open_below & (column > taxonomy.level[true_node][:, None]) | (true_node < 0)[:, None]
+    judged = predicted.masked_fill(unknown, -1)
+    return judged, _last_named(judged), true_node
 
 
-def path_overlap(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Overlap:
-    """Compare the deepest predicted with the deepest labelled node of each sample, see `compared_nodes`.
-
-    Each node stands for its own path from the root; what the tuple names above it plays no part (that is
-    `is_tree_path`'s business). ``common`` is the depth of the lowest common ancestor.
-    """
-    predicted_node, true_node = compared_nodes(predicted, target, taxonomy)
-    true_path, predicted_path = taxonomy.paths(true_node), taxonomy.paths(predicted_node)
-    on_true_path = true_path >= 0
-    return Overlap(
-        common=(on_true_path & (true_path == predicted_path)).sum(dim=1),
-        predicted=(predicted_path >= 0).sum(dim=1),
-        target=on_true_path.sum(dim=1),
-    )
-
-
-def set_overlap(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Overlap:
-    """Compare the set of all predicted nodes and their ancestors with the deepest labelled node and its ancestors.
-
-    Where the levels agree on a path, this is `path_overlap`; where they do not, every branch that is named counts.
-    Predictions are read down to the label's level, see `compared_nodes`.
-    """
-    judged, true_node = _judged_nodes(predicted, target, taxonomy)
-    true_path = taxonomy.paths(true_node)
-    # [B, L named, L levels]: at each level, what the named nodes have for ancestors there; each counts once.
-    named = taxonomy.paths(judged).sort(dim=1).values
-    distinct = named >= 0
-    distinct[:, 1:] &= named[:, 1:] != named[:, :-1]
-    on_true_path = true_path >= 0
-    return Overlap(
-        common=(on_true_path & (named == true_path[:, None]).any(dim=1)).sum(dim=1),
-        predicted=distinct.sum(dim=(1, 2)),
-        target=on_true_path.sum(dim=1),
-    )
+def _last_named(paths: Tensor) -> Tensor:
+    """[B] the node in the last column that is not −1; −1 where there is none."""
+    column = torch.arange(paths.shape[1], device=paths.device)
+    last = torch.where(paths >= 0, column, -1).amax(dim=1, keepdim=True)
+    return paths.gather(1, last.clamp(min=0))[:, 0]
 
 
 class OverlapTally(NamedTuple):
-    """Sums over samples of what predictions and labels have in common; int64 scalars.
+    """Sums over samples of what predictions and labels have in common, in nodes; int64 scalars.
 
     Distance and severity take the deepest predicted node for the prediction: with P and T the lengths of the two paths
     and C that of their common part, it lies P + T − 2C edges from the truth, and their lowest common ancestor T − C
-    levels above it. Precision and recall take all predicted nodes, with their ancestors (``sets``).
+    levels above it. Precision and recall take the set of all predicted nodes, with their ancestors (``sets``): where
+    the levels agree on a path it is that path; where they do not, every branch that is named counts.
     """
 
     samples: Tensor
@@ -149,38 +112,33 @@ class OverlapTally(NamedTuple):
 
 
 def overlap_tally(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> OverlapTally:
-    """See `path_overlap` and `set_overlap`; `compared_nodes` says how partial labels are read."""
-    paths, sets = path_overlap(predicted, target, taxonomy), set_overlap(predicted, target, taxonomy)
-    values = labelled(target), paths.common < paths.target, *paths, sets.common, sets.predicted
-    return OverlapTally(*(value.sum() for value in values))
-
-
-def _judged_nodes(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
-    """[B, L] the predicted nodes that the label can judge, −1 elsewhere; and [B] its deepest node."""
-    true_node = _last_named(target)
-    column = torch.arange(taxonomy.num_levels, device=target.device)
-    open_below = (taxonomy.num_children[true_node] > 0)[:, None]
-    unknown = open_below & (column > taxonomy.level[true_node][:, None]) | (true_node < 0)[:, None]
-    return predicted.masked_fill(unknown, -1), true_node
-
-
-def _last_named(paths: Tensor) -> Tensor:
-    """[B] the node in the last column that is not −1; −1 where there is none."""
-    column = torch.arange(paths.shape[1], device=paths.device)
-    last = torch.where(paths >= 0, column, -1).amax(dim=1, keepdim=True)
-    return paths.gather(1, last.clamp(min=0))[:, 0]
+    """Compare the paths from the root to predicted and labelled nodes; `judged_nodes` says how partial labels are
+    read. What a tuple names above its deepest node plays no part in that one's path."""
+    judged, predicted_node, true_node = judged_nodes(predicted, target, taxonomy)
+    predicted_path, true_path = taxonomy.paths(predicted_node), taxonomy.paths(true_node)
+    on_true_path = true_path >= 0
+    common, length = (on_true_path & (true_path == predicted_path)).sum(dim=1), on_true_path.sum(dim=1)
+    # [B, L named, L levels]: at each level, what the named nodes have for ancestors there; each counts once.
+    named = taxonomy.paths(judged).sort(dim=1).values
+    distinct = named >= 0
+    distinct[:, 1:] &= named[:, 1:] != named[:, :-1]
+    return OverlapTally(
+        samples=labelled(target).sum(),
+        mistakes=(common < length).sum(),
+        common=common.sum(),
+        predicted=(predicted_path >= 0).sum(),
+        target=length.sum(),
+        sets_common=(on_true_path & (named == true_path[:, None]).any(dim=1)).sum(),
+        sets_predicted=distinct.sum(),
+    )
 
 
 class CutTally(NamedTuple):
-    """What happened at each place of the cuts over the samples whose label is known there; int64 [M] each.
+    """How often each place of the cuts was ``right`` (predicted and true), ``predicted``, and ``labelled`` (true), over
+    the samples whose label is known there; int64 [M] each.
 
     The cuts of a tree, one after another, are one axis of M places: on level l first the leaves that ended above it,
     then its own nodes (`Taxonomy.cut`). On even trees that is the node axis; the last cut always holds all leaves.
-
-    Attributes:
-        right: Times the node was predicted and true.
-        predicted: Times it was predicted.
-        labelled: Times it was true.
     """
 
     right: Tensor
@@ -211,12 +169,8 @@ def _axis(taxonomy: Taxonomy) -> _Axis:
     starts = [0, *ends[:-1]]
     own = [start + a for start, a in zip(starts, above, strict=True)]
     shift = [place - level.start for place, level in zip(own, levels, strict=True)]
-    return _Axis(
-        tuple(map(slice, starts, ends)),
-        tuple(map(slice, own, ends)),
-        torch.tensor(starts, device=device),
-        torch.tensor(shift, device=device),
-    )
+    cuts, of_levels = tuple(map(slice, starts, ends)), tuple(map(slice, own, ends))
+    return _Axis(cuts, of_levels, torch.tensor(starts, device=device), torch.tensor(shift, device=device))
 
 
 def cut_tally(predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> CutTally:
@@ -269,8 +223,8 @@ def size_weighted_mean(values: Tensor, taxonomy: Taxonomy) -> Tensor:
     return (sizes * values)[measured].sum() / sizes[measured].sum()
 
 
-def leaf_accuracy(tally: CutTally, taxonomy: Taxonomy, average: Literal["micro", "macro"]) -> Tensor:
-    """Share right of the samples labelled with a leaf: of all (micro), or the mean of each leaf's (macro)."""
+def leaf_accuracy(tally: CutTally, taxonomy: Taxonomy, average: str) -> Tensor:
+    """Share right of the samples labelled with a leaf: of all (``micro``), or the mean of each leaf's (``macro``)."""
     all_leaves = _axis(taxonomy).cuts[-1]
     right, total = tally.right[all_leaves], tally.labelled[all_leaves]
     if average == "micro":

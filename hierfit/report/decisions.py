@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hierfit.decoding import belief, leaf_rollup
 from hierfit.decoding.belief import descent
-from hierfit.metrics.functional import compared_nodes
+from hierfit.metrics.functional import judged_nodes
 from hierfit.results.logits import TestLogits
 from hierfit.taxonomy import Taxonomy
 
@@ -61,8 +61,9 @@ class Breaks:
 
     @classmethod
     def of(cls, predicted: Tensor, target: Tensor, taxonomy: Taxonomy) -> Breaks:
-        """From predicted and target paths ``[n, L]``; how partial labels are read says `path_overlap`. O(n·L)."""
-        true_path, path = map(taxonomy.paths, reversed(compared_nodes(predicted, target, taxonomy)))
+        """From predicted and target paths ``[n, L]``; how partial labels are read says `judged_nodes`. O(n·L)."""
+        _, predicted_node, true_node = judged_nodes(predicted, target, taxonomy)
+        true_path, path = taxonomy.paths(true_node), taxonomy.paths(predicted_node)
         common = ((true_path >= 0) & (true_path == path)).sum(dim=1)
         wrong = common < (true_path >= 0).sum(dim=1)
         at = common.clamp_max(taxonomy.num_levels - 1)[:, None]

@@ -122,13 +122,10 @@ def test_metrics_against_loops(case: tuple[Taxonomy, Tensor, Tensor]) -> None:
 @given(judged())
 def test_overlap_agrees_with_the_taxonomy(case: tuple[Taxonomy, Tensor, Tensor]) -> None:
     tree, predicted, target = case
-    judged_node, leaf = functional.compared_nodes(predicted, target, tree)
-    overlap = functional.path_overlap(predicted, target, tree)
-    edges = overlap.predicted + overlap.target - 2 * overlap.common
-    known = (tree.num_children[target.amax(dim=1)] == 0) & (leaf >= 0)
-    last = torch.tensor([([-1] + [v for v in row if v >= 0])[-1] for row in predicted.tolist()], dtype=torch.int64)
-    assert torch.equal(edges[known], tree.distance(last, target.amax(dim=1))[known])
-    assert torch.equal(judged_node[known], last[known])
+    _, deepest, true = functional.judged_nodes(predicted, target, tree)
+    overlap = functional.overlap_tally(predicted, target, tree)
+    edges = tree.distance(deepest, true)[true >= 0].sum()
+    assert overlap.predicted + overlap.target - 2 * overlap.common == edges
 
 
 @quick

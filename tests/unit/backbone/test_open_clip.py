@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from hierfit.backbone import Backbone
+from hierfit.backbone.hub import _needed, hub_name
 from hierfit.backbone.loading import save_merged
-from hierfit.backbone.source import _needed, hub_name
 from hierfit.cli import main
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard

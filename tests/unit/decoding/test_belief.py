@@ -9,15 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hierfit.decoding import (
-    BELIEF_DECODERS,
-    Calibration,
-    belief,
-    calibrate,
-    cut_to,
-    deepest_sure,
-    least_distance,
-)
+from hierfit.decoding import BELIEF_DECODERS, Calibration, belief, calibrate, cut_to, deepest_sure, least_distance
 from hierfit.decoding.calibration import fit_temperature, reliability
 from hierfit.errors import UserError
 from hierfit.metrics.functional import is_tree_path
@@ -49,7 +41,7 @@ def slow(row: list[float], tree: Taxonomy, scores: str, temperature: float) -> l
 @quick
 def test_a_belief_is_the_sum_written_out(tree: Taxonomy, seed: int, scores: str, temperature: float) -> None:
     logits = random_logits(tree, seed)
-    found = belief(logits, tree, Calibration(scores, {scores: temperature}))  # type: ignore[arg-type]
+    found = belief(logits, tree, Calibration(scores, {scores: temperature}))
     expected = torch.tensor([slow(row, tree, scores, temperature) for row in logits.tolist()], dtype=torch.float64)
     torch.testing.assert_close(found.nodes, expected)
     torch.testing.assert_close(found.leaves, expected[:, tree.leaves])
@@ -59,7 +51,7 @@ def test_a_belief_is_the_sum_written_out(tree: Taxonomy, seed: int, scores: str,
 @quick
 def test_a_probability_never_rises_along_an_answer(tree: Taxonomy, seed: int, scores: str, decoder: str) -> None:
     logits = 20 * random_logits(tree, seed, torch.float32)  # in single precision, far too sure
-    nodes = belief(logits, tree, Calibration(scores, {scores: 0.7})).nodes  # type: ignore[arg-type]
+    nodes = belief(logits, tree, Calibration(scores, {scores: 0.7})).nodes
     below = tree.parent >= 0
     assert (nodes[:, below] <= nodes[:, tree.parent[below]]).all()
     paths = BELIEF_DECODERS[decoder](nodes, tree)
@@ -77,7 +69,7 @@ def test_a_masked_node_has_no_probability_and_no_nan_comes_of_it(tree: Taxonomy,
     alive = torch.zeros(tree.num_nodes, dtype=torch.bool)
     alive[tree.paths(kept)[tree.paths(kept) >= 0]] = True
     logits = random_logits(tree, seed).masked_fill(~alive, -torch.inf)
-    nodes = belief(logits, tree, Calibration(scores, {scores: 1.0})).nodes  # type: ignore[arg-type]
+    nodes = belief(logits, tree, Calibration(scores, {scores: 1.0})).nodes
     assert (nodes[:, ~alive] == 0).all()
     torch.testing.assert_close(nodes[:, kept].sum(1), torch.ones(3, dtype=torch.float64))
 

@@ -130,7 +130,6 @@ def test_on_an_accelerator_float64_tells_near_pairs_apart(name: str, monkeypatch
         torch.testing.assert_close(gradient.double(), true, rtol=1e-4, atol=1e-4 * float(true.abs().max()))
     coincident = model.pairwise_distance(x, x, c)
     coincident.sum().backward()
-    assert x.grad is not None
     assert x.grad.isfinite().all()
     assert (coincident.diagonal() < 1e-4).all()
 

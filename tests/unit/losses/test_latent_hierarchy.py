@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hierfit.geometry import Space
-from hierfit.losses.latent_hierarchy import (
-    LatentHierarchyLoss,
-    Triplets,
-    gumbel_noise,
-    mine_triplets,
-    triplet_lca_loss,
-)
+from hierfit.losses.latent_hierarchy import LatentHierarchyLoss, Triplets, gumbel_noise, mine_triplets, triplet_lca_loss
 
 TAU, MARGIN = 0.3, 0.2
 

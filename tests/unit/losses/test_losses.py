@@ -57,7 +57,6 @@ class TestOverCuts:
         tree = Taxonomy.from_paths([("bird", "gull", "herring gull"), ("bird", "tern"), ("fish", "carp")])
         z = torch.tensor([[0.0, 0.0, 0.0, -100.0, -200.0, -200.0]], requires_grad=True)
         level_cross_entropy(z, torch.tensor([[1, 4, -1]]), tree, over_levels="sum").backward()
-        assert z.grad is not None
         torch.testing.assert_close(z.grad, torch.tensor([[0.5, -0.5, 1.0, 1.0, -2.0, 0.0]]))
 
     @pytest.mark.parametrize("samples", [1, 4])
@@ -75,7 +74,6 @@ class TestOverCuts:
         cost = tree_path_kl(z, A_BIRD, TREE)
         assert cost.item() == pytest.approx(LOG(4 / 3))
         cost.backward()
-        assert z.grad is not None
         assert (z.grad[0, 2:] == 0).all()
 
     def test_spread_is_the_scale_of_each_level(self) -> None:
@@ -91,7 +89,6 @@ class TestOverCuts:
         value = level_consistency(contradict, TERN, TREE)
         value.backward()
         assert value.item() == pytest.approx(LOG(2))
-        assert contradict.grad is not None
         assert contradict.grad.isfinite().all()
         flat = Taxonomy.from_paths([("a",), ("b",)])
         assert level_consistency(torch.randn(2, 2), torch.tensor([[0], [1]]), flat) == 0
@@ -172,7 +169,6 @@ class TestOverLeaves:
         coarse = soft_label_cross_entropy(z, torch.tensor([[0, -1], [-1, -1]]), TREE, beta=1e4)
         assert coarse.item() == pytest.approx((LOG(10 / 5) + LOG(10 / 2) + LOG(10 / 1)) / 3)
         coarse.backward()
-        assert z.grad is not None
         assert z.grad.isfinite().all()
 
     def test_marginals_of_far_apart_logits_neither_underflow_nor_overflow(self) -> None:
@@ -181,5 +177,4 @@ class TestOverLeaves:
         mass = leaf_marginals(z, tree)
         torch.testing.assert_close(mass[0, 0], torch.tensor(-500 + math.log1p(math.exp(-1))))
         mass.sum().backward()
-        assert z.grad is not None
         assert z.grad.isfinite().all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 import warnings
 from typing import Any
@@ -59,7 +58,6 @@ class TestEveryLoss:
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, LOSSES[name](z.float(), PATHS, TREE))
         value.backward()
-        assert z.grad is not None
         assert z.grad.dtype == dtype
 
     def test_an_empty_batch_costs_nothing(self, name: str) -> None:
@@ -74,54 +72,22 @@ class TestEveryLoss:
         z = logits()
         torch.testing.assert_close(LOSSES[name](z, PATHS, TREE), LOSSES[name](z[:3], PATHS[:3], TREE))
         LOSSES[name](z, torch.full_like(PATHS, -1), TREE).backward()
-        assert z.grad is not None
         assert (z.grad == 0).all()
 
     def test_adding_a_constant_to_all_logits_changes_nothing(self, name: str) -> None:
         torch.testing.assert_close(LOSSES[name](logits() + 7, PATHS, TREE), LOSSES[name](logits(), PATHS, TREE))
 
 
-def test_the_loss_is_the_weighted_sum() -> None:
-    terms = Objective({"level_ce": 1.0, "tp_kl": 0.5, "js": {"weight": 20}}, TREE)(logits(), PATHS)
-    torch.testing.assert_close(terms["loss"], terms["level_ce"] + 0.5 * terms["tp_kl"] + 20 * terms["js"])
-
-
-def test_a_shared_reading_gives_the_same_gradient() -> None:
-    shared, apart = logits(), logits()
-    Objective({"hisce": 1.0, "tp_kl": 1.0}, TREE)(shared, PATHS)["loss"].backward()
-    (LOSSES["hisce"](apart, PATHS, TREE) + LOSSES["tp_kl"](apart, PATHS, TREE)).backward()
-    torch.testing.assert_close(shared.grad, apart.grad)
-
-
-def test_weight_zero_is_reported_without_gradient() -> None:
+def test_a_weighted_sum_in_which_weight_zero_is_reported_without_gradient() -> None:
     z = logits()
-    terms = Objective({"level_ce": 1.0, "js": 0}, TREE)(z, PATHS)
+    objective = Objective({"level_ce": 1.0, "tp_kl": {"weight": 0.5}, "js": 0}, TREE)
+    terms = objective(z, PATHS)
     assert terms["js"] > 0
     assert not terms["js"].requires_grad
-    torch.testing.assert_close(terms["loss"], terms["level_ce"])
-    (gradient,) = torch.autograd.grad(terms["loss"], z)
-    (expected,) = torch.autograd.grad(LOSSES["level_ce"](z, PATHS, TREE), z)
-    torch.testing.assert_close(gradient, expected)
-
-
-def test_two_labels_mixed_are_the_loss_against_the_mixed_target() -> None:
-    z, lam = logits()[:1], 0.3
-    one, other = torch.tensor([[0, 2, 5]]), torch.tensor([[0, 2, 6]])
-    objective = Objective({"level_ce": {"over_levels": "sum"}, "tp_kl": 1.0}, TREE)
-    first, second = objective(z, one), objective(z, other)
-    terms = {name: lam * first[name] + (1 - lam) * second[name] for name in first}
-    cuts = [z[:, TREE.cut(level)] for level in range(3)]  # the last: tern, carp, and the two gulls
-    target = torch.tensor([[1.0, 0, 1, 0, 0, 0, 0, lam, 1 - lam]], dtype=z.dtype)
-    log_p = torch.cat([cut.log_softmax(dim=1) for cut in cuts], dim=1)
-    torch.testing.assert_close(terms["level_ce"], -(target * log_p).sum())
-
-    q = target / 3
-    kl = torch.nn.functional.kl_div(torch.cat(cuts, dim=1).log_softmax(dim=1), q, reduction="sum")
-    entropy = -(lam * math.log(lam) + (1 - lam) * math.log(1 - lam)) / 3
-    torch.testing.assert_close(terms["tp_kl"], kl + entropy)
-
-
-def test_describe() -> None:
+    torch.testing.assert_close(terms["loss"], terms["level_ce"] + 0.5 * terms["tp_kl"])
+    expected = LOSSES["level_ce"](z, PATHS, TREE) + 0.5 * LOSSES["tp_kl"](z, PATHS, TREE)
+    torch.testing.assert_close(torch.autograd.grad(terms["loss"], z), torch.autograd.grad(expected, z))
+    assert objective.describe() == ["objective: 1 level_ce + 0.5 tp_kl + 0 js"]
     lines = Objective({"hisce": {"weight": 1.0, "epsilon": {"species": 0.3}}, "js": 20}, TREE).describe()
     assert lines == ["objective: 1 hisce + 20 js", "HiSCE acts on 2 of 2 at species (ε 0.3)"]
 
@@ -139,7 +105,6 @@ def test_says_whether_inner_nodes_are_trained(spec: dict[str, float], leaves_onl
     objective, z = Objective(spec, TREE), logits()
     assert objective.reads_leaves_only == leaves_only
     objective(z, PATHS)["loss"].backward()
-    assert z.grad is not None
     assert (z.grad[:, TREE.num_children > 0] == 0).all() == leaves_only
 
 
@@ -180,30 +145,20 @@ class TestFaultyConfiguration:
     @pytest.mark.parametrize(
         ("spec", "said"),
         [
-            ({}, "no loss has a positive weight"),
-            ({"level_ce": 0.0, "js": 0}, "no loss has a positive weight"),
-            ({"level_ce": None}, "weight is None"),
-            ({"level_ce": True}, "weight is True"),
-            ({"level_ce": float("inf")}, "weight is inf"),
-            ({"hisce": {"epsilon": [0.1, 0.3]}}, "epsilon lists 2 numbers; there are 3 levels"),
-            ({"hisce": {"epsilon": "0.1"}}, "epsilon is '0.1'"),
-            ({"hisce": {"epsilon": 1.0}}, "epsilon is 1.0"),
+            ({}, "positive weight"),
+            ({"level_ce": 0.0, "js": 0}, "positive weight"),
+            *(({"level_ce": weight}, f"weight is {weight}") for weight in (None, True, float("inf"))),
+            ({"hisce": {"epsilon": [0.1, 0.3]}}, "2 numbers; there are 3 levels"),
+            *(({"hisce": {"epsilon": epsilon}}, f"epsilon is {epsilon!r}") for epsilon in ("0.1", 1.0)),
             ({"level_ce": {"over_levels": ["mean"]}}, "over_levels is ['mean']; it must be mean or sum"),
             ({"soft_labels": {"beta": -1}}, "beta is -1"),
             ({3: 1.0}, "there is no loss '3'"),
-            (["level_ce"], "must map losses to weights"),
-            ("level_ce", "must map losses to weights"),
+            *((spec, "must map losses to weights") for spec in (["level_ce"], "level_ce")),
         ],
     )
     def test_each_fault(self, spec: Any, said: str) -> None:
         (problem,) = self.problems(spec)
         assert said in problem
-
-    def test_the_message_lists_the_losses(self) -> None:
-        with pytest.raises(
-            UserError, match="The losses are level_ce, leaf_ce, tp_kl, hisce, hxe, soft_labels, js, hace"
-        ):
-            Objective({"ce": 1.0}, TREE)
 
 
 class TestUnusableInput:
@@ -257,7 +212,6 @@ def test_a_tree_of_sixty_thousand_leaves_needs_no_matrix_of_its_classes() -> Non
     z = torch.randn(2, tree.num_nodes, requires_grad=True)
     terms = Objective({name: 1.0 for name in LOSSES}, tree)(z, tree.leaf_paths[[5, 50_000]])
     terms["loss"].backward()
-    assert z.grad is not None
     assert z.grad.isfinite().all()
 
 
@@ -284,7 +238,6 @@ class TestClassesHeldBack:
         of_small = small.leaf_paths[rows] if levels == 3 else paths[:, :2]
         torch.testing.assert_close(loss, Objective({name: 1.0}, small)(z[:, kept], of_small)["loss"])
         loss.backward()
-        assert z.grad is not None
         assert not z.grad[:, ~seen].any()
 
     def test_labels_of_classes_held_back_count_as_unknown(self) -> None:
@@ -302,8 +255,6 @@ class TestClassesHeldBack:
     def test_nodes_are_seen_with_their_parents(self) -> None:
         with pytest.raises(ValueError, match="without its parent"):
             Objective({"level_ce": 1.0}, TREE, TREE.level != 0)
-
-    def test_keeping_takes_nodes(self) -> None:
         for wrong in (torch.tensor([-1]), torch.tensor([], dtype=torch.int64)):
             with pytest.raises(ValueError, match="at least one node"):
                 TREE.keeping(wrong)
