@@ -86,7 +86,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0.dev0"
 
-_HOMES = {
+_EXPORTED = {
     "decoding": "Calibration belief best_path calibrate leaf_rollup least_distance level_log_softmax per_level_argmax "
     "top_down",
     "errors": "UserError",
@@ -107,7 +107,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__ = on_first_use(__name__, _EXPORTED)
 
 
 def __dir__() -> list[str]:

@@ -68,7 +68,7 @@ COMMANDS = {
 """Where each function is and what it does; one without a place has commands below it. Imported when it is called."""
 
 # What other programs call a command.
-_OTHERS = {"train": "fit", "finetune": "fit", "run": "fit", "eval": "test", "evaluate": "test", "infer": "predict",
+_SYNONYMS = {"train": "fit", "finetune": "fit", "run": "fit", "eval": "test", "evaluate": "test", "infer": "predict",
            "inference": "predict", "classify": "predict", "extract": "features extract", "list": "runs",
            "show": "results", "doctor": "taxonomy check", "dataset": "data"}  # fmt: skip
 
@@ -82,21 +82,21 @@ def _usage() -> str:
             "Hierarchy-aware fine-tuning of vision-language models.",
             "",
             "commands:",
-            _listed(commands),
+            _in_columns(commands),
             "",
             "`hierfit COMMAND --help` lists a command's options, `hierfit experiments` what to fit.",
         ]
     )
 
 
-def _listed(commands: Mapping[str, str]) -> str:
+def _in_columns(commands: Mapping[str, str]) -> str:
     width = max(map(len, commands))
     return "\n".join(f"  {name:<{width}}  {text}" for name, text in commands.items())
 
 
 def _no_command(name: str, known: Iterable[str], help_command: str) -> UserError:
     below = [command for command in COMMANDS if command.partition(" ")[2] == name]
-    close = [_OTHERS[name]] if name in _OTHERS else below or close_words(name, known)
+    close = [_SYNONYMS[name]] if name in _SYNONYMS else below or close_words(name, known)
     hint = f"Did you mean {close[0]!r}?" if close else f"`{help_command}` lists the commands."
     return UserError(f"There is no command {name!r}.", hint=hint)
 
@@ -127,7 +127,7 @@ def dispatch(arguments: Sequence[str]) -> None:
         name = f"{command} {rest[0]}" if rest else command
         if not rest or rest[0] in ("-h", "--help"):
             print(f"usage: hierfit {command} COMMAND [options]\n\n{COMMANDS[command][1]}\n\ncommands:")
-            print(_listed({name.partition(" ")[2]: text for name, text in below.items()}))
+            print(_in_columns({name.partition(" ")[2]: text for name, text in below.items()}))
         elif name in below:
             _call(name, rest[1:])
         else:

@@ -19,8 +19,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-_PR_SET_PDEATHSIG = 1
-
 
 def processes() -> int:
     """Number of processes W that train together."""
@@ -38,7 +36,7 @@ def end_with_parent() -> None:
 
         threading.Thread(target=follow, daemon=True).start()
     elif sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def keep_alike_only_trained(module: nn.Module) -> None:
@@ -91,7 +89,7 @@ def gather_batch(share: Tensor, total: int) -> Tensor:
         return share
     if len(share) != (mine := len(range(dist.get_rank(), total, world))):
         raise ValueError(f"a share of {len(share)} rows, where {mine} of {total} are dealt to this process")
-    whole: Tensor = _Gather.apply(share, total)
+    whole: Tensor = _GatherRows.apply(share, total, False)
     return whole
 
 
@@ -121,45 +119,37 @@ def gather_work(share: Tensor, total: int) -> Tensor:
     """
     if processes() == 1:
         return share
-    whole: Tensor = _GatherWork.apply(share, total)
+    whole: Tensor = _GatherRows.apply(share, total, True)
     return whole
 
 
-class _GatherWork(torch.autograd.Function):
-    """Forward an all-gather, backward a sum over processes.
+class _GatherRows(torch.autograd.Function):
+    """Forward an all-gather of rows that are dealt out in turn; backward each process's own rows, W times or, of work,
+    their sum over processes.
 
     With L_r the loss of process r, what is minimised is L = (Σ_r L_r) / W. A row was made by one process s, but every
     L_r depends on it: ∂L/∂row = (Σ_r ∂L_r/∂row) / W. The mean over processes of the gradients each has on its weights
-    divides by W already, so process s must pass on the plain sum over r. (In `gather_batch` all L_r are one function,
-    and the sum over r is W times the own gradient.) Rows that only fill up are cut off, and get no gradient.
+    divides by W already, so process s must pass on the plain sum over r. In `gather_batch` all L_r are one function,
+    and the sum over r is W times the own gradient. Rows that only fill up are cut off, and get no gradient.
     """
 
     @staticmethod
-    def forward(ctx: Any, share: Tensor, total: int) -> Tensor:
-        share = share.contiguous()
-        parts = [torch.empty_like(share) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, share)
-        ctx.size = len(share)
-        return torch.stack(parts, dim=1).flatten(0, 1)[:total]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        total = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        mine = total[dist.get_rank() :: dist.get_world_size()]
-        return torch.cat([mine, mine.new_zeros(ctx.size - len(mine), *mine.shape[1:])]), None
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, share: Tensor, total: int) -> Tensor:
+    def forward(ctx: Any, share: Tensor, total: int, of_work: bool) -> Tensor:
         world = dist.get_world_size()
         padded = share.new_zeros(-(-total // world), *share.shape[1:])
         padded[: len(share)] = share
         parts = [torch.empty_like(padded) for _ in range(world)]
         dist.all_gather(parts, padded)
+        ctx.size, ctx.of_work = len(share), of_work
         return torch.stack(parts, dim=1).flatten(0, 1)[:total]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient[dist.get_rank() :: dist.get_world_size()] * dist.get_world_size(), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        rank, world = dist.get_rank(), dist.get_world_size()
+        if ctx.of_work:
+            gradient = gradient.clone(memory_format=torch.contiguous_format)
+            dist.all_reduce(gradient)
+            mine = gradient[rank::world]
+        else:
+            mine = gradient[rank::world] * world
+        return torch.cat([mine, mine.new_zeros(ctx.size - len(mine), *mine.shape[1:])]), None, None

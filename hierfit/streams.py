@@ -60,7 +60,7 @@ def print_hanging(console: Console, text: str, style: str = "", indent: int = 2,
     console.print(Text("\n".join(wrapped), style), soft_wrap=True)
 
 
-def _alike(error: UnicodeError) -> tuple[str, int]:
+def _replacement(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(_letter, error.object[error.start : error.end])), error.end
@@ -72,7 +72,7 @@ def _letter(letter: str) -> str:
     return _ALIKE.get(letter) or unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode() or "?"
 
 
-codecs.register_error(ALIKE, _alike)
+codecs.register_error(ALIKE, _replacement)
 
 
 def process_number() -> int:

@@ -15,7 +15,7 @@ from hierfit.config.reading import read_yaml as read_yaml
 from hierfit.errors import UserError, nearest
 
 Schema = TypeVar("Schema")
-_WORDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_TYPE_WORDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def read_document(kind: type[Schema], path: Path, refusal: str) -> Schema:
@@ -41,7 +41,7 @@ def build(kind: type[Schema], value: object, place: Place, problems: list[str], 
         The dataclass, or None when one of its fields is faulty.
     """
     if not isinstance(value, Mapping):
-        problems.append(f"{place}: expected keys and values, got {_shown(value)}")
+        problems.append(f"{place}: expected keys and values, got {_in_words(value)}")
         return None
     before = len(problems)
     hints = get_type_hints(kind, include_extras=True)
@@ -101,7 +101,7 @@ def as_type(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
         return found
     if origin is Literal:
         if not any(value == option and type(value) is type(option) for option in arguments):
-            problems.append(f"{place}: {_shown(value)} is none of {', '.join(map(str, arguments))}")
+            problems.append(f"{place}: {_in_words(value)} is none of {', '.join(map(str, arguments))}")
         return value
     if from_yaml := getattr(hint, "from_yaml", None):
         return from_yaml(value, place, problems)
@@ -110,20 +110,20 @@ def as_type(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     if origin is tuple or origin in (list, Sequence):
         single = not isinstance(value, Sequence) or isinstance(value, str)
         if single and origin is not tuple:
-            problems.append(f"{place}: expected a list, got {_shown(value)}")
+            problems.append(f"{place}: expected a list, got {_in_words(value)}")
             return value
         entries: Sequence[Any] = [value] if single else value  # type: ignore[assignment]
         found = [as_type(arguments[0], v, place.at(str(i)), problems) for i, v in enumerate(entries)]
         return tuple(found) if origin is tuple else found
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
-            problems.append(f"{place}: expected keys and values, got {_shown(value)}")
+            problems.append(f"{place}: expected keys and values, got {_in_words(value)}")
             return {}
         return {str(k): as_type(arguments[1], v, place.at(str(k)), problems) for k, v in value.items()}
     if hint is float and type(value) is int:
         return float(value)
-    if hint in _WORDS and type(value) is not hint:
-        problems.append(f"{place}: expected {_WORDS[hint]}, got {_shown(value)}{advice(hint, value)}")
+    if hint in _TYPE_WORDS and type(value) is not hint:
+        problems.append(f"{place}: expected {_TYPE_WORDS[hint]}, got {_in_words(value)}{advice(hint, value)}")
     return value
 
 
@@ -132,17 +132,17 @@ def _as_union(hint: Any, value: object, place: Place, problems: list[str]) -> An
     if type(value) in options or Any in options:
         return value
     others = [option for option in options if option is not type(None)]
-    if len(others) == 1 and others[0] not in _WORDS:
+    if len(others) == 1 and others[0] not in _TYPE_WORDS:
         return as_type(others[0], value, place, problems)
     for option in others:
         within: list[str] = []
         found = as_type(option, value, place, within)
         if not within:
             return found
-    words = [_WORDS.get(option) or f"one of {', '.join(map(str, get_args(option)))}" for option in others]
+    words = [_TYPE_WORDS.get(option) or f"one of {', '.join(map(str, get_args(option)))}" for option in others]
     words += ["null"] if len(others) < len(options) else []
     why = next(filter(None, (advice(option, value) for option in others)), "")
-    problems.append(f"{place}: expected {' or '.join(words)}, got {_shown(value)}{why}")
+    problems.append(f"{place}: expected {' or '.join(words)}, got {_in_words(value)}{why}")
     return value
 
 
@@ -179,7 +179,7 @@ def advice(hint: Any, value: object) -> str:
     return "" if number is None else f"; YAML reads that as text, write {number:.12f}".rstrip("0")
 
 
-def _shown(value: object) -> str:
+def _in_words(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, Mapping):

@@ -12,6 +12,7 @@ import yaml
 from annotated_types import Ge, Le
 
 from hierfit.config.named import EXPERIMENTS, experiment_files
+from hierfit.config.reading import YamlLoader
 from hierfit.config.schema import Place, as_type, read_yaml
 from hierfit.errors import UserError
 
@@ -58,7 +59,7 @@ def option_value(text: str) -> Any:
     if re.fullmatch(r"((-?\d+)?:(-?\d+)?)?", text):
         return text
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, YamlLoader)
         return float(value) if isinstance(value, str) else value
     except (yaml.YAMLError, ValueError):
         return text

@@ -22,9 +22,11 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from hierfit.errors import UserError
 
-_TYPES: dict[str, Any] = {kind.__name__: kind for kind in (int, float, str, bool, dict, list, tuple, Gt, Ge, Lt, Le)}
-_TYPES |= {"Any": Any, "Annotated": Annotated, "Literal": Literal, "Optional": Optional, "Union": Union}
-_TYPES |= {"Dict": dict, "List": list, "Tuple": tuple, "Mapping": Mapping, "Sequence": Sequence}
+_PLAIN_TYPES: dict[str, Any] = {
+    kind.__name__: kind for kind in (int, float, str, bool, dict, list, tuple, Mapping, Sequence, Gt, Ge, Lt, Le)
+}
+_PLAIN_TYPES |= {"Any": Any, "Annotated": Annotated, "Literal": Literal, "Optional": Optional, "Union": Union}
+_PLAIN_TYPES |= {"Dict": dict, "List": list, "Tuple": tuple}
 
 OTHERS = "**"
 """Stands among the arguments of a class that passes on keys it does not name to something that is not known here."""
@@ -109,7 +111,7 @@ class _Source:
             body = ast.parse(file.read_text(encoding="utf-8")).body
         except (OSError, ValueError, SyntaxError) as error:
             raise _NotInSource from error
-        for statement in _flat(body):
+        for statement in _statements(body):
             if isinstance(statement, ast.ImportFrom):
                 self.names |= {alias.asname or alias.name: statement for alias in statement.names}
             elif isinstance(statement, ast.ClassDef):
@@ -156,7 +158,7 @@ class _Source:
             if owner.decorator_list or not owner.bases:
                 raise _NotInSource
             return self._inherited(owner)
-        texts = {**_texts(ast.get_docstring(owner)), **_texts(ast.get_docstring(init))}
+        texts = {**_argument_texts(ast.get_docstring(owner)), **_argument_texts(ast.get_docstring(init))}
         given = init.args
         places = [*given.posonlyargs, *given.args]
         defaults: list[ast.expr | None] = [None] * (len(places) - len(given.defaults)) + [*given.defaults]
@@ -218,7 +220,7 @@ class _Types(dict[str, Any]):
     """What names in an annotation stand for: plain types, aliases of the source; ``Any`` for all others."""
 
     def __init__(self, source: _Source) -> None:
-        super().__init__(_TYPES)
+        super().__init__(_PLAIN_TYPES)
         self.source = source
 
     def __missing__(self, name: str) -> Any:
@@ -236,15 +238,15 @@ def plain(value: Any) -> Any:
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Statements of a module with those below ``if TYPE_CHECKING:`` and ``try:``."""
     for statement in body:
         if isinstance(statement, ast.If | ast.Try):
-            yield from _flat(statement.body)
+            yield from _statements(statement.body)
         yield statement
 
 
-def _texts(docstring: str | None) -> dict[str, str]:
+def _argument_texts(docstring: str | None) -> dict[str, str]:
     """What a docstring's ``Args:`` say of each argument."""
     found: dict[str, str] = {}
     section = re.search(r"^Args:\n((?: +.*\n?|\n)*)", docstring or "", re.MULTILINE)
@@ -264,7 +266,7 @@ def _imported(owner: type) -> dict[str, Argument]:
         hints = get_type_hints(owner.__init__, include_extras=True)  # type: ignore[misc]
     except NameError:  # types that exist for type checkers only
         hints = {}
-    texts = {**_texts(inspect.getdoc(owner)), **_texts(inspect.getdoc(owner.__init__))}  # type: ignore[misc]
+    texts = {**_argument_texts(inspect.getdoc(owner)), **_argument_texts(inspect.getdoc(owner.__init__))}  # type: ignore[misc]
     parameters = inspect.signature(owner).parameters.values()
     found = {
         p.name: Argument(hints.get(p.name, Any), plain(p.default), texts.get(p.name, ""))

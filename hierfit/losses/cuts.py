@@ -15,7 +15,6 @@ from hierfit.losses import levels
 from hierfit.losses.levels import LevelReading, OverLevels, PerLevel, constant, read_levels
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.cuts import once_a_tree, sibling_families
-from hierfit.taxonomy.shuffle import shuffled_places
 from hierfit.taxonomy.upward import segment_logsumexp, steps_up
 from hierfit.tensors import at_least_float32
 
@@ -151,6 +150,8 @@ def _leads(
 @once_a_tree
 def _shuffled(taxonomy: Taxonomy, seed: int) -> tuple[Tensor, Tensor]:
     """Where each node stands ``[N]``, and who stands there ``[N]``."""
+    from hierfit.taxonomy.shuffle import shuffled_places
+
     place = shuffled_places(taxonomy, seed)
     return place, place.argsort()
 

@@ -44,8 +44,7 @@ class WriteResultCard(Callback):
         self._own = own_metrics(config.keys.metrics or ())
         self._decoders = {path: DECODERS.find(path) for path in config.keys.decoders or ()}
         self.card: ResultCard | None = None
-        self._started = 0.0
-        self._seconds = {"train_seconds": 0.0, "test_seconds": 0.0}
+        self._started = self._train_seconds = self._test_seconds = 0.0
         self._steps = 0
         self._val: dict[str, float] = {}
 
@@ -53,7 +52,7 @@ class WriteResultCard(Callback):
         self._started = time.monotonic()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._seconds["train_seconds"] += time.monotonic() - self._started
+        self._train_seconds += time.monotonic() - self._started
         self._steps = trainer.global_step
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -68,19 +67,18 @@ class WriteResultCard(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The figures of the best validation so far, and seconds of training, for a run that is interrupted."""
-        seconds = self._seconds["train_seconds"] + time.monotonic() - self._started
-        return {"val": self._val, "train_seconds": seconds}
+        return {"val": self._val, "train_seconds": self._train_seconds + time.monotonic() - self._started}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._val = state_dict["val"]
         # The checkpoint that is tested is an earlier one than the end of training.
-        self._seconds["train_seconds"] = max(self._seconds["train_seconds"], state_dict.get("train_seconds", 0.0))
+        self._train_seconds = max(self._train_seconds, state_dict["train_seconds"])
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = time.monotonic()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fits the belief and writes, with the weights that were tested, what other programs can open, the card, and
+        """With the weights that were tested: fits the belief, and writes what other programs can open, the card, and
         the predictor of a method with a head. Comes after what keeps the test logits."""
         method, data = method_of(pl_module), datamodule_of(trainer)
         if trainer.is_global_zero:
@@ -90,7 +88,7 @@ class WriteResultCard(Callback):
         if isinstance(head, Head):
             with torch.inference_mode():  # all ranks read the nodes: weights may be spread over them
                 head = Head.load(*head.saved())
-        self._seconds["test_seconds"] = time.monotonic() - self._started
+        self._test_seconds = time.monotonic() - self._started
         if not trainer.is_global_zero:
             return
         decoders = {**method.decoders, **self._decoders}
@@ -126,7 +124,8 @@ class WriteResultCard(Callback):
             val=self._val,
             parameters=method.parameter_counts(),
             cost={
-                **{name: round(seconds, 2) for name, seconds in self._seconds.items()},
+                "train_seconds": round(self._train_seconds, 2),
+                "test_seconds": round(self._test_seconds, 2),
                 "steps": self._steps,
                 "peak_memory_mib": round(_peak_memory() / 2**20),
                 "device": torch.cuda.get_device_name(root) if root.type == "cuda" else platform.machine(),

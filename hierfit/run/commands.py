@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import yaml
 
 from hierfit.config.settings import read_settings
-from hierfit.config.signature import OTHERS, Argument, attribute_of
+from hierfit.config.signature import Argument, attribute_of
 from hierfit.run.configure import Config, configure
 from hierfit.run.draft import DATA, METHODS, OWN, TRAINER, ConfigDraft
 from hierfit.run.keys import OVERRIDES
@@ -79,7 +79,6 @@ def print_help(command: str, arguments: Sequence[str], everything: bool = False)
     width = min(shutil.get_terminal_size().columns, 120)
     draft = ConfigDraft(list(read_settings(arguments, [])), [])
     method = draft.class_path.rpartition(".")[2]
-    known = {name: argument for name, argument in draft.known["model"].items() if name != OTHERS}
     trainer = {name: TRAINER[name] for name in (TRAINER if everything else _FEW)}
     groups: list[tuple[str, str, Mapping[str, Argument]]] = [
         ("the run's own", "", OWN),
@@ -87,7 +86,7 @@ def print_help(command: str, arguments: Sequence[str], everything: bool = False)
         ("trainer. (Lightning's)", "trainer.", trainer),
     ]
     if method:
-        groups.append((f"model. ({method})", "model.", known))
+        groups.append((f"model. ({method})", "model.", draft.known["model"]))
     lines = [
         f"usage: hierfit {command} [EXPERIMENT] [--config FILE …] [--KEY VALUE …]",
         "",
@@ -109,13 +108,10 @@ def print_help(command: str, arguments: Sequence[str], everything: bool = False)
         if everything:
             lines += [_explained(prefix, name, argument, width) for name, argument in arguments_.items()]
         else:
-            short = "  ".join(_short(prefix, name, argument) for name, argument in arguments_.items())
+            words = (f"{name}={_default(prefix, name, argument)}" for name, argument in arguments_.items())
+            short = "  ".join(word.replace(" ", "\u00a0") for word in words)
             lines.append(fill(short, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
     print("\n".join(lines).replace("\u00a0", " "))
-
-
-def _short(prefix: str, name: str, argument: Argument) -> str:
-    return f"{name}={_default(prefix, name, argument)}".replace(" ", "\u00a0")
 
 
 def _explained(prefix: str, name: str, argument: Argument, width: int) -> str:

@@ -110,17 +110,17 @@ def configure(arguments: Sequence[str | Setting], command: str = "fit") -> Confi
     for row, changes in rows.items():
         found: list[str] = []
         control = ConfigDraft([*own, *changes, *settings_by(f"control {row}", {"row": row})], found)
-        controls.append(_config(control.resolved(None), command, None))
+        controls.append(_settled(control.resolved(None), command, None))
         problems += [problem for problem in found if problem not in problems]
     if len(problems) > before and len({s.value for s in own if s.key in ("model", "model.class_path")}) > 1:
         hint = "The controls are those of another method: --controls=null leaves them out."
     if problems:
         raise UserError("The configuration cannot be used.", list(dict.fromkeys(problems)), hint)
     folder = settings["folder"]
-    return replace(_config(settings, command, Path(folder) if folder else None), controls=tuple(controls))
+    return replace(_settled(settings, command, Path(folder) if folder else None), controls=tuple(controls))
 
 
-def _config(settings: dict[str, Any], command: str, folder: Path | None) -> Config:
+def _settled(settings: dict[str, Any], command: str, folder: Path | None) -> Config:
     """Settles what follows from other keys: what the data must serve, how much is shown."""
     # Whoever starts from a run's configuration must not write into that run.
     settings["folder"] = settings["trainer"]["default_root_dir"] = None

@@ -116,32 +116,28 @@ class ConfigDraft:
                 self.problems.append(f"model.{name} is missing: {self.class_path} needs it")
         whole: dict[str, dict[str, Any]] = {}
         for group, known in self.known.items():
-            defaults = {name: argument.default for name, argument in known.items()}
-            ours = {k.rpartition(".")[2]: v for k, v in OVERRIDES.items() if group and k.startswith(f"{group}.")}
-            whole[group] = {**defaults, **ours, **{name: setting.value for name, setting in self.given[group].items()}}
-        self._convert(whole, references=False)
+            values = {name: OVERRIDES.get(f"{group}.{name}", argument.default) for name, argument in known.items()}
+            whole[group] = {**values, **{name: setting.value for name, setting in self.given[group].items()}}
         own, model = whole[""], {"class_path": self.class_path, "init_args": whole["model"]}
-        own.pop("expected")
+        expected = own.pop("expected")
         whole["data"]["needs"] = attribute_of(self.class_path, "needs") if self.class_path else "features"
         nested = {"seed_everything": own["seed_everything"], "trainer": whole["trainer"], "model": model}
         settings = self._interpolated({**nested, "data": whole["data"], **own, "controls": controls})
-        if not self.problems:
-            groups = {"": settings, "trainer": settings["trainer"], "data": settings["data"]}
-            self._convert({**groups, "model": settings["model"]["init_args"]}, references=True)
-        return settings
-
-    def _convert(self, whole: Mapping[str, dict[str, Any]], references: bool) -> None:
-        """Makes values of the types wanted: those that refer to others, once these are known, or all the rest."""
+        groups = {"": {**settings, "expected": expected}, "model": settings["model"]["init_args"]}
+        groups |= {"trainer": settings["trainer"], "data": settings["data"]}
+        faulty = bool(self.problems)
         for group, given in self.given.items():
             for name, setting in given.items():
-                values = whole[group]
-                if ("${" in json.dumps(setting.value, default=str)) != references:
-                    continue
-                if references:
-                    setting = replace(setting, value=values[name], text=None)
-                values[name] = value = setting.converted(self.known[group][name].type, self.problems)
+                if "${" in json.dumps(setting.value, default=str):
+                    if faulty:  # what it refers to may be what is wrong
+                        continue
+                    setting = replace(setting, value=groups[group][name], text=None)
+                value = setting.converted(self.known[group][name].type, self.problems)
                 if group == "trainer" and name in TRAINER_CLASSES:
                     self._check_classes(value, TRAINER_CLASSES[name], setting.place)
+                if name != "expected":
+                    (settings if not group else groups[group])[name] = value
+        return settings
 
     def _interpolated(self, nested: dict[str, Any]) -> dict[str, Any]:
         while True:

@@ -43,7 +43,7 @@ def fit_head(
     from hierfit.methods.saved import FOLDER, SavedModel
     from hierfit.results.card import ResultCard
     from hierfit.results.runs import run_folder
-    from hierfit.run.closing import print_rows, shown_plainly
+    from hierfit.run.console import print_rows, shown_plainly
     from hierfit.run.quiet import quieten
     from hierfit.run.train import fit, set_up
     from hierfit.streams import program, shown
@@ -73,24 +73,19 @@ def fit_head(
 
 def _configured(run: Path, row: str, method: str, towers: Path | None, options: tuple[str, ...]) -> Config:
     """The run's configuration with the closed form in the place of its method."""
-    from hierfit.config.settings import Setting, read_settings, settings_by
-    from hierfit.config.signature import arguments_of
+    from hierfit.config.settings import Setting, file_settings, settings_by
     from hierfit.run.configure import SETTINGS, configure
 
     if not (run / SETTINGS).is_file():
         raise UserError(f"{run} is no run: it has no {SETTINGS}", hint="An exported model is fitted no more.")
     problems: list[str] = []
-    kept = [
-        setting
-        for setting in read_settings(["--config", str(run / SETTINGS)], problems)
-        if setting.key.partition(".")[0] not in _DROPPED
-    ]
+    given = list(file_settings(run / SETTINGS, problems))
     if problems:
         raise UserError(f"{run / SETTINGS} cannot be used", problems)
-    name = method.rpartition(".")[2]
-    where = run.resolve()
+    name, where = method.rpartition(".")[2], run.resolve()
     changes: dict[str, Any] = {
         "model": method,
+        "model.adapted_by": str(where),
         "row": f"{row} + {name} head",
         "folder": str(run / HEADS / name),
         "resume": False,
@@ -103,10 +98,5 @@ def _configured(run: Path, row: str, method: str, towers: Path | None, options: 
     }
     if towers is not None:
         changes["data.backbone"] = str(where / HEADS / towers.name)
-    found: list[str | Setting] = [*kept, *settings_by("fit-head", changes), *options]
-    config = configure(found)
-    if "adapted_by" not in arguments_of(config.method):
-        raise UserError(
-            f"{name} cannot be fitted as a head: it has no key adapted_by", hint="TreeGDA and KernelRidge can."
-        )
-    return configure([*found, *settings_by("fit-head", {"model.adapted_by": str(where)})])
+    kept: list[str | Setting] = [s for s in given if s.key.partition(".")[0] not in _DROPPED]
+    return configure([*kept, *settings_by("fit-head", changes), *options])

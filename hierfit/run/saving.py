@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,7 +29,9 @@ from torch import Tensor
 from hierfit.atomic import whole_file
 from hierfit.distributed import of_all_processes
 from hierfit.run.configure import SETTINGS
-from hierfit.run.folder import RunState
+
+if TYPE_CHECKING:
+    from hierfit.run.folder import RunState
 
 _LOOK_EVERY = 10
 """Steps between the moments at which several processes agree whether to save; each costs an all-reduce."""
@@ -154,12 +156,12 @@ class SaveProgress(Callback):
         curves: Go back to where the run was saved.
     """
 
-    def __init__(self, run: RunState, every: float | None, curves: Curves | None) -> None:
+    def __init__(self, run: RunState, every: float | None, curves: Curves) -> None:
         self.run, self.every, self.curves = run, every, curves
         self._saved_at = time.monotonic()
-        self._saving = False
+        self._logged_steps: int | None = None  # while it saves
         self._asked = 0
-        self._found: dict[str, Any] | None = None
+        self._found: dict[str, Any] = {}
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -183,32 +185,24 @@ class SaveProgress(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Generators of every process, and rows of the curves; only in ``last.ckpt``."""
-        if not self._saving:
+        if self._logged_steps is None:
             return {}
-        return {
-            "generators": of_all_processes(_generators()),
-            "rows": len(self.curves.rows) if self.curves is not None else 0,
-        }
+        generators = of_all_processes(_generators())
+        return {"generators": generators, "rows": len(self.curves.rows), "logged_steps": self._logged_steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Notes where the run was; it is there again before the first batch."""
-        self._found = dict(state_dict) or None
-        if self._found is not None and self.curves is not None:
+        self._found = dict(state_dict)
+        if self._found:
             self.curves.go_back(self._found["rows"])
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self._saving:
-            checkpoint["hierfit_logged_steps"] = trainer.fit_loop.epoch_loop._batches_that_stepped
-
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._logged_steps = checkpoint.get("hierfit_logged_steps")
-
     def _between_steps(self, trainer: Trainer) -> None:
-        if self._found is not None:
+        if self._found:
             _set_generators(self._found["generators"])
             # Lightning counts a step twice on its way back where a validation was due.
-            trainer.fit_loop.epoch_loop.on_load_checkpoint({"_batches_that_stepped": self._logged_steps})
-            self._found = None
+            steps = {"_batches_that_stepped": self._found["logged_steps"]}
+            trainer.fit_loop.epoch_loop.on_load_checkpoint(steps)
+            self._found = {}
             return
         taken = trainer.train_dataloader.state_dict()["taken"]  # type: ignore[union-attr]
         if self.every is None or taken % trainer.accumulate_grad_batches:
@@ -230,14 +224,13 @@ class SaveProgress(Callback):
 
     def _save(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
-            if self.curves is not None:
-                self.curves.write()
+            self.curves.write()
             self.run.keep_selected()
-        self._saving = True
+        self._logged_steps = trainer.fit_loop.epoch_loop._batches_that_stepped
         try:
             trainer.save_checkpoint(self.run.last)
         finally:
-            self._saving = False
+            self._logged_steps = None
         self._saved_at = time.monotonic()
 
     def _hear(self, number: int, frame: FrameType | None) -> None:

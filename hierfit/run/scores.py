@@ -71,19 +71,13 @@ class KeepTestLogits(Callback):
         self._parts = [{"logits": logits, "paths": paths, "indices": torch.zeros(0, dtype=torch.long)}]
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         assert isinstance(batch, Batch)
         self._parts.append({"logits": outputs.cpu(), "paths": batch.paths.cpu(), "indices": batch.indices.cpu()})
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        whole = _on_first(trainer, self.folder / LOGITS, _joined(self._parts))
+        whole = _on_first(trainer, self.folder / LOGITS, _concatenated(self._parts))
         if whole is None:
             return
         order = whole["indices"].argsort()
@@ -115,16 +109,10 @@ class WritePredictions(Callback):
         self.calibration = of_all_processes(calibrated(trainer, method_of(pl_module), self.folder))[0]
 
     def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         assert isinstance(batch, Batch)
-        rows = _rows(outputs.cpu(), method_of(pl_module).taxonomy.to("cpu"), self.calibration)
+        rows = _prediction_cells(outputs.cpu(), method_of(pl_module).taxonomy.to("cpu"), self.calibration)
         self._rows.update(zip(batch.indices.tolist(), rows, strict=True))
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -140,7 +128,7 @@ class WritePredictions(Callback):
             writer.writerows([keys[index], *row] for index, row in rows)
 
 
-def _rows(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration) -> list[list[str]]:
+def _prediction_cells(logits: Tensor, taxonomy: Taxonomy, calibration: Calibration) -> list[list[str]]:
     nodes = belief(logits, taxonomy, calibration).nodes
     paths = leaf_rollup(nodes, taxonomy)
     chances = nodes.gather(1, paths.clamp_min(0))
@@ -160,11 +148,11 @@ def _on_first(trainer: Trainer, file: Path, mine: Mapping[str, Tensor]) -> Mappi
     trainer.strategy.barrier(file.name)
     if not trainer.is_global_zero:
         return None
-    whole = _joined([load_file(part) for part in parts])
+    whole = _concatenated([load_file(part) for part in parts])
     for part in parts:
         part.unlink()
     return whole
 
 
-def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+def _concatenated(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -52,7 +52,6 @@ def test_on_targets(session: Session) -> list[ResultCard]:
 
     How its logits become a belief was fitted on the source's val: no target has a say in it.
 
-
     Returns:
         A card a target, written into its folder; on the first rank only.
     """
@@ -87,7 +86,6 @@ class CheckTargets(Callback):
     """Refuses a method that cannot score a target's classes before it is trained or tested, and changes nothing."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tries whether the method can score all targets."""
         method, problems, hint = method_of(pl_module), [], ""
         for target in datamodule_of(trainer).targets:
             try:
@@ -99,5 +97,4 @@ class CheckTargets(Callback):
         if problems:
             raise UserError("data.targets cannot be tested", problems, hint)
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.on_fit_start(trainer, pl_module)
+    on_test_start = on_fit_start

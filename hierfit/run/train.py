@@ -20,8 +20,8 @@ from hierfit.methods.base import Method
 from hierfit.results.card import ResultCard
 from hierfit.run.cards import WriteResultCard
 from hierfit.run.checkpoints import SelectOnVal, read_checkpoint
-from hierfit.run.closing import print_closing, print_rows, print_targets, shown_plainly
 from hierfit.run.configure import Config, configure
+from hierfit.run.console import print_closing, print_rows, print_targets, shown_plainly
 from hierfit.run.folder import RunState, control_folder, find_run
 from hierfit.run.quiet import quieten
 from hierfit.run.saving import Curves, SaveProgress, SaveSettings

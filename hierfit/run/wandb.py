@@ -23,7 +23,7 @@ from hierfit.run.keys import WandbMode
 from hierfit.run.saving import Curves, Stopped
 from hierfit.streams import shown
 
-_SECONDS_TO_ANSWER = 5.0
+_INIT_TIMEOUT = 5.0
 _KILLED = 255
 """The exit code by which W&B tells a run that somebody has ended from one that has failed."""
 _KEEP_HERE = "--wandb offline keeps the run here, for `wandb sync` later."
@@ -204,5 +204,5 @@ def wandb_run(curves: Curves, wandb: WandbMode, trains: bool, name: str, group: 
         mode=mode,
         id=wandb_id,
         # The closing lines say where the run lies.
-        settings=Settings(silent=True, disable_git=True, init_timeout=_SECONDS_TO_ANSWER),
+        settings=Settings(silent=True, disable_git=True, init_timeout=_INIT_TIMEOUT),
     )

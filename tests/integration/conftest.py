@@ -34,32 +34,26 @@ class Shop:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """The first experiment of the README with a shortened budget, on a small guide; and its test pictures."""
     folder = tmp_path_factory.mktemp("readme")
-    content = yaml.safe_load((ROOT / "data_cards" / "fieldguide.yaml").read_text(encoding="utf-8"))
-    content |= {"name": "small", "levels": {"family": 2, "genus": 4, "species": 8}}
-    content["layout"] |= {
-        "guide": {"families": 2, "genera": 2, "species": 2},
-        "per_leaf": {"train": 16, "val": 2, "test": 3},
-    }
-    (folder / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    cli.main(
-        [
-            "fit",
-            "--config",
-            str(ROOT / "experiments/base.yaml"),
-            "--config",
-            str(ROOT / "experiments/lathadapter_fewshot.yaml"),
-            *budget(folder, folder / "small.yaml"),
-            f"--folder={folder / 'run'}",
-            "--model.hierarchy_weight=0",
-            '--controls={"zero-shot": {"model": "hierfit.methods.ZeroShot"}}',
-        ]
-    )
-    table = read_table(load_card(str(folder / "small.yaml")), None)
+    card = small_card(folder)
+    controls = '--controls={"zero-shot": {"model": "hierfit.methods.ZeroShot"}}'
+    options = [*budget(folder, card), f"--folder={folder / 'run'}", "--model.hierarchy_weight=0", controls]
+    cli.main(["fit", str(ROOT / "experiments" / "lathadapter_fewshot.yaml"), *options])
+    table = read_table(load_card(str(card)), None)
     assert table.images is not None
     (folder / "pictures").mkdir()
     for row, key in enumerate(table.splits["test"].keys):
         table.images.load(key).save(folder / "pictures" / f"{row:02}.png")
     return Shop(folder, folder / "run", folder / "pictures" / "00.png")
+
+
+def small_card(folder: Path) -> Path:
+    """``small.yaml``: the fieldguide's card with eight species and few pictures."""
+    content = yaml.safe_load((ROOT / "data_cards" / "fieldguide.yaml").read_text(encoding="utf-8"))
+    content |= {"name": "small", "levels": {"family": 2, "genus": 4, "species": 8}}
+    guide, pictures = {"families": 2, "genera": 2, "species": 2}, {"train": 16, "val": 2, "test": 3}
+    content["layout"] |= {"guide": guide, "per_leaf": pictures}
+    (folder / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return folder / "small.yaml"
 
 
 def budget(folder: Path, card: Path) -> list[str]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
 
+from .conftest import budget, small_card
 from .session.conftest import write_bundle, write_card
 
 TRAINED = ["CLIPAdapter", "LinearProbe", "TaskRes", "TipAdapterF"]
@@ -27,10 +27,7 @@ def command(folder: Path, *options: str, method: str) -> list[str]:
         "trainer.accelerator": "cpu",
         "trainer.max_steps": 2,
         "trainer.val_check_interval": 2,
-        "trainer.check_val_every_n_epoch": "null",
         "trainer.log_every_n_steps": 1,
-        "trainer.num_sanity_val_steps": 0,
-        "trainer.use_distributed_sampler": "false",
         "wandb": "disabled",
         "model": method,  # by its name alone
     }
@@ -57,13 +54,8 @@ def test_a_trained_baseline_keeps_its_weights_and_tests_alike(method: str, folde
     checkpoint = folder / "run" / "checkpoints" / "selected.ckpt"
     weights = torch.load(checkpoint, weights_only=True)["state_dict"]
     assert sum(value.numel() for value in weights.values()) == card.parameters["trainable"]
-    again = [
-        "--config",
-        str(folder / "run" / "config.yaml"),
-        f"--ckpt_path={checkpoint}",
-        f"--folder={folder / 'again'}",
-    ]
-    main(["test", *again])
+    config = folder / "run" / "config.yaml"
+    main(["test", f"--config={config}", f"--ckpt_path={checkpoint}", f"--folder={folder / 'again'}"])
     assert torch.equal(logits_of(folder / "again"), logits_of(folder / "run"))
 
 
@@ -102,15 +94,8 @@ def test_text_that_is_class_means_will_do(folder: Path) -> None:
 
 
 def test_coop_learns_through_the_text_tower(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    content = yaml.safe_load((Path(__file__).parents[2] / "data_cards" / "fieldguide.yaml").read_text())
-    content |= {"name": "toy", "levels": {"family": 2, "genus": 4, "species": 8}}
-    content["layout"] |= {
-        "guide": {"families": 2, "genera": 2, "species": 2},
-        "per_leaf": {"train": 4, "val": 1, "test": 1},
-    }
-    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    given = [f"--data.cache_dir={tmp_path / 'cache'}", "--data.num_workers=0", "--data.root=null"]
-    main(["fit", *command(tmp_path, *given, f"--folder={tmp_path / 'run'}", method="CoOp")])
+    given = [*budget(tmp_path, small_card(tmp_path)), "--data.root=null", f"--folder={tmp_path / 'run'}"]
+    main(["fit", *command(tmp_path, *given, method="CoOp")])
     weights = torch.load(tmp_path / "run" / "checkpoints" / "selected.ckpt", weights_only=True)["state_dict"]
     assert {name: tuple(value.shape) for name, value in weights.items()} == {"classifier.context": (1, 16, 128)}
 

@@ -12,39 +12,22 @@ from safetensors.torch import load_file
 from hierfit.cli import main
 from hierfit.results.card import ResultCard
 
-ROOT = Path(__file__).parents[2]
+from .conftest import ROOT, budget, small_card
+
 EXPERIMENTS = sorted(p.stem for p in (ROOT / "experiments").glob("*.yaml") if p.stem != "base")
 
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The fieldguide card with eight species and few pictures."""
-    content = yaml.safe_load((ROOT / "data_cards" / "fieldguide.yaml").read_text())
-    content["name"] = "small"
-    content["levels"] = {"family": 2, "genus": 4, "species": 8}
-    content["layout"] |= {
-        "guide": {"families": 2, "genera": 2, "species": 2},
-        "per_leaf": {"train": 16, "val": 2, "test": 3},
-    }
-    path = tmp_path_factory.mktemp("cards") / "small.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return path
+    return small_card(tmp_path_factory.mktemp("cards"))
 
 
 def fit(name: str, card: Path, folder: Path, steps: int, **options: object) -> None:
     """Runs an experiment on the small card for some steps."""
-    given = {
-        "folder": folder,
-        "wandb": "disabled",
-        "data.card": card,
-        "data.cache_dir": folder.parent / "cache",
-        "data.num_workers": 0,
-        "trainer.accelerator": "cpu",
-        "trainer.max_steps": steps,
-        "trainer.val_check_interval": steps,
-        **options,
-    }
-    main(["fit", str(ROOT / "experiments" / f"{name}.yaml"), *(f"--{key}={value}" for key, value in given.items())])
+    given = {"folder": folder, "trainer.max_steps": steps, "trainer.val_check_interval": steps, **options}
+    own = [f"--{key}={value}" for key, value in given.items()]
+    short = [option for option in budget(folder.parent, card) if not option.startswith("--data.shots")]
+    main(["fit", str(ROOT / "experiments" / f"{name}.yaml"), *short, *own])
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

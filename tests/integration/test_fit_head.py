@@ -56,7 +56,7 @@ def test_beside_an_adapter(
     table = capsys.readouterr().out
     assert all(f"{own.row} + {name} head" in table for name in ("TreeGDA", "KernelRidge"))
 
-    assert "no key adapted_by" in refused(capsys, "fit-head", str(run), "--method=ZeroShot")
+    assert "model.adapted_by: unknown key" in refused(capsys, "fit-head", str(run), "--method=ZeroShot")
     shutil.rmtree(run / "predictor")
     assert "its method has no head" in refused(capsys, "fit-head", str(run))
     assert "no run" in refused(capsys, "fit-head", str(shop.folder / "pictures"))

@@ -14,6 +14,8 @@ from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
 from tests.unit.data.miniature import miniature
 
+from .conftest import budget
+
 
 def module(folder: Path, name: str, targets: dict[str, str | None] | None = None, **options: Any) -> Any:
     copy = miniature(name, folder / name)
@@ -24,23 +26,8 @@ def module(folder: Path, name: str, targets: dict[str, str | None] | None = None
 @pytest.mark.parametrize("name", ["cub200", "cifar100"])
 def test_one_step_from_the_authors_files(name: str, tmp_path: Path) -> None:
     copy = miniature(name, tmp_path)
-    main(
-        [
-            "fit",
-            f"--config={Path(__file__).parents[2] / 'experiments' / 'base.yaml'}",
-            "--model=hierfit.methods.LatHAdapter",
-            f"--data.card={copy.card}",
-            f"--data.root={copy.root}",
-            "--data.shots=2",
-            "--data.num_workers=0",
-            f"--data.cache_dir={tmp_path / 'cache'}",
-            f"--folder={tmp_path / 'run'}",
-            "--wandb=disabled",
-            "--trainer.accelerator=cpu",
-            "--trainer.max_steps=1",
-            "--trainer.val_check_interval=1",
-        ]
-    )
+    given = [f"--data.root={copy.root}", "--data.shots=2", f"--folder={tmp_path / 'run'}"]
+    main(["fit", *budget(tmp_path, Path(copy.card)), "--model=LatHAdapter", *given])
     (result,) = (tmp_path / "run").glob("**/result.json")
     data = json.loads(result.read_text())["data"]
     assert data["card"] == name

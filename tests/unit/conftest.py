@@ -12,6 +12,7 @@ import torch
 from hierfit.backbone import Backbone
 
 CONTEXT = {"clip": 48, "siglip": 12}
+TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 def _save_clip(folder: Path) -> None:
@@ -19,34 +20,16 @@ def _save_clip(folder: Path) -> None:
     from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
     alphabet = sorted(ByteLevel.alphabet())
-    merges = [
-        ("p", "h"),
-        ("ph", "o"),
-        ("pho", "t"),
-        ("phot", "o</w>"),
-        ("o", "f</w>"),
-        ("c", "a"),
-        ("ca", "t</w>"),
-    ]
+    merges = [("p", "h"), ("ph", "o"), ("pho", "t"), ("phot", "o</w>"), ("o", "f</w>"), ("c", "a"), ("ca", "t</w>")]
     words = [*alphabet, *(letter + "</w>" for letter in alphabet), *(a + b for a, b in merges)]
     words += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: i for i, word in enumerate(words)}
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]  # wants pairs
-    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     special = {"bos_token_id": len(words) - 2, "eos_token_id": len(words) - 1, "pad_token_id": len(words) - 1}
     torch.manual_seed(0)
-    model = CLIPModel(
-        CLIPConfig(
-            projection_dim=8,
-            text_config={
-                **tower,
-                **special,
-                "vocab_size": len(words),
-                "max_position_embeddings": CONTEXT["clip"],
-            },
-            vision_config={**tower, "image_size": 32, "patch_size": 8},
-        )
-    )
+    text = {**TOWER, **special, "vocab_size": len(words), "max_position_embeddings": CONTEXT["clip"]}
+    vision = {**TOWER, "image_size": 32, "patch_size": 8}
+    model = CLIPModel(CLIPConfig(projection_dim=8, text_config=text, vision_config=vision))
     # transformers' own initial weights are so small that texts hardly differ.
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.3) if weight.ndim else None
@@ -65,14 +48,10 @@ def _save_siglip(folder: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 0)])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
-    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     torch.manual_seed(1)
-    model = SiglipModel(
-        SiglipConfig(
-            text_config={**tower, "vocab_size": len(words), "max_position_embeddings": CONTEXT["siglip"]},
-            vision_config={**tower, "image_size": 32, "patch_size": 8},
-        )
-    )
+    text = {**TOWER, "vocab_size": len(words), "max_position_embeddings": CONTEXT["siglip"]}
+    vision = {**TOWER, "image_size": 32, "patch_size": 8}
+    model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
     model.save_pretrained(folder)
     fast.save_pretrained(folder)
     SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)

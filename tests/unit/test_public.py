@@ -34,7 +34,7 @@ def test_every_name_is_there_and_known_to_type_checkers() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     checked = next(node for node in tree.body if isinstance(node, ast.If))
     imported = {a.name for node in checked.body if isinstance(node, ast.ImportFrom) for a in node.names}
-    assert imported == set(hierfit.__all__) == set(" ".join(hierfit._HOMES.values()).split())
+    assert imported == set(hierfit.__all__) == set(" ".join(hierfit._EXPORTED.values()).split())
     assert set(hierfit.__all__) <= set(dir(hierfit))
     with pytest.raises(AttributeError, match="TreeKL"):
         _ = hierfit.TreeKL

@@ -119,7 +119,7 @@ def test_a_run_that_wandb_refuses_goes_on_offline_unless_online_was_asked_for(
 def test_a_network_that_does_not_answer_is_left_after_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("hierfit.run.wandb._SECONDS_TO_ANSWER", 0.5)
+    monkeypatch.setattr("hierfit.run.wandb._INIT_TIMEOUT", 0.5)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     logger = begun(tmp_path, "auto")

@@ -15,7 +15,6 @@ from hierfit.geometry.manifold import ManifoldPoints
 from hierfit.losses.latent_hierarchy import LatentHierarchyLoss
 from hierfit.methods.nodes import Nodes
 from hierfit.taxonomy import Taxonomy
-from hierfit.taxonomy.shuffle import shuffled_places
 from hierfit.taxonomy.upward import sums_along_paths
 
 Residual = Literal["class", "tree", "text"]
@@ -62,6 +61,8 @@ class Residuals(nn.Module):
         self.kind, self.taxonomy = kind, taxonomy
         place = occupant = kernel = None
         if kind == "tree" and shuffle is not None:
+            from hierfit.taxonomy.shuffle import shuffled_places
+
             place = shuffled_places(taxonomy, shuffle)
             occupant = place.argsort()
             # A vector is trained where images lie below it on the way its vector is shared.
@@ -100,15 +101,12 @@ class ResidualNodes(Nodes):
 
     @property
     def inherits(self) -> bool:
-        """Along the tree."""
         return self.residuals is not None and self.residuals.kind == "tree"
 
     def added(self) -> Tensor | None:
-        """The weighted residuals ``[N, d]``."""
         return None if self.residuals is None else self.ratio * self.residuals()
 
     def forward(self) -> Tensor:
-        """Adapted node features ``t′ [N, d]``, L2-normalised."""
         assert self.adapter is not None
         adapted: Tensor = self.adapter(self.text)
         added = self.added()

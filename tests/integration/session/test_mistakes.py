@@ -78,30 +78,25 @@ def test_a_run_without_a_method(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "runs").exists()
 
 
-def test_broken_yaml_names_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "bad.yaml"
-    path.write_text("data:\n  shots: [1\nmodel: x\n")
-    assert "bad.yaml:3" in refused(capsys, "fit", "--config", str(path))
-
-
-def test_a_card_that_does_not_fit_its_data(
-    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("experiment.yaml", b"data:\n  shots: [1\nmodel: x\n", "experiment.yaml:3"),
+        ("toy.yaml", None, "leaf"),
+        ("bundle.safetensors", b"not a bundle", "bundle.safetensors"),
+        ("broken.ckpt", b"PK\x03\x04 no", "broken.ckpt"),
+    ],
+)
+def test_a_file_that_is_at_fault(
+    file: str, content: bytes | None, said: str, experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_card(tmp_path / "toy.yaml", {"top": 2, "mid": 4, "leaf": 9})
-    assert "leaf" in refused(capsys, "fit", "--config", str(experiment))
+    if content is None:
+        write_card(tmp_path / file, {"top": 2, "mid": 4, "leaf": 9})
+    else:
+        (tmp_path / file).write_bytes(content)
+    checkpoint = [f"--ckpt_path={tmp_path / file}"] if file.endswith(".ckpt") else []
+    assert said in refused(capsys, "test" if checkpoint else "fit", f"--config={experiment}", *checkpoint)
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_damaged_bundle(experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "bundle.safetensors").write_bytes(b"not a bundle")
-    assert "bundle.safetensors" in refused(capsys, "fit", "--config", str(experiment))
-
-
-def test_a_damaged_checkpoint(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    broken = tmp_path / "broken.ckpt"
-    broken.write_bytes(b"PK\x03\x04 no")
-    said = refused(capsys, "test", "--config", str(tmp_path / "experiment.yaml"), "--ckpt_path", str(broken))
-    assert "broken.ckpt" in said
 
 
 def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,6 @@ ALIASES = "".join(f"c{i}: &b{i + 1} [*b{i}, *b{i}]\n" for i in range(40))
         ("[" * 500, "nested too deep"),
         ("{a: " * 500, "nested too deep"),
         ("a: " + "9" * 5000, "not valid YAML"),
-        ("a: 2024-13-45", "not valid YAML"),
     ],
 )
 def test_broken_and_hostile_yaml_is_refused(tmp_path: Path, text: str, message: str) -> None:

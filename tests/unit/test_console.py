@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hierfit.run.closing import next_seed, short_name, shown_plainly
+from hierfit.run.console import next_seed, short_name, shown_plainly
 
 
 @pytest.mark.parametrize(
