@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hierfit.data.samples import Images
 from hierfit.errors import UserError
 
 BATCH = 32
@@ -36,12 +35,12 @@ class Decoded(NamedTuple):
 
 
 def made_of(
-    keys: Sequence[str], make: Callable[[str], Any], num_workers: int, gather: Callable[[list[Any]], Any] = list
+    keys: Sequence[Any], make: Callable[[Any], Any], num_workers: int, gather: Callable[[list[Any]], Any] = list
 ) -> Iterator[Any]:
     """What is made of each picture, `BATCH` at a time and in order.
 
     Args:
-        keys: n pictures.
+        keys: Of n pictures, or these themselves.
         make: Runs in the workers; a `UserError` that it raises stands in the place of what it was to make.
         num_workers: Processes; 0 does it in this one.
         gather: Puts a batch together, in the workers, too.
@@ -64,8 +63,8 @@ def made_of(
 
 @dataclass
 class _Made(Dataset[Any]):
-    keys: Sequence[str]
-    make: Callable[[str], Any]
+    keys: Sequence[Any]
+    make: Callable[[Any], Any]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -78,14 +77,17 @@ class _Made(Dataset[Any]):
 
 
 def decoded(
-    keys: Sequence[str], images: Images, transform: Callable[[Image.Image], Tensor], num_workers: int = 0
+    things: Sequence[Any],
+    load: Callable[[Any], Image.Image],
+    transform: Callable[[Image.Image], Tensor],
+    num_workers: int = 0,
 ) -> Iterator[Decoded]:
-    """Batches of `BATCH` pictures, in order, of transforms from picture to tensor ``[3, S, S]``; see `made_of`."""
-    return made_of(keys, partial(_pixels_of, images, transform), num_workers, _gather)
+    """Batches of `BATCH` pictures, in order, loaded and made tensors ``[3, S, S]`` of; see `made_of`."""
+    return made_of(things, partial(_pixels_of, load, transform), num_workers, _gather)
 
 
-def _pixels_of(images: Images, transform: Callable[[Image.Image], Tensor], key: str) -> Tensor:
-    return transform(images.load(key))
+def _pixels_of(load: Callable[[Any], Image.Image], transform: Callable[[Image.Image], Tensor], thing: Any) -> Tensor:
+    return transform(load(thing))
 
 
 def _gather(samples: list[Tensor | UserError]) -> Decoded:

@@ -155,7 +155,7 @@ def encode(
     from hierfit.data.progress import with_progress
 
     todo = missing.tolist()
-    loader = decoded([keys[row] for row in todo], images, transform, num_workers)
+    loader = decoded([keys[row] for row in todo], images.load, transform, num_workers)
     problems: list[str] = []
     waiting: list[Tensor] = []
     done = 0

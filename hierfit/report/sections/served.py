@@ -27,8 +27,7 @@ _FIRM = 10  # samples from which on a bin's accuracy is worth a line
 def depth_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs whose cards hold an operating curve; the control stands beside."""
     own = evidence.focus.card
-    cards = [own, *(run.card for run in evidence.beside if run.card.row == evidence.control and run.card is not own)]
-    cards = [card for card in cards if card.belief.get("curve", {}).get("error")]
+    cards = [run.card for run in evidence.pair if run.card.belief.get("curve", {}).get("error")]
     if own not in cards:
         raise UserError("its card holds no operating curve; `hierfit rescore --write` makes one.")
     beliefs = {card.row: card.belief for card in cards}
@@ -94,8 +93,8 @@ def _operating_curves(
 def reliability_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that saved their test logits; the control stands beside."""
     own = evidence.focus.card
-    runs = [evidence.focus, *(run for run in evidence.read() if run.card.row == evidence.control)]
-    found = {run.card.row: _by_level(run) for run in runs}
+    runs = evidence.read()
+    found = {run.card.row: _by_level(run) for run in evidence.pair if run is evidence.focus or run in runs}
     if not found[own.row]:
         raise UserError("no test image is labelled.")
     level, worst = max(found[own.row].items(), key=lambda item: item[1].ece)

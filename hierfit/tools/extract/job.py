@@ -78,7 +78,7 @@ class Job:
     def decoded(self, keys: Sequence[str]) -> Iterator[tuple[Decoded, Tensor | None]]:
         """Batches of pictures, and the features of those that could be decoded; None where none could."""
         images = self.images or self.opened.images
-        for batch in decoded(keys, images, self.towers.preprocess, self.decoders):
+        for batch in decoded(keys, images.load, self.towers.preprocess, self.decoders):
             found = run_padded(self.towers.encode_image, batch.pixels.to(self.towers.device)) if batch.rows else None
             yield batch, found
 
