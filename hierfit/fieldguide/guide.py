@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field, fields
 from functools import cached_property, lru_cache
 from itertools import product
+from math import dist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,14 +118,10 @@ class Species:
         return f"a {self.ground} {self.outline} butterfly with {self.marking_phrase}{accent}"
 
 
-def _distance(a: str, b: str) -> float:
-    return float(sum((x - y) ** 2 for x, y in zip(COLOURS[a], COLOURS[b], strict=True)) ** 0.5)
-
-
 @lru_cache(maxsize=1)
 def colour_pairs() -> tuple[tuple[str, str], ...]:
     """All (ground, marking) pairs that contrast enough to be seen."""
-    return tuple(p for p in product(COLOURS, COLOURS) if _distance(*p) >= _LEAST_CONTRAST)
+    return tuple((a, b) for a, b in product(COLOURS, repeat=2) if dist(COLOURS[a], COLOURS[b]) >= _LEAST_CONTRAST)
 
 
 def species_of(outline: str, pattern: str) -> Iterator[Species]:
@@ -154,24 +151,13 @@ class Nuisance:
 
 PLATE = Nuisance(0.0, 0.0, 0.0, 0.0, 0.0)
 
-# Each depth fixes more of a species; the last level is always the species itself.
-_LEVELS = {
-    1: ("species",),
-    2: ("family", "species"),
-    3: ("family", "genus", "species"),
-    4: ("family", "genus", "section", "species"),
-    5: ("family", "genus", "section", "series", "species"),
-}
+_GROUPS = ("family", "genus", "section", "series")  # each fixes more of a species; the last level is the species itself
 _SPLITS = ("train", "val", "test")
 
 
-def _group_names(s: Species) -> dict[str, str]:
-    return {
-        "family": f"{s.outline}s",
-        "genus": f"{s.named_by()}s",
-        "section": f"{s.named_by('ground')}s",
-        "series": f"{s.named_by('ground', 'marking')}s",
-    }
+def _groups_of(s: Species) -> tuple[str, ...]:
+    names = s.outline, s.named_by(), s.named_by("ground"), s.named_by("ground", "marking")
+    return tuple(f"{name}s" for name in names)
 
 
 # Attribute sets a name may tell, shortest first: common names say what tells a species from its kin, not all of it.
@@ -227,7 +213,7 @@ class Fieldguide:
             "families": (1, len(OUTLINES)),
             "genera": (1, len(PATTERNS)),
             "species": (1, 300),
-            "depth": (1, len(_LEVELS)),
+            "depth": (1, len(_GROUPS) + 1),
             "image_size": (16, 1024),
             "seed": (0, 2**31 - 1),
         }
@@ -248,12 +234,11 @@ class Fieldguide:
         for outline in rng.permutation(OUTLINES)[: self.families]:
             for rank, pattern in enumerate(rng.permutation(PATTERNS)[: self.genera]):
                 chosen = self._choose(str(outline), str(pattern), rng)
-                groups = _LEVELS[self.depth][:-1]
                 if self.ragged and rank % 3 == 2:
-                    rows.append((tuple(_group_names(chosen[0])[level] for level in groups[:2]), chosen[0]))
+                    rows.append((_groups_of(chosen[0])[:2], chosen[0]))
                     continue
                 for s, name in zip(chosen, _common_names(chosen, rng), strict=True):
-                    rows.append(((*(_group_names(s)[level] for level in groups), name), s))
+                    rows.append(((*_groups_of(s)[: self.depth - 1], name), s))
         return rows
 
     def _choose(self, outline: str, pattern: str, rng: np.random.Generator) -> list[Species]:
@@ -273,7 +258,7 @@ class Fieldguide:
     @cached_property
     def taxonomy(self) -> Taxonomy:
         """The true tree."""
-        return Taxonomy.from_paths([path for path, _ in self._rows], levels=_LEVELS[self.depth])
+        return Taxonomy.from_paths([path for path, _ in self._rows], levels=(*_GROUPS[: self.depth - 1], "species"))
 
     @cached_property
     def leaves(self) -> tuple[Species, ...]:

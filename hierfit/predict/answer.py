@@ -58,11 +58,7 @@ class Question:
     within: Sequence[str] = ()
 
     def check(self, taxonomy: Taxonomy, calibration: Calibration) -> None:
-        """Refuses what cannot be asked of a model.
-
-        Raises:
-            UserError: Names every fault.
-        """
+        """Raises `UserError` with every reason why this cannot be asked of a model."""
         if problems := list(self._faults(taxonomy, calibration)):
             raise UserError("this cannot be asked of the model", problems)
 

@@ -48,8 +48,7 @@ class Moved(NamedTuple):
 def place(tree: Taxonomy, label: str | Sequence[str]) -> ClassPath:
     """The whole path of a class: of a known one, or of a new one under a known node; ``/NAME`` is new under none.
 
-    Raises:
-        UserError: It is a group, or what stands before its name is no group.
+    Raises `UserError` where it is a group, or what stands before its name is none.
     """
 
     def node_of(path: ClassPath) -> int:
@@ -80,8 +79,7 @@ def place(tree: Taxonomy, label: str | Sequence[str]) -> ClassPath:
 def grown(model: Predictor, classes: Sequence[str]) -> Predictor:
     """The model with new leaves, ``name:parent`` each; the nodes there were keep their features.
 
-    Raises:
-        UserError: The method cannot, or names every class that has no place.
+    Raises `UserError` where the method cannot, or with every class that has no place.
     """
     tree, head = model.taxonomy, model.head
     if not head.grows:
@@ -125,11 +123,7 @@ def _text_of(model: Predictor, moved: Moved) -> Tensor:
 
 
 def learnt(model: Predictor, features: Tensor, label: str | Sequence[str]) -> Predictor:
-    """The model, fitted by TreeGDA, after L2-normalised features ``[n, d]`` of more images of one class, see `place`.
-
-    Raises:
-        UserError: The model is another, or the class has no place.
-    """
+    """The model, fitted by TreeGDA, after unit features ``[n, d]`` of more images of one class, see `place`."""
     learner, tree = _learner_of(model), model.taxonomy
     path, rows = place(tree, label), list(names_of(tree, tree.leaves))
     moved = Moved.of(tree, rows if path in rows else [*rows, path])
@@ -140,11 +134,7 @@ def learnt(model: Predictor, features: Tensor, label: str | Sequence[str]) -> Pr
 
 
 def forgotten(model: Predictor, label: str | Sequence[str]) -> Predictor:
-    """The model without a class; groups that it leaves empty go, too.
-
-    Raises:
-        UserError: The model is another, there is no such class, or it is the last one with images.
-    """
+    """The model, fitted by TreeGDA, without a class; groups that it leaves empty go, too."""
     learner, tree = _learner_of(model), model.taxonomy
     path, rows = place(tree, label), list(names_of(tree, tree.leaves))
     if path not in rows:

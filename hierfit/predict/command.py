@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -77,10 +78,6 @@ def predict(
     Lightning, into predictions.csv of a new run folder; any method can.
 
     exit status: 0; 1 when images could not be read; 2 when nothing could be done.
-
-    Raises:
-        UserError: The model, the inputs or the question is at fault.
-        SystemExit: With status 1, when images could not be read.
     """
     import torch
 
@@ -90,6 +87,7 @@ def predict(
     from hierfit.predict.files import ANSWER_WRITERS, BUNDLE_SUFFIX, SUFFIXES, bundle_features, pictures
     from hierfit.predict.predictor import Answered, load
 
+    say = partial(print, file=sys.stderr)
     loaded = load(model, backbone=backbone, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
     question = Question(decoder, top, rank, min_confidence, max_error, within)
     only_bundle = len(inputs) == 1 and Path(inputs[0]).suffix.lower() == BUNDLE_SUFFIX
@@ -99,7 +97,7 @@ def predict(
     if only_bundle:
         names, features, made_by = bundle_features(Path(inputs[0]), split, loaded.head.nodes.text.shape[1])
         if made_by != loaded.towers.source:
-            _print(f"warning: {made_by!r} made these features, the model learnt on those of {loaded.towers.source!r}")
+            say(f"warning: {made_by!r} made these features, the model learnt on those of {loaded.towers.source!r}")
         batches: Iterator[Answered] = (Answered(loaded.answers(x, question), {}) for x in features.split(_ROWS_AT_ONCE))
     else:
         names = [str(path) for path in files]
@@ -123,14 +121,14 @@ def predict(
             write(file, loaded.taxonomy.levels, top, readable())
     seconds, count = time.monotonic() - started, len(names)
     if not loaded.calibration.images:
-        _print("The probabilities are not calibrated: the run had no validation split, or hierfit 0.1 made it.")
+        say("The probabilities are not calibrated: the run had no validation split, or hierfit 0.1 made it.")
     for line in _promise(loaded, question):
-        _print(line)
-    _print(f"{count} image{'' if count == 1 else 's'} in {seconds:.1f} s ({count / max(seconds, 1e-9):.0f} images/s)")
+        say(line)
+    say(f"{count} image{'' if count == 1 else 's'} in {seconds:.1f} s ({count / max(seconds, 1e-9):.0f} images/s)")
     if out is not None:
-        _print(f"Written to {out}")
+        say(f"Written to {out}")
     if problems:
-        _print(str(UserError(f"{len(problems)} of {count} images could not be read and were passed over:", problems)))
+        say(str(UserError(f"{len(problems)} of {count} images could not be read and were passed over:", problems)))
         sys.exit(1)
 
 
@@ -156,10 +154,6 @@ def _promise(model: Predictor, question: Question) -> Iterator[str]:
             )
 
 
-def _print(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
 def learn(
     model: Annotated[Path, Say("what `hierfit export` wrote, or a run with --out", "MODEL")],
     photos: Annotated[list[str], Say("pictures, folders of them, or - for a list on stdin", "PHOTO")] = [],  # noqa: B006
@@ -179,9 +173,6 @@ def learn(
     examples:
       hierfit learn OUT photos/ --label "Laridae/Larus/Ivory gull"
       hierfit learn OUT --forget "Ivory gull"
-
-    Raises:
-        UserError: The model cannot learn, a class has no place, or pictures cannot be read.
     """
     from hierfit.data.encode import available_cores
     from hierfit.predict.classes import forgotten, learnt, place

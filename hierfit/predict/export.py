@@ -35,9 +35,6 @@ def export(
     """Write what a run has learnt as one folder: safetensors, tree, calibration, prompts, towers and a model card.
 
     It loads without Lightning: hierfit.load(folder).predict(images).
-
-    Raises:
-        UserError: There is no model, the folder exists, or an option cannot be had.
     """
     from hierfit.atomic import whole_folder
     from hierfit.predict import hub
@@ -73,9 +70,6 @@ def write_export(
     """Writes a model into a new folder, and checks that what was written gives the same logits.
 
     Without towers the model names them; cards are the results for its page. Returns what was checked, a line each.
-
-    Raises:
-        UserError: The towers cannot be had, or ONNX cannot be written.
     """
     from hierfit.backbone import Backbone
     from hierfit.backbone.loading import save_merged
@@ -113,10 +107,7 @@ def write_onnx(model: Predictor, folder: Path) -> float:
     """Writes ``image.onnx``: ``pixels [B, 3, S, S]``, preprocessed, to ``logits [B, N]`` and ``features [B, d]``.
 
     Names of the nodes and the preprocessing are in its metadata, so that the file is enough. Returns the largest
-    difference of a feature to PyTorch's.
-
-    Raises:
-        UserError: onnx or onnxruntime is not installed, or the two do not agree.
+    difference of a feature to PyTorch's; raises `UserError` where the two do not agree.
     """
     import torch
     from torch import Tensor, nn
@@ -199,11 +190,7 @@ def merge(
         str | None, Say("what the adapter was trained on; default: as the adapter says", "NAME")
     ] = None,
 ) -> None:
-    """Merge a LoRA adapter into its backbone: one transformers folder, no peft.
-
-    Raises:
-        UserError: There is no adapter, it does not fit the backbone, or the output exists.
-    """
+    """Merge a LoRA adapter into its backbone: one transformers folder, no peft."""
     from hierfit.backbone.source import read_object
     from hierfit.results.runs import run_folder
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from hierfit.data.images import pictures_below
+from hierfit.data.records import read_columns, read_lines
 from hierfit.errors import UserError, nearest
 from hierfit.predict.answer import Answer
 
@@ -28,15 +29,12 @@ Named = Iterable[tuple[str, Sequence[Answer]]]
 
 
 def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
-    """The files that inputs stand for, in order.
+    """The files that inputs stand for, in order; raises `UserError` with every input that is not there or no image.
 
     Args:
         inputs: An image; a folder, for all images below it; a ``.txt`` with a path a line, or a ``.csv`` or ``.tsv``
             with a column ``path``, relative to where it lies; ``-`` for a path a line on `stdin`.
         stdin: Its lines.
-
-    Raises:
-        UserError: Names every input that does not exist or holds no image.
     """
     found, problems = list[Path](), list[str]()
     for given in inputs:
@@ -52,8 +50,7 @@ def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
             elif not path.is_file():
                 problems.append(f"{given}: there is no such file or folder")
             elif suffix == ".txt":
-                lines = path.read_text(encoding="utf-8-sig").splitlines()
-                found += [path.parent / line.strip() for line in lines if line.strip()]
+                found += [path.parent / text for _, text in read_lines(path)]
             elif suffix in _BETWEEN:
                 found += [path.parent / cell for cell in _paths_listed(path, _BETWEEN[suffix])]
             elif suffix == BUNDLE_SUFFIX:
@@ -62,8 +59,6 @@ def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
                 found.append(path)
         except UserError as error:
             problems += error.problems or (error.summary,)
-        except (OSError, UnicodeDecodeError) as error:
-            problems.append(f"{given}: cannot be read: {error}")
     if problems or not found:
         raise UserError("there is nothing to predict from", problems or ["nothing is named"])
     return found
@@ -71,8 +66,6 @@ def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
 
 def _paths_listed(path: Path, between: str) -> list[str]:
     """The paths of a list with columns."""
-    from hierfit.data.records import read_columns
-
     found = []
     for line, cells, _ in read_columns(path, [_PATH], between):
         if _PATH not in cells:
@@ -82,11 +75,7 @@ def _paths_listed(path: Path, between: str) -> list[str]:
 
 
 def bundle_features(path: Path, split: str, width: int) -> tuple[list[str], Tensor, str]:
-    """Names and L2-normalised features ``[n, d]`` of a split of a feature bundle, and what made them.
-
-    Raises:
-        UserError: The file is not sound, has no such split, or features of another width.
-    """
+    """Names and L2-normalised features ``[n, d]`` of a split of a feature bundle, and what made them."""
     from hierfit.data.bundle import read_bundle
 
     bundle = read_bundle(path)

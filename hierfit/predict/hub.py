@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hierfit.errors import UserError
@@ -15,6 +17,16 @@ def is_name(name: str) -> bool:
     return bool(_MODEL_NAME.fullmatch(name)) and not Path(name).exists() and not Path(name).parent.is_dir()
 
 
+@contextmanager
+def _refused(summary: str, hint: str) -> Iterator[None]:
+    """Whatever the HTTP library below huggingface_hub raises, in a sentence."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(summary, [f"{type(error).__name__}: {reason}"], hint) from error
+
+
 def fetched(name: str) -> Path:
     """The folder of a model of the hub: from the cache, else downloaded; raises `UserError` where it is in neither."""
     from huggingface_hub import snapshot_download
@@ -22,33 +34,23 @@ def fetched(name: str) -> Path:
     repository, _, revision = name.partition("@")
     try:
         return Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
-    except (OSError, ValueError):
-        pass  # not in the cache
-    try:
-        return Path(snapshot_download(repository, revision=revision or None))
-    except Exception as error:  # whatever the HTTP library below huggingface_hub raises
-        raise UserError(
+    except (OSError, ValueError):  # not in the cache
+        with _refused(
             f"there is no folder {name}, and no model of this name in the hub's cache or on the hub",
-            [f"{type(error).__name__}: {_reason(error)}"],
             f"Without network: run `hf download {repository} --local-dir FOLDER` elsewhere, and name the folder.",
-        ) from error
+        ):
+            return Path(snapshot_download(repository, revision=revision or None))
 
 
 def check_login() -> None:
     """Raises `UserError` where nobody is logged in, or the hub cannot be reached."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import LocalTokenNotFoundError
 
-    try:
+    with _refused(
+        "--push: nobody is logged in to the Hugging Face hub, or it cannot be reached",
+        "`hf auth login` logs in. Without --push, `hf upload OWNER/NAME FOLDER` does the same later.",
+    ):
         HfApi().whoami()
-    except LocalTokenNotFoundError:
-        raise UserError("--push: nobody is logged in to the Hugging Face hub", hint="Run `hf auth login`.") from None
-    except Exception as error:  # as above
-        raise UserError(
-            "--push: the Hugging Face hub cannot be reached, or does not know this login",
-            [_reason(error)],
-            "Leave --push out; later, `hf upload OWNER/NAME FOLDER` does the same.",
-        ) from error
 
 
 def push(folder: Path, repository: str, private: bool = False) -> str:
@@ -56,14 +58,10 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
     from huggingface_hub import HfApi
 
     api = HfApi()
-    try:
+    with _refused(
+        f"{folder} is written, but could not be pushed to {repository!r}",
+        f"`hf upload {repository} {folder}` tries again.",
+    ):
         address = api.create_repo(repository, private=private, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message="hierfit export")
-    except Exception as error:  # as above
-        summary = f"{folder} is written, but could not be pushed to {repository!r}"
-        raise UserError(summary, [_reason(error)], f"`hf upload {repository} {folder}` tries again.") from error
     return str(address)
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

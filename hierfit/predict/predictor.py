@@ -57,11 +57,7 @@ class Predictor(SavedModel):
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The towers, loaded when they are first needed; in an exported model there is no peft about them.
-
-        Raises:
-            UserError: They are not there, or others than the model learnt on.
-        """
+        """The towers, loaded when they are first needed; raises `UserError` where they are not those it learnt on."""
         return self.towers.load(self.head.nodes.text.shape[1]).to(self.device)
 
     def predict(
@@ -96,11 +92,7 @@ class Predictor(SavedModel):
         return [found[0] if found else Answer((), ()) for batch in batches for found in batch.answers]
 
     def ask(self, images: Sequence[ImageLike], question: Question, num_workers: int = 0) -> Iterator[Answered]:
-        """Answers batch by batch, in order; pictures that cannot be read are passed over and named.
-
-        Raises:
-            UserError: The question does not go with the tree, or the towers are not there.
-        """
+        """Answers batch by batch, in order; pictures that cannot be read are passed over and named."""
         question.check(self.taxonomy, self.calibration)
         encode = self.backbone.encode_image
         # Padded up to the logits: what is said of a picture does not depend on those beside it.
@@ -120,11 +112,7 @@ class Predictor(SavedModel):
         return logits
 
     def encode(self, images: Sequence[ImageLike], num_workers: int = 0) -> Tensor:
-        """L2-normalised features ``[n, d]`` of images.
-
-        Raises:
-            UserError: Names all pictures that cannot be read.
-        """
+        """L2-normalised features ``[n, d]`` of images; raises `UserError` with all that cannot be read."""
         found = list(self._run(images, self.backbone.encode_image, num_workers))
         _refuse((batch.problems for batch, _ in found), len(images))
         return torch.cat([features for _, features in found]) if found else torch.zeros(0, self.backbone.embed_dim)
@@ -166,11 +154,7 @@ class Predictor(SavedModel):
         return changes.learnt(self, self.encode(images, num_workers), label)
 
     def forget(self, label: str | Sequence[str]) -> Predictor:
-        """The model without a class.
-
-        Raises:
-            UserError: The model was not fitted by TreeGDA, or there is no such class, or no other.
-        """
+        """The model, fitted by TreeGDA, without a class; raises `UserError` where there is none such, or no other."""
         return changes.forgotten(self, label)
 
     def over(self, taxonomy: Taxonomy, head: Head, learner: Learner | None = None) -> Predictor:

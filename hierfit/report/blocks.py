@@ -90,10 +90,7 @@ class Picture(NamedTuple):
     ) -> Mapping[str, Sequence[str]]:
         """Draws it into a file, the same each time; returns what its marks say, see `Drawing`.
 
-        Names are drawn as they are: a ``$`` in one starts no formula.
-
-        Raises:
-            UserError: matplotlib is not installed.
+        Names are drawn as they are: a ``$`` in one starts no formula. Raises `UserError` without matplotlib.
         """
         try:
             from matplotlib import rc_context

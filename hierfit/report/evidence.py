@@ -166,8 +166,7 @@ class Evidence:
     def read(self, most: int | None = None) -> list[FinishedRun]:
         """The runs beside the focus whose test logits can be read on its levels, and it itself: the last ``most``.
 
-        Raises:
-            UserError: Those of the focus cannot be read.
+        Raises `UserError` where those of the focus cannot be read.
         """
         _ = self.focus.reading
         found = [run for run in self.beside if run.card.levels == self.focus.card.levels and run.is_readable]
@@ -191,7 +190,7 @@ class Evidence:
 def gather(
     paths: Sequence[Path], row: str | None = None, control: str | None = None, pictures: int = PICTURES
 ) -> Evidence:
-    """Reads the cards below some folders and chooses what to look into.
+    """Reads the cards below some folders and chooses what to look into; raises `UserError` where nothing has finished.
 
     Args:
         paths: Run folders, grids, or result cards.
@@ -200,9 +199,6 @@ def gather(
         control: Row to hold it against. If None, one with no more trained parameters: of the same method, else one
             without training, zero-shot first.
         pictures: How many test images may be shown to look through.
-
-    Raises:
-        UserError: Nothing has finished there, or there is no such row; see also `tables`.
     """
     files = list({file.resolve(): file for path in paths for file in find_cards(path)}.values())
     read = [(file.parent, card) for file in files if (card := ResultCard.read(file)).metrics]

@@ -23,11 +23,7 @@ _NO_STAMP = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequence[Path]) -> str:
-    """The text of the page; sections that do not apply are named at its end, and the command that makes it of the runs.
-
-    Raises:
-        UserError: matplotlib is not installed.
-    """
+    """The text of the page; at its end what does not apply, and the command that makes it of the runs."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "prose": lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))),

@@ -71,15 +71,10 @@ def plot(
 
 
 def panels(cards: Sequence[ResultCard], choice: str) -> list[Panel]:
-    """What is to be drawn, data cards in the order of their names.
+    """What is to be drawn of cards of any runs, data cards in the order of their names.
 
-    Args:
-        cards: Of any runs.
-        choice: One column, see `hierfit.results.columns.columns`.
-
-    Raises:
-        UserError: The column does not exist, is several, or no card has it; a panel would hold a row twice at the
-            same shots; or see `hierfit.results.summary.tables`.
+    ``choice`` is one column, see `hierfit.results.columns.columns`. Raises `UserError` where there is none such,
+    or a panel would hold a row twice at the same shots.
     """
     apart: dict[tuple[str, str, str], list[ResultCard]] = {}
     for card in cards:

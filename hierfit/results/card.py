@@ -5,18 +5,61 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Gt, Lt
 
 from hierfit.atomic import whole_file
-from hierfit.config.schema import Place, as_type
+from hierfit.config.schema import Place, as_type, build
 from hierfit.errors import UserError
 
 FORMAT = "hierfit.result/1"
 FILE = "result.json"
+
+_Whole = Annotated[int, Gt(-1e18), Lt(1e18)]
+_Number = Annotated[float, Gt(-1e18), Lt(1e18)]  # NaN lies within no bounds
+_Figure = _Number | None
+_Figures = Mapping[str, _Figure]
+
+
+def _holds(kind: Any) -> Mapping[str, Any]:
+    """For a field that holds anything: the types of those of its parts that tables read, ``!`` on those it must have.
+
+    What is read stays as it is.
+    """
+
+    def parse(value: Any, place: Place, problems: list[str]) -> Any:
+        if not isinstance(kind, dict) or not isinstance(value, dict):
+            as_type(Mapping[str, Any] if isinstance(kind, dict) else kind, value, place, problems)
+            return value
+        for key, part in kind.items():
+            if (name := key.rstrip("!")) in value:
+                _holds(part)["parse"](value[name], place.at(name), problems)
+            elif name != key:
+                problems.append(f"{place.at(name)}: this key is missing")
+        return value
+
+    return {"parse": parse}
+
+
+@dataclass
+class _OwnMetric:
+    header: str
+    unit: str
+    higher_is_better: bool | None
+
+
+_BELIEF = {
+    **{"scores": str, "temperature": _Figure, "val_images": _Figure, "max_error": Mapping[str, _Figures]},
+    "curve": {"error!": list[_Number], "information!": list[_Number]},
+}
+_OF_DATA = {
+    **{"card!": str, "shots": _Whole | None, "images": _Figures, "levels": _Figures},
+    "draw": Mapping[str, str | None],
+}
+_COST = dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _Figure)
 
 
 @dataclass(frozen=True)
@@ -48,20 +91,22 @@ class ResultCard:
     row: str
     experiment: str
     method: str
-    seed: int
-    data: Mapping[str, Any]
-    backbone: Mapping[str, Any]
+    seed: _Whole
+    data: Mapping[str, Any] = field(metadata=_holds(_OF_DATA))
+    backbone: Mapping[str, Any] = field(metadata=_holds({"source!": str}))
     selected_on: str
     levels: tuple[str, ...]
-    metrics: Mapping[str, Mapping[str, float | None]]
-    val: Mapping[str, float] = field(default_factory=dict)
-    parameters: Mapping[str, int] = field(default_factory=dict)
-    cost: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, float | None]] = field(metadata=_holds(Mapping[str, _Figures]))
+    val: Mapping[str, float] = field(default_factory=dict, metadata=_holds(_Figures))
+    parameters: Mapping[str, _Whole] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict, metadata=_holds(_COST))
+    versions: Mapping[str, Any] = field(default_factory=dict)
     method_settings: Mapping[str, Any] = field(default_factory=dict)
     tuned_on: str = "defaults"
-    belief: Mapping[str, Any] = field(default_factory=dict)
-    own_metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    belief: Mapping[str, Any] = field(default_factory=dict, metadata=_holds(_BELIEF))
+    own_metrics: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict, metadata=_holds(Mapping[str, _OwnMetric])
+    )
 
     def write(self, folder: Path) -> Path:
         """Writes ``result.json`` into a run folder, whole or not at all; NaN becomes null."""
@@ -89,14 +134,11 @@ class ResultCard:
             raise UserError(f"{path} cannot be read as a result card: {error}") from error
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise UserError(f"{path} is not a result card of format {FORMAT}.")
-        needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
-        problems = [f"{name} is missing" for name in needed if name not in content]
-        problems += [f"{name} is not a field of a card" for name in content.keys() - {f.name for f in fields(cls)}]
-        problems += ["levels is empty"] if content.get("levels") == [] else []
-        _check_parts(_SCHEMA, content, Place(path), problems)
-        if problems:
-            raise UserError(f"{path} is not a sound result card.", sorted(problems))
-        return cls(**{**content, "levels": tuple(content["levels"])})
+        problems: list[str] = []
+        found = build(cls, content, Place(path), problems)
+        if found is None or not found.levels:
+            raise UserError(f"{path} is not a sound result card.", problems or ["levels is empty"])
+        return found
 
 
 def shots_text(data: Mapping[str, Any]) -> str:
@@ -111,50 +153,6 @@ def shots_text(data: Mapping[str, Any]) -> str:
         if isinstance(least, int | float) and isinstance(median, int | float) and least < shots:
             return f"≤ {shots} shots a leaf (median {median:g})"
     return f"{shots} shots a leaf"
-
-
-@dataclass
-class _OwnMetric:
-    header: str
-    unit: str
-    higher_is_better: bool | None
-
-
-_Whole = Annotated[int, Gt(-1e18), Lt(1e18)]
-_Number = Annotated[float, Gt(-1e18), Lt(1e18)]  # NaN lies within no bounds
-_Figure = _Number | None
-_Figures = Mapping[str, _Figure]
-_Anything = Mapping[str, Any]
-_SCHEMA: dict[str, Any] = {
-    **dict.fromkeys(("row", "experiment", "method", "selected_on", "tuned_on"), str),
-    **dict.fromkeys(("versions", "method_settings"), _Anything),
-    **{"seed": _Whole, "levels": list[str], "metrics": Mapping[str, _Figures], "val": _Figures},
-    **{"parameters": Mapping[str, _Whole], "own_metrics": Mapping[str, _OwnMetric]},
-    "data": {
-        **{"card!": str, "shots": _Whole | None, "images": _Figures, "levels": _Figures},
-        "draw": Mapping[str, str | None],
-    },
-    "backbone": {"source!": str},
-    "cost": dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _Figure),
-    "belief": {
-        **{"scores": str, "temperature": _Figure, "val_images": _Figure, "max_error": Mapping[str, _Figures]},
-        "curve": {"error!": list[_Number], "information!": list[_Number]},
-    },
-}
-"""The type of each part of a card; of a nested one those of its parts that tables read, ``!`` on those it must have."""
-
-
-def _check_parts(schema: Mapping[str, Any], value: Mapping[str, Any], place: Place, problems: list[str]) -> None:
-    for key, kind in schema.items():
-        name, here = key.rstrip("!"), place.at(key.rstrip("!"))
-        if name not in value:
-            problems += [f"{here}: this key is missing"] if key != name else []
-        elif not isinstance(kind, dict):
-            as_type(kind, value[name], here, problems)
-        elif isinstance(value[name], dict):
-            _check_parts(kind, value[name], here, problems)
-        else:
-            as_type(_Anything, value[name], here, problems)
 
 
 def _without_nan(value: Any) -> Any:

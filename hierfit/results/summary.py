@@ -9,7 +9,7 @@ from typing import Any
 
 from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
-from hierfit.results.columns import columns, figure, published_for
+from hierfit.results.columns import columns, figure, holds_classes_back, published_for
 from hierfit.results.ended import READING, run_table, title_of, unmeasured
 from hierfit.results.rows import agreement, told_apart
 from hierfit.results.statistics import LEAST, p_value, paired_difference, t_interval, verdicts
@@ -187,3 +187,57 @@ def run_tables(cards: Sequence[ResultCard]) -> list[Table]:
         table = run_table(rows)
         made.append(replace(table, notes=(*(note for _, note in notes), *table.notes)))
     return made
+
+
+def overviews(cards: Sequence[ResultCard]) -> list[Table]:
+    """Tables over several data sets, as papers print them: an average, and a column for each; published rows below.
+
+    One for each number of shots and backbone of which there are results on several data sets. With classes held back,
+    the average has the harmonic mean of its base and its novel accuracy, as in the papers; each data set has its own.
+    Of runs that were tested on other data sets too, these make the average, and not the source.
+    """
+
+    def group(card: ResultCard) -> tuple[str, str]:
+        return str(card.data.get("shots")), str(card.backbone.get("source"))
+
+    found = [list(own) for _, own in groupby(sorted(cards, key=group), key=group)]
+    return [_overview(own) for own in found if len({card.data["card"] for card in own}) > 1]
+
+
+def _overview(cards: Sequence[ResultCard]) -> Table:
+    names = {"leaf acc": "leaf_accuracy@rollup"}
+    if holds_classes_back(cards):
+        names = {name: f"{name.lower()}@base_to_novel" for name in ("base", "novel", "H")}
+    keys, by_set = list(names.values()), "H" if "H" in names else "leaf accuracy"
+    sets = list(dict.fromkeys(str(card.data["card"]) for card in cards))
+    targets = {str(c.data["card"]) for c in cards if str(c.data.get("protocol")).startswith("trained on")}
+    averaged = [name for name in sets if name in targets or not targets]
+    columns = [Column(f"average {name}", "%", key=f"average {key}") for name, key in names.items()]
+    columns += [Column(name.removesuffix("_coop"), "%", key=name) for name in sets]
+
+    def figures(run: Mapping[tuple[str, str], float | None]) -> list[float | None]:
+        """Of one row and seed: averages, None where a set is not there yet, then of each set; H is that of averages."""
+        found: list[float | None] = []
+        for key in keys:
+            known = [value for name in averaged if (value := run.get((name, key))) is not None]
+            found.append(sum(known) / len(known) if len(known) == len(averaged) else None)
+        if len(keys) == 3 and found[0] is not None and found[1] is not None:
+            found[2] = 2 * found[0] * found[1] / max(found[0] + found[1], 1e-12)
+        return [*found, *(run.get((name, keys[-1])) for name in sets)]
+
+    rows: dict[str, dict[int, dict[tuple[str, str], float | None]]] = {}
+    published: dict[tuple[str, str, tuple[int, ...]], dict[tuple[str, str], float | None]] = {}
+    for card in cards:
+        run = rows.setdefault(card.row, {}).setdefault(card.seed, {})
+        run |= {(str(card.data["card"]), key): figure(card, key) for key in keys}
+        for found in published_for(card):
+            printed = {(name, key): value / 100 for name, own in found.figures.items() for key, value in own.items()}
+            published.setdefault((found.row, found.source, found.seeds), {}).update(printed)
+    body: list[list[Any]] = []
+    for row, seeds in rows.items():
+        values = [[v for v in of if v is not None] for of in zip(*map(figures, seeds.values()), strict=True)]
+        body.append([row, tuple(seeds), *(Cell(t_interval(of) if of else None, of=len(seeds)) for of in values)])
+    body += [[f"{row} (published)", seeds_of, *figures(run)] for (row, _, seeds_of), run in published.items()]
+    over = f"average over {len(averaged)} of {len(sets)} data sets" if targets else f"{len(sets)} data sets"
+    title = f"{over} · {cards[0].data.get('shots')} shots a leaf · {cards[0].backbone.get('source')} · by set: {by_set}"
+    return Table.of(title, [NAME, Column("seeds", SEEDS, key="seeds"), *columns], body)

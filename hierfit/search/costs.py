@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -22,6 +21,7 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 from torch import Tensor
+from torch.utils.benchmark import Timer
 
 from hierfit.backbone import Backbone, ImageTransform
 from hierfit.backbone.config import dual_config
@@ -38,28 +38,23 @@ from hierfit.search.runner import Cell
 SECONDS_A_CELL, SECONDS_A_STEP = 6.0, 0.025
 """Beside the towers, on one core of 2.1 GHz: 120 cells of the grid `fewshot` in 11 minutes; 400 steps of LatHAdapter on
 FGVC-Aircraft's features (200 nodes, 32 pictures a step) in 10 s."""
-GIB, PROCESS = 1 << 30, 0.9
-"""Bytes; and GiB of a process with its imports, before any towers."""
+PROCESS = 0.9
+"""GiB of a process with its imports, before any towers."""
 _TEXT_EACH_STEP = ("CoOp", "HierLoRA")
 
 _card = cache(load_card)
 
 
 class Passes(NamedTuple):
-    """What a cell does.
+    """What a cell does."""
 
-    Pictures through the frozen towers, by the data set and draw that share them; pictures forwards, on pixels, in
-    validations and tests; pictures and texts forwards and back; steps; and pictures and texts whose activations are
-    kept in a step.
-    """
-
-    encoded: dict[tuple[str, ...], int]
-    images: int
-    image_steps: int
-    text_steps: int
+    encoded: dict[tuple[str, ...], int]  # pictures through the frozen towers, by the data set and draw that share them
+    images: int  # pictures forwards, on pixels, in validations and tests
+    image_steps: int  # pictures forwards and back
+    text_steps: int  # texts forwards and back
     steps: int
-    batch: int
-    chunk: int
+    batch: int  # pictures whose activations are kept in a step
+    chunk: int  # texts of which they are
 
 
 def passes(cell: Cell) -> Passes:
@@ -72,10 +67,10 @@ def passes(cell: Cell) -> Passes:
     leaves = max([sizes[-1], *(split.leaves or 0 for split in card.splits.values())])
     nodes = sum(sizes) if all(sizes) else leaves + leaves // 2  # where only the data can tell
     seen = math.ceil(leaves / 2) if data["novel"] else leaves
-    train, val, test = (_images(card, name) for name in ("train", "val", "test"))
+    train, val, test = (_count(card, name) for name in ("train", "val", "test"))
     if data["shots"]:
         train, val = min(data["shots"] * seen, train or math.inf), min(val, min(data["shots"], 4) * seen)
-    targets = {name: _images(_card(name), "test") for name in data["targets"] or {}}
+    targets = {name: _count(_card(name), "test") for name in data["targets"] or {}}
     steps = validations = 0
     if method.trains:
         an_epoch = math.ceil(train / data["batch_size"])
@@ -94,7 +89,7 @@ def passes(cell: Cell) -> Passes:
     return Passes(encoded, 0, 0, text_steps, steps, 0, chunk)
 
 
-def _images(card: DataCard, split: str) -> int:
+def _count(card: DataCard, split: str) -> int:
     return (card.splits[split].images or 0) if split in card.splits else 0
 
 
@@ -117,25 +112,25 @@ def timed_pace(backbone: Backbone, device: torch.device) -> Pace:
     count = 64 if device.type == "cuda" else 2
     pixels = torch.rand(count, 3, backbone.image_size, backbone.image_size, device=device)
     (ids,) = backbone.token_chunks(["a photo of " + "a " * 11] * count, count)[1]  # 16 tokens, as a usual prompt
-    threads = torch.get_num_threads()
-    torch.set_num_threads(available_cores())
-    try:
-        with torch.no_grad():
-            image = _timed(lambda: backbone.encode_image(pixels), device) / count
-        for tower in (backbone.model.vision_model, backbone.model.text_model):
-            # Gradients pass all blocks, as on their way to LoRA's weights.
-            tower.embeddings.position_embedding.weight.requires_grad_(True)
-        image_step = _timed(lambda: backbone.encode_image(pixels).sum().backward(), device) / count
-        text_step = _timed(lambda: backbone.encode_tokens(ids).sum().backward(), device) / count
-    finally:
-        torch.set_num_threads(threads)
     picture = io.BytesIO()
     Image.effect_noise((500, 375), 64).convert("RGB").save(picture, "JPEG")
-    decode = _timed(lambda: backbone.preprocess(Image.open(picture)), torch.device("cpu")) * available_cores()
-    image_bytes = _kept(backbone, lambda: backbone.encode_image(pixels)) // count
-    text_bytes = _kept(backbone, lambda: backbone.encode_tokens(ids)) // count
+    decode = _seconds(lambda: backbone.preprocess(Image.open(picture)), 1)
+    cores = available_cores()
+    with torch.no_grad():
+        image = _seconds(lambda: backbone.encode_image(pixels), cores) / count
+    for tower in (backbone.model.vision_model, backbone.model.text_model):
+        # Gradients pass all blocks, as on their way to LoRA's weights.
+        tower.embeddings.position_embedding.weight.requires_grad_(True)
+    image_step = _seconds(lambda: backbone.encode_image(pixels).sum().backward(), cores) / count
+    text_step = _seconds(lambda: backbone.encode_tokens(ids).sum().backward(), cores) / count
+    image_bytes = _activations(backbone, lambda: backbone.encode_image(pixels)) // count
+    text_bytes = _activations(backbone, lambda: backbone.encode_tokens(ids)) // count
     weights = sum(weight.nbytes for weight in backbone.parameters())
     return Pace(image, image_step, text_step, decode, weights, image_bytes, text_bytes, backbone.embed_dim)
+
+
+def _seconds(run: Callable[[], Any], threads: int) -> float:
+    return float(Timer("run()", globals={"run": run}, num_threads=threads).blocked_autorange(min_run_time=0.5).median)
 
 
 def _stand_in(source: str) -> Backbone:
@@ -158,21 +153,7 @@ def _stand_in(source: str) -> Backbone:
     return Backbone(model, load_text("tiny"), ImageTransform(224, 224, half, half), source)
 
 
-def _timed(run: Callable[[], Any], device: torch.device) -> float:
-    """Seconds of a run, after one to warm up; without a GPU processor time over cores, so that other programs do not
-    count."""
-    run()
-    clock, cores = (time.perf_counter, 1) if device.type == "cuda" else (time.process_time, available_cores())
-    runs, started = 0, clock()
-    while not runs or (runs < 5 and clock() - started < 1):
-        run()
-        runs += 1
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-    return (clock() - started) / cores / runs
-
-
-def _kept(backbone: Backbone, run: Callable[[], object]) -> int:
+def _activations(backbone: Backbone, run: Callable[[], object]) -> int:
     """Bytes of activations that a pass keeps for the way back, beside the weights."""
     weights = {weight.untyped_storage().data_ptr() for weight in backbone.parameters()}
     kept: dict[int, int] = {}
@@ -194,18 +175,16 @@ def print_costs(cells: Sequence[Cell], jobs: int | None, console: Console) -> No
         if _card(cell.config.settings["data"]["card"]).layout.name != "feature_bundle":
             by_backbone[str(cell.config.settings["data"]["backbone"])].append(cell)
     for source, own in by_backbone.items():
+        cores, there = available_cores(), Path(source).expanduser().is_dir() or source in BUNDLED
         on_gpu = torch.cuda.is_available() and own[0].config.settings["trainer"]["accelerator"] != "cpu"
-        devices, cores = torch.cuda.device_count() if on_gpu else 1, available_cores()
-        there = Path(source).expanduser().is_dir() or source in BUNDLED
-        pace = timed_pace(
-            Backbone.load(source) if there else _stand_in(source), torch.device("cuda" if on_gpu else "cpu")
-        )
-        table, gib = _table(own, pace, devices, jobs or (devices if on_gpu else cores))
-        print_table(table, console)
-        towers = source if there else f"random towers of the size of {source}, which is not on this machine"
+        devices = torch.cuda.device_count() if on_gpu else 1
+        towers = Backbone.load(source) if there else _stand_in(source)
+        pace = timed_pace(towers, torch.device("cuda" if on_gpu else "cpu"))
+        print_table(_table(own, pace, devices, jobs or (devices if on_gpu else cores)), console)
+        of = source if there else f"random towers of the size of {source}, which is not on this machine"
         how = (
-            f"Memory: {gib:.1f} GiB a process at most. Counted from cards and settings, and timed just now on "
-            f"{torch.cuda.get_device_name() if on_gpu else f'{cores} cores'} with {towers}: a picture "
+            f"Counted from cards and settings, and timed just now on "
+            f"{torch.cuda.get_device_name() if on_gpu else f'{cores} cores'} with {of}: a picture "
             f"{1000 * pace.image:.0f} ms, in a step of LoRA {1000 * pace.image_step:.0f} ms and "
             f"{pace.image_bytes >> 20} MiB, a text in a step {1000 * pace.text_step:.1f} ms, decoding "
             f"{1000 * pace.decode:.0f} ms; beside the towers {SECONDS_A_CELL:g} s a cell and "
@@ -214,17 +193,16 @@ def print_costs(cells: Sequence[Cell], jobs: int | None, console: Console) -> No
         console.print(Text(how, "dim"))
         data = [cell.config.settings["data"] for cell in own]
         used = {name for each in data for name in (each["card"], *(each["targets"] or ()))}
-        if unknown := sorted(name for name in used if not _images(_card(name), "test")):
+        if unknown := sorted(name for name in used if not _count(_card(name), "test")):
             console.print(Text(f"Not counted, as their cards state no numbers: {', '.join(unknown)}.", "yellow"))
 
 
-def _table(cells: Sequence[Cell], pace: Pace, devices: int, jobs: int) -> tuple[Table, float]:
-    """A row a data set; and GiB that a process takes at most."""
+def _table(cells: Sequence[Cell], pace: Pace, devices: int, jobs: int) -> Table:
+    """A row a data set: what passes through towers, hours of all, and GiB of a process at most."""
     groups: dict[str, list[Passes]] = defaultdict(list)
     for cell in cells:
         groups[cell.card].append(passes(cell))
-    decode, gib = pace.decode / available_cores(), 0.0
-    rows, done = list[tuple[Any, ...]](), set[tuple[str, ...]]()
+    decode, rows, done = pace.decode / available_cores(), list[tuple[Any, ...]](), set[tuple[str, ...]]()
     for card, found in groups.items():
         fresh = {key: n for each in found for key, n in each.encoded.items() if key not in done}
         done |= fresh.keys()
@@ -234,8 +212,8 @@ def _table(cells: Sequence[Cell], pace: Pace, devices: int, jobs: int) -> tuple[
         seconds += sum(SECONDS_A_CELL + SECONDS_A_STEP * each.steps for each in found) / min(jobs, len(found))
         kept = max(each.batch * pace.image_bytes + each.chunk * pace.text_bytes for each in found)
         features = max(sum(each.encoded.values()) for each in found) * pace.width * 4
-        gib = max(gib, PROCESS + (2 * pace.weights + features + kept) / GIB)
-        rows.append((card, len(found), once, back, seconds / 3600))
-    rows.append(("all", *(sum(row[i] for row in rows) for i in range(1, 5))))
+        gib = PROCESS + (2 * pace.weights + features + kept) / (1 << 30)
+        rows.append((card, len(found), once, back, seconds / 3600, gib))
+    rows.append(("all", *(sum(row[i] for row in rows) for i in range(1, 5)), max(row[5] for row in rows)))
     columns = [Column(name, "count") for name in ("cells", "pictures read", "trained on")]
-    return Table.of("What is to come", [NAME, *columns, Column("hours", "", 2)], rows), gib
+    return Table.of("What is to come", [NAME, *columns, Column("hours", "", 2), Column("GiB a process", "", 1)], rows)

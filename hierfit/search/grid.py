@@ -5,11 +5,9 @@ Every key is checked and every configuration resolved before anything starts.
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import product
@@ -28,18 +26,15 @@ from hierfit.search.runner import DEFAULTS, Cell, finished, state
 
 Words = list[str | Setting]
 
-_RESERVED = {
+_OF_THE_GRID = {
     "name": "the grid's name is taken",
     "row": "the name under methods is taken",
-    "folder": "--runs says where the grid lies",
-    "runs": "--runs says where the grid lies",
+    **dict.fromkeys(("folder", "runs"), "--runs says where the grid lies"),
     "seed_everything": "list it under seeds",
     "data.shots": "list it under shots",
     "controls": "a control is a row of its own, named by the key control",
     "test": "every cell is tested",
 }
-# ${key}, but not ${oc.env:NAME}.
-_REFERENCE = re.compile(r"\$\{(?!oc\.)")
 
 
 def grid(
@@ -99,9 +94,8 @@ def _summarise(file: GridFile, cells: Sequence[Cell], bench: Bench) -> None:
     """The tables of every cell that is done, whether it was chosen now or not, and of what it was tested on beside its
     own data; then, of several data sets, the table over all."""
     from hierfit.results.runs import read_cards
-    from hierfit.results.summary import tables
+    from hierfit.results.summary import overviews, tables
     from hierfit.results.writers import print_tables
-    from hierfit.search.overview import overviews
 
     if cards := read_cards([cell.folder for cell in cells if finished(cell)]):
         control = file.control if any(card.row == file.control for card in cards) else None
@@ -142,7 +136,13 @@ def plan(
 
     def settings(where: Place, given: Mapping[str, Any] | None) -> list[Setting]:
         found = [Setting(key, value, where.at(key)) for key, value in (given or {}).items()]
-        return _checked([data.placed(own) for one in found for own in spread(one)], problems)
+        return checked(data.placed(own) for one in found for own in spread(one))
+
+    def checked(found: Iterable[Setting]) -> list[Setting]:
+        found = list(found)
+        reserved = [(setting.place, _OF_THE_GRID.get(setting.key)) for setting in found]
+        problems.extend(f"{place}: cannot be set here; {why}" for place, why in reserved if why)
+        return found
 
     base = [
         setting
@@ -151,7 +151,7 @@ def plan(
         if setting.key.partition(".")[0] not in ("controls", "expected")
     ]
     everywhere = settings(source.at("set"), grid.set)
-    last = _checked(list(read_settings(keys, problems)), problems)
+    last = checked(read_settings(keys, problems))
     rows = {name: settings(source.at("methods").at(name), own) for name, own in grid.methods.items()}
     before = [*base, *everywhere, *last]
     cards, missing = dict[str, list[Setting]](), dict[str, str]()
@@ -185,8 +185,6 @@ def plan(
         if fault := not_one_device(config):
             problems.append(f"{place}: {fault}")
         cells.append(Cell.of(runs / grid.name, card, replace(config, fingerprint=fingerprints[read])))
-    for row, other in _same_rows(cells):
-        problems.append(f"{source.at('methods').at(row)}: the same run as {other!r}")
     if problems:
         hint = "--data-root FOLDER says where all data lie; --skip-missing leaves out what is not there."
         summary = f"{source.file}: this grid cannot be run"
@@ -219,24 +217,3 @@ def not_one_device(config: Config) -> str | None:
     if trainer["devices"] in (1, "1", "auto") and trainer["num_nodes"] == 1:
         return None
     return "trainer.devices: a cell runs on one device here; --jobs takes as many cells at once as there are"
-
-
-def _checked(settings: list[Setting], problems: list[str]) -> list[Setting]:
-    """The same; those that a grid may not set are added to the problems."""
-    for setting in settings:
-        if why := _RESERVED.get(setting.key):
-            problems.append(f"{setting.place}: cannot be set here; {why}")
-        if isinstance(setting.value, str) and _REFERENCE.search(setting.value):
-            why = "refers to another key, which only a configuration file can"
-            problems.append(f"{setting.place}: {why}")
-    return settings
-
-
-def _same_rows(cells: Sequence[Cell]) -> Iterator[tuple[str, str]]:
-    """Rows that would train the very same thing as another one."""
-    first: dict[str, str] = {}
-    for row in dict.fromkeys(cell.row for cell in cells):
-        settings = [{**cell.config.settings, "row": None} for cell in cells if cell.row == row]
-        other = first.setdefault(json.dumps(settings, sort_keys=True), row)
-        if other != row:
-            yield row, other

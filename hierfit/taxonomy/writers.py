@@ -168,9 +168,9 @@ def write(plan: Plan, path: Path, form: Format) -> str:
     """
     text = WRITERS[form](plan)
     from hierfit.taxonomy.readers import Reading, given_of
-    from hierfit.taxonomy.readers.source import Source
+    from hierfit.taxonomy.readers.source import Content
 
-    source = Source(path, text)
+    source = Content(path, text)
     header = True if form in ("paths", "child-parent") else None
     for shown, options in (("", Reading("")), (f"--format {form}", Reading("", form, header=header))):
         try:

@@ -294,10 +294,6 @@ def test_two_grids_do_not_run_the_same_cell(write_grid: WriteGrid, capsys: pytes
                 "there is no file nowhere.yaml",
             ],
         ),
-        (
-            {"methods": {"a": {"model": "ZeroShot"}, "b": {"model": "hierfit.methods.ZeroShot"}}},
-            ["the same run as 'a'"],
-        ),
         ({"control": "zero"}, ["control: there is no row 'zero' – did you mean 'zero-shot'?"]),
         ({"set": {"trainer.devices": 2}}, ["a cell runs on one device"]),
         ({"cards": {"toy": {"data.root": "/no/where"}, "fieldgide": None}}, ["cards.toy: data.root: there is no /no/"]),
@@ -306,7 +302,6 @@ def test_two_grids_do_not_run_the_same_cell(write_grid: WriteGrid, capsys: pytes
             {"methods": {"a": {"model": {"class_path": "LatHAdapter", "init_args": {"objective": 3}}}}},
             ["model.init_args.objective: expected keys and values, got 3"],
         ),
-        ({"set": {"data.seed": "${seed_everything}"}}, ["data.seed: refers to another key"]),
         ({"methods": ["ZeroShot"]}, ["methods: expected keys and values, got a list"]),
     ],
 )
@@ -322,6 +317,13 @@ def test_faults_of_the_file_come_at_once_and_start_nothing(
     for part in expected:
         assert part in said
     assert not (file.parent / "runs").exists()
+
+
+def test_a_key_may_follow_another(write_grid: WriteGrid) -> None:
+    cells = planned(write_grid(set={"data.seed": "${seed_everything}", "data.batch_size": "${data.shots}"})).cells
+    assert {(c.seed, c.config.settings["data"]["seed"], c.config.settings["data"]["batch_size"]) for c in cells} == {
+        *((0, 0, 4), (1, 1, 4))
+    }
 
 
 def test_a_row_given_twice_is_a_fault(write_grid: WriteGrid, capsys: pytest.CaptureFixture[str]) -> None:

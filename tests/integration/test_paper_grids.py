@@ -38,8 +38,7 @@ def test_each_says_what_is_there_and_what_it_takes(
     printed = capsys.readouterr().out
     assert "left out: " in printed
     assert " to do" in printed
-    assert "hours" in printed
-    assert "GiB a process" in printed
+    assert {"hours", "GiB", "process"} <= set(printed.split())
     assert yaml.safe_load(path.read_text())["name"] == path.stem
     assert f"make grid GRID={path.stem}" in path.read_text().split("name:")[0]
 

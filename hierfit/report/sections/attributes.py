@@ -140,17 +140,15 @@ def attribute_agreement(
     generator = torch.Generator().manual_seed(seed)
     count = len(next(iter(known.values())))
     deals = [torch.arange(count), *(torch.randperm(count, generator=generator) for _ in range(shuffles))]
+    # Of the learned attributes first, then of each draw of landmarks.
+    nearest, ranked = zip(*((x.argmin(1), x.argsort(0)) for x in (to_attributes, *landmarks)), strict=True)
 
-    def measured(
-        measure: Callable[[Tensor, Tensor], float], read: Callable[[Tensor], Tensor], values: Tensor
-    ) -> Measured:
-        learned = read(to_attributes)
-        x = torch.tensor([measure(learned, values[deal][leaf]) for deal in deals])
+    def measured(measure: Callable[[Tensor, Tensor], float], read: Sequence[Tensor], values: Tensor) -> Measured:
+        x = torch.tensor([measure(read[0], values[deal][leaf]) for deal in deals])
         reached = float((x >= x[0] - 1e-9).double().mean())
-        others = fmean(measure(read(each), values[leaf]) for each in landmarks)
+        others = fmean(measure(each, values[leaf]) for each in read[1:])
         return Measured(float(x[0]), float(x[1:].mean()), reached, others)
 
-    nearest, ranked = (lambda x: x.argmin(1)), (lambda x: x.argsort(0))
     return {
         name: (measured(mutual_information, nearest, values), measured(best_precision, ranked, values))
         for name, values in known.items()

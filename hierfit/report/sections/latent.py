@@ -62,8 +62,8 @@ def latent_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     summary = "; ".join(f"{each.kind} {float(each.lengths.mean()):.2f}" for each in kinds)
     edge = ""  # of a disk, which may lie out of the picture
     if space.geometry != "euclidean":
-        farthest = max(float(each.lengths.max()) for each in kinds)
-        filled = percent(math.tanh(math.sqrt(space.curvature) * farthest / 2))
+        farthest = torch.cat([each.lengths for each in kinds]).max()
+        filled = percent(math.tanh(math.sqrt(space.curvature) * float(farthest) / 2))
         edge = f"; the points fill {filled} of the disk's radius, its edge is infinitely far"
     blocks = (
         Picture(
@@ -117,14 +117,13 @@ def _latent_lead(found: Embeddings, tree: Taxonomy, kinds: Sequence[Points]) -> 
     text = f"From the centre outward, by mean distance: {', '.join(each.kind for each in order)}."
     nodes, join = torch.arange(tree.num_nodes)[_thinned(tree.num_nodes, _NODES_SHOWN)], " D"
     if tree.num_levels > 1:
-        correlation = _spearman(tree.level[nodes].double(), found.nodes[nodes].norm(dim=1))
-        text += f" Depth in the tree and distance correlate to {_CORRELATION.number(correlation)} (Spearman),"
+        shown = _CORRELATION.number(_spearman(tree.level[nodes].double(), found.nodes[nodes].norm(dim=1)))
+        text += f" Depth in the tree and distance correlate to {shown} (Spearman),"
         join = " and d"
     rows, columns = torch.triu_indices(len(nodes), len(nodes), offset=1)
     edges = tree.distance(nodes[rows], nodes[columns])
     if len(edges.unique()) > 1:
-        correlation = _spearman(edges.double(), _distances(found.nodes[nodes], found.space))
-        shown = _CORRELATION.number(correlation)
+        shown = _CORRELATION.number(_spearman(edges.double(), _distances(found.nodes[nodes], found.space)))
         text += f"{join}istances between classes correlate with those in the tree to {shown}."
     return text
 
@@ -182,7 +181,6 @@ def _distances(x: Tensor, space: Space) -> Tensor:
 
 
 def _spearman(a: Tensor, b: Tensor) -> float:
-    """Rank correlation of two vectors ``[n]``."""
     from scipy.stats import spearmanr  # takes a second to import
 
     return float(spearmanr(a.numpy(), b.numpy()).statistic)
@@ -221,18 +219,11 @@ def _disk(drawn: Sequence[Points], tree: Taxonomy, space: Space) -> Drawing:
         branch = tree.paths(points.nodes)[:, 0].tolist()
         marker = "*" if star else "o" if image else style.MARKERS[rank % len(style.MARKERS)]
         x, y = on_disk(points.where, space).T.tolist()
-        axes.scatter(
-            x,
-            y,
-            s=9 if image else 62 if star else 14 + 16 * rank,
-            c=[INK if star else hues[min(each, len(_HUES))] for each in branch],
-            marker=marker,
-            alpha=0.4 if image else 0.95,
-            linewidths=0 if image else 0.7,
-            edgecolors="none" if image else style.PAPER,
-            zorder=2 + rank,
-            gid=f"kind{rank}",
-        )
+        colours = [INK if star else hues[min(each, len(_HUES))] for each in branch]
+        size = 9 if image else 62 if star else 14 + 16 * rank
+        look: dict[str, Any] = {"alpha": 0.95, "linewidths": 0.7, "edgecolors": style.PAPER}
+        look = {"alpha": 0.4, "linewidths": 0, "edgecolors": "none"} if image else look
+        axes.scatter(x, y, s=size, c=colours, marker=marker, zorder=2 + rank, gid=f"kind{rank}", **look)
         one = points.kind.rstrip("s") if star or image else points.kind
         words = "image of " if image else "attribute " if star else ""
         at = zip(names, points.lengths.tolist(), strict=True)

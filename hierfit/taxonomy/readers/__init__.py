@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from hierfit.errors import UserError
 from hierfit.taxonomy.build import Plan
 from hierfit.taxonomy.checks import EDGE_HEADER
-from hierfit.taxonomy.readers import documents, graphs, lines, links, nested, rows, texts
+from hierfit.taxonomy.readers import syntax
 from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
-from hierfit.taxonomy.readers.given import FORMATS, Claim, Format, Given, Links, Reading, Score
+from hierfit.taxonomy.readers.documents import of_document
+from hierfit.taxonomy.readers.given import FORMATS, Format, Given, Guess, Links, Reading
 from hierfit.taxonomy.readers.indices import leaf_list
-from hierfit.taxonomy.readers.source import BUNDLE, Source
+from hierfit.taxonomy.readers.lines import of_outline, of_table, of_texts
+from hierfit.taxonomy.readers.source import BUNDLE, Content
 
 if TYPE_CHECKING:
     from hierfit.taxonomy.tree import Taxonomy
@@ -26,23 +28,23 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "Format", "Given", "Reading", "given_of", "read_csv", "read_given", "read_plan", "read_taxonomy"]
 
 _NEWICK_NAMES = (".nwk", ".newick", ".tree", ".nw", ".tre")
-_DOT = re.compile(r"(?:(?://|#)[^\n]*\s+)*(?:strict\s+)?(?:di)?graph\b[^{;\n]*\{", re.IGNORECASE)
+_GRAPHVIZ = re.compile(r"(?:(?://|#)[^\n]*\s+)*(?:strict\s+)?(?:di)?graph\b[^{;\n]*\{", re.IGNORECASE)
 
-_KINDS: tuple[tuple[str, Callable[[Source], object], Callable[[Source, Reading], Iterable[Claim]]], ...] = (
-    ("xml", lambda s: s.head.startswith("<"), lambda s, _: [nested.xml_claim(s)]),
-    ("newick", lambda s: s.suffix in _NEWICK_NAMES or re.match(r"(?:\[&[RU]\]\s*)?\(", s.head),
-     lambda s, _: [texts.newick_claim(s)]),
-    ("dot", lambda s: _DOT.match(s.head), lambda s, _: [graphs.dot_claim(s)]),
-    ("obo", lambda s: "[Term]" in s.text and re.search(r"^\[Term\]\s*$", s.text, re.MULTILINE),
-     lambda s, _: [graphs.obo_claim(s)]),
-    ("document", lambda s: s.language, documents.claims),
-    ("lines", lambda s: True, lambda s, options: _of_lines(s, options)),
-)  # fmt: skip
+_OPENINGS: dict[str, tuple[Callable[[Content], object], Callable[[Content, Reading], Iterable[Guess]]]] = {
+    "xml": (lambda s: s.head.startswith("<"), lambda s, _: [syntax.of_xml(s)]),
+    "newick": (lambda s: s.suffix in _NEWICK_NAMES or re.match(r"(?:\[&[RU]\]\s*)?\(", s.head),
+               lambda s, _: [syntax.of_newick(s)]),
+    "dot": (lambda s: _GRAPHVIZ.match(s.head), lambda s, _: [syntax.of_dot(s)]),
+    "obo": (lambda s: "[Term]" in s.text and re.search(r"^\[Term\]\s*$", s.text, re.MULTILINE),
+            lambda s, options: [syntax.of_obo(s, options)]),
+    "document": (lambda s: s.language, of_document),
+    "lines": (lambda s: True, lambda s, options: _of_lines(s, options)),
+}  # fmt: skip
 """What a text can be, by how it opens: the first whose evidence holds is asked what it makes of it."""
 
 _OF_TABLES = ("paths", "leaf-first", "indices", "child-parent", "parent-child")
 _WITH_NAMES = ("child-parent", "parent-child", "node-link", "indices")
-_HINT = (
+_WAYS_OUT = (
     "Give one of these formats (in a data card, `taxonomy: {file: …, format: …}`), or the columns to read, coarse to "
     "fine: --columns 2,1."
 )
@@ -80,7 +82,7 @@ def read_taxonomy(path: str | os.PathLike[str], format: Format | None = None, **
 
 def read_csv(path: str | os.PathLike[str]) -> Plan:
     """The CSV that `Taxonomy.to_csv` writes, every cell as it stands; `Taxonomy.from_csv` describes it."""
-    source = Source.of(Path(path))
+    source = Content.of(Path(path))
     form: Format = "child-parent" if {*map(word, source.table.rows[0])}.issuperset(EDGE_HEADER) else "paths"
     return given_of(source, Reading(os.fspath(path), form, header=True)).plan()
 
@@ -104,79 +106,73 @@ def read_given(options: Reading, placed: bool = False) -> Given:
     """
     if Path(options.file).suffix.lower() == BUNDLE:  # a program wrote it: every cell as it stands
         options = replace(options, format="paths", header=True)
-    return given_of(Source.of(Path(options.file).expanduser(), placed, options.select), options)
+    return given_of(Content.of(Path(options.file).expanduser(), placed, options.select), options)
 
 
-def given_of(source: Source, options: Reading) -> Given:
+def given_of(file: Content, options: Reading) -> Given:
     """What a text says, see `read_given`."""
-    kinds = _KINDS[-1:] if source.is_table else _KINDS
-    kind, read = next((kind, read) for kind, evidence, read in kinds if evidence(source))
-    if options.format == "outline" and source.sheet is None:
-        claims: Iterable[Claim] = texts.outline_claims(source, forced=True)
+    if options.format in ("newick", "dot"):
+        kind: str = options.format
     else:
-        asked = [read for name, _, read in _KINDS if name == options.format and name in ("newick", "dot")]
-        claims = (asked[0] if asked else read)(source, options)
-    claim = _best(list(claims), source, options)
+        kind = "lines" if file.is_table else next(kind for kind, (opens, _) in _OPENINGS.items() if opens(file))
+    forced = options.format == "outline" and file.sheet is None
+    guess = _best([*(of_outline(file, True) if forced else _OPENINGS[kind][1](file, options))], file, options)
     # What is asked for and would change nothing was meant for another file.
     idle = {
-        "select": options.select is not None and kind != "document" and source.sheet is None,
-        "columns": bool(options.columns) and (kind == "document" or claim.format not in _OF_TABLES),
-        "names": bool(options.names) and claim.format not in _WITH_NAMES,
+        "select": options.select is not None and kind != "document" and file.sheet is None,
+        "columns": bool(options.columns) and (kind == "document" or guess.format not in _OF_TABLES),
+        "names": bool(options.names) and guess.format not in _WITH_NAMES,
     }
     if useless := ", ".join(name for name, is_idle in idle.items() if is_idle):
-        raise UserError(f"{source.path}: {useless} cannot be used with the format {claim.format}")
-    form = claim.read()
+        raise UserError(f"{file.path}: {useless} cannot be used with the format {guess.format}")
+    form = guess.read()
     if options.parents == "first" and isinstance(form, Links):  # of a path each node has one parent
         form = form.with_first_parents()
     if options.leaves:
         form = form.above(dict.fromkeys(leaf_list(options.leaves)))
-    form = replace(form, levels=options.levels or form.levels, findings=[*source.findings, *form.findings])
-    return Given(str(source.path), claim.format, claim.why, form)
+    form = replace(form, levels=options.levels or form.levels, findings=[*file.findings, *form.findings])
+    return Given(str(file.path), guess.format, guess.why, form)
 
 
-def _of_lines(source: Source, options: Reading) -> Iterator[Claim]:
+def _of_lines(file: Content, options: Reading) -> Iterator[Guess]:
     """Lines: indented, paths or codes without a header, links, rows of levels, names."""
-    if not source.is_table:
-        found = [*texts.outline_claims(source)]
-        yield from found
-        if found and not options.columns and options.format is None:
+    if not file.is_table:
+        indented = [*of_outline(file)]
+        yield from indented
+        if indented and not options.columns and options.format is None:
             return
-    table, header = source.table, options.header
+    table, header = file.table, options.header
     named = speaks_of_columns(table.rows[0]) or word(table.rows[0][0]) in PATH
     if header is None and not named and not options.columns and options.format in (None, "paths", "leaf-first"):
-        whole = [claim for claim in lines.claims(table) if claim.score == Score.CERTAIN]
+        whole = [guess for guess in of_texts(table) if guess.score == 2]
         if whole:
             yield from whole  # paths or codes in each line, which have no header
             return
-    if header is None and options.format == "list" and not table.is_csv:
+    if header is None and options.format == "list" and not table.certain:
         header = False
-    table = table.headed(header, str(source.path))
+    table = table.headed(header, str(file.path))
     if not table.rows:
-        raise UserError(f"{source.path}: there is nothing below its header")
-    found = [*links.claims(table, source, options)]
-    yield from found
-    if options.format is None and any(claim.score == Score.CERTAIN for claim in found):
-        return
-    yield from rows.claims(table, source, options)
-    yield from lines.claims(table)
+        raise UserError(f"{file.path}: there is nothing below its header")
+    yield from of_table(table, file, options)
 
 
-def _best(claims: list[Claim], source: Source, options: Reading) -> Claim:
+def _best(guesses: list[Guess], file: Content, options: Reading) -> Guess:
+    """The guess with the best score, where all that have it agree on the format; or the best of those asked for."""
     if options.format:
-        asked = [claim for claim in claims if claim.format == options.format]
+        asked = [guess for guess in guesses if guess.format == options.format]
         if not asked:
-            found = ", ".join(dict.fromkeys(claim.format for claim in claims)) or "nothing known"
-            raise UserError(f"{source.path}: it cannot be read as {options.format}; it could be: {found}")
-        best = max(asked, key=lambda claim: claim.score)
+            found = ", ".join(dict.fromkeys(guess.format for guess in guesses)) or "nothing known"
+            raise UserError(f"{file.path}: it cannot be read as {options.format}; it could be: {found}")
+        best = max(asked, key=lambda guess: guess.score)
         return replace(best, why=f"as asked for: {best.why}" if best.why != "as asked for" else best.why)
-    if not claims:
-        raise UserError(f"{source.path}: no taxonomy is recognised in it", hint=_HINT)
-    top = max(claim.score for claim in claims)
-    choices = {claim.format: claim for claim in reversed(claims) if claim.score == top}
-    if top > Score.POSSIBLE and len(choices) == 1:
+    if not guesses:
+        raise UserError(f"{file.path}: no taxonomy is recognised in it", hint=_WAYS_OUT)
+    top = max(guess.score for guess in guesses)
+    choices = {guess.format: guess for guess in reversed(guesses) if guess.score == top}
+    if top and len(choices) == 1:
         return next(iter(choices.values()))
     raise UserError(
-        f"{source.path}: its format is not certain; it could be",
-        [f"--format {name}: {FORMATS[name][0]}; here {claim.why}" for name, claim in sorted(choices.items())],
-        _HINT,
+        f"{file.path}: its format is not certain; it could be",
+        [f"--format {name}: {FORMATS[name][0]}; here {guess}" for name, guess in sorted(choices.items())],
+        _WAYS_OUT,
     )

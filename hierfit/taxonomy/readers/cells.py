@@ -13,20 +13,18 @@ from hierfit.taxonomy.readers.given import Rows
 
 JOINTS = (" > ", " -> ", " → ", " » ", " › ", "::", " >> ")
 """Signs between names of a path that hardly stand in a name."""
-PICTURE = re.compile(r".*\.(?:jpe?g|png|tiff?|webp|bmp|gif)", re.IGNORECASE)
 RANK_PREFIX = re.compile(r"[dkpcofgst]__")
 
-_WEAK = (" / ", " | ", "|", ">", "->", "→", "»", "\\", "/", ";", " - ", "--", ":", "~", ".")
-_OFTEN_IN_NAMES = frozenset({".", ":", " - ", "--", ";", "~"})
+_BARS = (" / ", " | ", "|", "/", "\\")
+_WEAK_JOINTS = (" / ", " | ", "|", ">", "->", "→", "»", "\\", "/", ";", " - ", "--", ":", "~", ".")
 _NOT_KNOWN = re.compile(
     r"na|nan|unclassified|undefined|unidentified|undetermined|unspecified|unlabell?ed|unassigned|unplaced|nodata|norank"
     r"|not(?:classified|available|applicable|known|assigned|identified|determined)|indet|.*incertaesedis|tba|tbd"
 )
 _PERHAPS_NOT_KNOWN = frozenset({"unknown", "unk", "none", "null", "nil", "missing", "unsure", "sp", "spp"})
-_SIGNS = re.compile(r"[\s?.\-–—_/\\*#]+")
-_INITIALS = frozenset("nuitms_([<?.-–—/\\*#NUITMS")
-_LONGEST = 20
-_LISTED = 4
+_ONLY_SIGNS = re.compile(r"[\s?.\-–—_/\\*#]+")
+_INITIALS = frozenset("nuitms_([<?.-–—/\\*#NUITMS")  # of placeholders: most names need no closer look
+_MOST_SHOWN = 4
 _EPITHET = re.compile(r"[a-z][a-zäëïöü-]*(?: [a-z][a-zäëïöü-]*)?")
 _FLOAT, _INT = re.compile(r"-?\d+\.0+"), re.compile(r"-?\d+")
 
@@ -38,7 +36,7 @@ def placeholder(cell: str) -> str:
     bare = folded(cell)
     if _NOT_KNOWN.fullmatch(bare):
         return "sure"
-    return "perhaps" if bare in _PERHAPS_NOT_KNOWN or _SIGNS.fullmatch(cell) else ""
+    return "perhaps" if bare in _PERHAPS_NOT_KNOWN or _ONLY_SIGNS.fullmatch(cell) else ""
 
 
 def are_floats(cells: Iterable[object]) -> bool:
@@ -62,27 +60,20 @@ def with_genus(genera: Sequence[str], cells: Sequence[str]) -> list[str] | None:
 def joint(cells: Iterable[str]) -> tuple[str, bool] | None:
     """The sign that joins the names of paths, and whether it hardly stands in names.
 
-    Half of the texts hold it, and those that do not are beginnings of others; a sign that names may hold has to stand
-    in all texts, or part them into beginnings that come again.
+    Half of the texts hold it. One that names may hold has to part them into beginnings that come again, or that are
+    texts themselves; a bar or slash may also stand in all of them.
     """
     distinct = {cell.strip() for cell in cells if cell.strip()}
-    for sign in (*JOINTS, *_WEAK):
+    for sign in (*JOINTS, *_WEAK_JOINTS):
         holding = [cell for cell in distinct if sign in cell]
         if not holding or 2 * len(holding) < len(distinct):
             continue
         if sign in JOINTS:
             return sign, True
-        firsts = {cell.split(sign)[0].strip() for cell in holding}
-        rest = distinct.difference(holding)
-        nested = len(distinct & {cell.rsplit(sign, 1)[0].strip() for cell in holding})
-        common = rest <= firsts and len(firsts) < len(holding)
-        if sign in _OFTEN_IN_NAMES and nested * 3 < len(holding) and (rest or not common):
-            continue
-        if sign == "." and nested * 2 < len(holding):
-            continue
-        if sign == ":" and all(re.fullmatch(r"\w+:\d+(?:,.*)?", cell) for cell in holding):
-            continue  # ids of another collection: gbif:2
-        if nested * 2 >= len(holding) or common or (not rest and sign in ("|", "/", " / ", " | ", "\\")):
+        rest, firsts = distinct.difference(holding), {cell.split(sign)[0].strip() for cell in holding}
+        nested = 2 * len(distinct & {cell.rsplit(sign, 1)[0].strip() for cell in holding}) >= len(holding)
+        again = sign != "." and rest <= firsts and len(firsts) < len(holding)
+        if nested or (again and (not rest or sign in (*_BARS, ">", "->", "→", "»"))) or (not rest and sign in _BARS):
             return sign, False
     return None
 
@@ -129,26 +120,25 @@ def tidy(
 
 def _without_placeholders(rows: Cells, where: Where, ranks: bool, found: list[Finding]) -> tuple[Cells, set[int]]:
     """The rows with empty cells for placeholders, and which rows have some."""
-    sure: set[str] = set()
-    unsure: dict[str, set[tuple[str, ...]]] = {}  # what stands above those that may be names
+    kinds: dict[str, str] = {}
     for start in range(0, len(rows), 10_000):
         for cell in set().union(*rows[start : start + 10_000]):
-            short = len(cell) <= _LONGEST and cell[:1] in _INITIALS and cell and not cell[-1].isdigit()
+            short = len(cell) <= 20 and cell[:1] in _INITIALS and cell and not cell[-1].isdigit()
             if (short or cell.endswith("sedis")) and (kind := placeholder(cell)):
-                if kind == "sure" or ranks:
-                    sure.add(cell)
-                else:
-                    unsure[cell] = set()
-    for row in rows if unsure else ():
+                kinds[cell] = kind
+    # What may be a name is none where it stands under several others.
+    unsure = [cell for cell, kind in kinds.items() if kind == "perhaps" and not ranks]
+    above: dict[str, set[tuple[str, ...]]] = {cell: set() for cell in unsure}
+    for row in rows if above else ():
         for depth, cell in enumerate(row):
-            if depth and cell in unsure:
-                unsure[cell].add(tuple(row[:depth]))
-    sure |= {cell for cell, above in unsure.items() if len(above) > 1}
+            if depth and cell in above:
+                above[cell].add(tuple(row[:depth]))
+    sure = {cell for cell in kinds if cell not in above or len(above[cell]) > 1}
     affected = {number for number, row in enumerate(rows) if not sure.isdisjoint(row)} if sure else set()
     if not affected:
         return rows, affected
     counts = Counter(cell for row in rows for cell in row if cell in sure)
-    listed = ", ".join(f"{cell!r} ({count} times)" for cell, count in counts.most_common(_LISTED))
+    listed = ", ".join(f"{cell!r} ({count} times)" for cell, count in counts.most_common(_MOST_SHOWN))
     text = f"{listed}: taken for not known, not for a class; first in {where(min(affected))}"
     advice = "If it is the name of a class: --format paths --header takes every cell as it stands."
     found.append(remark("placeholder", text, advice=advice))
@@ -197,8 +187,8 @@ def without_gaps(rows: Cells, levels: Sequence[str], where: Where, found: list[F
             places.setdefault(path[depth], where(number))
         filled.append(path)
     if made:
-        details = [f"{name!r}: {n} rows, first {places[name]}" for name, n in made.most_common(_LISTED)]
-        details += [f"… {len(made) - _LISTED} more"] if len(made) > _LISTED else []
+        details = [f"{name!r}: {n} rows, first {places[name]}" for name, n in made.most_common(_MOST_SHOWN)]
+        details += [f"… {len(made) - _MOST_SHOWN} more"] if len(made) > _MOST_SHOWN else []
         text = f"{counted(made.total(), 'cell')} between names are empty; {len(made)} nodes stand in for them"
         found.append(remark("gap", text, details, "Fill the cells if you know what belongs there."))
     return filled

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from typing import Any, Literal
 
 from hierfit.taxonomy import build
@@ -167,23 +166,27 @@ def _not_found(names: Collection[str]) -> list[Finding]:
     return [problem("missing-leaf", f"the leaf {name!r} is not in the file") for name in sorted(names)]
 
 
-class Score(IntEnum):
-    """How well a file speaks for a format: it can be read so on request; its content bears it out; it says so itself,
-    by a signature or by the names of its columns or keys."""
-
-    POSSIBLE = 1
-    LIKELY = 2
-    CERTAIN = 3
-
-
 @dataclass(frozen=True)
-class Claim:
-    """What a reader takes a file for: a format, how well the file speaks for it and by what, and how to read it so."""
+class Guess:
+    """What a file may be: a format, what speaks for it, how to read it so, and what speaks against it.
+
+    All readers are judged by one rule: what the file says itself, by a signature or by the names of its columns or
+    keys, goes before what its content bears out, and what has anything against it is read on request alone.
+    """
 
     format: Format
-    score: Score
     why: str
     read: Callable[[], Form]
+    said: bool = False
+    doubt: str = ""
+
+    @property
+    def score(self) -> int:
+        """2 where the file says so itself, 1 where nothing speaks against it, else 0."""
+        return 0 if self.doubt else 1 + self.said
+
+    def __str__(self) -> str:
+        return f"{self.why}; but {self.doubt}" if self.doubt else self.why
 
 
 @dataclass(frozen=True)

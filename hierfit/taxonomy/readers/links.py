@@ -1,4 +1,4 @@
-"""A link for each node: child and parent in two columns, or records that name their parent or their children."""
+"""A link for each node: child and parent in two columns, records that name their parent or children, edges."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, Where, problem, remark
 from hierfit.taxonomy.readers import columns
-from hierfit.taxonomy.readers.given import Claim, Links, Reading, Score
+from hierfit.taxonomy.readers.given import Guess, Links, Reading
 from hierfit.taxonomy.readers.indices import WNID, id_names
-from hierfit.taxonomy.readers.rows import is_chained
-from hierfit.taxonomy.readers.source import Source, read_text
-from hierfit.taxonomy.readers.table import SAMPLE, Table, lines_of
-
-Order = Literal["child-parent", "parent-child"]
+from hierfit.taxonomy.readers.rows import both_ways, is_chained, which_way
+from hierfit.taxonomy.readers.source import Content, read_text
+from hierfit.taxonomy.readers.table import SAMPLE, TABS_AND_BARS, TWO_WORDS, Sheet, lines_of
 
 _NO_PARENT = frozenset(
     ("", "#", "0", "-1", "null", "NULL", "none", "None", "nan", "NaN", "NA", "N/A", "n/a", "-", "owl:Thing",
@@ -26,95 +24,92 @@ _NO_PARENT = frozenset(
 _SYNONYM = re.compile(r"synonym|misapplied|invalid|not accepted|unaccepted", re.IGNORECASE)
 
 
-def claims(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
+def of_links(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
     """What a table of at least two columns can be, if it links nodes."""
-    if table.header is not None and (found := _by_words(table, source, options)):
+    if table.header is not None and (found := _by_words(table, file, options)):
         yield found
-    elif table.what.endswith("tabs and bars") and table.header is None:
-        yield _ncbi(table, source, options)
+    elif table.what == TABS_AND_BARS and table.header is None:
+        why = "NCBI's dump of nodes with its names.dmp"
+        yield Guess("child-parent", why, partial(_ncbi, table, file, options), True)
+    elif options.columns:
+        if len(options.columns) == 2 and options.format in ("child-parent", "parent-child"):
+            parent, child = (column - 1 for column in options.columns)
+            read = partial(read_columns, table, child, parent, None, file, options)
+            yield Guess(options.format, "columns of parent and child", read, True)
     elif not table.of_records:
-        yield from _pairs(table, source, options)
+        yield from _of_pairs(table, file, options)
 
 
 # Columns that say what they are --------------------------------------------------------------------------------------
 
 
-def _by_words(table: Table, source: Source, options: Reading) -> Claim | None:
+def _by_words(table: Sheet, file: Content, options: Reading) -> Guess | None:
     words = table.words
-    name = columns.name_column(words)
-    named = [*(words.index(known) for known in columns.IDS if known in words), *([] if name is None else [name])]
-    parent, path = columns.parent_column(words), columns.find(words, columns.ID_PATH)
-    children = columns.find(words, columns.CHILDREN)
+    name, parent = columns.name_column(words), columns.parent_column(words)
+    path, children = columns.first_known(words, columns.ID_PATH), columns.first_known(words, columns.CHILDREN)
+    ids = [words.index(known) for known in columns.IDS if known in words and words.index(known) != name]
+    named = ids if name is None else [*ids, name]
 
-    def claim(score: Score, shown: Sequence[int | None], read: Callable[[], Links]) -> Claim:
+    def guess(shown: Sequence[int | None], read: Callable[[], Links], said: bool = True) -> Guess:
         keys = ", ".join(table.name(column) for column in shown if column is not None)
         what = f"{table.what} with the {'keys' if table.of_records else 'columns'} {keys}"
-        return Claim("child-parent", score, what, read)
+        return Guess("child-parent", what, read, said)
 
-    if parent is not None:
-        plain = words[parent] not in columns.SUPER
-        if (not plain or words[parent] in ("pid", "parents")) and len(words) < 3 and not named:
-            return None
-        child = _child_of(table, parent, named)
-        if child is not None and not plain:  # some parents have to have a row of their own
-            names, pairs = _texts(table, child), table.paths([child, parent])
-            child = child if any(up != below and up in names for below, up in pairs) else None
-        if child is not None:
-            label = None
-            if name is None or words[child] not in columns.NAMES:
-                shown = [columns.name_column(words), columns.find(words, ("description",))]
-                label = next((column for column in shown if column not in (None, child, parent)), None)
-            score = Score.CERTAIN if plain or label is None else Score.LIKELY
-            return claim(score, (child, parent, label), partial(_read, table, child, parent, label, source, options))
-    if path is not None and (ids := [column for column in named if column != name]):
-        read = partial(_read, table, ids[0], path, name, source, options, "/")
-        return claim(Score.CERTAIN, (ids[0], path, name), read)
+    if parent is not None and (child := _child_of(table, parent, named)) is not None:
+        grouped, own = words[parent] in columns.SUPER, set(table.column(child))
+        # COCO's supercategory is a link only where it has a record of its own.
+        if not grouped or any(up != below and up in own for below, up in table.paths([child, parent])):
+            shown = [] if child == name else [name, columns.first_known(words, ("description",))]
+            label = next((column for column in shown if column not in (None, child, parent)), None)
+            read = partial(read_columns, table, child, parent, label, file, options)
+            return guess((child, parent, label), read, not grouped or label is None)
+    if path is not None and ids:
+        return guess((ids[0], path, name), partial(read_columns, table, ids[0], path, name, file, options, "/"))
     if children is not None and children != name:
-        # The column that lists of children speak of.
         entries = {entry for cell in table.column(children) if isinstance(cell, tuple) for entry in cell}
-        known = {column: len(entries & _texts(table, column)) for column in named}
+        known = {column: len(entries.intersection(table.column(column))) for column in named}
         key = max(known, key=known.__getitem__, default=None)
         if key is not None and entries and 2 * known[key] >= len(entries):
-            label = name if name not in (key, children) else None
-            return claim(Score.CERTAIN, (key, children, label), partial(_from_children, table, key, children, label))
+            label = name if name != key else None
+            return guess((key, children, label), partial(_from_children, table, key, children, label))
     return None
 
 
-def _texts(table: Table, column: int) -> set[str]:
-    return {cell for cell in table.column(column) if isinstance(cell, str) and cell}
+def _child_of(table: Sheet, parent: int, named: Sequence[int]) -> int | None:
+    """The column that parents are given in: of ids and names the one that most parents stand in, else of all."""
+    above = {entry for cell in table.column(parent) for entry in _entries(cell)}
+    for group in (named, range(len(table.header or ()))):
+        found = {column: len(above.intersection(table.column(column))) for column in group if column != parent}
+        if found and max(found.values()):
+            return max(found, key=found.__getitem__)
+    return next((column for column in named if column != parent), None)
 
 
 def _entries(cell: Any) -> tuple[str, ...]:
     return cell if isinstance(cell, tuple) else (cell,) if cell else ()
 
 
-def _child_of(table: Table, parent: int, named: Sequence[int]) -> int | None:
-    """The column that parents are given in: of ids and names the one that most parents stand in, else of all."""
-    above = {entry for cell in table.column(parent) for entry in _entries(cell)}
-    texts = {c: found for c in range(len(table.header or ())) if c != parent and (found := _texts(table, c))}
-    stand = {c: len(above & found) for c, found in texts.items()}
-    likely = [c for c in dict.fromkeys(named) if c in texts]
-    best = max(likely, key=stand.__getitem__, default=None)
-    if (best is None or not stand[best]) and max(stand.values(), default=0):
-        return max(stand, key=stand.__getitem__)
-    return best
-
-
-def _read(
-    table: Table, child: int, parent: int, label: int | None, source: Source, options: Reading, joint: str = "",
-    pairs_only: bool = False,
+def read_columns(
+    table: Sheet, child: int, parent: int, label: int | None, file: Content, options: Reading, joint: str = "",
+    width: int = 0,
 ) -> Links:  # fmt: skip
     """The links of a table; a name that is only ever a parent is a root, unless roots have rows of their own.
 
     Rows of synonyms are left out: those that name another row as the accepted one, or whose status says so.
+
+    Args:
+        joint: Between the ids of a path, of which the last is the parent.
+        width: Cells that a row must have, no more and, without a header, no less; 0 for those of the header.
     """
-    width = 2 if pairs_only else table.width if table.header is None else len(table.header)
-    shortest = 2 if pairs_only and table.header is None else 0
+    longest = width or (table.width if table.header is None else len(table.header))
+    shortest = width if table.header is None else 0
     names, above = table.column(child), table.column(parent)
     findings: list[Finding] = []
     left_out = _synonyms(table, names, label, findings)
     for number, (row, name) in enumerate(zip(table.rows, names, strict=True)):
-        wrong = not name or name.__class__ is tuple or len(row) < shortest or (len(row) > width and any(row[width:]))
+        wrong = (
+            not name or name.__class__ is tuple or len(row) < shortest or (len(row) > longest and any(row[longest:]))
+        )
         if wrong and number not in left_out:
             shown = ", ".join(map(repr, row[:4])) + (", …" if len(row) > 4 else "")
             text = f"{len(row)} cells, expected a child and its parent: {shown}"
@@ -125,7 +120,7 @@ def _read(
         known = set(names)
         pairs = [(i, names[i], entry) for i in kept if i not in left_out for entry in _parents(above[i], known, joint)]
         kept, names, above = [i for i, _, _ in pairs], [name for _, name, _ in pairs], [entry for _, _, entry in pairs]
-    labels = id_names(options, source, (names, above), findings)
+    labels = id_names(options, file, (names, above), findings)
     if label is not None and not labels:
         rows = map(table.rows.__getitem__, kept)
         labels = {row[child]: _entries(row[label])[0] for row in rows if len(row) > label and row[label]}
@@ -133,8 +128,8 @@ def _read(
     return links_of(names, above, lambda link: where(kept[link]), closed, labels, findings)
 
 
-def _synonyms(table: Table, names: Sequence[Any], label: int | None, findings: list[Finding]) -> set[int]:
-    accepted, status = columns.find(table.words, columns.ACCEPTED), columns.find(table.words, columns.STATUS)
+def _synonyms(table: Sheet, names: Sequence[Any], label: int | None, findings: list[Finding]) -> set[int]:
+    accepted, status = (columns.first_known(table.words, known) for known in (columns.ACCEPTED, columns.STATUS))
     found = set()
     if accepted is not None:
         found |= {i for i, other in enumerate(table.column(accepted)) if other not in ("", names[i])}
@@ -157,45 +152,38 @@ def _parents(cell: Any, known: set[str], joint: str) -> Sequence[str]:
     return parts if parts and known.issuperset(parts) else (cell,)
 
 
-def _from_children(table: Table, key: int, children: int, label: int | None) -> Links:
+def _from_children(table: Sheet, key: int, children: int, label: int | None) -> Links:
     """The links of records that list their children; one that is listed and has no record is a leaf of that name."""
-    parents: dict[str, list[str]] = {}
-    where: dict[str, int] = {}
-    for number, (name, below) in enumerate(table.paths([key, children])):
+    where = {name: number for number, name in enumerate(table.column(key)) if name}
+    edges = [(name, entry) for name, below in table.paths([key, children]) for entry in _entries(below)]
+    for number, below in enumerate(table.column(children)):
         for entry in _entries(below):
-            parents.setdefault(str(entry), []).append(name)
-            where.setdefault(str(entry), number)
-    names = [name for name in table.column(key) if name]
-    where |= {name: number for number, name in enumerate(names)}
-    pairs = [(name, above) for name in dict.fromkeys([*names, *parents]) for above in parents.get(name, [""])]
+            where.setdefault(entry, number)
     labels = {name: shown for name, shown in table.paths([key, label]) if shown} if label is not None else {}
-    listed, above, place = [name for name, _ in pairs], [above for _, above in pairs], table.where
-    return links_of(listed, above, lambda link: place(where[listed[link]]), True, labels)
+    place = table.where
+    return of_edges([*where], edges, lambda name, _: place(where[name]), labels)
 
 
 # Two columns without a word ------------------------------------------------------------------------------------------
 
 
-def _pairs(table: Table, source: Source, options: Reading) -> Iterator[Claim]:
-    if options.columns:
-        if len(options.columns) == 2 and options.format in ("child-parent", "parent-child"):
-            parent, child = (column - 1 for column in options.columns)
-            yield Claim(options.format, Score.CERTAIN, "columns of parent and child",
-                        lambda: _read(table, child, parent, None, source, options))  # fmt: skip
-        return
+def _of_pairs(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
     rows = [row for row in table.rows if len(row) == 2]
-    order, why = order_of(rows)
+    way, why = which_way(rows)
     ids = bool(rows) and all(WNID.fullmatch(cell) for row in rows[:SAMPLE] for cell in row)
-    sure = order is not None and table.width == 2 and table.header is None and is_chained(rows)
-    if sure and table.what == "two words in each line" and not ids:
-        # They are links, and not names of two words, where most parents are somebody's child.
-        left, right = ({row[side] for row in rows} for side in (0, 1))
-        sure = 2 * len(left & right) >= min(len(left), len(right))
-    for form, first, child in (("child-parent", "child", 0), ("parent-child", "parent", 1)):
-        score = Score.LIKELY if sure and order == form else Score.POSSIBLE
-        what = f"{'WordNet ids, ' if ids else ''}{table.what}, links with the {first} on the left: {why}"
-        read = partial(_read, table, child, 1 - child, None, source, options, pairs_only=True)
-        yield Claim(form, score, what, read)  # type: ignore[arg-type]
+    left, right = ({row[side] for row in rows} for side in (0, 1))
+    if table.width != 2 or table.header is not None or not is_chained(rows):
+        way = 0
+    elif table.what == TWO_WORDS and not ids and 2 * len(left & right) < min(len(left), len(right)):
+        way = 0  # names of two words, where few parents are somebody's child
+
+    def read(step: int) -> Links:
+        child = 1 if step > 0 else 0
+        return read_columns(table, child, 1 - child, None, file, options, width=2)
+
+    what = f"{'WordNet ids, ' if ids else ''}{table.what}, links with the"
+    texts = [f"{what} {first} on the left: {why}" for first in ("parent", "child")]
+    yield from both_ways(("parent-child", "child-parent"), way, texts, read)
 
 
 def links_of(
@@ -229,35 +217,31 @@ def links_of(
     return Links(names, parents, where, labels or {}, findings=findings)
 
 
-def order_of(pairs: Sequence[Sequence[str]]) -> tuple[Order | None, str]:
-    """Which of two columns is the child's: each child has one parent, and few nodes are roots."""
-    apart = [(pair[0], pair[1]) for pair in pairs if pair[0] != pair[1]]
-    right, left = dict(apart), {b: a for a, b in apart}  # what stands beside a name of the other side
-    several = (len({a for a, b in apart if right[a] != b}), len({b for a, b in apart if left[b] != a}))
-    only = (len(right.keys() - left.keys()), len(left.keys() - right.keys()))
-    sides: tuple[tuple[Order, str, str], ...] = (("child-parent", "left", "right"), ("parent-child", "right", "left"))
-    for child, (order, side, other) in enumerate(sides):
-        here, there = several[child], several[1 - child]
-        if here * 2 <= there and here < there and only[1 - child] <= only[child]:
-            return order, f"{here} names on the {side} stand beside several others, {there} on the {other}"
-    return None, f"{several[0]} names on the left and {several[1]} on the right stand beside several others"
+def of_edges(
+    ids: Sequence[str], edges: Sequence[tuple[str, str]], place: Callable[[str, str | None], str],
+    labels: dict[str, str], findings: Sequence[Finding] = (), levels: Sequence[str] | None = None,
+) -> Links:  # fmt: skip
+    """A graph's nodes, with edges from parent to child; or, where only that makes a tree, from child to parent."""
+    above, below = ([edge[side] for edge in edges] for side in (0, 1))
+    if len(set(above)) == len(above) and len(set(below)) < len(below):
+        edges = [(parent, child) for child, parent in edges]
+    parents: dict[str, list[str | None]] = {}
+    for parent, child in edges:
+        if parent != child:
+            parents.setdefault(child, []).append(parent)
+    links = [(name, parent) for name in ids for parent in parents.pop(name, [None])]
+    names, parents_of = [name for name, _ in links], [parent for _, parent in links]
+    return Links(names, parents_of, lambda link: place(names[link], parents_of[link]), labels, levels, findings)
 
 
-# NCBI ----------------------------------------------------------------------------------------------------------------
-
-
-def _ncbi(table: Table, source: Source, options: Reading) -> Claim:
+def _ncbi(table: Sheet, file: Content, options: Reading) -> Links:
     """``nodes.dmp``: id, parent, rank; the names stand in ``names.dmp`` beside it."""
-    file = Path(options.names[0]).expanduser() if options.names else source.path.with_name("names.dmp")
-
-    def read() -> Links:
-        if source.path == file or not file.is_file():
-            hint = "nodes.dmp holds the links and names.dmp the names: put both into one folder and give nodes.dmp."
-            raise UserError(f"{source.path}: there is no {file.name} with the names beside it", hint=hint)
-        known = set(table.column(0))
-        cells = (line.split("\t|\t") for line in lines_of(read_text(file)))
-        labels = {row[0].strip(): row[1].strip() for row in cells
-                  if len(row) > 3 and row[3].startswith("scientific name") and row[0].strip() in known}  # fmt: skip
-        return links_of(table.column(0), table.column(1), table.where, True, labels)
-
-    return Claim("child-parent", Score.CERTAIN, f"NCBI's dump of nodes with its {file.name}", read)
+    names = Path(options.names[0]).expanduser() if options.names else file.path.with_name("names.dmp")
+    if file.path == names or not names.is_file():
+        hint = "nodes.dmp holds the links and names.dmp the names: put both into one folder and give nodes.dmp."
+        raise UserError(f"{file.path}: there is no {names.name} with the names beside it", hint=hint)
+    known = set(table.column(0))
+    cells = (line.split("\t|\t") for line in lines_of(read_text(names)))
+    labels = {row[0].strip(): row[1].strip() for row in cells
+              if len(row) > 3 and row[3].startswith("scientific name") and row[0].strip() in known}  # fmt: skip
+    return links_of(table.column(0), table.column(1), table.where, True, labels)

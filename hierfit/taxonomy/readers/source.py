@@ -13,83 +13,66 @@ from typing import Any
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, remark
 from hierfit.taxonomy.readers import document
-from hierfit.taxonomy.readers.table import CSV_SUFFIXES, Table, first_lines, lines_of, split
+from hierfit.taxonomy.readers.table import CSV_SUFFIXES, Sheet, first_lines, lines_of, split
 
 _YAML = (".yaml", ".yml")
 _YAML_LINE = re.compile(r"\s*(?:- +\S|[^:]+:(?:\s|$))")
-_OPENS = re.compile(r":\s*$|: *\[.*\]$")  # a key with what it holds below it, or beside it in brackets
+_YAML_KEY = re.compile(r":\s*$|: *\[.*\]$")  # with what it holds below it, or beside it in brackets
 BUNDLE = ".safetensors"
 _MOST_HEADER = 100_000_000  # bytes, as safetensors itself has it
 
 _AS_CSV = "Save the table as CSV (UTF-8), and give that file."
-_UNPACK = "Unpack it, and give the file inside."
-_EXPORT = "Export its table as CSV."
 _AS_OBO = "Convert it to OBO (`robot convert`), or to a table of id, name and parent."
-_AS_TEXT = "Write its nodes as indented text."
-_BYTES: tuple[tuple[str, tuple[bytes, ...], str], ...] = (
-    ("a PDF document", (b"%PDF",), "Copy its table into a spreadsheet, and save that as CSV (UTF-8)."),
-    ("an Excel or Word file of the old kind (.xls, .doc)", (b"\xd0\xcf\x11\xe0",), _AS_CSV),
-    ("a gzip archive", (b"\x1f\x8b",), _UNPACK),
-    ("a bzip2 archive", (b"BZh",), _UNPACK),
-    ("an xz archive", (b"\xfd7zXZ",), _UNPACK),
-    ("a 7-Zip archive", (b"7z\xbc\xaf",), _UNPACK),
-    ("a RAR archive", (b"Rar!",), _UNPACK),
-    ("a Zstandard archive", (b"\x28\xb5\x2f\xfd",), _UNPACK),
-    ("a Parquet table", (b"PAR1",), "Write it as CSV: pandas.read_parquet(…).to_csv(…, index=False)."),
-    ("an Arrow table", (b"ARROW1",), "Write it as CSV: pandas.read_feather(…).to_csv(…, index=False)."),
-    ("an SQLite data base", (b"SQLite format 3",), _EXPORT),
-    ("a NumPy array", (b"\x93NUMPY",), "Write its numbers as CSV, a column for each level."),
-    ("an HDF5 file", (b"\x89HDF",), _EXPORT),
-    ("a MATLAB file", (b"MATLAB 5.0",), _EXPORT),
-    ("a Python pickle, which can run code", (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
-     "Write what it holds as JSON."),
-    ("a rich text document", (b"{\\rtf",), "Save it as plain text (UTF-8)."),
-    ("a picture", (b"\x89PNG", b"\xff\xd8\xff", b"GIF8"), "A drawn tree has to be written down."),
-    ("a pointer of Git LFS, not the file itself", (b"version https://git-lfs",), "Run `git lfs pull` where it lies."),
-)  # fmt: skip
-"""What is not read, how its bytes begin, and the way out."""
-_TEXTS: tuple[tuple[str, str, str], ...] = (
+_NOT_READ: tuple[tuple[str, str, str], ...] = (
+    ("a PDF document", r"%PDF", "Copy its table into a spreadsheet, and save that as CSV (UTF-8)."),
+    ("an Excel or Word file of the old kind (.xls, .doc)", r"\xd0\xcf\x11\xe0", _AS_CSV),
+    ("a packed file (gzip, bzip2, xz, 7-Zip, RAR, Zstandard)",
+     r"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", "Unpack it, and give the file inside."),
+    ("a table or data base in binary (Parquet, Arrow, SQLite, NumPy, HDF5, MATLAB)",
+     r"PAR1|ARROW1|SQLite format 3|\x93NUMPY|\x89HDF|MATLAB 5\.0",
+     "Write it as CSV: pandas.read_parquet(…).to_csv(…, index=False) and the like."),
+    ("a Python pickle, which can run code", r"\x80[\x02-\x05]", "Write what it holds as JSON."),
+    ("a picture", r"\x89PNG|\xff\xd8\xff|GIF8", "A drawn tree has to be written down."),
+    ("a rich text document", r"\{\\rtf", "Save it as plain text (UTF-8)."),
+    ("a pointer of Git LFS, not the file itself", r"version https://git-lfs", "Run `git lfs pull` where it lies."),
     ("a NEXUS file", r"#NEXUS\b", "Export its tree as Newick."),
     ("a web page", r"(?i)(?:<\?xml.*?\?>|<!--.*?-->|\s)*<(?:!doctype html|html)\b", _AS_CSV),
     ("an ontology in RDF/XML or OWL", r"(?s)\s*(?:<\?xml.*?\?>|<!.*?>|\s)*<(?:rdf:RDF|Ontology|owl:)", _AS_OBO),
-    ("an ontology in Turtle", r"(?s).{0,2000}?^@?prefix\s+[\w-]*:\s*<|\s*@base\s", _AS_OBO),
-    ("an ontology in OWL's own syntax", r"(?s)\s*(?:Prefix(?:\(|:\s)|Ontology(?:\(|:\s*<))", _AS_OBO),
-    ("RDF triples", r"(?s)\s*(?:<[^>\s]+>\s+){2}[<\"].*?\.\s", "Convert them to a table of id, name and parent."),
+    ("an ontology in Turtle, triples or OWL's own syntax",
+     r"(?s)(?:.{0,2000}?^@?prefix\s+[\w-]*:\s*<|\s*@base\s|\s*(?:Prefix(?:\(|:\s)|Ontology(?:\(|:\s*<))"
+     r"|\s*(?:<[^>\s]+>\s+){2}[<\"].*?\.\s)", _AS_OBO),
     ("the description of a Darwin Core archive", r"(?s)\s*(?:<\?xml.*?\?>|<!--.*?-->|\s)*<archive\b[^>]*dwc/text",
      "Give the file that its <location> names, such as taxon.txt."),
-    ("a graph in GraphML", r"(?s)\s*(?:<\?xml.*?\?>|<!.*?>|\s)*<graphml\b",
-     "Write it as JSON: json.dump(networkx.node_link_data(networkx.read_graphml(…)), …)."),
-    ("a graph in GML", r"(?s)(?:[^\n\[]*\n){0,9}graph\s*\[\s",
-     "Write it as JSON: json.dump(networkx.node_link_data(networkx.read_gml(…)), …)."),
-    ("a dump of an SQL data base", r"(?s).{0,4000}?^(?:CREATE TABLE|INSERT INTO)\b", _EXPORT),
-    ("a PlantUML diagram", r"\s*@start(?:mindmap|wbs|uml)", _AS_TEXT),
-    ("a Mermaid diagram", r"\s*(?:graph|flowchart)\s+(?:TB|TD|BT|RL|LR)\b|\s*(?:mindmap|graph|flowchart)\s*\n",
+    ("a graph in GraphML or GML", r"(?s)\s*(?:<\?xml.*?\?>|<!.*?>|\s)*<graphml\b|(?:[^\n\[]*\n){0,9}graph\s*\[\s",
+     "Write it as JSON: json.dump(networkx.node_link_data(networkx.read_gml(…)), …), or read_graphml."),
+    ("a dump of an SQL data base", r"(?s).{0,4000}?^(?:CREATE TABLE|INSERT INTO)\b", "Export its table as CSV."),
+    ("a PlantUML or Mermaid diagram",
+     r"\s*@start(?:mindmap|wbs|uml)|\s*(?:graph|flowchart)\s+(?:TB|TD|BT|RL|LR)\b|\s*(?:mindmap|graph|flowchart)\s*\n",
      "Write its nodes as indented text, or its links as CSV under parent,child."),
-    ("LaTeX", r"(?s)\s*(?:%[^\n]*\n\s*)*\\(?:documentclass|begin|usepackage|section)\b", _AS_CSV),
     ("a label map in protocol buffers' text, which has no tree", r"(?:\s*#[^\n]*\n)*\s*item\s*\{",
      "Write a table with a column for each level."),
     ("a TOML or INI file", r"(?:\s*[#;][^\n]*\n)*\s*\[[\w .-]+\]\s*\n(?:\s*[#;][^\n]*\n)*\s*[\w.\"-]+\s*=",
      "Write the tree as YAML or JSON."),
-    ("source code of a program",
-     r"(?s).{0,2000}?^(?:import .* from|(?:export )?(?:const|let|var) \w+ =|function \w*\(|#include|public class)",
-     "Write its tree as JSON."),
-    ("a YAML stream with directives", r"\s*%YAML", "Take the line that begins with % out."),
+    ("LaTeX or source code of a program",
+     r"(?s)\s*(?:%[^\n]*\n\s*)*\\(?:documentclass|begin|usepackage|section)\b"
+     r"|.{0,2000}?^(?:import .* from|(?:export )?(?:const|let|var) \w+ =|function \w*\(|#include|public class)",
+     "Write its tree as JSON or CSV."),
 )  # fmt: skip
-"""What is not read, how its text opens, and the way out."""
+"""What is not read, how its text opens (its bytes, where it is none), and the way out."""
 
 
 @dataclass(frozen=True)
-class Source:
+class Content:
     """What is read: a file as the user named it, and its text, or the cells of its sheet or of a bundle's tree."""
 
     path: Path
     text: str = field(repr=False)
     placed: bool = False  # whether texts of a document know their line, which takes longer
-    sheet: Table | None = field(default=None, repr=False)
+    sheet: Sheet | None = field(default=None, repr=False)
     findings: tuple[Finding, ...] = ()  # on its encoding
 
     @classmethod
-    def of(cls, path: Path, placed: bool = False, select: str | int | None = None) -> Source:
+    def of(cls, path: Path, placed: bool = False, select: str | int | None = None) -> Content:
         """Read a file, or a sheet of a workbook.
 
         Raises:
@@ -101,14 +84,13 @@ class Source:
         if content[:4] == b"PK\x03\x04":
             _refuse_archives(path)
             return cls(path, "", sheet=_workbook(path, select))
+        _refuse(path, content[:40].decode("latin-1"))
         text, findings = _decoded(path, content)
         if not text.strip():
             raise UserError(f"{path}: the file is empty")
-        source = cls(path, text, placed, None, findings)
-        for what, opening, way_out in () if source.suffix in CSV_SUFFIXES else _TEXTS:
-            if re.match(opening, text, re.MULTILINE):
-                raise _refusal(path, what, way_out)
-        return source
+        if path.suffix.lower() not in CSV_SUFFIXES:
+            _refuse(path, text)
+        return cls(path, text, placed, None, findings)
 
     @property
     def suffix(self) -> str:
@@ -134,7 +116,7 @@ class Source:
         return read(self.text, str(self.path))
 
     @cached_property
-    def table(self) -> Table:
+    def table(self) -> Sheet:
         """The cells of its lines, or of the sheet; the header is not known yet."""
         return self.sheet or split(self.text, str(self.path), self.suffix)
 
@@ -146,7 +128,7 @@ class Source:
         if self.suffix == ".py" or document.ASSIGNED.search(self.text, 0, 1_000_000):
             return "Python"
         lines = first_lines(self.text)  # which may hardly be anything else
-        as_yaml = len(lines) > 1 and any(map(_OPENS.search, lines)) and all(map(_YAML_LINE.match, lines))
+        as_yaml = len(lines) > 1 and any(map(_YAML_KEY.search, lines)) and all(map(_YAML_LINE.match, lines))
         return "YAML" if self.suffix in _YAML or as_yaml else ""
 
 
@@ -162,14 +144,13 @@ def _bytes(path: Path) -> bytes:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _refusal(path: Path, what: str, way_out: str) -> UserError:
-    return UserError(f"{path}: this is {what}, which is not read here", hint=way_out)
+def _refuse(path: Path, opening: str) -> None:
+    for what, pattern, way_out in _NOT_READ:
+        if re.match(pattern, opening, re.MULTILINE):
+            raise UserError(f"{path}: this is {what}, which is not read here", hint=way_out)
 
 
 def _decoded(path: Path, content: bytes) -> tuple[str, tuple[Finding, ...]]:
-    for what, openings, way_out in _BYTES:
-        if content.startswith(openings):
-            raise _refusal(path, what, way_out)
     findings: tuple[Finding, ...] = ()
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     if encoding == "utf-8-sig":  # of plain letters in UTF-16 every second byte is zero
@@ -204,17 +185,14 @@ def _refuse_archives(path: Path) -> None:
         names = zipfile.ZipFile(path).namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         raise UserError(f"{path}: a damaged ZIP archive", hint="Fetch or save it again.") from None
-    if "xl/workbook.xml" in names:
-        return
-    if any(name.startswith("word/") for name in names):
-        raise _refusal(path, "a Word document", _AS_CSV)
-    if "mimetype" in names:
-        raise _refusal(path, "an OpenDocument file", _AS_CSV)
-    what = "a Darwin Core archive" if "meta.xml" in names else "a ZIP archive"
-    raise _refusal(path, what, f"Unpack it, and give the file inside: {', '.join(sorted(names)[:5])}.")
+    if "xl/workbook.xml" not in names:
+        document = "mimetype" in names or any(name.startswith("word/") for name in names)
+        what = "a Word or OpenDocument file" if document else "a ZIP archive, as those of Darwin Core are"
+        inside = f"Unpack it, and give the file inside: {', '.join(sorted(names)[:5])}."
+        raise UserError(f"{path}: this is {what}, which is not read here", hint=_AS_CSV if document else inside)
 
 
-def _workbook(path: Path, select: str | int | None) -> Table:
+def _workbook(path: Path, select: str | int | None) -> Sheet:
     """The cells of one sheet, by its name or number, by openpyxl; merged ones all hold what is written over them."""
     try:
         from openpyxl import load_workbook
@@ -237,7 +215,7 @@ def _workbook(path: Path, select: str | int | None) -> Table:
     if not kept:
         raise UserError(f"{path}: the sheet is empty")
     what = f"sheet {chosen.title!r} of an Excel workbook"
-    return Table([cells[i] for i in kept], [i + 1 for i in kept], what, True, "row")
+    return Sheet([cells[i] for i in kept], [i + 1 for i in kept], what, True, "row")
 
 
 def _cells(sheet: Any) -> list[list[str]]:
@@ -250,7 +228,7 @@ def _cells(sheet: Any) -> list[list[str]]:
     return cells
 
 
-def _bundle(path: Path) -> Table:
+def _bundle(path: Path) -> Sheet:
     """The tree that a file of features (``hierfit.features/1``) holds, from the JSON that the file begins with."""
     try:
         with path.open("rb") as file:
@@ -261,6 +239,6 @@ def _bundle(path: Path) -> Table:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, LookupError, TypeError, RecursionError):
-        hint = "A bundle of features has levels and paths in its metadata."
-        raise _refusal(path, "a file of tensors without a tree", hint) from None
-    return Table(cells, list(range(len(cells))), "the tree of a feature bundle", True, "row")
+        what = "this is a file of tensors without a tree"
+        raise UserError(f"{path}: {what}", hint="A bundle of features has levels and paths in its metadata.") from None
+    return Sheet(cells, list(range(len(cells))), "the tree of a feature bundle", True, "row")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -22,24 +22,25 @@ SAMPLE = 3000
 CSV_SUFFIXES = (".csv", ".tsv")
 """Suffixes that are taken at their word."""
 
-_SIGNS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
+TABS_AND_BARS, TWO_WORDS = "lines divided by tabs and bars", "two words in each line"
+IN_COLUMNS = "columns set with runs of blanks"
+_DIVIDED_BY = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
+_FIGURE = re.compile(r"\d+(?:\.\d+)?")
+_LINE_WITH_END = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 _BLANKS = re.compile(r"[ \t]{2,}|\t")
 
 
 @dataclass(frozen=True)
-class Table:
+class Sheet:
     """Cells of a file's lines, rows or records: texts, or tuples of texts for lists within records."""
 
     rows: Sequence[Sequence[Any]]
     numbers: Sequence[int]
     what: str  # in words
-    is_csv: bool = False  # whether it is certain to be a table: CSV by its name, a sheet, records
+    certain: bool = False  # to be a table: CSV by its name, a sheet, records
     unit: str = "line"  # of the numbers
     header: tuple[str, ...] | None = None  # also None where nobody has asked, see `headed`
-    by_blanks: bool = False  # whether blanks divide the cells, which may as well be part of names
-    sign: str = ""  # what divides the cells, of lines as CSV has them
+    sign: str = ""  # what divides cells, of lines as CSV has them
 
     @cached_property
     def width(self) -> int:
@@ -67,7 +68,7 @@ class Table:
     @cached_property
     def where(self) -> Where:
         """Says the place of a row; it keeps no cells, but those of records."""
-        rows, numbers, unit = self.rows if self.of_records else (), self.numbers, self.unit
+        rows, numbers, unit = () if self.unit == "line" else self.rows, self.numbers, self.unit
 
         def place(row: int) -> str:
             line = next((cell.line for cell in rows[row] if isinstance(cell, Placed)), None) if rows else None
@@ -75,11 +76,12 @@ class Table:
 
         return place
 
-    def sample(self) -> Table:
+    @cached_property
+    def sample(self) -> Sheet:
         """The first rows."""
         return self.part(range(min(SAMPLE, len(self.rows))))
 
-    def part(self, rows: Sequence[int]) -> Table:
+    def part(self, rows: Sequence[int]) -> Sheet:
         """Some of the rows."""
         return replace(self, rows=[self.rows[i] for i in rows], numbers=[self.numbers[i] for i in rows])
 
@@ -91,7 +93,7 @@ class Table:
         """The cells of some columns, row by row, empty ones for short rows."""
         return [[row[c] if c < len(row) else "" for c in columns] for row in self.rows]
 
-    def headed(self, wanted: bool | None, source: str) -> Table:
+    def headed(self, wanted: bool | None, source: str) -> Sheet:
         """The same with its header known, and without lines above it; `wanted` is what the user says of line 1.
 
         Raises:
@@ -113,30 +115,27 @@ class Table:
                 return number
         first = [str(cell).strip() for cell in self.rows[0]]
         if self.width == 1:
-            return 0 if self.is_csv or word(first[0]) in PATH else None
+            return 0 if self.certain or word(first[0]) in PATH else None
         below = [[*filter(None, self.column(c)[1:])] for c in range(len(first))]
         pairs = [pair for pair in zip(first, below, strict=True) if all(pair)]
-        above = [cell for cell, cells in pairs if all(map(_NUMBER.fullmatch, cells))]  # of columns of numbers
-        if any(map(_NUMBER.fullmatch, above)):
+        above = [cell for cell, cells in pairs if all(map(_FIGURE.fullmatch, cells))]  # of columns of numbers
+        if any(map(_FIGURE.fullmatch, above)):
             return None
         if not all(cell[0].isdigit() for cell in above):
             return 0
-        if self.is_csv:
-            if sum(map(bool, first)) == 1 < self.width and len(self.rows) > 1 and self.rows[1][0] == "":
-                return None  # a staircase
-            if not any(cell in cells for cell, cells in pairs):
-                return 0
-        elif not set(first).isdisjoint(cell for row in self.rows[1:] for cell in row):
-            return None
+        if self.certain and sum(map(bool, first)) == 1 < len(self.rows) and self.rows[1][0] == "":
+            return None  # a staircase
+        again = not {*first}.isdisjoint(cell for row in self.rows[1:] for cell in row)
+        if again != self.certain:
+            return 0 if self.certain else None
         raise UserError(
             f"{source}: line 1 may name the columns or be data: {', '.join(map(repr, first[:8]))}",
             hint="Say which: --header or --no-header (in a data card, `header: true` or `header: false`).",
         )
 
-    def without_floats(self) -> Table:
+    def without_floats(self) -> Sheet:
         """Ids that became decimal numbers as whole ones."""
-        few = self.sample()
-        columns = [c for c in range(self.width) if are_floats(few.column(c)) and are_floats(self.column(c))]
+        columns = [c for c in range(self.width) if are_floats(self.sample.column(c)) and are_floats(self.column(c))]
         if not any(row[c] for row in self.rows for c in columns if c < len(row)):
             return self
         floats = frozenset(columns)
@@ -156,7 +155,7 @@ def first_lines(text: str, but: str = "#") -> list[str]:
     return [line for line in lines if line.strip() and line.lstrip()[0] != but]
 
 
-def split(text: str, source: str, suffix: str) -> Table:
+def split(text: str, source: str, suffix: str) -> Sheet:
     """Divide the lines of a text into cells; blank lines and, but for CSV, lines behind a # are left out.
 
     Raises:
@@ -168,54 +167,53 @@ def split(text: str, source: str, suffix: str) -> Table:
         return sum(sign in line.strip() for line in lines) > len(lines) / 2
 
     if in_most("\t|") and '"' not in lines[0]:
-        what = "lines divided by tabs and bars"
-        table = _rows_of(text, lambda line: re.sub(r"\t?\|\s*$", "", line).split("\t|"), what)
+        table = _divided(text, r"\t\|", r"\t?\|\s*$", TABS_AND_BARS)
     elif suffix in CSV_SUFFIXES:
-        table = _quoted(text, source, _sign_of_csv(text) if suffix == ".csv" else "\t", is_csv=True)
+        table = _quoted(text, source, _sign_of_csv(text) if suffix == ".csv" else "\t", True)
     elif in_most("\t"):
-        table = _quoted(text, source, "\t", is_csv=False)
-    elif lines and all(line.strip()[:1] == line.strip()[-1:] == "|" for line in lines):
-        table = _rows_of(text, lambda line: line.strip()[1:-1].split("|"), "a table with bars, as in Markdown")
-        rules = {i for i, row in enumerate(table.rows) if all(re.fullmatch(r":?-+:?", cell) for cell in row)}
-        table = replace(table.part([i for i in range(len(table.rows)) if i not in rules]), is_csv=True)
+        table = _quoted(text, source, "\t", False)
+    elif lines and all(line.strip()[0] == line.strip()[-1] == "|" for line in lines):
+        table = _divided(text, r"\|", r"^\s*\||\|\s*$", "a table with bars, as in Markdown")
+        ruled = [all(re.fullmatch(r":?-+:?", cell) for cell in row) for row in table.rows]
+        table = replace(table.part([i for i, rule in enumerate(ruled) if not rule]), certain=True)
     else:
-        signs = [sign for sign in ",;" if in_most(sign)] if not any(map(in_most, JOINTS)) else []
+        joined = any(map(in_most, JOINTS))
+        signs = [sign for sign in ",;" if in_most(sign) and not joined]
         if not signs and len({line.count("|") for line in lines}) == 1 < len(lines) and "|" in lines[0]:
             signs = ["|"]
-        table = _quoted(text, source, signs[0], is_csv=False) if signs else _by_blanks(text)
+        table = _quoted(text, source, signs[0], False) if signs else _by_blanks(text, joined)
     if not table.rows:
         raise UserError(f"{source}: there are only comments and blank lines")
     return table
 
 
-def _numbered(text: str) -> Iterator[tuple[int, str]]:
+def _numbered_lines(text: str) -> list[tuple[int, str]]:
     """Lines with their numbers, without blank ones and comments."""
-    return ((i, line) for i, line in enumerate(lines_of(text), 1) if line.strip() and line.lstrip()[0] != "#")
+    return [(i, line) for i, line in enumerate(lines_of(text), 1) if line.strip() and line.lstrip()[0] != "#"]
 
 
-def _rows_of(text: str, cells: Callable[[str], list[str]], what: str) -> Table:
-    numbered = [*_numbered(text)]
-    return Table([[cell.strip() for cell in cells(line)] for _, line in numbered], [i for i, _ in numbered], what)
+def _divided(text: str, sign: str, at_ends: str, what: str) -> Sheet:
+    """Lines divided by a sign that quotation marks do not hide."""
+    numbered = _numbered_lines(text)
+    rows = [[cell.strip() for cell in re.split(sign, re.sub(at_ends, "", line))] for _, line in numbered]
+    return Sheet(rows, [i for i, _ in numbered], what)
 
 
-def _by_blanks(text: str) -> Table:
-    """Columns set with runs of blanks, two words in each line, or lines as they stand."""
-    numbered = [*_numbered(text)]
+def _by_blanks(text: str, joined: bool) -> Sheet:
+    """Columns set with runs of blanks, two words in each line, or lines as they stand, as paths joined by signs do."""
+    numbered = _numbered_lines(text)
     if len(numbered) > 2 and numbered[0][1].strip() in (str(len(numbered) - 1), str(len(numbered) - 2)):
         del numbered[0]  # how many lines follow, as lists of data sets begin
     lines, places = [line.strip() for _, line in numbered], array("q", [i for i, _ in numbered])
-    width = len(_BLANKS.split(lines[0])) if lines else 0
+    width = len(_BLANKS.split(lines[0])) if lines and not joined else 0
     aligned = [_BLANKS.split(line) for line in lines] if width > 1 else []
     if aligned and all(len(row) == width for row in aligned):
-        for sign in ":-|":
-            if all(row[-1].startswith(f"{sign} ") for row in aligned):
-                aligned = [[*row[:-1], row[-1][2:].strip()] for row in aligned]
-        return Table(aligned, places, "columns set with runs of blanks", by_blanks=True)
+        return Sheet(aligned, places, IN_COLUMNS)
     if lines and all(len(line.split()) == 2 for line in lines):
         same: dict[str, str] = {}
         pairs = [[same.setdefault(cell, cell) for cell in line.split()] for line in lines]
-        return Table(pairs, places, "two words in each line", by_blanks=True)
-    return Table([[line] for line in lines], places, "lines")
+        return Sheet(pairs, places, TWO_WORDS)
+    return Sheet([[line] for line in lines], places, "lines")
 
 
 def _sign_of_csv(text: str) -> str:
@@ -227,18 +225,19 @@ def _sign_of_csv(text: str) -> str:
     return next(fits, ",")
 
 
-def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
+def _quoted(text: str, source: str, sign: str, certain: bool) -> Sheet:
     """Rows as CSV has them, with their first lines; blank ones are left out."""
     # "leaf, mid, top": the blank behind each comma belongs to it. In a table without them it is a fault of a name.
     loose = sign != "\t" and not re.search(rf"{re.escape(sign)}(?![ \t])[^\n]", text)
     rows: list[tuple[str, ...]] = []
     lines = array("q")
     same: dict[str, str] = {}  # a name that comes again is kept once
-    reader = csv.reader(map(re.Match.group, _LINE.finditer(text)), strict=True, delimiter=sign, skipinitialspace=loose)
+    texts = map(re.Match.group, _LINE_WITH_END.finditer(text))
+    reader = csv.reader(texts, strict=True, delimiter=sign, skipinitialspace=loose)
     line = 1
     try:
         for row in reader:
-            if any(map(str.strip, row)) and (is_csv or not row[0].startswith("#")):
+            if any(map(str.strip, row)) and (certain or not row[0].startswith("#")):
                 if not row[-1]:
                     end = row.index("")
                     del row[max(2, len(without_end(row)) if any(row[end:]) else end) :]
@@ -250,5 +249,6 @@ def _quoted(text: str, source: str, sign: str, is_csv: bool) -> Table:
         raise UserError(f"{source}: line {line}: {error}", hint="Check its quotation marks.") from None
     width = max(map(len, rows), default=0)
     top = next((i for i, row in enumerate(rows) if len(row) == width or not row[0].startswith(("#", "sep="))), 0)
-    what = "CSV" if sign == "," and is_csv else f"{'CSV' if is_csv else 'lines'} divided by {_SIGNS.get(sign, sign)}"
-    return Table(rows[top:] if top else rows, lines[top:], what, is_csv, sign=sign)  # without comments above the header
+    by = f" divided by {_DIVIDED_BY.get(sign, sign)}" if sign != "," or not certain else ""
+    rows, lines = (rows[top:], lines[top:]) if top else (rows, lines)  # without comments above the header
+    return Sheet(rows, lines, f"{'CSV' if certain else 'lines'}{by}", certain, sign=sign)

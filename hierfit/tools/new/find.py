@@ -15,7 +15,7 @@ from hierfit.data.layouts.hf_dataset import label_paths, open_hub, parquet_files
 from hierfit.data.samples import READY_DRAW, SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import listed
-from hierfit.taxonomy.readers.source import Source
+from hierfit.taxonomy.readers.source import Content
 from hierfit.tools.new import found as finding
 from hierfit.tools.new.columns import label_columns
 from hierfit.tools.new.files import PathIndex, UnclearError
@@ -41,7 +41,7 @@ def find_data(root: Path, options: Options) -> Found:
         if root.suffix.lower() in TABLES:
             return from_tables(root.parent, {"": read_records(root)}, options)
         if root.suffix.lower() not in EXTENSIONS:
-            Source.of(root)  # says what an archive or another kind of file is, and the way out
+            Content.of(root)  # says what an archive or another kind of file is, and the way out
         kinds = ", ".join(TABLES)
         raise UserError(f"{root} is neither a folder nor a table ({kinds}) nor a file of features (.safetensors)")
     if not root.is_dir():

@@ -19,7 +19,7 @@ from hierfit.errors import UserError
 from hierfit.streams import as_text, is_text
 from hierfit.taxonomy.checks import counted, listed
 from hierfit.taxonomy.readers.document import read_json
-from hierfit.taxonomy.readers.source import Source
+from hierfit.taxonomy.readers.source import Content
 from hierfit.tools.new.found import split_of
 
 _LINES = (".jsonl", ".ndjson")
@@ -57,7 +57,7 @@ def names_picture(cell: object) -> bool:
 
 def read_records(path: Path) -> Records:
     """The rows of a file, columns without a cell left out; raises `UserError` where it cannot be read."""
-    source = Source.of(path, select=0)
+    source = Content.of(path, select=0)
     remarks = [f"{path.name}: {finding}." for finding in source.findings]
     if path.suffix.lower() in (".json", *_LINES):
         return _of_document(path, source.text, remarks)

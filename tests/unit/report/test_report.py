@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,37 +57,24 @@ def page(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-class _Outline(HTMLParser):
-    """Headings, ids, addresses that a browser would fetch, and pictures without a word for the blind."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.headings: list[str] = []
-        self.ids: list[str] = []
-        self.fetched: list[str] = []
-        self.unnamed = 0
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
-        self.ids += [found["id"]] if "id" in found else []
-        self.headings += [tag] if re.fullmatch("h[1-6]", tag) else []
-        places = [found[key] for key in ("src", "href", "xlink:href", "action", "data") if key in found]
-        self.fetched += [place for place in places if not place.startswith(("#", "data:"))]
-        self.unnamed += (tag == "img" and not found.get("alt")) or (tag == "svg" and not found.get("aria-label"))
-
-
 def test_the_page_stands_alone_and_is_in_order(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    outline = _Outline()
-    outline.feed(text)
-    assert [slug for slug in outline.ids if slug in SLUGS] == SLUGS
-    assert outline.fetched == []
+    tags: list[tuple[str, dict[str, str]]] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append((tag, {k: v or "" for k, v in attrs}))  # type: ignore[method-assign]
+    parser.feed(text)
+    ids = [found["id"] for _, found in tags if "id" in found]
+    assert [slug for slug in ids if slug in SLUGS] == SLUGS
+    assert len(ids) == len(set(ids))
+    places = [
+        found[key] for _, found in tags for key in ("src", "href", "xlink:href", "action", "data") if key in found
+    ]
+    assert [place for place in places if not place.startswith(("#", "data:"))] == []  # nothing is fetched
     assert "url(" not in re.sub(r"url\(#", "", text)
-    assert outline.unnamed == 0
-    assert len(outline.ids) == len(set(outline.ids))
-    assert outline.headings[0] == "h1"
-    assert outline.headings.count("h1") == 1
+    assert all(found.get({"img": "alt", "svg": "aria-label"}[tag]) for tag, found in tags if tag in ("img", "svg"))
+    headings = [tag for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
+    assert headings[0] == "h1"
+    assert headings.count("h1") == 1
     assert "ours &lt;b&gt;" in text
     assert "<b>" not in text
     assert len(text) < 2**20
@@ -96,47 +83,44 @@ def test_the_page_stands_alone_and_is_in_order(page: Path) -> None:
 def test_it_lies_in_the_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["report", str(runs / "toy/1-s1"), "--pictures", "0"])
     assert "report.html" in capsys.readouterr().out
-    data = json.loads(_data_of(runs / "toy/1-s1/report.html"))
-    assert data["pictures"] == {}
+    assert _data_of(runs / "toy/1-s1/report.html")["pictures"] == {}
     (runs / "toy/1-s1/report.html").unlink()
 
 
-def _data_of(page: Path) -> str:
-    return page.read_text(encoding="utf-8").split('<script type="application/json">')[1].split("</script>")[0]
+def _data_of(page: Path) -> dict[str, Any]:
+    text = page.read_text(encoding="utf-8").split('<script type="application/json">')[1].split("</script>")[0]
+    data: dict[str, Any] = json.loads(text)
+    return data
 
 
 def test_what_the_page_holds_is_what_the_cards_hold(runs: Path, page: Path) -> None:
-    data = json.loads(_data_of(page))
-    cards = {row: ResultCard.read(runs / "toy/4-s1" / place) for row, place in (("ours", ""), ("off", "controls/off"))}
-    decoded, n = cards["ours"].metrics["decoded"], len(data["file"])
+    data = _data_of(page)
+    ours, off = (ResultCard.read(runs / "toy/4-s1" / place).metrics["decoded"] for place in ("", "controls/off"))
+    n, parent = len(data["file"]), data["parent"]
     assert data["levels"] == ["family", "genus", "species"]
-    path = {node: [node] for node in range(len(data["names"]))}
-    for node, up in enumerate(data["parent"]):
-        path[node] = [*(path[up] if up >= 0 else []), node]
-    depth = [len(path[node]) - 1 for node in path]
+    assert (data["control"], data["file"][0]) == ("off", "test/0/0")
+
+    def depth(node: int) -> int:
+        return 0 if parent[node] < 0 else 1 + depth(parent[node])
+
+    def share(of: str, level: int) -> float:
+        return sum(data[of][node] for node in range(len(parent)) if depth(node) == level) / n
+
     for level, name in enumerate(data["levels"]):
-        nodes = [node for node in path if depth[node] == level]
-        assert sum(data["images"][node] for node in nodes) == n == data["total"]
-        right = sum(data["right"][node] for node in nodes) / n
-        assert right == pytest.approx(decoded[f"accuracy/{name}"])
+        assert share("images", level) * n == n == data["total"]
+        assert share("right", level) == pytest.approx(ours[f"accuracy/{name}"])
+    assert share("whole", 0) == pytest.approx(ours["fpa"])
+    assert share("control_right", 2) == pytest.approx(off["fpa"])
     wrong = [i for i in range(n) if data["truth"][i] != data["answer"][i]]
-    assert 1 - len(wrong) / n == pytest.approx(decoded["fpa"])
-    assert sum(data["whole"][node] for node in path if depth[node] == 0) == n - len(wrong)
-    assert data["control"] == "off"
-    species = [node for node in path if depth[node] == 2]
-    assert sum(data["control_right"][node] for node in species) / n == pytest.approx(
-        cards["off"].metrics["decoded"]["fpa"]
-    )
+    assert 1 - len(wrong) / n == pytest.approx(ours["fpa"])
     for i in range(n):
         assert data["sure"][i] == sorted(data["sure"][i], reverse=True)
         assert bool(data["sureOfTruth"][i]) == (i in wrong)
         assert i not in wrong or data["sureOfTruth"][i][-1] <= data["sure"][i][-1] + 1
-    assert data["file"][0] == "test/0/0"
     text = page.read_text(encoding="utf-8")
-    for metric in ("leaf acc", "FPA decoded"):
+    for metric, decoder, key in (("leaf acc", "rollup", "leaf_accuracy"), ("FPA decoded", "decoded", "fpa")):
         shown = re.search(rf"<dt>{metric}</dt><dd><strong>([\d.]+) %</strong><span>± [\d.]+ over 2 seeds", text)
-        key = {"leaf acc": ("rollup", "leaf_accuracy"), "FPA decoded": ("decoded", "fpa")}[metric]
-        both = [ResultCard.read(runs / f"toy/4-s{seed}").metrics[key[0]][key[1]] or 0 for seed in (1, 2)]
+        both = [ResultCard.read(runs / f"toy/4-s{seed}").metrics[decoder][key] or 0 for seed in (1, 2)]
         assert shown
         assert float(shown[1]) == pytest.approx(50 * sum(both), abs=0.005)
     assert "±–" not in text
@@ -211,7 +195,7 @@ def test_in_a_browser(page: Path, tmp_path: Path, width: int) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 def test_the_tree_and_its_images_by_pointer_and_by_keys(page: Path, tmp_path: Path) -> None:
-    data = json.loads(_data_of(page))
+    data = _data_of(page)
     seen = play(
         page,
         """

@@ -110,7 +110,7 @@ def message(path: Path, **options: Any) -> str:
         ("a.yaml", "a: &x [b]\nc: *x", "a.yaml:1: anchors and aliases"),
         ("a.nwk", "((a,b)c;", "line 1, column 1: 1 brackets are not closed"),
         ("a.nwk", "(a,b)c", "the ';' that ends a tree is missing"),
-        ("a.nwk", "(a,'b)c;", "column 4: a quotation mark or bracket that is not closed"),
+        ("a.nwk", "(a,'b)c;", "line 1, column 4: unexpected \"'b)c;\""),
         ("a.txt", "a\n├── b\n    c\n", "line 3: 'c' is indented by blanks alone, in a tree with lines drawn"),
         ("a.txt", "a\n    b\n  c\n", "line 3: 'c' is indented by 2, unlike all lines above it"),
         ("a.txt", "art, gattung\nx, y\nz, y\n", "line 1 may name the columns or be data: 'art', 'gattung'"),
@@ -119,7 +119,7 @@ def message(path: Path, **options: Any) -> str:
         ("a.txt", "a\0b", "line 1 holds a zero byte"),
         ("a.csv", "child,parent\na,b\nb,a\n", "cycle, each the child of the next: 'a' (line 2) → 'b' (line 3) → 'a'"),
         ("trees.py", "trees = [[1, 1], [2, 1],\n[3]]", "line 2: expected 2 whole numbers, got 3"),
-        ("a.json", '{"nodes": [{"id": 1}],\n "links": [{"source": 1, "target":\n"b"}]}', "line 3: links[0]: there"),
+        ("a.json", '{"nodes": [{"id": 1}],\n "links": [{"source": 1, "target":\n"b"}]}', "line 3 (record 1)"),
     ],
 )  # fmt: skip
 def test_faults_have_their_place(tmp_path: Path, name: str, content: str, fault: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from hierfit.results.card import ResultCard
 from hierfit.results.columns import read_published
-from hierfit.search.overview import overviews
+from hierfit.results.summary import overviews
 
 SETS = sorted({name for row in read_published() if row.protocol == "novel halves" for name in row.figures})
 
