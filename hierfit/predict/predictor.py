@@ -121,7 +121,7 @@ class Predictor(SavedModel):
         self, images: Sequence[ImageLike], tower: Callable[[Tensor], Tensor], num_workers: int
     ) -> Iterator[tuple[Decoded, Tensor]]:
         """Batches, and what a tower makes of those of their pictures that can be read."""
-        for batch in decoded(images, _opened, self.backbone.preprocess, num_workers):
+        for batch in decoded(images, _as_picture, self.backbone.preprocess, num_workers):
             yield batch, run_padded(tower, batch.pixels.to(self.device)) if batch.rows else batch.pixels
 
     def with_classes(self, classes: Sequence[str]) -> Predictor:
@@ -191,5 +191,5 @@ def _refuse(problems: Sequence[str], count: int) -> None:
         raise UserError(f"{len(problems)} of {count} pictures cannot be read", problems)
 
 
-def _opened(image: ImageLike) -> Image.Image:
+def _as_picture(image: ImageLike) -> Image.Image:
     return to_rgb(ImageOps.exif_transpose(image)) if isinstance(image, Image.Image) else open_image(Path(image))
