@@ -151,19 +151,19 @@ def encode(
     features, missing = cache.read(digests)
     if not len(missing):
         return features
-    from hierfit.data.decode import decoded, run_padded  # here: most runs find all their features
+    from hierfit.data.decode import through_tower  # here: most runs find all their features
     from hierfit.data.progress import with_progress
 
     todo = missing.tolist()
-    loader = decoded([keys[row] for row in todo], images, transform, num_workers)
+    batches = through_tower([keys[row] for row in todo], images, transform, tower, num_workers, device, True)
     problems: list[str] = []
     waiting: list[Tensor] = []
     done = 0
-    for batch in with_progress(loader, len(todo), title, lambda one: one.size):
+    for batch, found in with_progress(batches, len(todo), title, lambda made: made[0].size):
         problems += batch.problems.values()
         if problems:
             continue
-        waiting.append(run_padded(tower, batch.pixels.to(device)).cpu().float())
+        waiting.append(found.cpu().float())
         count = sum(map(len, waiting))
         if count == SHARD or done + count == len(todo):
             rows, values = missing[done : done + count], torch.cat(waiting)

@@ -154,7 +154,7 @@ def dry_run(job: Job, images: int | None) -> dict[str, str]:
     if not keys:
         raise UserError(f"{job.source}: no pictures were found")
     seen, usable, seconds, started = 0, 0, 0.0, time.monotonic()
-    for number, (batch, _) in enumerate(job.decoded(keys)):
+    for number, (batch, _) in enumerate(job.encoded(keys)):
         usable += len(batch.rows)
         if number or len(keys) <= BATCH:  # the first one starts what decodes, and warms up
             seen, seconds = seen + batch.size, time.monotonic() - started
