@@ -41,7 +41,6 @@ def made_of(
     """What is made of each picture, `BATCH` at a time and in order.
 
     Args:
-        keys: n pictures.
         make: Runs in the workers; a `UserError` that it raises stands in the place of what it was to make.
         num_workers: Processes; 0 does it in this one.
         gather: Puts a batch together, in the workers, too.
@@ -89,12 +88,9 @@ def through_tower(
     """Batches of `BATCH` pictures in order, and what a tower makes of those that could be decoded ``[b, d]``.
 
     Args:
-        keys: n pictures.
-        images: Gives them.
         transform: Picture to tensor ``[3, S, S]``; runs in the workers.
         tower: ``[32, 3, S, S]`` to ``[32, d]``; see `hierfit.data.encode.encode` for why it always sees 32.
         num_workers: Processes that decode; see `made_of`.
-        device: Where the tower is.
         all_or_none: From the first picture that cannot be decoded on, nothing more is encoded.
     """
     faulty = False

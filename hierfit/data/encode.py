@@ -132,13 +132,9 @@ def encode(
 
     Args:
         keys: n samples.
-        images: Their pictures.
         transform: Picture to tensor ``[3, S, S]``; runs in the workers.
         tower: ``[32, 3, S, S]`` to features ``[32, d]``.
-        cache: Keeps the features.
         num_workers: Processes that decode pictures; 0 decodes in this one.
-        device: Where the tower is.
-        title: Of the progress bar.
 
     Returns:
         Features ``[n, d]`` on the CPU, float32, in the order of the keys.

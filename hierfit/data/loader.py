@@ -19,7 +19,6 @@ class Step(NamedTuple):
 
     Attributes:
         rows: Row numbers of its samples ``[B]``.
-        epoch: Number of the epoch.
         shared: Row numbers of the batch of all processes ``[B']``; None where there is one.
     """
 
@@ -42,11 +41,8 @@ class RowSampler(Sampler[Step]):
     may leave nothing for some.
 
     Args:
-        size: Number of rows.
         batch_size: Rows a batch: shuffled, of all processes; in order, of this one.
         seed: Shuffle by this seed and the epoch; None keeps the order.
-        rank: Of this process.
-        world: Number of processes.
         drop_last: Leave a last, smaller batch out, unless it is the only one.
     """
 
@@ -109,7 +105,6 @@ class Loader:
         before: Called before each batch is taken: the step before it, and all that followed from it, is done then.
 
     Args:
-        batches: Gives the batch of some rows.
         sampler: Gives the steps; the name is where Lightning looks for `set_epoch`.
         num_workers: Processes that make batches ahead; 0 makes them in this one.
     """

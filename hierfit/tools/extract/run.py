@@ -142,7 +142,6 @@ def dry_run(job: Job, images: int | None) -> dict[str, str]:
     Each process of torchrun or SLURM measures, beside the others; nothing comes back but on the first.
 
     Args:
-        job: What would be done.
         images: Reckon with so many pictures; None counts what is there.
 
     Raises:

@@ -34,7 +34,6 @@ class PictureSource:
 
     Attributes:
         samples: As they are found; labels are names from the root of the tree down.
-        images: Gives their pictures.
         tree: A card's; None where it is made of the labels.
         texts: The prompts of each node of a tree.
         remark: What of the source is not encoded.
@@ -54,8 +53,6 @@ def open_source(name: str, root: str | None, split: str, outside: bool) -> Pictu
 
     Args:
         name: Card, folder, table (``.csv``), tar or folder of tars.
-        root: Where the data of a card lie.
-        split: Of what names none.
         outside: A table's paths may leave its folder.
 
     Raises:
