@@ -60,7 +60,7 @@ def read_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]
         yield from ((rows.line_num, [cell.strip() for cell in row]) for row in rows if row)
 
 
-def read_columns(
+def read_by_column(
     path: Path, wanted: Sequence[str], delimiter: str = ",", header: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, str], str]]:
     """Line and cells by column of each row, and what is wrong with it; the header is the first row if none is given.

@@ -19,7 +19,7 @@ from hierfit.backbone import node_texts
 from hierfit.data.card import load_card
 from hierfit.data.images import EXTENSIONS, Files, Stored, passed_over, passed_over_text, pictures_below
 from hierfit.data.names import clean_name
-from hierfit.data.records import read_columns
+from hierfit.data.records import read_by_column
 from hierfit.data.samples import SPLITS, Images, Sample, leaves_root, names_of
 from hierfit.data.table import read_table
 from hierfit.errors import UserError
@@ -94,7 +94,7 @@ def table_samples(table: Path, split: str, outside: bool) -> Iterator[Sample]:
     Raises:
         UserError: Columns are missing, a row has too few cells, or its path leaves the table's folder.
     """
-    for line, row, _ in read_columns(table, ("path", "label")):
+    for line, row, _ in read_by_column(table, ("path", "label")):
         if not row.get("path") or not row.get("label"):
             raise UserError(f"{table}:{line}: path or label is empty")
         if leaves_root(row["path"]) and not outside:
