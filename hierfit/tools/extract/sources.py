@@ -22,7 +22,7 @@ from hierfit.data.names import clean_name
 from hierfit.data.records import read_by_column
 from hierfit.data.samples import SPLITS, Images, Sample, leaves_root, names_of
 from hierfit.data.table import read_table
-from hierfit.errors import UserError
+from hierfit.errors import UserError, readable
 from hierfit.taxonomy import Taxonomy
 
 _IN_NAME = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
@@ -179,12 +179,9 @@ class Tars(Stored):
     def read(self, key: str) -> bytes:
         """What is stored of the picture; raises `UserError` naming it."""
         offset, size = map(int, key.rpartition("@")[2].split("+"))
-        try:
-            with (self.folder / key.partition("/")[0]).open("rb") as file:
-                file.seek(offset)
-                return file.read(size)
-        except OSError as error:
-            raise UserError(f"{key}: cannot be read: {error.strerror}") from error
+        with readable(key), (self.folder / key.partition("/")[0]).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
 
     def stamp(self, key: str) -> str:
         """Its key."""
