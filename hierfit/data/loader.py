@@ -32,6 +32,7 @@ class Step(NamedTuple):
         return Batch(inputs, paths.index_select(0, self.rows), self.rows, shared)
 
 
+@dataclass(eq=False)
 class RowSampler(Sampler[Step]):
     """Row numbers of each batch of this process.
 
@@ -46,20 +47,18 @@ class RowSampler(Sampler[Step]):
         drop_last: Leave a last, smaller batch out, unless it is the only one.
     """
 
-    def __init__(
-        self,
-        size: int,
-        batch_size: int,
-        seed: int | None = None,
-        rank: int = 0,
-        world: int = 1,
-        drop_last: bool = False,
-    ) -> None:
-        self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.rank, self.world, self.epoch, self.start = rank, world, 0, 0
-        most = -(-size // world) if seed is None else size  # no process has more
-        whole = most // batch_size * batch_size
-        self.share = whole if drop_last and whole else most
+    size: int
+    batch_size: int
+    seed: int | None = None
+    rank: int = 0
+    world: int = 1
+    drop_last: bool = False
+
+    def __post_init__(self) -> None:
+        self.epoch = self.start = 0
+        most = -(-self.size // self.world) if self.seed is None else self.size  # no process has more
+        whole = most // self.batch_size * self.batch_size
+        self.share = whole if self.drop_last and whole else most
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""

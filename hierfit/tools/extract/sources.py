@@ -170,11 +170,11 @@ def _label_in(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> tupl
     return tuple(name.strip() for name in names if name.strip())
 
 
+@dataclass(frozen=True)
 class Tars(Stored):
     """Pictures of the shards in a folder; a key says where the bytes of one lie: ``shard.tar/7.jpg@1536+20480``."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     def read(self, key: str) -> bytes:
         """What is stored of the picture; raises `UserError` naming it."""
