@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hierfit.errors import UserError, readable
+from hierfit.errors import UserError, reading
 from hierfit.taxonomy.checks import Finding, remark
 from hierfit.taxonomy.readers import document
 from hierfit.taxonomy.readers.table import CSV_SUFFIXES, CellTable, first_lines, lines_of, split
@@ -138,7 +138,7 @@ def read_text(path: Path) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    with readable(path):
+    with reading(path):
         return path.read_bytes()
 
 
