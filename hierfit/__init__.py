@@ -51,8 +51,9 @@ A trained model, from a run's folder or from what ``hierfit export`` wrote, is t
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hierfit.lazy import on_first_use
 
 if TYPE_CHECKING:
     from hierfit.decoding import (
@@ -106,12 +107,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    home = next((home for home, names in _EXPORTED.items() if name in names.split()), None)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-    return found
+__getattr__ = on_first_use(__name__, _EXPORTED)
 
 
 def __dir__() -> list[str]:

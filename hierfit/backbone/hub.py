@@ -6,43 +6,30 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hierfit.backbone.source import (
-    OPEN_CLIP,
-    OPEN_CLIP_WEIGHTS,
-    PREPROCESSING,
-    REAL,
-    SHARDS,
-    TOKENIZERS,
-    WEIGHTS,
-    folder_problems,
-)
-from hierfit.errors import UserError
+from hierfit.backbone import source as folders
+from hierfit.backbone.source import OPEN_CLIP, OPEN_CLIP_WEIGHTS, REAL, SHARDS, WEIGHTS, folder_problems
+from hierfit.errors import UserError, folded
 
 _BEFORE = re.compile(r"(?:https?://)?(?:(?:www\.)?huggingface\.co/|hf[-_]hub:|hub:|open_?clip:|clip:)", re.IGNORECASE)
-_VIT = re.compile(
-    r"(?:openai[/_-])?(?:clip[/_ -]?)?vit[/_ -]?(?P<size>b|l|h|g|bigg|so400m)[/_ -]?(?P<patch>14|16|32)"
-    r"(?P<siglip>[/_ -]?siglip)?(?:[@/_ -]?(?P<side>\d{3})(?:px)?)?(?:-quickgelu)?(?:[/,:].*)?",
-    re.IGNORECASE,
-)
-_RESNET = re.compile(r"(?:clip[/_ -]?)?(?:rn|resnet-?)(?:50|101)(?:x\d+)?(?:-quickgelu)?", re.IGNORECASE)
-_OPENAI = {
-    ("b", "32", None): REAL,
-    ("b", "16", None): "openai/clip-vit-base-patch16",
-    ("l", "14", None): "openai/clip-vit-large-patch14",
-    ("l", "14", "336"): "openai/clip-vit-large-patch14-336",
-    ("h", "14", None): "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
-    ("g", "14", None): "laion/CLIP-ViT-g-14-laion2B-s12B-b42K",
-    ("bigg", "14", None): "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
+_NAMES_ELSEWHERE = {
+    "vitb32": REAL,
+    "vitb16": "openai/clip-vit-base-patch16",
+    "vitl14": "openai/clip-vit-large-patch14",
+    "vitl14336": "openai/clip-vit-large-patch14-336",
+    "vith14": "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+    "vitg14": "laion/CLIP-ViT-g-14-laion2B-s12B-b42K",
+    "vitbigg14": "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
 }
-_SIGLIP = {"b": "base", "l": "large", "so400m": "so400m"}
+"""Towers as openai and open_clip call them, without case and signs."""
+_SIGLIPS = {"b": "base", "l": "large", "so400m": "so400m"}
+_ON_THE_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
+_HUB_SECONDS = 3.0
 
 _SHARED = (
-    *(name for files in TOKENIZERS for name in files),
+    *(name for files in folders.TOKENIZERS for name in files),
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
-_DOWNLOADED = ("config.json", WEIGHTS, SHARDS, "model-*.safetensors", *PREPROCESSING, *_SHARED)
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
-_SECONDS_TO_ANSWER = 3.0
+_DOWNLOADED = ("config.json", WEIGHTS, SHARDS, "model-*.safetensors", *folders.PREPROCESSING, *_SHARED)
 
 
 def downloaded(source: str) -> Path:
@@ -56,12 +43,12 @@ def downloaded(source: str) -> Path:
             f"no backbone {source!r} – did you mean {meant!r}?",
             hint="Towers are named as on the Hugging Face hub, where transformers finds them; or by their folder.",
         )
-    if is_residual(source):
+    if re.fullmatch(r"(clip)?(rn|resnet)(50|101)(x\d+)?(quickgelu)?", folded(source)):
         raise UserError(
             f"no backbone {source!r}: transformers has CLIP's vision transformers, but no residual networks",
             hint=f"The nearest is {REAL}.",
         )
-    if not _HUB_NAME.fullmatch(source):
+    if not _ON_THE_HUB.fullmatch(source):
         raise UserError(
             f"no backbone {source!r}: there is no such folder, and it is not a hub name",
             hint="Use tiny; a folder; or owner/name, like openai/clip-vit-base-patch16.",
@@ -81,7 +68,7 @@ def downloaded(source: str) -> Path:
     # library has changed between its versions; so every exception is caught, and shown.
     try:
         # One short question first: a download retries for minutes before it says that there is no network.
-        about = HfApi().model_info(name, revision=revision or None, timeout=_SECONDS_TO_ANSWER)
+        about = HfApi().model_info(name, revision=revision or None, timeout=_HUB_SECONDS)
         files = {file.rfilename for file in about.siblings or ()}
         folder = Path(snapshot_download(**model, allow_patterns=_needed(files)))
     except Exception as error:
@@ -111,21 +98,12 @@ def hub_name(name: str) -> str:
 
     ``hf-hub:owner/name`` and a link lose their beginning; a name without its owner gets it.
     """
-    bare = name.strip()
-    if before := _BEFORE.match(bare):
-        bare = bare[before.end() :].strip("/")
+    if before := _BEFORE.match(name.strip()):
+        bare = name.strip()[before.end() :].strip("/")
         return hub_name(bare) or bare
-    if f"openai/{bare}" in _OPENAI.values():
-        return f"openai/{bare}"
-    found = _VIT.fullmatch(bare.replace("bigG", "bigg"))
-    if found is None:
-        return ""
-    size, patch, side = found["size"].lower(), found["patch"], found["side"]
-    if found["siglip"]:
-        return f"google/siglip-{_SIGLIP[size]}-patch{patch}-{side or 224}" if size in _SIGLIP else ""
-    return _OPENAI.get((size, patch, side), "")
-
-
-def is_residual(name: str) -> bool:
-    """Whether a name is one of CLIP's residual networks, which have no form in transformers."""
-    return bool(_RESNET.fullmatch(name.strip()))
+    if f"openai/{name}" in _NAMES_ELSEWHERE.values():
+        return f"openai/{name}"
+    short = re.sub(r"^(openai)?(clip)?(?=vit)|(px)?(quickgelu)?$", "", folded(re.split("[,:]", name)[0]))
+    if siglip := re.fullmatch(r"vit(b|l|so400m)(14|16|32)siglip(\d{3})?", short):
+        return f"google/siglip-{_SIGLIPS[siglip[1]]}-patch{siglip[2]}-{siglip[3] or 224}"
+    return _NAMES_ELSEWHERE.get(short, "")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
@@ -29,45 +29,34 @@ if TYPE_CHECKING:
     from hierfit.backbone.model import Backbone
 
 
-class LoadedParts(NamedTuple):
-    """Towers, and how texts and pictures are made ready for them."""
-
-    model: DualEncoder
-    text: TextInput
-    preprocess: ImageTransform
-
-
-def load_parts(folder: Path, source: str) -> LoadedParts:
-    """Loads a folder that `find_folder` has found to be whole.
+def load_parts(source: str) -> tuple[DualEncoder, TextInput, ImageTransform]:
+    """Towers, and how texts and pictures are made ready for them.
 
     Weights are held in fp32 whatever they are stored in, frozen, in eval mode. No code that comes with a model is ever
     run.
 
-    Args:
-        folder: Where the files are.
-        source: Name the user gave, shown in errors.
-
     Raises:
-        UserError: A file is damaged, weights are missing or of another shape, or the parts do not fit together.
+        UserError: There is no such backbone, a file is damaged, weights are missing or of another shape, or the parts
+            do not fit together.
     """
-    where = f"backbone {source!r} in {folder}"
-    tokenizer, file = _tokenizer(folder, where), settings_file(folder)
-    settings, pictures = read_object(folder / file)[0], None
+    folder = find_folder(source)
+    where, file = f"backbone {source!r} in {folder}", settings_file(folder)
+    tokenizer, settings = _tokenizer(folder, where), read_object(folder / file)[0]
+    pictures: Mapping[str, Any] | None = None
     with _as_user_error(where, f"weights or {file}"):
         if file == OPEN_CLIP:
             from hierfit.backbone import open_clip
 
             weights = open_clip.read_weights(folder, settings)
-            settings = open_clip.translated(settings, weights, tokenizer)
-            pictures = settings.get(open_clip.PREPROCESSING)
+            settings, pictures = open_clip.translated(settings, weights, tokenizer)
         else:
             weights = {k: tensor for part in weight_files(folder) for k, tensor in load_file(folder / part).items()}
-        config = _config(settings, file)
+        config = _config_of(settings, file)
         model = _assembled(config, weights, where, file)
     with _as_user_error(where, "image preprocessing"):
         pictures = pictures or _preprocessing(folder)
         preprocess = ImageTransform.of(pictures, config.model_type, config.vision_config.image_size, where)
-    return LoadedParts(model, _text(folder, tokenizer, config, where), preprocess)
+    return model, _text_input(folder, tokenizer, config, where), preprocess
 
 
 def load_text(source: str) -> TextInput:
@@ -75,11 +64,11 @@ def load_text(source: str) -> TextInput:
     folder = find_folder(source)
     where, file = f"backbone {source!r} in {folder}", settings_file(folder)
     if file == OPEN_CLIP:
-        return load_parts(folder, source).text  # some of whose settings only the weights tell
-    return _text(folder, _tokenizer(folder, where), _config(read_object(folder / file)[0], file), where)
+        return load_parts(source)[1]  # some of whose settings only the weights tell
+    return _text_input(folder, _tokenizer(folder, where), _config_of(read_object(folder / file)[0], file), where)
 
 
-def _config(settings: Mapping[str, Any], file: str) -> DualConfig:
+def _config_of(settings: Mapping[str, Any], file: str) -> DualConfig:
     problems: list[str] = []
     found = dual_config(settings, file, problems)
     if found is None:
@@ -114,17 +103,20 @@ def _preprocessing(folder: Path) -> Mapping[str, Any]:
 def _tokenizer(folder: Path, where: str) -> Any:
     import transformers
 
-    with _as_user_error(where, "tokenizer"), _quiet():
-        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    logger = logging.getLogger("transformers.configuration_utils")
+    was, logger.disabled = logger.disabled, True  # it warns of special-token ids that nothing reads
+    try:
+        with _as_user_error(where, "tokenizer"):
+            return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    finally:
+        logger.disabled = was
 
 
-def _text(folder: Path, tokenizer: Any, config: DualConfig, where: str) -> TextInput:
-    plain = False
-    if (folder / OPEN_CLIP).is_file():  # one whose towers were trained on and merged keeps these settings, too
-        from hierfit.backbone.open_clip import is_canonical
-
-        plain = is_canonical(read_object(folder / OPEN_CLIP)[0])
+def _text_input(folder: Path, tokenizer: Any, config: DualConfig, where: str) -> TextInput:
     with _as_user_error(where, "tokenizer"):
+        # A folder of open_clip's whose towers were trained on and merged keeps its settings.
+        text = read_object(folder / OPEN_CLIP)[0].get("model_cfg", {}).get("text_cfg", {})
+        plain = (text.get("tokenizer_kwargs") or {}).get("clean") == "canonicalize"
         return TextInput(tokenizer, config, where, plain)
 
 
@@ -136,30 +128,14 @@ def _as_user_error(where: str, part: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except ImportError as error:
-        needed = "sentencepiece protobuf" if "entencepiece" in str(error).lower() else ""
-        hint = f"pip install {needed}" if needed else ""
-        raise UserError(f"{where}: the {part} needs a package that is not installed", [_first(error)], hint) from error
     except Exception as error:
-        raise UserError(
-            f"{where}: the {part} cannot be read", [_first(error)], "The file may be damaged; copy it again."
-        ) from error
-
-
-def _first(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides what transformers says of special-token ids beyond a SigLIP's vocabulary, which nothing looks at."""
-    logger = logging.getLogger("transformers.configuration_utils")
-    was, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = was
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        problem = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+        if isinstance(error, ImportError):
+            hint = "pip install sentencepiece protobuf" if "entencepiece" in str(error).lower() else ""
+            raise UserError(f"{where}: the {part} needs a package that is not installed", [problem], hint) from error
+        hint = "The file may be damaged; copy it again."
+        raise UserError(f"{where}: the {part} cannot be read", [problem], hint) from error
 
 
 _REPLACED = [

@@ -8,16 +8,15 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierfit.backbone.loading import load_parts
-from hierfit.backbone.source import find_folder
 from hierfit.backbone.text import TextInput
-from hierfit.backbone.towers import DualEncoder, Kept
+from hierfit.backbone.towers import DualEncoder
 from hierfit.backbone.transform import ImageTransform
 from hierfit.distributed import processes
 from hierfit.errors import UserError
@@ -46,12 +45,9 @@ class Backbone(nn.Module):
     def __init__(self, model: DualEncoder, text: TextInput, preprocess: ImageTransform, source: str) -> None:
         super().__init__()
         self.model: Any = model
-        self.source = source
-        self.preprocess = preprocess
-        self._text = text
-        config = model.config
-        self.embed_dim = config.embed_dim
-        self.text_width = config.text_config.hidden_size
+        self.source, self.preprocess, self._text = source, preprocess, text
+        self.embed_dim = model.config.embed_dim
+        self.text_width = model.config.text_config.hidden_size
         self.image_size = preprocess.size
         self.context_length = text.context_length
         self._hashed: tuple[object, str] | None = None
@@ -69,11 +65,15 @@ class Backbone(nn.Module):
         Raises:
             UserError: Not found, out of reach, incomplete, damaged, or not a CLIP or SigLIP.
         """
-        return cls(*load_parts(find_folder(source), source), source)
+        return cls(*load_parts(source), source)
+
+    @property
+    def towers(self) -> tuple[Any, Any]:
+        """The image tower and the text tower, whatever is wrapped around both."""
+        return self.model.vision_model, self.model.text_model
 
     @property
     def device(self) -> torch.device:
-        """Where the towers are."""
         device: torch.device = self.model.logit_scale.device
         return device
 
@@ -96,28 +96,16 @@ class Backbone(nn.Module):
         return self._hashed[1]
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Image features.
-
-        Args:
-            pixels: Preprocessed pictures `[B, 3, S, S]`.
-
-        Returns:
-            L2-normalised features `[B, d]`, fp32.
-        """
+        """L2-normalised features `[B, d]`, fp32, of preprocessed pictures `[B, 3, S, S]`."""
         if not len(pixels):  # attention takes no empty batch, and a process without a picture must run along
             return self.encode_image(pixels.new_zeros(1, *pixels.shape[1:]))[:0]
         with self._gathering():
             return _normalise(self.model.image_features(pixels))
 
     def encode_text(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
-        """Text features; the batch size changes memory and time only.
+        """L2-normalised features `[T, d]`, fp32, of T texts; the batch size changes memory and time only.
 
-        Args:
-            texts: T texts. One longer than the context is cut and named in a warning.
-            batch_size: Texts that go through the tower at once.
-
-        Returns:
-            L2-normalised features `[T, d]`, fp32.
+        A text longer than the context is cut and named in a warning.
         """
         order, chunks = self.token_chunks(texts, batch_size)
         if not chunks:
@@ -152,14 +140,15 @@ class Backbone(nn.Module):
     def encode_context(self, context: Tensor, suffix: Sequence[str] | None = None) -> Tensor:
         """Text features of soft prompts: learnable vectors in place of words (CoOp, Zhou et al. 2022).
 
+        Token embeddings of real words give exactly the feature of these words.
+
         Args:
             context: Vectors in token-embedding space `[M, n_ctx, w]`, or `[1, n_ctx, w]` shared by all
                 suffixes. Gradients flow back to it, whether the towers are frozen or not.
             suffix: M texts that follow the vectors; None for vectors alone.
 
         Returns:
-            L2-normalised features `[M, d]`, fp32. Token embeddings of real words give exactly the feature of
-            these words.
+            L2-normalised features `[M, d]`, fp32.
 
         Raises:
             UserError: `n_ctx` leaves no room in the text tower's context.
@@ -171,29 +160,19 @@ class Backbone(nn.Module):
         rows = self._text.rows(texts, n_context=context.shape[1])
         return self.encode_tokens(self._text.pad(rows, self.device), context)
 
-    def checkpoint_blocks(self) -> None:
-        """Has training keep the inputs of the blocks only, and compute what lies between them a second time."""
-        for tower in (self.model.vision_model, self.model.text_model):
-            tower.encoder.checkpoints = True
-
-    def keep_below(self, tower: Literal["vision_model", "text_model"], first: int, budget: int) -> None:
-        """Has a tower compute its blocks below number ``first``, which stay frozen, once for each input; see `Kept`.
-
-        Args:
-            tower: Which.
-            first: At least 1.
-            budget: Bytes that their outputs may take.
-        """
-        getattr(self.model, tower).kept = Kept(first, budget)
+    @torch.no_grad()
+    def embed_tokens(self, text: str) -> Tensor:
+        """Token embeddings `[T, w]` of a text without its special tokens, to start soft prompts from."""
+        ids = torch.tensor(self._text.words(text), dtype=torch.long, device=self.device)
+        embedding: Tensor = self.model.text_model.embeddings.token_embedding(ids)
+        return embedding.clone()
 
     def shard(self, device: torch.device) -> None:
         """Spreads the towers' frozen weights over all processes (torch's FSDP2); in one process it does nothing.
 
-        Each keeps an equal part of every block, and has the whole of it only while the block runs: all processes must
-        then take the same passes together. What is trained stays whole on every process, for DDP to keep alike.
-
-        Args:
-            device: Where this process trains.
+        Each keeps an equal part of every block, and has the whole of it, on the device where it trains, only while the
+        block runs: all processes must then take the same passes together. What is trained stays whole on every process,
+        for DDP to keep alike.
 
         Raises:
             UserError: torch is too old.
@@ -207,7 +186,7 @@ class Backbone(nn.Module):
             raise UserError(f"torch {torch.__version__} cannot shard frozen weights alone", hint="It takes torch 2.7.")
         mesh = init_device_mesh(device.type, (processes(),))
         trained = {parameter for parameter in self.parameters() if parameter.requires_grad}
-        for tower in (self.model.vision_model, self.model.text_model):
+        for tower in self.towers:
             for part in (*tower.encoder.layers, tower):
                 fully_shard(part, mesh=mesh, reshard_after_forward=True, ignored_params=trained)
         self._sharded = True
@@ -220,18 +199,6 @@ class Backbone(nn.Module):
                 yield
         else:
             yield
-
-    def compile_towers(self) -> None:
-        """Compiles both towers, at their next use."""
-        for tower in (self.model.vision_model, self.model.text_model):
-            tower.compile()
-
-    @torch.no_grad()
-    def embed_tokens(self, text: str) -> Tensor:
-        """Token embeddings `[T, w]` of a text without its special tokens, to start soft prompts from."""
-        ids = torch.tensor(self._text.words(text), dtype=torch.long, device=self.device)
-        embedding: Tensor = self.model.text_model.embeddings.token_embedding(ids)
-        return embedding.clone()
 
     def _hash(self, weights: dict[str, Tensor]) -> str:
         config = self.model.config

@@ -88,22 +88,13 @@ class NodeEncoder(nn.Module):
 def encode_nodes(
     backbone: Backbone, taxonomy: Taxonomy, templates: Mapping[str, Sequence[str]], batch_size: int = 256
 ) -> Tensor:
-    """One text feature for each node: the mean of its prompts' normalised features, normalised again.
-
-    Args:
-        backbone: The towers; no gradient reaches them.
-        taxonomy: The tree.
-        templates: As in `node_texts`.
-        batch_size: Texts that go through the tower at once.
-
-    Returns:
-        L2-normalised features `[N, d]`, on the backbone's device.
-    """
+    """L2-normalised text features `[N, d]` of the nodes of a tree, from templates as in `node_texts`."""
     return encode_texts(backbone, node_texts(taxonomy, templates), batch_size)
 
 
 @torch.no_grad()
 def encode_texts(backbone: Backbone, texts: Sequence[Sequence[str]], batch_size: int = 256) -> Tensor:
-    """As `encode_nodes`, of texts that are written already: a group of at least one a node."""
+    """L2-normalised features `[N, d]`, on the backbone's device: of each group of texts the mean of their normalised
+    features, normalised again. No gradient reaches the towers."""
     features: Tensor = NodeEncoder(backbone, texts, batch_size)(backbone)
     return features

@@ -17,21 +17,19 @@ from torch import Tensor
 from hierfit.backbone.source import OPEN_CLIP, OPEN_CLIP_WEIGHTS
 from hierfit.backbone.transform import CLIP_MEAN, CLIP_STD
 
-PREPROCESSING = "preprocess_cfg"
-
 # Settings that are read; with any other value than one of the second entry the towers compute something else.
-_VISION: dict[str, tuple[Any, ...]] = {
+_VISION_KNOWN: dict[str, tuple[Any, ...]] = {
     "attentional_pool": (False,), "final_ln_after_pool": (False,), "global_average_pool": (False,),
     "input_patchnorm": (False,), "ls_init_value": (None,), "no_ln_pre": (False,), "pool_type": ("tok",),
     "pos_embed_type": ("learnable",), "act_kwargs": (None, {}), "norm_kwargs": (None, {}),
     "timm_proj": (None, "none", ""), "timm_pool": ("map",), "timm_proj_bias": (False,), "block_type": (None, "default"),
 }  # fmt: skip
-_TEXT: dict[str, tuple[Any, ...]] = {
+_TEXT_KNOWN: dict[str, tuple[Any, ...]] = {
     "embed_cls": (False,), "hf_model_name": (None,), "ls_init_value": (None,), "act_kwargs": (None, {}),
     "norm_kwargs": (None, {}), "no_causal_mask": (False,), "pool_type": ("argmax",), "proj_bias": (False,),
     "proj_type": ("linear",), "block_type": (None, "default"),
 }  # fmt: skip
-_SIGLIP_TEXT = _TEXT | {
+_SIGLIP_TEXT_KNOWN = _TEXT_KNOWN | {
     "no_causal_mask": (True,), "pool_type": ("last",), "proj_bias": (True,),
     "norm_kwargs": ({"eps": 1e-6},), "act_kwargs": (None, {}, {"approximate": "tanh"}),
 }  # fmt: skip
@@ -62,8 +60,8 @@ def config_problems(config: Mapping[str, Any]) -> list[str]:
         problems.append(f"{OPEN_CLIP}: the image tower is a residual network; vision transformers load")
     if "multimodal_cfg" in model:
         problems.append(f"{OPEN_CLIP}: a text decoder (CoCa) has no counterpart in transformers' CLIP")
-    of_text = _TEXT if timm is None else _SIGLIP_TEXT
-    for name, settings, known in (("vision_cfg", vision, _VISION), ("text_cfg", text, of_text)):
+    of_text = _TEXT_KNOWN if timm is None else _SIGLIP_TEXT_KNOWN
+    for name, settings, known in (("vision_cfg", vision, _VISION_KNOWN), ("text_cfg", text, of_text)):
         problems += [
             f"{OPEN_CLIP}: {name}.{key}: {value!r} is not supported"
             for key, value in settings.items()
@@ -77,14 +75,10 @@ def config_problems(config: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def is_canonical(config: Mapping[str, Any]) -> bool:
-    """Whether its tokenizer takes texts without punctuation."""
-    text = config.get("model_cfg", {}).get("text_cfg", {})
-    return (text.get("tokenizer_kwargs") or {}).get("clean") == "canonicalize"
-
-
-def translated(config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Any) -> dict[str, Any]:
-    """The settings as a ``config.json`` of transformers says them; under `PREPROCESSING`, as its image processors' do.
+def translated(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings as a ``config.json`` of transformers says them, and those of pictures as its image processors' do.
 
     Args:
         config: In which `config_problems` finds nothing.
@@ -97,10 +91,11 @@ def translated(config: Mapping[str, Any], weights: Mapping[str, Tensor], tokeniz
     if timm is None:
         shared = {"hidden_act": "quick_gelu" if settings.get("quick_gelu") else "gelu", "layer_norm_eps": 1e-5}
         of_vision = {
-            **_blocks(vision, vision["width"] // vision.get("head_width", 64)),
+            **_size_of(vision, vision["width"] // vision.get("head_width", 64)),
             "patch_size": vision.get("patch_size", 16),
         }
         heads, side = text.get("heads", text["width"] // 64), vision.get("image_size", 224)
+        of_pictures: dict[str, Any] = {"mean": CLIP_MEAN, "std": CLIP_STD, "resize_mode": "shortest"}
     else:
         found = _TIMM_SIGLIP.fullmatch(timm)
         assert found is not None
@@ -109,44 +104,41 @@ def translated(config: Mapping[str, Any], weights: Mapping[str, Tensor], tokeniz
         of_vision = {
             "hidden_size": len(patches),
             "intermediate_size": len(weights["vision_model.encoder.layers.0.mlp.fc1.bias"]),
-            "num_hidden_layers": len({key.split(".")[3] for key in weights if _IN_LAYERS.match(key)}),
+            "num_hidden_layers": len({key.split(".")[3] for key in weights if key.startswith(_LAYERS)}),
             "num_attention_heads": _TIMM_HEADS[found["size"]],
             "patch_size": patches.shape[-1],
             "hidden_act": "gelu_pytorch_tanh" if _TANH.fullmatch(timm) else "gelu",
         }
         heads, side = text["heads"], vision.get("image_size", int(found["side"]))
-    given: Mapping[str, Any] = config.get("preprocess_cfg") or {}
-    mean, std = (CLIP_MEAN, CLIP_STD) if timm is None else (0.5, 0.5)
-    squashed = given.get("resize_mode", "shortest" if timm is None else "squash") == "squash"
-    whole = _side(given.get("size", side))
+        of_pictures = {"mean": 0.5, "std": 0.5, "resize_mode": "squash"}
+    given = {"size": side, **of_pictures, **(config.get("preprocess_cfg") or {})}
+    whole = _one_side(given["size"])
+    pictures = {
+        "size": {"height": whole, "width": whole} if given["resize_mode"] == "squash" else {"shortest_edge": whole},
+        "crop_size": whole,
+        "do_center_crop": True,
+        "image_mean": given["mean"],
+        "image_std": given["std"],
+        "resample": 2 if given.get("interpolation") == "bilinear" else 3,
+    }
+    of_text = {
+        "vocab_size": text.get("vocab_size", 49408),
+        "max_position_embeddings": text.get("context_length", 77),
+        "projection_size": settings["embed_dim"],
+    }
     return {
         "model_type": "clip" if timm is None else "siglip",
         "projection_dim": settings["embed_dim"],
-        PREPROCESSING: {
-            "size": {"height": whole, "width": whole} if squashed else {"shortest_edge": whole},
-            "crop_size": whole,
-            "do_center_crop": True,
-            "image_mean": given.get("mean", mean),
-            "image_std": given.get("std", std),
-            "resample": {"bilinear": 2}.get(given.get("interpolation", "bicubic"), 3),
-        },
-        "text_config": {
-            **shared,
-            **tokens,
-            **_blocks(text, heads),
-            "vocab_size": text.get("vocab_size", 49408),
-            "max_position_embeddings": text.get("context_length", 77),
-            "projection_size": settings["embed_dim"],
-        },
-        "vision_config": {**shared, **of_vision, "image_size": _side(side)},
-    }
+        "text_config": {**shared, **tokens, **_size_of(text, heads), **of_text},
+        "vision_config": {**shared, **of_vision, "image_size": _one_side(side)},
+    }, pictures
 
 
-def _side(size: Any) -> int:
+def _one_side(size: Any) -> int:
     return int(size[0] if isinstance(size, list) else size)
 
 
-def _blocks(settings: Mapping[str, Any], heads: int) -> dict[str, int]:
+def _size_of(settings: Mapping[str, Any], heads: int) -> dict[str, int]:
     width = settings["width"]
     return {
         "hidden_size": width,
@@ -156,7 +148,8 @@ def _blocks(settings: Mapping[str, Any], heads: int) -> dict[str, int]:
     }
 
 
-_NAMES = {
+_LAYERS = "vision_model.encoder.layers."
+_RENAMED = {
     r"^(module\.)?(text\.)?": "",
     r"^visual\.(transformer\.resblocks|trunk\.blocks)\.": "vision_model.encoder.layers.",
     r"^transformer\.resblocks\.": "text_model.encoder.layers.",
@@ -181,7 +174,6 @@ _NAMES = {
     r"(\.layers\.\d+)\.mlp\.c_proj\.": r"\1.mlp.fc2.",
 }
 """What of a weight's name becomes what, of open_clip's towers and timm's; applied in this order."""
-_IN_LAYERS = re.compile(r"vision_model\.encoder\.layers\.")
 
 
 def read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -197,7 +189,7 @@ def read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
         given = given.get("state_dict", given)
     siglip, found = "timm_model_name" in config["model_cfg"]["vision_cfg"], dict[str, Tensor]()
     for name, tensor in given.items():
-        for pattern, new in _NAMES.items():
+        for pattern, new in _RENAMED.items():
             name = re.sub(pattern, new, name)
         if name in ("visual_projection", "text_projection"):  # parameters there, turned round
             name, tensor = f"{name}.weight", tensor.T

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from string import Formatter
 from typing import TYPE_CHECKING, NamedTuple
 
-from hierfit.errors import UserError, close_words, folded
+from hierfit.errors import UserError, close_words, folded, nearest
+from hierfit.taxonomy.checks import listed
 
 if TYPE_CHECKING:
     from hierfit.taxonomy import Taxonomy
@@ -21,7 +22,6 @@ tree, in any case, with blanks or underscores; or by its path with "/", where se
 
 _GENUS = "genus"
 _NAMING = ("name", "path", "taxonomic", "scientific", "common")
-_LISTED = 5
 
 
 class NodePrompts(NamedTuple):
@@ -71,8 +71,8 @@ def node_prompts(
 
     Args:
         taxonomy: The tree.
-        templates: Templates by level name; a level not named gets `DEFAULT_TEMPLATE`. An empty list is for levels all
-            of whose nodes are described.
+        templates: By level; one not named gets `DEFAULT_TEMPLATE`. An empty list is for levels all of whose nodes are
+            described.
         descriptions: Sentences by level and class.
         common: Common names by class, named as in descriptions.
 
@@ -80,9 +80,9 @@ def node_prompts(
         UserError: Unknown levels, unknown or malformed placeholders, descriptions of classes that are not there while
             others go without; all of them at once.
     """
-    sentences, missing, problems = _described(taxonomy, descriptions or {})
-    problems = [*_template_problems(taxonomy, templates, missing), *problems]
-    if problems:
+    problems = list[str]()
+    sentences, missing = _described(taxonomy, descriptions or {}, problems)
+    if problems := [*_template_problems(taxonomy, templates, missing), *problems]:
         placeholders = "{name}, {parent}, {path}, {taxonomic}, {scientific}, {common}, and levels at or above"
         hint = f"Levels are {', '.join(taxonomy.levels)}; placeholders are {placeholders}."
         raise UserError("prompts cannot be used", problems, hint)
@@ -90,7 +90,12 @@ def node_prompts(
     names = [" ".join(name.replace("_", " ").split()) for name in taxonomy.names]
     parents, levels = taxonomy.parent.tolist(), taxonomy.level.tolist()
     ancestors, concept = _ancestry(names, parents)
-    short = [_short(name, names[above]) if above >= 0 else name for name, above in zip(names, parents, strict=True)]
+    short = [  # a name without its parent's in front: mellifera of Apis mellifera
+        name[len(names[above]) + 1 :]
+        if above >= 0 and name.casefold().startswith(f"{names[above]} ".casefold())
+        else name
+        for name, above in zip(names, parents, strict=True)
+    ]
     called = {folded(name): text for name, text in (common or {}).items()}
     genus = taxonomy.levels.index(_GENUS) if _GENUS in taxonomy.levels else len(taxonomy.levels)
 
@@ -115,19 +120,14 @@ def node_prompts(
 
     depths = [0] * len(names)
     texts = [written(node, 0) for node in range(len(names))]
-    alike = _ambiguous(texts, concept)
+    alike = _read_alike(texts, concept)
     while deeper := [v for v in alike if depths[v] < len(ancestors[v])]:
         for node in deeper:
             depths[node] += 1
             texts[node] = written(node, depths[node])
-        alike = _ambiguous(texts, concept)
+        alike = _read_alike(texts, concept)
     whole = [[*own, *more] for own, more in zip(texts, sentences, strict=True)]
     return NodePrompts(whole, depths, alike, missing)
-
-
-def _short(name: str, parent: str) -> str:
-    """A name without its parent's in front: mellifera of Apis mellifera."""
-    return name[len(parent) + 1 :] if name.casefold().startswith(f"{parent} ".casefold()) else name
 
 
 def _ancestry(names: Sequence[str], parent: Sequence[int]) -> tuple[list[list[int]], list[int]]:
@@ -144,7 +144,7 @@ def _ancestry(names: Sequence[str], parent: Sequence[int]) -> tuple[list[list[in
     return ancestors, concept
 
 
-def _ambiguous(texts: Sequence[Sequence[str]], concept: Sequence[int]) -> list[int]:
+def _read_alike(texts: Sequence[Sequence[str]], concept: Sequence[int]) -> list[int]:
     """Nodes that share a text, in any case of letters, with a node that means something else."""
     sharing: dict[str, set[int]] = defaultdict(set)
     for node, group in enumerate(texts):
@@ -154,32 +154,32 @@ def _ambiguous(texts: Sequence[Sequence[str]], concept: Sequence[int]) -> list[i
 
 
 def _described(
-    taxonomy: Taxonomy, descriptions: Descriptions
-) -> tuple[list[list[str]], dict[str, list[int]], list[str]]:
-    """Sentences of each node; nodes without any, by described level; and names that fit no node on levels where nodes
-    go without: a file may describe more than a tree has."""
+    taxonomy: Taxonomy, descriptions: Descriptions, problems: list[str]
+) -> tuple[list[list[str]], dict[str, list[int]]]:
+    """Sentences of each node, and nodes without any, by described level. Names that fit no node are problems on levels
+    where nodes go without: a file may describe more than a tree has."""
     sentences: list[list[str]] = [[] for _ in taxonomy.names]
     missing: dict[str, list[int]] = {}
-    problems = [f"{level}: described, but there is no such level" for level in set(descriptions) - {*taxonomy.levels}]
-    for level, part in zip(taxonomy.levels, taxonomy.level_slices, strict=True):
-        if level not in descriptions:
+    for level, classes in descriptions.items():
+        if level not in taxonomy.levels:
+            problems.append(f"{level}: described, but there is no such level")
             continue
+        part = taxonomy.level_slices[taxonomy.levels.index(level)]
         nodes = range(part.start, part.stop)
         bearers: dict[str, list[int]] = defaultdict(list)
         for node in nodes:
             for name in {folded(taxonomy.names[node]), folded(taxonomy.full_name(node))}:
                 bearers[name].append(node)
-        for name, own in descriptions[level].items():
+        for name, own in classes.items():
             for node in bearers.get(folded(name), ()):
                 sentences[node] += own
         missing[level] = [node for node in nodes if not sentences[node]]
         lacking = {taxonomy.names[node]: taxonomy.full_name(node) for node in missing[level]}
-        for name in descriptions[level] if lacking else ():
+        for name in classes if lacking else ():
             if folded(name) not in bearers:
-                close = close_words(name, lacking)
-                guess = f"; did you mean {lacking[close[0]]!r}?" if close else ""
+                guess = "".join(f"; did you mean {lacking[close]!r}?" for close in close_words(name, lacking))
                 problems.append(f"{level}: {name!r} is described, but no node of this level has the name{guess}")
-    return sentences, missing, problems
+    return sentences, missing
 
 
 def _template_problems(
@@ -187,20 +187,18 @@ def _template_problems(
 ) -> Iterator[str]:
     for level, group in templates.items():
         if level not in taxonomy.levels:
-            close = close_words(level, taxonomy.levels)
-            yield f"{level}: no such level" + (f"; did you mean {close[0]}?" if close else "")
+            yield f"{level}: no such level{nearest(level, taxonomy.levels)}"
         elif isinstance(group, Sequence) and not group and level in missing:
             if bare := [taxonomy.full_name(node) for node in missing[level]]:
-                more = f" and {len(bare) - _LISTED} more" if len(bare) > _LISTED else ""
-                yield f"{level}: no templates, and no description of {', '.join(bare[:_LISTED])}{more}"
+                yield f"{level}: no templates, and no description of {listed(bare)}"
         elif isinstance(group, str) or not group:
             yield f"{level}: needs a list of at least one template, not {group!r}"
         else:
             above = taxonomy.levels[: taxonomy.levels.index(level) + 1]
-            yield from (f"{level}: {template!r}: {fault}" for template in group for fault in _faults(template, above))
+            yield from (f"{level}: {template!r}: {fault}" for template in group for fault in _wrong(template, above))
 
 
-def _faults(template: str, levels: Sequence[str]) -> list[str]:
+def _wrong(template: str, levels: Sequence[str]) -> list[str]:
     """What is wrong with a template of the last of some levels."""
     try:
         fields = [(name, bool(spec or how)) for _, name, spec, how in Formatter().parse(template) if name is not None]

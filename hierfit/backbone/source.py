@@ -16,16 +16,15 @@ TINY_NOTE = (
     "The backbone `tiny` has seen drawn butterflies only: on other pictures its figures say nothing of a method. "
     f"--data.backbone {REAL} names a real one."
 )
-
 BUNDLED = {"tiny": Path(__file__).parent / "tiny_clip"}
 
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
-OPEN_CLIP = "open_clip_config.json"
-"""What open_clip describes the towers in."""
-OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin",
-                     "pytorch_model.bin")  # fmt: skip
 WEIGHTS, SHARDS = "model.safetensors", "model.safetensors.index.json"
+OPEN_CLIP = "open_clip_config.json"
+OPEN_CLIP_WEIGHTS = (
+    "open_clip_model.safetensors", WEIGHTS, "open_clip_pytorch_model.bin", "pytorch_model.bin",
+)  # fmt: skip
 
 
 def find_folder(source: str) -> Path:
@@ -69,33 +68,51 @@ def find_folder(source: str) -> Path:
 
 def settings_file(folder: Path) -> str:
     """Name of the file that describes the towers: open_clip's, where it wrote the folder and transformers did not."""
-    return OPEN_CLIP if (folder / OPEN_CLIP).is_file() and not (folder / "config.json").is_file() else "config.json"
+    theirs = (folder / OPEN_CLIP).is_file() and not (folder / "config.json").is_file()
+    return OPEN_CLIP if theirs else "config.json"
 
 
 def folder_problems(folder: Path) -> list[str]:
     """Everything that keeps a folder from being loaded; empty if it is whole."""
-    if settings_file(folder) == OPEN_CLIP:
-        from hierfit.backbone.open_clip import config_problems
+    file = settings_file(folder)
+    settings, fault = read_object(folder / file)
+    problems = [fault] if fault else []
+    if file == OPEN_CLIP:
+        if not fault:
+            from hierfit.backbone.open_clip import config_problems
 
-        config, fault = read_object(folder / OPEN_CLIP)
-        problems = [fault] if fault else config_problems(config)
+            problems += config_problems(settings)
         if not any((folder / name).is_file() for name in OPEN_CLIP_WEIGHTS):
             problems.append("no weights: " + ", or ".join(OPEN_CLIP_WEIGHTS))
-        return problems + _tokenizer_problems(folder)
-    config, fault = read_object(folder / "config.json")
-    problems = [fault] if fault else []
-    if not fault:
-        dual_config(config, "config.json", problems)
-    problems += _weight_problems(folder) + _tokenizer_problems(folder)
-    if not any((folder / name).is_file() for name in PREPROCESSING):
+    else:
+        if not fault:
+            dual_config(settings, file, problems)
+        problems += _weight_problems(folder)
+    if not any(all((folder / name).is_file() for name in files) for files in TOKENIZERS):
+        problems.append("no tokenizer: " + ", or ".join(" with ".join(files) for files in TOKENIZERS))
+    if file != OPEN_CLIP and not any((folder / name).is_file() for name in PREPROCESSING):
         problems.append("no image preprocessing: " + ", or ".join(PREPROCESSING))
     return problems
 
 
-def _tokenizer_problems(folder: Path) -> list[str]:
-    if any(all((folder / name).is_file() for name in files) for files in TOKENIZERS):
+def _weight_problems(folder: Path) -> list[str]:
+    if (folder / SHARDS).is_file():
+        index, fault = read_object(folder / SHARDS)
+        if fault or not isinstance(index.get("weight_map"), dict):
+            return [fault or f"{SHARDS} has no weight_map"]
+        # Names alone: a path would lead out of the folder.
+        return [f"no {name}" for name in weight_files(folder) if name not in os.listdir(folder)]
+    if (folder / WEIGHTS).is_file():
         return []
-    return ["no tokenizer: " + ", or ".join(" with ".join(files) for files in TOKENIZERS)]
+    pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
+    return [f"no {WEIGHTS}" + ("; pickled weights can run code when opened, so they are not loaded" if pickled else "")]
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Names of the files that hold the weights of transformers' towers."""
+    if not (folder / SHARDS).is_file():
+        return [WEIGHTS]
+    return sorted({str(name) for name in read_object(folder / SHARDS)[0]["weight_map"].values()})
 
 
 def read_object(path: Path) -> tuple[dict[str, Any], str]:
@@ -109,24 +126,3 @@ def read_object(path: Path) -> tuple[dict[str, Any], str]:
     except (ValueError, RecursionError) as error:  # broken JSON, broken UTF-8, or a nest without end
         return {}, f"{path.name} is not valid JSON: {error}"
     return (content, "") if isinstance(content, dict) else ({}, f"{path.name} does not hold a JSON object")
-
-
-def _weight_problems(folder: Path) -> list[str]:
-    if (folder / SHARDS).is_file():
-        index, fault = read_object(folder / SHARDS)
-        if fault or not isinstance(index.get("weight_map"), dict):
-            return [fault or f"{SHARDS} has no weight_map"]
-        # Names alone: a path would lead out of the folder.
-        return [f"no {name}" for name in weight_files(folder) if name not in os.listdir(folder)]
-    if (folder / WEIGHTS).is_file():
-        return []
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        return [f"no {WEIGHTS}; pickled weights can run code when opened, so they are not loaded"]
-    return [f"no {WEIGHTS}"]
-
-
-def weight_files(folder: Path) -> list[str]:
-    """Names of the files that hold the weights of transformers' towers."""
-    if not (folder / SHARDS).is_file():
-        return [WEIGHTS]
-    return sorted({str(name) for name in read_object(folder / SHARDS)[0]["weight_map"].values()})

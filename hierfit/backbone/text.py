@@ -18,17 +18,11 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class TextInput:
-    """Tokenises, cuts and pads.
+    """Tokenises by a tokenizer of transformers, cuts and pads; ``plain`` takes punctuation away first.
 
     CLIP is causal and reads its feature at the end-of-text token, which sees nothing behind it: padding to the longest
     text is exact without a mask, and much cheaper than to the whole context. SigLIP is bidirectional, reads the last
     position and saw no mask: it always gets the whole context, and lower case.
-
-    Args:
-        tokenizer: Of transformers.
-        config: Of the towers.
-        where: Shown in errors.
-        plain: Whether punctuation goes first, as where open_clip's tokenizer `canonicalizes`.
 
     Attributes:
         context_length: Most tokens a text may have, special ones included.
@@ -36,9 +30,7 @@ class TextInput:
     """
 
     def __init__(self, tokenizer: Any, config: DualConfig, where: str, plain: bool = False) -> None:
-        self._tokenizer = tokenizer
-        self._plain = plain
-        self._is_clip = config.model_type == "clip"
+        self._tokenizer, self._plain, self._is_clip = tokenizer, plain, config.model_type == "clip"
         self._warned: set[str] = set()
         self.context_length: int = config.text_config.max_position_embeddings
         bos, eos, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
@@ -64,7 +56,11 @@ class TextInput:
             summary = f"{n_context} context vectors do not fit a text tower of {self.context_length} tokens"
             raise UserError(summary, hint=f"Use at most {self.context_length - 2}.")
         rows = self._encode(texts) if texts else []
-        self._warn([text for text, row in zip(texts, rows, strict=True) if len(row) > room], room)
+        cut = dict.fromkeys(text for text, row in zip(texts, rows, strict=True) if len(row) > room)
+        if new := [text for text in cut if text not in self._warned]:
+            self._warned.update(new)
+            shown = "".join(f"\n  - {text}" for text in new[:20]) + ("\n  …" if len(new) > 20 else "")
+            warnings.warn(f"{len(new)} texts are longer than {room} tokens and were cut:{shown}", stacklevel=3)
         rows = [row if len(row) <= room else [*row[: room - 1], row[-1]] for row in rows]
         holes = [self._placeholder] * n_context
         return [[*row[: self.start], *holes, *row[self.start :]] for row in rows]
@@ -93,12 +89,6 @@ class TextInput:
         if self._plain:
             text = " ".join(text.replace("_", " ").translate(_NO_PUNCTUATION).split())
         return text if self._is_clip else text.lower()
-
-    def _warn(self, texts: list[str], room: int) -> None:
-        if new := [text for text in dict.fromkeys(texts) if text not in self._warned]:
-            self._warned.update(new)
-            shown = "".join(f"\n  - {text}" for text in new[:20]) + ("\n  …" if len(new) > 20 else "")
-            warnings.warn(f"{len(new)} texts are longer than {room} tokens and were cut:{shown}", stacklevel=4)
 
     def _check(self, probe: list[int], text_config: TextConfig, where: str) -> None:
         """Refuses the faults of folders that would load, and silently give wrong features."""

@@ -43,8 +43,8 @@ class Attention(nn.Module):
         )
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=causal)
-        mixed = self.out_proj(mixed.transpose(1, 2).flatten(2))
-        return mixed
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return out
 
 
 class MLP(nn.Module):
@@ -98,17 +98,11 @@ class Encoder(nn.Module):
 
 
 class Kept:
-    """Outputs of the frozen blocks below the first trained one, under the hash of each input row.
+    """Outputs of the frozen blocks below the ``first`` trained one, at least 1, under the hash of each input row.
 
     The key is the content, so nothing can be stale while these blocks stay frozen, and a row that never comes again (an
-    augmented picture) is only never found. Where the budget is spent, rows are computed as they come.
-
-    Costs a hash of each row: on a GPU that copies the batch back to the host, so it pays where the tower is the slow
-    part, as on a CPU.
-
-    Args:
-        first: Number of the first block that is trained, at least 1.
-        budget: Bytes that the outputs may take.
+    augmented picture) is only never found. Where the budget of bytes is spent, rows are computed as they come. Costs a
+    hash of each row: on a GPU that copies the batch back to the host, so it pays where the tower is the slow part.
     """
 
     def __init__(self, first: int, budget: int) -> None:

@@ -42,12 +42,11 @@ class ImageTransform:
     scale: float = 1 / 255
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Preprocesses one picture of any mode and size; transparency is laid on white.
-
-        Returns:
-            Normalised pixels `[3, S, S]`, float32.
-        """
-        image = _rgb(image)
+        """Normalised pixels `[3, S, S]`, float32, of a picture of any mode and size; transparency is laid on white."""
+        if "A" in image.getbands() or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert("RGB")
         if self.shortest_edge is None:
             image = image.resize((self.size, self.size), self.resample)
         else:
@@ -63,19 +62,14 @@ class ImageTransform:
 
     @classmethod
     def of(cls, given: Mapping[str, Any], kind: str, image_size: int, where: str) -> ImageTransform:
-        """Reads the settings of a transformers image processor.
-
-        Args:
-            given: The content of a ``preprocessor_config.json``.
-            kind: Of the towers, ``clip`` or ``siglip``: what the settings leave out is as in theirs.
-            image_size: Side of the pictures the tower takes, pixels.
-            where: Shown in errors.
+        """Reads the content of a ``preprocessor_config.json``, for towers that take pictures of one size; what it
+        leaves out is as in those of their kind, ``clip`` or ``siglip``.
 
         Raises:
             UserError: The settings ask for something else than resize, centre crop, rescale, normalise, or do
                 not fit the tower.
         """
-        settings = {**_DEFAULTS[kind], **{key: value for key, value in given.items() if value is not None}}
+        settings = {**_UNSAID[kind], **{key: value for key, value in given.items() if value is not None}}
         size = _sides(settings["size"], "shortest_edge")
         crop = _sides(settings["crop_size"], "square") if settings["do_center_crop"] else {}
         square = {"height": image_size, "width": image_size}
@@ -118,7 +112,7 @@ class ImageTransform:
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _ON = {"do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 3, "rescale_factor": 1 / 255}
-_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+_UNSAID: Mapping[str, Mapping[str, Any]] = {
     "clip": {
         **_ON, "do_center_crop": True, "size": 224, "crop_size": 224, "image_mean": CLIP_MEAN, "image_std": CLIP_STD
     },
@@ -139,10 +133,3 @@ def _sides(size: Any, one: str) -> dict[str, int]:
         return {"height": size, "width": size} if one == "square" else {one: size}
     found = dict(size) if isinstance(size, Mapping) else dict(zip(("height", "width"), size, strict=True))
     return {key: value for key, value in found.items() if value is not None}
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if "A" not in image.getbands() and "transparency" not in image.info:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -66,7 +66,6 @@ class Statistics:
 
     @property
     def images(self) -> float:
-        """Number of images."""
         return float(self.counts.sum())
 
     @property

@@ -142,13 +142,13 @@ def fit_tree(
     if not statistics.seen.any():
         raise ValueError("there is no image of any class")
     if form.prior == "tree":
-        return _fitted(statistics, taxonomy, form, text, text_ridge, val)
+        return _fit_on(statistics, taxonomy, form, text, text_ridge, val)
     count = taxonomy.num_leaves
     other = taxonomy if form.prior == "shuffled" else _without_tree(count)
     places = torch.arange(count) if form.places is None else form.places
     moved = None if text is None else torch.zeros_like(text).index_copy_(0, places, text)
     told = None if val is None else Labelled(val.features, places[val.labels])
-    found = _fitted(statistics.at(places, count), other, form, moved, text_ridge, told)
+    found = _fit_on(statistics.at(places, count), other, form, moved, text_ridge, told)
     rows = other.leaves[places]
     means, variance = found.nodes[rows], found.variance
     nodes = averages(means, statistics.seen, taxonomy).index_copy_(0, taxonomy.leaves, means)
@@ -157,7 +157,7 @@ def fit_tree(
     return replace(found, nodes=nodes, variance=variance)
 
 
-def _fitted(
+def _fit_on(
     statistics: Statistics,
     taxonomy: Taxonomy,
     form: TiedForm,

@@ -27,7 +27,7 @@ from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 from hierfit.tensors import read_tensors, write_tensors
 
-FORMAT = "hierfit.features/1"
+BUNDLE_FORMAT = "hierfit.features/1"
 
 _BLOCK = 1 << 16  # rows, or bytes
 _REALS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -148,7 +148,7 @@ def read_bundle(path: Path) -> Bundle:
     except UserError as error:
         problems = [f"metadata 'paths': {problem}" for problem in error.problems or (error.summary,)]
     if problems:
-        raise UserError(f"{path}: not a sound {FORMAT} file", problems)
+        raise UserError(f"{path}: not a sound {BUNDLE_FORMAT} file", problems)
     return bundle
 
 
@@ -169,7 +169,7 @@ def bundle_metadata(
 ) -> dict[str, str]:
     """What a file says in texts."""
     texts = {"levels": json.dumps(levels), "paths": json.dumps(paths), "note": note}
-    return {"format": FORMAT, "backbone": backbone, "logit_scale": str(logit_scale), **texts}
+    return {"format": BUNDLE_FORMAT, "backbone": backbone, "logit_scale": str(logit_scale), **texts}
 
 
 def check_sound(path: Path, bundle: Bundle) -> None:
@@ -199,8 +199,8 @@ class _Metadata:
 
 
 def _read_metadata(metadata: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
-    if (found := metadata.get("format")) != FORMAT:
-        problems.append(f"metadata 'format' is {found!r}, expected {FORMAT!r}")
+    if (found := metadata.get("format")) != BUNDLE_FORMAT:
+        problems.append(f"metadata 'format' is {found!r}, expected {BUNDLE_FORMAT!r}")
         return {}
     values: dict[str, Any] = {key: value for key, value in metadata.items() if key != "format"}
     for key in {"levels", "paths"} & values.keys():

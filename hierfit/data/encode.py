@@ -181,7 +181,7 @@ def encode(
     return features
 
 
-def check(keys: Sequence[str], images: Images, cache: VectorCache, num_workers: int = 0) -> None:
+def check_pictures(keys: Sequence[str], images: Images, cache: VectorCache, num_workers: int = 0) -> None:
     """Decode every picture once, so that a bad one stops a run at its start and not in its third hour.
 
     What is sound is remembered in `cache` (as vectors of no length), and not decoded again while it is unchanged.
@@ -195,17 +195,19 @@ def _no_pixels(image: Image.Image) -> Tensor:
 
 
 def encoded(
-    splits: Mapping[str, Split], images: Images, towers: Backbone, cache: VectorCache, num_workers: int
+    splits: Mapping[str, Split], images: Images, towers: Backbone, card: str, cache_dir: str | None, num_workers: int
 ) -> dict[str, Split]:
-    """Splits with their features, all in one go: one progress bar, and one list of all pictures that cannot be used."""
+    """A card's splits with their features, in one go: one progress bar, one list of pictures that cannot be used."""
+    cache = cache_of(card, cache_dir, "images", towers.fingerprint)
     everything = [key for split in splits.values() for key in split.keys]
     features = encode(everything, images, towers.preprocess, towers.encode_image, cache, num_workers, towers.device)
     parts = features.split([len(split) for split in splits.values()])
     return {name: replace(split, features=part) for (name, split), part in zip(splits.items(), parts, strict=True)}
 
 
-def node_features(backbone: Backbone, texts: Sequence[Sequence[str]], cache: VectorCache) -> Tensor:
-    """Text features of all nodes ``[N, d]`` from their prompts, through the cache, on the CPU."""
+def node_features(backbone: Backbone, texts: Sequence[Sequence[str]], card: str, cache_dir: str | None) -> Tensor:
+    """Text features of all nodes ``[N, d]`` of a card from their prompts, through the cache, on the CPU."""
+    cache = cache_of(card, cache_dir, "text", backbone.fingerprint)
     # Kept tree by tree: a feature changes in its last bits with the texts that share its batch.
     together = repr(texts)
     digests = [digest(together, str(node)) for node in range(len(texts))]

@@ -30,7 +30,7 @@ class Home:
         images: Where the pictures come from instead; their keys are not looked up.
         tree: The data's own tree; None for the card's.
         names: What the tree calls a class that the data call by a name of its own; beside that, labels need only hold
-            the words of a leaf's name, see `hierfit.data.names.worded`. None: labels are spelled as in the tree.
+            the words of a leaf's name, see `hierfit.data.names.speller`. None: labels are spelled as in the tree.
         empty: Splits that are there even if no sample is.
         draw: Splits that are to be drawn, from the split `draw_from`.
         features: Of the samples of each split, in their order ``[n, d]``.

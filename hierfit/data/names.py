@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
-from hierfit.data.samples import Label
+from hierfit.data.samples import SampleLabel
 from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.checks import name_problem
 
 _HUMP = re.compile(r"(?<=[a-z])(?<!\bMc)(?<!\bMac)(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
-_NUMBER = re.compile(r"^\d+[._\s-]+(?=\D)")
+_LEADING_NUMBER = re.compile(r"^\d+[._\s-]+(?=\D)")
 
 
 def renamed(taxonomy: Taxonomy, names: Mapping[str, str]) -> Taxonomy:
@@ -73,14 +74,14 @@ def readable(name: str) -> str:
     A name with blanks was written by people: only its underscores and a number before it go. A hyphen stays beside
     underscores (``black-footed_albatross``) and at a digit (``737-200``). Capitals stay.
     """
-    bare = _NUMBER.sub("", name)
+    bare = _LEADING_NUMBER.sub("", name)
     if " " not in bare:
         bare = _HUMP.sub(" ", bare if "_" in bare else _HYPHEN.sub(" ", bare))
     return " ".join(bare.replace("_", " ").split()) or name
 
 
-def worded(labels: Iterable[Label], taxonomy: Taxonomy, names: Mapping[str, str]) -> dict[Label, Label]:
-    """How the tree spells each label.
+def speller(taxonomy: Taxonomy, names: Mapping[str, str]) -> Callable[[SampleLabel], SampleLabel]:
+    """Gives a label as the tree spells it.
 
     A text that is no leaf's name is first looked up in ``names``. Else it is a leaf's name in another spelling, where
     it holds the same words as one leaf does: case, punctuation, order and a number before it do not count, since a data
@@ -92,10 +93,14 @@ def worded(labels: Iterable[Label], taxonomy: Taxonomy, names: Mapping[str, str]
     for leaf in sorted(leaves):
         by_words[words(leaf)] = None if words(leaf) in by_words else leaf
 
-    def spelled(label: str) -> str:
-        return names.get(label) or by_words.get(words(label)) or by_words.get(words(_NUMBER.sub("", label))) or label
+    @cache
+    def spelled(label: SampleLabel) -> SampleLabel:
+        if not isinstance(label, str) or label in leaves:
+            return label
+        forms = (words(label), words(_LEADING_NUMBER.sub("", label)))
+        return names.get(label) or next(filter(None, map(by_words.get, forms)), label)
 
-    return {x: x if not isinstance(x, str) or x in leaves else spelled(x) for x in labels}
+    return spelled
 
 
 def words(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -109,33 +109,29 @@ def chance(seed: int, epoch: int, row: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, row)))
 
 
+@dataclass(eq=False)
 class PixelBatches(Dataset[Batch]):
     """Batches of pictures as the tower wants them, some of them kept.
 
     First come, first kept, until memory is spent. Nothing is thrown out: an epoch asks for every picture once, so the
     oldest is the one needed next.
 
-    Args:
+    Attributes:
         keys: Of the n samples.
         images: Their pictures.
         transform: Gives the pixels of a picture; to train on, by chance.
         paths: Their node ids ``[n, L]``.
         seed: Of that chance: seed, epoch and row say what happens to each, and nothing else does.
-        keep: Bytes each process may keep: of pixels, or, where these vary, of decoded pictures.
+        keep: Bytes each process may still keep: of pixels, or, where these vary, of decoded pictures.
     """
 
-    def __init__(
-        self,
-        keys: tuple[str, ...],
-        images: Images,
-        transform: ImageTransform | TrainTransform,
-        paths: Tensor,
-        seed: int = 0,
-        keep: int = 0,
-    ) -> None:
-        self.keys, self.images, self.transform, self.paths, self.seed = keys, images, transform, paths, seed
-        self._left = keep
-        self._kept: dict[int, Tensor | Image.Image] = {}
+    keys: tuple[str, ...]
+    images: Images
+    transform: ImageTransform | TrainTransform
+    paths: Tensor
+    seed: int = 0
+    keep: int = 0
+    _kept: dict[int, Tensor | Image.Image] = field(default_factory=dict, init=False)
 
     def __getitem__(self, step: Step) -> Batch:
         pixels = [self._pixels(row, step.epoch) for row in step.rows.tolist()]
@@ -149,8 +145,8 @@ class PixelBatches(Dataset[Batch]):
             found = picture if isinstance(self.transform, TrainTransform) else self.transform(picture)
             # Pillow pads RGB to four bytes.
             size = found.nbytes if isinstance(found, Tensor) else 4 * found.width * found.height
-            if size <= self._left:
-                self._left -= size
+            if size <= self.keep:
+                self.keep -= size
                 self._kept[row] = found
         if isinstance(found, Tensor):
             return found

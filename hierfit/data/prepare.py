@@ -14,7 +14,7 @@ from hierfit.data import splits as drawing
 from hierfit.data.batch import Shared, Task
 from hierfit.data.card import DataCard
 from hierfit.data.choice import Choice, coarsened, depth_of, novel_leaves, seen_nodes
-from hierfit.data.encode import cache_of, check, encoded, node_features
+from hierfit.data.encode import cache_of, check_pictures, encoded, node_features
 from hierfit.data.samples import Split, Table
 from hierfit.data.trees import StandIn, same_nodes, stand_in
 from hierfit.errors import UserError
@@ -164,13 +164,12 @@ def prepare(card: DataCard, table: Table, choice: Choice, towers: Towers, like: 
         backbone = made_by = towers.load(name)
         if columns is None:
             prompts = card.texts(true)
-            text = node_features(backbone, prompts, cache_of(card.name, towers.cache_dir, "text", backbone.fingerprint))
+            text = node_features(backbone, prompts, card.name, towers.cache_dir)
         if towers.needs == "pixels":
             keys = [key for split in splits.values() for key in split.keys]
-            check(keys, table.images, cache_of(card.name, towers.cache_dir, "checked"), towers.num_workers)
+            check_pictures(keys, table.images, cache_of(card.name, towers.cache_dir, "checked"), towers.num_workers)
         else:
-            cache = cache_of(card.name, towers.cache_dir, "images", backbone.fingerprint)
-            splits = encoded(splits, table.images, backbone, cache, towers.num_workers)
+            splits = encoded(splits, table.images, backbone, card.name, towers.cache_dir, towers.num_workers)
         backbone = backbone.cpu()
     tree = stand_in(choice.tree, true, text)
     if like is not None:

@@ -121,7 +121,9 @@ class Meter:
         self._console.file.flush()
 
 
-def with_progress(batches: Iterable[Any], total: int | None, title: str, size: Callable[[Any], int]) -> Iterator[Any]:
+def with_progress(
+    batches: Iterable[Any], total: int | None, title: str, size: Callable[[Any], int] = lambda _: 1
+) -> Iterator[Any]:
     """The batches; how far they are is shown on stderr.
 
     Args:

@@ -53,7 +53,7 @@ def read_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]
         objects = [(number, _parsed(text, dict[str, Any], f"{path}:{number}")) for number, text in read_lines(path)]
         header = list(dict.fromkeys(key for _, row in objects for key in row))
         yield 0, header
-        yield from ((number, [_as_cell(row.get(key)) for key in header]) for number, row in objects)
+        yield from ((number, [_json_cell(row.get(key)) for key in header]) for number, row in objects)
         return
     with _opened(path) as file:
         rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
@@ -119,8 +119,8 @@ def _opened(path: Path) -> Iterator[TextIO]:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
-def _as_cell(value: object) -> str:
+def _json_cell(value: object) -> str:
     """Nothing is empty, a list of names is a path."""
     if isinstance(value, list):
-        return "/".join(map(_as_cell, value))
+        return "/".join(map(_json_cell, value))
     return "" if value is None else str(value).strip()

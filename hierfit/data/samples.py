@@ -21,7 +21,7 @@ SPLITS = ("train", "val", "test")
 READY_DRAW = re.compile(r"train([1-9]\d*)")
 """A split ``train<K>`` is a ready K-shot draw."""
 
-Label = str | tuple[str, ...] | None
+SampleLabel = str | tuple[str, ...] | None
 """The name of a node; or the names from the root down to it; None where nothing is known."""
 
 
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
 
     split: str
     key: str
-    label: Label
+    label: SampleLabel
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Table:
     encoded: Encoded | None = None
 
 
-def nodes_of(taxonomy: Taxonomy, split: str, labels: Sequence[Label], problems: list[str]) -> Tensor:
+def nodes_of(taxonomy: Taxonomy, split: str, labels: Sequence[SampleLabel], problems: list[str]) -> Tensor:
     """Node ids ``[n]`` of labels; −1 for None, and for those that name no node, or several, which become problems.
 
     A node whose only child has its name (*Lemon > Lemon*) stands for that.

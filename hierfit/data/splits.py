@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hierfit.data.choice import Choice, coarsened, lot
-from hierfit.data.samples import READY_DRAW, SPLITS, Split, Table
+from hierfit.data.samples import SPLITS, Split, Table, split_order
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -30,24 +30,22 @@ def training_split(table: Table, choice: Choice, seen: Tensor | None = None) -> 
         UserError: Lists the leaves with too few images; or the ready draws there are, when the data set has no full
             training split.
     """
-    shots, source = choice.shots, choice.draw_from
+    source = choice.draw_from
     if _is_ready(table, choice):
-        return _only(table.splits[f"train{shots}"], table.taxonomy, seen)
-    if source not in table.splits and source != "train":
-        there = ", ".join(name for name in table.splits if name not in ("val", "test"))
-        raise UserError(f"data.draw_from: there is no split {source!r} to draw from", hint=f"There is {there}.")
+        return _only(table.splits[f"train{choice.shots}"], table.taxonomy, seen)
     if source not in table.splits:
-        known = sorted(int(m[1]) for name in table.splits if (m := READY_DRAW.fullmatch(name)))
+        known = [name for name in table.splits if name not in ("val", "test")]
         if not known:
             raise UserError(
                 "this data set has nothing to train on: it is there to test what was trained on another",
                 hint="Train on another card, and name this one in data.targets.",
             )
-        what = "full training split" if shots is None else f"draw of {shots} shots"
-        way = f"data.shots to {' or '.join(map(str, known))}"
-        if choice.drawn is not None:
-            way = f"data.draw_from to train{known[-1]}, and images are drawn of that"
-        raise UserError(f"no {what} in this data set", hint=f"It holds ready draws: set {way}.")
+        ready = " or ".join(str(number) for _, number in sorted(map(split_order, known)) if number)
+        way = f", or data.shots to {ready}, whose draw is ready" if ready else ""
+        raise UserError(
+            f"data.draw_from: there is no split {source!r} to draw from",
+            hint=f"There is {', '.join(known)}: set data.draw_from to one of them{way}.",
+        )
     split = _only(table.splits[source], table.taxonomy, seen)
     if choice.key is None:
         return split
@@ -58,7 +56,7 @@ def training_split(table: Table, choice: Choice, seen: Tensor | None = None) -> 
             "no training image has the label of a leaf, so none can be drawn",
             hint=f"Set {choice.key} to null, or data.coarse_shots to null or a number.",
         )
-    return _told(split.select(rows), table.taxonomy, choice)
+    return _labels_told(split.select(rows), table.taxonomy, choice)
 
 
 def coarse_left_out(table: Table, taken: Split, choice: Choice, seen: Tensor | None = None) -> int:
@@ -177,7 +175,7 @@ class Shares:
         return {n: found[n] for n in sorted(found, key=lambda n: SPLITS.index(n) if n in SPLITS else 0)}
 
 
-def _told(drawn: Split, taxonomy: Taxonomy, choice: Choice) -> Split:
+def _labels_told(drawn: Split, taxonomy: Taxonomy, choice: Choice) -> Split:
     """A draw with labels no finer than ``data.coarse`` tells: of each leaf the first by lot are told most."""
     nodes, ranks, first = drawn.nodes.clone(), torch.from_numpy(_ranks_by_lot(drawn, choice.seed)), 0
     of_leaf = taxonomy.num_children[nodes] == 0

@@ -73,7 +73,7 @@ def survey_table(card: DataCard, root: str | Path | None, problems: list[str]) -
 def _on_tree(home: Home, yielded: Iterable[Sample]) -> Table:
     """The samples of a layout, with a node for each label."""
     keys: dict[str, list[str]] = {}
-    labels: dict[str, list[samples.Label]] = {}
+    labels: dict[str, list[samples.SampleLabel]] = {}
     for split, key, label in yielded:
         keys.setdefault(split, []).append(posixpath.normpath(key) if _UNUSUAL.search(key) else key)
         labels.setdefault(split, []).append(label)
@@ -82,10 +82,10 @@ def _on_tree(home: Home, yielded: Iterable[Sample]) -> Table:
         labels.setdefault(split, [])
     tree = home.card.tree if home.tree is None else home.tree
     if home.names is not None:
-        from hierfit.data.names import worded
+        from hierfit.data.names import speller
 
-        spelled = worded({label for part in labels.values() for label in part}, tree, home.names)
-        labels = {split: [spelled[label] for label in part] for split, part in labels.items()}
+        spelled = speller(tree, home.names)
+        labels = {split: [spelled(label) for label in part] for split, part in labels.items()}
     if home.images is None and home.encoded is None:
         from hierfit.data.images import Files  # here: a data set may draw its pictures, or have none
 

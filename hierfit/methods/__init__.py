@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hierfit.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from hierfit.methods.base import Method as Method
-    from hierfit.methods.clip_adapter import CLIPAdapter as CLIPAdapter
-    from hierfit.methods.coop import CoOp as CoOp
-    from hierfit.methods.hier_lora import HierLoRA as HierLoRA
-    from hierfit.methods.kernel_ridge import KernelRidge as KernelRidge
-    from hierfit.methods.lathadapter import LatHAdapter as LatHAdapter
-    from hierfit.methods.linear_probe import LinearProbe as LinearProbe
-    from hierfit.methods.task_res import TaskRes as TaskRes
-    from hierfit.methods.tip_adapter import TipAdapter as TipAdapter
-    from hierfit.methods.tip_adapter import TipAdapterF as TipAdapterF
-    from hierfit.methods.tree_gda import TreeGDA as TreeGDA
-    from hierfit.methods.zero_shot import ZeroShot as ZeroShot
+    from hierfit.methods.base import Method
+    from hierfit.methods.clip_adapter import CLIPAdapter
+    from hierfit.methods.coop import CoOp
+    from hierfit.methods.hier_lora import HierLoRA
+    from hierfit.methods.kernel_ridge import KernelRidge
+    from hierfit.methods.lathadapter import LatHAdapter
+    from hierfit.methods.linear_probe import LinearProbe
+    from hierfit.methods.task_res import TaskRes
+    from hierfit.methods.tip_adapter import TipAdapter, TipAdapterF
+    from hierfit.methods.tree_gda import TreeGDA
+    from hierfit.methods.zero_shot import ZeroShot
 
-_HOMES = {
-    "CLIPAdapter": "clip_adapter",
-    "CoOp": "coop",
-    "HierLoRA": "hier_lora",
-    "KernelRidge": "kernel_ridge",
-    "LatHAdapter": "lathadapter",
-    "LinearProbe": "linear_probe",
-    "Method": "base",
-    "TaskRes": "task_res",
-    "TipAdapter": "tip_adapter",
-    "TipAdapterF": "tip_adapter",
-    "TreeGDA": "tree_gda",
-    "ZeroShot": "zero_shot",
-}
-__all__ = list(_HOMES)
+__all__ = [
+    "CLIPAdapter", "CoOp", "HierLoRA", "KernelRidge", "LatHAdapter", "LinearProbe", "Method", "TaskRes", "TipAdapter",
+    "TipAdapterF", "TreeGDA", "ZeroShot",
+]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "base": "Method",
+        "clip_adapter": "CLIPAdapter",
+        "coop": "CoOp",
+        "hier_lora": "HierLoRA",
+        "kernel_ridge": "KernelRidge",
+        "lathadapter": "LatHAdapter",
+        "linear_probe": "LinearProbe",
+        "task_res": "TaskRes",
+        "tip_adapter": "TipAdapter TipAdapterF",
+        "tree_gda": "TreeGDA",
+        "zero_shot": "ZeroShot",
+    },
+)

@@ -204,22 +204,18 @@ class Method(MethodModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_start(self) -> None:
-        """Says what is trained."""
         if self.trainer.is_global_zero:
             for line in self.describe():
                 print(line)
 
     def on_validation_start(self) -> None:
-        """Moves the tree's index beside the logits."""
         self.taxonomy = self.taxonomy.to(self.device)
 
     def on_test_start(self) -> None:
-        """Moves the tree's index beside the logits, and chooses."""
         self.taxonomy = self.taxonomy.to(self.device)
         self._choose_on_val()
 
     def on_predict_start(self) -> None:
-        """Chooses."""
         self._choose_on_val()
 
     def _choose_on_val(self) -> None:
@@ -247,6 +243,5 @@ class Method(MethodModule):
 
 
 def method_of(module: LightningModule) -> Method:
-    """A callback's module as what it is."""
     assert isinstance(module, Method)
     return module

@@ -41,7 +41,6 @@ class CLIPAdapter(Method):
         super().__init__(["image_ratio and text_ratio are both 0; nothing would be trained"] if idle else [])
 
     def head(self, task: Task) -> Head:
-        """Adapters where their share is not 0."""
         width = task.text.shape[1]
         hidden = max(width // self.keys.reduction, 1)
         image, text = (

@@ -51,16 +51,13 @@ class PromptNodes(ReadNodes):
         self.encoder = NodeEncoder(self.backbone, groups, chunk, shared=True, n_context=shape[1], own=shape[0] > 1)
 
     def over(self, task: Task, kin: Tensor) -> Nodes:
-        """The shared context before the names of the other classes."""
         with self.context.device:
             return PromptNodes(task, torch.arange(task.taxonomy.num_nodes), self.context, self.chunk, self.name)
 
     def weights(self) -> list[nn.Parameter]:
-        """The context: the tower is frozen."""
         return [self.context]
 
     def read(self) -> Tensor:
-        """L2-normalised text features ``[N, d]``."""
         return self.text.index_copy(0, self.prompted, self.encoder(self.backbone, self.context))
 
 
@@ -133,6 +130,5 @@ class CoOp(Method):
         return super().over(task)
 
     def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
-        """SGD."""
         keys = self.keys
         return SGD(parameters, lr=keys.lr, momentum=keys.momentum, weight_decay=keys.weight_decay)

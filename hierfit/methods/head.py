@@ -82,7 +82,6 @@ class Bias(nn.Module):
         self.own, self.scale = nn.Parameter(torch.zeros(len(trained))), scale
 
     def forward(self) -> Tensor:
-        """``[N]``."""
         return self.scale * self.nothing.index_copy(0, self.trained, self.own)
 
 
@@ -195,7 +194,6 @@ class Head(nn.Module):
         return logits if self.cache is None else logits + self.cache(self.read(features))
 
     def over(self, nodes: Nodes) -> Head:
-        """The head with other nodes."""
         scale = self._scale if self.log_scale is None else self.log_scale
         return Head(nodes, scale, self.image, whiten=self.whiten)
 

@@ -98,7 +98,6 @@ class KernelRidge(Method):
 
     @property
     def chooses(self) -> bool:
-        """If asked to."""
         return bool(self.keys.use_val)
 
     @torch.no_grad()

@@ -54,7 +54,6 @@ class MethodModule(LightningModule):
         return every > 0 and (steps_before + 1) % every == 0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step of automatic optimisation."""
         terms = self.loss(batch)
         if self.logs_step(self.trainer.global_step):
             shown = {name: value.detach() for name, value in terms.items()}
@@ -71,7 +70,6 @@ class MethodModule(LightningModule):
         self._count(self.val_metrics, self(batch.inputs), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the scalars of the validation split."""
         self._log_and_reset(self.val_metrics, "val/leaf_accuracy")
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -82,7 +80,6 @@ class MethodModule(LightningModule):
         return logits
 
     def on_test_epoch_end(self) -> None:
-        """Logs the scalars of the test split."""
         self._log_and_reset(self.test_metrics)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:

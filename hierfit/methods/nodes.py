@@ -81,7 +81,6 @@ class AdaptedNodes(Nodes):
     """Text of all nodes through an adapter that is trained, L2-normalised."""
 
     def forward(self) -> Tensor:
-        """``[N, d]``."""
         return self.text if self.adapter is None else self.adapter(self.text)
 
 
@@ -103,7 +102,6 @@ class OwnNodes(Nodes):
         self.own, self.alpha = nn.Parameter(start), alpha
 
     def forward(self) -> Tensor:
-        """``[N, d]``."""
         if self.alpha is None:
             return self.text.index_copy(0, self.trained, self.own)
         return F.normalize(self.text.index_add(0, self.trained, self.own, alpha=self.alpha), dim=-1)
@@ -119,11 +117,9 @@ class ReadNodes(Nodes):
         raise NotImplementedError
 
     def weights(self) -> Iterable[nn.Parameter]:
-        """What they depend on."""
         return self.parameters()
 
     def forward(self) -> Tensor:
-        """``[N, d]``."""
         if torch.is_grad_enabled():
             return self.read()
         state = tuple((p.data_ptr(), p._version) for p in self.weights() if p.requires_grad), self.training
@@ -133,7 +129,6 @@ class ReadNodes(Nodes):
 
 
 def no_other_classes(method: str) -> UserError:
-    """What is said where other classes cannot be scored."""
     return UserError(
         f"{method} cannot score classes it was not trained on",
         hint="CLIPAdapter, CoOp, HierLoRA, LatHAdapter, ZeroShot can: they score a class by its text. Others take "

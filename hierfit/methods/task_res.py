@@ -48,5 +48,4 @@ class TaskRes(Method):
         return Head(OwnNodes(task.text, trained, start, self.keys.alpha), task.logit_scale)
 
     def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
-        """Adam."""
         return Adam(parameters, lr=self.keys.lr, weight_decay=self.keys.weight_decay)

@@ -60,7 +60,6 @@ class TipAdapter(Method):
 
     @property
     def chooses(self) -> bool:
-        """If asked to."""
         return bool(self.keys.search)
 
     def setup(self, stage: str) -> None:
@@ -131,5 +130,4 @@ class TipAdapterF(TipAdapter):
         super().__init__(alpha, beta, inner_nodes, search)
 
     def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
-        """AdamW with the published eps."""
         return AdamW(parameters, lr=self.keys.lr, weight_decay=self.keys.weight_decay, eps=1e-4)

@@ -54,5 +54,4 @@ class Whitening(nn.Module):
         return replace(task, text=self(task.text), train_features=None if features is None else self(features))
 
     def forward(self, features: Tensor) -> Tensor:
-        """L2-normalised ``[…, d]`` of ``[…, d]``."""
         return F.normalize((features - self.center) @ self.weight, dim=-1)

@@ -5,8 +5,9 @@ The classes load on first use: torchmetrics takes seconds to import, and reports
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from hierfit.lazy import on_first_use
 
 if TYPE_CHECKING:
     from hierfit.metrics.base import TreeMetric
@@ -33,9 +34,11 @@ __all__ = [
     "score_metrics",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "collection" if name.endswith("_metrics") else "classes"
-    return getattr(import_module(f"{__name__}.{home}"), name)
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "base": "TreeMetric",
+        "classes": " ".join(name for name in __all__ if name[0].isupper()),
+        "collection": "hierarchy_metrics own_metrics score_metrics",
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hierfit.lazy import on_first_use
 
 if TYPE_CHECKING:
     from hierfit.taxonomy.readers import read_taxonomy
@@ -11,11 +12,5 @@ if TYPE_CHECKING:
 
 __all__ = ["Taxonomy", "read_taxonomy"]
 
-# On first use: `Taxonomy` brings torch, which the commands that read, check and draw trees can do without.
-_HOMES = {"Taxonomy": "tree", "read_taxonomy": "readers"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+# `Taxonomy` brings torch, which the commands that read, check and draw trees can do without.
+__getattr__ = on_first_use(__name__, {"tree": "Taxonomy", "readers": "read_taxonomy"})

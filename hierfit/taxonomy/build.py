@@ -13,7 +13,7 @@ from hierfit.errors import SHOWN
 from hierfit.taxonomy.checks import Finding, Problems, Where, listed, path_to
 from hierfit.taxonomy.index import Ints, level_bounds
 
-_LISTED = 12  # places of a fault, nodes of a cycle
+_SHOWN_PLACES = 12  # places of a fault, nodes of a cycle
 
 
 class Plan(NamedTuple):
@@ -98,9 +98,9 @@ def _check_cycles(draft: Draft, problems: Problems) -> None:
             node = draft.parents[node]
         if node >= 0 and walk_of[node] == start:
             cycle = walk[walk.index(node) :]
-            links = [f"{draft.names[v]!r} ({draft.where(v)})" for v in cycle[:_LISTED]]
-            if len(cycle) > _LISTED:
-                links.append(f"… {len(cycle) - _LISTED} more")
+            links = [f"{draft.names[v]!r} ({draft.where(v)})" for v in cycle[:_SHOWN_PLACES]]
+            if len(cycle) > _SHOWN_PLACES:
+                links.append(f"… {len(cycle) - _SHOWN_PLACES} more")
             problems.add("cycle", f"cycle, each the child of the next: {' → '.join(links)} → {draft.names[node]!r}")
 
 
@@ -201,7 +201,9 @@ def _check_leaves(
         path = " / ".join(map(str, path_to(node, draft.names, draft.parents)))
         if len(rows) > 1:
             kind = "repeated" if whole is None or len({tuple(whole[row]) for row in rows}) == 1 else "same-path"
-            problems.add(kind, f"{path}: the same leaf is given {len(rows)} times: {listed(map(where, rows), _LISTED)}")
+            problems.add(
+                kind, f"{path}: the same leaf is given {len(rows)} times: {listed(map(where, rows), _SHOWN_PLACES)}"
+            )
         if node in first_child:
             below = draft.where(first_child[node])
             problems.add("leaf-and-inner", f"{path}: a leaf in {where(rows[0])}, but it has children ({below})")
@@ -263,7 +265,7 @@ def _by_position(names: Sequence[str], parents: Sequence[Any], problems: Problem
             what = "roots" if above < 0 else f"children of {names[above]!r}"
             kind = "repeated" if inner.isdisjoint(nodes) else "same-name"
             problems.add(
-                kind, f"{len(nodes)} {what} are named {name!r}: " + listed(map(problems.where, nodes), _LISTED)
+                kind, f"{len(nodes)} {what} are named {name!r}: " + listed(map(problems.where, nodes), _SHOWN_PLACES)
             )
     return Draft(names, links, problems.where)
 
@@ -281,9 +283,9 @@ def _check_repeated(names: Sequence[str], parents: Sequence[str | None], problem
             children[parent].append(name)
     for name, links in repeated.items():
         above = (f"{parents[v]!r} ({where(v)})" if parents[v] else f"none ({where(v)})" for v in links)
-        parents_listed = listed(above, _LISTED)
+        parents_listed = listed(above, _SHOWN_PLACES)
         if len({parents[v] or None for v in links}) == 1:
             problems.add("repeated", f"{name!r} is listed {len(links)} times, with the parent {parents_listed}")
         else:
-            below = f"; its children: {listed(map(repr, children[name]), _LISTED)}" if children[name] else ""
+            below = f"; its children: {listed(map(repr, children[name]), _SHOWN_PLACES)}" if children[name] else ""
             problems.add("several-parents", f"{name!r} has several parents: {parents_listed}{below}")

@@ -23,7 +23,7 @@ Select = Annotated[str | None, Say("which of several data sets in the file", "KE
 Header = Annotated[bool | None, Say("whether line 1 names the columns")]
 Columns = Annotated[str, Say("columns to read, coarse to fine, from 1", "N,…")]
 Levels = Annotated[str, Say("level names, coarse to fine", "NAME,…")]
-Names = Annotated[list[str], Say("what ids or indices mean; again for each level", "FILE", repeat=True)]
+NameFiles = Annotated[list[str], Say("what ids or indices mean; again for each level", "FILE", repeat=True)]
 Leaves = Annotated[str | None, Say("the leaves to keep, one a line", "FILE")]
 FirstParent = Annotated[bool, Say("of several parents keep the first, as for WordNet")]
 
@@ -50,7 +50,7 @@ def check(
                                + ", ".join(JUDGEMENTS), "KIND,…")] = "",
     json: Annotated[bool, Say("print the report as JSON")] = False,
     format: FormatOption = None, select: Select = None, header: Header = None, columns: Columns = "",
-    levels: Levels = "", names: Names = [], leaves: Leaves = None, first_parent: FirstParent = False,  # noqa: B006
+    levels: Levels = "", names: NameFiles = [], leaves: Leaves = None, first_parent: FirstParent = False,  # noqa: B006
 ) -> None:  # fmt: skip
     """Everything that is wrong with a tree, or odd about it, and how to mend it.
 
@@ -114,7 +114,7 @@ def show(
     below: Annotated[str | None, Say("the branch of a node, given by name or path (order/family)", "NODE")] = None,
     svg: Annotated[Path | None, Say("write a picture instead", "OUT")] = None,
     format: FormatOption = None, select: Select = None, header: Header = None, columns: Columns = "",
-    levels: Levels = "", names: Names = [], leaves: Leaves = None, first_parent: FirstParent = False,  # noqa: B006
+    levels: Levels = "", names: NameFiles = [], leaves: Leaves = None, first_parent: FirstParent = False,  # noqa: B006
 ) -> None:  # fmt: skip
     """Draw a tree."""
     from hierfit.taxonomy.drawing import branch, print_tree, write_svg
@@ -137,7 +137,7 @@ def convert(
     to: Annotated[Literal["paths", "child-parent", "nested", "node-link", "newick", "outline"] | None,
                   Say("default: by the suffix of OUT (.csv, .json, .nwk, .txt)")] = None,
     format: FormatOption = None, select: Select = None, header: Header = None, columns: Columns = "",
-    levels: Levels = "", names: Names = [], leaves: Leaves = None, first_parent: FirstParent = False,  # noqa: B006
+    levels: Levels = "", names: NameFiles = [], leaves: Leaves = None, first_parent: FirstParent = False,  # noqa: B006
 ) -> None:  # fmt: skip
     """Write a tree in another format."""
     form = to or format_of(out)

@@ -82,16 +82,16 @@ def branch(plan: Plan, label: str) -> Plan:
 # Okabe and Ito's colours, which the colour-blind tell apart, without yellow; dark enough for text on white.
 _COLOURS = ("#0072B2", "#B34D00", "#007A59", "#A3477D", "#8A6100", "#2B7AA8")
 _ROW, _SIZE, _GAP, _MARGIN, _TOP = 16, 11, 26, 16, 40  # pixels
-_MOST = 3000  # leaves, unless a depth is asked for: a browser draws no more in good time
+_MOST_LEAVES = 3000  # leaves, unless a depth is asked for: a browser draws no more in good time
 _LONGEST = 60  # letters of a name
 
 
 def write_svg(plan: Plan, path: Path, depth: int | None) -> None:
     """Write the picture down to a depth, or of as many levels as have 3000 nodes together; raises `UserError`."""
-    write_text(path, "\n".join(_draw(View(plan, depth, _MOST))))
+    write_text(path, "\n".join(_svg_lines(View(plan, depth, _MOST_LEAVES))))
 
 
-def _draw(view: View) -> Iterator[str]:
+def _svg_lines(view: View) -> Iterator[str]:
     """The lines of the picture."""
     names = view.plan.names
     level = dict(view.order)

@@ -9,11 +9,10 @@ from functools import cached_property
 from hierfit.errors import SHOWN, UserError, close_words
 from hierfit.taxonomy.checks import path_to
 
-Label = str | Sequence[str]
 Key = str | tuple[str, ...]
 
 _UNKNOWN, _AMBIGUOUS = -1, -2
-_LISTED = 4
+_SHOWN_PATHS = 4
 _HINT = "Spell an ambiguous label as its path: a list of names from root to node, or the names joined by '/'."
 
 
@@ -30,7 +29,7 @@ class Lookup:
                     named[name] = _AMBIGUOUS if name in named else node
             self._by_name.update(named)
 
-    def nodes(self, labels: Iterable[Label]) -> list[int]:
+    def nodes(self, labels: Iterable[str | Sequence[str]]) -> list[int]:
         """The node of each label; one dictionary access for a name, one for each step of a path.
 
         Raises:
@@ -111,8 +110,8 @@ class Lookup:
                 yield f"{' / '.join(path)!r}: there is no {path[steps]!r} {above}{guess}"
 
     def _list(self, nodes: Sequence[int]) -> str:
-        paths = [repr(" / ".join(path_to(node, self._names, self._parents))) for node in nodes[:_LISTED]]
-        more = f" and {len(nodes) - _LISTED} more" if len(nodes) > _LISTED else ""
+        paths = [repr(" / ".join(path_to(node, self._names, self._parents))) for node in nodes[:_SHOWN_PATHS]]
+        more = f" and {len(nodes) - _SHOWN_PATHS} more" if len(nodes) > _SHOWN_PATHS else ""
         return ", ".join(paths) + more
 
 

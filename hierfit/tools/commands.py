@@ -183,16 +183,16 @@ def extract_features(
     of pictures. torchrun and srun work, too.
     """
     from hierfit.tools.extract import run
-    from hierfit.tools.extract.job import Request
+    from hierfit.tools.extract.job import Job
     from hierfit.tools.extract.show import print_extracted, print_facts
 
     if images and not dry_run:
         raise UserError("--images is for --dry-run", hint="Pictures are counted where they are encoded.")
-    asked = Request(source, out, backbone, root, split, dtype, bad == "skip", outside, part, workers, devices)
+    job = Job(source, out, backbone, root, split, dtype, bad == "skip", outside, part, workers, devices)
     if dry_run:
-        if facts := run.dry_run(asked, images):
+        if facts := run.dry_run(job, images):
             print_facts(facts)
-    elif found := run.extract(asked):
+    elif found := run.extract(job):
         print_extracted(found, out)
 
 

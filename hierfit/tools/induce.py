@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from hierfit.closed import Statistics
 from hierfit.config.command import Say
-from hierfit.data.bundle import FORMAT, read_bundle
+from hierfit.data.bundle import BUNDLE_FORMAT, read_bundle
 from hierfit.data.samples import repeated
 from hierfit.data.stand_ins import grouped
 from hierfit.errors import UserError
@@ -124,7 +124,7 @@ def _sizes(text: str, classes: int) -> list[int]:
 def _is_bundle(path: Path) -> bool:
     try:
         with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("format") == FORMAT
+            return (file.metadata() or {}).get("format") == BUNDLE_FORMAT
     except (SafetensorError, OSError):
         return False
 

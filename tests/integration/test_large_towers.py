@@ -25,7 +25,6 @@ from hierfit.backbone import Backbone, encode_nodes, node_texts
 from hierfit.cli import main
 from hierfit.data.batch import Batch, Task
 from hierfit.distributed import keep_alike_only_trained
-from hierfit.errors import UserError
 from hierfit.losses.objective import Objective
 from hierfit.methods import HierLoRA
 from hierfit.methods.coop import PromptNodes
@@ -292,9 +291,3 @@ def test_strategies_that_would_train_something_else_are_refused(
     assert f"trainer.strategy: {name} does not fit" in said
     assert "--model.shard=true" in said
     assert not (tmp_path / "run").exists()
-
-
-def test_what_cannot_be_sharded_is_said() -> None:
-    with pytest.raises(UserError) as caught:
-        HierLoRA(shard=True, keep_frozen_mib=1)
-    assert "shard: neither with compile nor with keep_frozen_mib" in caught.value.problems[0]

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from hierfit.cli import main
+from hierfit.data.bundle import Bundle, BundleSplit, write_bundle
 from hierfit.methods.lathadapter.model import ResidualNodes, Residuals
 from hierfit.methods.tasks import kin_of
 from hierfit.results.card import ResultCard
@@ -49,12 +50,12 @@ def write(
 ) -> dict[str, str | None]:
     """A bundle and its card; ``rows`` is the order of the test samples. Returns it as an entry of data.targets."""
     generator = torch.Generator().manual_seed(0)
-    means = torch.stack([vector(path, width) for path in paths])
-    tensors = {}
+    means, features_of_text = torch.stack([vector(path, width) for path in paths]), None
     if text:
         own = [torch.Generator().manual_seed(sum(map(ord, "/".join(path)))) for path in paths]
         noise = torch.stack([torch.randn(width, generator=g) for g in own])
-        tensors["text.features"] = F.normalize(means + noise, dim=-1)
+        features_of_text = F.normalize(means + noise, dim=-1)
+    splits = {}
     for split, count in {"train4": 4 * len(paths), "val": 2 * len(paths), "test": 3 * len(paths)}.items():
         labels = torch.arange(count) % len(paths)
         # Noise by leaf, so that a bundle with its leaves in another order holds the same samples.
@@ -64,27 +65,12 @@ def write(
         features = F.normalize(means[labels] + 0.9 * noise, dim=-1)
         if split == "test" and rows is not None:
             features, labels = features[list(rows)], labels[list(rows)]
-        tensors |= {f"{split}.features": features.contiguous(), f"{split}.labels": labels.contiguous()}
-    tree = Taxonomy.from_paths(paths, LEVELS)
-    metadata = {
-        "format": "hierfit.features/1",
-        "backbone": backbone,
-        "logit_scale": "50.0",
-        "levels": json.dumps(LEVELS),
-        "paths": json.dumps(paths),
-        "note": "made by a test",
-    }
-    save_file(tensors, folder / f"{name}.safetensors", metadata)
-    card = {
-        "name": name,
-        "version": 1,
-        "title": "a test",
-        "citation": "none",
-        "licence": "none",
-        "obtain": "made",
-        "levels": dict(zip(LEVELS, tree.level_sizes, strict=True)),
-        "layout": {"name": "feature_bundle"},
-    }
+        splits[split] = BundleSplit(features, labels)
+    bundle = Bundle(LEVELS, tuple(paths), splits, features_of_text, backbone=backbone, logit_scale=50.0)
+    write_bundle(folder / f"{name}.safetensors", bundle)
+    tree = bundle.taxonomy
+    card = {"name": name, "version": 1, **dict.fromkeys(("title", "citation", "licence", "obtain"), "a test")}
+    card |= {"levels": dict(zip(LEVELS, tree.level_sizes, strict=True)), "layout": "feature_bundle"}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(card, sort_keys=False))
     return {str(folder / f"{name}.yaml"): str(folder / f"{name}.safetensors")}
 

@@ -78,11 +78,9 @@ def _found_beside(name: str, folder: str) -> Callable[..., Any]:
 
 def _options(function: Callable[..., Any]) -> type:
     """A dataclass of a layout's options, for the schema to check."""
-    hints = get_type_hints(function)
-    options = []
-    for name, parameter in signature(function).parameters.items():
-        if parameter.kind is not Parameter.KEYWORD_ONLY:
-            continue
+    hints, options = get_type_hints(function, include_extras=True), []
+    keywords = (item for item in signature(function).parameters.items() if item[1].kind is Parameter.KEYWORD_ONLY)
+    for name, parameter in keywords:
         if name not in hints:
             raise UserError(f"its option {name!r} has no type")
         default = parameter.default

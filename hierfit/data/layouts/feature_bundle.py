@@ -19,14 +19,13 @@ def feature_bundle(home: Home, *, splits: Mapping[str, str] = {}) -> Iterator[Sa
     """The root is the file. Its own tree is used when the card has none; else its nodes are found by path.
 
     Args:
-        home: Of the file.
         splits: What its splits are, where they are not what they are called: ``{val: test}``.
     """
     path = home.file()
     bundle = read_bundle(path)
     own = bundle.taxonomy
     home.tree, home.names = home.card.taxonomy or own, None
-    text = _text(home, bundle, home.tree)
+    text = _text_of_nodes(home, bundle, home.tree)
     home.encoded = Encoded(text, bundle.logit_scale, bundle.backbone, file_fingerprint(path))
     labels = [*names_of(own, torch.arange(own.num_nodes)), None]  # the last of index −1
     for split, name in {splits.get(name, name): name for name in bundle.splits}.items():
@@ -36,7 +35,7 @@ def feature_bundle(home: Home, *, splits: Mapping[str, str] = {}) -> Iterator[Sa
             yield Sample(split, f"{name}/{row}", labels[node])
 
 
-def _text(home: Home, bundle: Bundle, tree: Taxonomy) -> Tensor | None:
+def _text_of_nodes(home: Home, bundle: Bundle, tree: Taxonomy) -> Tensor | None:
     """A text feature for each node ``[N, d]``."""
     own = bundle.node_text if bundle.node_text is not None else bundle.text
     if own is None:

@@ -16,7 +16,7 @@ from hierfit.fieldguide import Fieldguide as Guide
 # Whoever changes the drawing code changes the data: features of the old pictures must not be found. Read once, with the
 # code: a process that is at work while the files change draws the old pictures still.
 _FILES = [Path(drawing.__path__[0], f"{name}.py") for name in ("draw", "guide", "outline")]
-_CODE = hashlib.sha256(b"".join(file.read_bytes() for file in _FILES)).hexdigest()
+_DRAWING_CODE = hashlib.sha256(b"".join(file.read_bytes() for file in _FILES)).hexdigest()
 _GUIDE = Guide()
 
 
@@ -26,7 +26,6 @@ def fieldguide(
     """A guide to draw from; there is no root, and none is drawn yet.
 
     Args:
-        home: Of the card.
         guide: Which species there are and how hard their pictures are.
         per_leaf: Pictures of each leaf in each split.
     """
@@ -41,7 +40,7 @@ class GuidePictures:
 
     def __init__(self, guide: Guide) -> None:
         self.guide = guide
-        self._made_by = f"{guide!r} {_CODE}"
+        self._made_by = f"{guide!r} {_DRAWING_CODE}"
 
     def load(self, key: str) -> Image.Image:
         """Draw the picture."""

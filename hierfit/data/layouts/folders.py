@@ -36,7 +36,6 @@ def image_folder(
     Every folder below a split is a label; pictures in the folder of an inner node are coarsely labelled.
 
     Args:
-        home: Where they lie.
         labels: ``path``: folders nest like the tree (``train/Fruit/Apple/x.jpg``). ``name``: the innermost
             folder has the name of a node, whatever lies above it (``train/Apple/x.jpg``).
         folders: Folder of each split below the root, where it differs from the split's name. With `draw`, ``all`` is
@@ -92,7 +91,6 @@ def class_folders(
     its split when others come or go.
 
     Args:
-        home: Where they lie.
         images: Folder that holds the classes, or the first there is of these; ``.`` for the root.
         shares: Share of each split. What remains goes to the last one.
         ignore: Folders that are no class.
@@ -130,7 +128,6 @@ def imagenet(
     The classes are those of the table that have pictures; nodes with a single child left are left out of their tree.
 
     Args:
-        home: Where they lie.
         parts: Folder of each split; of several with ``|`` between them the first there is.
         classes: ``synsets``: folders are called ``n01440764``. ``numbers``: 0 … 999, in the order of the table.
         table: CSV beside the card or among hierfit's: a synset, and the names of its class coarse to fine.

@@ -53,7 +53,6 @@ def coop_split(
     Where the card has no tree, the classes are those of the JSON, in the order of their names, without a tree.
 
     Args:
-        home: Where they lie.
         file: The JSON, below the root.
         images: Folder below the root that its paths start from.
         names: What the tree calls a class that the JSON calls by a name of its own, other than in spelling.
@@ -108,7 +107,6 @@ def inaturalist(
     fine. A species is called by its whole name.
 
     Args:
-        home: Where they lie.
         files: JSON of each split.
     """
     levels = list(home.card.levels)

@@ -33,7 +33,6 @@ def hf_dataset(
     Needs the package ``datasets``: ``pip install "hierfit[hf]"``. Nothing is downloaded, no code of a data set is run.
 
     Args:
-        home: Of the folder.
         image: Column of the picture.
         label: Column of the label, or the columns of its path, coarse to fine. Class numbers are read as their names.
         splits: What the data set calls each split.

@@ -22,7 +22,6 @@ def cub(home: Home, *, names: Mapping[str, str] = {}) -> Iterator[Sample]:
     """Caltech-UCSD Birds: four lists, joined by the number of the picture, and ``images/``.
 
     Args:
-        home: Where they lie.
         names: What the tree calls a class that ``classes.txt`` calls by a name of its own.
     """
     images, labels, classes, split = files = [
@@ -45,7 +44,6 @@ def aircraft(home: Home, *, levels: tuple[str, ...] = ("manufacturer", "family",
     """FGVC-Aircraft: ``data/images_<level>_<split>.txt`` with lines ``0034309 A318``, and ``data/images/0034309.jpg``.
 
     Args:
-        home: Where they lie.
         levels: Levels there are lists of, coarse to fine. The last gives the labels; where the lists of the others
             contradict the card's tree, that is a fault.
     """
@@ -93,7 +91,6 @@ def listed(
     What follows a space in a line is passed over.
 
     Args:
-        home: Where they lie.
         files: List of each split, below the root.
         images: Folder below the root that the paths start from.
         folders: Folders below the root that may hold all that in its place.
@@ -128,7 +125,6 @@ def butterfly(
     a file; without one, class 3 of the genera is called ``genus 3``.
 
     Args:
-        home: Where they lie.
         files: List of each split.
         images: Folder of the pictures, or the first there is of these.
     """
@@ -164,7 +160,6 @@ def sun(
     """SUN397: ``ClassName.txt`` and ``Training_01.txt`` with lines ``/a/abbey…``, and ``SUN397/a/abbey/sun_….jpg``.
 
     Args:
-        home: Where they lie.
         files: List of each split.
         hierarchy: ``three_levels.xlsx`` of the authors' site, its sheet SUN397 saved as CSV: a row for each class with
             1 in the columns of its groups, three superordinate ones first. A class in several takes the first. Without

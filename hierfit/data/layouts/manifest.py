@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from hierfit.data.home import Home
 from hierfit.data.names import clean_name, respelled
 from hierfit.data.records import read_columns, read_rows
-from hierfit.data.samples import SPLITS, Label, Sample, leaves_root
+from hierfit.data.samples import SPLITS, Sample, SampleLabel, leaves_root
 from hierfit.data.splits import Shares
 from hierfit.errors import UserError, nearest
 
@@ -38,7 +38,6 @@ def manifest(
     object in each line, and its keys are the columns: the ``metadata.jsonl`` of the Hugging Face hub is one.
 
     Args:
-        home: Where they lie.
         file: The table, below the root; it has a column ``split`` with ``train``, ``val`` or ``test``.
         files: Instead of `file`, the table of each split.
         images: Folder below the root that the paths start from; null where each table's own folder is meant.
@@ -90,7 +89,7 @@ def manifest(
             if cells[0].isdecimal() and int(cells[0]) < len(classes):
                 return Sample(part, key, classes[int(cells[0])])
             raise UserError(f"label {cells[0]!r} is none of the class numbers 0 … {len(classes) - 1}")
-        named: Label = respelled(cells, names, tree_names)
+        named: SampleLabel = respelled(cells, names, tree_names)
         if named and len(cells) == 1:  # the tree itself reads "/", since names may hold one
             whole = named[0]
             named = whole if separator == "/" else respelled(whole.split(separator), names, tree_names)

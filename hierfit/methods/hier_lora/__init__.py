@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 
 from hierfit.backbone import Backbone
 from hierfit.backbone.node_encoder import NodeEncoder
+from hierfit.backbone.towers import Kept
 from hierfit.data.batch import Task
 from hierfit.data.datamodule import datamodule_of
 from hierfit.errors import UserError
@@ -40,16 +41,13 @@ class TowerNodes(ReadNodes):
         self.encoder = NodeEncoder(backbone, prompts, chunk, shared=True)
 
     def weights(self) -> Iterable[nn.Parameter]:
-        """The tower's."""
         return self._towers[0].parameters()
 
     def read(self) -> Tensor:
-        """L2-normalised text features ``[N, d]``."""
         features: Tensor = self.encoder(self._towers[0])
         return features
 
     def over(self, task: Task, kin: Tensor) -> Nodes:
-        """The prompts of the other classes, through the trained tower."""
         if task.prompts is None:
             raise UserError("HierLoRA reads the prompts of classes, and these have none")
         return TowerNodes(self._towers[0], task.text, task.prompts, self.chunk)
@@ -124,7 +122,6 @@ class HierLoRA(Method):
 
     @property
     def default_objective(self) -> dict[str, float]:
-        """The paper's."""
         return {"hisce": 1.0, "tp_kl": 1.0}
 
     def build(self, task: Task) -> None:
@@ -138,18 +135,17 @@ class HierLoRA(Method):
         super().build(task)
         keys = self.keys
         if keys.keep_frozen_mib:
-            blocks = adapted_blocks(self.backbone.model, keys)
-            if any(own[0] == 0 for own in blocks.values()):
-                raise UserError(
-                    f"keep_frozen_mib: layers is {keys.layers!r}, so that LoRA sits in the first block already",
-                    hint="Take the last blocks only, such as layers: -2.., or keep_frozen_mib: 0.",
-                )
-            for tower, own in blocks.items():
-                self.backbone.keep_below(tower, own[0], keys.keep_frozen_mib << 20)
-        if keys.gradient_checkpointing:
-            self.backbone.checkpoint_blocks()
-        if keys.compile:
-            self.backbone.compile_towers()
+            for tower, (first, *_) in adapted_blocks(self.backbone.model, keys).items():
+                if not first:
+                    raise UserError(
+                        f"keep_frozen_mib: layers is {keys.layers!r}, so that LoRA sits in the first block already",
+                        hint="Take the last blocks only, such as layers: -2.., or keep_frozen_mib: 0.",
+                    )
+                getattr(self.backbone.model, tower).kept = Kept(first, keys.keep_frozen_mib << 20)
+        for part in self.backbone.towers:
+            part.encoder.checkpoints = keys.gradient_checkpointing
+            if keys.compile:
+                part.compile()
         if keys.shard:
             self.backbone.shard(torch.get_default_device())  # Lightning sets it; the towers come on the CPU
 
@@ -165,7 +161,6 @@ class HierLoRA(Method):
         return Head(nodes, nn.Parameter(log_scale, requires_grad=keys.learn_scale))
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """L2-normalised features of preprocessed images ``[B, 3, S, S]``."""
         return self.backbone.encode_image(inputs)
 
     def on_fit_start(self) -> None:
@@ -197,7 +192,6 @@ class HierLoRA(Method):
         save_adapter(self.backbone, folder / "adapter")
 
     def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
-        """AdamW, without decay of the logit scale."""
         updates = [p for p in self.backbone.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": updates, "weight_decay": self.keys.weight_decay}]
         if self.keys.learn_scale:
@@ -205,7 +199,6 @@ class HierLoRA(Method):
         return AdamW(groups, lr=self.keys.lr)
 
     def make_schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
-        """Warm-up, then a cosine."""
         rising = int(self.keys.warmup * steps)
         cosine = CosineAnnealingLR(optimizer, T_max=max(steps - rising, 1), eta_min=_FINAL_LR)
         if not rising:

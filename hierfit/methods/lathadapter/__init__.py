@@ -182,7 +182,6 @@ class LatHAdapter(Method):
         return terms
 
     def on_fit_start(self) -> None:
-        """Checks that the attributes stay on their manifold."""
         audit_manifold_parameters(self, self.optimizers(use_pl_optimizer=False))
         super().on_fit_start()
 
@@ -209,7 +208,6 @@ class LatHAdapter(Method):
         self._shown.append((batch.indices[rows].cpu(), self.latent.loss.space.normal_coordinates(points).cpu()))
 
     def on_test_epoch_end(self) -> None:
-        """Brings the points of all processes together, in the split's order."""
         super().on_test_epoch_end()
         if self._shown:
             indices, points = (torch.cat(column) for column in zip(*self._shown, strict=True))

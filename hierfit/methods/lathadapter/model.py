@@ -101,15 +101,12 @@ class ResidualNodes(Nodes):
 
     @property
     def inherits(self) -> bool:
-        """Along the tree."""
         return self.residuals is not None and self.residuals.kind == "tree"
 
     def added(self) -> Tensor | None:
-        """The weighted residuals ``[N, d]``."""
         return None if self.residuals is None else self.ratio * self.residuals()
 
     def forward(self) -> Tensor:
-        """Adapted node features ``t′ [N, d]``, L2-normalised."""
         assert self.adapter is not None
         adapted: Tensor = self.adapter(self.text)
         added = self.added()

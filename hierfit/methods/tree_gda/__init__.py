@@ -124,7 +124,6 @@ class TreeGDA(Method):
 
     @property
     def chooses(self) -> bool:
-        """If asked to."""
         return bool(self.keys.use_val)
 
     def choose(self, features: Tensor, labels: Tensor) -> str | None:

@@ -106,8 +106,8 @@ def examine(given: Given, count_tokens: CountTokens) -> Report:
 
 # In the terminal ------------------------------------------------------------------------------------------------------
 
-_MARKS: dict[Severity, tuple[str, str]] = {"problem": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "")}
-_MOST = 12  # of a kind; a file that is no tree at all can have thousands
+_SIGN_OF: dict[Severity, tuple[str, str]] = {"problem": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "")}
+_MOST_OF_A_KIND = 12  # of a kind; a file that is no tree at all can have thousands
 _SHAPES = 6  # levels whose sizes are listed
 _DIFF_LINES = 40
 
@@ -126,11 +126,11 @@ def print_report(report: Report, console: Console) -> None:
         found = [finding for finding in report.findings if finding.severity == severity]
         if found:
             console.print(Text(f"\n{counted(len(found), severity)}", "bold"))
-        mark, style = _MARKS[severity]
+        mark, style = _SIGN_OF[severity]
         counts: Counter[str] = Counter()
         for finding in found:
             counts[finding.kind] += 1
-            if counts[finding.kind] > _MOST:
+            if counts[finding.kind] > _MOST_OF_A_KIND:
                 continue
             kind = "" if finding.text.startswith(finding.kind) else f"{finding.kind}: "
             print_hanging(console, f"{kind}{finding}", style, 2, f"{mark} ")
@@ -139,9 +139,13 @@ def print_report(report: Report, console: Console) -> None:
             if finding.advice:
                 print_hanging(console, finding.advice, "cyan", 4, "→ ")
         for kind, count in counts.items():
-            if count > _MOST:
+            if count > _MOST_OF_A_KIND:
                 print_hanging(
-                    console, f"{kind}: {count - _MOST} more of this kind (--json lists all)", style, 2, f"{mark} "
+                    console,
+                    f"{kind}: {count - _MOST_OF_A_KIND} more of this kind (--json lists all)",
+                    style,
+                    2,
+                    f"{mark} ",
                 )
     if not report.problems:
         console.print(Text("\nNo problems.", "green"))

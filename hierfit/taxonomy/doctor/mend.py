@@ -22,15 +22,15 @@ JUDGEMENTS = ("several-parents", "level-order", "alike-names", "same-path")
 MAJORITY = 0.75
 """Share of its leaves from which one of a name's several places is taken for the true one."""
 
-_LISTED = 4
-Names = tuple[str, ...]
-Position = tuple[int, Names]
+_SHOWN_STRAYS = 4
+NamePath = tuple[str, ...]
+Position = tuple[int, NamePath]
 
 
 def mended(form: Form, accepted: Collection[str] = ()) -> Form:
     """The same tree without the faults that a rule can mend; whatever else is wrong stays.
 
-    Names lose blanks at their ends and characters that cannot be seen. Rows, links and leaves given twice are kept
+    NamePath lose blanks at their ends and characters that cannot be seen. Rows, links and leaves given twice are kept
     once, and so is a row of an inner node. A parent that is not listed, and is no other name misspelt, becomes a root.
 
     Args:
@@ -75,7 +75,7 @@ def misplaced(form: Rows) -> dict[str, Finding]:
             detail = f"under {' / '.join(above) or 'nothing'}: {len(numbers)} of {total} rows"
             if (depth, above) != right:
                 strays = [f"{without_end(form.rows[i])[-1]} ({form.where(i)})" for i in numbers]
-                detail += f": {listed(strays, _LISTED)}"
+                detail += f": {listed(strays, _SHOWN_STRAYS)}"
             details.append(detail)
         kind = _kind(where)
         levels = f"stands on {len({depth for depth, _ in where})} levels"
@@ -91,7 +91,7 @@ def _kind(where: Mapping[Position, list[int]]) -> str:
 
 def _places(rows: Sequence[Sequence[str]]) -> dict[str, dict[Position, list[int]]]:
     """For each inner name of several places these places, as depth and names above, with the rows that pass there."""
-    inner: set[Names] = set()
+    inner: set[NamePath] = set()
     for above in {tuple(without_end(row)[:-1]) for row in rows}:
         while above and above not in inner:
             inner.add(above)
@@ -116,7 +116,7 @@ def _usual(name: str, where: Mapping[Position, list[int]]) -> Position | None:
     return best if share >= MAJORITY and not any(name in above for _, above in where) else None
 
 
-def _in_place(row: Names, right: Mapping[str, Position]) -> Names:
+def _in_place(row: NamePath, right: Mapping[str, Position]) -> NamePath:
     """The row with its inner names in the order of their levels, below what usually stands above the deepest."""
     inner = row[:-1]
     depths = {name: right[name][0] if name in right else depth for depth, name in enumerate(inner)}
@@ -129,10 +129,10 @@ def _in_place(row: Names, right: Mapping[str, Position]) -> Names:
     return row
 
 
-def _one_spelling(rows: list[Names]) -> list[Names]:
+def _one_spelling(rows: list[NamePath]) -> list[NamePath]:
     """Inner siblings that differ in case, blanks or punctuation alone, under their most frequent spelling."""
     for depth in range(max(map(len, rows), default=0)):
-        counts: dict[tuple[Names, str], Counter[str]] = defaultdict(Counter)
+        counts: dict[tuple[NamePath, str], Counter[str]] = defaultdict(Counter)
         keys = [(row[:depth], folded(row[depth]) or row[depth]) if len(row) > depth + 1 else None for row in rows]
         for key, row in zip(keys, rows, strict=True):
             if key:

@@ -19,7 +19,7 @@ CONTEXT = 77
 
 CountTokens = Callable[[list[str]], list[int]]
 
-_LISTED = 6
+_SHOWN_NAMES = 6
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,19 @@ def odd_names(shape: TreeShape, count_tokens: CountTokens, known: Collection[str
     Tokens, special ones included, are counted for names that may be too long only.
     """
     if len(set(shape.names)) < len(shape.names):
-        yield from _ambiguous(shape, known)
+        yield from _ambiguous_names(shape, known)
     yield from _alike(shape)
     # A token is a byte at least, so that short names need no tokeniser; no letter has more than 4.
     suspects = [node for node, name in enumerate(shape.names)
                 if len(name) * 4 + 2 > CONTEXT and len(name.encode()) + 2 > CONTEXT]  # fmt: skip
     lengths = count_tokens([shape.names[node].replace("_", " ") for node in suspects]) if suspects else []
     if long := [(node, length) for node, length in zip(suspects, lengths, strict=True) if length > CONTEXT]:
-        details = [f"{shape.names[v][:60]!r}… ({shape.where(v)}): {length} tokens" for v, length in long[:_LISTED]]
+        details = [f"{shape.names[v][:60]!r}… ({shape.where(v)}): {length} tokens" for v, length in long[:_SHOWN_NAMES]]
         text = f"{counted(len(long), 'name')} longer than a text tower's {CONTEXT} tokens, before any prompt"
         yield _finding("long-name", text, details, "They would be cut: shorten them.")
 
 
-def _ambiguous(shape: TreeShape, known: Collection[str]) -> Iterator[Finding]:
+def _ambiguous_names(shape: TreeShape, known: Collection[str]) -> Iterator[Finding]:
     """A bare name means a leaf before an inner node: several leaves, or several inner nodes alone, leave it open."""
     count = shape.index["num_children"].tolist()
     bearers: dict[str, list[int]] = defaultdict(list)
@@ -84,14 +84,16 @@ def _ambiguous(shape: TreeShape, known: Collection[str]) -> Iterator[Finding]:
     resolved = [repr(name) for name, own in leaves.items() if len(own) == 1]
     unclear = {name: own or shared[name] for name, own in leaves.items() if len(own) != 1}
     if unclear:
-        details = [f"{name!r}: {listed(map(shape.path, nodes), 3)}" for name, nodes in [*unclear.items()][:_LISTED]]
-        details += [f"… {len(unclear) - _LISTED} more"] if len(unclear) > _LISTED else []
+        details = [
+            f"{name!r}: {listed(map(shape.path, nodes), 3)}" for name, nodes in [*unclear.items()][:_SHOWN_NAMES]
+        ]
+        details += [f"… {len(unclear) - _SHOWN_NAMES} more"] if len(unclear) > _SHOWN_NAMES else []
         text = f"{counted(len(unclear), 'name')} of several nodes, that a label by name alone leaves open"
         advice = "Labels have to give the path; prompts get the ancestry added."
         yield _finding("ambiguous-name", text, details, advice)
     if resolved:
         text = f"{counted(len(resolved), 'leaf name')} also borne by an inner node; a label means the leaf"
-        yield _finding("shared-name", text, [listed(resolved, _LISTED)], warning=False)
+        yield _finding("shared-name", text, [listed(resolved, _SHOWN_NAMES)], warning=False)
 
 
 def _alike(shape: TreeShape) -> Iterator[Finding]:
@@ -127,7 +129,7 @@ def twin_labels(names: Sequence[str], parents: Sequence[object], labels: Sequenc
         seen[parent, label].add(name)
     if twins := [f"{label!r}: {', '.join(sorted(ids))}" for (_, label), ids in seen.items() if len(ids) > 1]:
         text = f"{counted(len(twins), 'label')} of several siblings; their ids are added to tell them apart"
-        yield _finding("ambiguous-name", text, twins[:_LISTED])
+        yield _finding("ambiguous-name", text, twins[:_SHOWN_NAMES])
 
 
 def odd_shape(shape: TreeShape) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,12 @@ __all__ = ["FORMATS", "Format", "Given", "Reading", "given_of", "read_csv", "rea
 _NEWICK_NAMES = (".nwk", ".newick", ".tree", ".nw", ".tre")
 _GRAPHVIZ = re.compile(r"(?:(?://|#)[^\n]*\s+)*(?:strict\s+)?(?:di)?graph\b[^{;\n]*\{", re.IGNORECASE)
 
-_OPENINGS: dict[str, tuple[Callable[[Content], object], Callable[[Content, Reading], Iterable[Guess]]]] = {
+_KINDS_OF_FILE: dict[str, tuple[Callable[[Content], object], Callable[[Content, Reading], Iterable[Guess]]]] = {
     "xml": (lambda s: s.head.startswith("<"), lambda s, _: [syntax.of_xml(s)]),
     "newick": (lambda s: s.suffix in _NEWICK_NAMES or re.match(r"(?:\[&[RU]\]\s*)?\(", s.head),
-               lambda s, _: [syntax.of_newick(s)]),
-    "dot": (lambda s: _GRAPHVIZ.match(s.head), lambda s, _: [syntax.of_dot(s)]),
+               lambda s, _: [Guess("newick", "Newick, by its opening bracket", partial(syntax.read_newick, s), True)]),
+    "dot": (lambda s: _GRAPHVIZ.match(s.head),
+            lambda s, _: [Guess("dot", "a Graphviz graph", partial(syntax.read_dot, s), True)]),
     "obo": (lambda s: "[Term]" in s.text and re.search(r"^\[Term\]\s*$", s.text, re.MULTILINE),
             lambda s, options: [syntax.of_obo(s, options)]),
     "document": (lambda s: s.language, of_document),
@@ -42,7 +44,7 @@ _OPENINGS: dict[str, tuple[Callable[[Content], object], Callable[[Content, Readi
 }  # fmt: skip
 """What a text can be, by how it opens: the first whose evidence holds is asked what it makes of it."""
 
-_OF_TABLES = ("paths", "leaf-first", "indices", "child-parent", "parent-child")
+_TABLE_FORMATS = ("paths", "leaf-first", "indices", "child-parent", "parent-child")
 _WITH_NAMES = ("child-parent", "parent-child", "node-link", "indices")
 _WAYS_OUT = (
     "Give one of these formats (in a data card, `taxonomy: {file: …, format: …}`), or the columns to read, coarse to "
@@ -114,13 +116,13 @@ def given_of(file: Content, options: Reading) -> Given:
     if options.format in ("newick", "dot"):
         kind: str = options.format
     else:
-        kind = "lines" if file.is_table else next(kind for kind, (opens, _) in _OPENINGS.items() if opens(file))
+        kind = "lines" if file.is_table else next(kind for kind, (opens, _) in _KINDS_OF_FILE.items() if opens(file))
     forced = options.format == "outline" and file.sheet is None
-    guess = _best([*(of_outline(file, True) if forced else _OPENINGS[kind][1](file, options))], file, options)
+    guess = _best([*(of_outline(file, True) if forced else _KINDS_OF_FILE[kind][1](file, options))], file, options)
     # What is asked for and would change nothing was meant for another file.
     idle = {
         "select": options.select is not None and kind != "document" and file.sheet is None,
-        "columns": bool(options.columns) and (kind == "document" or guess.format not in _OF_TABLES),
+        "columns": bool(options.columns) and (kind == "document" or guess.format not in _TABLE_FORMATS),
         "names": bool(options.names) and guess.format not in _WITH_NAMES,
     }
     if useless := ", ".join(name for name, is_idle in idle.items() if is_idle):

@@ -117,12 +117,12 @@ def coarse_and_fine(words: Sequence[str]) -> list[int]:
 
 # Which texts are no names ---------------------------------------------------------------------------------------------
 
-_PICTURE = re.compile(r".*\.(?:jpe?g|png|tiff?|webp|bmp|gif)", re.IGNORECASE)
+_PICTURE_NAME = re.compile(r".*\.(?:jpe?g|png|tiff?|webp|bmp|gif)", re.IGNORECASE)
 _MARKUP = re.compile(
     r"[{}<>=]|^\W*$|;$|^[\w.-]+:(?:\s|$)|[\"'] *: *|^\s*(?:def|class|import|return|if|for)\b.*:?$|\w\(.*\)"
     r"|^(?:https?|gid|urn):|^(?:\*+|#+|[-+•‣]) \S"
 )
-_CODE = re.compile(r"[{}<>=]|\w\(.*\)\s*[;{:]|^(?:https?|gid|urn):|;$")
+_CODE_TEXT = re.compile(r"[{}<>=]|\w\(.*\)\s*[;{:]|^(?:https?|gid|urn):|;$")
 _MEASURE = re.compile(r"\s*[-+]?\d*\.\d+(?:e-?\d+)?\s*")
 _NO_NAME = (
     (re.compile(r".{101,}|(?:\S+\s+){8,}\S+|.*\.|.*://.*"), "they hold sentences"),
@@ -137,7 +137,7 @@ def _matches(pattern: re.Pattern[str], texts: Iterable[str]) -> int:
 
 def name_pictures(cells: Collection[str]) -> bool:
     """Whether most texts are names of picture files."""
-    return 2 * _matches(_PICTURE, cells) > len(cells)
+    return 2 * _matches(_PICTURE_NAME, cells) > len(cells)
 
 
 def look_like_code(names: Collection[str]) -> bool:
@@ -170,6 +170,6 @@ def no_level(cells: Collection[str], one_of_many: bool) -> str:
         return ""
     if _matches(_MEASURE, cells) == len(cells):
         return "holds measurements"
-    if 2 * sum(_CODE.search(cell) is not None for cell in cells) > len(cells):
+    if 2 * sum(_CODE_TEXT.search(cell) is not None for cell in cells) > len(cells):
         return "holds code or markup, not names"
     return "holds 0 and 1 alone: marks for classes, not names" if one_of_many and {*cells} <= {"0", "1"} else ""

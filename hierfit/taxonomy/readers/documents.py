@@ -17,10 +17,11 @@ from hierfit.taxonomy.readers.lines import of_table, of_texts
 from hierfit.taxonomy.readers.records import cell_of, graph_of, read_graph, record_tables
 from hierfit.taxonomy.readers.rows import torn
 from hierfit.taxonomy.readers.source import Content
-from hierfit.taxonomy.readers.table import Sheet
+from hierfit.taxonomy.readers.table import CellTable
 
-_NO_CLASS = frozenset({"levels", "names", "classes", "labels", "train", "val", "test", "split", "splits", "columns"})
-_DEEPEST_RECORDS = 6  # wrappings around them
+_PARTS_OF_FILES = frozenset(
+    {"levels", "names", "classes", "labels", "train", "val", "test", "split", "splits", "columns"}
+)
 
 
 def of_document(file: Content, options: Reading) -> Iterator[Guess]:
@@ -61,8 +62,9 @@ def _selected(file: Content, options: Reading) -> tuple[Any, str]:
         return value.get(select), "" if isinstance(value.get(select), list) else str(select)
     if select is not None and (python or not isinstance(value, Pairs)):
         raise _choose(file, f"there is no {select!r}", names)
-    sets = (entry for _, entry in value) if names else ()
-    if select is None and len(names) > 1 and (python or all(isinstance(e, Pairs) and _is_set(e) for e in sets)):
+    sets = [entry for _, entry in value if isinstance(entry, Pairs) and (entry.get("leaf_to_path") or graph_of(entry))
+            ] if names else []  # fmt: skip
+    if select is None and len(names) > 1 and (python or len(sets) == len(names)):
         raise _choose(file, "the file holds several data sets", names[:20])
     return value, select or ""
 
@@ -70,10 +72,6 @@ def _selected(file: Content, options: Reading) -> tuple[Any, str]:
 def _choose(file: Content, what: str, names: Sequence[str]) -> UserError:
     known = ", ".join(names) or "no keys"
     return UserError(f"{file.path}: {what}: choose one of {known}", hint="Name it by --select.")
-
-
-def _is_set(value: Pairs) -> bool:
-    return "leaf_to_path" in value.names() or graph_of(value) is not None
 
 
 # Records -------------------------------------------------------------------------------------------------------------
@@ -108,16 +106,18 @@ def _of_records(value: Any, select: str, file: Content, options: Reading) -> Ite
 # Mappings and lists --------------------------------------------------------------------------------------------------
 
 
-def _sheet(rows: Sequence[Sequence[Any]], what: str) -> Sheet:
+def _sheet(rows: Sequence[Sequence[Any]], what: str) -> CellTable:
     cells = [[cell_of(cell) for cell in row] for row in rows]
-    return Sheet(cells, range(1, len(cells) + 1), what, unit="entry")
+    return CellTable(cells, range(1, len(cells) + 1), what, unit="entry")
 
 
 def _of_mapping(value: Pairs, file: Content, options: Reading) -> Iterator[Guess]:
     """{child: parent}, {super: [sub, …]} and {leaf: [parent, …]}."""
     below, keys, what = [entry for _, entry in value], [str(key) for key, _ in value], file.language
     doubt = nested.no_classes(value) or ("" if len(keys) > 1 else columns.no_names(keys))
-    doubt = "a key is no class but a part of a file" if not _NO_CLASS.isdisjoint(map(columns.word, keys)) else doubt
+    doubt = (
+        "a key is no class but a part of a file" if not _PARTS_OF_FILES.isdisjoint(map(columns.word, keys)) else doubt
+    )
     if not any(isinstance(entry, list) for entry in below):
         if any(isinstance(entry, str) and entry for entry in below):
             for guess in of_table(_sheet(value, f"{what} names by name"), file, options):

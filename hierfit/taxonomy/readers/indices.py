@@ -10,7 +10,7 @@ from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, problem
 from hierfit.taxonomy.readers.given import Reading, Rows
 from hierfit.taxonomy.readers.source import Content, read_text
-from hierfit.taxonomy.readers.table import Sheet, lines_of
+from hierfit.taxonomy.readers.table import CellTable, lines_of
 
 _WHOLE_NUMBER = re.compile(r"\s*\d+\s*")
 _NUMBER_AND_NAME = re.compile(r"\s*(\d+)(?:\s*[\t,:]\s*|\s+)(\S.*)")
@@ -57,7 +57,7 @@ def are_indices(rows: Sequence[Sequence[object]]) -> bool:
     return bool(rows) and all(len(row) > 1 and all(_WHOLE_NUMBER.fullmatch(str(c)) for c in row) for row in rows)
 
 
-def read(table: Sheet, source: str, options: Reading) -> Rows:
+def read(table: CellTable, source: str, options: Reading) -> Rows:
     """Rows of names for rows of numbers: from the name files, or ``level 3``.
 
     Unless columns are asked for, the one with fewer different numbers is coarser; raises `UserError` where that does

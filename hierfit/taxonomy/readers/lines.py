@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 from hierfit.taxonomy.checks import Finding, Where, problem
@@ -13,7 +14,7 @@ from hierfit.taxonomy.readers.given import Guess, Links, Reading, Rows
 from hierfit.taxonomy.readers.links import of_links
 from hierfit.taxonomy.readers.rows import both_ways, of_rows, which_way
 from hierfit.taxonomy.readers.source import Content
-from hierfit.taxonomy.readers.table import IN_COLUMNS, SAMPLE, TWO_WORDS, Sheet, lines_of
+from hierfit.taxonomy.readers.table import IN_COLUMNS, SAMPLE, TWO_WORDS, CellTable, lines_of
 
 _ID_BEFORE = re.compile(r"(\S*[\d/]\S*)(?:\s+[-–:|]\s+|\s*\t\s*|\s{2,})(\S.*)")
 _CODE_BEFORE = re.compile(r"([A-Z]|[A-Za-z]{0,4}\d[\w.\-/]*)(?:[.:)]?\s+|\s*[-–:]\s+)(\S.*)")
@@ -31,7 +32,7 @@ Line = tuple[int, str, str]
 """Its number, its indent (what stands before the name) and the name."""
 
 
-def of_table(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
+def of_table(table: CellTable, file: Content, options: Reading) -> Iterator[Guess]:
     """All that a table can be, with its header if it has one."""
     linked = [*of_links(table, file, options)]
     yield from linked
@@ -40,7 +41,7 @@ def of_table(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
         yield from of_texts(table)
 
 
-def of_texts(table: Sheet) -> Iterator[Guess]:
+def of_texts(table: CellTable) -> Iterator[Guess]:
     """What a table can be by the texts of one of its columns."""
     if table.width == 1:
         cells = [str(cell) for cell in table.column(0)]
@@ -67,14 +68,18 @@ def of_texts(table: Sheet) -> Iterator[Guess]:
             yield from _codes(table.column(0), table.column(1), table)
 
 
-def _under_words(table: Sheet) -> Iterator[Guess]:
+def _under_words(table: CellTable) -> Iterator[Guess]:
     """Columns that hold whole paths, depths, or codes, by what they are called."""
     words, sample = table.words, table.sample
     name = columns.name_column(words)
     for column in (words.index(path) for path in columns.PATH if path in words):
         cells, what = sample.column(column), f"{table.what} with a path in {table.name(column)!r}"
         if all(isinstance(cell, tuple) for cell in cells):
-            yield _of_lists(table, column, name, what)
+            # Records with a list of what is above them, root first, and perhaps a name of their own.
+            own = [""] * len(table.rows) if name is None else table.column(name)
+            rows = [[*up, leaf] if leaf and leaf not in up[-1:] else list(up)
+                    for up, leaf in zip(table.column(column), own, strict=True)]  # fmt: skip
+            yield Guess("paths", what, partial(tidy, rows, table.where, None))
         elif all(isinstance(cell, str) for cell in cells):
             yield from _joined(table.column(column), table, what)
     if columns.parent_column(words) is not None:
@@ -96,7 +101,7 @@ def _under_words(table: Sheet) -> Iterator[Guess]:
 # Paths ---------------------------------------------------------------------------------------------------------------
 
 
-def _joined(cells: Sequence[str], table: Sheet, what: str) -> list[Guess]:
+def _joined(cells: Sequence[str], table: CellTable, what: str) -> list[Guess]:
     """Whole paths: names joined by one sign. A line that begins another is the inner node."""
     sample = cells[:SAMPLE]
     ids = [match for cell in sample if (match := _ID_BEFORE.fullmatch(cell.strip()))]
@@ -130,18 +135,10 @@ def _joined(cells: Sequence[str], table: Sheet, what: str) -> list[Guess]:
     return both_ways(("paths", "leaf-first"), way, (why, why), read, certain)
 
 
-def _of_lists(table: Sheet, column: int, name: int | None, what: str) -> Guess:
-    """Records with a list of what is above them, root first, and perhaps a name of their own."""
-    above = [cell or () for cell in table.column(column)]
-    own = table.column(name) if name is not None else [""] * len(above)
-    paths = [[*up, leaf] if leaf and leaf not in up[-1:] else list(up) for up, leaf in zip(above, own, strict=True)]
-    return Guess("paths", what, lambda: tidy(paths, table.where, None))
-
-
 # Codes ---------------------------------------------------------------------------------------------------------------
 
 
-def _codes(codes: Sequence[str], titles: Sequence[str], table: Sheet) -> Iterator[Guess]:
+def _codes(codes: Sequence[str], titles: Sequence[str], table: CellTable) -> Iterator[Guess]:
     """Codes of which one begins another: 01 is the parent of 01.1, and 0101 of 010102."""
     codes = [code.strip().rstrip(".") for code in codes]
     if not all(codes) or not all(titles) or len(set(codes)) < len(codes) or len(codes) < (2 if table.header else 3):
@@ -181,7 +178,9 @@ def of_outline(file: Content, forced: bool = False) -> Iterator[Guess]:
     cells = sum("\t" in name for name in names) * 2 > len(names)
     doubt = ""
     if drawn:
-        lines = [*_without_branches(texts)]
+        cut = [(number, text, _LEAD.sub("", text, count=1)) for number, text in texts]
+        lines = [(number, text[: len(text) - len(name)], name.rstrip()) for number, text, name in cut
+                 if name.strip() and not _OF_TREE.fullmatch(text.strip())]  # fmt: skip
     elif marked:
         lines = marked
     elif not forced and (cells or not any(lead for _, lead, _ in lines)):
@@ -201,13 +200,6 @@ def of_outline(file: Content, forced: bool = False) -> Iterator[Guess]:
 
     why = "as asked for" if forced else "a drawn tree, by its ├── or |--" if drawn else "indented text"
     yield Guess("outline", why, read, forced or drawn, doubt)
-
-
-def _without_branches(texts: Sequence[tuple[int, str]]) -> Iterator[Line]:
-    for number, text in texts:
-        name = _LEAD.sub("", text, count=1)
-        if name.strip() and not _OF_TREE.fullmatch(text.strip()):
-            yield number, text[: len(text) - len(name)], name.rstrip()
 
 
 def _marked(texts: Sequence[tuple[int, str]]) -> list[Line]:

@@ -15,7 +15,7 @@ from hierfit.taxonomy.readers.given import Guess, Links, Reading
 from hierfit.taxonomy.readers.indices import WNID, id_names
 from hierfit.taxonomy.readers.rows import both_ways, is_chained, which_way
 from hierfit.taxonomy.readers.source import Content, read_text
-from hierfit.taxonomy.readers.table import SAMPLE, TABS_AND_BARS, TWO_WORDS, Sheet, lines_of
+from hierfit.taxonomy.readers.table import SAMPLE, TABS_AND_BARS, TWO_WORDS, CellTable, lines_of
 
 _NO_PARENT = frozenset(
     ("", "#", "0", "-1", "null", "NULL", "none", "None", "nan", "NaN", "NA", "N/A", "n/a", "-", "owl:Thing",
@@ -24,7 +24,7 @@ _NO_PARENT = frozenset(
 _SYNONYM = re.compile(r"synonym|misapplied|invalid|not accepted|unaccepted", re.IGNORECASE)
 
 
-def of_links(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
+def of_links(table: CellTable, file: Content, options: Reading) -> Iterator[Guess]:
     """What a table of at least two columns can be, if it links nodes."""
     if table.header is not None and (found := _by_words(table, file, options)):
         yield found
@@ -34,7 +34,7 @@ def of_links(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
     elif options.columns:
         if len(options.columns) == 2 and options.format in ("child-parent", "parent-child"):
             parent, child = (column - 1 for column in options.columns)
-            read = partial(read_columns, table, child, parent, None, file, options)
+            read = partial(links_of_columns, table, child, parent, None, file, options)
             yield Guess(options.format, "columns of parent and child", read, True)
     elif not table.of_records:
         yield from _of_pairs(table, file, options)
@@ -43,7 +43,7 @@ def of_links(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
 # Columns that say what they are --------------------------------------------------------------------------------------
 
 
-def _by_words(table: Sheet, file: Content, options: Reading) -> Guess | None:
+def _by_words(table: CellTable, file: Content, options: Reading) -> Guess | None:
     words = table.words
     name, parent = columns.name_column(words), columns.parent_column(words)
     path, children = columns.first_known(words, columns.ID_PATH), columns.first_known(words, columns.CHILDREN)
@@ -61,10 +61,10 @@ def _by_words(table: Sheet, file: Content, options: Reading) -> Guess | None:
         if not grouped or any(up != below and up in own for below, up in table.paths([child, parent])):
             shown = [] if child == name else [name, columns.first_known(words, ("description",))]
             label = next((column for column in shown if column not in (None, child, parent)), None)
-            read = partial(read_columns, table, child, parent, label, file, options)
+            read = partial(links_of_columns, table, child, parent, label, file, options)
             return guess((child, parent, label), read, not grouped or label is None)
     if path is not None and ids:
-        return guess((ids[0], path, name), partial(read_columns, table, ids[0], path, name, file, options, "/"))
+        return guess((ids[0], path, name), partial(links_of_columns, table, ids[0], path, name, file, options, "/"))
     if children is not None and children != name:
         entries = {entry for cell in table.column(children) if isinstance(cell, tuple) for entry in cell}
         known = {column: len(entries.intersection(table.column(column))) for column in named}
@@ -75,7 +75,7 @@ def _by_words(table: Sheet, file: Content, options: Reading) -> Guess | None:
     return None
 
 
-def _child_of(table: Sheet, parent: int, named: Sequence[int]) -> int | None:
+def _child_of(table: CellTable, parent: int, named: Sequence[int]) -> int | None:
     """The column that parents are given in: of ids and names the one that most parents stand in, else of all."""
     above = {entry for cell in table.column(parent) for entry in _entries(cell)}
     for group in (named, range(len(table.header or ()))):
@@ -89,8 +89,8 @@ def _entries(cell: Any) -> tuple[str, ...]:
     return cell if isinstance(cell, tuple) else (cell,) if cell else ()
 
 
-def read_columns(
-    table: Sheet, child: int, parent: int, label: int | None, file: Content, options: Reading, joint: str = "",
+def links_of_columns(
+    table: CellTable, child: int, parent: int, label: int | None, file: Content, options: Reading, joint: str = "",
     width: int = 0,
 ) -> Links:  # fmt: skip
     """The links of a table; a name that is only ever a parent is a root, unless roots have rows of their own.
@@ -128,7 +128,7 @@ def read_columns(
     return links_of(names, above, lambda link: where(kept[link]), closed, labels, findings)
 
 
-def _synonyms(table: Sheet, names: Sequence[Any], label: int | None, findings: list[Finding]) -> set[int]:
+def _synonyms(table: CellTable, names: Sequence[Any], label: int | None, findings: list[Finding]) -> set[int]:
     accepted, status = (columns.first_known(table.words, known) for known in (columns.ACCEPTED, columns.STATUS))
     found = set()
     if accepted is not None:
@@ -152,7 +152,7 @@ def _parents(cell: Any, known: set[str], joint: str) -> Sequence[str]:
     return parts if parts and known.issuperset(parts) else (cell,)
 
 
-def _from_children(table: Sheet, key: int, children: int, label: int | None) -> Links:
+def _from_children(table: CellTable, key: int, children: int, label: int | None) -> Links:
     """The links of records that list their children; one that is listed and has no record is a leaf of that name."""
     where = {name: number for number, name in enumerate(table.column(key)) if name}
     edges = [(name, entry) for name, below in table.paths([key, children]) for entry in _entries(below)]
@@ -167,7 +167,7 @@ def _from_children(table: Sheet, key: int, children: int, label: int | None) -> 
 # Two columns without a word ------------------------------------------------------------------------------------------
 
 
-def _of_pairs(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
+def _of_pairs(table: CellTable, file: Content, options: Reading) -> Iterator[Guess]:
     rows = [row for row in table.rows if len(row) == 2]
     way, why = which_way(rows)
     ids = bool(rows) and all(WNID.fullmatch(cell) for row in rows[:SAMPLE] for cell in row)
@@ -179,7 +179,7 @@ def _of_pairs(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
 
     def read(step: int) -> Links:
         child = 1 if step > 0 else 0
-        return read_columns(table, child, 1 - child, None, file, options, width=2)
+        return links_of_columns(table, child, 1 - child, None, file, options, width=2)
 
     what = f"{'WordNet ids, ' if ids else ''}{table.what}, links with the"
     texts = [f"{what} {first} on the left: {why}" for first in ("parent", "child")]
@@ -234,7 +234,7 @@ def of_edges(
     return Links(names, parents_of, lambda link: place(names[link], parents_of[link]), labels, levels, findings)
 
 
-def _ncbi(table: Sheet, file: Content, options: Reading) -> Links:
+def _ncbi(table: CellTable, file: Content, options: Reading) -> Links:
     """``nodes.dmp``: id, parent, rank; the names stand in ``names.dmp`` beside it."""
     names = Path(options.names[0]).expanduser() if options.names else file.path.with_name("names.dmp")
     if file.path == names or not names.is_file():

@@ -15,14 +15,14 @@ from hierfit.taxonomy.readers.given import Links, Reading
 from hierfit.taxonomy.readers.indices import id_names
 from hierfit.taxonomy.readers.links import of_edges
 from hierfit.taxonomy.readers.source import Content
-from hierfit.taxonomy.readers.table import Sheet
+from hierfit.taxonomy.readers.table import CellTable
 
 _DEEPEST_RECORDS = 6  # wrappings around them
 _EDGES = ("links", "edges")  # networkx wrote the first until 3.3, and writes the second since
 _ENDS = (("source", "target"), ("from", "to"), ("parent", "child"), ("obj", "sub"), ("start", "end"))
 
 
-def record_tables(value: Any, language: str) -> dict[str, Sheet]:
+def record_tables(value: Any, language: str) -> dict[str, CellTable]:
     """Tables of the records in a document, by the keys that lead to them; lists along the way are gone through.
 
     Records are mappings in a list; mappings below different names that have their keys in common (then their name is
@@ -66,7 +66,7 @@ def _columns(keys: Sequence[str], entries: Sequence[Any]) -> list[Pairs]:
     return [Pairs(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
 
 
-def _table_of(records: Sequence[Pairs], what: str) -> Sheet:
+def _table_of(records: Sequence[Pairs], what: str) -> CellTable:
     header: dict[str, int] = {}
     rows: list[list[Any]] = []
     for record in records:
@@ -76,7 +76,7 @@ def _table_of(records: Sequence[Pairs], what: str) -> Sheet:
             row += [""] * (column + 1 - len(row))
             row[column] = cell_of(value)
         rows.append(row)
-    return Sheet(rows, range(1, len(rows) + 1), what, True, "record", tuple(header))
+    return CellTable(rows, range(1, len(rows) + 1), what, True, "record", tuple(header))
 
 
 def cell_of(value: Any) -> Any:
@@ -146,6 +146,6 @@ def _attributes(entry: Any) -> Pairs:
     return data if isinstance(data := pairs.get("data"), Pairs) else pairs
 
 
-def _column_of(table: Sheet, *known: str) -> list[Any]:
+def _column_of(table: CellTable, *known: str) -> list[Any]:
     column = first_known(table.words, known)
     return [""] * len(table.rows) if column is None else table.column(column)

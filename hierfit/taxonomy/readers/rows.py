@@ -16,7 +16,7 @@ from hierfit.taxonomy.readers.cells import filled_down, tidy, with_genus
 from hierfit.taxonomy.readers.columns import word
 from hierfit.taxonomy.readers.given import Form, Format, Guess, Reading, Rows
 from hierfit.taxonomy.readers.source import Content
-from hierfit.taxonomy.readers.table import TWO_WORDS, Sheet
+from hierfit.taxonomy.readers.table import TWO_WORDS, CellTable
 
 _CODE_LIKE = re.compile(r"[A-Za-z]{0,3}[\d][\w.\- ]*|[A-Z]")
 _CODE_NAME = re.compile(r".*(?:code|id|no|nr|num|number|key|index)\d*")
@@ -25,7 +25,7 @@ _DESCRIBES = ("description", "definition", "url", "image", "notes", "remarks")
 _FLAT = "each name stands under one other either way"
 
 
-def of_rows(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
+def of_rows(table: CellTable, file: Content, options: Reading) -> Iterator[Guess]:
     """What a table, with its header if it has one, can be, links aside."""
     whole_numbers = not table.of_records and indices.are_indices(table.rows)
     if options.columns:
@@ -57,7 +57,7 @@ def of_rows(table: Sheet, file: Content, options: Reading) -> Iterator[Guess]:
 # Levels in columns ---------------------------------------------------------------------------------------------------
 
 
-def _levels(table: Sheet) -> Iterator[Guess]:
+def _levels(table: CellTable) -> Iterator[Guess]:
     """Columns from coarse to fine or from fine to coarse, without those that only number the rows or repeat another."""
     chosen, findings = _without_ids(table)
     if len(chosen) < 2:
@@ -96,7 +96,7 @@ def _levels(table: Sheet) -> Iterator[Guess]:
 
 
 def _by_columns(
-    table: Sheet, chosen: Sequence[int], way: int, why: str, said: bool = False, findings: Sequence[Finding] = ()
+    table: CellTable, chosen: Sequence[int], way: int, why: str, said: bool = False, findings: Sequence[Finding] = ()
 ) -> list[Guess]:
     """Rows of some columns, which run from coarse to fine (1), from fine to coarse (−1), or nobody knows (0)."""
     named = f", columns {', '.join(map(table.name, chosen))}" if table.header else ""
@@ -118,7 +118,11 @@ def both_ways(
 
 
 def _read(
-    table: Sheet, chosen: Sequence[int], findings: Sequence[Finding], leaf_first: bool = False, verbatim: bool = False
+    table: CellTable,
+    chosen: Sequence[int],
+    findings: Sequence[Finding],
+    leaf_first: bool = False,
+    verbatim: bool = False,
 ) -> Rows:
     """The cells of some columns, given coarse to fine; tidied, unless every cell is to be taken as it stands."""
     width = table.width if table.header is None else len(table.header)
@@ -142,7 +146,7 @@ def _read(
     return tidy(rows, table.where, levels, False, table.rows if len(chosen) < table.width else None, found)
 
 
-def _without_ids(table: Sheet) -> tuple[list[int], list[Finding]]:
+def _without_ids(table: CellTable) -> tuple[list[int], list[Finding]]:
     """Columns that can be levels: none that number the rows, and of a code and its title side by side the title."""
     width = table.width
     cells = [table.sample.column(column) for column in range(width)]
@@ -178,7 +182,7 @@ def _without_ids(table: Sheet) -> tuple[list[int], list[Finding]]:
 # Ranks ---------------------------------------------------------------------------------------------------------------
 
 
-def _ranks(table: Sheet) -> Iterator[Guess]:
+def _ranks(table: CellTable) -> Iterator[Guess]:
     """Columns of biology's ranks among others; plain rows in the ranks' order are ordinary paths."""
     words = table.words
     chosen = columns.ranks_in(words)
@@ -199,7 +203,7 @@ def _ranks(table: Sheet) -> Iterator[Guess]:
     yield Guess("ranks", f"{table.what} with {', '.join(levels)}", read, True)
 
 
-def _species(table: Sheet, words: Sequence[str], ranks: Sequence[int]) -> tuple[list[str] | None, str]:
+def _species(table: CellTable, words: Sequence[str], ranks: Sequence[int]) -> tuple[list[str] | None, str]:
     """What the finest level is called, where no column says it as it stands, and that level's name.
 
     An epithet (``alba``) needs its genus in front of it. Without one, a column of names is the species where they begin

@@ -13,7 +13,7 @@ from typing import Any
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, remark
 from hierfit.taxonomy.readers import document
-from hierfit.taxonomy.readers.table import CSV_SUFFIXES, Sheet, first_lines, lines_of, split
+from hierfit.taxonomy.readers.table import CSV_SUFFIXES, CellTable, first_lines, lines_of, split
 
 _YAML = (".yaml", ".yml")
 _YAML_LINE = re.compile(r"\s*(?:- +\S|[^:]+:(?:\s|$))")
@@ -68,7 +68,7 @@ class Content:
     path: Path
     text: str = field(repr=False)
     placed: bool = False  # whether texts of a document know their line, which takes longer
-    sheet: Sheet | None = field(default=None, repr=False)
+    sheet: CellTable | None = field(default=None, repr=False)
     findings: tuple[Finding, ...] = ()  # on its encoding
 
     @classmethod
@@ -84,12 +84,12 @@ class Content:
         if content[:4] == b"PK\x03\x04":
             _refuse_archives(path)
             return cls(path, "", sheet=_workbook(path, select))
-        _refuse(path, content[:40].decode("latin-1"))
+        _refuse_kinds(path, content[:40].decode("latin-1"))
         text, findings = _decoded(path, content)
         if not text.strip():
             raise UserError(f"{path}: the file is empty")
         if path.suffix.lower() not in CSV_SUFFIXES:
-            _refuse(path, text)
+            _refuse_kinds(path, text)
         return cls(path, text, placed, None, findings)
 
     @property
@@ -116,7 +116,7 @@ class Content:
         return read(self.text, str(self.path))
 
     @cached_property
-    def table(self) -> Sheet:
+    def table(self) -> CellTable:
         """The cells of its lines, or of the sheet; the header is not known yet."""
         return self.sheet or split(self.text, str(self.path), self.suffix)
 
@@ -144,7 +144,7 @@ def _bytes(path: Path) -> bytes:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _refuse(path: Path, opening: str) -> None:
+def _refuse_kinds(path: Path, opening: str) -> None:
     for what, pattern, way_out in _NOT_READ:
         if re.match(pattern, opening, re.MULTILINE):
             raise UserError(f"{path}: this is {what}, which is not read here", hint=way_out)
@@ -192,7 +192,7 @@ def _refuse_archives(path: Path) -> None:
         raise UserError(f"{path}: this is {what}, which is not read here", hint=_AS_CSV if document else inside)
 
 
-def _workbook(path: Path, select: str | int | None) -> Sheet:
+def _workbook(path: Path, select: str | int | None) -> CellTable:
     """The cells of one sheet, by its name or number, by openpyxl; merged ones all hold what is written over them."""
     try:
         from openpyxl import load_workbook
@@ -215,7 +215,7 @@ def _workbook(path: Path, select: str | int | None) -> Sheet:
     if not kept:
         raise UserError(f"{path}: the sheet is empty")
     what = f"sheet {chosen.title!r} of an Excel workbook"
-    return Sheet([cells[i] for i in kept], [i + 1 for i in kept], what, True, "row")
+    return CellTable([cells[i] for i in kept], [i + 1 for i in kept], what, True, "row")
 
 
 def _cells(sheet: Any) -> list[list[str]]:
@@ -228,7 +228,7 @@ def _cells(sheet: Any) -> list[list[str]]:
     return cells
 
 
-def _bundle(path: Path) -> Sheet:
+def _bundle(path: Path) -> CellTable:
     """The tree that a file of features (``hierfit.features/1``) holds, from the JSON that the file begins with."""
     try:
         with path.open("rb") as file:
@@ -241,4 +241,4 @@ def _bundle(path: Path) -> Sheet:
     except (ValueError, LookupError, TypeError, RecursionError):
         what = "this is a file of tensors without a tree"
         raise UserError(f"{path}: {what}", hint="A bundle of features has levels and paths in its metadata.") from None
-    return Sheet(cells, list(range(len(cells))), "the tree of a feature bundle", True, "row")
+    return CellTable(cells, list(range(len(cells))), "the tree of a feature bundle", True, "row")

@@ -13,10 +13,10 @@ from xml.parsers import expat
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import problem, remark
 from hierfit.taxonomy.readers.given import Guess, Links, Reading
-from hierfit.taxonomy.readers.links import of_edges, read_columns
+from hierfit.taxonomy.readers.links import links_of_columns, of_edges
 from hierfit.taxonomy.readers.nested import NAME_KEYS
 from hierfit.taxonomy.readers.source import Content
-from hierfit.taxonomy.readers.table import Sheet, lines_of
+from hierfit.taxonomy.readers.table import CellTable, lines_of
 
 
 def _tokens(file: Content, pattern: re.Pattern[str]) -> Iterator[tuple[str, str, int]]:
@@ -48,16 +48,12 @@ _NEWICK = re.compile(
 _SUPPORT = re.compile(r"\d*\.?\d+(?:e-?\d+)?(?:/\d*\.?\d+(?:e-?\d+)?)*", re.IGNORECASE)
 
 
-def of_newick(file: Content) -> Guess:
-    """``(A:0.1,(B,'C d')genus)root;``, without lengths, support values and comments in brackets."""
-    return Guess("newick", "Newick, as it opens with a bracket", lambda: _read_newick(file), True)
+def read_newick(file: Content) -> Links:
+    """``(A:0.1,(B,'C d')genus)root;``, without lengths, support values and comments in brackets.
 
-
-def _read_newick(file: Content) -> Links:
-    """Nodes where they stand; a quote in a name is written twice. Underscores stay as they are.
-
-    A root without a name that holds everything is left out; other nodes without one are called after the first leaf
-    below them. Where all inner nodes that have a name have a number, unquoted, those are support values and no names.
+    A quote in a name is written twice; underscores stay as they are. A root without a name that holds everything is
+    left out; other nodes without one are called after the first leaf below them. Where all inner nodes that have a name
+    have a number, unquoted, those are support values and no names.
 
     Raises:
         UserError: A bracket or quote is not closed, or something comes where it cannot, with line and column.
@@ -139,18 +135,14 @@ _DOT_TOKEN = re.compile(
 _DOT_LABEL = re.compile(rf"\blabel\s*=\s*({_STRING}|{_HTML}|[^\s,;]+)", re.IGNORECASE)
 
 
-def of_dot(file: Content) -> Guess:
-    """A directed graph of Graphviz."""
-    return Guess("dot", "a Graphviz graph", lambda: _read_dot(file), True)
-
-
 def _unquoted(text: str) -> str:
     if text[0] == "<":
         return re.sub(r"<[^<>]*>", "", text[1:-1]).strip()
     return re.sub(r"\\(.)", r"\1", text[1:-1]) if text[0] == '"' else text
 
 
-def _read_dot(file: Content) -> Links:
+def read_dot(file: Content) -> Links:
+    """A directed graph of Graphviz."""
     places: dict[str, int] = {}
     labels: dict[str, str] = {}
     edges: list[tuple[str, str]] = []
@@ -205,8 +197,8 @@ def of_obo(file: Content, options: Reading) -> Guess:
                 above = tuple(re.split("[!{]", up)[0].strip() for up in term["is_a"])
                 rows.append([term["id"][0], (*term["name"], term["id"][0])[0], above])
                 places.append(start + 1)
-        table = Sheet(rows, places, "terms", header=("id", "name", "is_a"))
-        return read_columns(table, 0, 2, 1, file, options)
+        table = CellTable(rows, places, "terms", header=("id", "name", "is_a"))
+        return links_of_columns(table, 0, 2, 1, file, options)
 
     return Guess("obo", "an ontology in OBO, by its [Term]", read, True)
 

@@ -31,7 +31,7 @@ _BLANKS = re.compile(r"[ \t]{2,}|\t")
 
 
 @dataclass(frozen=True)
-class Sheet:
+class CellTable:
     """Cells of a file's lines, rows or records: texts, or tuples of texts for lists within records."""
 
     rows: Sequence[Sequence[Any]]
@@ -77,11 +77,11 @@ class Sheet:
         return place
 
     @cached_property
-    def sample(self) -> Sheet:
+    def sample(self) -> CellTable:
         """The first rows."""
         return self.part(range(min(SAMPLE, len(self.rows))))
 
-    def part(self, rows: Sequence[int]) -> Sheet:
+    def part(self, rows: Sequence[int]) -> CellTable:
         """Some of the rows."""
         return replace(self, rows=[self.rows[i] for i in rows], numbers=[self.numbers[i] for i in rows])
 
@@ -93,7 +93,7 @@ class Sheet:
         """The cells of some columns, row by row, empty ones for short rows."""
         return [[row[c] if c < len(row) else "" for c in columns] for row in self.rows]
 
-    def headed(self, wanted: bool | None, source: str) -> Sheet:
+    def headed(self, wanted: bool | None, source: str) -> CellTable:
         """The same with its header known, and without lines above it; `wanted` is what the user says of line 1.
 
         Raises:
@@ -133,7 +133,7 @@ class Sheet:
             hint="Say which: --header or --no-header (in a data card, `header: true` or `header: false`).",
         )
 
-    def without_floats(self) -> Sheet:
+    def without_floats(self) -> CellTable:
         """Ids that became decimal numbers as whole ones."""
         columns = [c for c in range(self.width) if are_floats(self.sample.column(c)) and are_floats(self.column(c))]
         if not any(row[c] for row in self.rows for c in columns if c < len(row)):
@@ -155,7 +155,7 @@ def first_lines(text: str, but: str = "#") -> list[str]:
     return [line for line in lines if line.strip() and line.lstrip()[0] != but]
 
 
-def split(text: str, source: str, suffix: str) -> Sheet:
+def split(text: str, source: str, suffix: str) -> CellTable:
     """Divide the lines of a text into cells; blank lines and, but for CSV, lines behind a # are left out.
 
     Raises:
@@ -192,14 +192,14 @@ def _numbered_lines(text: str) -> list[tuple[int, str]]:
     return [(i, line) for i, line in enumerate(lines_of(text), 1) if line.strip() and line.lstrip()[0] != "#"]
 
 
-def _divided(text: str, sign: str, at_ends: str, what: str) -> Sheet:
+def _divided(text: str, sign: str, at_ends: str, what: str) -> CellTable:
     """Lines divided by a sign that quotation marks do not hide."""
     numbered = _numbered_lines(text)
     rows = [[cell.strip() for cell in re.split(sign, re.sub(at_ends, "", line))] for _, line in numbered]
-    return Sheet(rows, [i for i, _ in numbered], what)
+    return CellTable(rows, [i for i, _ in numbered], what)
 
 
-def _by_blanks(text: str, joined: bool) -> Sheet:
+def _by_blanks(text: str, joined: bool) -> CellTable:
     """Columns set with runs of blanks, two words in each line, or lines as they stand, as paths joined by signs do."""
     numbered = _numbered_lines(text)
     if len(numbered) > 2 and numbered[0][1].strip() in (str(len(numbered) - 1), str(len(numbered) - 2)):
@@ -208,12 +208,12 @@ def _by_blanks(text: str, joined: bool) -> Sheet:
     width = len(_BLANKS.split(lines[0])) if lines and not joined else 0
     aligned = [_BLANKS.split(line) for line in lines] if width > 1 else []
     if aligned and all(len(row) == width for row in aligned):
-        return Sheet(aligned, places, IN_COLUMNS)
+        return CellTable(aligned, places, IN_COLUMNS)
     if lines and all(len(line.split()) == 2 for line in lines):
         same: dict[str, str] = {}
         pairs = [[same.setdefault(cell, cell) for cell in line.split()] for line in lines]
-        return Sheet(pairs, places, TWO_WORDS)
-    return Sheet([[line] for line in lines], places, "lines")
+        return CellTable(pairs, places, TWO_WORDS)
+    return CellTable([[line] for line in lines], places, "lines")
 
 
 def _sign_of_csv(text: str) -> str:
@@ -225,7 +225,7 @@ def _sign_of_csv(text: str) -> str:
     return next(fits, ",")
 
 
-def _quoted(text: str, source: str, sign: str, certain: bool) -> Sheet:
+def _quoted(text: str, source: str, sign: str, certain: bool) -> CellTable:
     """Rows as CSV has them, with their first lines; blank ones are left out."""
     # "leaf, mid, top": the blank behind each comma belongs to it. In a table without them it is a fault of a name.
     loose = sign != "\t" and not re.search(rf"{re.escape(sign)}(?![ \t])[^\n]", text)
@@ -251,4 +251,4 @@ def _quoted(text: str, source: str, sign: str, certain: bool) -> Sheet:
     top = next((i for i, row in enumerate(rows) if len(row) == width or not row[0].startswith(("#", "sep="))), 0)
     by = f" divided by {_DIVIDED_BY.get(sign, sign)}" if sign != "," or not certain else ""
     rows, lines = (rows[top:], lines[top:]) if top else (rows, lines)  # without comments above the header
-    return Sheet(rows, lines, f"{'CSV' if certain else 'lines'}{by}", certain, sign=sign)
+    return CellTable(rows, lines, f"{'CSV' if certain else 'lines'}{by}", certain, sign=sign)

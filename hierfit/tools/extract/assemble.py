@@ -34,14 +34,8 @@ class Extracted(NamedTuple):
     bad: list[str]
 
 
-def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxonomy], list[list[str]]]) -> Extracted:
-    """Writes the bundle of a job's parts, all of which are there.
-
-    Args:
-        job: The job.
-        parts: How many.
-        tree: The classes; None makes them of the labels.
-        texts: The prompts of each node of a tree.
+def assemble(job: Job, parts: int) -> Extracted:
+    """Writes the bundle of a job's parts, all of which are there; without a card's tree, of their labels.
 
     Raises:
         UserError: A part is damaged (and removed: the same command makes it again), all pictures are bad, or labels
@@ -57,8 +51,8 @@ def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxon
         if size:
             sizes.setdefault(split, {})[path] = size
     if not labels:
-        raise UserError(f"{job.asked.source}: no picture could be used", bad)
-    if tree is None:
+        raise UserError(f"{job.source}: no picture could be used", bad)
+    if (tree := job.opened.tree) is None:
         inner = {label[:depth] for label in labels for depth in range(1, len(label))}
         rows = sorted(label for label in labels if label not in inner)
         levels: Sequence[str] = [f"level{depth}" for depth in range(max(map(len, rows)))]
@@ -79,18 +73,18 @@ def assemble(job: Job, parts: int, tree: Taxonomy | None, texts: Callable[[Taxon
     planned: dict[str, Planned] = {}
     for split, n in images.items():
         columns: dict[str, tuple[tuple[int, ...], torch.dtype, Callable[[Path], Tensor]]] = {
-            "features": ((job.towers.embed_dim,), job.dtype, partial(of_part, "features")),
+            "features": ((job.towers.embed_dim,), job.type, partial(of_part, "features")),
             "labels": ((), torch.int64, lambda path: leaf_of[nodes_in(path)]),
         }
         if any(leaf_of[v] < 0 for v in node.values()):
             columns["paths"] = (tree.num_levels,), torch.int64, lambda path: tree.paths(nodes_in(path))
         for name, (shape, dtype, rows_of) in columns.items():
             planned[f"{split}.{name}"] = Planned((n, *shape), dtype, partial(map, rows_of, sizes[split]))
-    text = encode_texts(job.towers, texts(tree)).float().cpu()
+    text = encode_texts(job.towers, job.opened.texts(tree)).float().cpu()
     planned["text.node_features"] = Planned(tuple(text.shape), torch.float32, lambda: [text])
-    note = f"extracted from {Path(job.asked.source).name}"
-    metadata = bundle_metadata(tree.levels, rows, job.asked.backbone, job.towers.logit_scale, note)
-    write_streaming(job.asked.out, planned, metadata)
+    note = f"extracted from {Path(job.source).name}"
+    metadata = bundle_metadata(tree.levels, rows, job.backbone, job.towers.logit_scale, note)
+    write_streaming(job.out, planned, metadata)
     return Extracted(images, tree, bad)
 
 

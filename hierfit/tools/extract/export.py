@@ -23,7 +23,7 @@ from hierfit.atomic import whole_file, whole_folder
 from hierfit.backbone import Backbone
 from hierfit.data.bundle import Bundle, BundleSplit, check_sound, read_bundle, write_bundle
 from hierfit.data.card import load_card
-from hierfit.data.encode import cache_of, encoded, node_features
+from hierfit.data.encode import encoded, node_features
 from hierfit.data.samples import names_of
 from hierfit.data.table import read_table
 from hierfit.errors import UserError, nearest
@@ -66,10 +66,8 @@ def features_of_card(
     else:
         assert table.images is not None
         towers = Backbone.load(backbone).to("cuda" if torch.cuda.is_available() else "cpu")
-        text_cache = cache_of(card.name, cache_dir, "text", towers.fingerprint)
-        text, logit_scale = node_features(towers, card.texts(tree), text_cache), towers.logit_scale
-        cache = cache_of(card.name, cache_dir, "images", towers.fingerprint)
-        chosen = encoded(chosen, table.images, towers, cache, workers)
+        text, logit_scale = node_features(towers, card.texts(tree), card.name, cache_dir), towers.logit_scale
+        chosen = encoded(chosen, table.images, towers, card.name, cache_dir, workers)
     # Node ids of a bundle are those of a tree of its leaves' paths.
     paths = tuple(names_of(tree, tree.leaves))
     own = Taxonomy.from_paths(paths, tree.levels)

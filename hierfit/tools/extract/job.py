@@ -4,65 +4,83 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from hierfit.atomic import whole_file
 from hierfit.backbone import Backbone
-from hierfit.data.decode import decoded, run_padded
+from hierfit.data.decode import Decoded, decoded, run_padded
+from hierfit.data.encode import available_cores
 from hierfit.data.samples import Images, Sample
 from hierfit.errors import UserError
 from hierfit.tensors import write_tensors
+from hierfit.tools.extract.sources import PictureSource, open_source
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the user asks for; the options of ``hierfit features extract``. Workers None: as many as there are cores."""
+class Job:
+    """What the user asks for, the options of ``hierfit features extract``; and which of the processes this one is.
+
+    Attributes:
+        workers: Processes that decode; None for as many as there are cores for each that encodes.
+        rank: Number of this process among the ``world`` that encode.
+        images: Gives the pictures; None until `opened` does.
+    """
 
     source: str
     out: Path
     backbone: str
     root: str | None
     split: str
-    dtype: str
+    dtype: Literal["float16", "float32"]
     skip_bad: bool
     outside: bool
-    part: int
+    part_size: int
     workers: int | None
     devices: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is extracted, and where to, by the process of this rank among those that encode; each has so many workers
-    that decode."""
-
-    asked: Request
-    images: Images
-    workers: int
     rank: int = 0
+    world: int = 1
+    images: Images | None = None
+
+    @cached_property
+    def opened(self) -> PictureSource:
+        """The pictures, which are not looked for yet."""
+        return open_source(self.source, self.root, self.split, self.outside)
 
     @property
     def folder(self) -> Path:
         """The parts."""
-        return self.asked.out.with_name(f".{self.asked.out.name}.parts")
+        return self.out.with_name(f".{self.out.name}.parts")
 
     @property
-    def dtype(self) -> torch.dtype:
+    def type(self) -> torch.dtype:
         """Of the features."""
-        found: torch.dtype = getattr(torch, self.asked.dtype)
-        return found
+        return {"float16": torch.float16, "float32": torch.float32}[self.dtype]
 
     @cached_property
     def towers(self) -> Backbone:
         """Loaded once, onto this process's device."""
         device = f"cuda:{self.rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
-        return Backbone.load(self.asked.backbone).to(device)
+        return Backbone.load(self.backbone).to(device)
+
+    @property
+    def decoders(self) -> int:
+        """Processes that decode for this one."""
+        share = available_cores() // max(self.world, self.devices)
+        return max(share, 1) if self.workers is None else self.workers
+
+    def decoded(self, keys: Sequence[str]) -> Iterator[tuple[Decoded, Tensor | None]]:
+        """Batches of pictures, and the features of those that could be decoded; None where none could."""
+        images = self.images or self.opened.images
+        for batch in decoded(keys, images, self.towers.preprocess, self.decoders):
+            found = run_padded(self.towers.encode_image, batch.pixels.to(self.towers.device)) if batch.rows else None
+            yield batch, found
 
     def part(self, number: int) -> Path:
         """Where the features of a part are, once it is finished; a file of JSON beside it lists its pictures."""
@@ -78,13 +96,13 @@ class Job:
         Raises:
             UserError: The folder holds parts of another job.
         """
-        asked, named = self.asked, Path(self.asked.source).expanduser()
+        named = Path(self.source).expanduser()
         facts = {
-            "source": str(named.resolve()) if named.exists() else asked.source,
-            "root": asked.root,
-            "split": asked.split,
-            "dtype": str(self.dtype),
-            "backbone": asked.backbone,
+            "source": str(named.resolve()) if named.exists() else self.source,
+            "root": self.root,
+            "split": self.split,
+            "dtype": str(self.type),
+            "backbone": self.backbone,
             "weights": self.towers.fingerprint,
         }
         if (planned := self.planned()) is not None:
@@ -104,12 +122,12 @@ class Job:
 
         for sample in samples:
             waiting.setdefault(sample.split, []).append(sample)
-            if len(waiting[sample.split]) == asked.part:
+            if len(waiting[sample.split]) == self.part_size:
                 write(sample.split)
         for split in list(waiting):
             write(split)
         if not sizes:
-            raise UserError(f"{asked.source}: no pictures were found")
+            raise UserError(f"{self.source}: no pictures were found")
         _write_json(self._plan, {**facts, "sizes": sizes})
         return sizes
 
@@ -117,35 +135,33 @@ class Job:
         """Numbers of the parts that are not there yet."""
         return [number for number in range(parts) if not self.part(number).is_file()]
 
-    def share(self, parts: int, world: int) -> Iterator[int]:
-        """Encodes the missing parts of one process of so many; gives the pictures of each batch when it is done.
+    def share(self, parts: int) -> Iterator[int]:
+        """Encodes this process's share of the missing parts; gives the pictures of each batch when it is done.
 
         Raises:
             UserError: A picture cannot be read, and bad ones are not to be skipped.
         """
         for number in self.missing(parts):
-            if number % world == self.rank:
+            if number % self.world == self.rank:
                 yield from self._encode(self.part(number))
 
     def _encode(self, part: Path) -> Iterator[int]:
         listed = json.loads(part.with_suffix(".json").read_text(encoding="utf-8"))
-        keys = [key for key, _ in listed["samples"]]
+        keys, names = zip(*listed["samples"], strict=True)
         # One tensor from the start: small ones that stay between large ones that go would tear up the heap.
-        features = torch.empty(len(keys), self.towers.embed_dim, dtype=self.dtype)
+        features = torch.empty(len(keys), self.towers.embed_dim, dtype=self.type)
         rows: dict[tuple[str, ...], int] = {}
         labels: list[int] = []
         bad: list[str] = []
         place = 0
-        for batch in decoded(keys, self.images, self.towers.preprocess, self.workers):
-            if batch.problems and not self.asked.skip_bad:
+        for batch, encoded in self.decoded(keys):
+            if batch.problems and not self.skip_bad:
                 hint = "Mend them, or pass over them with --bad skip."
                 raise UserError("pictures cannot be used", list(batch.problems.values()), hint)
             bad += batch.problems.values()
-            if batch.rows:
-                encoded = run_padded(self.towers.encode_image, batch.pixels.to(self.towers.device))
+            if encoded is not None:
                 features[len(labels) : len(labels) + len(encoded)] = encoded
-                found = (tuple(listed["samples"][place + row][1]) for row in batch.rows)
-                labels += [rows.setdefault(label, len(rows)) for label in found]
+                labels += [rows.setdefault(tuple(names[place + row]), len(rows)) for row in batch.rows]
             place += batch.size
             yield batch.size
         facts = {"split": listed["split"], "labels": json.dumps(list(rows)), "bad": json.dumps(bad)}

@@ -15,7 +15,7 @@ import torch
 from hierfit.data.card import DataCard, load_card
 from hierfit.data.home import Home
 from hierfit.data.names import readable
-from hierfit.data.samples import Label, names_of, nodes_of
+from hierfit.data.samples import SampleLabel, names_of, nodes_of
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.checks import counted, listed
@@ -146,7 +146,7 @@ def _reads(card: DataCard, found: Found) -> bool:
     home = Home(card, found.root, [])
     whole = not any(split for *_, split in found.samples)  # splits are drawn
 
-    def placed(samples: Sequence[tuple[str, Label, str]]) -> list[tuple[str, str, int]]:
+    def placed(samples: Sequence[tuple[str, SampleLabel, str]]) -> list[tuple[str, str, int]]:
         nodes = nodes_of(card.tree, "", [label for _, label, _ in samples], home.problems).tolist()
         return sorted((key, "" if whole else split, v) for (key, _, split), v in zip(samples, nodes, strict=True))
 

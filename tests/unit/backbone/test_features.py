@@ -65,13 +65,7 @@ def test_features_and_gradients_are_those_of_transformers(
 def test_batch_size_changes_nothing_and_order_is_kept(backbone: Backbone, batch_size: int) -> None:
     one_by_one = torch.cat([backbone.encode_text([text]) for text in TEXTS])
     torch.testing.assert_close(backbone.encode_text(TEXTS, batch_size), one_by_one, atol=1e-6, rtol=0)
-
-
-def test_no_texts_give_no_rows(backbone: Backbone) -> None:
     assert backbone.encode_text([]).shape == (0, backbone.embed_dim)
-
-
-def test_one_string_is_not_a_list_of_letters(backbone: Backbone) -> None:
     with pytest.raises(TypeError, match="one string"):
         backbone.encode_text("cat")
 
@@ -87,14 +81,10 @@ def test_autocast_returns_unit_vectors_in_fp32(backbone: Backbone) -> None:
     torch.testing.assert_close(text, backbone.encode_text(TEXTS), atol=0.05, rtol=0)
 
 
-def test_towers_come_frozen_in_eval_mode_and_fp32(backbone: Backbone) -> None:
-    assert not backbone.model.training
-    assert {weight.dtype for weight in backbone.parameters()} == {torch.float32}
-    assert not any(weight.requires_grad for weight in backbone.parameters())
-
-
 def test_facts(backbone: Backbone, folder: Path, kind: str) -> None:
     assert backbone.source == str(folder)
+    assert not backbone.model.training
+    assert {(weight.dtype, weight.requires_grad) for weight in backbone.parameters()} == {(torch.float32, False)}
     assert backbone.context_length == {"clip": 48, "siglip": 12}[kind]
     assert (backbone.image_size, backbone.text_width) == (32, 16)
     assert backbone.encode_text(["a"]).shape[1] == backbone.embed_dim == {"clip": 8, "siglip": 16}[kind]

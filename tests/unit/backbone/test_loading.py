@@ -47,80 +47,55 @@ def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
     assert "no image preprocessing: preprocessor_config.json" in message
 
 
-def test_pickled_weights_are_refused(clip_copy: Path) -> None:
-    (clip_copy / "model.safetensors").rename(clip_copy / "pytorch_model.bin")
-    assert "pickled weights can run code" in error_of(clip_copy)
-
-
 @pytest.mark.parametrize(
-    ("where", "settings", "part"),
-    [
-        ("", {"model_type": "siglip2"}, "model_type 'siglip2' is not supported; these are: clip, siglip"),
-        ("", {"quantization_config": {"quant_method": "bitsandbytes"}}, "its weights are quantised"),
-        ("", {"text_config": [1]}, "text_config does not hold keys and values"),
-        ("", {"projection_dim": 12}, "text_projection.weight is (8, 16), but config.json says (12, 16)"),
-        ("text_config", {"num_hidden_layers": 10**9}, "config.json: text_config.num_hidden_layers: 1000000000"),
-        ("vision_config", {"hidden_size": "wide"}, "vision_config.hidden_size: expected a whole number, got 'wide'"),
-        ("vision_config", {"num_attention_heads": 3}, "vision_config: 3 heads do not divide 16"),
-        ("vision_config", {"hidden_act": "relu"}, "vision_config.hidden_act: 'relu' is none of quick_gelu, gelu"),
-        ("text_config", {"eos_token_id": 7}, "text_config.eos_token_id is 7, but 520 ends a text"),
-    ],
-)
-def test_settings_of_what_is_not_there(clip_copy: Path, where: str, settings: dict[str, Any], part: str) -> None:
-    edit_json(clip_copy / "config.json", lambda config: (config[where] if where else config).update(settings))
-    assert part in error_of(clip_copy)
-
-
-def test_missing_shards_are_named(clip_copy: Path) -> None:
-    (clip_copy / "model.safetensors").rename(clip_copy / "model-00001-of-00002.safetensors")
-    parts = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
-    (clip_copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
-    message = error_of(clip_copy)
-    assert "no model-00002-of-00002.safetensors" in message
-    assert "no model-00001" not in message
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "part"),
+    ("file", "change", "part"),
     [
         ("config.json", "{", "config.json is not valid JSON"),
         ("config.json", "[]", "does not hold a JSON object"),
+        ("config.json", {"model_type": "siglip2"}, "model_type 'siglip2' is not supported; these are: clip, siglip"),
+        ("config.json", {"quantization_config": {"quant_method": "bitsandbytes"}}, "its weights are quantised"),
+        ("config.json", {"text_config": [1]}, "text_config does not hold keys and values"),
+        ("config.json", {"projection_dim": 12}, "text_projection.weight is (8, 16), but config.json says (12, 16)"),
+        ("text_config", {"num_hidden_layers": 10**9}, "config.json: text_config.num_hidden_layers: 1000000000"),
+        ("text_config", {"eos_token_id": 7}, "text_config.eos_token_id is 7, but 520 ends a text"),
+        ("vision_config", {"hidden_size": "wide"}, "vision_config.hidden_size: expected a whole number, got 'wide'"),
+        ("vision_config", {"num_attention_heads": 3}, "vision_config: 3 heads do not divide 16"),
+        ("vision_config", {"hidden_act": "relu"}, "vision_config.hidden_act: 'relu' is none of quick_gelu, gelu"),
+        ("vision_config", {"vision_use_head": False}, "no pooling head"),
         ("tokenizer.json", "{", "the tokenizer cannot be read"),
         ("preprocessor_config.json", "{", "the image preprocessing cannot be read"),
+        ("preprocessor_config.json", {"do_normalize": False, "do_resize": False}, "do_normalize is off"),
+        ("preprocessor_config.json", {"crop_size": {"height": 48, "width": 48}}, "does not give the 32 × 32 pixels"),
+        ("preprocessor_config.json", {"do_center_crop": False}, "cropping to nothing does not give"),
+        ("preprocessor_config.json", {"size": {"shortest_edge": 20}}, "resizing to {'shortest_edge': 20}"),
+        ("preprocessor_config.json", {"image_mean": [0.5]}, "three numbers"),
     ],
 )
-def test_damaged_text_files(clip_copy: Path, file: str, content: str, part: str) -> None:
-    (clip_copy / file).write_text(content)
+def test_faults_of_settings_are_named(clip_copy: Path, file: str, change: str | dict[str, Any], part: str) -> None:
+    tower, file = (file, "config.json") if file.endswith("_config") else ("", file)
+    if isinstance(change, str):
+        (clip_copy / file).write_text(change)
+    else:
+        edit_json(clip_copy / file, lambda config: (config[tower] if tower else config).update(change))
     assert part in error_of(clip_copy)
 
 
-def test_truncated_weights(clip_copy: Path) -> None:
-    with open(clip_copy / "model.safetensors", "r+b") as file:
-        file.truncate(20_000)
-    message = error_of(clip_copy)
-    assert "weights or config.json cannot be read" in message
-    assert "copy it again" in message
-
-
-def test_absent_weights_are_not_left_random(clip_copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_faults_of_weights_are_named(clip_copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
     edit_weights(clip_copy, lambda weights: weights.pop("text_projection.weight"))
     assert "  - text_projection.weight is missing" in error_of(clip_copy)
     assert capfd.readouterr().err == ""
-
-
-def test_siglip_without_pooling_head(siglip_copy: Path) -> None:
-    edit_json(siglip_copy / "config.json", lambda config: config["vision_config"].update(vision_use_head=False))
-    edit_weights(siglip_copy, lambda w: [w.pop(name) for name in list(w) if "vision_model.head" in name])
-    assert "no pooling head" in error_of(siglip_copy)
-
-
-def test_legacy_end_of_text_id_works_where_it_can(folders: dict[str, Path], clip_copy: Path) -> None:
-    edit_json(clip_copy / "config.json", lambda config: config["text_config"].update(eos_token_id=2))
-    texts = ["a photo of a cat", "dog"]
-    legacy, clip = Backbone.load(str(clip_copy)), Backbone.load(str(folders["clip"]))
-    torch.testing.assert_close(legacy.encode_text(texts), clip.encode_text(texts), atol=0, rtol=0)
-    words = clip.embed_tokens("a photo of a")[None]
-    assert (legacy.encode_context(words, ["cat"]) - clip.encode_text(texts[:1])).abs().max() == 0.0
+    whole, index = clip_copy / "model.safetensors", clip_copy / "model.safetensors.index.json"
+    with whole.open("r+b") as file:
+        file.truncate(20_000)
+    assert "weights or config.json cannot be read" in error_of(clip_copy)
+    whole.rename(clip_copy / "model-00001-of-00002.safetensors")
+    index.write_text(json.dumps({"weight_map": {str(i): f"model-0000{i}-of-00002.safetensors" for i in (1, 2)}}))
+    message = error_of(clip_copy)
+    assert "no model-00002-of-00002.safetensors" in message
+    assert "no model-00001" not in message
+    index.unlink()
+    (clip_copy / "pytorch_model.bin").write_bytes(b"")
+    assert "pickled weights can run code" in error_of(clip_copy)
 
 
 @pytest.mark.parametrize(("rows", "part"), [(100, "embeds only 100"), (5000, "521 tokens of the 5000")])
@@ -132,28 +107,29 @@ def test_tokenizer_of_another_vocabulary(clip_copy: Path, rows: int, part: str) 
 
 
 def test_siglip_tokenizer_without_sentencepiece(siglip_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import transformers
-
     def absent(*args: object, **kwargs: object) -> None:
         raise ImportError("SiglipTokenizer requires the SentencePiece library but it was not found")
 
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", absent)
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", absent)
     assert "pip install sentencepiece" in error_of(siglip_copy)
 
 
-@pytest.mark.parametrize(
-    ("settings", "part"),
-    [
-        ({"do_normalize": False, "do_resize": False}, "do_normalize is off"),
-        ({"crop_size": {"height": 48, "width": 48}}, "does not give the 32 × 32 pixels"),
-        ({"do_center_crop": False}, "cropping to nothing does not give"),
-        ({"size": {"shortest_edge": 20}}, "resizing to {'shortest_edge': 20}"),
-        ({"image_mean": [0.5]}, "three numbers"),
-    ],
-)
-def test_preprocessing_that_does_not_fit(clip_copy: Path, settings: dict[str, Any], part: str) -> None:
-    edit_json(clip_copy / "preprocessor_config.json", lambda config: config.update(settings))
-    assert part in error_of(clip_copy)
+def test_what_is_no_folder_says_what_to_pass(clip_copy: Path, tmp_path: Path) -> None:
+    for source in ("clip-vit", "./nowhere", "/nowhere/at/all", "a/b/c"):
+        assert all(part in error_of(source) for part in ("no such folder", "tiny"))
+    assert f"Pass the folder that holds it: {clip_copy}" in error_of(clip_copy / "model.safetensors")
+    cache = tmp_path / "models--openai--clip-vit-base-patch32"
+    (cache / "snapshots/3d74acf").mkdir(parents=True)
+    assert f"Pass {cache / 'snapshots/3d74acf'}" in error_of(cache)
+
+
+def test_legacy_end_of_text_id_works_where_it_can(folders: dict[str, Path], clip_copy: Path) -> None:
+    edit_json(clip_copy / "config.json", lambda config: config["text_config"].update(eos_token_id=2))
+    texts = ["a photo of a cat", "dog"]
+    legacy, clip = Backbone.load(str(clip_copy)), Backbone.load(str(folders["clip"]))
+    torch.testing.assert_close(legacy.encode_text(texts), clip.encode_text(texts), atol=0, rtol=0)
+    words = clip.embed_tokens("a photo of a")[None]
+    assert (legacy.encode_context(words, ["cat"]) - clip.encode_text(texts[:1])).abs().max() == 0.0
 
 
 def test_preprocessing_inside_a_processor_config(clip_copy: Path, folders: dict[str, Path]) -> None:
@@ -191,13 +167,6 @@ def test_loading_is_silent_and_leaves_logging_as_it_was(
     assert not logging.getLogger("transformers.configuration_utils").disabled
 
 
-@pytest.mark.parametrize("source", ["clip-vit", "./nowhere", "/nowhere/at/all", "a/b/c"])
-def test_what_is_neither_folder_nor_hub_name(source: str) -> None:
-    message = error_of(source)
-    assert "no such folder" in message
-    assert "tiny" in message
-
-
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -218,22 +187,12 @@ def test_a_name_of_openai_or_open_clip_gets_the_hubs(name: str, meant: str) -> N
     assert "hf download" not in error_of(name)
 
 
-def test_a_folder_of_the_hubs_cache_says_which_folder_below_it_is_meant(tmp_path: Path) -> None:
-    cache = tmp_path / "models--openai--clip-vit-base-patch32"
-    (cache / "snapshots/3d74acf").mkdir(parents=True)
-    assert f"Pass {cache / 'snapshots/3d74acf'}" in error_of(cache)
-
-
 @pytest.mark.skipif(not BUNDLED["tiny"].is_dir(), reason="not trained yet")
 def test_the_bundled_backbone_loads() -> None:
     tiny = Backbone.load("tiny")
     assert tiny.source == "tiny"
     assert 1 < tiny.logit_scale <= 100.1
     assert tiny.encode_text(["a butterfly"]).shape == (1, tiny.embed_dim)
-
-
-def test_a_file_is_not_a_folder(clip_copy: Path) -> None:
-    assert f"Pass the folder that holds it: {clip_copy}" in error_of(clip_copy / "model.safetensors")
 
 
 @pytest.fixture
@@ -249,6 +208,13 @@ def silent_hub() -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("empty_cache")
+def test_what_the_hub_would_refuse_is_said_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Cannot have -- or .." in error_of("some--body/model")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "OfflineModeIsEnabled" in error_of("openai/clip-vit-base-patch16")
+
+
+@pytest.mark.usefixtures("empty_cache")
 @pytest.mark.parametrize("hub", ["http://127.0.0.1:9", "silent"])
 def test_a_hub_out_of_reach_is_said_quickly(hub: str, silent_hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", silent_hub if hub == "silent" else hub)
@@ -257,17 +223,6 @@ def test_a_hub_out_of_reach_is_said_quickly(hub: str, silent_hub: str, monkeypat
     assert time.monotonic() - start < 5
     assert "cannot be downloaded" in message
     assert "hf download openai/clip-vit-base-patch16 --local-dir clip-vit-base-patch16" in message
-
-
-@pytest.mark.usefixtures("empty_cache")
-def test_offline_mode_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "OfflineModeIsEnabled" in error_of("openai/clip-vit-base-patch16")
-
-
-@pytest.mark.usefixtures("empty_cache")
-def test_names_the_hub_does_not_allow() -> None:
-    assert "Cannot have -- or .." in error_of("some--body/model")
 
 
 def test_a_model_in_the_hub_cache_needs_no_network(

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from hierfit.backbone import Backbone, encode_nodes, node_texts
+from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy
 
@@ -21,50 +23,56 @@ def by_name(taxonomy: Taxonomy, texts: list[list[str]]) -> dict[str, list[str]]:
     return {taxonomy.full_name(node): group for node, group in enumerate(texts)}
 
 
-def test_levels_without_templates_get_the_default() -> None:
-    texts = by_name(CRANES, node_texts(CRANES, {}))
-    assert texts["bird"] == ["a photo of a bird."]
-    assert texts["bird/red-legged_kittiwake"] == ["a photo of a red-legged kittiwake."]
+CASES: list[tuple[Taxonomy, dict[str, list[str]], dict[str, list[str]]]] = [
+    # Levels without templates get the default, underscores become blanks.
+    (CRANES, {}, {"bird": ["a photo of a bird."], "bird/red-legged_kittiwake": ["a photo of a red-legged kittiwake."]}),
+    (
+        CRANES,
+        {"species": ["{name} ({parent})", "{path}"], "kind": ["any {name}"]},
+        {
+            "bird": ["any bird"],
+            "machine": ["any machine"],
+            "bird/crane": ["crane (bird)", "bird, crane"],
+            "bird/red-legged_kittiwake": ["red-legged kittiwake (bird)", "bird, red-legged kittiwake"],
+            "machine/crane": ["crane (machine)", "machine, crane"],
+        },
+    ),
+    # Different things of one name get their ancestry, as far up as it takes.
+    (
+        CRANES,
+        {"species": ["a {name} outdoors"]},
+        {
+            "bird/crane": ["a crane, a kind of bird outdoors"],
+            "machine/crane": ["a crane, a kind of machine outdoors"],
+            "bird/red-legged_kittiwake": ["a red-legged kittiwake outdoors"],
+        },
+    ),
+    (
+        Taxonomy.from_paths([["plant", "rose", "wild"], ["window", "Rose", "wild"], ["plant", "fern", "wild"]]),
+        {},
+        {
+            "plant/rose/wild": ["a photo of a wild, a kind of rose, a kind of plant."],
+            "window/Rose/wild": ["a photo of a wild, a kind of Rose, a kind of window."],
+            "plant/fern/wild": ["a photo of a wild, a kind of fern."],
+        },
+    ),
+    # A name repeated down a branch is one thing.
+    (
+        Taxonomy.from_paths([["BAe", "BAE-125", "BAE-125"], ["Boeing", "737", "737-200"]]),
+        {"level2": ["a {name}, made like a {parent}"]},
+        {"BAe/BAE-125": ["a photo of a BAE-125."], "BAe/BAE-125/BAE-125": ["a BAE-125, made like a BAe"]},
+    ),
+    # Roots of equal text cannot be told apart, and end the search.
+    (Taxonomy.from_paths([["sea_bird"], ["sea bird"]]), {}, {"sea_bird": ["a photo of a sea bird."]}),
+]
 
 
-def test_placeholders() -> None:
-    texts = node_texts(CRANES, {"species": ["{name} ({parent})", "{path}"], "kind": ["any {name}"]})
-    assert by_name(CRANES, texts) == {
-        "bird": ["any bird"],
-        "machine": ["any machine"],
-        "bird/crane": ["crane (bird)", "bird, crane"],
-        "bird/red-legged_kittiwake": ["red-legged kittiwake (bird)", "bird, red-legged kittiwake"],
-        "machine/crane": ["crane (machine)", "machine, crane"],
-    }
-
-
-def test_different_things_of_one_name_get_their_ancestry() -> None:
-    texts = by_name(CRANES, node_texts(CRANES, {"species": ["a {name} outdoors"]}))
-    assert texts["bird/crane"] == ["a crane, a kind of bird outdoors"]
-    assert texts["machine/crane"] == ["a crane, a kind of machine outdoors"]
-    assert texts["bird/red-legged_kittiwake"] == ["a red-legged kittiwake outdoors"]
-
-
-def test_ancestry_goes_as_far_up_as_it_takes() -> None:
-    tree = Taxonomy.from_paths([["plant", "rose", "wild"], ["window", "Rose", "wild"], ["plant", "fern", "wild"]])
-    texts = by_name(tree, node_texts(tree, {}))
-    assert texts["plant/rose/wild"] == ["a photo of a wild, a kind of rose, a kind of plant."]
-    assert texts["window/Rose/wild"] == ["a photo of a wild, a kind of Rose, a kind of window."]
-    assert texts["plant/fern/wild"] == ["a photo of a wild, a kind of fern."]
-
-
-def test_a_name_repeated_down_a_branch_is_one_thing() -> None:
-    tree = Taxonomy.from_paths([["BAe", "BAE-125", "BAE-125"], ["Boeing", "737", "737-200"]])
-    texts = by_name(tree, node_texts(tree, {"level2": ["a {name}, made like a {parent}"]}))
-    assert texts["BAe/BAE-125"] == ["a photo of a BAE-125."]
-    assert texts["BAe/BAE-125/BAE-125"] == ["a BAE-125, made like a BAe"]
-    same = by_name(tree, node_texts(tree, {}))
-    assert same["BAe/BAE-125"] == same["BAe/BAE-125/BAE-125"] == ["a photo of a BAE-125."]
-
-
-def test_roots_of_equal_text_cannot_be_told_apart_and_end_the_search() -> None:
-    tree = Taxonomy.from_paths([["sea_bird"], ["sea bird"]])
-    assert node_texts(tree, {}) == [["a photo of a sea bird."]] * 2
+@pytest.mark.parametrize(("tree", "templates", "expected"), CASES)
+def test_what_is_written_for_each_node(
+    tree: Taxonomy, templates: dict[str, list[str]], expected: dict[str, list[str]]
+) -> None:
+    texts = by_name(tree, node_texts(tree, templates))
+    assert {name: texts[name] for name in expected} == expected
 
 
 RANKS = ["kingdom", "phylum", "class", "order", "family", "genus", "species"]
@@ -105,7 +113,7 @@ def test_all_template_faults_at_once() -> None:
     with pytest.raises(UserError) as caught:
         node_texts(CRANES, templates)
     message = str(caught.value)
-    assert "specie: no such level; did you mean species?" in message
+    assert "specie: no such level – did you mean 'species'?" in message
     assert "species: 'a {nmae} {name}': unknown placeholder {nmae}" in message
     assert "species: 'a {name': " in message
     assert "species: 'a photo': has none of {name}, {path}, {taxonomic}" in message
@@ -115,13 +123,29 @@ def test_all_template_faults_at_once() -> None:
     assert "Levels are kind, species; placeholders are {name}, {parent}, {path}, {taxonomic}" in message
 
 
-def test_ensembles_are_averaged_after_normalisation(backbone: Backbone) -> None:
-    templates = {"species": ["a photo of a {name}", "blue {name} {parent}", "{name}"], "kind": ["a {name}"]}
-    features = encode_nodes(backbone, CRANES, templates, batch_size=2)
-    expected = torch.stack(
-        [F.normalize(backbone.encode_text(group).mean(0), dim=-1) for group in node_texts(CRANES, templates)]
-    )
-    torch.testing.assert_close(features, expected, atol=1e-6, rtol=0)
+@pytest.mark.parametrize("contexts", [0, 1, 5], ids=["no context", "shared", "own"])
+def test_ensembles_are_averaged_after_normalisation_and_chunks_change_memory_only(
+    backbone: Backbone, contexts: int
+) -> None:
+    """Features and gradients; of texts alone, or of each after a soft prompt."""
+    prompts = [["a photo of cat", "of cat"], ["a photo of cat"], ["photo"], ["cat photo of a a a"]]
+    generator = torch.Generator().manual_seed(0)
+    context = torch.randn(contexts or 1, 2, backbone.text_width, generator=generator).requires_grad_()
+    weight = torch.randn(4, backbone.embed_dim, generator=generator)
+    trained = list(backbone.model.text_model.requires_grad_(True).parameters())
+
+    def graded(features: Tensor) -> list[Tensor]:
+        inputs = [*trained, *([context] if contexts else [])]
+        return [features.detach(), *torch.autograd.grad((features * weight).sum(), inputs)]
+
+    texts = [text for group in prompts for text in group]
+    one_by_one = backbone.encode_context(context, texts) if contexts else backbone.encode_text(texts)
+    parts = one_by_one.split(list(map(len, prompts)))
+    expected = graded(torch.stack([F.normalize(part.mean(0), dim=-1) for part in parts]))
+    for chunk in (1, 4, 100):
+        encoder = NodeEncoder(backbone, prompts, chunk, n_context=2 if contexts else 0, own=contexts > 1)
+        for found, wanted in zip(graded(encoder(backbone, context if contexts else None)), expected, strict=True):
+            torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_each_text_is_encoded_once(clip: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:

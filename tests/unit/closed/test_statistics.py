@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hierfit.closed import Statistics, fit_tree
-from hierfit.taxonomy import Taxonomy
+from hierfit.closed import Statistics
 
-from .made import EVEN, RAGGED, images
+from .made import RAGGED, images
 
 COUNTS = torch.tensor([3, 0, 1, 5, 2, 4, 0, 6])
 
@@ -39,16 +38,6 @@ def test_images_are_added() -> None:
     a, b = (Statistics.of(x[rows], y[rows], 8) for rows in (first, ~first))
     both = Statistics.of(x, y, 8)
     same(a + b, both)
-
-
-@pytest.mark.parametrize("tree", [EVEN, RAGGED])
-def test_a_class_learnt_later_equals_a_fit_to_all(tree: Taxonomy) -> None:
-    """In float32, as features come."""
-    x, y = images(tree, 4, width=8)
-    x, classes, late = x.float(), tree.num_leaves, 3
-    old, new = Statistics.of(x[y != late], y[y != late], classes), Statistics.of(x[y == late], y[y == late], classes)
-    wanted = fit_tree(Statistics.of(x, y, classes), tree).logits(x)
-    torch.testing.assert_close(fit_tree(old + new, tree).logits(x), wanted, rtol=1e-6, atol=1e-6)
 
 
 def test_classes_move_to_other_rows() -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.data.bundle import FORMAT, Bundle, BundleSplit, read_bundle, write_bundle
+from hierfit.data.bundle import BUNDLE_FORMAT, Bundle, BundleSplit, read_bundle, write_bundle
 from hierfit.data.card import load_card
 from hierfit.data.samples import Table
 from hierfit.data.table import read_table
@@ -158,7 +158,7 @@ def test_files_that_are_no_bundles(bundle: Bundle, tmp_path: Path) -> None:
 def test_all_faults_of_a_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     tensors = {"train.features": unit(2), "tests.label": torch.zeros(1), "stuff": torch.zeros(1)}
-    metadata = {"format": FORMAT, "logit_scale": "hot", "level": "[]", "paths": "[1]"}
+    metadata = {"format": BUNDLE_FORMAT, "logit_scale": "hot", "level": "[]", "paths": "[1]"}
     save_file(tensors, path, metadata)
     text = faults(path)
     for part in (
@@ -175,6 +175,6 @@ def test_all_faults_of_a_file_at_once(tmp_path: Path) -> None:
 
 def test_a_faulty_tree_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    metadata = {"format": FORMAT, "levels": '["a"]', "paths": json.dumps([["x"], ["x"]])}
+    metadata = {"format": BUNDLE_FORMAT, "levels": '["a"]', "paths": json.dumps([["x"], ["x"]])}
     save_file({"test.features": unit(1), "test.labels": torch.zeros(1, dtype=torch.long)}, path, metadata)
     assert "metadata 'paths': x: the same leaf is given 2 times" in faults(path)

@@ -107,7 +107,7 @@ def test_too_few_images_are_listed() -> None:
             training_split(table(of_leaf=7), choice(**given))
     taken = training_split(table(of_leaf=3), choice(coarse=COARSE, shots_policy="all"))
     assert counts(taken) == {"x": 2, "y": 2, "c": 2, "b": 2, "a": 1, "d": 3}
-    with pytest.raises(UserError, match=r"no full training split.*\n.*set data.draw_from to train16"):
+    with pytest.raises(UserError, match=r"no split 'train' to draw from\n.*train16: set data.draw_from"):
         training_split(table(), Choice(tail=(1, 2)))
 
 

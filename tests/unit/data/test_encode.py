@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hierfit.data import encode as module
-from hierfit.data.encode import VectorCache, cache_root, check, digest, encode
+from hierfit.data.encode import VectorCache, cache_root, check_pictures, digest, encode
 from hierfit.data.images import Files, open_image
 from hierfit.errors import UserError
 
@@ -88,13 +88,13 @@ def test_all_bad_pictures_are_named_and_the_good_shards_stay(
 
 
 def test_checking_decodes_once_and_remembers(files: Files, cache: VectorCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(KEYS, files, cache)
+    check_pictures(KEYS, files, cache)
     monkeypatch.setattr(files, "load", lambda key: pytest.fail(f"{key} was decoded again"))
-    check(KEYS, files, cache)
+    check_pictures(KEYS, files, cache)
     monkeypatch.undo()
     (files.root / KEYS[3]).write_text("no picture")
     with pytest.raises(UserError, match=r"1 of 1 pictures cannot be used(.|\n)*03\.png: not a picture"):
-        check(KEYS, files, cache)
+        check_pictures(KEYS, files, cache)
 
 
 def test_quiet_when_not_a_terminal(

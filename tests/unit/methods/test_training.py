@@ -17,7 +17,6 @@ from hierfit.errors import UserError
 from hierfit.losses.levels import deepest_label
 from hierfit.methods import CLIPAdapter, CoOp, HierLoRA, LatHAdapter, LinearProbe, TaskRes, TipAdapter, TipAdapterF
 from hierfit.methods.base import Method
-from hierfit.methods.head import Blend
 from hierfit.methods.tasks import trained_nodes
 from hierfit.methods.tip_adapter import FACTORS
 from hierfit.taxonomy import Taxonomy
@@ -161,18 +160,6 @@ def two_steps(kind: type[Method], keys: dict[str, Any], task: Task, batch: Batch
     assert method(batch.inputs).isfinite().all()
 
 
-def test_blend_by_hand() -> None:
-    blend = Blend(2, 1, 0.25)
-    with torch.no_grad():
-        blend.down.weight.copy_(torch.tensor([[2.0, 1.0]]))
-        blend.up.weight.copy_(torch.tensor([[3.0], [-1.0]]))
-    # relu(2·0.6 + 0.8) = 2; relu(6, −2) = (6, 0); 0.25·(6, 0) + 0.75·(0.6, 0.8) = (1.95, 0.6).
-    expected = torch.tensor([1.95, 0.6]) / math.hypot(1.95, 0.6)
-    torch.testing.assert_close(blend(torch.tensor([[0.6, 0.8]]))[0], expected)
-    features = torch.randn(5, 2)
-    torch.testing.assert_close(blend(7.3 * features), blend(features))
-
-
 # --- Tip-Adapter ---------------------------------------------------------------------------------------------------
 
 
@@ -286,22 +273,6 @@ def test_coop_trains_the_context_alone(clip: Backbone, keys: dict[str, Any]) -> 
     assert clip.fingerprint == fingerprint
 
 
-@pytest.mark.parametrize("class_specific", [False, True])
-def test_chunks_change_memory_only(clip: Backbone, class_specific: bool) -> None:
-    task = words_task(clip)
-    found = []
-    for chunk in (1, 2, 100):
-        method = built(CoOp, task, context_length=3, class_specific=class_specific, text_chunk=chunk)
-        nodes = method.classifier.nodes
-        with torch.no_grad():  # contexts that differ
-            nodes.context += torch.randn(nodes.context.shape)
-        method.loss(batch_of(task))["loss"].backward()
-        found.append((nodes().detach(), nodes.context.grad))
-    for features, gradient in found[:2]:
-        torch.testing.assert_close(features, found[2][0], atol=1e-5, rtol=0)
-        torch.testing.assert_close(gradient, found[2][1], atol=1e-4, rtol=1e-3)
-
-
 def test_without_a_context_of_their_own_nodes_keep_their_text(clip: Backbone) -> None:
     task = words_task(clip, unseen=(("dog",), ("dog", "photo of a")))
     own = built(CoOp, task, context_length=2, class_specific=True)
@@ -354,6 +325,8 @@ def test_coop_says_what_it_needs(clip: Backbone) -> None:
             ["'qq' is none of q, k", "slice of block numbers"],
         ),
         (HierLoRA, {"targets": [], "warmup": 2}, ["at least one of q, k, v, o, fc", "warmup: 2"]),
+        (HierLoRA, {"keep_frozen_mib": 1, "compile": True}, ["a compiled tower runs all of its blocks"]),
+        (HierLoRA, {"keep_frozen_mib": 1, "shard": True}, ["shard: neither with compile nor with keep_frozen_mib"]),
     ],
 )
 def test_values_out_of_range_are_named_all_at_once(kind: type[Method], keys: dict[str, Any], faults: list[str]) -> None:
