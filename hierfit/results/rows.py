@@ -39,7 +39,7 @@ def told_apart(cards: Sequence[ResultCard]) -> tuple[list[ResultCard], list[tupl
     for card in cards:
         rows.setdefault(repr((agreement(card), card.row)), []).append(card)
     for own in rows.values():
-        for label, alike in _parted(own, _settings).items():
+        for label, alike in _split_by(own, _settings).items():
             parts = {"": alike}
             if clashes := _clashes(alike):
                 name = " ".join(filter(None, (own[0].row, label)))
@@ -47,7 +47,7 @@ def told_apart(cards: Sequence[ResultCard]) -> tuple[list[ResultCard], list[tupl
                 notes.append((agreement(own[0]), note))
                 pairs = [(_circumstances(a), _circumstances(b)) for a, b in clashes]
                 facts = [key for key in pairs[0][0] if any(a[key] != b[key] for a, b in pairs)]
-                parts = _parted(alike, lambda card: {key: _circumstances(card)[key] for key in facts})  # noqa: B023
+                parts = _split_by(alike, lambda card: {key: _circumstances(card)[key] for key in facts})  # noqa: B023
                 if any(map(_clashes, parts.values())):
                     seeds = [card.seed for card in alike]
                     parts = {}
@@ -103,7 +103,7 @@ def _circumstances(card: ResultCard) -> dict[str, object]:
     }
 
 
-def _parted(
+def _split_by(
     cards: Sequence[ResultCard], facts: Callable[[ResultCard], Mapping[str, object]]
 ) -> dict[str, list[ResultCard]]:
     """Cards by the facts in which they differ, in words; all under "" where they agree."""

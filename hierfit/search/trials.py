@@ -23,7 +23,7 @@ from hierfit.run.configure import WITHOUT_EFFECT, configure, digest_of, without
 from hierfit.search.grid import Words, faults_of, not_one_device
 from hierfit.search.grid_file import unknown
 from hierfit.search.progress import Bench, failed, run_cells, run_draws
-from hierfit.search.runner import DEFAULTS, Cell, Draw, Outcome, finished
+from hierfit.search.runner import DEFAULTS, Draw, Outcome, RunCell, finished
 from hierfit.search.study import FinishedTrial, Judge, Search
 from hierfit.search.sweep_file import SweepFile
 from hierfit.streams import program
@@ -104,20 +104,20 @@ class Trials:
         fingerprint = load_card(self.settings["data"]["card"]).fingerprint
         return f"{self.file.name}-{digest_of([settings, judged, fingerprint])[:8]}"
 
-    def trial(self, number: int, values: Mapping[str, Any], judge: Judge) -> Cell:
+    def trial(self, number: int, values: Mapping[str, Any], judge: Judge) -> RunCell:
         """The cell of a trial; it is not tested."""
         return self._cell(values, {"test": False, "row": f"trial {number}"}, f"trials/{number:04}", judge)
 
-    def chosen(self, values: Mapping[str, Any], row: str, seed: int | None) -> Cell:
+    def chosen(self, values: Mapping[str, Any], row: str, seed: int | None) -> RunCell:
         """The cell of a trial's values with the test, under a seed of its own or (None) the trial's."""
         own = {} if seed is None else {"seed_everything": seed}
         keys = {"test": True, "tuned_on": "val", "row": row, **own}
         return self._cell(values, keys, f"chosen/s{'' if seed is None else seed}", None)
 
-    def _cell(self, values: Mapping[str, Any], keys: dict[str, Any], folder: str, judge: Judge | None) -> Cell:
+    def _cell(self, values: Mapping[str, Any], keys: dict[str, Any], folder: str, judge: Judge | None) -> RunCell:
         config = configure([*self._words(values), *settings_by(str(self.file.source.file), keys)])
         card = load_card(config.settings["data"]["card"]).name
-        return Cell(card, config, self.folder / f"{folder}-{config.digest[:8]}", judge)
+        return RunCell(card, config, self.folder / f"{folder}-{config.digest[:8]}", judge)
 
     def _words(self, values: Mapping[str, Any]) -> Words:
         """What an agent would run, between what every cell starts from and what is the sweep's."""
@@ -144,7 +144,7 @@ def search_here(trials: Trials, count: int, seed: int, seeds: Sequence[int | Non
 
 def _run_trials(trials: Trials, search: Search, count: int, bench: Bench) -> int:
     file, metric = trials.file, trials.file.metric
-    judges, lost = dict[Cell, Judge](), 0
+    judges, lost = dict[RunCell, Judge](), 0
     before = len(search.done())
     if before >= count or search.has_target:
         bench.console.print(Text(f"{before} trials of {file.name} are done already."))
@@ -159,16 +159,16 @@ def _run_trials(trials: Trials, search: Search, count: int, bench: Bench) -> int
             judges[cell] = judge
             yield (cell,)
 
-    def reached(cell: Cell, outcome: Outcome) -> str:
+    def reached(cell: RunCell, outcome: Outcome) -> str:
         value = outcome.card.val.get(metric.name) if outcome.card else None
         figure = "–" if value is None else f"{metric.shown(value)} {metric.unit}".rstrip()
         return f"{cell.row}: {metric.name} {figure}"
 
-    def best(cell: Cell) -> str:
+    def best(cell: RunCell) -> str:
         first = next(iter(search.done()), None)
         return f"best {metric.shown(first.reached)} (trial {first.number})" if first else ""
 
-    def ended(cell: Cell, outcome: Outcome) -> None:
+    def ended(cell: RunCell, outcome: Outcome) -> None:
         nonlocal lost
         if search.fail(judges[cell].number) and outcome.kind == "done":
             raise UserError(f"{cell.label} has no {metric.name}: there is no validation split to search on")

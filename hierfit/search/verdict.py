@@ -22,7 +22,7 @@ from hierfit.results.statistics import bootstrap, paired_difference, verdict
 from hierfit.results.summary import table
 from hierfit.results.table import NAME, Column, Estimate, Interval, Table
 from hierfit.results.writers import as_markdown, markdown, print_tables
-from hierfit.search.runner import Cell, finished
+from hierfit.search.runner import RunCell, finished
 
 VERDICT_FILE, PAGE = "verdict.json", "verdict.md"
 
@@ -267,7 +267,7 @@ def _titled(tree: str) -> str:
     return {"flat": "no tree (flat)", "zero-shot": "zero-shot"}.get(tree, f"{tree} tree")
 
 
-def judge(trees: Iterable[str], cells: Sequence[Cell], shares: bool, left_out: Mapping[str, str]) -> TreeVerdict:
+def judge(trees: Iterable[str], cells: Sequence[RunCell], shares: bool, left_out: Mapping[str, str]) -> TreeVerdict:
     """The verdict from the cells that have finished, of all that were to be tried."""
     if "true" in left_out:
         raise UserError(f"The experiment cannot be run on its true tree: {left_out['true']}")

@@ -27,7 +27,7 @@ from hierfit.report import show_at_wandb
 from hierfit.run.quiet import quieten
 from hierfit.run.train import train
 from hierfit.search.engines import Origin
-from hierfit.search.runner import LOG, Cell, Outcome, finished, seal
+from hierfit.search.runner import LOG, Outcome, RunCell, finished, seal
 
 _PRELOADED = AutoTokenizer
 """Imported when it is first named, which else would be in each draw's process anew."""
@@ -48,7 +48,7 @@ def begin(origin: Origin) -> None:
     quieten()
 
 
-def run_cell(cell: Cell, wait: bool) -> Outcome:
+def run_cell(cell: RunCell, wait: bool) -> Outcome:
     """Runs a cell that is not done yet; where another grid is at work on it, waits or leaves it."""
     global _shared
     with ExitStack() as first, sole(cell.folder, wait) as mine:
@@ -77,7 +77,7 @@ def run_cell(cell: Cell, wait: bool) -> Outcome:
         return Outcome("done", time.monotonic() - started, card)
 
 
-def _trained(cell: Cell, shared: Shared, until_read: ExitStack) -> Outcome:
+def _trained(cell: RunCell, shared: Shared, until_read: ExitStack) -> Outcome:
     watchers = [_DataRead(until_read), *(cell.follower.watchers() if cell.follower else ())]
     data = cell.config.settings["data"]
     if data["num_workers"] is None:  # of the process's share; with one thread there is none to spare
