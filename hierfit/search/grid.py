@@ -21,7 +21,7 @@ from hierfit.config.settings import Setting, file_settings, read_settings, setti
 from hierfit.errors import UserError
 from hierfit.run.configure import Config, configure
 from hierfit.search.grid_file import ROOT, DataRoot, GridFile, read_grid
-from hierfit.search.progress import Bench, Cluster, Jobs, Runs, begin_work, failed, run_cells
+from hierfit.search.progress import Cluster, Jobs, Runs, Workbench, begin_work, failed, run_cells
 from hierfit.search.runner import DEFAULTS, RunCell, finished, state
 
 Words = list[str | Setting]
@@ -90,7 +90,7 @@ def grid(
         sys.exit(1)
 
 
-def _summarise(file: GridFile, cells: Sequence[RunCell], bench: Bench) -> None:
+def _summarise(file: GridFile, cells: Sequence[RunCell], bench: Workbench) -> None:
     """The tables of every cell that is done, whether it was chosen now or not, and of what it was tested on beside its
     own data; then, of several data sets, the table over all."""
     from hierfit.results.runs import read_cards

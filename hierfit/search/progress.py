@@ -28,7 +28,7 @@ Cluster = Annotated[
 Runs = Annotated[Path, Say("folder under which runs lie (runs)")]
 
 
-class Bench(NamedTuple):
+class Workbench(NamedTuple):
     """Where cells run, and where it is shown how far they are."""
 
     jobs: int | None
@@ -40,7 +40,7 @@ class Bench(NamedTuple):
         self.console.print(Text(text, style), soft_wrap=True)
 
 
-def begin_work(jobs: int | None, cluster: str | None, here: bool = True, **counts: int | None) -> Bench:
+def begin_work(jobs: int | None, cluster: str | None, here: bool = True, **counts: int | None) -> Workbench:
     """Checks the numbers of a command line, and has (where cells run here) the imports of their processes begin."""
     numbers = {"jobs": jobs, **counts}
     if few := [f"--{name} {n}: at least one is needed" for name, n in numbers.items() if n is not None and n < 1]:
@@ -50,10 +50,10 @@ def begin_work(jobs: int | None, cluster: str | None, here: bool = True, **count
     from hierfit.run.quiet import quieten
 
     quieten()
-    return Bench(jobs, cluster, Console())
+    return Workbench(jobs, cluster, Console())
 
 
-def run_cells(name: str, cells: Sequence[RunCell], bench: Bench) -> dict[RunCell, Outcome]:
+def run_cells(name: str, cells: Sequence[RunCell], bench: Workbench) -> dict[RunCell, Outcome]:
     """Runs what is not done of some cells, and lists those that failed with their logs; what became of each."""
     rest = [cell for cell in cells if not finished(cell)]
     if not rest:
@@ -75,7 +75,7 @@ def run_draws(
     settings: Mapping[str, Any],
     total: int,
     before: int,
-    bench: Bench,
+    bench: Workbench,
     unit: str = "cells",
     reached: Callable[[RunCell, Outcome], str] = _leaf_accuracy,
     beside: Callable[[RunCell], str] = lambda cell: cell.label,

@@ -22,7 +22,7 @@ from hierfit.results.writers import print_table, print_tables
 from hierfit.run.configure import WITHOUT_EFFECT, configure, digest_of, without
 from hierfit.search.grid import Words, faults_of, not_one_device
 from hierfit.search.grid_file import unknown
-from hierfit.search.progress import Bench, failed, run_cells, run_draws
+from hierfit.search.progress import Workbench, failed, run_cells, run_draws
 from hierfit.search.runner import DEFAULTS, Draw, Outcome, RunCell, finished
 from hierfit.search.study import FinishedTrial, Judge, Search
 from hierfit.search.sweep_file import SweepFile
@@ -124,7 +124,7 @@ class Trials:
         return [*DEFAULTS, *self.file.words(values), f"--name={self.file.name}", "--controls=null"]
 
 
-def search_here(trials: Trials, count: int, seed: int, seeds: Sequence[int | None], most: int, bench: Bench) -> int:
+def search_here(trials: Trials, count: int, seed: int, seeds: Sequence[int | None], most: int, bench: Workbench) -> int:
     """Runs trials until there are ``count``, those of earlier calls and of others at work now included; prints the best
     ones, and tests the values of the very best with other seeds. How many runs failed."""
     call = trials.folder / "calls" / uuid4().hex
@@ -142,7 +142,7 @@ def search_here(trials: Trials, count: int, seed: int, seeds: Sequence[int | Non
     return missed + _test_chosen(done, trials, seeds, bench)
 
 
-def _run_trials(trials: Trials, search: Search, count: int, bench: Bench) -> int:
+def _run_trials(trials: Trials, search: Search, count: int, bench: Workbench) -> int:
     file, metric = trials.file, trials.file.metric
     judges, lost = dict[RunCell, Judge](), 0
     before = len(search.done())
@@ -183,7 +183,7 @@ def _run_trials(trials: Trials, search: Search, count: int, bench: Bench) -> int
     return lost
 
 
-def _print_trials(done: Sequence[FinishedTrial], file: SweepFile, most: int, bench: Bench) -> None:
+def _print_trials(done: Sequence[FinishedTrial], file: SweepFile, most: int, bench: Workbench) -> None:
     """The best trials, a row each, the best first; at most so many."""
     rows = [
         (
@@ -201,7 +201,7 @@ def _print_trials(done: Sequence[FinishedTrial], file: SweepFile, most: int, ben
     print_table(Table.of(title, ("trial", reached, *map(_last_key, file.varied), "steps"), rows), bench.console)
 
 
-def _test_chosen(done: Sequence[FinishedTrial], trials: Trials, seeds: Sequence[int | None], bench: Bench) -> int:
+def _test_chosen(done: Sequence[FinishedTrial], trials: Trials, seeds: Sequence[int | None], bench: Workbench) -> int:
     """Trains the best trial's values again, now with the test, and prints what it found; how many runs failed."""
     best, path = done[0], trials.folder / "best.yaml"
     values = OmegaConf.create()

@@ -10,8 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,8 +65,9 @@ def run_cell(cell: RunCell, wait: bool) -> Outcome:
                 Path("/proc/self/clear_refs").write_text("5")
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
-            with _logged(cell.folder / LOG):
-                outcome = _trained(cell, _shared, first)
+            _log_to(cell.folder / LOG)
+            outcome = _trained(cell, _shared, first)
+            sys.stdout.flush()
             gc.collect()
             if outcome.kind == "failed":
                 return outcome
@@ -99,24 +99,14 @@ def _trained(cell: RunCell, shared: Shared, until_read: ExitStack) -> Outcome:
     return Outcome("done", card=card)
 
 
-@contextmanager
-def _logged(path: Path) -> Iterator[None]:
-    """Sends everything this process and the libraries below it print into a file."""
+def _log_to(path: Path) -> None:
+    """Sends everything this process and the libraries below it print into a file, until the next one."""
     sys.stdout.flush()
     sys.stderr.flush()
-    before = os.dup(1), os.dup(2)
     with path.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     faulthandler.enable()
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, original in zip((1, 2), before, strict=True):
-            os.dup2(original, descriptor)
-            os.close(original)
 
 
 class _DataRead(Callback):

@@ -169,7 +169,7 @@ def test_printed_and_written_it_ends_and_begins_with_the_verdict(tmp_path: Path)
     verdict.write(tmp_path)
     page = (tmp_path / "verdict.md").read_text()
     assert page.startswith(f"**{answer.sentence}**\n")
-    assert "| no tree (flat) | +0.30 ±0.50 | [−0.20, +0.80] | no evidence |" in page
+    assert "| no tree (flat) | +0.30 ±0.50 | +0.30 [−0.20, +0.80] | no evidence |" in page
     assert "> Note: Left out: induced: no text" in page
     facts = json.loads((tmp_path / "verdict.json").read_text())
     assert (facts["format"], facts["verdict"], facts["metric"]) == (
