@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import queue
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from hierfit.atomic import sole, whole_file
+from hierfit.atomic import sole
+from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
+from hierfit.run.folder import RunState
 from hierfit.streams import file_name
 
 if TYPE_CHECKING:
@@ -20,12 +22,8 @@ if TYPE_CHECKING:
 
     from hierfit.run.configure import Config
 
-SEAL = "cell.json"
-"""Written last: a run without it has not finished."""
 LOG = "log.txt"
 """All that a run printed, and why it failed."""
-
-_SEAL_FORMAT = "hierfit.cell/1"
 
 DEFAULTS = (
     "--wandb=disabled",
@@ -88,21 +86,13 @@ def _draw(config: Config) -> str:
 
 
 def finished(cell: RunCell) -> ResultCard | None:
-    """The result card of a cell that is done: its seal states these very settings, and its result can be read."""
-    try:
-        seal = json.loads((cell.folder / SEAL).read_text(encoding="utf-8"))
-        card = ResultCard.read(cell.folder)
-    except (OSError, ValueError, TypeError):
+    """The result card of a cell that is done: a run of these very settings has its result, and that can be read."""
+    if not RunState.found(cell.folder, cell.config.digest).has_result:
         return None
-    sealed = isinstance(seal, dict) and seal.get("format") == _SEAL_FORMAT and seal.get("digest") == cell.config.digest
-    return card if sealed and (card.row, card.seed) == (cell.row, cell.seed) else None
-
-
-def seal(cell: RunCell) -> None:
-    """States that a cell is done."""
-    content = {"format": _SEAL_FORMAT, "digest": cell.config.digest, "settings": cell.config.settings}
-    with whole_file(cell.folder / SEAL) as draft:
-        draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with suppress(UserError):
+        card = ResultCard.read(cell.folder)
+        return card if (card.row, card.seed) == (cell.row, cell.seed) else None
+    return None
 
 
 def state(cell: RunCell) -> Literal["done", "running", "broken", "to do"]:

@@ -26,7 +26,7 @@ from hierfit.report import show_at_wandb
 from hierfit.run.quiet import quieten
 from hierfit.run.train import train
 from hierfit.search.engines import Origin
-from hierfit.search.runner import LOG, Outcome, RunCell, finished, seal
+from hierfit.search.runner import LOG, Outcome, RunCell, finished
 
 _PRELOADED = AutoTokenizer
 """Imported when it is first named, which else would be in each draw's process anew."""
@@ -95,7 +95,6 @@ def _trained(cell: RunCell, shared: Shared, until_read: ExitStack) -> Outcome:
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None:  # the next cell would log into it
             wandb.finish(exit_code=1)
-    seal(cell)
     return Outcome("done", card=card)
 
 
