@@ -101,13 +101,12 @@ class Rerun(NamedTuple):
 
 def _stated_figures(rerun: Rerun) -> Iterator[tuple[str, str, Range, float | None]]:
     """Every figure that is stated, beside the one that its cell has left, in %; None where it has none of that name."""
-    from hierfit.results.columns import with_decoder
+    from hierfit.results.columns import figure, with_decoder
 
     for cell in rerun.cells:
         card = finished(cell)
         for name, ends in rerun.stated.cards[cell.card][cell.row].items():
-            metric, _, decoder = with_decoder(name).partition("@")
-            value = card.metrics.get(decoder, {}).get(metric) if card else None
+            value = figure(card, with_decoder(name)) if card else None
             yield f"{cell.card}/{cell.row}", name, ends, None if value is None else 100 * value
 
 
