@@ -12,12 +12,13 @@ from lightning import LightningModule
 from lightning.fabric.utilities.seed import reset_seed
 from torch import Tensor
 
+from hierfit.config.schema import argument_faults
 from hierfit.data.batch import Task
 from hierfit.data.datamodule import datamodule_of
 from hierfit.distributed import keep_alike_only_trained
+from hierfit.errors import UserError
 from hierfit.losses.levels import deepest_label
 from hierfit.methods.head import Head
-from hierfit.methods.keys import check_keys
 from hierfit.methods.module import MethodModule
 from hierfit.methods.nodes import no_other_classes
 from hierfit.methods.tasks import default_on, kin_of, objective_for
@@ -56,7 +57,8 @@ class Method(MethodModule):
         self.strict_loading = False  # frozen weights are not in the checkpoint; `on_load_checkpoint` checks the rest
         frame = currentframe()
         self.save_hyperparameters(frame=frame and frame.f_back)
-        check_keys(type(self), self.hparams, problems)
+        if found := [*argument_faults(type(self), self.hparams), *problems]:
+            raise UserError(f"{type(self).__name__} cannot be set up", found)
 
     # --- what a method says of itself ------------------------------------------------------------------------------
 

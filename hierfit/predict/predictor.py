@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from hierfit.backbone import Backbone
-from hierfit.data.decode import Decoded, decoded, run_padded
+from hierfit.data.decode import Decoded, through_tower
 from hierfit.data.images import open_image, to_rgb
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
@@ -122,8 +122,7 @@ class Predictor(SavedModel):
     ) -> Iterator[tuple[Decoded, Tensor]]:
         """Batches, and what a tower makes of those of their pictures that can be read."""
         keys = [str(place) for place in range(len(images))]
-        for batch in decoded(keys, _InList(images), self.backbone.preprocess, num_workers):
-            yield batch, run_padded(tower, batch.pixels.to(self.device)) if batch.rows else batch.pixels
+        return through_tower(keys, _InList(images), self.backbone.preprocess, tower, num_workers, self.device)
 
     def with_classes(self, classes: Sequence[str]) -> Predictor:
         """The model with classes it was not trained on, each under a node it knows.

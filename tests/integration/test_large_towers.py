@@ -27,8 +27,8 @@ from hierfit.data.batch import Batch
 from hierfit.distributed import keep_alike_only_trained
 from hierfit.losses.objective import Objective
 from hierfit.methods import HierLoRA
-from hierfit.methods.coop import PromptNodes
 from hierfit.methods.head import Head
+from hierfit.methods.nodes import ReadNodes
 from hierfit.results.card import ResultCard
 from hierfit.run import saving
 from hierfit.run.train import configure, train
@@ -132,8 +132,8 @@ def context_gradients(rank: int, world: int) -> dict[str, Tensor]:
         context = torch.randn(count, 2, backbone.text_width, generator=generator)
         features = torch.nn.functional.normalize(torch.randn(5, backbone.embed_dim, generator=generator), dim=-1)
         own_context = nn.Parameter(context)
-        task = towers_task(backbone.requires_grad_(False), TREE)
-        classifier = Head(PromptNodes(task, torch.arange(TREE.num_nodes), own_context, chunk=3), 20.0)
+        task, everyone = towers_task(backbone.requires_grad_(False), TREE), torch.arange(TREE.num_nodes)
+        classifier = Head(ReadNodes(backbone, task, 3, own_context, everyone), 20.0)
         keep_alike_only_trained(classifier)
         model = DistributedDataParallel(classifier) if world > 1 else classifier
         own = slice(rank, None, world)

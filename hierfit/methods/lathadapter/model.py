@@ -246,9 +246,5 @@ class LatentHierarchy(nn.Module):
             return self._points(self.attributes(), self.text_centre)
         return None if self.attributes is None else self.attributes()
 
-    def attribute_parameters(self) -> list[nn.Parameter]:
-        """What is trained of the attributes: points or contexts, not the frozen text tower."""
-        return [p for p in self.attributes.parameters() if p.requires_grad] if self.attributes else []
-
     def _points(self, features: Tensor, centre: Tensor) -> Tensor:
         return self.loss.space.embed(self.project(features - centre), self.riemannian)
