@@ -108,6 +108,7 @@ def message(path: Path, **options: Any) -> str:
         ("a.txt", "", "the file is empty"),
         ("a.txt", "# a comment\n\n", "there are only comments"),
         ("a.txt", "a\0b", "line 1 holds a zero byte"),
+        ("a.xml", "<!>" * 99, "not valid XML"),  # nor does it take for ever
         ("a.csv", "child,parent\na,b\nb,a\n", "cycle, each the child of the next: 'a' (line 2) → 'b' (line 3) → 'a'"),
         ("trees.py", "trees = [[1, 1], [2, 1],\n[3]]", "line 2: expected 2 whole numbers, got 3"),
         ("a.json", '{"nodes": [{"id": 1}],\n "links": [{"source": 1, "target":\n"b"}]}', "line 3 (record 1)"),
