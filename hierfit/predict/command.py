@@ -98,20 +98,20 @@ def predict(
         names, features, made_by = bundle_features(Path(inputs[0]), split, loaded.head.nodes.text.shape[1])
         if made_by != loaded.towers.source:
             say(f"warning: {made_by!r} made these features, the model learnt on those of {loaded.towers.source!r}")
-        batches: Iterator[Answered] = (Answered(loaded.answers(x, question), {}) for x in features.split(_ROWS_AT_ONCE))
+        parts = (loaded.answers(rows, question) for rows in features.split(_ROWS_AT_ONCE))
+        found: Iterator[Answered] = (Answered(answers) for part in parts for answers in part)
     else:
         names = [str(path) for path in files]
         _ = loaded.backbone  # what is wrong with it is said before a bar stands there
-        batches = loaded.ask(files, question, available_cores() if workers is None else workers)
+        found = loaded.ask(files, question, available_cores() if workers is None else workers)
     started, problems = time.monotonic(), list[str]()
 
     def readable() -> Iterator[tuple[str, Sequence[Answer]]]:
-        name = iter(names)
-        for batch in with_progress(batches, len(names), "predicting", lambda batch: len(batch.answers)):
-            problems.extend(batch.problems.values())
-            for row, (answers, each) in enumerate(zip(batch.answers, name, strict=False)):
-                if row not in batch.problems:
-                    yield each, answers
+        for name, (answers, problem) in zip(names, with_progress(found, len(names), "predicting"), strict=True):
+            if problem:
+                problems.append(problem)
+            else:
+                yield name, answers
 
     write = ANSWER_WRITERS[format or (SUFFIXES.get(out.suffix.lower()) if out else None) or "table"]
     if out is None:

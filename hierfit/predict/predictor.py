@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from hierfit.backbone import Backbone
-from hierfit.data.decode import Decoded, decoded, run_padded
+from hierfit.data.decode import Decoded, through_tower
 from hierfit.data.images import open_image, to_rgb
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
@@ -33,10 +33,10 @@ ImageLike = str | PathLike[str] | Image.Image
 
 
 class Answered(NamedTuple):
-    """A batch of pictures that were asked about."""
+    """A picture that was asked about."""
 
-    answers: list[list[Answer]]  # of each picture, best first; none of one that cannot be read
-    problems: dict[int, str]  # what is wrong with those, by place in the batch
+    answers: list[Answer]  # best first; none of one that cannot be read
+    problem: str = ""  # what is wrong with that
 
 
 @dataclass(frozen=True)
@@ -87,19 +87,19 @@ class Predictor(SavedModel):
             UserError: Something cannot be asked of this tree; or names all pictures that cannot be read.
         """
         question = Question(decoder, 1, rank, min_confidence, max_error, within)
-        batches = list(self.ask(images, question, num_workers))
-        _refuse((batch.problems for batch in batches), len(images))
-        return [found[0] if found else Answer((), ()) for batch in batches for found in batch.answers]
+        asked = list(self.ask(images, question, num_workers))
+        _refuse([found.problem for found in asked if found.problem], len(images))
+        return [found.answers[0] if found.answers else Answer((), ()) for found in asked]
 
     def ask(self, images: Sequence[ImageLike], question: Question, num_workers: int = 0) -> Iterator[Answered]:
-        """Answers batch by batch, in order; pictures that cannot be read are passed over and named."""
+        """Answers in order, as the pictures go through the tower; those that cannot be read are named."""
         question.check(self.taxonomy, self.calibration)
         encode = self.backbone.encode_image
         # Padded up to the logits: what is said of a picture does not depend on those beside it.
         for batch, logits in self._run(images, lambda pixels: self.logits(encode(pixels)), num_workers):
             made = answers(logits.cpu(), self.taxonomy, self.calibration, question) if batch.rows else []
             found = dict(zip(batch.rows, made, strict=True))
-            yield Answered([found.get(row, []) for row in range(batch.size)], batch.problems)
+            yield from (Answered(found.get(row, []), batch.problems.get(row, "")) for row in range(batch.size))
 
     def answers(self, features: Tensor, question: Question) -> list[list[Answer]]:
         """Answers for L2-normalised image features ``[B, d]``; the question has been checked."""
@@ -114,7 +114,7 @@ class Predictor(SavedModel):
     def encode(self, images: Sequence[ImageLike], num_workers: int = 0) -> Tensor:
         """L2-normalised features ``[n, d]`` of images; raises `UserError` with all that cannot be read."""
         found = list(self._run(images, self.backbone.encode_image, num_workers))
-        _refuse((batch.problems for batch, _ in found), len(images))
+        _refuse([problem for batch, _ in found for problem in batch.problems.values()], len(images))
         return torch.cat([features for _, features in found]) if found else torch.zeros(0, self.backbone.embed_dim)
 
     def _run(
@@ -122,8 +122,7 @@ class Predictor(SavedModel):
     ) -> Iterator[tuple[Decoded, Tensor]]:
         """Batches, and what a tower makes of those of their pictures that can be read."""
         keys = [str(place) for place in range(len(images))]
-        for batch in decoded(keys, _InList(images), self.backbone.preprocess, num_workers):
-            yield batch, run_padded(tower, batch.pixels.to(self.device)) if batch.rows else batch.pixels
+        return through_tower(keys, _InList(images), self.backbone.preprocess, tower, num_workers, self.device)
 
     def with_classes(self, classes: Sequence[str]) -> Predictor:
         """The model with classes it was not trained on, each under a node it knows.
@@ -187,10 +186,9 @@ def load(folder: str | PathLike[str], *, backbone: str | None = None, device: to
     return model.to(device)
 
 
-def _refuse(problems: Iterator[dict[int, str]], count: int) -> None:
-    found = [problem for batch in problems for problem in batch.values()]
-    if found:
-        raise UserError(f"{len(found)} of {count} pictures cannot be read", found)
+def _refuse(problems: Sequence[str], count: int) -> None:
+    if problems:
+        raise UserError(f"{len(problems)} of {count} pictures cannot be read", problems)
 
 
 class _InList:

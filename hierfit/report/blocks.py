@@ -141,19 +141,13 @@ Block: TypeAlias = Paragraph | Findings | Tiles | Sheet | Picture | Gallery | Ex
 
 
 class Section(NamedTuple):
-    """A part of a report: its place in the page, a title, the finding in a sentence or two, and what shows it."""
+    """A part of a report."""
 
-    slug: str
+    slug: str  # its place in the page
     title: str
-    lead: str
-    blocks: Sequence[Block]
-
-
-class Omitted(NamedTuple):
-    """A section that does not apply, and why."""
-
-    title: str
-    why: str
+    lead: str = ""  # the finding in a sentence or two
+    blocks: Sequence[Block] = ()  # what shows it
+    omitted: str = ""  # why it does not apply, if so
 
 
 def no_pictures(why: str) -> Paragraph:

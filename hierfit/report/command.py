@@ -12,7 +12,7 @@ from rich.text import Text
 from hierfit.atomic import whole_file
 from hierfit.config.command import Say
 from hierfit.errors import UserError
-from hierfit.report.blocks import PICTURES, Findings, Omitted, Picture, Section, Sheet
+from hierfit.report.blocks import PICTURES, Findings, Picture, Section, Sheet
 from hierfit.results.runs import run_folder
 from hierfit.results.writers import print_table, print_tables
 
@@ -57,8 +57,7 @@ def report(
 
     runs = [run_folder(run, several=True) for run in runs]
     evidence, console = gather(runs, row, control, pictures), Console()
-    every = sections(evidence)
-    found = [section for section in every if isinstance(section, Section)]
+    found = sections(evidence)
     if text:
         print_tables([evidence.table], console)
         for section in found:
@@ -66,18 +65,17 @@ def report(
         console.print()
     else:
         out = out or (runs[0] if len(runs) == 1 and runs[0].is_dir() else Path()) / "report.html"
-        made = page(evidence, every, runs)
+        made = page(evidence, found, runs)
         with whole_file(out) as draft:
             draft.write_text(made, encoding="utf-8")
-        if every[0] in found:
-            console.print(Text(found[0].lead))
+        console.print(Text(found[0].lead))
         if len({card.row for card in evidence.cards}) > 1:
             against = f", held against {evidence.control}" if evidence.control else ""
             seen = f"Looked into: {evidence.focus.card.row}, seed {evidence.focus.card.seed}{against}."
             console.print(Text(f"{seen} --row and --control choose others.", "dim"))
-    for left_out in every:
-        if isinstance(left_out, Omitted):
-            console.print(Text(f"left out: {left_out.title}: {left_out.why}", "dim"))
+    for section in found:
+        if section.omitted:
+            console.print(Text(f"left out: {section.title}: {section.omitted}", "dim"))
     if out is not None and not text:
         size = f"{out.stat().st_size / 2**20:.1f} MiB"
         console.print(Text(f"Written to {out} ({size}); open it in any browser. --text prints its tables here."))

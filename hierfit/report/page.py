@@ -15,14 +15,14 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from hierfit.report.blocks import Explorer, Omitted, Picture, Section
+from hierfit.report.blocks import Explorer, Picture, Section
 from hierfit.report.evidence import Evidence
 from hierfit.results.writers import html_table
 
 _NO_STAMP = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequence[Path]) -> str:
+def page(evidence: Evidence, sections: Sequence[Section], runs: Sequence[Path]) -> str:
     """The text of the page; at its end what does not apply, and the command that makes it of the runs."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
@@ -38,8 +38,8 @@ def page(evidence: Evidence, sections: Sequence[Section | Omitted], runs: Sequen
     return environment.from_string(template).render(
         title=f"{evidence.focus.card.row} on {evidence.focus.card.data.get('card')}",
         subtitle=evidence.table.title,
-        sections=[section for section in sections if isinstance(section, Section)],
-        omitted=[section for section in sections if isinstance(section, Omitted)],
+        sections=[section for section in sections if not section.omitted],
+        omitted=[section for section in sections if section.omitted],
         made_by=f"hierfit report {' '.join(map(str, runs))}",
         style=Markup(css),
         script=Markup("\n".join(scripts)),

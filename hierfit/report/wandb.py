@@ -12,7 +12,7 @@ import wandb
 from PIL import Image
 
 from hierfit.errors import UserError
-from hierfit.report.blocks import Gallery, Picture, Section, Sheet
+from hierfit.report.blocks import Gallery, Picture, Sheet
 from hierfit.report.evidence import gather
 from hierfit.report.page import page
 from hierfit.report.sections import sections
@@ -63,7 +63,7 @@ def _report_of(folder: Path) -> dict[str, Any]:
     evidence = gather([folder])
     found = sections(evidence)
     logged: dict[str, Any] = {"report": wandb.Html(page(evidence, found, [folder]), inject=False)}
-    for block in (block for section in found if isinstance(section, Section) for block in section.blocks):
+    for block in (block for section in found for block in section.blocks):
         if isinstance(block, Sheet):
             logged[f"tables/{block.name}"] = _wandb_table(block)
         elif isinstance(block, Picture):

@@ -67,7 +67,7 @@ def fit_of_tree(
         raise UserError(f"{count} of the tree's classes have features: kinship is between two")
     origin = f"{count} classes by {classes.origin}"
     found = kinship_test(classes.means, classes.seen, taxonomy, classes.noise, permutations, seed, origin)
-    _print(found, taxonomy)
+    _print_kinship(found, taxonomy)
     for file in [*([run / KINSHIP_FILE] if of_run else []), *([json_file] if json_file else [])]:
         with whole_file(file) as draft:
             content = json.dumps(found.saved(taxonomy), indent=1, ensure_ascii=False)
@@ -120,7 +120,7 @@ def _leaves(bundle: Bundle, taxonomy: Taxonomy) -> Tensor:
     return leaf
 
 
-def _print(found: Kinship, taxonomy: Taxonomy) -> None:
+def _print_kinship(found: Kinship, taxonomy: Taxonomy) -> None:
     """Prints the verdict, and the groups that are no family, the least alike first."""
     groups, most = found.saved(taxonomy)["groups"], 30
     no_family = sorted((group for group in groups if group["p"] > CHANCE), key=lambda group: -group["p"])

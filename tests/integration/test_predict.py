@@ -97,16 +97,9 @@ def test_onnx_says_the_same(shop: Shop, exported: Path) -> None:
     logits, features = session.run(None, {"pixels": pixels.numpy()})
     torch.testing.assert_close(torch.from_numpy(features), model.encode(pictures(shop)[:5]), rtol=0, atol=1e-5)
     torch.testing.assert_close(torch.from_numpy(logits), model.logits(torch.from_numpy(features)), rtol=1e-4, atol=1e-4)
-    about = {entry.key: json.loads(entry.value) for entry in _metadata(session)}
+    about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
     assert about["names"] == list(model.taxonomy.names)
     assert about["size"] == model.backbone.image_size
-
-
-def _metadata(session: object) -> list[object]:
-    from types import SimpleNamespace
-
-    found = session.get_modelmeta().custom_metadata_map  # type: ignore[attr-defined]
-    return [SimpleNamespace(key=key, value=value) for key, value in found.items()]
 
 
 def test_an_export_stands_alone_and_tells_what_it_is(shop: Shop, exported: Path, tmp_path: Path) -> None:
@@ -114,15 +107,15 @@ def test_an_export_stands_alone_and_tells_what_it_is(shop: Shop, exported: Path,
     shutil.copytree(exported, moved)
     assert hierfit.load(moved).predict(pictures(shop)[:2]) == hierfit.load(shop.run).predict(pictures(shop)[:2])
     page = (exported / "README.md").read_text(encoding="utf-8")
-    for part in (
+    parts = (
         "LatHAdapter",
         "zero-shot",
         "One seed: no interval",
         "Apache-2.0",
         "2 of level family",
         "calibration error",
-    ):
-        assert part in page
+    )
+    assert all(part in page for part in parts)
     assert {path.name for path in exported.iterdir()} == {
         "README.md", "predictor.json", "head.safetensors", "taxonomy.csv", "calibration.safetensors", "towers",
         "image.onnx",
@@ -222,11 +215,8 @@ def test_what_cannot_be_opened_says_why(shop: Shop, tmp_path: Path, capsys: pyte
     shutil.rmtree(old / "predictor")
     assert "keeps no predictor/" in said(capsys, old, shop.picture, status=2)[1]
     damaged = tmp_path / "damaged"
-    for name, content in {
-        "predictor.json": b"{",
-        "head.safetensors": b"\x00" * 40,
-        "taxonomy.csv": b"family,species\na,b\n",
-    }.items():
+    contents = {"predictor.json": b"{", "head.safetensors": b"\0" * 40, "taxonomy.csv": b"family,species\na,b\n"}
+    for name, content in contents.items():
         shutil.copytree(shop.run / "predictor", damaged)
         (damaged / name).write_bytes(content)
         assert "is damaged" in said(capsys, damaged, shop.picture, status=2)[1], name

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from hierfit.errors import UserError
-from hierfit.report.blocks import Block, Omitted, Section
+from hierfit.report.blocks import Block, Section
 from hierfit.report.evidence import Evidence
 from hierfit.report.sections import attributes, breaks, confusion, curves, kinship, latent, served, summary
 
@@ -33,13 +33,12 @@ SECTIONS: Mapping[str, tuple[str, Callable[[Evidence], tuple[str, Sequence[Block
 }
 
 
-def sections(evidence: Evidence) -> list[Section | Omitted]:
+def sections(evidence: Evidence) -> list[Section]:
     """Those of a report, in order; one whose files are missing or damaged is left out."""
-    found: list[Section | Omitted] = []
+    found = []
     for slug, (title, make) in SECTIONS.items():
         try:
-            lead, blocks = make(evidence)
-            found.append(Section(slug, title, lead, tuple(blocks)))
+            found.append(Section(slug, title, *make(evidence)))
         except UserError as error:
-            found.append(Omitted(title, error.summary))
+            found.append(Section(slug, title, omitted=error.summary))
     return found

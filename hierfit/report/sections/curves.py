@@ -15,6 +15,7 @@ Series = Sequence[tuple[int, float]]
 
 _RADII = ("image_radius", "node_radius", "attribute_radius")
 _AT_CAP = "image_share_at_cap"
+_CAP_CAPTION = "Share of images at the cap: near 100 % no radial order of images can form."
 _SAME_METRIC = 1e-6
 _OVER_SHOTS = {"leaf_accuracy": "Leaf accuracy", "fpa@decoded": "FPA, decoded"}
 
@@ -29,15 +30,11 @@ def training_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
         raise UserError(f"{run.card.row} was not trained, or left no metrics.csv.")
     val = {name: run.curves.get(f"val/{name}", ()) for name in ("leaf_accuracy", "fpa", "tice")}
     selected = _kept_step(run)
-    percent, cap = (
-        "% of validation images",
-        "Share of images at the cap: near 100 % no radial order of images can form.",
-    )
     every: list[tuple[str, Mapping[str, Series], float, str, str]] = [
         ("loss", trained, 1, "Training loss and its terms, before weighting.", "loss"),
-        ("validation", val, 100, "Validation metrics of per-level argmax.", percent),
+        ("validation", val, 100, "Validation metrics of per-level argmax.", "% of validation images"),
         ("radii_over_training", radii, 1, "Mean distance from the origin.", "radius"),
-        ("at_cap", {"images at the cap": at_cap}, 100, cap, "% of images"),
+        ("at_cap", {"images at the cap": at_cap}, 100, _CAP_CAPTION, "% of images"),
     ]
     pictures = []
     for name, series, scale, caption, y in every:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hierfit.errors import UserError
+from hierfit.errors import UserError, readable
 from hierfit.taxonomy.checks import Finding, remark
 from hierfit.taxonomy.readers import document
 from hierfit.taxonomy.readers.table import CSV_SUFFIXES, CellTable, first_lines, lines_of, split
@@ -139,10 +139,8 @@ def read_text(path: Path) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
+    with readable(path):
         return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _refuse_kinds(path: Path, opening: str) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
 
@@ -22,12 +22,12 @@ from hierfit.taxonomy.checks import counted, listed
 from hierfit.taxonomy.readers import read_taxonomy
 from hierfit.taxonomy.writers import write_csv
 from hierfit.tools.check.audit import Audit, audit
-from hierfit.tools.new.found import Found, Options, tree_of
+from hierfit.tools.new.found import Found
 
 _BARE = re.compile(
     r"(?!(?:true|false|yes|no|on|off|null|y|n)$)[A-Za-z](?:[A-Za-z0-9_./ -]*[A-Za-z0-9_])?", re.IGNORECASE
 )
-_TEXT = """\
+_CARD = """\
 # Written by `hierfit data new`. Everything here may be changed;
 # `hierfit data check` says whether it still fits the data.
 name: {name} # the same as this file's
@@ -52,24 +52,24 @@ class CardDraft:
 
     Attributes:
         kind: What all classes are a kind of, for the prompts.
-        left_out: Pictures that are not used, and why.
         splits: What each split must hold.
     """
 
     path: Path
     found: Found
     kind: str | None
-    left_out: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """The data's own files stay the data's, if the layout reads them as it is meant; else a table is written."""
-        self.left_out = self.found.unlabelled
-        self.splits = {"test": {}} if self.found.test_only else {}
-        if self.found.samples and not (self.found.layout and _reads(self.card(), self.found)):
-            remark = "No layout reads this as it is: what was read of it is in a table beside this card."
-            layout = {**self.found.otherwise, "samples": f"{self.path.stem}_samples.csv"}
-            self.found = replace(self.found, layout=layout, remarks=[*self.found.remarks, remark])
+        found, tree = self.found, self.found.taxonomy
+        self.splits = {"test": {}} if found.test_only else {}
+        if found.samples and not (found.layout and _reads(self.card(), found)):
+            deep = max(len(label) for _, label, _ in found.samples)
+            levels = list(tree.levels) if deep == tree.num_levels else [f"label{i + 1}" for i in range(deep)]
+            found.remarks.append("No layout reads this as it is: what was read of it is in a table beside this card.")
+            found.layout = {"name": "manifest", "samples": f"{self.path.stem}_samples.csv", **found.draw}
+            found.layout["label"] = levels if deep > 1 else "label"
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -82,7 +82,7 @@ class CardDraft:
         _, file, *table = self.files
         self.found.taxonomy.to_csv(file)
         if table:
-            label, samples = self.found.otherwise["label"], self.found.samples
+            label, samples = self.found.layout["label"], self.found.samples
             levels = label if isinstance(label, list) else [label]
             split = ["split"] if any(split for *_, split in samples) else []
             rows = ([path, *names, *[""] * (len(levels) - len(names)), *([own] if split else [])]
@@ -95,20 +95,19 @@ class CardDraft:
         """What the card finds as it is now."""
         return audit(self.card(), str(self.found.root.absolute()), workers, pictures, seen)
 
-    def drop_empty(self, first: Audit, options: Options) -> None:
+    def drop_empty(self, first: Audit) -> None:
         """Takes classes without a picture out of the tree that was made of the labels."""
-        tree = first.card.tree
-        nodes = sorted({node for key, (_, node) in first.places.items() if node >= 0 and key not in self.left_out})
-        if first.pictures is None or not nodes or options.taxonomy is not None:
+        tree, found = first.card.tree, self.found
+        nodes = sorted({node for key, (_, node) in first.places.items() if node >= 0 and key not in found.left_out})
+        if first.pictures is None or not nodes or found.options.taxonomy is not None:
             return
         labels = list(names_of(tree, torch.tensor(nodes)))
         used = {label[:depth] for label in labels for depth in range(1, len(label) + 1)}
         if empty := [" / ".join(path) for path in names_of(tree, tree.leaves) if path not in used]:
             classes = counted(len(empty), "class is", "classes are")
-            remark = f"{classes} not in the tree, for want of a picture that can be used: {listed(empty)}."
-            same = max(map(len, labels)) == tree.num_levels
-            rest = tree_of(labels, replace(options, levels=tree.levels if same else None))
-            self.found = replace(self.found, taxonomy=rest, remarks=[*self.found.remarks, remark])
+            found.remarks.append(f"{classes} not in the tree, for want of a picture that can be used: {listed(empty)}.")
+            found.levels = tree.levels
+            found.grow(labels)
 
     def _text(self, file: Path) -> str:
         """YAML that `load_card` reads, with a word on each key for who will mend it."""
@@ -123,9 +122,9 @@ class CardDraft:
             "splits": ("What each split must hold; `hierfit data check` counts.", self.splits),
             "templates": (_PROMPTS, {level: [template] for level in tree.levels}),
             "names": ("What classes are called in prompts and reports, if not as in the data.", _for_people(tree)),
-            "leave_out": ("Not used, and why.", self.left_out),
+            "leave_out": ("Not used, and why.", found.left_out),
         }
-        text = _TEXT.format(
+        text = _CARD.format(
             name=_flow(self.path.stem),
             title=_flow(self.path.stem.replace("_", " ")),
             root=_flow(str(found.root.absolute())),

@@ -11,7 +11,7 @@ from hierfit.taxonomy.build import without_end
 from hierfit.taxonomy.checks import counted, listed
 from hierfit.taxonomy.readers import cells as meaning
 from hierfit.taxonomy.readers.columns import EPITHET, RANKS, word
-from hierfit.tools.new.found import LabelPath, Options, is_known, not_known
+from hierfit.tools.new.found import Found, LabelPath, is_known
 from hierfit.tools.new.records import JOIN, TextColumns, list_cell
 
 _LABEL_WORDS = """label labels class classes classname category categories supercategory superclass breed variety
@@ -23,9 +23,7 @@ _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no"
 _ONE_HOT = "one-hot"
 
 
-def labels_of(
-    columns: TextColumns, taken: Collection[str], options: Options, remarks: list[str]
-) -> tuple[list[str], list[LabelPath]]:
+def labels_of(found: Found, columns: TextColumns, taken: Collection[str]) -> tuple[list[str], list[LabelPath]]:
     """The columns of the label, coarse to fine, and the label of each row, empty where nothing is known.
 
     Raises:
@@ -39,26 +37,28 @@ def labels_of(
     for name in [name for name in known if genus and word(name) in EPITHET]:
         if whole := meaning.with_genus(known[genus or ""], known[name]):
             known[name] = whole
-            remarks.append(f"Column {name!r} holds the second word of a species' name: {genus!r} is put before it.")
-    if flags := [] if options.label else _one_hot(free):
+            found.remarks.append(f"Column {name!r} holds the second words of species: {genus!r} is put before them.")
+    if flags := [] if found.options.label else _one_hot(free):
         rows = zip(*(known.pop(name) for name in flags), strict=True)
         ones = ([n for n, cell in zip(flags, row, strict=True) if _FLAGS[cell.casefold()]] for row in rows)
         known[_ONE_HOT] = ["".join(names) for names in ones]
-    chain, unused = label_columns(known, options)
-    remarks.append(f"The label is in {' > '.join(map(repr, chain))}{', coarse to fine' if len(chain) > 1 else ''}.")
+    chain, unused = label_columns(known, found.options.label)
     if chain == [_ONE_HOT]:
-        remarks[-1] = f"{listed(map(repr, flags), 8)} hold a 1 for one class each: these are the classes."
+        found.remarks.append(f"{listed(map(repr, flags), 8)} hold a 1 for one class each: these are the classes.")
+    else:
+        coarse_to_fine = ", coarse to fine" if len(chain) > 1 else ""
+        found.remarks.append(f"The label is in {' > '.join(map(repr, chain))}{coarse_to_fine}.")
     if filled := [repr(name) for name in merged if name in chain]:
-        remarks.append(f"Empty cells of {listed(filled, 8)} hold what stands above them, as merged cells do.")
-    not_known((cell for name in chain for cell in free.get(name, ())), remarks)
+        found.remarks.append(f"Empty cells of {listed(filled, 8)} hold what stands above them, as merged cells do.")
+    found.not_known(cell for name in chain for cell in free.get(name, ()))
     if unused := [repr(name) for name in unused if name not in (_ONE_HOT, "")]:
-        remarks.append(f"Columns not used: {', '.join(unused)}.")
+        found.remarks.append(f"Columns not used: {', '.join(unused)}.")
     cells = [known[name] for name in chain]
-    paths = _parted(cells[0], remarks) if len(chain) == 1 else []
+    paths = _split_at_signs(cells[0], found.remarks) if len(chain) == 1 else []
     return chain, paths or _filled(cells, chain)
 
 
-def label_columns(columns: TextColumns, options: Options) -> tuple[list[str], list[str]]:
+def label_columns(columns: TextColumns, asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
     """The columns of the label, coarse to fine, and those that are not used; empty cells are not known.
 
     The finest is a column with a name that labels have, else one in words, else the one with most coarser columns that
@@ -68,10 +68,10 @@ def label_columns(columns: TextColumns, options: Options) -> tuple[list[str], li
     Raises:
         UserError: No column repeats its values; or one that the user named is not there.
     """
-    if options.label:
-        if lacking := [f"there is no column {n!r}{nearest(n, columns)}" for n in options.label if n not in columns]:
+    if asked:
+        if lacking := [f"there is no column {name!r}{nearest(name, columns)}" for name in asked if name not in columns]:
             raise UserError("--label-columns cannot be used", lacking)
-        return list(options.label), [name for name in columns if name not in options.label]
+        return list(asked), [name for name in columns if name not in asked]
     values = {name: set(cells) - {""} for name, cells in columns.items()}
     usable = _usable(values, max(map(len, columns.values()), default=0))
     rows = {name: frozenset(row for row, cell in enumerate(columns[name]) if cell) for name in usable}
@@ -133,7 +133,7 @@ def _filled(cells: Sequence[Sequence[str]], names: Sequence[str]) -> list[LabelP
     return [*map(tuple, meaning.without_gaps(paths, names, str, []))]
 
 
-def _parted(cells: Sequence[str], remarks: list[str]) -> list[LabelPath]:
+def _split_at_signs(cells: Sequence[str], remarks: list[str]) -> list[LabelPath]:
     """The names of paths in one column's cells, where they are paths; raises `UserError` for several labels in one."""
     distinct = set(cells) - {""}
     for sign in "|;,":

@@ -14,12 +14,12 @@ from urllib.parse import unquote
 
 from hierfit.data.images import EXTENSIONS
 from hierfit.errors import UserError, nearest
-from hierfit.tools.new.found import Options, split_in, split_word
+from hierfit.tools.new.found import split_in, split_word
 from hierfit.tools.new.records import Records, names_picture
 
 _TRIED = 500  # cells, to find out which column names pictures
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the names of files
-_OF_TABLES = ("annotations", "labels", "metadata", "json", "csv")  # folders of tables, beside those of pictures
+_TABLE_FOLDERS = ("annotations", "labels", "metadata", "json", "csv")  # folders of tables, beside those of pictures
 
 PathParts = tuple[str, ...]
 
@@ -38,7 +38,7 @@ class PathIndex:
         self._folders = {parts[:depth] for parts in self.paths.values() for depth in range(1, len(parts))}
         self._called: dict[str, list[str]] = {}
         for path, parts in self.paths.items():
-            for name in _spellings(parts[-1]):
+            for name in _forms_of(parts[-1]):
                 self._called.setdefault(name, []).append(path)
 
     def find(self, cells: Sequence[str], near: str = "") -> list[str]:
@@ -67,7 +67,7 @@ class PathIndex:
         if exact := [path for path in (posixpath.join(near, cell), cell) if path in self.paths]:
             return exact[:1]
         *above, last = _parts(cell) or ("",)
-        for name in _spellings(last):
+        for name in _forms_of(last):
             same: dict[str, int] = {}
             for path in self._called.get(name, ()):
                 pairs = zip(reversed(above), reversed(self.paths[path][:-1]), strict=False)
@@ -85,7 +85,7 @@ class PathIndex:
 
 
 def locate(
-    root: Path, parts: Mapping[str, Records], names: Sequence[str], options: Options
+    root: Path, parts: Mapping[str, Records], names: Sequence[str], asked: str | None
 ) -> tuple[Path, str, list[str]]:
     """The folder of the pictures, the column that names them, and the path of each row's, empty where none is there.
 
@@ -94,10 +94,10 @@ def locate(
     Raises:
         UserError: No column names pictures that are there, or it fits several of them alike.
     """
-    if options.path and options.path not in names:
-        raise UserError(f"--path-column: there is no column {options.path!r}{nearest(options.path, names)}")
+    if asked and asked not in names:
+        raise UserError(f"--path-column: there is no column {asked!r}{nearest(asked, names)}")
     first = next(iter(parts.values()))
-    candidates = [options.path] if options.path else [n for n in names if len(set(first.columns[n])) > 1] or list(names)
+    candidates = [asked] if asked else [n for n in names if len(set(first.columns[n])) > 1] or list(names)
     unclear: UnclearError | None = None
     for home in _homes(root, parts, candidates):
         files = PathIndex(home)
@@ -163,11 +163,11 @@ def _homes(root: Path, parts: Mapping[str, Records], names: Sequence[str]) -> It
     if absolute:
         yield Path(os.path.commonpath(absolute))
     above = root.resolve().parent
-    if above not in (Path.home(), Path(above.anchor)) and root.resolve().name in _OF_TABLES:
+    if above not in (Path.home(), Path(above.anchor)) and root.resolve().name in _TABLE_FOLDERS:
         yield above
 
 
-def _spellings(name: str) -> list[str]:
+def _forms_of(name: str) -> list[str]:
     """A file's name, without its ending, without zeros before a number (a spreadsheet makes 7 of ``007``), and without
     what an upload put before it."""
     stem = os.path.splitext(name)[0] if names_picture(name) else name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ from hierfit.data.samples import READY_DRAW, SPLITS
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import listed
 from hierfit.taxonomy.readers.source import Content
-from hierfit.tools.new import found as finding
 from hierfit.tools.new.columns import label_columns
 from hierfit.tools.new.files import PathIndex, UnclearError
 from hierfit.tools.new.folders import from_folders
-from hierfit.tools.new.found import Found, Options, split_in, split_word
+from hierfit.tools.new.found import Found, Options, split_in, split_of, split_word
 from hierfit.tools.new.records import TABLES, Records, read_records
 from hierfit.tools.new.tables import from_tables
 
@@ -35,27 +33,31 @@ def find_data(root: Path, options: Options) -> Found:
     Raises:
         UserError: Nothing, or not without more words.
     """
+    found = Found(root, options)
     if root.is_file():
         if root.suffix.lower() == ".safetensors":
-            return _of_bundle(root, options)
-        if root.suffix.lower() in TABLES:
-            return from_tables(root.parent, {"": read_records(root)}, options)
-        if root.suffix.lower() not in EXTENSIONS:
-            Content.of(root)  # says what an archive or another kind of file is, and the way out
-        kinds = ", ".join(TABLES)
-        raise UserError(f"{root} is neither a folder nor a table ({kinds}) nor a file of features (.safetensors)")
-    if not root.is_dir():
+            _of_bundle(found)
+        elif root.suffix.lower() in TABLES:
+            found.root = root.parent
+            from_tables(found, {"": read_records(root)})
+        else:
+            if root.suffix.lower() not in EXTENSIONS:
+                Content.of(root)  # says what an archive or another kind of file is, and the way out
+            kinds = ", ".join(TABLES)
+            raise UserError(f"{root} is neither a folder nor a table ({kinds}) nor a file of features (.safetensors)")
+    elif not root.is_dir():
         raise UserError(f"there is no folder or file {root.absolute()}")
-    if (root / "dataset_dict.json").is_file() or (root / "state.json").is_file() or parquet_files(root):
-        return _of_hub(root, options)
-    if tables := _tables(root):
-        return from_tables(root, tables, options)
-    found = from_folders(root, options)
-    lists = [path.relative_to(root).as_posix() for folder in (root, *(root / name for name in _BELOW))
-             for path in _tables_in(folder) if split_word(path.stem)]  # fmt: skip
-    if lists:
-        remark = f"Not used, though they may say the splits: {listed(lists)}. A table of path, label and split is read."
-        found = replace(found, remarks=[*found.remarks, remark])
+    elif (root / "dataset_dict.json").is_file() or (root / "state.json").is_file() or parquet_files(root):
+        _of_hub(found)
+    elif tables := _tables(root):
+        from_tables(found, tables)
+    else:
+        from_folders(found)
+        lists = [path.relative_to(root).as_posix() for folder in (root, *(root / name for name in _BELOW))
+                 for path in _tables_in(folder) if split_word(path.stem)]  # fmt: skip
+        if lists:
+            not_used = f"Not used, though they may say the splits: {listed(lists)}."
+            found.remarks.append(f"{not_used} A table of path, label and split is read.")
     return found
 
 
@@ -114,51 +116,51 @@ def _of_bare_names(root: Path, tables: Iterable[Records]) -> list[Records]:
     return [table for table in tables if len(table.columns) > 1 and any(map(names_half, table.columns.values()))]
 
 
-def _of_bundle(path: Path, options: Options) -> Found:
+def _of_bundle(found: Found) -> None:
     """The card of a ``hierfit.features/1`` file, which brings its tree and its splits; raises `UserError`."""
-    bundle = read_bundle(path)
-    remarks = [f"A file of features by {bundle.backbone}; its own tree is the card's."]
-    own = finding.tested({name: name for name in bundle.splits}, remarks)
+    bundle = read_bundle(found.root)
+    found.remarks.append(f"A file of features by {bundle.backbone}; its own tree is the card's.")
+    own = found.tested({name: name for name in bundle.splits})
     if "test" not in own:
         hint = "`hierfit features extract` writes one of the folders or rows that are named test."
-        raise UserError(f"{path} holds no split 'test', but {', '.join(bundle.splits)}", hint=hint)
-    test_only = not any(name == "train" or READY_DRAW.fullmatch(name) for name in bundle.splits)
+        raise UserError(f"{found.root} holds no split 'test', but {', '.join(bundle.splits)}", hint=hint)
     if bundle.text is None and bundle.node_text is None:
-        remarks.append("It has no text features: class means of what is trained on stand for them.")
-    remarks += [finding.TEST_ONLY] if test_only else []
+        found.remarks.append("It has no text features: class means of what is trained on stand for them.")
+    if not any(name == "train" or READY_DRAW.fullmatch(name) for name in bundle.splits):
+        found.only_to_test()
     meaning = {name: split for split, name in own.items() if name != split}
-    layout: dict[str, object] = {"name": "feature_bundle", **({"splits": meaning} if meaning else {})}
-    return Found(path, layout, options.taxonomy or bundle.taxonomy, remarks, test_only=test_only)
+    found.layout = {"name": "feature_bundle", **({"splits": meaning} if meaning else {})}
+    found.taxonomy = found.options.taxonomy or bundle.taxonomy
 
 
-def _of_hub(root: Path, options: Options) -> Found:
+def _of_hub(found: Found) -> None:
     """Finds out the columns of picture and label of what `save_to_disk` wrote, or of parquet files.
 
     Raises:
         UserError: There is no column of pictures, or none that looks like a label.
     """
-    parts = open_hub(root)
+    parts = open_hub(found.root)
     from datasets import Image
 
     first = next(iter(parts.values()))
     pictures: dict[str, Any] = {name: kind for name, kind in first.features.items() if isinstance(kind, Image)}
-    image = options.path or next(iter(pictures), None)
+    image = found.options.path or next(iter(pictures), None)
     if image is None or image not in first.column_names:
         columns = [f"{name}: {type(kind).__name__}" for name, kind in first.features.items()]
-        raise UserError(f"{root}: no column holds pictures", columns, "--path-column names it.")
+        raise UserError(f"{found.root}: no column holds pictures", columns, "--path-column names it.")
     cells = {name: ["/".join(path) for part in parts.values() for path in label_paths(part, (name,))]
              for name in first.column_names if name != image and name not in pictures}  # fmt: skip
-    label, unused = label_columns(cells, options)
-    remarks = [f"Column {image!r} is the picture.", f"The label is {' > '.join(map(repr, label))}."]
-    remarks += [f"Columns not used: {', '.join(map(repr, unused))}."] if unused else []
-    own = finding.split_of(parts)
+    label, unused = label_columns(cells, found.options.label)
+    found.remarks += [f"Column {image!r} is the picture.", f"The label is {' > '.join(map(repr, label))}."]
+    found.remarks += [f"Columns not used: {', '.join(map(repr, unused))}."] if unused else []
+    own = split_of(parts)
     if "train" not in own or len(own) < 2:
         own = {"train": own.get("train") or next(iter(parts))}
-    splits = finding.settle(own, options, remarks, "")
-    used = splits.own or own
+    found.settle(own)
+    used = found.splits or own
     paths = {path for name in used.values() for path in label_paths(parts[name], tuple(label))}
     if len(label) == 1:
         paths = {tuple(name for cell in path for name in cell.split("/")) for path in paths}
-    layout: dict[str, object] = {"name": "hf_dataset", "image": image, "label": label if len(label) > 1 else label[0]}
-    layout |= {"splits": used, **splits.draw}
-    return Found(root, layout, finding.tree_of(filter(None, paths), options), remarks)
+    found.layout = {"name": "hf_dataset", "image": image, "label": label if len(label) > 1 else label[0]}
+    found.layout |= {"splits": used, **found.draw}
+    found.grow(paths)

@@ -1,4 +1,4 @@
-"""What the user said, what is made of pictures that are known one by one, and what names mean: splits, nothing."""
+"""What the user said and what is made of it; and what names mean: a split, one class in other words, nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,7 +30,6 @@ _SPLIT_WORDS = {
         "test": "test(?:ing)?|tst|eval(?:uation)?",
     }.items()
 }
-TEST_ONLY = "There is only a split to test on: for zero-shot models and data.targets, not to train on."
 
 
 @dataclass(frozen=True)
@@ -46,78 +46,162 @@ class Options:
     seed: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Found:
-    """A layout that reads the data below a root, and their tree.
+    """What has been made so far of the data below a root.
 
     Attributes:
-        layout: As it stands in a card; where there are `samples`, a guess that must read just these, or nothing.
+        levels: Names of the levels, if they are known.
         remarks: What was concluded from what, one line each.
-        unlabelled: Pictures that have no label, and why.
-        samples: Path, label and split of each picture that is known.
-        otherwise: The layout that reads a table of the samples beside the card.
+        layout: As it stands in a card; where there are `samples`, a guess that must read just these, or nothing.
+        splits: Own name of each split that is used; none where all are drawn.
+        draw: The layout's option that draws others, if any are drawn.
         test_only: Whether there is nothing to train on.
+        left_out: Pictures that are not used, and why.
+        samples: Path, label and split of each picture that is known.
     """
 
     root: Path
-    layout: dict[str, object]
-    taxonomy: Taxonomy
-    remarks: list[str]
-    unlabelled: dict[str, str] = field(default_factory=dict)
-    samples: Sequence[tuple[str, LabelPath, str]] = ()
-    otherwise: dict[str, object] = field(default_factory=dict)
+    options: Options
+    levels: tuple[str, ...] = ()
+    remarks: list[str] = field(default_factory=list)
+    layout: dict[str, Any] = field(default_factory=dict)
+    taxonomy: Taxonomy = field(init=False)
+    splits: dict[str, str] = field(default_factory=dict)
+    draw: dict[str, Any] = field(default_factory=dict)
     test_only: bool = False
+    left_out: dict[str, str] = field(default_factory=dict)
+    samples: Sequence[tuple[str, LabelPath, str]] = ()
+
+    def settle(self, own: Mapping[str, str], unsplit: str = "") -> None:
+        """Says what is trained, validated and tested on, of splits by their own names; `unsplit` is said of none.
+
+        Raises:
+            UserError: There is nothing to train on, but something to validate on.
+        """
+        val, draw = self.options.val, {"test": self.options.test, "seed": self.options.seed}
+        if own.keys() == {"test"}:
+            self.only_to_test()
+        elif own and "train" not in own:
+            raise UserError(f"there is no split to train on, but {', '.join(own.values())}")
+        elif len(own) < 2:
+            what = f"There is only the split {own['train']!r}" if own else unsplit
+            self.remarks.append(f"{what}: train, val and test are drawn in each class, by a hash of pictures' paths.")
+            self.draw = {"draw": {"val": 0.1 if val is None else val, **draw}}
+            return
+        self.splits = self.tested(own)
+        if "val" in self.splits or self.test_only:
+            return
+        what = "There is no split to validate on"
+        if val:
+            self.remarks.append(f"{what}: {val:.0%} of train are drawn for it.")
+            self.draw = {"draw": {"val": val, **draw, "test": 0}}
+        else:
+            self.remarks.append(f"{what}, so nothing can be selected. --val 0.1 draws one from train.")
+
+    def only_to_test(self) -> None:
+        """There is nothing to train on."""
+        self.test_only = True
+        self.remarks.append("There is only a split to test on: for zero-shot models and data.targets, not to train on.")
+
+    def tested(self, own: Mapping[str, str]) -> dict[str, str]:
+        """Splits with something to test on: validation serves where there is no test."""
+        if "test" in own or "val" not in own:
+            return dict(own)
+        self.remarks.append(f"There is no split to test on; {own['val']} serves.")
+        return {"test" if split == "val" else split: name for split, name in own.items()}
+
+    def not_known(self, names: Iterable[str]) -> set[str]:
+        """Those of the names that stand for nothing."""
+        found = {name: count for name, count in Counter(names).most_common() if name and not is_known(name)}
+        if found:
+            kinds = listed(f"{name!r} ({count})" for name, count in found.items())
+            self.remarks.append(f'Taken for "not known": {kinds}; such pictures have the coarser label.')
+        return set(found)
+
+    def in_one_spelling(
+        self, labels: Sequence[LabelPath], unknown: Iterable[str] = ()
+    ) -> tuple[list[LabelPath], dict[str, str]]:
+        """Labels as the given tree has them, or in one spelling; and what names became, ``{Big_Tit: Big Tit}``.
+
+        Where a label is no path in the tree, its finest name alone says the node. What is `unknown` becomes nothing.
+        """
+        names, tree = dict.fromkeys(sorted(unknown), ""), self.options.taxonomy
+        names |= self._renamings(Counter(name for label in labels for name in label if name not in names))
+        spelled = [respelled(label, names) for label in labels]
+        if tree is None:
+            return spelled, names
+        paths = list(names_of(tree, torch.arange(tree.num_nodes)))
+        whole, inner = set(paths), {path[:-1] for path in paths}
+        bearers: defaultdict[str, list[LabelPath]] = defaultdict(list)
+        for path in paths:
+            bearers[path[-1]].append(path)
+        best = {name: [path for path in found if path not in inner] or found for name, found in bearers.items()}
+        only = {name: found[0] for name, found in best.items() if len(found) == 1}
+        return [label if not label or label in whole else only.get(label[-1], label) for label in spelled], names
+
+    def _renamings(self, counts: Mapping[str, int]) -> dict[str, str]:
+        """What the tree is to call each name that the data spell in several ways, so many times each.
+
+        Case, blanks, underscores, hyphens and Unicode forms do not tell names apart. Of several spellings the given
+        tree's own counts, else the commonest that has blanks, else the commonest.
+        """
+        tree = self.options.taxonomy
+        own = _alike(dict.fromkeys(tree.names)) if tree else {}
+        changed: dict[str, str] = {}
+        for key, group in _alike(counts).items():
+            clean: Counter[str] = Counter()
+            for name in group:
+                clean[clean_name(name)] += counts[name]
+            mains = own.get(key, []) if tree else [max(clean, key=lambda name: (" " in name, clean[name], name))]
+            if len(mains) != 1:
+                continue
+            changed |= {name: mains[0] for name in group if clean_name(name) != clean_name(mains[0])}
+            if len(group) > len(clean):
+                self.remarks.append(f"{mains[0]!r} is written in {len(group)} ways that look alike; it is one class.")
+        if changed:
+            shown = listed(f"{old} = {new}" for old, new in changed.items())
+            self.remarks.append(f"Taken for one class each, renamed under `names`: {shown}.")
+        return changed
+
+    def keep(self, rows: Iterable[Row]) -> None:
+        """Takes pictures that are known one by one, as far as they are in a split that is used, and makes the tree."""
+        means = {name: split for split, name in self.splits.items()}
+        self.samples = [(key, label, means.get(own or "", "")) for key, label, own in rows if not means or own in means]
+        self.grow(label for _, label, _ in self.samples)
+        if self.layout:
+            self.layout |= self.draw
+
+    def grow(self, labels: Iterable[LabelPath]) -> None:
+        """Makes the tree of labels, some of which may be inner nodes of others; or takes the one that the user gave.
+
+        Raises:
+            UserError: The names cannot be names of nodes, or the levels given are not as many as the tree has.
+        """
+        nodes = {label[:depth] for label in set(labels) for depth in range(1, len(label) + 1)}
+        tree = self.options.taxonomy
+        depth = tree.num_levels if tree else max(map(len, nodes), default=0)
+        usual = ("group", "class") if depth == 2 else (*(f"level{i}" for i in range(1, depth)), "class")
+        known = tree.levels if tree else self.levels if len(self.levels) == depth else usual
+        levels = self.options.levels or known
+        if len(levels) != depth:
+            hint = f"Name {depth}, coarse to fine, divided by commas."
+            raise UserError(f"--levels names {len(levels)} levels, but the labels are {depth} deep", hint=hint)
+        leaves = sorted(nodes - {node[:-1] for node in nodes})
+        self.taxonomy = Taxonomy(tree.names, levels, tree.parent) if tree else Taxonomy.from_paths(leaves, levels)
 
 
-@dataclass(frozen=True)
-class Splits:
-    """Own name of each split that is used (none where all are drawn), and the layout's option that draws others."""
-
-    own: dict[str, str]
-    draw: dict[str, object] = field(default_factory=dict)
-
-    @property
-    def test_only(self) -> bool:
-        """Whether there is nothing to train on."""
-        return not self.draw and "train" not in self.own
+def _alike(names: Iterable[str]) -> Mapping[str, list[str]]:
+    """Names that differ in spelling only."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[re.sub(r"[\s_\-‐‑’']+", " ", clean_name(name).casefold()).strip()].append(name)
+    return groups
 
 
-def found_rows(
-    root: Path, rows: Iterable[Row], splits: Splits, options: Options, remarks: list[str], layout: dict[str, object],
-    unlabelled: dict[str, str],
-) -> Found:  # fmt: skip
-    """What is made of pictures that are known one by one; see `Found` for the rest."""
-    rows = [row for row in rows if not splits.own or row[2] in splits.own.values()]
-    tree = tree_of({label for _, label, _ in rows}, options)
-    deep = max(len(label) for _, label, _ in rows)
-    names = list(tree.levels) if deep == tree.num_levels else [f"label{i + 1}" for i in range(deep)]
-    means = {name: split for split, name in splits.own.items()}
-    samples = [(path, label, means.get(split or "", "")) for path, label, split in rows]
-    otherwise = {"name": "manifest", "samples": "", "label": names if deep > 1 else "label", **splits.draw}
-    layout = layout and layout | splits.draw
-    return Found(root, layout, tree, remarks, unlabelled, samples, otherwise, splits.test_only)
-
-
-def tree_of(paths: Iterable[LabelPath], options: Options) -> Taxonomy:
-    """The tree of label paths, some of which may be inner nodes of others; or the one that the user gave.
-
-    Raises:
-        UserError: The names cannot be names of nodes, or the levels given are not as many as the tree has.
-    """
-    nodes = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
-    tree = options.taxonomy
-    depth = tree.num_levels if tree else max(map(len, nodes), default=0)
-    usual = ("group", "class") if depth == 2 else (*(f"level{i}" for i in range(1, depth)), "class")
-    levels = options.levels or (tree.levels if tree else usual)
-    if len(levels) != depth:
-        hint = f"Name {depth}, coarse to fine, divided by commas."
-        raise UserError(f"--levels names {len(levels)} levels, but the labels are {depth} deep", hint=hint)
-    if tree:
-        return Taxonomy(tree.names, levels, tree.parent)
-    return Taxonomy.from_paths(sorted(nodes - {path[:-1] for path in nodes}), levels)
-
-
-# Splits --------------------------------------------------------------------------------------------------------------
+def is_known(name: str) -> bool:
+    """Whether a cell or folder names something, and is no ``not_classified``, ``NA``, ``incertae sedis`` or ``-``."""
+    return name not in ("-1", "-9999") and re.search(r"[^\W_]", name) is not None and not placeholder(name)
 
 
 def split_word(name: str) -> str | None:
@@ -139,108 +223,3 @@ def split_of(names: Iterable[str]) -> dict[str, str]:
         if split := split_word(name):
             found.setdefault(split, name)
     return {split: found[split] for split in SPLITS if split in found}
-
-
-def settle(own: Mapping[str, str], options: Options, remarks: list[str], unsplit: str) -> Splits:
-    """What is trained, validated and tested on, of the splits there are by their own names; `unsplit` is said of none.
-
-    Raises:
-        UserError: There is nothing to train on, but something to validate on.
-    """
-    if own.keys() == {"test"}:
-        remarks.append(TEST_ONLY)
-        return Splits(dict(own))
-    if own and "train" not in own:
-        raise UserError(f"there is no split to train on, but {', '.join(own.values())}")
-    val, draw = options.val, {"test": options.test, "seed": options.seed}
-    if len(own) < 2:
-        what = f"There is only the split {own['train']!r}" if own else unsplit
-        remarks.append(f"{what}: train, val and test are drawn in each class, by a hash of each picture's path.")
-        return Splits({}, {"draw": {"val": 0.1 if val is None else val, **draw}})
-    used = tested(own, remarks)
-    if "val" not in used and not val:
-        remarks.append("There is no split to validate on, so nothing can be selected. --val 0.1 draws one from train.")
-    elif "val" not in used:
-        remarks.append(f"There is no split to validate on: {val:.0%} of train are drawn for it.")
-        return Splits(used, {"draw": {"val": val, **draw, "test": 0}})
-    return Splits(used)
-
-
-def tested(own: Mapping[str, str], remarks: list[str]) -> dict[str, str]:
-    """Splits with something to test on: validation serves where there is no test."""
-    if "test" in own or "val" not in own:
-        return dict(own)
-    remarks.append(f"There is no split to test on; {own['val']} serves.")
-    return {"test" if split == "val" else split: name for split, name in own.items()}
-
-
-# Names ---------------------------------------------------------------------------------------------------------------
-
-
-def is_known(name: str) -> bool:
-    """Whether a cell or folder names something, and is no ``not_classified``, ``NA``, ``incertae sedis`` or ``-``."""
-    return name not in ("-1", "-9999") and re.search(r"[^\W_]", name) is not None and not placeholder(name)
-
-
-def not_known(names: Iterable[str], remarks: list[str]) -> set[str]:
-    """Those of the names that stand for nothing, with a remark on them."""
-    found = {name: count for name, count in Counter(names).most_common() if name and not is_known(name)}
-    if found:
-        kinds = listed(f"{name!r} ({count})" for name, count in found.items())
-        remarks.append(f'Taken for "not known": {kinds}; such pictures have the coarser label.')
-    return set(found)
-
-
-def in_one_spelling(
-    labels: Sequence[LabelPath], tree: Taxonomy | None, remarks: list[str], unknown: Iterable[str] = ()
-) -> tuple[list[LabelPath], dict[str, str]]:
-    """Labels as the given tree has them, or in one spelling; and what names became: ``{Beef_Tomato: Beef Tomato}``.
-
-    Where a label is no path in the tree, its finest name alone says the node. What is `unknown` becomes nothing.
-    """
-    names = dict.fromkeys(sorted(unknown), "")
-    names |= _renamings(Counter(name for label in labels for name in label if name not in names), tree, remarks)
-    spelled = [respelled(label, names) for label in labels]
-    if tree is None:
-        return spelled, names
-    paths = list(names_of(tree, torch.arange(tree.num_nodes)))
-    whole, inner = set(paths), {path[:-1] for path in paths}
-    bearers: defaultdict[str, list[LabelPath]] = defaultdict(list)
-    for path in paths:
-        bearers[path[-1]].append(path)
-    best = {name: [path for path in found if path not in inner] or found for name, found in bearers.items()}
-    only = {name: found[0] for name, found in best.items() if len(found) == 1}
-    return [label if not label or label in whole else only.get(label[-1], label) for label in spelled], names
-
-
-def _renamings(counts: Mapping[str, int], tree: Taxonomy | None, remarks: list[str]) -> dict[str, str]:
-    """What the tree is to call each name that the data spell in several ways, so many times each.
-
-    Case, blanks, underscores, hyphens and Unicode forms do not tell names apart. Of several spellings the given tree's
-    own counts, else the commonest that has blanks, else the commonest.
-    """
-
-    def alike(names: Iterable[str]) -> Mapping[str, list[str]]:
-        groups: defaultdict[str, list[str]] = defaultdict(list)
-        for name in names:
-            groups[re.sub(r"[\s_\-‐‑’']+", " ", clean_name(name).casefold()).strip()].append(name)
-        return groups
-
-    own = alike(dict.fromkeys(tree.names)) if tree else {}
-    changed: dict[str, str] = {}
-    for key, group in alike(counts).items():
-        clean: Counter[str] = Counter()
-        for name in group:
-            clean[clean_name(name)] += counts[name]
-        main = max(clean, key=lambda name: (" " in name, clean[name], name))
-        if tree is not None:
-            if len(own.get(key, ())) != 1:
-                continue
-            (main,) = own[key]
-        changed |= {name: main for name in group if clean_name(name) != clean_name(main)}
-        if len(group) > len(clean):
-            remarks.append(f"{main!r} is written in {len(group)} ways that look the same; it is one class.")
-    if changed:
-        shown = listed(f"{old} = {new}" for old, new in changed.items())
-        remarks.append(f"Taken for one class each, renamed under `names`: {shown}.")
-    return changed

@@ -7,7 +7,6 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +31,11 @@ _NO_WORD = re.compile(r"-?\d+|n\d{8}|/m/\w+")  # numbers, ids of WordNet and Fre
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: the card, its tree and perhaps a table of samples; what was concluded, what the data are like,
-    and which samples the card leaves out, and why."""
+    """The card, its tree and perhaps a table of samples; what was concluded, and what the data are like."""
 
     files: tuple[Path, ...]
     found: Found
     audit: Audit
-    left_out: Mapping[str, str]
 
     @property
     def path(self) -> Path:
@@ -85,8 +82,8 @@ def new_card(
         if first.pictures is not None and first.unreadable and not first.pictures.readable.any():
             shown = list(first.unreadable.values())[:3]
             raise UserError(f"none of the {len(first.unreadable)} pictures of {root} can be read", shown)
-        draft.left_out = found.unlabelled | _left_out(first)
-        draft.drop_empty(first, options)
+        found.left_out |= _left_out(first)
+        draft.drop_empty(first)
         left = draft.audited(workers, pictures=False)
         draft.splits = {n: {"images": x.images, "leaves": x.leaves} for n, x in left.splits.items() if x.images}
         last = draft.audited(workers, pictures, first)
@@ -96,7 +93,7 @@ def new_card(
         for file in reversed(files):  # the card last: it needs the others
             with whole_file(file) as partial:
                 shutil.copyfile(draft.path.with_name(file.name), partial)
-    return Written(files, draft.found, last, draft.left_out)
+    return Written(files, found, last)
 
 
 def _left_out(first: Audit) -> dict[str, str]:
@@ -119,14 +116,14 @@ def print_written(written: Written) -> None:
     console = Console()
     console.print(Text("How the data were read (the card says it again, and can be changed)", "bold"))
     remarks = list(written.found.remarks)
-    if written.left_out:
+    if left_out := written.found.left_out:
         kinds = Counter(
             f"cannot be read ({posixpath.splitext(key)[1].lower()})" if why == UNREADABLE
             else "copies of another" if why.startswith("the same as") else why.partition(": ")[0]
-            for key, why in written.left_out.items()
+            for key, why in left_out.items()
         )  # fmt: skip
         reasons = ", ".join(f"{count} {reason}" for reason, count in kinds.most_common())
-        remarks.append(f"{counted(len(written.left_out), 'picture')} left out ({reasons}); the card says which.")
+        remarks.append(f"{counted(len(left_out), 'picture')} left out ({reasons}); the card says which.")
     if written.audit.passed_by:
         remarks.append("The pictures were not looked at: damaged ones and copies may be among them.")
     for remark in remarks:

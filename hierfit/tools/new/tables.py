@@ -5,68 +5,72 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 
 from hierfit.data.samples import SPLITS
 from hierfit.errors import UserError, nearest
 from hierfit.taxonomy.checks import counted, listed
-from hierfit.tools.new import found as finding
 from hierfit.tools.new.columns import labels_of
 from hierfit.tools.new.files import locate
-from hierfit.tools.new.found import Found, Options, Row, is_known, split_of, split_word
+from hierfit.tools.new.found import Found, Row, is_known, split_of, split_word
 from hierfit.tools.new.records import Records, TextColumns
 
 _IS_SPLIT = re.compile(r"is_?(train|test|val)\w*", re.IGNORECASE)
 _OF_NUMBERS = ("split", "partition", "subset", "set")  # columns in which 0, 1, 2 are train, val, test
 
 
-def from_tables(root: Path, parts: Mapping[str, Records], options: Options) -> Found:
+def from_tables(found: Found, parts: Mapping[str, Records]) -> None:
     """What one table, or one a split, makes of the pictures: finds out their columns.
 
     Raises:
         UserError: No column holds paths of pictures, or none a label; or a column the user named is not there.
     """
-    remarks: list[str] = []
-    parts = _with_labels(parts, options, remarks)
+    parts = _with_labels(found, parts)
     first = next(iter(parts.values()))
-    remarks += dict.fromkeys(remark for part in parts.values() for remark in part.remarks)
+    found.remarks += dict.fromkeys(remark for part in parts.values() for remark in part.remarks)
     together = _together(parts)
     if len(together) < 2:
         what = f"{first.path} is no table of pictures: its lines have no two columns in common"
         raise UserError(what, hint="Divide columns by commas: path,label.")
-    root, column, paths = locate(root, parts, list(together), options)
+    found.root, column, paths = locate(found.root, parts, list(together), found.options.path)
     cells = together[column]
-    remarks.append(f"Column {column!r} names the picture.")
-    own, split_cells, split_columns = _splits_of(parts, together, column, options, remarks)
-    chain, labels = labels_of(together, {column, *split_columns}, options, remarks)
+    found.remarks.append(f"Column {column!r} names the picture.")
+    own, split_cells, split_column = _splits_of(found, parts, together, column)
+    chain, labels = labels_of(found, together, {column, split_column})
     missing = [cell for cell, path in zip(cells, paths, strict=True) if not path]
     if len(missing) > len(paths) / 2:
         what = f"of {len(paths)} pictures in the column {column!r} {len(missing)} are not there"
-        raise UserError(f"{first.path}: {what}", missing[:5], f"Paths are looked for below {root}.")
-    labels, names = finding.in_one_spelling(labels, options.taxonomy, remarks)
-    rows = _usable_rows(zip(paths, labels, split_cells, strict=True), cells, bool(own), remarks)
+        raise UserError(f"{first.path}: {what}", missing[:5], f"Paths are looked for below {found.root}.")
+    labels, names = found.in_one_spelling(labels)
+    rows = _usable_rows(zip(paths, labels, split_cells, strict=True), cells, bool(own), found.remarks)
     if not rows:
         raise UserError(f"{first.path}: no row has both a picture that is there and a label", missing[:5])
-    splits = finding.settle(own, options, remarks, "No column tells the split")
-    if options.levels is None and len(chain) == max(len(label) for _, label, _ in rows) > 1:
-        options = replace(options, levels=tuple(name.rpartition(".")[2] or name for name in chain))
-    layout: dict[str, object] = {"path": column, "label": chain if len(chain) > 1 else chain[0]}
-    layout |= {"split": split_columns[0]} if split_columns else {}
-    layout |= {"names": names} if names else {}
-    guess = _own_layout(root, parts, layout, zip(paths, cells, strict=True), splits.own)
-    return finding.found_rows(root, rows, splits, options, remarks, guess, {})
+    found.settle(own, "No column tells the split")
+    if len(chain) > 1:
+        found.levels = tuple(name.rpartition(".")[2] or name for name in chain)
+    # A layout by which the data's own tables may be read; whether they are plain enough is seen by trying.
+    plain = all(part.sign and part.path.is_relative_to(found.root) for part in parts.values())
+    if plain and ("" in parts or found.splits):  # or drawn from several tables
+        found.layout = {"name": "manifest", **_places(found, parts), **_start(zip(paths, cells, strict=True))}
+        found.layout |= {"path": column, "label": chain if len(chain) > 1 else chain[0]}
+        found.layout |= {"columns": list(first.columns)} if not first.has_header else {}
+        found.layout |= {"split": split_column} if split_column else {}
+        if split_column and (meaning := {name: split for split, name in found.splits.items() if name != split}):
+            found.layout["splits"] = meaning
+        found.layout |= {"delimiter": first.sign} if first.sign != "," else {}
+        found.layout |= {"names": names} if names else {}
+    found.keep(rows)
 
 
-def _with_labels(parts: Mapping[str, Records], options: Options, remarks: list[str]) -> Mapping[str, Records]:
+def _with_labels(found: Found, parts: Mapping[str, Records]) -> Mapping[str, Records]:
     """The tables without those that have no label: of a competition's test split there is often but a list of names."""
     wanted = parts["train"].columns.keys() if "train" in parts else set()
     without = [split for split, part in parts.items() if not wanted <= part.columns.keys()]
     try:
         if without:
-            labels_of(_together(parts), (), options, [])
+            labels_of(Found(found.root, found.options), _together(parts), ())
     except UserError:
-        remarks.append(f"Not used, for there is no label: {', '.join(parts[split].path.name for split in without)}.")
+        names = ", ".join(parts[split].path.name for split in without)
+        found.remarks.append(f"Not used, for there is no label: {names}.")
         return {split: part for split, part in parts.items() if split not in without}
     return parts
 
@@ -79,24 +83,24 @@ def _together(parts: Mapping[str, Records]) -> TextColumns:
 
 
 def _splits_of(
-    parts: Mapping[str, Records], columns: TextColumns, path: str, options: Options, remarks: list[str]
-) -> tuple[dict[str, str], Sequence[str | None], Sequence[str]]:
-    """Own names of the splits, that of each row, and the columns that say it; nothing where none does."""
+    found: Found, parts: Mapping[str, Records], columns: TextColumns, path: str
+) -> tuple[dict[str, str], Sequence[str | None], str]:
+    """Own names of the splits, that of each row, and the column that says it; nothing where none does."""
     if "" not in parts:  # a table for each
         rows = [split for split, part in parts.items() for _ in next(iter(part.columns.values()))]
-        return {split: split for split in parts}, rows, ()
-    if (wanted := options.split) is not None and wanted not in columns:
+        return {split: split for split in parts}, rows, ""
+    if (wanted := found.options.split) is not None and wanted not in columns:
         raise UserError(f"--split-column: there is no column {wanted!r}{nearest(wanted, columns)}")
     for name in [name for name in columns if name != path] if wanted is None else [wanted]:
-        if meaning := _as_splits(name, columns[name], wanted is not None, remarks):
-            remarks.append(f"Column {name!r} is the split.")
+        if meaning := _as_splits(name, columns[name], wanted is not None, found.remarks):
+            found.remarks.append(f"Column {name!r} is the split.")
             cells = [meaning.get(cell.casefold()) for cell in columns[name]]
-            return split_of(dict.fromkeys(filter(None, cells))), cells, [name]
+            return split_of(dict.fromkeys(filter(None, cells))), cells, name
     if wanted is not None:
         what = f"--split-column: {wanted!r} holds what is no split: {listed(dict.fromkeys(columns[wanted]))}"
         hint = "Splits are called train, val and test, or nearly so (training, valid, dev, testing)."
         raise UserError(what, hint=hint)
-    return {}, [None] * len(columns[path]), ()
+    return {}, [None] * len(columns[path]), ""
 
 
 def _as_splits(name: str, cells: Sequence[str], asked: bool, remarks: list[str]) -> Mapping[str, str]:
@@ -139,32 +143,17 @@ def _usable_rows(rows: Iterable[Row], cells: Sequence[str], split: bool, remarks
     return [row for row in first.values() if row[0] not in clashing]
 
 
-def _own_layout(
-    root: Path, parts: Mapping[str, Records], layout: dict[str, object], pairs: Iterable[tuple[str, str]],
-    own: Mapping[str, str],
-) -> dict[str, object]:  # fmt: skip
-    """A layout by which the data's own tables may be read; whether they are plain enough is seen by trying.
-
-    `pairs` are the path of each row's picture, and the cell that names it.
-    """
-    first = next(iter(parts.values()))
-    plain = all(part.sign and part.path.is_relative_to(root) for part in parts.values())
-    if not plain or ("" not in parts and not own):  # or drawn from several tables
-        return {}
-    places = {split: part.path.relative_to(root).as_posix() for split, part in parts.items()}
+def _places(found: Found, parts: Mapping[str, Records]) -> dict[str, object]:
+    """Where the tables lie, as a layout says it."""
+    places = {split: part.path.relative_to(found.root).as_posix() for split, part in parts.items()}
     if "" in places:
-        layout["file"] = places[""]
-    else:
-        layout["files"] = {split: places[name] for split, name in own.items()}
-    if "split" in layout and (meaning := {name: split for split, name in own.items() if name != split}):
-        layout["splits"] = meaning
+        return {"file": places[""]}
+    return {"files": {split: places[name] for split, name in found.splits.items()}}
+
+
+def _start(pairs: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """Where the cells of pictures start from, of each one's path and the cell that names it."""
     ends = [(path, posixpath.normpath(cell)) for path, cell in pairs if path]
     bases = {path[: -len(cell)] if path.endswith(cell) else None for path, cell in ends}
     base = bases.pop() if len(bases) == 1 else None
-    if base != "":
-        layout["images"] = base.rstrip("/") if base else None
-    if not first.has_header:
-        layout["columns"] = list(first.columns)
-    if first.sign != ",":
-        layout["delimiter"] = first.sign
-    return {"name": "manifest", **layout}
+    return {} if base == "" else {"images": base.rstrip("/") if base else None}

@@ -10,7 +10,6 @@ import pytest
 
 from hierfit.geometry.embeddings import Embeddings
 from hierfit.report import wandb as wandb_report
-from hierfit.report.blocks import Section
 from hierfit.report.evidence import gather
 from hierfit.report.sections import sections
 from hierfit.results.card import ResultCard
@@ -48,7 +47,7 @@ def test_tables_pictures_and_figures_reach_wandb(fit: Fit, monkeypatch: pytest.M
     assert found is not None
     assert found.attributes is not None
     assert (len(found.nodes), len(found.images), len(found.attributes)) == (14, 37, 4)
-    titles = {section.title for section in sections(gather([folder])) if isinstance(section, Section)}
+    titles = {section.title for section in sections(gather([folder])) if not section.omitted}
     assert {"The latent space", "What attributes respond to", "Training"} <= titles
     assert "image_radius" in (folder / "metrics.csv").read_text()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import pytest
@@ -39,14 +38,13 @@ def test_the_cache_comes_first_and_offline_says_what_is_missing(
 
 
 @pytest.mark.parametrize(
-    ("name", "hub"), [("gulls/model", True), ("model", False), ("latest/controls/zero-shot", False), ("/tmp/x", False)]
+    ("name", "hub"),
+    [
+        *(("gulls/model", True), ("model", False), ("latest/controls/zero-shot", False), ("/tmp/x", False)),
+        ("runs/typo", False),  # there is a folder runs
+    ],
 )
-def test_what_is_a_name_of_the_hub(name: str, hub: bool) -> None:
-    assert is_name(name) == hub
-
-
-def test_a_folder_here_is_no_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_is_a_name_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, hub: bool) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    found: Any = is_name("runs/typo")
-    assert not found
+    assert is_name(name) == hub

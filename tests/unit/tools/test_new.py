@@ -36,7 +36,7 @@ def test_folders_of_splits(root: Path, tmp_path: Path) -> None:
     assert sizes(table) == {"train": 24, "val": 12, "test": 16}
     assert labels(table)["val/dog/fox/1.png"] == "dog/fox"
     assert card.splits["val"].images == 12
-    assert written.left_out == {}
+    assert written.found.left_out == {}
     assert all("#" in line or ":" in line for line in written.path.read_text().splitlines() if line)
 
 
@@ -73,7 +73,7 @@ def test_nested_folders_without_splits_are_a_ragged_tree(tmp_path: Path, save_pi
     written, card, table = made(root, tmp_path)
     assert card.levels == {"level1": 2, "level2": 2, "class": 2}
     assert sizes(table) == {"train": 30, "val": 5, "test": 9}
-    assert written.left_out == {"stray.png": "in no folder of a class"}
+    assert written.found.left_out == {"stray.png": "in no folder of a class"}
     assert card.names == {"RedLeggedKittiwake": "Red Legged Kittiwake", "Blue-Jay": "Blue Jay"}
     known = labels(table)
     assert known["Birds/Gulls/RedLeggedKittiwake/3.png"] == "Birds/Gulls/Red Legged Kittiwake"
@@ -126,13 +126,13 @@ def test_damaged_and_double_pictures_are_left_out(root: Path, tmp_path: Path, sa
     shutil.copy(root / "train/cat/lion/1.png", root / "test/cat/lion/copy.png")
     shutil.copy(root / "train/dog/fox/1.png", root / "train/dog/wolf/clash.png")
     written, card, table = made(root, tmp_path)
-    assert written.left_out == {
+    assert written.found.left_out == {
         "train/cat/lion/0.png": "cannot be read",
         "train/cat/lion/1.png": "the same as test/cat/lion/copy.png",
         "train/dog/fox/1.png": "the same picture has two labels: train/dog/wolf/clash.png",
         "train/dog/wolf/clash.png": "the same picture has two labels: train/dog/fox/1.png",
     }
-    assert dict(card.leave_out) == dict(written.left_out)
+    assert dict(card.leave_out) == dict(written.found.left_out)
     assert len(table.splits["train"]) == 21
     (root / "train/cat/lion/1.png").unlink()
     with pytest.raises(UserError, match=r"leave_out: there is no train/cat/lion/1.png"):
@@ -204,7 +204,7 @@ def test_kinds_that_are_not_read_are_counted(
     assert "fox" in text
     assert leaves(table) == {"fish", "newt"}
     assert (".heic 3" in text) != readable
-    assert ("newt/a.HEIC" in written.left_out) == readable
+    assert ("newt/a.HEIC" in written.found.left_out) == readable
     main(["data", "check", str(written.path)])
     with pytest.raises(SystemExit):
         main(["data", "check", str(written.path), "--strict"])

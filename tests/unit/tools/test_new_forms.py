@@ -132,7 +132,7 @@ FORMS: Mapping[str, Form] = {
     "merged cells": Form(FLAT, {"1.png": "Laridae/bird 0", "4.png": "Laridae/bird 1", "11.png": "Corvidae/bird 3"},
                          {"t.csv": MERGED}, "as merged cells do"),
     "genus and epithet": Form(FLAT, {"0.png": "Acer/Acer rubrum", "1.png": "Quercus/Quercus rubrum"},
-                              {"t.csv": rows("path,genus,specificEpithet", *PLANTS)}, "'genus' is put before it"),
+                              {"t.csv": rows("path,genus,specificEpithet", *PLANTS)}, "'genus' is put before them"),
     "partitions by number": Form(FLAT, ab(), {"t.csv": rows("image_id,label,partition", "a,0", "b,0", "a,1", "b,2")},
                                  "0 is taken for train", {"train": 6, "val": 3, "test": 3}),
     "several labels in a cell": Form(FLAT, "'cat, dog' hold several labels",
