@@ -43,7 +43,7 @@ class UserError(ValueError):
 
 
 @contextmanager
-def readable(what: object, *faults: type[Exception]) -> Iterator[None]:
+def reading(what: object, *faults: type[Exception]) -> Iterator[None]:
     """Refuses by name what cannot be read within, for the system's reasons or other ``faults``."""
     refused: tuple[type[Exception], ...] = (OSError, *faults)
     try:

@@ -15,7 +15,7 @@ from typing import IO, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from hierfit.errors import UserError, readable
+from hierfit.errors import UserError, reading
 from hierfit.taxonomy.checks import counted
 
 try:
@@ -70,7 +70,7 @@ class Files(Stored):
 
     def read(self, key: str) -> bytes:
         """What is stored of the picture; raises `UserError` naming the file."""
-        with readable(path := self.root / key):
+        with reading(path := self.root / key):
             return path.read_bytes()
 
     def leading_out(self, keys: Iterable[str]) -> list[str]:

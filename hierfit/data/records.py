@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hierfit.errors import UserError, nearest, readable
+from hierfit.errors import UserError, nearest, reading
 
-_JSON_LINES = (".jsonl", ".ndjson")
+JSON_LINES = (".jsonl", ".ndjson")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number and text of each line that is not blank; raises `UserError` naming the file."""
-    with readable(path), path.open(encoding="utf-8-sig") as file:
+    with reading(path), path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if text := line.strip():
                 yield number, text
@@ -48,13 +48,13 @@ def read_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]
 
     A file of JSON lines gives a header of all its keys, and a row for each object.
     """
-    if path.suffix.lower() in _JSON_LINES:
+    if path.suffix.lower() in JSON_LINES:
         objects = [(number, _parsed(text, dict[str, Any], f"{path}:{number}")) for number, text in read_lines(path)]
         header = list(dict.fromkeys(key for _, row in objects for key in row))
         yield 0, header
         yield from ((number, [_json_cell(row.get(key)) for key in header]) for number, row in objects)
         return
-    with readable(path, csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
+    with reading(path, csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
         yield from ((rows.line_num, [cell.strip() for cell in row]) for row in rows if row)
 
@@ -80,7 +80,7 @@ def read_by_column(
 
 def read_typed(path: Path, kind: Any) -> Any:
     """What a JSON file holds, which must be of a type, to the last row; raises `UserError` naming what is not."""
-    with readable(path):
+    with reading(path):
         content = path.read_bytes()
     return _parsed(content, kind, f"{path}: not valid JSON, or")
 

@@ -30,11 +30,11 @@ from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.writers import write_csv
 
-Keys = Mapping[str, Sequence[str]]
+SampleKeys = Mapping[str, Sequence[str]]
 """Names of the samples of each split, where they are known."""
 
 
-def features_of_bundle(path: Path, splits: Sequence[str]) -> tuple[Bundle, Keys]:
+def features_of_bundle(path: Path, splits: Sequence[str]) -> tuple[Bundle, SampleKeys]:
     """Features from a file; of some splits or (none named) all.
 
     Raises:
@@ -46,7 +46,7 @@ def features_of_bundle(path: Path, splits: Sequence[str]) -> tuple[Bundle, Keys]
 
 def features_of_card(
     name: str, splits: Sequence[str], root: str | None, backbone: str, cache_dir: str | None, workers: int
-) -> tuple[Bundle, Keys]:
+) -> tuple[Bundle, SampleKeys]:
     """Features of a card's splits, from the cache of runs as far as it has them.
 
     Raises:
@@ -93,7 +93,7 @@ def check_out(out: Path) -> None:
         raise UserError(f"{out} exists already", hint="Name a new one.")
 
 
-def write_features(out: Path, bundle: Bundle, keys: Keys) -> None:
+def write_features(out: Path, bundle: Bundle, keys: SampleKeys) -> None:
     """Writes features in the format of the ending; what is written appears whole or not at all.
 
     Raises:
@@ -114,7 +114,7 @@ def write_features(out: Path, bundle: Bundle, keys: Keys) -> None:
         raise UserError(f"{out} cannot be written: {error.strerror}", hint=hint) from error
 
 
-def _arrays(bundle: Bundle, keys: Keys) -> dict[str, np.ndarray]:
+def _arrays(bundle: Bundle, keys: SampleKeys) -> dict[str, np.ndarray]:
     tree = bundle.taxonomy
     return {
         **{name: tensor.numpy() for name, tensor in bundle.tensors().items()},
@@ -127,7 +127,7 @@ def _arrays(bundle: Bundle, keys: Keys) -> dict[str, np.ndarray]:
     }
 
 
-def _fill(folder: Path, bundle: Bundle, keys: Keys) -> None:
+def _fill(folder: Path, bundle: Bundle, keys: SampleKeys) -> None:
     tree = bundle.taxonomy
     folder.mkdir()
     for name, split in bundle.splits.items():

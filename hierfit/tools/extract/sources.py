@@ -22,7 +22,7 @@ from hierfit.data.names import clean_name
 from hierfit.data.records import read_by_column
 from hierfit.data.samples import SPLITS, Images, Sample, leaves_root, names_of
 from hierfit.data.table import read_table
-from hierfit.errors import UserError, readable
+from hierfit.errors import UserError, reading
 from hierfit.taxonomy import Taxonomy
 
 _IN_NAME = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
@@ -179,7 +179,7 @@ class Tars(Stored):
     def read(self, key: str) -> bytes:
         """What is stored of the picture; raises `UserError` naming it."""
         offset, size = map(int, key.rpartition("@")[2].split("+"))
-        with readable(key), (self.folder / key.partition("/")[0]).open("rb") as file:
+        with reading(key), (self.folder / key.partition("/")[0]).open("rb") as file:
             file.seek(offset)
             return file.read(size)
 
