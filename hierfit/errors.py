@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
 
@@ -39,6 +40,18 @@ class UserError(ValueError):
     def __reduce__(self) -> tuple[type[UserError], tuple[str, tuple[str, ...], str]]:
         # Exceptions cross process borders (loader workers); the default would pickle only the rendered text.
         return type(self), (self.summary, self.problems, self.hint)
+
+
+@contextmanager
+def reading(what: object, *faults: type[Exception]) -> Iterator[None]:
+    """Refuses by name what cannot be read within, for the system's reasons or other ``faults``."""
+    refused: tuple[type[Exception], ...] = (OSError, *faults)
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise UserError(f"{what}: cannot be read: it is not UTF-8: {error}", hint="Save it as UTF-8.") from error
+    except refused as error:
+        raise UserError(f"{what}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def folded(name: str) -> str:

@@ -78,12 +78,9 @@ def config_problems(config: Mapping[str, Any]) -> list[str]:
 def translated(
     config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings as a ``config.json`` of transformers says them, and those of pictures as its image processors' do.
+    """Sound settings as a ``config.json`` of transformers says them, and those of pictures as its image processors' do.
 
-    Args:
-        config: In which `config_problems` finds nothing.
-        weights: As `read_weights` gives them; of timm's towers they alone tell the size.
-        tokenizer: Of transformers, for the ids of special tokens.
+    Of timm's towers the weights alone, as `read_weights` gives them, tell the size; a tokenizer the special tokens.
     """
     settings = config["model_cfg"]
     vision, text, timm = settings["vision_cfg"], settings["text_cfg"], settings["vision_cfg"].get("timm_model_name")

@@ -58,12 +58,8 @@ def node_prompts(
 ) -> NodePrompts:
     """Writes the prompts of every node: from the templates of its level, then the sentences that describe it.
 
-    `{name}` is the node, `{parent}` its nearest ancestor of another name, `{path}` all names from the root down, joined
-    by commas. As BioCLIP (Stevens et al., CVPR 2024) was trained: `{taxonomic}` is the same joined by blanks;
-    `{scientific}` what of it begins with the level `genus` (the node's own name where there is none); `{common}` the
-    common name, or the scientific one of a node that has none. The name of a level at or above the node's stands for
-    the name on it: `{genus} {species}`. In these three a name that begins with its parent's goes without it: below
-    Apis, Apis mellifera is mellifera. Underscores become spaces.
+    Placeholders: this folder's README. Those by rank are as BioCLIP (Stevens et al., CVPR 2024) was trained.
+    In them a name that begins with its parent's goes without it: below Apis, Apis mellifera is mellifera.
 
     Where two different nodes would get the same text, each gets its ancestry added to its `{name}`, as far as it takes:
     "crane, a kind of bird". A node that only repeats its parent's name is the same thing on a finer level, and keeps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -74,38 +73,34 @@ def settings_file(folder: Path) -> str:
 
 def folder_problems(folder: Path) -> list[str]:
     """Everything that keeps a folder from being loaded; empty if it is whole."""
-    file = settings_file(folder)
+    file, there = settings_file(folder), {path.name for path in folder.glob("*") if path.is_file()}
     settings, fault = read_object(folder / file)
     problems = [fault] if fault else []
+    weights: tuple[tuple[str, ...], ...] = ((WEIGHTS,), (SHARDS,))
     if file == OPEN_CLIP:
-        if not fault:
-            from hierfit.backbone.open_clip import config_problems
+        from hierfit.backbone.open_clip import config_problems
 
-            problems += config_problems(settings)
-        if not any((folder / name).is_file() for name in OPEN_CLIP_WEIGHTS):
-            problems.append("no weights: " + ", or ".join(OPEN_CLIP_WEIGHTS))
+        problems += [] if fault else config_problems(settings)
+        weights = tuple((name,) for name in OPEN_CLIP_WEIGHTS)
     else:
         if not fault:
             dual_config(settings, file, problems)
-        problems += _weight_problems(folder)
-    if not any(all((folder / name).is_file() for name in files) for files in TOKENIZERS):
-        problems.append("no tokenizer: " + ", or ".join(" with ".join(files) for files in TOKENIZERS))
-    if file != OPEN_CLIP and not any((folder / name).is_file() for name in PREPROCESSING):
-        problems.append("no image preprocessing: " + ", or ".join(PREPROCESSING))
-    return problems
-
-
-def _weight_problems(folder: Path) -> list[str]:
-    if (folder / SHARDS).is_file():
-        index, fault = read_object(folder / SHARDS)
-        if fault or not isinstance(index.get("weight_map"), dict):
-            return [fault or f"{SHARDS} has no weight_map"]
-        # Names alone: a path would lead out of the folder.
-        return [f"no {name}" for name in weight_files(folder) if name not in os.listdir(folder)]
-    if (folder / WEIGHTS).is_file():
-        return []
-    pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
-    return [f"no {WEIGHTS}" + ("; pickled weights can run code when opened, so they are not loaded" if pickled else "")]
+        if SHARDS in there:
+            index, fault = read_object(folder / SHARDS)
+            if fault or not isinstance(index.get("weight_map"), dict):
+                problems.append(fault or f"{SHARDS} has no weight_map")
+            else:  # names alone: a path would lead out of the folder
+                problems += [f"no {name}" for name in weight_files(folder) if name not in there]
+        elif WEIGHTS not in there and any(name.endswith((".bin", ".pt")) for name in there):
+            problems.append("pickled weights can run code when opened, so they are not loaded")
+    parts = {"weights": weights, "tokenizer": TOKENIZERS}
+    if file != OPEN_CLIP:
+        parts["image preprocessing"] = tuple((name,) for name in PREPROCESSING)
+    return problems + [
+        f"no {part}: " + ", or ".join(" with ".join(files) for files in choices)
+        for part, choices in parts.items()
+        if not any(there.issuperset(files) for files in choices)
+    ]
 
 
 def weight_files(folder: Path) -> list[str]:

@@ -32,10 +32,8 @@ def leave_one_out(
     direction in which distances count. Ridge, noise, variances and the other classes' means stay as they are.
 
     Args:
-        model: Fitted to all images.
-        statistics: Of all images.
-        features: Of images that belong to a leaf ``[n, d]``.
-        labels: Position of the leaf of each ``[n]``.
+        model, statistics: Of all images.
+        features, labels: Of images that belong to a leaf ``[n, d]``, and its position ``[n]``.
         taxonomy: The tree.
 
     Returns:

@@ -84,9 +84,7 @@ def kinship_test(
         seen: Classes that have one ``[C]`` bool, at least two.
         taxonomy: The tree.
         noise: Variance of a mean about its class's true one, a dimension: s²·(mean of 1/n).
-        permutations: How many.
-        seed: Of them.
-        origin: What the means are of, in words.
+        permutations, seed, origin: As they are kept.
     """
     if int(seen.sum()) < 2:
         raise ValueError("kinship needs two classes that have a mean")

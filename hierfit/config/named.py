@@ -86,20 +86,20 @@ def experiment_files(name: str) -> list[Path]:
     return [own] if own.stem == BASE else [base, own]
 
 
-class Registry(dict[str, Entry], Generic[Entry]):
-    """Things of one kind by name. `find` also takes the import path of one that a user wrote: ``my_file.my_loss``."""
+class Registry(dict[str, Any], Generic[Entry]):
+    """Things of one kind by name, or import paths of them. `find` also takes the import path of one that a user wrote:
+    ``my_file.my_loss``."""
 
-    def __init__(self, kind: str, known: Mapping[str, Entry]) -> None:
+    def __init__(self, kind: str, known: Mapping[str, Entry | str]) -> None:
         super().__init__(known)
         self.kind = kind
 
     def find(self, name: str) -> Entry:
         """What a name or an import path stands for."""
-        if name in self:
-            return self[name]
-        if "." not in name:
+        if name not in self and "." not in name:
             raise UserError(f"there is no {self.kind} {name!r}{nearest(name, self)}")
-        found: Entry = imported(name, self.kind)
+        known = self.get(name, name)
+        found: Entry = imported(known, self.kind) if isinstance(known, str) else known
         return found
 
 

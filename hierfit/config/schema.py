@@ -127,21 +127,25 @@ def as_type(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     return value
 
 
+_FITTING = {(int, int), (int, float), (float, float), (str, str), (bool, bool)}
+
+
 def _as_union(hint: Any, value: object, place: Place, problems: list[str]) -> Any:
     options = get_args(hint)
     if type(value) in options or Any in options:
         return value
     others = [option for option in options if option is not type(None)]
-    if len(others) == 1 and others[0] not in _TYPE_WORDS:
+    plain = [get_args(option)[0] if get_origin(option) is Annotated else option for option in others]
+    if len(others) == 1 and (plain[0] not in _TYPE_WORDS or (type(value), plain[0]) in _FITTING):
         return as_type(others[0], value, place, problems)
     for option in others:
         within: list[str] = []
         found = as_type(option, value, place, within)
         if not within:
             return found
-    words = [_TYPE_WORDS.get(option) or f"one of {', '.join(map(str, get_args(option)))}" for option in others]
+    words = [_TYPE_WORDS.get(option) or f"one of {', '.join(map(str, get_args(option)))}" for option in plain]
     words += ["null"] if len(others) < len(options) else []
-    why = next(filter(None, (advice(option, value) for option in others)), "")
+    why = next(filter(None, (advice(option, value) for option in plain)), "")
     problems.append(f"{place}: expected {' or '.join(words)}, got {_in_words(value)}{why}")
     return value
 

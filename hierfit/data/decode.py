@@ -1,4 +1,4 @@
-"""Pictures as batches of pixels of one size, the bad ones told apart."""
+"""Pictures through a tower, in batches of one size, the bad ones told apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hierfit.data.samples import Images
 from hierfit.errors import UserError
 
 BATCH = 32
@@ -36,12 +35,11 @@ class Decoded(NamedTuple):
 
 
 def made_of(
-    keys: Sequence[str], make: Callable[[str], Any], num_workers: int, gather: Callable[[list[Any]], Any] = list
+    keys: Sequence[Any], make: Callable[[Any], Any], num_workers: int, gather: Callable[[list[Any]], Any] = list
 ) -> Iterator[Any]:
     """What is made of each picture, `BATCH` at a time and in order.
 
     Args:
-        keys: n pictures.
         make: Runs in the workers; a `UserError` that it raises stands in the place of what it was to make.
         num_workers: Processes; 0 does it in this one.
         gather: Puts a batch together, in the workers, too.
@@ -64,8 +62,8 @@ def made_of(
 
 @dataclass
 class _Made(Dataset[Any]):
-    keys: Sequence[str]
-    make: Callable[[str], Any]
+    keys: Sequence[Any]
+    make: Callable[[Any], Any]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -77,15 +75,33 @@ class _Made(Dataset[Any]):
             return error
 
 
-def decoded(
-    keys: Sequence[str], images: Images, transform: Callable[[Image.Image], Tensor], num_workers: int = 0
-) -> Iterator[Decoded]:
-    """Batches of `BATCH` pictures, in order, of transforms from picture to tensor ``[3, S, S]``; see `made_of`."""
-    return made_of(keys, partial(_pixels_of, images, transform), num_workers, _gather)
+def through_tower(
+    keys: Sequence[Any],
+    load: Callable[[Any], Image.Image],
+    transform: Callable[[Image.Image], Tensor],
+    tower: Callable[[Tensor], Tensor],
+    num_workers: int = 0,
+    device: torch.device | str = "cpu",
+    all_or_none: bool = False,
+) -> Iterator[tuple[Decoded, Tensor]]:
+    """Batches of `BATCH` pictures in order, and what a tower makes of those that could be decoded ``[b, d]``.
+
+    Args:
+        load: From key to picture; runs in the workers.
+        transform: Picture to tensor ``[3, S, S]``; runs in the workers.
+        tower: ``[32, 3, S, S]`` to ``[32, d]``; see `hierfit.data.encode.encode` for why it always sees 32.
+        num_workers: Processes that decode; see `made_of`.
+        all_or_none: From the first picture that cannot be decoded on, nothing more is encoded.
+    """
+    faulty = False
+    for batch in made_of(keys, partial(_pixels_of, load, transform), num_workers, _gather):
+        faulty |= all_or_none and bool(batch.problems)
+        found = run_padded(tower, batch.pixels.to(device)) if batch.rows and not faulty else batch.pixels[:0]
+        yield batch, found
 
 
-def _pixels_of(images: Images, transform: Callable[[Image.Image], Tensor], key: str) -> Tensor:
-    return transform(images.load(key))
+def _pixels_of(load: Callable[[Any], Image.Image], transform: Callable[[Image.Image], Tensor], key: Any) -> Tensor:
+    return transform(load(key))
 
 
 def _gather(samples: list[Tensor | UserError]) -> Decoded:
@@ -95,7 +111,7 @@ def _gather(samples: list[Tensor | UserError]) -> Decoded:
 
 
 def run_padded(tower: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
-    """Features ``[b, d]`` of at most `BATCH` pictures; see `hierfit.data.encode.encode` for why the tower sees 32."""
+    """Features ``[b, d]`` of at most `BATCH` pictures."""
     padding = pixels[-1:].expand(BATCH - len(pixels), *pixels.shape[1:])
     with torch.inference_mode():
         return tower(torch.cat([pixels, padding]))[: len(pixels)].clone()

@@ -132,13 +132,9 @@ def encode(
 
     Args:
         keys: n samples.
-        images: Their pictures.
         transform: Picture to tensor ``[3, S, S]``; runs in the workers.
         tower: ``[32, 3, S, S]`` to features ``[32, d]``.
-        cache: Keeps the features.
         num_workers: Processes that decode pictures; 0 decodes in this one.
-        device: Where the tower is.
-        title: Of the progress bar.
 
     Returns:
         Features ``[n, d]`` on the CPU, float32, in the order of the keys.
@@ -151,19 +147,19 @@ def encode(
     features, missing = cache.read(digests)
     if not len(missing):
         return features
-    from hierfit.data.decode import decoded, run_padded  # here: most runs find all their features
+    from hierfit.data.decode import through_tower  # here: most runs find all their features
     from hierfit.data.progress import with_progress
 
     todo = missing.tolist()
-    loader = decoded([keys[row] for row in todo], images, transform, num_workers)
+    batches = through_tower([keys[row] for row in todo], images.load, transform, tower, num_workers, device, True)
     problems: list[str] = []
     waiting: list[Tensor] = []
     done = 0
-    for batch in with_progress(loader, len(todo), title, lambda one: one.size):
+    for batch, found in with_progress(batches, len(todo), title, lambda made: made[0].size):
         problems += batch.problems.values()
         if problems:
             continue
-        waiting.append(run_padded(tower, batch.pixels.to(device)).cpu().float())
+        waiting.append(found.cpu().float())
         count = sum(map(len, waiting))
         if count == SHARD or done + count == len(todo):
             rows, values = missing[done : done + count], torch.cat(waiting)

@@ -23,7 +23,6 @@ class Home:
     """What a layout is given. It may change all that stands after `problems`.
 
     Attributes:
-        card: The data card.
         root: What the user gave as ``data.root``.
         problems: Faults of single samples go here, so that all are reported at once; such samples stay in the table.
         base: Folder that keys start from, where they must be files; None for the root.

@@ -15,7 +15,7 @@ from typing import IO, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from hierfit.errors import UserError
+from hierfit.errors import UserError, reading
 from hierfit.taxonomy.checks import counted
 
 try:
@@ -70,11 +70,8 @@ class Files(Stored):
 
     def read(self, key: str) -> bytes:
         """What is stored of the picture; raises `UserError` naming the file."""
-        path = self.root / key
-        try:
+        with reading(path := self.root / key):
             return path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
     def leading_out(self, keys: Iterable[str]) -> list[str]:
         """Those of the pictures that lie elsewhere, and the root only links to. Each folder is looked up once."""

@@ -19,7 +19,6 @@ class Step(NamedTuple):
 
     Attributes:
         rows: Row numbers of its samples ``[B]``.
-        epoch: Number of the epoch.
         shared: Row numbers of the batch of all processes ``[B']``; None where there is one.
     """
 
@@ -33,6 +32,7 @@ class Step(NamedTuple):
         return Batch(inputs, paths.index_select(0, self.rows), self.rows, shared)
 
 
+@dataclass(eq=False)
 class RowSampler(Sampler[Step]):
     """Row numbers of each batch of this process.
 
@@ -42,28 +42,23 @@ class RowSampler(Sampler[Step]):
     may leave nothing for some.
 
     Args:
-        size: Number of rows.
         batch_size: Rows a batch: shuffled, of all processes; in order, of this one.
         seed: Shuffle by this seed and the epoch; None keeps the order.
-        rank: Of this process.
-        world: Number of processes.
         drop_last: Leave a last, smaller batch out, unless it is the only one.
     """
 
-    def __init__(
-        self,
-        size: int,
-        batch_size: int,
-        seed: int | None = None,
-        rank: int = 0,
-        world: int = 1,
-        drop_last: bool = False,
-    ) -> None:
-        self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.rank, self.world, self.epoch, self.start = rank, world, 0, 0
-        most = -(-size // world) if seed is None else size  # no process has more
-        whole = most // batch_size * batch_size
-        self.share = whole if drop_last and whole else most
+    size: int
+    batch_size: int
+    seed: int | None = None
+    rank: int = 0
+    world: int = 1
+    drop_last: bool = False
+
+    def __post_init__(self) -> None:
+        self.epoch = self.start = 0
+        most = -(-self.size // self.world) if self.seed is None else self.size  # no process has more
+        whole = most // self.batch_size * self.batch_size
+        self.share = whole if self.drop_last and whole else most
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -109,7 +104,6 @@ class Loader:
         before: Called before each batch is taken: the step before it, and all that followed from it, is done then.
 
     Args:
-        batches: Gives the batch of some rows.
         sampler: Gives the steps; the name is where Lightning looks for `set_epoch`.
         num_workers: Processes that make batches ahead; 0 makes them in this one.
     """

@@ -54,7 +54,6 @@ def respelled(
     """A label as the tree spells it.
 
     Args:
-        label: Names as the data have them.
         names: What the tree calls a class that the data call otherwise; an empty text for what is not known. Names that
             are not known at the end of a label are left away.
         known: The tree's names by their clean form; see `clean_name`.

@@ -81,8 +81,6 @@ def crop_box(width: int, height: int, area: float, aspect: float, left: float, t
     max(3/4, a·q) ≤ r ≤ min(4/3, q/a). No r does for long pictures and large a: the largest legal part is taken then.
 
     Args:
-        width: Of the picture, pixels.
-        height: Of the picture, pixels.
         area: Share of the picture's area, in (0, 1].
         aspect: In [0, 1): place of the aspect's logarithm between its bounds.
         left: In [0, 1): place of the part between the left and right edge.
@@ -117,8 +115,6 @@ class PixelBatches(Dataset[Batch]):
     oldest is the one needed next.
 
     Attributes:
-        keys: Of the n samples.
-        images: Their pictures.
         transform: Gives the pixels of a picture; to train on, by chance.
         paths: Their node ids ``[n, L]``.
         seed: Of that chance: seed, epoch and row say what happens to each, and nothing else does.

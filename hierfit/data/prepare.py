@@ -127,10 +127,6 @@ def prepare(card: DataCard, table: Table, choice: Choice, towers: Towers, like: 
     that nothing else differs; and last, labels below `Choice.train_level` are taken from training and validation.
 
     Args:
-        card: The card.
-        table: What it has read.
-        choice: What is taken of it.
-        towers: What encodes it.
         like: What was trained on, for a data set to test on: only its test split is taken, and classes that are the
             source's are scored by the source's text.
 

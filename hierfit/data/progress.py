@@ -20,10 +20,8 @@ class Meter:
     """Shows the state of some work; a context whose end is the work's. No thread of its own: others may fork.
 
     Args:
-        title: Of the work.
         total: Pieces in all; None if that is what is found out.
         unit: What they are: ``steps``.
-        done: Pieces that were done before.
         console: Where to; default: stderr.
         stays: The end of the work is shown, too, and stays in a terminal.
     """
@@ -67,7 +65,6 @@ class Meter:
         """Shows that so many pieces are done, now and then.
 
         Args:
-            done: With those of before.
             note: Asked for what else there is to say when it is shown; default: the pace.
         """
         self.done, self._note = done, note
@@ -127,10 +124,7 @@ def with_progress(
     """The batches; how far they are is shown on stderr.
 
     Args:
-        batches: Finished pieces of the work.
         total: Pictures in all of them; None if that is what is found out.
-        title: Of the work.
-        size: Pictures in a batch.
     """
     done = 0
     with Meter(title, total, "images") as meter:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from hierfit.errors import UserError, nearest
+from hierfit.errors import UserError, nearest, reading
 
-_JSON_LINES = (".jsonl", ".ndjson")
+JSON_LINES = (".jsonl", ".ndjson")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number and text of each line that is not blank; raises `UserError` naming the file."""
-    with _opened(path) as file:
+    with reading(path), path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if text := line.strip():
                 yield number, text
@@ -49,18 +48,18 @@ def read_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]
 
     A file of JSON lines gives a header of all its keys, and a row for each object.
     """
-    if path.suffix.lower() in _JSON_LINES:
+    if path.suffix.lower() in JSON_LINES:
         objects = [(number, _parsed(text, dict[str, Any], f"{path}:{number}")) for number, text in read_lines(path)]
         header = list(dict.fromkeys(key for _, row in objects for key in row))
         yield 0, header
         yield from ((number, [_json_cell(row.get(key)) for key in header]) for number, row in objects)
         return
-    with _opened(path) as file:
+    with reading(path, csv.Error), path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
         yield from ((rows.line_num, [cell.strip() for cell in row]) for row in rows if row)
 
 
-def read_columns(
+def read_by_column(
     path: Path, wanted: Sequence[str], delimiter: str = ",", header: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, str], str]]:
     """Line and cells by column of each row, and what is wrong with it; the header is the first row if none is given.
@@ -81,10 +80,9 @@ def read_columns(
 
 def read_typed(path: Path, kind: Any) -> Any:
     """What a JSON file holds, which must be of a type, to the last row; raises `UserError` naming what is not."""
-    try:
-        return _parsed(path.read_bytes(), kind, f"{path}: not valid JSON, or")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    with reading(path):
+        content = path.read_bytes()
+    return _parsed(content, kind, f"{path}: not valid JSON, or")
 
 
 def checked(value: object, kind: Any, what: str) -> Any:
@@ -106,17 +104,6 @@ def _validated(kind: Any, how: str, value: object, what: str, **options: bool) -
         found = error.errors(include_url=False, include_context=False, include_input=False)
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in found]
         raise UserError(f"{what} is not of this form", faults) from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: cannot be read: it is not UTF-8: {error}", hint="Save it as UTF-8.") from error
-    except (OSError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
 
 
 def _json_cell(value: object) -> str:

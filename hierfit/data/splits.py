@@ -98,10 +98,7 @@ def draw(
     method, the order of files, other nodes or a library's generator – and K shots are among the first of K + 1.
 
     Args:
-        split: What to draw from.
-        taxonomy: Its tree.
         shots: K, of all leaves or of each ``[C]``.
-        seed: Of the draw.
         coarse_shots: At most so many of each inner node, of the samples labelled no finer; None for all of them.
         strict: Whether every leaf must have K.
         seen: Nodes whose leaves must ``[N]`` bool; None for all.

@@ -26,7 +26,6 @@ def read_table(card: DataCard, root: str | Path | None) -> Table:
     """Read a card's data set and check it against the card.
 
     Args:
-        card: The data card.
         root: Folder or file the data lies in; None for where the card says, or for one that draws its own.
 
     Raises:

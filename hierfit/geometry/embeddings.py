@@ -18,7 +18,6 @@ EMBEDDINGS = "embeddings.safetensors"
 _EMBEDDINGS_FORMAT = "hierfit.embeddings/1"
 
 _HALF_LARGEST = torch.finfo(torch.float16).max
-_REQUIRED = ("nodes", "images", "indices")
 
 
 @dataclass(frozen=True)
@@ -48,30 +47,24 @@ class Embeddings:
 
     @classmethod
     def read(cls, folder: Path) -> Embeddings | None:
-        """Reads a run's file, in single precision; None where the run has none.
-
-        Raises:
-            UserError: The file cannot be read.
-        """
+        """Reads a run's file, in single precision; None where the run has none, a `UserError` where it is damaged."""
         path = folder / EMBEDDINGS
         if not path.is_file():
             return None
         try:
-            tensors, metadata = read_tensors(path)
-            space = Space(**json.loads(metadata.get("space", "null")))
-        except (OSError, SafetensorError, TypeError, ValueError, RecursionError) as error:
+            tensors, facts = read_tensors(path)
+            if facts.get("format") != _EMBEDDINGS_FORMAT:
+                raise ValueError(f"it is not {_EMBEDDINGS_FORMAT}")
+            space, indices = Space(**json.loads(facts["space"])), tensors.pop("indices")
+            points = {name: value.to(torch.float32) for name, value in tensors.items()}
+            sound = (
+                all(x.is_floating_point() and x.ndim == 2 for x in tensors.values())
+                and all((x.abs() <= _HALF_LARGEST).all() for x in points.values())
+                and len({x.shape[1] for x in points.values()}) == 1
+                and (indices.dtype, indices.shape) == (torch.int64, points["images"].shape[:1])
+            )
+            if not sound:
+                raise ValueError("its points are damaged, or do not fit together")
+            return cls(space, points["nodes"], points["images"], indices, points.get("attributes"))
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
-        if metadata.get("format") != _EMBEDDINGS_FORMAT or not set(_REQUIRED) <= tensors.keys():
-            raise UserError(f"{path} is no file of embeddings ({_EMBEDDINGS_FORMAT}).")
-        indices = tensors.pop("indices")
-        points = {name: value.to(torch.float32) for name, value in tensors.items() if value.is_floating_point()}
-        sound = (
-            all(value.ndim == 2 and (value.abs() <= _HALF_LARGEST).all() for value in points.values())
-            and points.keys() == tensors.keys()
-            and len({value.shape[1] for value in points.values()}) == 1
-            and indices.dtype == torch.int64
-            and indices.shape == points["images"].shape[:1]
-        )
-        if not sound:
-            raise UserError(f"{path} cannot be read: its points are damaged, or do not fit together.")
-        return cls(space, points["nodes"], points["images"], indices, points.get("attributes"))

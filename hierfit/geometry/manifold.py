@@ -102,11 +102,7 @@ class RiemannianAdamW(geoopt.optim.RiemannianAdam):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; the closure, if given, computes the gradients first.
-
-        Returns:
-            What the closure returned.
-        """
+        """One step; the closure, if given, computes the gradients first, and its result is given back."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -18,19 +18,12 @@ GEOMETRIES: dict[str, Geometry] = {"poincare": Poincare(), "lorentz": Lorentz(),
 
 @dataclass(frozen=True)
 class Space:
-    """A geometry with its curvature −c, and how free vectors enter it.
+    """A geometry with its curvature −c, c > 0, and how free vectors enter it; a `UserError` where there is none such.
 
     :meth:`embed` gives a vector u the radius ``2·min(‖u‖, clip_radius)`` in *every* geometry (the ball's
     own convention: its metric at the origin is 4·I). So Poincaré and Lorentz are isometric down to the loss
-    value, and the Euclidean control has the same radii and directions and differs by curvature alone.
-
-    Args:
-        geometry: ``poincare``, ``lorentz`` or ``euclidean``.
-        curvature: c > 0.
-        clip_radius: Longest tangent vector let in; beyond 2–3/√c the exponential map's gradient vanishes.
-
-    Raises:
-        UserError: The geometry is unknown, or a number is not positive.
+    value, and the Euclidean control has the same radii and directions and differs by curvature alone. Beyond a
+    ``clip_radius`` of 2–3/√c the exponential map's gradient vanishes.
     """
 
     geometry: GeometryName = "poincare"

@@ -6,7 +6,8 @@ attached to the graph, if there is none. O(B·N). A `UserError` where an option 
 
 | file | loss, by its name in configuration files |
 |---|---|
-| `cuts` | a softmax over each level's cut: `level_ce`; `hisce`, the label smoothed among its siblings; `tp_kl`; `js` |
+| `levels` | a softmax over each level's cut: `level_ce` |
+| `cuts` | the same, and more: `hisce`, the label smoothed among its siblings; `tp_kl`; `js` |
 | `leaves` | one softmax over the leaves: `leaf_ce`, `hxe`, `soft_labels`, `hace` |
 | `latent_hierarchy` | HIER's regulariser on points in hyperbolic space, part of LatHAdapter |
 

@@ -1,5 +1,5 @@
-"""Losses with a softmax over the cut of each level: cross-entropy, plain or smoothed among siblings (HiSCE), TP-KL, and
-the consistency of neighbouring levels."""
+"""Losses with a softmax over the cut of each level: cross-entropy smoothed among siblings (HiSCE), TP-KL, and the
+consistency of neighbouring levels."""
 
 from __future__ import annotations
 
@@ -23,21 +23,6 @@ RootSiblings: TypeAlias = Literal["siblings", "unsmoothed"]
 
 SmoothedFamilies: TypeAlias = Literal["tree"] | int
 """Whether the siblings are those of the tree, or strangers: the control that tells the tree from smoothing."""
-
-
-def level_cross_entropy(
-    logits: Tensor,
-    paths: Tensor,
-    taxonomy: Taxonomy,
-    *,
-    over_levels: OverLevels = "mean",
-    reading: LevelReading | None = None,
-) -> Tensor:
-    """Cross-entropy within each level, mean or sum over the labelled levels of a sample. A label that is a leaf counts
-    at its own level and, as itself, at deeper ones."""
-    levels.check_choice("over_levels", over_levels, ("mean", "sum"))
-    padded, lse, label = reading or read_levels(logits, paths, taxonomy)
-    return levels.mean_over_labels(lse - label, padded, over_levels)
 
 
 def sibling_smoothed_cross_entropy(

@@ -1,4 +1,5 @@
-"""What losses share: the reading of a batch at every level, the means over labels, and options from configuration.
+"""Cross-entropy at every level, and what losses share: the reading of a batch at every level, means over labels, and
+options from configuration.
 
 A label is a node id in ``paths [B, L]``; −1 is unknown, or below the end of a branch. Levels are cuts: level l is the
 nodes at depth l and the leaves that ended above it. So a label that is a leaf stands for itself on all deeper levels
@@ -11,7 +12,7 @@ each sample weighs the same however much of its path is known.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from numbers import Real
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -26,6 +27,8 @@ from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.cuts import ended_leaves
 from hierfit.tensors import at_least_float32
 
+Loss: TypeAlias = Callable[..., Tensor]
+"""``(logits [B, N], paths [B, L], taxonomy, *, options) → scalar``; may take a shared ``reading``."""
 OverLevels: TypeAlias = Literal["mean", "sum"]
 """Whether a sample's loss is the mean or the sum over its labelled levels."""
 
@@ -84,6 +87,21 @@ class _ReadLevels(torch.autograd.Function):
             leaves.sub_(least.index_select(1, ended.level)).exp_().mul_(share.index_select(1, ended.level))
             gradient.index_copy_(1, ended.leaves, leaves)
         return gradient.scatter_add_(1, nodes, grad_label), None, None
+
+
+def level_cross_entropy(
+    logits: Tensor,
+    paths: Tensor,
+    taxonomy: Taxonomy,
+    *,
+    over_levels: OverLevels = "mean",
+    reading: LevelReading | None = None,
+) -> Tensor:
+    """Cross-entropy within each level, mean or sum over the labelled levels of a sample. A label that is a leaf counts
+    at its own level and, as itself, at deeper ones."""
+    check_choice("over_levels", over_levels, ("mean", "sum"))
+    padded, lse, label = reading or read_levels(logits, paths, taxonomy)
+    return mean_over_labels(lse - label, padded, over_levels)
 
 
 def mean_over_labels(per_label: Tensor, paths: Tensor, over_levels: OverLevels) -> Tensor:
@@ -165,3 +183,20 @@ def per_level(
     if problems:
         raise UserError(f"{name} does not fit the levels {', '.join(levels)}", problems)
     return [numbers[level] for level in levels], None if "leaf" in levels else numbers.get("leaf")
+
+
+def check_batch(logits: Tensor, paths: Tensor, nodes: int, levels: int) -> None:
+    """Refuses with a ValueError tensors that are not of the node axis and levels of a tree."""
+    fits = logits.shape == (len(logits), nodes) and paths.shape == (len(logits), levels)
+    if not fits or paths.dtype != torch.int64:
+        raise ValueError(
+            f"logits are {list(logits.shape)} and paths {list(paths.shape)} {paths.dtype}; they must be "
+            f"[B, {nodes}] and [B, {levels}] torch.int64, one score for each node of the tree and one node id for each "
+            "level. Labels of a flat classifier become paths, and its scores node logits, by hierfit.ClassList."
+        )
+
+
+def empty_batch(taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
+    """Logits ``[0, N]`` and paths ``[0, L]``: what a loss's options are tried on."""
+    parent = taxonomy.parent
+    return torch.empty(0, taxonomy.num_nodes, device=parent.device), parent.new_empty(0, taxonomy.num_levels)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from inspect import Parameter, Signature, signature
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from hierfit.losses import cuts, leaves
+from hierfit.losses import cuts, leaves, levels
+from hierfit.losses.levels import Loss, check_batch, empty_batch
 from hierfit.taxonomy import Taxonomy
-
-Loss: TypeAlias = Callable[..., Tensor]
-"""``(logits [B, N], paths [B, L], taxonomy, *, options) → scalar``; may take a shared ``reading``."""
 
 
 class TreeLoss(nn.Module):
@@ -54,23 +50,6 @@ class TreeLoss(nn.Module):
         return type(self).function(logits, paths, tree, **self.options)
 
 
-def check_batch(logits: Tensor, paths: Tensor, nodes: int, levels: int) -> None:
-    """Refuses with a ValueError tensors that are not of the node axis and levels of a tree."""
-    fits = logits.shape == (len(logits), nodes) and paths.shape == (len(logits), levels)
-    if not fits or paths.dtype != torch.int64:
-        raise ValueError(
-            f"logits are {list(logits.shape)} and paths {list(paths.shape)} {paths.dtype}; they must be "
-            f"[B, {nodes}] and [B, {levels}] torch.int64, one score for each node of the tree and one node id for each "
-            "level. Labels of a flat classifier become paths, and its scores node logits, by hierfit.ClassList."
-        )
-
-
-def empty_batch(taxonomy: Taxonomy) -> tuple[Tensor, Tensor]:
-    """Logits ``[0, N]`` and paths ``[0, L]``: what a loss's options are tried on."""
-    parent = taxonomy.parent
-    return torch.empty(0, taxonomy.num_nodes, device=parent.device), parent.new_empty(0, taxonomy.num_levels)
-
-
 class LevelCrossEntropy(TreeLoss):
     """`level_cross_entropy`: within each level, one softmax over its nodes and the leaves that ended above.
 
@@ -82,7 +61,7 @@ class LevelCrossEntropy(TreeLoss):
         tensor(0.7945)
     """
 
-    function = cuts.level_cross_entropy
+    function = levels.level_cross_entropy
 
 
 class LeafCrossEntropy(TreeLoss):

@@ -14,29 +14,27 @@ from torch import Tensor, nn
 from hierfit.config.named import Registry
 from hierfit.distributed import processes, share_of_batch
 from hierfit.errors import UserError, nearest
-from hierfit.losses import cuts, leaves
-from hierfit.losses.levels import check_number, read_levels
-from hierfit.losses.modules import Loss, check_batch, empty_batch
+from hierfit.losses.levels import Loss, check_batch, check_number, empty_batch, read_levels
 from hierfit.taxonomy import Taxonomy
 
 LOSSES: Registry[Loss] = Registry(
     "loss",
     {
-        "level_ce": cuts.level_cross_entropy,
-        "leaf_ce": leaves.leaf_cross_entropy,
-        "tp_kl": cuts.tree_path_kl,
-        "hisce": cuts.sibling_smoothed_cross_entropy,
-        "hxe": leaves.hierarchical_cross_entropy,
-        "soft_labels": leaves.soft_label_cross_entropy,
-        "js": cuts.level_consistency,
-        "hace": leaves.hierarchy_aware_cross_entropy,
+        "level_ce": "hierfit.losses.levels.level_cross_entropy",
+        "leaf_ce": "hierfit.losses.leaves.leaf_cross_entropy",
+        "tp_kl": "hierfit.losses.cuts.tree_path_kl",
+        "hisce": "hierfit.losses.cuts.sibling_smoothed_cross_entropy",
+        "hxe": "hierfit.losses.leaves.hierarchical_cross_entropy",
+        "soft_labels": "hierfit.losses.leaves.soft_label_cross_entropy",
+        "js": "hierfit.losses.cuts.level_consistency",
+        "hace": "hierfit.losses.leaves.hierarchy_aware_cross_entropy",
     },
 )
 """Losses by the name that configuration files use; keyword-only parameters are their options."""
 
 _COMPARE_LEVELS = frozenset({"tp_kl", "js"})
 _UNLABELLED_TOO = frozenset({"js"})
-_READ_LEAVES_ONLY = [LOSSES[name] for name in ("leaf_ce", "hxe", "hace", "soft_labels")]
+_READ_LEAVES_ONLY = frozenset({"leaf_ce", "hxe", "hace", "soft_labels"})
 _FINITE_EVERY = 16
 # Under one scale, levels stay within 1.2 of each other (CLIP on Aircraft and Caltech-101); scales 10 and 2 do harm.
 _UNEQUAL_FACTOR, _UNEQUAL_NATS = 3.0, 1.0
@@ -91,8 +89,9 @@ class Objective(nn.Module):
         """Whether no loss with a positive weight reads logits of inner nodes: these are then not trained, and mean
         nothing (`hierfit.taxonomy.upward.leaf_marginals` reads inner nodes from the leaves). A loss of one's own says
         so by an attribute of this name."""
-        trained = [loss for name, loss in self.losses.items() if self.weights[name] > 0]
-        return all(loss in _READ_LEAVES_ONLY or getattr(loss, "reads_leaves_only", False) for loss in trained)
+        trained = {name: loss for name, loss in self.losses.items() if self.weights[name] > 0}
+        own = {name for name, loss in trained.items() if getattr(loss, "reads_leaves_only", False)}
+        return trained.keys() <= own | _READ_LEAVES_ONLY
 
     def forward(self, logits: Tensor, paths: Tensor) -> dict[str, Tensor]:
         """Each loss of scores ``[B, N]`` at labels ``[B, L]``, before weighting, under its name; their weighted sum
@@ -128,7 +127,9 @@ class Objective(nn.Module):
         """Lines to print before training: the sum, and how many classes HiSCE can act on."""
         lines = ["objective: " + " + ".join(f"{weight:g} {name}" for name, weight in self.weights.items())]
         if "hisce" in self.weights:
-            lines.append(cuts.describe_hisce(self.taxonomy, **self.options["hisce"]))
+            from hierfit.losses.cuts import describe_hisce
+
+            lines.append(describe_hisce(self.taxonomy, **self.options["hisce"]))
         return lines
 
     def _check_finite(self, logits: Tensor) -> None:
@@ -154,7 +155,9 @@ class Objective(nn.Module):
         # Batches 1, 2, 4, 8, …: a scale that drifts apart later is seen as well, at no cost to speak of.
         if not self._watch_scales or not len(logits) or self._calls & (self._calls - 1):
             return
-        spread = zip(self.taxonomy.levels, cuts.level_logit_spread(logits, self.taxonomy).tolist(), strict=True)
+        from hierfit.losses.cuts import level_logit_spread
+
+        spread = zip(self.taxonomy.levels, level_logit_spread(logits, self.taxonomy).tolist(), strict=True)
         measured = {name: value for name, value in spread if not math.isnan(value)}  # of one node there is none
         most, least = (find(measured.values(), default=0.0) for find in (max, min))
         if most > max(_UNEQUAL_NATS, _UNEQUAL_FACTOR * least):

@@ -1,27 +1,24 @@
-"""What every method shares: how it meets its task, how it is trained and judged, and what a checkpoint holds of it."""
+"""What every method shares: its keys, what it says of itself, and how it meets its task."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from inspect import currentframe
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from lightning import LightningModule
 from lightning.fabric.utilities.seed import reset_seed
-from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch import Tensor
 
-from hierfit.data.batch import Batch, Task
+from hierfit.config.schema import argument_faults
+from hierfit.data.batch import Task
 from hierfit.data.datamodule import datamodule_of
-from hierfit.decoding import DECODERS, Decoder
 from hierfit.distributed import keep_alike_only_trained
+from hierfit.errors import UserError
 from hierfit.losses.levels import deepest_label
-from hierfit.losses.objective import Objective
 from hierfit.methods.head import Head
-from hierfit.methods.keys import check_keys
 from hierfit.methods.module import MethodModule
 from hierfit.methods.nodes import no_other_classes
 from hierfit.methods.tasks import default_on, kin_of, objective_for
@@ -46,26 +43,22 @@ class Method(MethodModule):
 
     needs: ClassVar[Literal["features", "pixels"]] = "features"
     """Image features (towers frozen, images encoded once), or pixels (towers train)."""
-    trains: ClassVar[bool] = True
     tuned_on: Literal["defaults", "val"] = "defaults"
     """What chose its hyper-parameters within a run; never the test split."""
+    choice_key: ClassVar[str] = ""
+    """The key that asks for `choose`; none where there is nothing to choose."""
     adapted_objective: dict[str, float] | None = None
     """The default objective where the task's labels made it another, for the result card."""
 
     classifier: Head
-    objective: Objective
 
     def __init__(self, problems: Sequence[str] = ()) -> None:
         super().__init__()
         self.strict_loading = False  # frozen weights are not in the checkpoint; `on_load_checkpoint` checks the rest
         frame = currentframe()
         self.save_hyperparameters(frame=frame and frame.f_back)
-        check_keys(type(self), self.hparams, problems)
-
-    @property
-    def keys(self) -> Any:
-        """The hyper-parameters, as attributes."""
-        return self.hparams
+        if found := [*argument_faults(type(self), self.hparams), *problems]:
+            raise UserError(f"{type(self).__name__} cannot be set up", found)
 
     # --- what a method says of itself ------------------------------------------------------------------------------
 
@@ -81,18 +74,10 @@ class Method(MethodModule):
         """
         return {"level_ce": 1.0}
 
-    def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
-        """The optimiser of the trained parameters at the peak learning rate; AdamW if not overridden."""
-        return AdamW(parameters, lr=self.keys.lr, weight_decay=self.keys.weight_decay)
-
-    def make_schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
-        """The rate over a run's steps: by a cosine to 0."""
-        return CosineAnnealingLR(optimizer, T_max=steps)
-
     @property
     def chooses(self) -> bool:
         """Whether `choose` is asked for."""
-        return False
+        return bool(self.hparams.get(self.choice_key))
 
     def choose(self, features: Tensor, labels: Tensor) -> str | None:
         """Chooses, before the test, by validation images what is not trained; again where it has chosen before.
@@ -113,17 +98,6 @@ class Method(MethodModule):
 
     def write_artifacts(self, folder: Path) -> None:
         """Writes what other programs can open (an adapter, say) into the run's folder, with the tested weights."""
-
-    @property
-    def reads_leaves_only(self) -> bool:
-        """Whether its objective trains leaves alone: then scores of inner nodes mean nothing and are not reported."""
-        objective = getattr(self, "objective", None)
-        return objective is not None and bool(objective.reads_leaves_only)
-
-    @property
-    def decoders(self) -> Mapping[str, Decoder]:
-        """Decoders of its logits whose figures mean something: all, or the one that reads leaves alone."""
-        return {"rollup": DECODERS["rollup"]} if self.reads_leaves_only else DECODERS
 
     @property
     def shares_along_tree(self) -> bool:
@@ -155,17 +129,6 @@ class Method(MethodModule):
         logits: Tensor = self.classifier(self.encode(inputs))
         return logits
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The objective's terms.
-
-        Raises:
-            RuntimeError: Nothing is trained.
-        """
-        if not self.trains:
-            raise RuntimeError(f"{type(self).__name__} has nothing to train; use `hierfit test`")
-        terms: dict[str, Tensor] = self.objective(self(batch.inputs), batch.paths)
-        return terms
-
     def over(self, task: Task) -> Head:
         """The head that scores a task's classes with what was learnt; the method stays as it is.
 
@@ -194,14 +157,6 @@ class Method(MethodModule):
         keep_alike_only_trained(self)
 
     # --- Lightning's hooks -----------------------------------------------------------------------------------------
-
-    def configure_optimizers(self) -> Any:
-        """The optimiser and its schedule; none where nothing is trained."""
-        if not self.trains:
-            return None
-        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
-        schedule = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_start(self) -> None:
         if self.trainer.is_global_zero:

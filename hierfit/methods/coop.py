@@ -5,60 +5,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Optimizer
 
-from hierfit.backbone import node_texts
-from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
 from hierfit.methods.base import Method
 from hierfit.methods.head import Head
 from hierfit.methods.keys import Count, NotNegative, PartialShare, Positive
-from hierfit.methods.nodes import Nodes, ReadNodes
+from hierfit.methods.nodes import ReadNodes
 from hierfit.methods.tasks import trained_nodes
-
-
-class PromptNodes(ReadNodes):
-    """ "context, name" of each node, read by the frozen text tower.
-
-    Of several processes each reads its share of the prompts, and has the others' from them.
-
-    Args:
-        task: Whose nodes. Those that get no context keep its text.
-        prompted: Ids of the nodes that do ``[M]``.
-        context: Vectors ``[1, n, w]``, shared, or ``[M, n, w]``, one context a node.
-        chunk: Prompts that go through the text tower at once.
-        name: What follows the context, as a template.
-
-    Raises:
-        UserError: There is no text tower, nodes have no names, or the context leaves no room for them.
-    """
-
-    prompted: Tensor
-
-    def __init__(self, task: Task, prompted: Tensor, context: nn.Parameter, chunk: int, name: str = "{name}.") -> None:
-        if task.prompts is None or task.backbone is None:
-            raise UserError(
-                "CoOp writes prompts from names, and an induced tree's nodes have none", hint="Set data.tree."
-            )
-        super().__init__(task.text, grows=len(context) == 1, name=name)
-        self.backbone, self.chunk = task.backbone, chunk
-        self.register_buffer("prompted", prompted, persistent=False)
-        self.context: nn.Parameter = context
-        texts = node_texts(task.taxonomy, {level: [name] for level in task.taxonomy.levels})
-        groups, shape = [texts[node][:1] for node in prompted.tolist()], context.shape
-        self.encoder = NodeEncoder(self.backbone, groups, chunk, shared=True, n_context=shape[1], own=shape[0] > 1)
-
-    def over(self, task: Task, kin: Tensor) -> Nodes:
-        with self.context.device:
-            return PromptNodes(task, torch.arange(task.taxonomy.num_nodes), self.context, self.chunk, self.name)
-
-    def weights(self) -> list[nn.Parameter]:
-        return [self.context]
-
-    def read(self) -> Tensor:
-        return self.text.index_copy(0, self.prompted, self.encoder(self.backbone, self.context))
 
 
 class CoOp(Method):
@@ -118,7 +74,8 @@ class CoOp(Method):
             start = 0.02 * torch.randn(keys.context_length, backbone.text_width)
         prompted = trained_nodes(task) if keys.class_specific else torch.arange(task.taxonomy.num_nodes)
         context = nn.Parameter(start.repeat(len(prompted) if keys.class_specific else 1, 1, 1))
-        return Head(PromptNodes(task, prompted, context, keys.text_chunk, keys.name), task.logit_scale)
+        self.backbone = backbone
+        return Head(ReadNodes(backbone, task, keys.text_chunk, context, prompted, keys.name), task.logit_scale)
 
     def over(self, task: Task) -> Head:
         """See `Method.over`; a context of its own is of no use to another class."""

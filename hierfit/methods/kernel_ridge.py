@@ -48,6 +48,7 @@ class KernelRidge(Method):
     """
 
     trains = False
+    choice_key = "use_val"
 
     images: Tensor
     values: Tensor
@@ -95,10 +96,6 @@ class KernelRidge(Method):
         if self.before is not None:
             inputs = self.before.adapted(inputs)
         return _SHARPER * (self._without(inputs) + kernel(inputs, self.images, self.beta) @ self.values)
-
-    @property
-    def chooses(self) -> bool:
-        return bool(self.keys.use_val)
 
     @torch.no_grad()
     def choose(self, features: Tensor, labels: Tensor) -> str | None:

@@ -7,13 +7,16 @@ from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from torchmetrics import MetricCollection
 
 from hierfit.data.batch import Batch
-from hierfit.decoding import Decoder
+from hierfit.decoding import DECODERS, Decoder
 from hierfit.distributed import mean_over_processes, processes
 from hierfit.errors import UserError
+from hierfit.losses.objective import Objective
 from hierfit.taxonomy import Taxonomy
 from hierfit.tensors import Shape, misfits, shapes
 
@@ -28,18 +31,55 @@ class MethodModule(LightningModule):
     val_metrics: MetricCollection
     test_metrics: MetricCollection
 
+    trains: ClassVar[bool] = True
+    objective: Objective
+
     @property
-    def decoders(self) -> Mapping[str, Decoder]:
-        """Decoders of its logits whose figures mean something; validation goes by the first."""
-        raise NotImplementedError
+    def keys(self) -> Any:
+        """The hyper-parameters, as attributes."""
+        return self.hparams
+
+    def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
+        """The optimiser of the trained parameters at the peak learning rate; AdamW if not overridden."""
+        return AdamW(parameters, lr=self.keys.lr, weight_decay=self.keys.weight_decay)
+
+    def make_schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
+        """The rate over a run's steps: by a cosine to 0."""
+        return CosineAnnealingLR(optimizer, T_max=steps)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and its schedule; none where nothing is trained."""
+        if not self.trains:
+            return None
+        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        schedule = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Named loss terms; ``loss`` is minimised, the others are logged.
+        """Named loss terms, here the objective's; ``loss`` is minimised, the others are logged.
 
         With several processes the batch is this one's share, and a term's mean over processes must be that of the
         whole batch: `Objective` sees to that, `gather_batch` helps with what needs all samples at once.
+
+        Raises:
+            RuntimeError: Nothing is trained.
         """
-        raise NotImplementedError
+        if not self.trains:
+            raise RuntimeError(f"{type(self).__name__} has nothing to train; use `hierfit test`")
+        terms: dict[str, Tensor] = self.objective(self(batch.inputs), batch.paths)
+        return terms
+
+    @property
+    def reads_leaves_only(self) -> bool:
+        """Whether its objective trains leaves alone: then scores of inner nodes mean nothing and are not reported."""
+        objective = getattr(self, "objective", None)
+        return objective is not None and bool(objective.reads_leaves_only)
+
+    @property
+    def decoders(self) -> Mapping[str, Decoder]:
+        """Decoders of its logits whose figures mean something: all, or the one that reads leaves alone. Validation goes
+        by the first."""
+        return {"rollup": DECODERS["rollup"]} if self.reads_leaves_only else DECODERS
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As any module, but for the name of the hook at hand: Lightning sets it some fifty times a step."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hierfit.backbone import Backbone, node_texts
+from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.data.batch import Task
 from hierfit.errors import UserError
 
@@ -108,21 +108,66 @@ class OwnNodes(Nodes):
 
 
 class ReadNodes(Nodes):
-    """Nodes that a text tower reads: anew at each step of training, else once until a weight changes."""
+    """Nodes whose prompts a text tower reads: anew at each step of training, else once until a weight changes.
 
+    The towers are no part of it: the method holds them. Of several processes each reads its share of the prompts, and
+    has the others' from them.
+
+    Args:
+        towers: Read.
+        task: Whose nodes, by its prompts; or, after a context, by their names. Nodes without a context keep its text.
+        chunk: Prompts that go through the tower at once.
+        context: Vectors ``[1, n, w]``, shared, or ``[M, n, w]``, one context a node; None for none.
+        prompted: Ids of the nodes that get a context ``[M]``.
+        name: What follows a context, as a template.
+
+    Raises:
+        UserError: Nodes have no names, or the context leaves no room for them.
+    """
+
+    prompted: Tensor | None
     _kept: tuple[object, Tensor] | None = None
+
+    def __init__(
+        self,
+        towers: Backbone,
+        task: Task,
+        chunk: int,
+        context: nn.Parameter | None = None,
+        prompted: Tensor | None = None,
+        name: str = "{name}.",
+    ) -> None:
+        if task.prompts is None:
+            raise UserError("classes are read by name, and an induced tree's nodes have none", hint="Set data.tree.")
+        super().__init__(task.text, grows=context is None or len(context) == 1, name=name)
+        self._towers, self.chunk = (towers,), chunk
+        self.register_buffer("prompted", prompted, persistent=False)
+        prompts, length, own = task.prompts, 0, False
+        if context is not None and prompted is not None:
+            self.context = context
+            texts = node_texts(task.taxonomy, {level: [name] for level in task.taxonomy.levels})
+            prompts = tuple((texts[node][0],) for node in prompted.tolist())
+            length, own = context.shape[1], len(context) > 1
+        self.encoder = NodeEncoder(towers, prompts, chunk, shared=True, n_context=length, own=own)
+
+    def over(self, task: Task, kin: Tensor) -> Nodes:
+        context = self.context
+        if not isinstance(context, nn.Parameter):
+            return ReadNodes(self._towers[0], task, self.chunk)
+        with context.device:
+            everyone = torch.arange(task.taxonomy.num_nodes)
+            return ReadNodes(self._towers[0], task, self.chunk, context, everyone, self.name)
 
     def read(self) -> Tensor:
         """L2-normalised features ``[N, d]``."""
-        raise NotImplementedError
-
-    def weights(self) -> Iterable[nn.Parameter]:
-        return self.parameters()
+        features: Tensor = self.encoder(self._towers[0], self.context)
+        return features if self.prompted is None else self.text.index_copy(0, self.prompted, features)
 
     def forward(self) -> Tensor:
         if torch.is_grad_enabled():
             return self.read()
-        state = tuple((p.data_ptr(), p._version) for p in self.weights() if p.requires_grad), self.training
+        weights = (*self._towers[0].parameters(), *self.parameters())
+        state = tuple((p.data_ptr(), p._version) for p in weights if p.requires_grad), self.training
         if self._kept is None or self._kept[0] != state:
             self._kept = state, self.read()
         return self._kept[1]

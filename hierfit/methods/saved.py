@@ -84,17 +84,9 @@ class SavedTowers:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What the folder of a trained model holds.
-
-    Attributes:
-        taxonomy: The tree of N nodes.
-        head: From features to logits ``[B, N]``.
-        calibration: Makes its logits a belief.
-        towers: What it was learnt on.
-        templates: Prompt templates by level, for new classes.
-        facts: What else is known, plain values: method, data, licence.
-        learner: What goes on learning from further images; None where nothing does.
-    """
+    """What the folder of a trained model holds: its tree; its head, and what makes the head's logits a belief; the
+    towers it learnt on; prompt templates by level, for new classes; what else is known as plain values (method, data,
+    licence); and what goes on learning from further images, where something does."""
 
     taxonomy: Taxonomy
     head: Head

@@ -36,6 +36,7 @@ class TipAdapter(Method):
     """
 
     trains = False
+    choice_key = "search"
 
     def __init__(
         self, alpha: Positive = 1.0, beta: Positive = 5.5, inner_nodes: InnerNodes = "mean", search: bool = False
@@ -57,10 +58,6 @@ class TipAdapter(Method):
         keys = features[used].to(task.text.dtype)
         cache = Cache(keys, values, below, self.keys.alpha, self.keys.beta, self.trains)
         return Head(Nodes(task.text), task.logit_scale, cache=cache)
-
-    @property
-    def chooses(self) -> bool:
-        return bool(self.keys.search)
 
     def setup(self, stage: str) -> None:
         """Refuses to search a data set without validation split before anything is done."""

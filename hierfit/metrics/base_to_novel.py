@@ -12,11 +12,8 @@ from hierfit.taxonomy import Taxonomy
 def base_to_novel(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, seen: Tensor) -> dict[str, float]:
     """Accuracy on base and novel classes, among their own kind and among all, and the harmonic means.
 
-    Args:
-        logits: Scores ``[n, N]`` of test samples of base and of novel classes.
-        paths: Node ids ``[n, L]``; samples without a leaf's label take no part.
-        taxonomy: The tree of all classes.
-        seen: Nodes that were candidates in training ``[N]`` bool.
+    Of test samples' ``logits [n, N]`` and ``paths [n, L]``; those without a leaf's label take no part. ``seen [N]``
+    are the nodes that were candidates in training. A ValueError where one of the kinds has no sample.
 
     Returns:
         Fractions. ``base`` and ``novel``: leaf accuracy of the samples of one kind among the leaves of that kind
@@ -24,9 +21,6 @@ def base_to_novel(logits: Tensor, paths: Tensor, taxonomy: Taxonomy, seen: Tenso
         read off the path of that best leaf, over samples whose own path reaches the level. ``generalised_base``,
         ``generalised_novel``, ``generalised_h``: with all leaves as candidates; ``ausuc``: area under the seen-unseen
         curve (Chao et al. 2016), see `seen_unseen_curve`.
-
-    Raises:
-        ValueError: One of the kinds has no sample.
     """
     taxonomy, seen = taxonomy.to(logits.device), seen.to(logits.device)
     leaf = paths.amax(dim=1)
@@ -63,13 +57,8 @@ def seen_unseen_curve(logits: Tensor, labels: Tensor, base: Tensor) -> Tensor:
     logit trades the one for the other (calibrated stacking, Chao et al., ECCV 2016). All γ that change a prediction
     are gone through, exactly: O(n·C + n log n).
 
-    Args:
-        logits: Scores of the leaves ``[n, C]``.
-        labels: Leaf index of each sample ``[n]``.
-        base: Which leaves are base ``[C]`` bool.
-
-    Returns:
-        Points ``[≤ n + 1, 2]``: base accuracy, ascending, and novel accuracy; the ends are γ → ±∞.
+    Of leaves' ``logits [n, C]``, leaf indices ``labels [n]``, and which leaves are ``base [C]`` bool: points
+    ``[≤ n + 1, 2]`` of base accuracy, ascending, and novel accuracy; the ends are γ → ±∞.
     """
     masked_base = logits.masked_fill(~base, -torch.inf)
     masked_novel = logits.masked_fill(base, -torch.inf)

@@ -68,16 +68,14 @@ class Curve:
 def operating_curve(paths: Tensor, confidence: Tensor, target: Tensor, taxonomy: Taxonomy) -> Curve:
     """Error, coverage, depth and information of the answers at every threshold that makes a difference.
 
-    Each is a sum of what the answered nodes contribute, so one sort serves all thresholds: O(n·L·log(n·L)).
+    Each is a sum of what the answered nodes contribute, so one sort serves all thresholds: O(n·L·log(n·L)). A
+    ValueError where shapes differ, nothing is labelled, or a belief lies outside [0, 1] or rises along its path.
 
     Args:
         paths: Predicted paths ``[n, L]``, −1 or repeated below the leaf.
-        confidence: Belief of their nodes ``[n, L]`` in [0, 1], never rising along a path; not read below the leaf.
+        confidence: Belief of their nodes ``[n, L]``; not read below the leaf.
         target: ``[n, L]``, −1 where unknown or ended. Samples without any label are left out.
         taxonomy: The tree.
-
-    Raises:
-        ValueError: Shapes differ, nothing is labelled, or a belief lies outside [0, 1] or rises along its path.
     """
     if paths.ndim != 2 or not paths.shape == confidence.shape == target.shape:
         shapes = [list(tensor.shape) for tensor in (paths, confidence, target)]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from hierfit.data.images import pictures_below
-from hierfit.data.records import read_columns, read_lines
+from hierfit.data.records import read_by_column, read_lines
 from hierfit.errors import UserError, nearest
 from hierfit.predict.answer import Answer
 
@@ -67,7 +67,7 @@ def pictures(inputs: Sequence[str], stdin: Iterable[str]) -> list[Path]:
 def _paths_listed(path: Path, between: str) -> list[str]:
     """The paths of a list with columns."""
     found = []
-    for line, cells, _ in read_columns(path, [_PATH], between):
+    for line, cells, _ in read_by_column(path, [_PATH], between):
         if _PATH not in cells:
             raise UserError(f"{path}: line {line} has no cell in column {_PATH!r}")
         found.append(cells[_PATH])

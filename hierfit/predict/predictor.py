@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from hierfit.backbone import Backbone
-from hierfit.data.decode import Decoded, decoded, run_padded
+from hierfit.data.decode import Decoded, through_tower
 from hierfit.data.images import open_image, to_rgb
 from hierfit.errors import UserError
 from hierfit.methods.head import Head
@@ -121,9 +121,7 @@ class Predictor(SavedModel):
         self, images: Sequence[ImageLike], tower: Callable[[Tensor], Tensor], num_workers: int
     ) -> Iterator[tuple[Decoded, Tensor]]:
         """Batches, and what a tower makes of those of their pictures that can be read."""
-        keys = [str(place) for place in range(len(images))]
-        for batch in decoded(keys, _InList(images), self.backbone.preprocess, num_workers):
-            yield batch, run_padded(tower, batch.pixels.to(self.device)) if batch.rows else batch.pixels
+        return through_tower(images, _as_picture, self.backbone.preprocess, tower, num_workers, self.device)
 
     def with_classes(self, classes: Sequence[str]) -> Predictor:
         """The model with classes it was not trained on, each under a node it knows.
@@ -192,17 +190,5 @@ def _refuse(problems: Sequence[str], count: int) -> None:
         raise UserError(f"{len(problems)} of {count} pictures cannot be read", problems)
 
 
-class _InList:
-    """Pictures by their place in a list, as `Images`."""
-
-    def __init__(self, images: Sequence[ImageLike]) -> None:
-        self._images = images
-
-    def load(self, key: str) -> Image.Image:
-        image = self._images[int(key)]
-        if not isinstance(image, Image.Image):
-            return open_image(Path(image))
-        return to_rgb(ImageOps.exif_transpose(image))
-
-    def stamp(self, key: str) -> str:
-        return key
+def _as_picture(image: ImageLike) -> Image.Image:
+    return to_rgb(ImageOps.exif_transpose(image)) if isinstance(image, Image.Image) else open_image(Path(image))

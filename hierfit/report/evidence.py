@@ -163,20 +163,24 @@ class Evidence:
     beside: Sequence[FinishedRun]
     pictures: int = PICTURES  # how many test images may be shown to look through
 
-    def read(self, most: int | None = None) -> list[FinishedRun]:
-        """The runs beside the focus whose test logits can be read on its levels, and it itself: the last ``most``.
+    def read(self) -> list[FinishedRun]:
+        """The runs beside the focus whose test logits can be read on its levels, and it itself.
 
         Raises `UserError` where those of the focus cannot be read.
         """
         _ = self.focus.reading
-        found = [run for run in self.beside if run.card.levels == self.focus.card.levels and run.is_readable]
-        return found[-most:] if most else found
+        return [run for run in self.beside if run.card.levels == self.focus.card.levels and run.is_readable]
+
+    @property
+    def pair(self) -> list[FinishedRun]:
+        """The focus, and the control's run beside it, if any."""
+        return [self.focus, *(run for run in self.beside if run.card.row == self.control and run is not self.focus)]
 
     @property
     def alike(self) -> FinishedRun | None:
-        """The control's run beside the focus, where both tell of the same images on the same tree."""
-        for run in self.beside:
-            if run.card.row == self.control and run.is_readable and self.focus.is_readable:
+        """The control's run, where it and the focus tell of the same images on the same tree."""
+        for run in self.pair[1:]:
+            if run.is_readable and self.focus.is_readable:
                 ours, theirs = self.focus.reading, run.reading
                 return run if ours.taxonomy == theirs.taxonomy and ours.target.equal(theirs.target) else None
         return None

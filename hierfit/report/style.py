@@ -31,6 +31,11 @@ def new_axes(width: float = COLUMN, height: float = 3.0) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def look_of(number: int) -> dict[str, Any]:
+    """Colour and marker of one of several lines."""
+    return {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)]}
+
+
 def furnish(axes: Axes, x: str = "", y: str = "", title: str = "", grid: Any = "y") -> None:
     """Labels, a quiet grid, and no frame above and to the right."""
     axes.set_xlabel(x, fontsize=SMALL)

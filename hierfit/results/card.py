@@ -21,7 +21,7 @@ FILE = "result.json"
 _Whole = Annotated[int, Gt(-1e18), Lt(1e18)]
 _Number = Annotated[float, Gt(-1e18), Lt(1e18)]  # NaN lies within no bounds
 _Figure = _Number | None
-_Figures = Mapping[str, _Figure]
+_FiguresByName = Mapping[str, _Figure]
 
 
 def _holds(kind: Any) -> Mapping[str, Any]:
@@ -52,11 +52,11 @@ class _OwnMetric:
 
 
 _BELIEF = {
-    **{"scores": str, "temperature": _Figure, "val_images": _Figure, "max_error": Mapping[str, _Figures]},
+    **{"scores": str, "temperature": _Figure, "val_images": _Figure, "max_error": Mapping[str, _FiguresByName]},
     "curve": {"error!": list[_Number], "information!": list[_Number]},
 }
 _OF_DATA = {
-    **{"card!": str, "shots": _Whole | None, "images": _Figures, "levels": _Figures},
+    **{"card!": str, "shots": _Whole | None, "images": _FiguresByName, "levels": _FiguresByName},
     "draw": Mapping[str, str | None],
 }
 _COST = dict.fromkeys(("train_seconds", "test_seconds", "steps", "peak_memory_mib"), _Figure)
@@ -96,8 +96,8 @@ class ResultCard:
     backbone: Mapping[str, Any] = field(metadata=_holds({"source!": str}))
     selected_on: str
     levels: tuple[str, ...]
-    metrics: Mapping[str, Mapping[str, float | None]] = field(metadata=_holds(Mapping[str, _Figures]))
-    val: Mapping[str, float] = field(default_factory=dict, metadata=_holds(_Figures))
+    metrics: Mapping[str, Mapping[str, float | None]] = field(metadata=_holds(Mapping[str, _FiguresByName]))
+    val: Mapping[str, float] = field(default_factory=dict, metadata=_holds(_FiguresByName))
     parameters: Mapping[str, _Whole] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict, metadata=_holds(_COST))
     versions: Mapping[str, Any] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import combinations
@@ -39,15 +39,15 @@ def told_apart(cards: Sequence[ResultCard]) -> tuple[list[ResultCard], list[tupl
     for card in cards:
         rows.setdefault(repr((agreement(card), card.row)), []).append(card)
     for own in rows.values():
-        for label, alike in _parted(own, _settings).items():
+        for label, alike in _split_by(own, [_settings(card) for card in own]).items():
             parts = {"": alike}
             if clashes := _clashes(alike):
                 name = " ".join(filter(None, (own[0].row, label)))
                 note = f"{name}: runs of the same settings and seed have different figures. Each has a row."
                 notes.append((agreement(own[0]), note))
                 pairs = [(_circumstances(a), _circumstances(b)) for a, b in clashes]
-                facts = [key for key in pairs[0][0] if any(a[key] != b[key] for a, b in pairs)]
-                parts = _parted(alike, lambda card: {key: _circumstances(card)[key] for key in facts})  # noqa: B023
+                differing = [key for key in pairs[0][0] if any(a[key] != b[key] for a, b in pairs)]
+                parts = _split_by(alike, [{key: of[key] for key in differing} for of in map(_circumstances, alike)])
                 if any(map(_clashes, parts.values())):
                     seeds = [card.seed for card in alike]
                     parts = {}
@@ -103,9 +103,7 @@ def _circumstances(card: ResultCard) -> dict[str, object]:
     }
 
 
-def _parted(
-    cards: Sequence[ResultCard], facts: Callable[[ResultCard], Mapping[str, object]]
-) -> dict[str, list[ResultCard]]:
+def _split_by(cards: Sequence[ResultCard], facts: Sequence[Mapping[str, object]]) -> dict[str, list[ResultCard]]:
     """Cards by the facts in which they differ, in words; all under "" where they agree."""
 
     def words(key: str, value: object) -> str:
@@ -114,11 +112,10 @@ def _parted(
             return f"{text} tree"
         return text if key == "method" else f"{key} {text}"
 
-    found = [facts(card) for card in cards]
-    keys = dict.fromkeys(key for each in found for key in each)
-    differing = [key for key in keys if len({json.dumps(each.get(key), sort_keys=True) for each in found}) > 1]
+    keys = dict.fromkeys(key for each in facts for key in each)
+    differing = [key for key in keys if len({json.dumps(each.get(key), sort_keys=True) for each in facts}) > 1]
     groups: dict[str, list[ResultCard]] = {}
-    for card, each in zip(cards, found, strict=True):
+    for card, each in zip(cards, facts, strict=True):
         groups.setdefault(", ".join(words(key, each.get(key)) for key in differing), []).append(card)
     return groups
 

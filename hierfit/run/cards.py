@@ -32,7 +32,7 @@ from hierfit.results.logits import LOGITS, LeafLogits
 from hierfit.run.configure import Config
 from hierfit.run.scores import calibrated
 
-_Figures = Mapping[str, Mapping[str, float | None]]
+_ByDecoder = Mapping[str, Mapping[str, float | None]]
 
 
 class WriteResultCard(Callback):
@@ -102,7 +102,7 @@ class WriteResultCard(Callback):
         if trainer.is_global_zero:
             self._write(trainer, method, {}, {})
 
-    def _write(self, trainer: Trainer, method: Method, metrics: _Figures, belief: Mapping[str, Any]) -> None:
+    def _write(self, trainer: Trainer, method: Method, metrics: _ByDecoder, belief: Mapping[str, Any]) -> None:
         source = datamodule_of(trainer)
         data = dict(source.summary())
         backbone = {"source": data.pop("backbone"), "fingerprint": data.pop("backbone_fingerprint")}
@@ -161,11 +161,11 @@ class WriteResultCard(Callback):
 
 def kept_figures(
     folder: Path, tree: StandIn, calibration: Calibration, decoders: Mapping[str, Decoder], own: Own = ()
-) -> tuple[_Figures, dict[str, Any]]:
+) -> tuple[_ByDecoder, dict[str, Any]]:
     """What a card says of a run's test logits.
 
     Returns:
-        _Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
+        _ByDecoder by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
         tree, and of classes held back; and what is said of the belief.
     """
     kept = load_file(folder / LOGITS)

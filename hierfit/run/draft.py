@@ -120,7 +120,6 @@ class ConfigDraft:
             whole[group] = {**values, **{name: setting.value for name, setting in self.given[group].items()}}
         own, model = whole[""], {"class_path": self.class_path, "init_args": whole["model"]}
         expected = own.pop("expected")
-        whole["data"]["needs"] = attribute_of(self.class_path, "needs") if self.class_path else "features"
         nested = {"seed_everything": own["seed_everything"], "trainer": whole["trainer"], "model": model}
         settings = self._interpolated({**nested, "data": whole["data"], **own, "controls": controls})
         groups = {"": {**settings, "expected": expected}, "model": settings["model"]["init_args"]}
@@ -137,6 +136,7 @@ class ConfigDraft:
                     self._check_classes(value, TRAINER_CLASSES[name], setting.place)
                 if name != "expected":
                     (settings if not group else groups[group])[name] = value
+        settings["data"]["needs"] = attribute_of(self.class_path, "needs") if self.class_path else "features"
         return settings
 
     def _interpolated(self, nested: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from hierfit.atomic import Lock, whole_file
 from hierfit.errors import NO_LEAVE, UserError
 from hierfit.results.card import FILE as RESULT
 from hierfit.run.configure import SETTINGS, WITHOUT_EFFECT, Config, without
-from hierfit.run.trainer import agreed, is_child
 from hierfit.streams import file_name
 
 _Stage = Literal["begun", "tested", "done"]
@@ -55,6 +54,21 @@ class RunState:
         self.selected = checkpoints / "selected.ckpt"  # that is tested
         self._aside = checkpoints / ".selected-at-last.ckpt"
         self._lock = Lock(self.folder / ".lock")
+
+    @classmethod
+    def found(cls, folder: Path, digest: str) -> RunState:
+        """The run as its folder tells; without a stage where the folder holds another run, or none."""
+        run = cls(folder, digest)
+        try:
+            content = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return run
+        if isinstance(content, dict) and (content.get("format"), content.get("digest")) == (_FORMAT, digest):
+            stage, wandb_id = content.get("stage"), content.get("wandb_id")
+            run.stage = stage if stage in get_args(_Stage) else None
+            if run.stage and isinstance(wandb_id, str) and "WANDB_RUN_ID" not in os.environ:
+                run.wandb_id = wandb_id
+        return run
 
     @property
     def has_result(self) -> bool:
@@ -141,10 +155,12 @@ def find_run(config: Config, resume: bool) -> RunState:
 
     Without ``resume``, what lies in a named folder is written over.
     """
+    from hierfit.run.trainer import agreed, is_child
+
     folder, digest, runs = config.folder, config.digest, Path(config.keys.runs)
     if is_child() and _FOLDER in os.environ and folder is None:
-        run = RunState(Path(os.environ[_FOLDER]), digest)
-        return _met(run) if resume else run
+        place = Path(os.environ[_FOLDER])
+        return RunState.found(place, digest) if resume else RunState(place, digest)
 
     def choose() -> RunState | UserError | OSError:
         """Errors are not raised here, where other processes wait for the answer."""
@@ -159,7 +175,7 @@ def find_run(config: Config, resume: bool) -> RunState:
         if folder is None:
             found = _unfinished(runs / config.name, digest) if resume else None
             return found or RunState(new_run_folder(runs, config.name, config.seed, digest), digest)
-        run = _met(RunState(folder, digest)) if resume else RunState(folder, digest)
+        run = RunState.found(folder, digest) if resume else RunState(folder, digest)
         if resume and run.stage in (None, "done") and (folder / RESULT).is_file():
             return _taken(folder, run.stage == "done", config.settings)
         return run if run.stage != "done" else RunState(folder, digest)
@@ -194,27 +210,11 @@ def control_folder(folder: Path, row: str) -> Path:
 def _unfinished(folder: Path, digest: str) -> RunState | None:
     """The newest run of a digest that has not come to its end and that nobody is at work on."""
     for path in sorted(folder.glob(f"*/{STATE}"), reverse=True):
-        run = _met(RunState(path.parent, digest))
+        run = RunState.found(path.parent, digest)
         with suppress(OSError):  # another user's
             if run.stage in ("begun", "tested") and run.is_free:
                 return run
     return None
-
-
-def _met(run: RunState) -> RunState:
-    """The run as its folder tells: how far it has come. As given when the folder holds another run, or none."""
-    try:
-        content = json.loads((run.folder / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return run
-    if not isinstance(content, dict) or (content.get("format"), content.get("digest")) != (_FORMAT, run.digest):
-        return run
-    stage, wandb_id = content.get("stage"), content.get("wandb_id")
-    if stage in get_args(_Stage):
-        run.stage = stage
-        if isinstance(wandb_id, str) and "WANDB_RUN_ID" not in os.environ:
-            run.wandb_id = wandb_id
-    return run
 
 
 def _taken(folder: Path, same: bool, settings: Mapping[str, object]) -> UserError:

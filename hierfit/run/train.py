@@ -130,7 +130,7 @@ class Session:
 
 def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | None = None) -> Session:
     """Makes data, method and trainer; see `train`."""
-    keys, fits = config.keys, config.command == "fit"
+    keys, fits, asked = config.keys, config.command == "fit", config
     if keys.ckpt_path:
         config = _of_checkpoint(config, Path(keys.ckpt_path))
     settings = config.settings
@@ -142,7 +142,7 @@ def set_up(config: Config, watchers: Sequence[Callback] = (), shared: Shared | N
     if not isinstance(method, Method):
         raise UserError(f"model: {config.method} is no method: it does not derive from hierfit.methods.Method")
 
-    run = find_run(config, resume=fits and keys.resume)
+    run = find_run(asked, resume=fits and keys.resume)
     curves, writer, wandb = Curves(run.folder), WriteResultCard(run.folder, config), None
     callbacks: list[Callback] = [SaveSettings(run.folder, settings, run.begin if fits else None), *watchers]
     if fits and keys.wandb != "disabled":

@@ -33,7 +33,7 @@ from hierfit.data.card import DataCard, load_card
 from hierfit.data.encode import available_cores
 from hierfit.results.table import NAME, Column, Table
 from hierfit.results.writers import print_table
-from hierfit.search.runner import Cell
+from hierfit.search.runner import RunCell
 
 SECONDS_A_CELL, SECONDS_A_STEP = 6.0, 0.025
 """Beside the towers, on one core of 2.1 GHz: 120 cells of the grid `fewshot` in 11 minutes; 400 steps of LatHAdapter on
@@ -57,7 +57,7 @@ class Passes(NamedTuple):
     chunk: int  # texts of which they are
 
 
-def passes(cell: Cell) -> Passes:
+def passes(cell: RunCell) -> Passes:
     """Counted from the cell's settings and the numbers its cards state."""
     settings = cell.config.settings
     data, trainer, keys = settings["data"], settings["trainer"], settings["model"].get("init_args") or {}
@@ -168,9 +168,9 @@ def _activations(backbone: Backbone, run: Callable[[], object]) -> int:
     return sum(size for place, size in kept.items() if place not in weights)
 
 
-def print_costs(cells: Sequence[Cell], jobs: int | None, console: Console) -> None:
+def print_costs(cells: Sequence[RunCell], jobs: int | None, console: Console) -> None:
     """Prints, by data set, what cells that are not done will take; nothing of those that need no towers."""
-    by_backbone: dict[str, list[Cell]] = defaultdict(list)
+    by_backbone: dict[str, list[RunCell]] = defaultdict(list)
     for cell in cells:
         if _card(cell.config.settings["data"]["card"]).layout.name != "feature_bundle":
             by_backbone[str(cell.config.settings["data"]["backbone"])].append(cell)
@@ -197,7 +197,7 @@ def print_costs(cells: Sequence[Cell], jobs: int | None, console: Console) -> No
             console.print(Text(f"Not counted, as their cards state no numbers: {', '.join(unknown)}.", "yellow"))
 
 
-def _table(cells: Sequence[Cell], pace: Pace, devices: int, jobs: int) -> Table:
+def _table(cells: Sequence[RunCell], pace: Pace, devices: int, jobs: int) -> Table:
     """A row a data set: what passes through towers, hours of all, and GiB of a process at most."""
     groups: dict[str, list[Passes]] = defaultdict(list)
     for cell in cells:

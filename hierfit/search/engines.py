@@ -22,7 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 from hierfit.errors import UserError
-from hierfit.search.runner import LOG, Cell, Draw, Engine, Outcome, Reporter
+from hierfit.search.runner import LOG, Draw, Engine, Outcome, Reporter, RunCell
 
 _FORKS = sys.platform == "linux"
 _PATIENCE, _TIMEOUT = 0.1, 30  # seconds: between looks at a process; to meet a scheduler, and for its first worker
@@ -39,8 +39,10 @@ class Origin:
     threads: int
 
     @classmethod
-    def here(cls, threads: int) -> Origin:
-        """This process's, with so many threads for PyTorch."""
+    def here(cls, share: int) -> Origin:
+        """This process's, with a share of the cores for PyTorch, or fewer where the user wants fewer."""
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        threads = max(1, min(share, int(asked)) if asked.isdigit() else share)
         return cls(Path.cwd(), tuple(sys.path), dict(os.environ), threads)
 
 
@@ -64,11 +66,10 @@ def engine(settings: Mapping[str, Any], jobs: int | None, most: int, cluster: st
     if settings["trainer"]["accelerator"] != "cpu":
         from torch import cuda
 
-        count, visible = cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = [name.strip() for name in visible.split(",")] if visible else list(map(str, range(count)))
-        accelerators = names[:count]
+        visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+        accelerators = (visible or [str(i) for i in range(cuda.device_count())])[: cuda.device_count()]
     jobs = max(1, min(jobs or len(accelerators) or cores, most))
-    stop, origin = threading.Event(), Origin.here(_threads(cores // jobs))
+    stop, origin = threading.Event(), Origin.here(cores // jobs)
     free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     for slot in range(jobs):
         free.put(accelerators[slot % len(accelerators)] if accelerators else None)
@@ -90,12 +91,6 @@ def engine(settings: Mapping[str, Any], jobs: int | None, most: int, cluster: st
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _threads(share: int) -> int:
-    """A process's share of the cores, or fewer where the user wants fewer."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(share, int(asked)) if asked.isdigit() else share)
-
-
 @contextmanager
 def _on_cluster(address: str, jobs: int | None) -> Iterator[Engine]:
     """A dask cluster whose machines have this package, and see the same folders under the same paths.
@@ -111,12 +106,11 @@ def _on_cluster(address: str, jobs: int | None) -> Iterator[Engine]:
 
             made = SLURMCluster()  # of what size, and in which queue, says ~/.config/dask/jobqueue.yaml
             made.scale(jobs=jobs or 1)
+        client = Client(made or address, timeout=_TIMEOUT, set_as_default=False)
+        client.wait_for_workers(1, timeout=None if made else _TIMEOUT)
     except ModuleNotFoundError as error:
         package = {"distributed": '"hierfit[cluster]"'}.get(str(error.name), "dask-jobqueue")
         raise UserError(f"--cluster {address} needs {error.name}.", hint=f"pip install {package}") from error
-    try:
-        client = Client(made or address, timeout=_TIMEOUT, set_as_default=False)
-        client.wait_for_workers(1, timeout=None if made else _TIMEOUT)
     except (OSError, ValueError) as error:
         raise UserError(f"--cluster {address}: no scheduler with a worker answers there: {error}") from error
     executor, topic, origin = client.get_executor(pure=False), f"hierfit-{uuid4().hex}", Origin.here(1)
@@ -155,14 +149,14 @@ def _run_there(draw: Draw, waits: bool, origin: Origin, topic: str, number: str)
     environment = {**origin.environment, **os.environ}
     environment.pop("SLURM_NTASKS", None)  # by which Lightning would take the process for one of many
 
-    def report(cell: Cell, outcome: Outcome) -> None:
+    def report(cell: RunCell, outcome: Outcome) -> None:
         worker.log_event(topic, (number, draw.index(cell), pickle.dumps(outcome)))
 
     def stopped() -> bool:
         """Whether who asked for the draw has cancelled it, or is gone."""
         return task not in worker.state.tasks or worker.state.tasks[task].state != "executing"
 
-    there = replace(origin, environment=environment, threads=_threads(os.cpu_count() or 1))
+    there = replace(Origin.here(os.cpu_count() or 1), folder=origin.folder, paths=origin.paths, environment=environment)
     return run_draw(draw, waits, there, report, stopped)
 
 
@@ -248,7 +242,7 @@ def _begin(origin: Origin) -> None:
     begin(origin)
 
 
-def _run_cell(cell: Cell, waits: bool) -> Outcome:
+def _run_cell(cell: RunCell, waits: bool) -> Outcome:
     from hierfit.search.worker import run_cell
 
     return run_cell(cell, waits)

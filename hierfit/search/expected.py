@@ -83,7 +83,7 @@ def read_expected(value: object, place: Place, problems: list[str]) -> Expectati
 
 def unknown_figures(rows: Ranges, place: Place) -> list[str]:
     """Figures that no result card holds, each with its line; it takes torch to know."""
-    names = {*_figures(), *(name.partition("@")[0] for name in _figures())}
+    names = {*_known_figures(), *(name.partition("@")[0] for name in _known_figures())}
     return [
         f"{place.at(row).at(figure)}: there is no such figure{nearest(figure, names)}"
         for row, figures in rows.items()
@@ -95,11 +95,11 @@ def unknown_figures(rows: Ranges, place: Place) -> list[str]:
 def _is_figure(figure: str) -> bool:
     metric, _, decoder = figure.partition("@")
     known = f"{metric.partition('/')[0]}/{_LEVEL}" if "/" in metric else metric  # names of levels are the data's
-    return with_decoder(f"{known}@{decoder}" if decoder else known) in _figures()
+    return with_decoder(f"{known}@{decoder}" if decoder else known) in _known_figures()
 
 
 @cache
-def _figures() -> frozenset[str]:
+def _known_figures() -> frozenset[str]:
     """``metric@decoder`` for all that result cards hold, asked of the code that fills them, on two leaves."""
     import torch
 

@@ -21,8 +21,8 @@ from hierfit.config.settings import Setting, file_settings, read_settings, setti
 from hierfit.errors import UserError
 from hierfit.run.configure import Config, configure
 from hierfit.search.grid_file import ROOT, DataRoot, GridFile, read_grid
-from hierfit.search.progress import Bench, Cluster, Jobs, Runs, begin_work, failed, run_cells
-from hierfit.search.runner import DEFAULTS, Cell, finished, state
+from hierfit.search.progress import Cluster, Jobs, Runs, Workbench, begin_work, failed, run_cells
+from hierfit.search.runner import DEFAULTS, RunCell, finished, state
 
 Words = list[str | Setting]
 
@@ -90,7 +90,7 @@ def grid(
         sys.exit(1)
 
 
-def _summarise(file: GridFile, cells: Sequence[Cell], bench: Bench) -> None:
+def _summarise(file: GridFile, cells: Sequence[RunCell], bench: Workbench) -> None:
     """The tables of every cell that is done, whether it was chosen now or not, and of what it was tested on beside its
     own data; then, of several data sets, the table over all."""
     from hierfit.results.runs import read_cards
@@ -105,7 +105,7 @@ def _summarise(file: GridFile, cells: Sequence[Cell], bench: Bench) -> None:
 class GridPlan(NamedTuple):
     """The cells of a grid, draw by draw; and the data sets that were left out, with the reason."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[RunCell, ...]
     left_out: Mapping[str, str]
 
 
@@ -171,7 +171,7 @@ def plan(
         draws = settings_by(str(source.file), draw)
         return [*first, *DEFAULTS, *base, *everywhere, *own, *rows[row], *last, *draws]
 
-    cells: list[Cell] = []
+    cells: list[RunCell] = []
     fingerprints: dict[str, str] = {}
     for card, shots, seed, row in product(cards, grid.shots, grid.seeds, rows):
         place = f"{source.at('methods').at(row)}: on card {card}"
@@ -184,7 +184,7 @@ def plan(
             continue
         if fault := not_one_device(config):
             problems.append(f"{place}: {fault}")
-        cells.append(Cell.of(runs / grid.name, card, replace(config, fingerprint=fingerprints[read])))
+        cells.append(RunCell.of(runs / grid.name, card, replace(config, fingerprint=fingerprints[read])))
     if problems:
         hint = "--data-root FOLDER says where all data lie; --skip-missing leaves out what is not there."
         summary = f"{source.file}: this grid cannot be run"

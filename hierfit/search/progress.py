@@ -14,7 +14,7 @@ from hierfit.config.command import Say
 from hierfit.data.progress import Meter
 from hierfit.errors import UserError
 from hierfit.search.engines import engine, preload
-from hierfit.search.runner import LOG, Cell, Draw, Outcome, finished, in_draws, run
+from hierfit.search.runner import LOG, Draw, Outcome, RunCell, finished, in_draws, run
 
 Jobs = Annotated[int | None, Say("runs at once; default: one a GPU, else one a core", "N")]
 Cluster = Annotated[
@@ -28,7 +28,7 @@ Cluster = Annotated[
 Runs = Annotated[Path, Say("folder under which runs lie (runs)")]
 
 
-class Bench(NamedTuple):
+class Workbench(NamedTuple):
     """Where cells run, and where it is shown how far they are."""
 
     jobs: int | None
@@ -40,7 +40,7 @@ class Bench(NamedTuple):
         self.console.print(Text(text, style), soft_wrap=True)
 
 
-def begin_work(jobs: int | None, cluster: str | None, here: bool = True, **counts: int | None) -> Bench:
+def begin_work(jobs: int | None, cluster: str | None, here: bool = True, **counts: int | None) -> Workbench:
     """Checks the numbers of a command line, and has (where cells run here) the imports of their processes begin."""
     numbers = {"jobs": jobs, **counts}
     if few := [f"--{name} {n}: at least one is needed" for name, n in numbers.items() if n is not None and n < 1]:
@@ -50,10 +50,10 @@ def begin_work(jobs: int | None, cluster: str | None, here: bool = True, **count
     from hierfit.run.quiet import quieten
 
     quieten()
-    return Bench(jobs, cluster, Console())
+    return Workbench(jobs, cluster, Console())
 
 
-def run_cells(name: str, cells: Sequence[Cell], bench: Bench) -> dict[Cell, Outcome]:
+def run_cells(name: str, cells: Sequence[RunCell], bench: Workbench) -> dict[RunCell, Outcome]:
     """Runs what is not done of some cells, and lists those that failed with their logs; what became of each."""
     rest = [cell for cell in cells if not finished(cell)]
     if not rest:
@@ -64,7 +64,7 @@ def run_cells(name: str, cells: Sequence[Cell], bench: Bench) -> dict[Cell, Outc
     return run_draws(name, lambda jobs: in_draws(rest, jobs), rest[0].config.settings, len(cells), before, bench)
 
 
-def _leaf_accuracy(cell: Cell, outcome: Outcome) -> str:
+def _leaf_accuracy(cell: RunCell, outcome: Outcome) -> str:
     accuracy = outcome.card.metrics.get("rollup", {}).get("leaf_accuracy") if outcome.card else None
     return f"{cell.label}: leaf acc {'–' if accuracy is None else f'{100 * accuracy:.2f}'} %"
 
@@ -75,17 +75,17 @@ def run_draws(
     settings: Mapping[str, Any],
     total: int,
     before: int,
-    bench: Bench,
+    bench: Workbench,
     unit: str = "cells",
-    reached: Callable[[Cell, Outcome], str] = _leaf_accuracy,
-    beside: Callable[[Cell], str] = lambda cell: cell.label,
-    ended: Callable[[Cell, Outcome], None] = lambda cell, outcome: None,
-) -> dict[Cell, Outcome]:
+    reached: Callable[[RunCell, Outcome], str] = _leaf_accuracy,
+    beside: Callable[[RunCell], str] = lambda cell: cell.label,
+    ended: Callable[[RunCell, Outcome], None] = lambda cell, outcome: None,
+) -> dict[RunCell, Outcome]:
     """Runs draws and shows how far they are; what became of each cell.
 
     The settings are those of one of ``total`` cells, of which ``before`` were done before.
     """
-    outcomes: dict[Cell, Outcome] = {}
+    outcomes: dict[RunCell, Outcome] = {}
     console = bench.console
 
     def interrupt(*_: object) -> NoReturn:
@@ -100,7 +100,7 @@ def run_draws(
             console.print(Text(f"{name}: {total} {unit}, {before} done already, {found.jobs} at a time"))
             with Meter(name, total, unit, before, console, stays=True) as meter:
 
-                def report(cell: Cell, outcome: Outcome) -> None:
+                def report(cell: RunCell, outcome: Outcome) -> None:
                     outcomes[cell] = outcome
                     line = f"{reached(cell, outcome)} in {outcome.seconds:.1f} s"
                     if outcome.card is None:
@@ -123,6 +123,6 @@ def run_draws(
     return outcomes
 
 
-def failed(outcomes: Mapping[Cell, Outcome]) -> dict[Cell, Outcome]:
+def failed(outcomes: Mapping[RunCell, Outcome]) -> dict[RunCell, Outcome]:
     """Those that failed."""
     return {cell: outcome for cell, outcome in outcomes.items() if outcome.kind == "failed"}

@@ -18,7 +18,7 @@ from hierfit.search.expected import KEY, GridExpectations, Range, read_expected,
 from hierfit.search.grid import plan
 from hierfit.search.grid_file import ROOT, GridFile, read_grid, unknown
 from hierfit.search.progress import Cluster, Jobs, begin_work, failed, run_cells
-from hierfit.search.runner import Cell, finished
+from hierfit.search.runner import RunCell, finished
 
 
 def reproduce(
@@ -72,7 +72,7 @@ def reproduce(
             broken += 1
             continue
         rows = []
-        for row, name, ends, measured in _figures(rerun):
+        for row, name, ends, measured in _stated_figures(rerun):
             is_inside = measured is not None and ends.holds(measured)
             inside, outside = inside + is_inside, outside + (not is_inside)
             shown = f"{ends.low:.2f} – {ends.high:.2f}"
@@ -96,18 +96,17 @@ class Rerun(NamedTuple):
 
     name: str
     stated: GridExpectations
-    cells: Sequence[Cell]
+    cells: Sequence[RunCell]
 
 
-def _figures(rerun: Rerun) -> Iterator[tuple[str, str, Range, float | None]]:
+def _stated_figures(rerun: Rerun) -> Iterator[tuple[str, str, Range, float | None]]:
     """Every figure that is stated, beside the one that its cell has left, in %; None where it has none of that name."""
-    from hierfit.results.columns import with_decoder
+    from hierfit.results.columns import figure, with_decoder
 
     for cell in rerun.cells:
         card = finished(cell)
         for name, ends in rerun.stated.cards[cell.card][cell.row].items():
-            metric, _, decoder = with_decoder(name).partition("@")
-            value = card.metrics.get(decoder, {}).get(metric) if card else None
+            value = figure(card, with_decoder(name)) if card else None
             yield f"{cell.card}/{cell.row}", name, ends, None if value is None else 100 * value
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import queue
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from hierfit.atomic import sole, whole_file
+from hierfit.atomic import sole
+from hierfit.errors import UserError
 from hierfit.results.card import ResultCard
+from hierfit.run.folder import RunState
 from hierfit.streams import file_name
 
 if TYPE_CHECKING:
@@ -20,12 +22,8 @@ if TYPE_CHECKING:
 
     from hierfit.run.configure import Config
 
-SEAL = "cell.json"
-"""Written last: a run without it has not finished."""
 LOG = "log.txt"
 """All that a run printed, and why it failed."""
-
-FORMAT = "hierfit.cell/1"
 
 DEFAULTS = (
     "--wandb=disabled",
@@ -46,7 +44,7 @@ class Follower(Protocol):
 
 
 @dataclass(frozen=True)
-class Cell:
+class RunCell:
     """A run among others."""
 
     card: str
@@ -55,7 +53,7 @@ class Cell:
     follower: Follower | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, grid: Path, card: str, config: Config) -> Cell:
+    def of(cls, grid: Path, card: str, config: Config) -> RunCell:
         """A cell in ``<grid>/<card>/<row>/<shots>-s<seed>-<digest>``."""
         return cls(
             card, config, grid / file_name(card) / file_name(config.row) / f"{_draw(config)}-{config.digest[:8]}"
@@ -87,25 +85,17 @@ def _draw(config: Config) -> str:
     return f"{'all' if shots is None else shots}-s{config.seed}"
 
 
-def finished(cell: Cell) -> ResultCard | None:
-    """The result card of a cell that is done: its seal states these very settings, and its result can be read."""
-    try:
-        seal = json.loads((cell.folder / SEAL).read_text(encoding="utf-8"))
-        card = ResultCard.read(cell.folder)
-    except (OSError, ValueError, TypeError):
+def finished(cell: RunCell) -> ResultCard | None:
+    """The result card of a cell that is done: a run of these very settings has its result, and that can be read."""
+    if not RunState.found(cell.folder, cell.config.digest).has_result:
         return None
-    sealed = isinstance(seal, dict) and seal.get("format") == FORMAT and seal.get("digest") == cell.config.digest
-    return card if sealed and (card.row, card.seed) == (cell.row, cell.seed) else None
+    with suppress(UserError):
+        card = ResultCard.read(cell.folder)
+        return card if (card.row, card.seed) == (cell.row, cell.seed) else None
+    return None
 
 
-def seal(cell: Cell) -> None:
-    """States that a cell is done."""
-    content = {"format": FORMAT, "digest": cell.config.digest, "settings": cell.config.settings}
-    with whole_file(cell.folder / SEAL) as draft:
-        draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def state(cell: Cell) -> Literal["done", "running", "broken", "to do"]:
+def state(cell: RunCell) -> Literal["done", "running", "broken", "to do"]:
     """How things stand; anything in the folder of a cell that is neither done nor running is broken."""
     if finished(cell):
         return "done"
@@ -134,8 +124,8 @@ class Outcome:
         return self.error.partition("\n")[0]
 
 
-Draw = tuple[Cell, ...]
-Reporter = Callable[[Cell, Outcome], None]
+Draw = tuple[RunCell, ...]
+Reporter = Callable[[RunCell, Outcome], None]
 
 
 class Engine(NamedTuple):
@@ -153,12 +143,12 @@ def run(draws: Iterable[Draw], engine: Engine, report: Reporter, tick: Callable[
 
     The next draw is asked for whenever there is room for it; in between there is a tick every second.
     """
-    coming, busy = iter(draws), list[Cell]()
+    coming, busy = iter(draws), list[RunCell]()
     running: dict[Future[list[Outcome]], Draw] = {}
-    news: queue.SimpleQueue[tuple[Cell, Outcome] | Future[list[Outcome]]] = queue.SimpleQueue()
-    seen: set[Cell] = set()
+    news: queue.SimpleQueue[tuple[RunCell, Outcome] | Future[list[Outcome]]] = queue.SimpleQueue()
+    seen: set[RunCell] = set()
 
-    def received(cell: Cell, outcome: Outcome) -> None:
+    def received(cell: RunCell, outcome: Outcome) -> None:
         if cell not in seen:
             seen.add(cell)
             busy.append(cell) if outcome.kind == "busy" else report(cell, outcome)
@@ -194,9 +184,9 @@ def run(draws: Iterable[Draw], engine: Engine, report: Reporter, tick: Callable[
             received(cell, outcome)
 
 
-def in_draws(cells: Sequence[Cell], jobs: int) -> list[Draw]:
+def in_draws(cells: Sequence[RunCell], jobs: int) -> list[Draw]:
     """Cells by draw, in order; the last draws, too few for all jobs, are shared out among them."""
-    found: dict[object, list[Cell]] = defaultdict(list)
+    found: dict[object, list[RunCell]] = defaultdict(list)
     for cell in cells:
         found[cell.draw].append(cell)
     draws = [tuple(draw) for draw in found.values()]

@@ -12,7 +12,7 @@ from hierfit.config.command import Say
 from hierfit.config.named import SWEEPS
 from hierfit.config.schema import read_yaml
 from hierfit.errors import UserError
-from hierfit.search.progress import Bench, Cluster, Jobs, Runs, begin_work
+from hierfit.search.progress import Cluster, Jobs, Runs, Workbench, begin_work
 from hierfit.streams import program
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def sweep(
         sys.exit(1)
 
 
-def _run_agent(file: SweepFile, count: int, bench: Bench) -> None:
+def _run_agent(file: SweepFile, count: int, bench: Workbench) -> None:
     """Makes the sweep at W&B and runs its trials here, one after the other."""
     import wandb
 

@@ -22,8 +22,8 @@ from hierfit.results.writers import print_table, print_tables
 from hierfit.run.configure import WITHOUT_EFFECT, configure, digest_of, without
 from hierfit.search.grid import Words, faults_of, not_one_device
 from hierfit.search.grid_file import unknown
-from hierfit.search.progress import Bench, failed, run_cells, run_draws
-from hierfit.search.runner import DEFAULTS, Cell, Draw, Outcome, finished
+from hierfit.search.progress import Workbench, failed, run_cells, run_draws
+from hierfit.search.runner import DEFAULTS, Draw, Outcome, RunCell, finished
 from hierfit.search.study import FinishedTrial, Judge, Search
 from hierfit.search.sweep_file import SweepFile
 from hierfit.streams import program
@@ -104,27 +104,27 @@ class Trials:
         fingerprint = load_card(self.settings["data"]["card"]).fingerprint
         return f"{self.file.name}-{digest_of([settings, judged, fingerprint])[:8]}"
 
-    def trial(self, number: int, values: Mapping[str, Any], judge: Judge) -> Cell:
+    def trial(self, number: int, values: Mapping[str, Any], judge: Judge) -> RunCell:
         """The cell of a trial; it is not tested."""
         return self._cell(values, {"test": False, "row": f"trial {number}"}, f"trials/{number:04}", judge)
 
-    def chosen(self, values: Mapping[str, Any], row: str, seed: int | None) -> Cell:
+    def chosen(self, values: Mapping[str, Any], row: str, seed: int | None) -> RunCell:
         """The cell of a trial's values with the test, under a seed of its own or (None) the trial's."""
         own = {} if seed is None else {"seed_everything": seed}
         keys = {"test": True, "tuned_on": "val", "row": row, **own}
         return self._cell(values, keys, f"chosen/s{'' if seed is None else seed}", None)
 
-    def _cell(self, values: Mapping[str, Any], keys: dict[str, Any], folder: str, judge: Judge | None) -> Cell:
+    def _cell(self, values: Mapping[str, Any], keys: dict[str, Any], folder: str, judge: Judge | None) -> RunCell:
         config = configure([*self._words(values), *settings_by(str(self.file.source.file), keys)])
         card = load_card(config.settings["data"]["card"]).name
-        return Cell(card, config, self.folder / f"{folder}-{config.digest[:8]}", judge)
+        return RunCell(card, config, self.folder / f"{folder}-{config.digest[:8]}", judge)
 
     def _words(self, values: Mapping[str, Any]) -> Words:
         """What an agent would run, between what every cell starts from and what is the sweep's."""
         return [*DEFAULTS, *self.file.words(values), f"--name={self.file.name}", "--controls=null"]
 
 
-def search_here(trials: Trials, count: int, seed: int, seeds: Sequence[int | None], most: int, bench: Bench) -> int:
+def search_here(trials: Trials, count: int, seed: int, seeds: Sequence[int | None], most: int, bench: Workbench) -> int:
     """Runs trials until there are ``count``, those of earlier calls and of others at work now included; prints the best
     ones, and tests the values of the very best with other seeds. How many runs failed."""
     call = trials.folder / "calls" / uuid4().hex
@@ -142,9 +142,9 @@ def search_here(trials: Trials, count: int, seed: int, seeds: Sequence[int | Non
     return missed + _test_chosen(done, trials, seeds, bench)
 
 
-def _run_trials(trials: Trials, search: Search, count: int, bench: Bench) -> int:
+def _run_trials(trials: Trials, search: Search, count: int, bench: Workbench) -> int:
     file, metric = trials.file, trials.file.metric
-    judges, lost = dict[Cell, Judge](), 0
+    judges, lost = dict[RunCell, Judge](), 0
     before = len(search.done())
     if before >= count or search.has_target:
         bench.console.print(Text(f"{before} trials of {file.name} are done already."))
@@ -159,16 +159,16 @@ def _run_trials(trials: Trials, search: Search, count: int, bench: Bench) -> int
             judges[cell] = judge
             yield (cell,)
 
-    def reached(cell: Cell, outcome: Outcome) -> str:
+    def reached(cell: RunCell, outcome: Outcome) -> str:
         value = outcome.card.val.get(metric.name) if outcome.card else None
         figure = "–" if value is None else f"{metric.shown(value)} {metric.unit}".rstrip()
         return f"{cell.row}: {metric.name} {figure}"
 
-    def best(cell: Cell) -> str:
+    def best(cell: RunCell) -> str:
         first = next(iter(search.done()), None)
         return f"best {metric.shown(first.reached)} (trial {first.number})" if first else ""
 
-    def ended(cell: Cell, outcome: Outcome) -> None:
+    def ended(cell: RunCell, outcome: Outcome) -> None:
         nonlocal lost
         if search.fail(judges[cell].number) and outcome.kind == "done":
             raise UserError(f"{cell.label} has no {metric.name}: there is no validation split to search on")
@@ -183,7 +183,7 @@ def _run_trials(trials: Trials, search: Search, count: int, bench: Bench) -> int
     return lost
 
 
-def _print_trials(done: Sequence[FinishedTrial], file: SweepFile, most: int, bench: Bench) -> None:
+def _print_trials(done: Sequence[FinishedTrial], file: SweepFile, most: int, bench: Workbench) -> None:
     """The best trials, a row each, the best first; at most so many."""
     rows = [
         (
@@ -201,7 +201,7 @@ def _print_trials(done: Sequence[FinishedTrial], file: SweepFile, most: int, ben
     print_table(Table.of(title, ("trial", reached, *map(_last_key, file.varied), "steps"), rows), bench.console)
 
 
-def _test_chosen(done: Sequence[FinishedTrial], trials: Trials, seeds: Sequence[int | None], bench: Bench) -> int:
+def _test_chosen(done: Sequence[FinishedTrial], trials: Trials, seeds: Sequence[int | None], bench: Workbench) -> int:
     """Trains the best trial's values again, now with the test, and prints what it found; how many runs failed."""
     best, path = done[0], trials.folder / "best.yaml"
     values = OmegaConf.create()

@@ -22,7 +22,7 @@ from hierfit.results.statistics import bootstrap, paired_difference, verdict
 from hierfit.results.summary import table
 from hierfit.results.table import NAME, Column, Estimate, Interval, Table
 from hierfit.results.writers import as_markdown, markdown, print_tables
-from hierfit.search.runner import Cell, finished
+from hierfit.search.runner import RunCell, finished
 
 VERDICT_FILE, PAGE = "verdict.json", "verdict.md"
 
@@ -209,45 +209,33 @@ class TreeVerdict:
         columns = tuple(replace(c, header=c.header.removesuffix(" true tree")) for c in made.columns)
         first = next(iter(self.compared.values()))
         seeds = f"over {first.over_seeds.n} seed{'s' if first.over_seeds.n > 1 else ''}"
-        over = (NAME, seeds, f"over {first.over_samples.n} test samples", "")
-        rows = []
-        for tree, found in self.compared.items():
-            half = f"{100 * found.over_seeds.half_width:.2f}" if found.over_seeds.n > 1 else "–"
-            low, high = map(_POINTS.number, found.over_samples[1:3])
-            effect = {"helps": "true tree better", "hurts": "true tree worse", "no difference": "the same answers"}
-            mean = f"{_POINTS.number(found.over_seeds.mean)} ±{half}"
-            rows.append((_titled(tree), mean, f"[{low}, {high}]", effect.get(found.effect, found.effect)))
-        differences = Table.of(f"True tree − other, points of {metric}", over, rows, _READING)
+        over = (Column(seeds, "%", signed=True), Column(f"over {first.over_samples.n} test samples", "%", signed=True))
+        effects = {"helps": "true tree better", "hurts": "true tree worse", "no difference": "the same answers"}
+        rows = [
+            (_titled(tree), found.over_seeds, found.over_samples, effects.get(found.effect, found.effect))
+            for tree, found in self.compared.items()
+        ]
+        differences = Table.of(f"True tree − other, points of {metric}", (NAME, *over, ""), rows, _READING)
         notes = tuple(f"Left out: {tree}: {reason}" for tree, reason in self.left_out.items())
         return [replace(made, columns=columns, reading="", notes=()), replace(differences, notes=notes)]
 
     def _content(self) -> dict[str, Any]:
         first = next(iter(self.cards["true"].values()))
-        data = ("card", "shots", "protocol", "true_taxonomy_fingerprint")
+        compared = {}
+        for tree, found in self.compared.items():
+            seeds, samples = found.over_seeds, found.over_samples
+            compared[tree] = {
+                **{"effect": found.effect, "difference": seeds.mean},
+                "seeds": {"n": seeds.n, "half_width": seeds.half_width if seeds.n > 1 else None},
+                "samples": {"n": samples.n, "low": samples.low, "high": samples.high},
+            }
         return {
             "format": "hierfit.tree_verdict/2",
             "experiment": first.experiment,
-            "data": {key: first.data[key] for key in data},
+            "data": {key: first.data[key] for key in ("card", "shots", "protocol", "true_taxonomy_fingerprint")},
             "metric": metric_of(self.cards),
-            "verdict": self.answer.outcome,
-            "sentence": self.answer.sentence,
-            "remark": self.answer.remark,
-            "compared": {
-                tree: {
-                    "effect": found.effect,
-                    "difference": found.over_seeds.mean,
-                    "seeds": {
-                        "n": found.over_seeds.n,
-                        "half_width": found.over_seeds.half_width if found.over_seeds.n > 1 else None,
-                    },
-                    "samples": {
-                        "n": found.over_samples.n,
-                        "low": found.over_samples.low,
-                        "high": found.over_samples.high,
-                    },
-                }
-                for tree, found in self.compared.items()
-            },
+            **{"verdict": self.answer.outcome, "sentence": self.answer.sentence, "remark": self.answer.remark},
+            "compared": compared,
             "figures": {
                 tree: {str(seed): dict(card.metrics["true_tree"]) for seed, card in runs.items()}
                 for tree, runs in self.cards.items()
@@ -267,7 +255,7 @@ def _titled(tree: str) -> str:
     return {"flat": "no tree (flat)", "zero-shot": "zero-shot"}.get(tree, f"{tree} tree")
 
 
-def judge(trees: Iterable[str], cells: Sequence[Cell], shares: bool, left_out: Mapping[str, str]) -> TreeVerdict:
+def judge(trees: Iterable[str], cells: Sequence[RunCell], shares: bool, left_out: Mapping[str, str]) -> TreeVerdict:
     """The verdict from the cells that have finished, of all that were to be tried."""
     if "true" in left_out:
         raise UserError(f"The experiment cannot be run on its true tree: {left_out['true']}")

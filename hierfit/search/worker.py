@@ -10,8 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from hierfit.report import show_at_wandb
 from hierfit.run.quiet import quieten
 from hierfit.run.train import train
 from hierfit.search.engines import Origin
-from hierfit.search.runner import LOG, Cell, Outcome, finished, seal
+from hierfit.search.runner import LOG, Outcome, RunCell, finished
 
 _PRELOADED = AutoTokenizer
 """Imported when it is first named, which else would be in each draw's process anew."""
@@ -48,7 +47,7 @@ def begin(origin: Origin) -> None:
     quieten()
 
 
-def run_cell(cell: Cell, wait: bool) -> Outcome:
+def run_cell(cell: RunCell, wait: bool) -> Outcome:
     """Runs a cell that is not done yet; where another grid is at work on it, waits or leaves it."""
     global _shared
     with ExitStack() as first, sole(cell.folder, wait) as mine:
@@ -66,8 +65,9 @@ def run_cell(cell: Cell, wait: bool) -> Outcome:
                 Path("/proc/self/clear_refs").write_text("5")
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
-            with _logged(cell.folder / LOG):
-                outcome = _trained(cell, _shared, first)
+            _log_to(cell.folder / LOG)
+            outcome = _trained(cell, _shared, first)
+            sys.stdout.flush()
             gc.collect()
             if outcome.kind == "failed":
                 return outcome
@@ -77,7 +77,7 @@ def run_cell(cell: Cell, wait: bool) -> Outcome:
         return Outcome("done", time.monotonic() - started, card)
 
 
-def _trained(cell: Cell, shared: Shared, until_read: ExitStack) -> Outcome:
+def _trained(cell: RunCell, shared: Shared, until_read: ExitStack) -> Outcome:
     watchers = [_DataRead(until_read), *(cell.follower.watchers() if cell.follower else ())]
     data = cell.config.settings["data"]
     if data["num_workers"] is None:  # of the process's share; with one thread there is none to spare
@@ -95,28 +95,17 @@ def _trained(cell: Cell, shared: Shared, until_read: ExitStack) -> Outcome:
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None:  # the next cell would log into it
             wandb.finish(exit_code=1)
-    seal(cell)
     return Outcome("done", card=card)
 
 
-@contextmanager
-def _logged(path: Path) -> Iterator[None]:
-    """Sends everything this process and the libraries below it print into a file."""
+def _log_to(path: Path) -> None:
+    """Sends everything this process and the libraries below it print into a file, until the next one."""
     sys.stdout.flush()
     sys.stderr.flush()
-    before = os.dup(1), os.dup(2)
     with path.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     faulthandler.enable()
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, original in zip((1, 2), before, strict=True):
-            os.dup2(original, descriptor)
-            os.close(original)
 
 
 class _DataRead(Callback):

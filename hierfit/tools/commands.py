@@ -226,9 +226,9 @@ def export_features(
     check_out(out)
     path = Path(source).expanduser()
     if path.suffix == ".safetensors":
-        features = features_of_bundle(path, split)
+        bundle, keys = features_of_bundle(path, split)
     else:
         cores = available_cores() if workers is None else workers
-        features = features_of_card(source, split, root, backbone, cache_dir, cores)
-    write_features(out, features)
-    print_exported(out, features.bundle)
+        bundle, keys = features_of_card(source, split, root, backbone, cache_dir, cores)
+    write_features(out, bundle, keys)
+    print_exported(out, bundle)

@@ -41,8 +41,8 @@ from tests.unit.data.miniature import miniature
 
 LEAVES = [("bird", "gull", "herring gull"), ("bird", "gull", "ivory gull"), ("bird", "owl"), ("fish",)]
 PICTURES = {"train": 3, "val": 1, "test": 2}
-Path_ = tuple[str, ...]
-Labels = dict[str, dict[str, Path_]]
+NodePath = tuple[str, ...]
+Labels = dict[str, dict[str, NodePath]]
 """Label path by split and key."""
 
 COUNTS = {split: {"images": 4 * n, "leaves": 4} for split, n in PICTURES.items()}
@@ -140,7 +140,7 @@ def right(stated: object, counted: int) -> bool:
     return stated is None or (type(stated) is int and stated == counted)
 
 
-def plain_folders(root: Path, layout: dict[str, Any], tree: set[Path_]) -> Labels:
+def plain_folders(root: Path, layout: dict[str, Any], tree: set[NodePath]) -> Labels:
     """Folders whose nesting is the tree. Drawn splits are hierfit's own business: only their union is read."""
     folders, drawn = layout.get("folders") or {}, layout.get("draw") is not None
     require(set(layout) <= {"name", "labels", "folders", "draw"} and layout.get("labels", "path") == "path", "layout")
@@ -157,7 +157,7 @@ def plain_folders(root: Path, layout: dict[str, Any], tree: set[Path_]) -> Label
     return {"train": found["all"], "test": {"?": ()}} if drawn else found
 
 
-def plain_manifest(root: Path, layout: dict[str, Any], tree: set[Path_]) -> Labels:
+def plain_manifest(root: Path, layout: dict[str, Any], tree: set[NodePath]) -> Labels:
     """Rows of path, label and split."""
     require(set(layout) <= {"name", "file", "images", "path", "label", "split"}, "layout")
     file = root / layout.get("file", "manifest.csv")

@@ -19,8 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -28,6 +27,7 @@ from fuzzing import SECRETS, Attempt, Attempts, Reader, main, of_files, one_of
 from hostile import MARK, PATHS, VALUES, Damage, bad_json, bad_table, bad_yaml, damaged, dumped
 from hostile_pictures import bad_tar, picture, stored
 from hostile_tensors import CALLS, bad_checkpoint, bad_pickle, bad_safetensors
+from toy import ROOT, write_bundle
 
 from hierfit.backbone import Backbone
 from hierfit.backbone.source import BUNDLED
@@ -44,39 +44,20 @@ from hierfit.predict.predictor import load
 from hierfit.run.checkpoints import read_checkpoint
 from hierfit.search.grid_file import read_grid
 from hierfit.search.sweep_file import read_sweep
+from hierfit.taxonomy import Taxonomy
 from hierfit.tools.extract.sources import Tars, table_samples, tar_samples
 
 TREE = [("a", "p"), ("a", "q"), ("b", "r"), ("b", "s")]
 WIDTH = 8
 
 
-def bundle(folder: Path) -> Path:
-    """A bundle of random features, with its card beside it."""
-    generator = torch.Generator().manual_seed(0)
-    means = F.normalize(torch.randn(len(TREE), WIDTH, generator=generator), dim=-1)
-    tensors = {"text.features": means}
-    for split, count in {"train4": 16, "val": 8, "test": 7}.items():
-        labels = torch.arange(count) % len(TREE)
-        noise = torch.randn(count, WIDTH, generator=generator)
-        tensors |= {f"{split}.labels": labels, f"{split}.features": F.normalize(means[labels] + noise, dim=-1)}
-    facts = {"format": "hierfit.features/1", "levels": '["top", "leaf"]', "paths": json.dumps(TREE)}
-    facts |= {"logit_scale": "50", "backbone": "random/tower", "note": "none"}
-    save_file(tensors, folder / "bundle.safetensors", facts)
-    card = {"name": "toy", "version": 1, **dict.fromkeys(("title", "citation", "licence", "obtain"), "none")}
-    card |= {"levels": {"top": 2, "leaf": 4}, "layout": {"name": "feature_bundle"}}
-    (folder / "toy.yaml").write_text(yaml.safe_dump(card, sort_keys=False))
-    return folder / "bundle.safetensors"
-
-
 def run_options(folder: Path) -> list[str]:
-    """Of a short run on that bundle."""
-    data = {"card": folder / "toy.yaml", "root": bundle(folder), "shots": 4, "batch_size": 8}
-    trainer = {"accelerator": "cpu", "max_steps": 2, "val_check_interval": 1, "num_sanity_val_steps": 0}
-    trainer |= {"check_val_every_n_epoch": "null", "use_distributed_sampler": "false", "log_every_n_steps": 1}
-    model = {"num_attributes": 2, "dimension": 4}
-    groups = {"data": data, "trainer": trainer, "model": model}
-    flat = [f"--{name}.{key}={value}" for name, group in groups.items() for key, value in group.items()]
-    return ["--model=hierfit.methods.LatHAdapter", *flat, "--wandb=disabled"]
+    """Of a short run on a bundle of random features."""
+    facts = {"logit_scale": "50", "backbone": "random/tower", "note": "none"}
+    data = write_bundle(folder, Taxonomy.from_paths(TREE), width=WIDTH, shots=4, **facts)
+    model = ["--model=LatHAdapter", "--model.num_attributes=2", "--model.dimension=4", "--data.batch_size=8"]
+    trainer = [f"--trainer.{key}" for key in ("accelerator=cpu", "max_steps=2", "val_check_interval=1")]
+    return [f"--config={ROOT / 'experiments' / 'base.yaml'}", *data, *model, *trainer, "--wandb=disabled"]
 
 
 def finished_run(folder: Path) -> Path:
@@ -97,7 +78,8 @@ def tested_checkpoint(folder: Path) -> Attempts:
 
 
 def feature_bundle(folder: Path) -> Attempts:
-    path = bundle(folder)
+    run_options(folder)
+    path = folder / "bundle.safetensors"
     return of_files({path: bad_safetensors}, lambda: read_bundle(path))
 
 
@@ -287,8 +269,7 @@ def settings(folder: Path) -> Attempts:
     """Grids and sweeps."""
     grid, sweep = folder / "grid.yaml", folder / "sweep.yaml"
     grid.write_text(GRID)
-    experiments = Path(__file__).parents[2] / "experiments" / "sweeps"
-    shutil.copyfile(min(experiments.glob("*.yaml")), sweep)
+    shutil.copyfile(min((ROOT / "experiments" / "sweeps").glob("*.yaml")), sweep)
     return one_of(
         of_files({grid: bad_yaml}, lambda: read_grid(grid)), of_files({sweep: bad_yaml}, lambda: read_sweep(sweep))
     )

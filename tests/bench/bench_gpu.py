@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
-from harness import ROOT, Claim, peak_bytes, program
+from harness import ROOT, Claim, peak_bytes, program, timed
 from torch.nn import functional as F
 from toy import skewed_tree
 
@@ -22,20 +22,11 @@ PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12}
 """Dense bf16 operations a second, from the vendor's data sheets."""
 
 
-def seconds(work: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Wall time of one call; the first two are not counted."""
-    for number in range(repeats + 2):
-        if number == 2:
-            _wait(device)
-            started = time.perf_counter()
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """Of one call; the first two are not counted."""
+    for _ in range(2):
         work()
-    _wait(device)
-    return (time.perf_counter() - started) / repeats
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    return timed(work, repeats)()
 
 
 def peak(device: torch.device) -> tuple[float, str]:
@@ -45,7 +36,7 @@ def peak(device: torch.device) -> tuple[float, str]:
         return known, f"{name}'s data sheet"
     n = 8192 if device.type == "cuda" else 512
     x = torch.randn(n, n, device=device, dtype=torch.bfloat16)
-    return 2 * n**3 / seconds(lambda: x @ x, 10, device), f"a product of {n}×{n} matrices"
+    return 2 * n**3 / seconds(lambda: x @ x, 10), f"a product of {n}×{n} matrices"
 
 
 def lora(device: torch.device, tiny: bool) -> Iterator[Claim]:
@@ -93,7 +84,7 @@ def lora(device: torch.device, tiny: bool) -> Iterator[Claim]:
             loss.backward()
             optimizer.step()
 
-        taken[towers] = seconds(step, repeats, device)
+        taken[towers] = seconds(step, repeats)
         yield Claim(f"LoRA step, {towers}: images a second", [batch / taken[towers]], unit="/s")
         yield Claim(f"LoRA step, {towers}: memory", [peak_bytes(step) / 2**20], unit="MiB")
     tokens = (side // vision.patch_size) ** 2 + 1
@@ -127,7 +118,7 @@ def tree_gda(device: torch.device, tiny: bool) -> Iterator[Claim]:
     def fit() -> object:
         return fit_tree(Statistics.of(features, labels, leaves), tree.to(device))
 
-    yield Claim(f"TreeGDA, {leaves} classes, {4 * leaves} images", [1e3 * seconds(fit, 3, device)], unit="ms")
+    yield Claim(f"TreeGDA, {leaves} classes, {4 * leaves} images", [1e3 * seconds(fit, 3)], unit="ms")
     yield Claim(f"TreeGDA, {leaves} classes: memory", [peak_bytes(fit) / 2**20], unit="MiB")
 
 

@@ -38,8 +38,9 @@ def skewed_tree(sizes: Sequence[int]) -> Taxonomy:
     return Taxonomy.from_parents([f"n{i}" for i in range(len(parents))], parents)
 
 
-def write_bundle(folder: Path, tree: Taxonomy, width: int = 512, shots: int = 16) -> list[str]:
-    """Random features around one direction a leaf, and their card; the options that choose them."""
+def write_bundle(folder: Path, tree: Taxonomy, width: int = 512, shots: int = 16, **facts: str) -> list[str]:
+    """Random features around one direction a leaf, with facts of one's own, and their card; the options that choose
+    them."""
     generator = torch.Generator().manual_seed(0)
     means = torch.randn(tree.num_leaves, width, generator=generator)
     labels = torch.arange(tree.num_leaves).repeat(shots)
@@ -51,7 +52,7 @@ def write_bundle(folder: Path, tree: Taxonomy, width: int = 512, shots: int = 16
     for split in ("val", "test"):
         tensors |= {f"{split}.features": features.clone(), f"{split}.labels": labels.clone()}
     paths = [[f"n{node}" for node in path] for path in tree.leaf_paths.tolist()]
-    facts = {"format": "hierfit.features/1", "levels": json.dumps(list(tree.levels)), "paths": json.dumps(paths)}
+    facts |= {"format": "hierfit.features/1", "levels": json.dumps(list(tree.levels)), "paths": json.dumps(paths)}
     save_file(tensors, folder / "bundle.safetensors", facts)
     card = {key: "a benchmark" for key in ("title", "citation", "licence", "obtain")}
     levels = dict(zip(tree.levels, tree.level_sizes, strict=True))

@@ -104,7 +104,8 @@ def run(file: Path, *options: str) -> None:
 
 def seals(file: Path) -> dict[str, int]:
     """When each finished cell was finished."""
-    return {str(p.parent): p.stat().st_mtime_ns for p in (file.parent / "runs").rglob("cell.json")}
+    states = (file.parent / "runs").rglob("run.json")
+    return {str(p.parent): p.stat().st_mtime_ns for p in states if "tested" in p.read_text()}
 
 
 def figures(folder: Path) -> dict[str, Any]:
@@ -142,10 +143,8 @@ def test_a_cell_is_what_fit_does_and_is_not_done_twice(
         mine, theirs = (load_file(folder / "test_logits.safetensors") for folder in (cell.folder, alone))
         assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
         files = {p.relative_to(alone).as_posix() for p in alone.rglob("*") if p.is_file()}
-        assert {p.relative_to(cell.folder).as_posix() for p in cell.folder.rglob("*") if p.is_file()} == files | {
-            "cell.json",
-            "log.txt",
-        }
+        here = {p.relative_to(cell.folder).as_posix() for p in cell.folder.rglob("*") if p.is_file()}
+        assert here == files | {"log.txt"}
         settings = yaml.safe_load((cell.folder / "config.yaml").read_text())
         # What was planned is what ran; workers of a loader are the process's share of the cores.
         planned_settings = cell.config.settings
@@ -160,7 +159,7 @@ def test_a_cell_is_what_fit_does_and_is_not_done_twice(
     # Broken results, and settings that have changed: these cells only.
     zero, adapter = planned(file).cells[:2]
     (zero.folder / "result.json").write_text('{"format": "hierfit.result/1", "row":')
-    (adapter.folder / "cell.json").unlink()
+    (adapter.folder / "run.json").unlink()
     run(file, "--dry-run")
     states = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert states[:4] == ["broken", "broken", "done", "done"]
@@ -256,7 +255,7 @@ def test_two_grids_do_not_run_the_same_cell(write_grid: WriteGrid, capsys: pytes
             assert mine
             first.folder.mkdir()
             held.set()
-            while not (second.folder / "cell.json").exists():
+            while str(second.folder) not in seals(file):
                 time.sleep(0.02)
 
     thread = threading.Thread(target=other_grid, daemon=True)

@@ -21,18 +21,19 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from hierfit.backbone import Backbone, encode_nodes, node_texts
+from hierfit.backbone import Backbone
 from hierfit.cli import main
-from hierfit.data.batch import Batch, Task
+from hierfit.data.batch import Batch
 from hierfit.distributed import keep_alike_only_trained
 from hierfit.losses.objective import Objective
 from hierfit.methods import HierLoRA
-from hierfit.methods.coop import PromptNodes
 from hierfit.methods.head import Head
+from hierfit.methods.nodes import ReadNodes
 from hierfit.results.card import ResultCard
 from hierfit.run import saving
 from hierfit.run.train import configure, train
 from hierfit.taxonomy import Taxonomy
+from tests.unit.methods.made import towers_task
 
 ROOT = Path(__file__).parents[2]
 TREE = Taxonomy.from_paths([(f"kind {i // 3}", f"butterfly {i}") for i in range(8)])  # 11 nodes
@@ -68,15 +69,8 @@ def made(keys: dict[str, Any]) -> HierLoRA:
         tower.encoder.layers = tower.encoder.layers[:2]
     torch.manual_seed(0)
     method = HierLoRA(rank=2, dropout=0.0, **keys)
-    method.build(task_on(backbone))
+    method.build(towers_task(backbone, TREE))
     return method
-
-
-def task_on(backbone: Backbone) -> Task:
-    everything = torch.ones(TREE.num_nodes, dtype=torch.bool)
-    prompts = tuple(map(tuple, node_texts(TREE, {})))
-    text = encode_nodes(backbone, TREE, {})
-    return Task(TREE, text, "prompts", prompts, everything, 20.0, backbone, None, TREE.leaf_paths)
 
 
 def tower_bytes(backbone: Backbone) -> int:
@@ -138,8 +132,8 @@ def context_gradients(rank: int, world: int) -> dict[str, Tensor]:
         context = torch.randn(count, 2, backbone.text_width, generator=generator)
         features = torch.nn.functional.normalize(torch.randn(5, backbone.embed_dim, generator=generator), dim=-1)
         own_context = nn.Parameter(context)
-        nodes = PromptNodes(task_on(backbone.requires_grad_(False)), torch.arange(TREE.num_nodes), own_context, chunk=3)
-        classifier = Head(nodes, 20.0)
+        task, everyone = towers_task(backbone.requires_grad_(False), TREE), torch.arange(TREE.num_nodes)
+        classifier = Head(ReadNodes(backbone, task, 3, own_context, everyone), 20.0)
         keep_alike_only_trained(classifier)
         model = DistributedDataParallel(classifier) if world > 1 else classifier
         own = slice(rank, None, world)

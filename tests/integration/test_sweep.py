@@ -80,8 +80,8 @@ def run(file: Path, *options: str) -> None:
 
 def trials(file: Path) -> dict[str, Path]:
     """Folders of the finished trials by number."""
-    found = (file.parent / "runs" / "small" / "trials").glob("*/cell.json")
-    return {path.parent.name[:4]: path.parent for path in found}
+    found = (file.parent / "runs" / "small" / "trials").glob("*/run.json")
+    return {path.parent.name[:4]: path.parent for path in found if "tested" in path.read_text()}
 
 
 def recorded(tmp_path: Path) -> dict[int, Any]:
@@ -133,10 +133,10 @@ def test_a_sweep_searches_on_val_stops_early_and_goes_on(
     }
 
     # What was done is not run again.
-    before = {number: (folder / "cell.json").stat().st_mtime_ns for number, folder in folders.items()}
+    before = {number: (folder / "run.json").stat().st_mtime_ns for number, folder in folders.items()}
     run(file, "--trials=5")
     assert "5 trials, 4 done already" in capsys.readouterr().out
-    after = {number: (folder / "cell.json").stat().st_mtime_ns for number, folder in trials(file).items()}
+    after = {number: (folder / "run.json").stat().st_mtime_ns for number, folder in trials(file).items()}
     assert {number: after[number] for number in before} == before
     assert set(after) - set(before) == {"0004"}
     run(file, "--trials=5")
@@ -308,10 +308,10 @@ def test_a_killed_sweep_goes_on(write_sweep: WriteSweep, tmp_path: Path, capsys:
     process.wait()
     done = trials(file)
     assert len(done) >= 2, (tmp_path / "log").read_text()
-    before = {number: (folder / "cell.json").stat().st_mtime_ns for number, folder in done.items()}
+    before = {number: (folder / "run.json").stat().st_mtime_ns for number, folder in done.items()}
     capsys.readouterr()
     run(file, f"--trials={len(done) + 2}")
     assert f"{len(done) + 2}/{len(done) + 2} trials" in capsys.readouterr().out
-    after = {number: (folder / "cell.json").stat().st_mtime_ns for number, folder in trials(file).items()}
+    after = {number: (folder / "run.json").stat().st_mtime_ns for number, folder in trials(file).items()}
     assert {number: after[number] for number in before} == before
     assert len(after) == len(done) + 2

@@ -39,7 +39,7 @@ def batches(draw: st.DrawFn) -> Case:
 def holds(case: Case, name: str, cost: Cost, **options: Any) -> float:
     """A loss is the mean of a sample's cost over samples with a label."""
     tree, logits, paths = case
-    value = LOSSES[name](logits, paths, tree, **options).item()
+    value = LOSSES.find(name)(logits, paths, tree, **options).item()
     rows = zip(logits.tolist(), paths.tolist(), strict=True)
     costs = [cost(tree, z, goes_on(tree, y)) for z, y in rows if max(y) >= 0]
     assert value == pytest.approx(sum(costs) / len(costs) if costs else 0.0, rel=1e-9, abs=1e-9)
@@ -167,7 +167,7 @@ def test_hisce(case: Case, data: st.DataObject) -> None:
 @given(batches())
 def test_consistency(case: Case) -> None:
     tree, logits, paths = case
-    value, total = LOSSES["js"](logits, paths, tree).item(), 0.0
+    value, total = LOSSES.find("js")(logits, paths, tree).item(), 0.0
     for z in logits.tolist():
         for upper in range(tree.num_levels - 1):
             for v in cut(tree, upper):

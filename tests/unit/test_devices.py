@@ -20,8 +20,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hierfit.backbone import Backbone, encode_nodes, node_texts
-from hierfit.data.batch import Batch, Task
+from hierfit.backbone import Backbone
+from hierfit.data.batch import Batch
 from hierfit.decoding import DECODERS, Calibration, belief, calibrate, cut_to, deepest_sure
 from hierfit.decoding.belief import BELIEF_DECODERS
 from hierfit.decoding.calibration import reliability
@@ -47,7 +47,7 @@ from hierfit.metrics.selective import operating_curve
 from hierfit.taxonomy import Taxonomy
 
 from .accelerator import DEVICE, Pretended, is_autocast_enabled, moved
-from .methods.made import TREE, batch_of, built, made_task
+from .methods.made import TREE, batch_of, built, made_task, towers_task
 
 GPU = torch.cuda.is_available()
 AWAY = torch.device("cuda") if GPU else DEVICE
@@ -104,17 +104,6 @@ def away(waits: bool = True) -> Iterator[list[str]]:
         yield device.waits
 
 
-def towers_task(backbone: Backbone) -> tuple[Task, Tensor]:
-    """A task of pictures, and these."""
-    prompts = tuple(map(tuple, node_texts(TREE, {})))
-    pixels = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        text, features = encode_nodes(backbone, TREE, {}), backbone.encode_image(pixels)
-    paths = TREE.leaf_paths[torch.arange(16) % TREE.num_leaves]
-    everything = torch.ones(TREE.num_nodes, dtype=torch.bool)
-    return Task(TREE, text, "prompts", prompts, everything, 20.0, backbone, features, paths), pixels
-
-
 def taught(method: Method, batch: Batch) -> list[str]:
     """What the host waits for in the third step of training."""
     with away():
@@ -144,7 +133,10 @@ def test_a_step_waits_for_nothing(kind: type[Method], keys: dict[str, Any], tree
 
 @pytest.mark.parametrize(("kind", "keys"), OF_TOWERS, ids=named)
 def test_nor_does_one_through_the_towers(clip: Backbone, kind: type[Method], keys: dict[str, Any]) -> None:
-    task, pixels = towers_task(clip)
+    pixels = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = clip.encode_image(pixels)
+    task = towers_task(clip, features=features, paths=TREE.leaf_paths[torch.arange(16) % TREE.num_leaves])
     method = built(kind, task, **keys)
     inputs = pixels if method.needs == "pixels" else task.train_features
     assert inputs is not None

@@ -102,8 +102,8 @@ def class_folders(
         raise UserError(f"{home.card.path}: layout.shares must sum to 1, not {sum(shares.values()):g}")
     place = home.holding(["|".join(images)])
     home.base, home.names = place / str(first_of(place, "|".join(images))), names
-    for key, name in _pictures_by_folder(home.base, "."):
-        if name not in ignore:
+    for name in _listing(home.base)[0]:
+        for key in [] if name in ignore else [f"{name}/{picture}" for picture in _listing(home.base / name)[1]]:
             yield Sample(_split_by_lot(key, shares), key, name)
 
 
@@ -172,14 +172,13 @@ def _condensed(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 def _synset_pictures(root: Path, folder: str, synset_of: Mapping[str, str]) -> list[tuple[str, str]]:
     """Key and synset of the pictures of a folder: by the folders in it, or by a list of labels where all lie flat."""
-    found = _pictures_by_folder(root, folder)
-    names = {name for _, name in found}
+    names, pictures = _listing(root / folder)
     if any(name in synset_of or _SYNSET.fullmatch(name) for name in names):
-        if unknown := sorted(name for name in names if name not in synset_of and name.isdecimal()):
+        if unknown := [name for name in names if name not in synset_of and name.isdecimal()]:
             problems = several(f"not of 0 … {len(synset_of) - 1}:", unknown)
             raise UserError(f"{root / folder} has folders that are no class", problems)
-        return [(key, synset_of[name]) for key, name in found if name in synset_of]
-    _, pictures = _listing(root / folder)
+        known = [name for name in names if name in synset_of]
+        return [(f"{folder}/{n}/{p}", synset_of[n]) for n in known for p in _listing(root / folder / n)[1]]
     if not pictures:
         return []
     places = [place / name for place in (root, (root / folder).parent, root / folder) for name in _LABEL_LISTS]
@@ -199,13 +198,6 @@ def _synset_pictures(root: Path, folder: str, synset_of: Mapping[str, str]) -> l
     if bad := [name for name, label in zip(pictures, synset, strict=True) if not _SYNSET.fullmatch(label)]:
         raise UserError(f"{labels} does not label all pictures", several("no synset of", bad))
     return [(f"{folder}/{name}", label) for name, label in zip(pictures, synset, strict=True)]
-
-
-def _pictures_by_folder(root: Path, below: str) -> list[tuple[str, str]]:
-    """Key and folder of each picture in the folders of a folder below the root, sorted; hidden ones are left out."""
-    folders, _ = _listing(root / below)
-    before = "" if below == "." else f"{below}/"
-    return [(f"{before}{name}/{p}", name) for name in folders for p in _listing(root / below / name)[1]]
 
 
 def _listing(folder: Path) -> tuple[list[str], list[str]]:

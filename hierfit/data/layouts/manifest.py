@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from hierfit.data.home import Home
 from hierfit.data.names import clean_name, respelled
-from hierfit.data.records import read_columns, read_rows
+from hierfit.data.records import read_by_column, read_rows
 from hierfit.data.samples import SPLITS, Sample, SampleLabel, leaves_root
 from hierfit.data.splits import Shares
 from hierfit.errors import UserError, nearest
@@ -99,7 +99,7 @@ def manifest(
 
     wanted = (path, *label, *(() if files or drawn else (split,)))
     for fixed, name in tables.items():
-        for line, row, fault in read_columns(place / name, wanted, delimiter, columns):
+        for line, row, fault in read_by_column(place / name, wanted, delimiter, columns):
             try:
                 found = None if fault else placed(name, fixed, row)
             except UserError as error:

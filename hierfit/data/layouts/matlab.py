@@ -18,7 +18,7 @@ from typing_extensions import TypedDict  # Python's own serves pydantic from 3.1
 from hierfit.data.home import Home, first_of
 from hierfit.data.records import checked
 from hierfit.data.samples import Sample
-from hierfit.errors import UserError
+from hierfit.errors import UserError, reading
 
 _SECONDS, _BYTES = 120, 1 << 30
 
@@ -63,11 +63,8 @@ def read_mat(path: Path, **kinds: Any) -> list[Any]:
         UserError: The file is missing, damaged, of another version (7.3 is HDF5), has no such variable, or it is of
             another type, or of a kind that is not read (complex, sparse, objects).
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(10)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with reading(path), path.open("rb") as file:
+        head = file.read(10)
     if head == b"MATLAB 7.3":
         raise UserError(f"{path}: MATLAB 7.3 files are not read; save it with -v7")
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # threads reserve memory

@@ -140,7 +140,6 @@ class Pixels:
 
     Args:
         pixels: ``[n, H, W, 3]`` uint8. A tensor, so that workers that are spawned share its memory.
-        keys: Of the n pictures.
     """
 
     def __init__(self, pixels: Tensor, keys: Sequence[str]) -> None:

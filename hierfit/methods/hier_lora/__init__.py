@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -13,8 +12,6 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
-from hierfit.backbone import Backbone
-from hierfit.backbone.node_encoder import NodeEncoder
 from hierfit.backbone.towers import Kept
 from hierfit.data.batch import Task
 from hierfit.data.datamodule import datamodule_of
@@ -26,31 +23,6 @@ from hierfit.methods.lora import Target, WhichTowers, adapt, adapted_blocks, pla
 from hierfit.methods.nodes import Nodes, ReadNodes
 
 _FINAL_LR = 1e-6
-
-
-class TowerNodes(ReadNodes):
-    """The prompts of all nodes, a group each, read by a text tower that is trained.
-
-    The towers are not a part of this: whoever trains them holds them. ``text [N, d]``, the features before training,
-    says width and device.
-    """
-
-    def __init__(self, backbone: Backbone, text: Tensor, prompts: Sequence[Sequence[str]], chunk: int) -> None:
-        super().__init__(text)
-        self._towers, self.chunk = (backbone,), chunk
-        self.encoder = NodeEncoder(backbone, prompts, chunk, shared=True)
-
-    def weights(self) -> Iterable[nn.Parameter]:
-        return self._towers[0].parameters()
-
-    def read(self) -> Tensor:
-        features: Tensor = self.encoder(self._towers[0])
-        return features
-
-    def over(self, task: Task, kin: Tensor) -> Nodes:
-        if task.prompts is None:
-            raise UserError("HierLoRA reads the prompts of classes, and these have none")
-        return TowerNodes(self._towers[0], task.text, task.prompts, self.chunk)
 
 
 class HierLoRA(Method):
@@ -152,11 +124,8 @@ class HierLoRA(Method):
     def head(self, task: Task) -> Head:
         """Scaled cosines to the nodes' text features, which the text tower reads where it is trained."""
         keys = self.keys
-        assert task.prompts is not None
-        if keys.towers == "image":
-            nodes = Nodes(task.text)
-        else:
-            nodes = TowerNodes(self.backbone, task.text, task.prompts, keys.text_chunk)
+        frozen = keys.towers == "image"
+        nodes = Nodes(task.text) if frozen else ReadNodes(self.backbone, task, keys.text_chunk)
         log_scale = torch.tensor(math.log(keys.logit_scale or task.logit_scale))
         return Head(nodes, nn.Parameter(log_scale, requires_grad=keys.learn_scale))
 

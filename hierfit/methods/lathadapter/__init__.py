@@ -229,7 +229,8 @@ class LatHAdapter(Method):
     def make_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
         """One Riemannian AdamW: attributes apart, with their own rate and no decay."""
         keys = self.keys
-        attributes = self.latent.attribute_parameters() if self.latent is not None else []
+        points = None if self.latent is None else self.latent.attributes
+        attributes = [] if points is None else [p for p in points.parameters() if p.requires_grad]
         apart = {id(parameter) for parameter in attributes}
         others = [p for p in parameters if id(p) not in apart]
         groups: list[dict[str, Any]] = [{"params": others, "lr": keys.lr, "weight_decay": keys.weight_decay}]

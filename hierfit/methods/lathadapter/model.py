@@ -38,8 +38,8 @@ class Residuals(nn.Module):
         text: L2-normalised node features ``[N, d]``.
         trained: Nodes with images at or below them ``[N]`` bool.
         taxonomy: The tree.
-        scale: s, of ``text``.
-        shuffle: Of ``tree``: seed of `shuffled_places`; None shares along the tree as it is.
+        scale: s.
+        shuffle: Seed of `shuffled_places`; None shares along the tree as it is.
     """
 
     trained: Tensor
@@ -159,12 +159,8 @@ class LatentHierarchy(nn.Module):
     Image and text features are centred on their own means (CLIP's two modalities lie in narrow, separate
     cones), share a learned projection W, and enter the space by clip and exponential map.
 
-    Args:
-        keys: LatHAdapter's.
-        images: Training image features ``[n, d]``, for the start.
-        text: Features of the training nodes ``[n, d]``, for the start.
-        known: Ids of taxonomy nodes that may join the candidates as fixed ancestors.
-        backbone: Reads ``prompts``.
+    It is made from LatHAdapter's keys, features of the training images and nodes ``[n, d]`` for the start, ids of the
+    nodes that may join the candidates as fixed ancestors, and the towers that read ``prompts``.
 
     Raises:
         UserError: There is no text tower to read them.
@@ -249,10 +245,6 @@ class LatentHierarchy(nn.Module):
         if isinstance(self.attributes, SoftPrompts):
             return self._points(self.attributes(), self.text_centre)
         return None if self.attributes is None else self.attributes()
-
-    def attribute_parameters(self) -> list[nn.Parameter]:
-        """What is trained of the attributes: points or contexts, not the frozen text tower."""
-        return [p for p in self.attributes.parameters() if p.requires_grad] if self.attributes else []
 
     def _points(self, features: Tensor, centre: Tensor) -> Tensor:
         return self.loss.space.embed(self.project(features - centre), self.riemannian)

@@ -50,6 +50,7 @@ class TreeGDA(Method):
     """
 
     trains = False
+    choice_key = "use_val"
     reads_leaves_only = True
     """A wide node is no Gaussian about its mean: what is said of it sums up what is said of its leaves."""
 
@@ -98,7 +99,7 @@ class TreeGDA(Method):
         leaf = self.tree.leaf_index[self.nodes].where(self.nodes >= 0, -1)
         rows, form = leaf >= 0, self.form
         temperature = leave_one_out_temperature(found, sums, self.images[rows], leaf[rows], self.tree)
-        self.asks_val = sums.few and bool(rows[self.nodes >= 0].all()) and form.prior != "flat"
+        self.asks_share = sums.few and bool(rows[self.nodes >= 0].all()) and form.prior != "flat"
         if sums.few:  # as it was told by val
             energy = found.whiten(sums.means[sums.seen]).square().mean().clamp_min(1e-12)
             form = replace(form, noise_share=found.noise / float(energy))
@@ -122,10 +123,6 @@ class TreeGDA(Method):
         image, whiten = (None, None) if before is None else (before.image, before.whiten)
         return Head(Nodes(weights.float(), grows=False), 1.0, image, bias.float(), whiten=whiten)
 
-    @property
-    def chooses(self) -> bool:
-        return bool(self.keys.use_val)
-
     def choose(self, features: Tensor, labels: Tensor) -> str | None:
         """Fits anew with what validation images tell: beside text the form, ridge and weight that put most of them
         right, of equals the nearest to the defaults; by images alone the share of noise at one shot."""
@@ -143,7 +140,7 @@ class TreeGDA(Method):
 
         if self.text is not None:
             chosen, fitted = max(self._candidates(self.text, val), key=hits)  # the first of equals
-        elif self.asks_val:
+        elif self.asks_share:
             chosen, fitted = "the share of noise at one shot", self._by_images(val)
         else:
             return None

@@ -122,7 +122,7 @@ def pictured(breaks: Breaks, sure: Tensor, order: Tensor, most: int) -> list[int
 
 def break_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that saved their test logits."""
-    runs, breaks = evidence.read(_RUNS), evidence.focus.breaks
+    runs, breaks = evidence.read()[-_RUNS:], evidence.focus.breaks
     tree, wrong, depths = breaks.taxonomy, int(breaks.wrong.sum()), breaks.depths.tolist()
     if not wrong:
         return f"No decoded path of {len(breaks.wrong)} is wrong.", ()

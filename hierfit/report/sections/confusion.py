@@ -40,10 +40,8 @@ def confusion_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     else:
         parent = found.taxonomy.parent[found.nodes].tolist()
         near = sum(count for row, column, count in wrong if parent[row] == parent[column])
-        inside = (
-            f"Of {mistakes} images taken for another {levels[found.depth]}, {percent(near / mistakes)} stay in the "
-        )
-        inside += f"right {levels[found.depth - 1]}."
+        stay = f"{percent(near / mistakes)} stay in the right {levels[found.depth - 1]}"
+        inside = f"Of {mistakes} images taken for another {levels[found.depth]}, {stay}."
     coarser = " Finer levels have too many classes for a map." if found.depth < len(levels) - 1 else ""
     coarser += f" {found.left_out} classes with fewer mistakes are left out." if found.left_out else ""
     picture = Picture(
@@ -59,10 +57,8 @@ def confusion_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
         ("true", "predicted", Column("images", "count"), Column("of", "count")),
         [(names[row], names[column], count, totals[row]) for row, column, count in wrong[:_CELLS_LISTED]],
     )
-    return f"{inside} Mistakes near the diagonal are near in the tree.", (
-        picture,
-        Sheet("confusion", table, folded=True, brief=0),
-    )
+    lead = f"{inside} Mistakes near the diagonal are near in the tree."
+    return lead, (picture, Sheet("confusion", table, folded=True, brief=0))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from hierfit.errors import UserError
 from hierfit.report.blocks import Block, Drawing, Picture
 from hierfit.report.evidence import Evidence, FinishedRun
 from hierfit.report.plot import draw_panels, panels
-from hierfit.report.style import DASHES, MARKERS, MUTED, PALETTE, furnish, legend_below, new_axes
+from hierfit.report.style import DASHES, MUTED, furnish, legend_below, look_of, new_axes
 
 Series = Sequence[tuple[int, float]]
 
@@ -65,10 +65,8 @@ def _over_steps(series: Mapping[str, Series], title: str, y: str, selected: int 
     figure, axes = new_axes(height=2.9)
     for i, (name, points) in enumerate(series.items()):
         steps, values = zip(*points, strict=True)
-        size, marker = 4 if len(points) < 40 else 0, MARKERS[i % len(MARKERS)]
-        axes.plot(
-            steps, values, linewidth=1.3, label=name, markersize=size, marker=marker, color=PALETTE[i % len(PALETTE)]
-        )
+        size = 4 if len(points) < 40 else 0
+        axes.plot(steps, values, linewidth=1.3, label=name, markersize=size, **look_of(i))
     furnish(axes, x="step", y=y, title=title)
     if selected is not None:
         axes.axvline(selected, color=MUTED, dashes=DASHES, linewidth=1, label="selected on val")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from hierfit.decoding.calibration import Reliability, path_reliability
 from hierfit.errors import UserError
 from hierfit.report.blocks import Block, Drawing, Picture, Sheet
 from hierfit.report.evidence import Evidence, FinishedRun
-from hierfit.report.style import DASHES, MARKERS, MUTED, PALETTE, furnish, legend_below, new_axes
+from hierfit.report.style import DASHES, MUTED, PALETTE, furnish, legend_below, look_of, new_axes
 from hierfit.results import columns
 from hierfit.results.table import DASH, Column, Table
 
@@ -27,8 +26,7 @@ _FIRM = 10  # samples from which on a bin's accuracy is worth a line
 def depth_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs whose cards hold an operating curve; the control stands beside."""
     own = evidence.focus.card
-    cards = [own, *(run.card for run in evidence.beside if run.card.row == evidence.control and run.card is not own)]
-    cards = [card for card in cards if card.belief.get("curve", {}).get("error")]
+    cards = [run.card for run in evidence.pair if run.card.belief.get("curve", {}).get("error")]
     if own not in cards:
         raise UserError("its card holds no operating curve; `hierfit rescore --write` makes one.")
     beliefs = {card.row: card.belief for card in cards}
@@ -80,9 +78,9 @@ def _operating_curves(
     figure, axes = new_axes(height=3.2)
     for i, (row, curve) in enumerate(curves.items()):
         x, y = ([100 * value for value in curve[name]] for name in ("information", "error"))
-        axes.plot(x, y, color=PALETTE[i % len(PALETTE)], dashes=(4, 2) if i else (), linewidth=1.4, label=row)
+        axes.plot(x, y, color=look_of(i)["color"], dashes=(4, 2) if i else (), linewidth=1.4, label=row)
     for i, (alpha, found) in enumerate(promised.items()):
-        look: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)], "color": PALETTE[0], "markersize": 6}
+        look = {**look_of(i), "color": PALETTE[0], "markersize": 6}
         axes.plot(100 * found["information"], 100 * found["error"], label=f"max error {alpha}", linestyle="", **look)
     axes.set_xlim(0, 101)
     axes.set_ylim(bottom=0)
@@ -94,8 +92,8 @@ def _operating_curves(
 def reliability_section(evidence: Evidence) -> tuple[str, Sequence[Block]]:
     """Of runs that saved their test logits; the control stands beside."""
     own = evidence.focus.card
-    runs = [evidence.focus, *(run for run in evidence.read() if run.card.row == evidence.control)]
-    found = {run.card.row: _by_level(run) for run in runs}
+    runs = evidence.read()
+    found = {run.card.row: _by_level(run) for run in evidence.pair if run is evidence.focus or run in runs}
     if not found[own.row]:
         raise UserError("no test image is labelled.")
     level, worst = max(found[own.row].items(), key=lambda item: item[1].ece)
@@ -148,15 +146,13 @@ def _diagram(levels: Mapping[str, Reliability], title: str) -> Drawing:
     axes.plot([0, 100], [0, 100], color=MUTED, dashes=DASHES, linewidth=1, zorder=1)
     texts = {}
     for i, (level, found) in enumerate(levels.items()):
-        colour, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
-        every = zip(
-            found.count.tolist(), (100 * found.confidence).tolist(), (100 * found.accuracy).tolist(), strict=True
-        )
+        sure, right = (100 * found.confidence).tolist(), (100 * found.accuracy).tolist()
+        every = zip(found.count.tolist(), sure, right, strict=True)
         points = [point for point in every if point[0]]
         firm, most = [point for point in points if point[0] >= _FIRM], max(count for count, _, _ in points)
-        axes.plot([x for _, x, _ in firm], [y for _, _, y in firm], color=colour, linewidth=1.2, zorder=2)
+        axes.plot([x for _, x, _ in firm], [y for _, _, y in firm], color=look_of(i)["color"], linewidth=1.2, zorder=2)
         areas, label = [9 + 70 * count / most for count, _, _ in points], f"{level}, ECE {100 * found.ece:.1f} %"
-        look: dict[str, Any] = {"color": colour, "marker": marker, "gid": f"level{i}", "label": label, "zorder": 3}
+        look = {**look_of(i), "gid": f"level{i}", "label": label, "zorder": 3}
         axes.scatter([x for _, x, _ in points], [y for _, _, y in points], s=areas, **look)
         texts[f"level{i}"] = [f"{level}: {n} images, sure to {a:.0f} %, right in {b:.0f} %" for n, a, b in points]
     axes.set_xlim(0, 101)

@@ -16,6 +16,7 @@ from hierfit.taxonomy import build
 from hierfit.taxonomy.checks import SEVERITIES, Finding, Severity, counted
 from hierfit.taxonomy.doctor.mend import JUDGEMENTS, diff, mended, misplaced
 from hierfit.taxonomy.doctor.oddities import CountTokens, TreeShape, odd_names, odd_shape, twin_labels
+from hierfit.taxonomy.index import tree_index
 from hierfit.taxonomy.readers.columns import order_of_columns
 from hierfit.taxonomy.readers.given import FORMATS, Given, Rows
 
@@ -76,10 +77,12 @@ def examine(given: Given, count_tokens: CountTokens) -> Report:
     form = given.form
     draft, problems = given.draft()
     names, parent, order = build.ordered(draft, problems)
-    shape = TreeShape(tuple(map(str, names)), parent, lambda node: draft.where(int(order[node])))
+    bounds, index = tree_index(parent) if names else ([0], {})
+    sizes = tuple(stop - start for start, stop in pairwise(bounds))
+    shape = TreeShape(tuple(map(str, names)), parent, lambda node: draft.where(int(order[node])), sizes, index)
     levels = tuple(map(str, form.levels or ()))
     if form.levels is not None:
-        problems.check_levels(form.levels, None if problems.faulty else len(shape.sizes))
+        problems.check_levels(form.levels, None if problems.faulty else len(sizes))
     if not names and not problems.faulty:
         problems.add("empty", "there is no node")
     moves = misplaced(form) if isinstance(form, Rows) else {}
@@ -97,11 +100,11 @@ def examine(given: Given, count_tokens: CountTokens) -> Report:
             remedy, mend = _REMEDIES.get(finding.kind, ("", "no"))
             problems[number] = replace(finding, advice=remedy, mend=mend)
     decided = [finding for finding in form.findings if finding.severity != "problem"]
-    odd = [*odd_names(shape, count_tokens, moves), *odd_shape(shape)]
+    odd = [*odd_names(shape, count_tokens, moves), *odd_shape(shape)] if names else []
     found = [*problems, *decided, *moves.values(), *twins, *odd]
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    levels = levels if len(levels) == len(shape.sizes) else ()
-    return Report(given, shape.sizes, levels, len(shape.index["leaves"]), tuple(found))
+    levels = levels if len(levels) == len(sizes) else ()
+    return Report(given, sizes, levels, len(index.get("leaves", ())), tuple(found))
 
 
 # In the terminal ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import csv
 import difflib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from hierfit.errors import folded
@@ -46,9 +46,8 @@ def mended(form: Form, accepted: Collection[str] = ()) -> Form:
         rows = _one_spelling(rows)
     right: dict[str, Position] = {}
     touched: set[int] = set()
-    for name, where in _places(rows).items() if accepted else ():
-        place = _usual(name, where)
-        if place is not None and _kind(where) in accepted:
+    for name, kind, place, where in _out_of_place(rows) if accepted else ():
+        if kind in accepted:
             right[name] = place
             touched |= {number for other, numbers in where.items() if other != place for number in numbers}
     rows = [_in_place(row, right) if number in touched else row for number, row in enumerate(rows)]
@@ -66,9 +65,7 @@ def mended(form: Form, accepted: Collection[str] = ()) -> Form:
 def misplaced(form: Rows) -> dict[str, Finding]:
     """Inner names that nearly all rows put in one place, and a few in another; by name."""
     found = {}
-    for name, where in _places(form.rows).items():
-        if (right := _usual(name, where)) is None:
-            continue
+    for name, kind, right, where in _out_of_place(form.rows):
         total = sum(map(len, where.values()))
         details = []
         for (depth, above), numbers in sorted(where.items(), key=lambda item: -len(item[1])):
@@ -77,7 +74,6 @@ def misplaced(form: Rows) -> dict[str, Finding]:
                 strays = [f"{without_end(form.rows[i])[-1]} ({form.where(i)})" for i in numbers]
                 detail += f": {listed(strays, _SHOWN_STRAYS)}"
             details.append(detail)
-        kind = _kind(where)
         levels = f"stands on {len({depth for depth, _ in where})} levels"
         text = f"{name!r} {'has several parents' if kind == 'several-parents' else levels}"
         advice = f"--fix OUT --accept {kind} puts it under {' / '.join(right[1]) or 'nothing'} everywhere."
@@ -85,12 +81,8 @@ def misplaced(form: Rows) -> dict[str, Finding]:
     return found
 
 
-def _kind(where: Mapping[Position, list[int]]) -> str:
-    return "level-order" if len({depth for depth, _ in where}) > 1 else "several-parents"
-
-
-def _places(rows: Sequence[Sequence[str]]) -> dict[str, dict[Position, list[int]]]:
-    """For each inner name of several places these places, as depth and names above, with the rows that pass there."""
+def _out_of_place(rows: Sequence[Sequence[str]]) -> Iterator[tuple[str, str, Position, Mapping[Position, list[int]]]]:
+    """Inner names of several places, of which one has most rows by far: kind of fault, that place, rows of each."""
     inner: set[NamePath] = set()
     for above in {tuple(without_end(row)[:-1]) for row in rows}:
         while above and above not in inner:
@@ -103,17 +95,12 @@ def _places(rows: Sequence[Sequence[str]]) -> dict[str, dict[Position, list[int]
         for depth, name in enumerate(above):
             if name in several:
                 found[name][depth, above[:depth]].append(number)
-    return found
-
-
-def _usual(name: str, where: Mapping[Position, list[int]]) -> Position | None:
-    """The place that most rows give, if they are most by far.
-
-    A family named like its order ("Avocado" is an Avocado) is one below the other, and no fault.
-    """
-    best = max(where, key=lambda place: len(where[place]))
-    share = len(where[best]) / sum(map(len, where.values()))
-    return best if share >= MAJORITY and not any(name in above for _, above in where) else None
+    for name, where in found.items():
+        best = max(where, key=lambda place: len(where[place]))
+        # A family named like its order ("Avocado" is an Avocado) is one below the other, and no fault.
+        nested = any(name in above for _, above in where)
+        if not nested and len(where[best]) >= MAJORITY * sum(map(len, where.values())):
+            yield name, "level-order" if len({depth for depth, _ in where}) > 1 else "several-parents", best, where
 
 
 def _in_place(row: NamePath, right: Mapping[str, Position]) -> NamePath:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from hierfit.errors import folded
 from hierfit.taxonomy.checks import Finding, Where, counted, listed, path_to
-from hierfit.taxonomy.index import Ints, tree_index
+from hierfit.taxonomy.index import Ints
 
 CONTEXT = 77
 """Tokens of CLIP's text tower, the two special ones included."""
@@ -22,26 +20,15 @@ CountTokens = Callable[[list[str]], list[int]]
 _SHOWN_NAMES = 6
 
 
-@dataclass(frozen=True)
-class TreeShape:
-    """The sound part of what a file gives, in canonical order: [N] names, parents (−1 for roots), places in the file;
-    siblings may share a name."""
+class TreeShape(NamedTuple):
+    """The sound part of what a file gives, in canonical order: [N] names, parents (−1 for roots), places in the file,
+    [L] nodes of each level, index arrays (see `tree_index`); siblings may share a name."""
 
     names: Sequence[str]
     parent: Ints
     where: Where
-
-    @cached_property
-    def index(self) -> dict[str, Ints]:
-        """Index arrays, see `tree_index`; empty ones of no tree."""
-        if len(self.parent):
-            return tree_index(self.parent)[1]
-        return dict.fromkeys(("level", "leaves", "first_child", "num_children", "num_leaves_below"), self.parent)
-
-    @cached_property
-    def sizes(self) -> tuple[int, ...]:
-        """[L] nodes of each level."""
-        return tuple(np.bincount(self.index["level"]).tolist())
+    sizes: Sequence[int]
+    arrays: Mapping[str, Ints]
 
     def path(self, node: int) -> str:
         """Names from the root to a node."""
@@ -75,7 +62,7 @@ def odd_names(shape: TreeShape, count_tokens: CountTokens, known: Collection[str
 
 def _ambiguous_names(shape: TreeShape, known: Collection[str]) -> Iterator[Finding]:
     """A bare name means a leaf before an inner node: several leaves, or several inner nodes alone, leave it open."""
-    count = shape.index["num_children"].tolist()
+    count = shape.arrays["num_children"].tolist()
     bearers: dict[str, list[int]] = defaultdict(list)
     for node, name in enumerate(shape.names):
         bearers[name].append(node)
@@ -105,7 +92,7 @@ def _alike(shape: TreeShape) -> Iterator[Finding]:
         other = first.setdefault(key, node)
         if other != node and key:
             alike.setdefault(key, [other]).append(node)
-    level, count = shape.index["level"], shape.index["num_children"]
+    level, count = shape.arrays["level"], shape.arrays["num_children"]
     groups: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
     for key, nodes in alike.items():
         for node in nodes:
@@ -134,9 +121,7 @@ def twin_labels(names: Sequence[str], parents: Sequence[object], labels: Sequenc
 
 def odd_shape(shape: TreeShape) -> Iterator[Finding]:
     """Depths, chains, siblings and balance."""
-    if not shape.sizes:
-        return
-    level, leaves, counts = shape.index["level"], shape.index["leaves"], shape.index["num_children"]
+    level, leaves, counts = shape.arrays["level"], shape.arrays["leaves"], shape.arrays["num_children"]
     ends = np.bincount(level[leaves])
     depths = np.flatnonzero(ends).tolist()
     if len(shape.sizes) == 1:
@@ -151,7 +136,7 @@ def odd_shape(shape: TreeShape) -> Iterator[Finding]:
     lonely = np.flatnonzero(counts == 1)
     if len(lonely):
         above = [shape.names[node] for node in lonely.tolist()]
-        below = [shape.names[node] for node in shape.index["first_child"][lonely].tolist()]
+        below = [shape.names[node] for node in shape.arrays["first_child"][lonely].tolist()]
         same = sum(a == b for a, b in zip(above, below, strict=True))
         details = [listed(map(repr, above), 5), *([f"{same} of the children have their parent's name"] if same else [])]
         inner = int((counts > 0).sum())
@@ -168,7 +153,7 @@ def odd_shape(shape: TreeShape) -> Iterator[Finding]:
 
 
 def _balance(shape: TreeShape) -> Finding:
-    counts, roots = shape.index["num_children"], shape.index["num_leaves_below"][: shape.sizes[0]]
+    counts, roots = shape.arrays["num_children"], shape.arrays["num_leaves_below"][: shape.sizes[0]]
     inner = counts[counts > 0]
     details = []
     if len(inner):

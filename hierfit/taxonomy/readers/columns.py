@@ -124,8 +124,8 @@ _MARKUP = re.compile(
 )
 _CODE_TEXT = re.compile(r"[{}<>=]|\w\(.*\)\s*[;{:]|^(?:https?|gid|urn):|;$")
 _MEASURE = re.compile(r"\s*[-+]?\d*\.\d+(?:e-?\d+)?\s*")
+_SENTENCE = re.compile(r".{101,}|(?:\S+\s+){8,}\S+|.*\.|.*://.*")
 _NO_NAME = (
-    (re.compile(r".{101,}|(?:\S+\s+){8,}\S+|.*\.|.*://.*"), "they hold sentences"),
     (re.compile(r"[-+]?[\d.,]+(?:\s.*)?"), "they hold numbers"),
     (re.compile(r".*(?:  |\t).*"), "they hold columns"),
 )
@@ -151,6 +151,8 @@ def no_names(names: Sequence[str]) -> str:
         return "they hold signs of markup, keys or code"
     if len(names) > 1 and all(len(name.split()) == 2 and name.isascii() for name in names):
         return "there are two words in each"
+    if _matches(_SENTENCE, names) > len(names) // 10:
+        return "they hold sentences"
     for pattern, what in _NO_NAME if len(names) > 1 else ():
         if _matches(pattern, names) >= max(2, len(names) // 10):
             return what

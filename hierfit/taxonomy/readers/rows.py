@@ -168,10 +168,11 @@ def _without_ids(table: CellTable) -> tuple[list[int], list[Finding]]:
         code, title = (left, right) if coded[left] else (right, left)
         own, other = words[code], words[title]
         named = _CODE_NAME.fullmatch(own) or (own and other != own and other.startswith(own))
-        pairs = {pair for pair in zip(cells[left], cells[right], strict=True) if all(pair)}
-        one_to_one = len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
-        counted = len(pairs) > 2 and all(map(str.isdigit, cells[code]))
-        if {left, right} <= {*kept} and coded[code] > coded[title] and one_to_one and (named or counted):
+        codes = {cell for cell in cells[code] if cell}
+        titled = {pair for pair in zip(cells[code], cells[title], strict=True) if all(pair)}
+        counted = len(codes) > 2 and all(map(str.isdigit, codes))
+        same = coded[code] > coded[title] and (named or counted) and len(titled) == len(codes)
+        if same and {left, right} <= {*kept}:
             dropped.append(f"{table.shown(code)} says the same as the column beside it")
             kept.remove(code)
     text = f"columns that are no level: {'; '.join(dropped)}"

@@ -10,17 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hierfit.errors import UserError
+from hierfit.errors import UserError, reading
 from hierfit.taxonomy.checks import Finding, remark
 from hierfit.taxonomy.readers import document
 from hierfit.taxonomy.readers.table import CSV_SUFFIXES, CellTable, first_lines, lines_of, split
 
 _YAML = (".yaml", ".yml")
-_YAML_LINE = re.compile(r"\s*(?:- +\S|[^:]+:(?:\s|$))")
+_YAML_LINE = re.compile(r"\s*(?:- +\S|[^:\s][^:]*:(?:\s|$))")
 _YAML_KEY = re.compile(r":\s*$|: *\[.*\]$")  # with what it holds below it, or beside it in brackets
 BUNDLE = ".safetensors"
 _MOST_HEADER = 100_000_000  # bytes, as safetensors itself has it
 
+_PROLOG = r"(?:<[?!][^>]*>|[\s\]>])*"
 _AS_CSV = "Save the table as CSV (UTF-8), and give that file."
 _AS_OBO = "Convert it to OBO (`robot convert`), or to a table of id, name and parent."
 _NOT_READ: tuple[tuple[str, str, str], ...] = (
@@ -36,14 +37,14 @@ _NOT_READ: tuple[tuple[str, str, str], ...] = (
     ("a rich text document", r"\{\\rtf", "Save it as plain text (UTF-8)."),
     ("a pointer of Git LFS, not the file itself", r"version https://git-lfs", "Run `git lfs pull` where it lies."),
     ("a NEXUS file", r"#NEXUS\b", "Export its tree as Newick."),
-    ("a web page", r"(?i)(?:<\?xml.*?\?>|<!--.*?-->|\s)*<(?:!doctype html|html)\b", _AS_CSV),
-    ("an ontology in RDF/XML or OWL", r"(?s)\s*(?:<\?xml.*?\?>|<!.*?>|\s)*<(?:rdf:RDF|Ontology|owl:)", _AS_OBO),
+    ("a web page", rf"(?i){_PROLOG}<(?:!doctype html|html)\b", _AS_CSV),
+    ("an ontology in RDF/XML or OWL", rf"{_PROLOG}<(?:rdf:RDF|Ontology|owl:)", _AS_OBO),
     ("an ontology in Turtle, triples or OWL's own syntax",
      r"(?s)(?:.{0,2000}?^@?prefix\s+[\w-]*:\s*<|\s*@base\s|\s*(?:Prefix(?:\(|:\s)|Ontology(?:\(|:\s*<))"
      r"|\s*(?:<[^>\s]+>\s+){2}[<\"].*?\.\s)", _AS_OBO),
-    ("the description of a Darwin Core archive", r"(?s)\s*(?:<\?xml.*?\?>|<!--.*?-->|\s)*<archive\b[^>]*dwc/text",
+    ("the description of a Darwin Core archive", rf"{_PROLOG}<archive\b[^>]*dwc/text",
      "Give the file that its <location> names, such as taxon.txt."),
-    ("a graph in GraphML or GML", r"(?s)\s*(?:<\?xml.*?\?>|<!.*?>|\s)*<graphml\b|(?:[^\n\[]*\n){0,9}graph\s*\[\s",
+    ("a graph in GraphML or GML", rf"{_PROLOG}<graphml\b|(?:[^\n\[]*\n){{0,9}}graph\s*\[\s",
      "Write it as JSON: json.dump(networkx.node_link_data(networkx.read_gml(…)), …), or read_graphml."),
     ("a dump of an SQL data base", r"(?s).{0,4000}?^(?:CREATE TABLE|INSERT INTO)\b", "Export its table as CSV."),
     ("a PlantUML or Mermaid diagram",
@@ -138,10 +139,8 @@ def read_text(path: Path) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
+    with reading(path):
         return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _refuse_kinds(path: Path, opening: str) -> None:

@@ -181,7 +181,11 @@ def split(text: str, source: str, suffix: str) -> CellTable:
         signs = [sign for sign in ",;" if in_most(sign) and not joined]
         if not signs and len({line.count("|") for line in lines}) == 1 < len(lines) and "|" in lines[0]:
             signs = ["|"]
-        table = _quoted(text, source, signs[0], False) if signs else _by_blanks(text, joined)
+        table = (
+            _quoted(text, source, signs[0], False)
+            if signs
+            else _by_blanks(text, any(sign in line for sign in JOINTS for line in lines))
+        )
     if not table.rows:
         raise UserError(f"{source}: there are only comments and blank lines")
     return table

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,28 +30,23 @@ from hierfit.errors import UserError, nearest
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.writers import write_csv
 
-
-@dataclass(frozen=True)
-class Features:
-    """A bundle, and the names of the samples of each split, where they are known."""
-
-    bundle: Bundle
-    keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
+SampleKeys = Mapping[str, Sequence[str]]
+"""Names of the samples of each split, where they are known."""
 
 
-def features_of_bundle(path: Path, splits: Sequence[str]) -> Features:
+def features_of_bundle(path: Path, splits: Sequence[str]) -> tuple[Bundle, SampleKeys]:
     """Features from a file; of some splits or (none named) all.
 
     Raises:
         UserError: The file is not sound, or has no such split.
     """
     bundle = read_bundle(path)
-    return Features(replace(bundle, splits=_chosen(bundle.splits, splits, str(path))))
+    return replace(bundle, splits=_chosen(bundle.splits, splits, str(path))), {}
 
 
 def features_of_card(
     name: str, splits: Sequence[str], root: str | None, backbone: str, cache_dir: str | None, workers: int
-) -> Features:
+) -> tuple[Bundle, SampleKeys]:
     """Features of a card's splits, from the cache of runs as far as it has them.
 
     Raises:
@@ -80,7 +75,7 @@ def features_of_card(
         parts[split] = BundleSplit(part.features, labels, coarse)
     text = None if text is None else torch.empty_like(text).index_copy_(0, place, text)
     note = f"exported from the card {card.name}"
-    return Features(Bundle(tree.levels, paths, parts, None, text, backbone, logit_scale, note), keys)
+    return Bundle(tree.levels, paths, parts, None, text, backbone, logit_scale, note), keys
 
 
 def _chosen(splits: Mapping[str, Any], names: Sequence[str], where: str) -> dict[str, Any]:
@@ -98,33 +93,32 @@ def check_out(out: Path) -> None:
         raise UserError(f"{out} exists already", hint="Name a new one.")
 
 
-def write_features(out: Path, features: Features) -> None:
+def write_features(out: Path, bundle: Bundle, keys: SampleKeys) -> None:
     """Writes features in the format of the ending; what is written appears whole or not at all.
 
     Raises:
-        UserError: It cannot be written, or its ending is of no format.
+        UserError: It cannot be written.
     """
-    check_out(out)
-    check_sound(out, features.bundle)
+    check_sound(out, bundle)
     try:
         if out.suffix == ".safetensors":
-            write_bundle(out, features.bundle)
+            write_bundle(out, bundle)
         elif out.suffix == ".npz":
             with whole_file(out) as draft, draft.open("wb") as file:
-                np.savez(file, allow_pickle=False, **_arrays(features))
+                np.savez(file, allow_pickle=False, **_arrays(bundle, keys))
         else:
             with whole_folder(out) as draft:
-                _fill(draft, features)
+                _fill(draft, bundle, keys)
     except OSError as error:
         hint = "It needs room, and leave to write there."
         raise UserError(f"{out} cannot be written: {error.strerror}", hint=hint) from error
 
 
-def _arrays(features: Features) -> dict[str, np.ndarray]:
-    bundle, tree = features.bundle, features.bundle.taxonomy
+def _arrays(bundle: Bundle, keys: SampleKeys) -> dict[str, np.ndarray]:
+    tree = bundle.taxonomy
     return {
         **{name: tensor.numpy() for name, tensor in bundle.tensors().items()},
-        **{f"{name}.keys": np.array(keys) for name, keys in features.keys.items()},
+        **{f"{name}.keys": np.array(own) for name, own in keys.items()},
         "levels": np.array(bundle.levels),
         "leaves": np.array([_filled_up(path, tree) for path in bundle.paths]),
         "nodes": np.array([_filled_up(path, tree) for path in names_of(tree, torch.arange(tree.num_nodes))]),
@@ -133,15 +127,15 @@ def _arrays(features: Features) -> dict[str, np.ndarray]:
     }
 
 
-def _fill(folder: Path, features: Features) -> None:
-    bundle, tree = features.bundle, features.bundle.taxonomy
+def _fill(folder: Path, bundle: Bundle, keys: SampleKeys) -> None:
+    tree = bundle.taxonomy
     folder.mkdir()
     for name, split in bundle.splits.items():
         np.save(folder / f"{name}.npy", split.features.numpy())
-        keys = features.keys.get(name)
+        own = [keys[name]] if name in keys else []
         paths = (_filled_up(path, tree) for path in names_of(tree, bundle.nodes(split)))
-        rows = zip(map(str, split.labels.tolist()), paths, *([] if keys is None else [keys]), strict=True)
-        header = ["label", *tree.levels, *(["key"] if keys else [])]
+        rows = zip(map(str, split.labels.tolist()), paths, *own, strict=True)
+        header = ["label", *tree.levels, *(["key"] if own else [])]
         write_csv(folder / f"{name}.csv", header, ([label, *path, *key] for label, path, *key in rows))
     leaves = ([str(label), *names] for label, names in enumerate(bundle.paths))
     write_csv(folder / "leaves.csv", ["label", *tree.levels], leaves)

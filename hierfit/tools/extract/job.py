@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hierfit.atomic import whole_file
 from hierfit.backbone import Backbone
-from hierfit.data.decode import Decoded, decoded, run_padded
+from hierfit.data.decode import Decoded, through_tower
 from hierfit.data.encode import available_cores
 from hierfit.data.samples import Images, Sample
 from hierfit.errors import UserError
@@ -75,12 +75,10 @@ class Job:
         share = available_cores() // max(self.world, self.devices)
         return max(share, 1) if self.workers is None else self.workers
 
-    def decoded(self, keys: Sequence[str]) -> Iterator[tuple[Decoded, Tensor | None]]:
-        """Batches of pictures, and the features of those that could be decoded; None where none could."""
-        images = self.images or self.opened.images
-        for batch in decoded(keys, images, self.towers.preprocess, self.decoders):
-            found = run_padded(self.towers.encode_image, batch.pixels.to(self.towers.device)) if batch.rows else None
-            yield batch, found
+    def encoded(self, keys: Sequence[str]) -> Iterator[tuple[Decoded, Tensor]]:
+        """Batches of pictures, and the features of those that could be decoded."""
+        towers, images = self.towers, self.images or self.opened.images
+        return through_tower(keys, images.load, towers.preprocess, towers.encode_image, self.decoders, towers.device)
 
     def part(self, number: int) -> Path:
         """Where the features of a part are, once it is finished; a file of JSON beside it lists its pictures."""
@@ -154,12 +152,12 @@ class Job:
         labels: list[int] = []
         bad: list[str] = []
         place = 0
-        for batch, encoded in self.decoded(keys):
+        for batch, encoded in self.encoded(keys):
             if batch.problems and not self.skip_bad:
                 hint = "Mend them, or pass over them with --bad skip."
                 raise UserError("pictures cannot be used", list(batch.problems.values()), hint)
             bad += batch.problems.values()
-            if encoded is not None:
+            if batch.rows:
                 features[len(labels) : len(labels) + len(encoded)] = encoded
                 labels += [rows.setdefault(tuple(names[place + row]), len(rows)) for row in batch.rows]
             place += batch.size

@@ -142,7 +142,6 @@ def dry_run(job: Job, images: int | None) -> dict[str, str]:
     Each process of torchrun or SLURM measures, beside the others; nothing comes back but on the first.
 
     Args:
-        job: What would be done.
         images: Reckon with so many pictures; None counts what is there.
 
     Raises:
@@ -154,7 +153,7 @@ def dry_run(job: Job, images: int | None) -> dict[str, str]:
     if not keys:
         raise UserError(f"{job.source}: no pictures were found")
     seen, usable, seconds, started = 0, 0, 0.0, time.monotonic()
-    for number, (batch, _) in enumerate(job.decoded(keys)):
+    for number, (batch, _) in enumerate(job.encoded(keys)):
         usable += len(batch.rows)
         if number or len(keys) <= BATCH:  # the first one starts what decodes, and warms up
             seen, seconds = seen + batch.size, time.monotonic() - started

@@ -19,10 +19,10 @@ from hierfit.backbone import node_texts
 from hierfit.data.card import load_card
 from hierfit.data.images import EXTENSIONS, Files, Stored, passed_over, passed_over_text, pictures_below
 from hierfit.data.names import clean_name
-from hierfit.data.records import read_columns
+from hierfit.data.records import read_by_column
 from hierfit.data.samples import SPLITS, Images, Sample, leaves_root, names_of
 from hierfit.data.table import read_table
-from hierfit.errors import UserError
+from hierfit.errors import UserError, reading
 from hierfit.taxonomy import Taxonomy
 
 _IN_NAME = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
@@ -34,7 +34,6 @@ class PictureSource:
 
     Attributes:
         samples: As they are found; labels are names from the root of the tree down.
-        images: Gives their pictures.
         tree: A card's; None where it is made of the labels.
         texts: The prompts of each node of a tree.
         remark: What of the source is not encoded.
@@ -54,8 +53,6 @@ def open_source(name: str, root: str | None, split: str, outside: bool) -> Pictu
 
     Args:
         name: Card, folder, table (``.csv``), tar or folder of tars.
-        root: Where the data of a card lie.
-        split: Of what names none.
         outside: A table's paths may leave its folder.
 
     Raises:
@@ -97,7 +94,7 @@ def table_samples(table: Path, split: str, outside: bool) -> Iterator[Sample]:
     Raises:
         UserError: Columns are missing, a row has too few cells, or its path leaves the table's folder.
     """
-    for line, row, _ in read_columns(table, ("path", "label")):
+    for line, row, _ in read_by_column(table, ("path", "label")):
         if not row.get("path") or not row.get("label"):
             raise UserError(f"{table}:{line}: path or label is empty")
         if leaves_root(row["path"]) and not outside:
@@ -173,21 +170,18 @@ def _label_in(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> tupl
     return tuple(name.strip() for name in names if name.strip())
 
 
+@dataclass(frozen=True)
 class Tars(Stored):
     """Pictures of the shards in a folder; a key says where the bytes of one lie: ``shard.tar/7.jpg@1536+20480``."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     def read(self, key: str) -> bytes:
         """What is stored of the picture; raises `UserError` naming it."""
         offset, size = map(int, key.rpartition("@")[2].split("+"))
-        try:
-            with (self.folder / key.partition("/")[0]).open("rb") as file:
-                file.seek(offset)
-                return file.read(size)
-        except OSError as error:
-            raise UserError(f"{key}: cannot be read: {error.strerror}") from error
+        with reading(key), (self.folder / key.partition("/")[0]).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
 
     def stamp(self, key: str) -> str:
         """Its key."""

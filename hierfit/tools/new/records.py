@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hierfit.data.images import EXTENSIONS, UNREAD
+from hierfit.data.records import JSON_LINES
 from hierfit.errors import UserError
 from hierfit.streams import as_text, is_text
 from hierfit.taxonomy.checks import counted, listed
@@ -22,8 +23,7 @@ from hierfit.taxonomy.readers.document import read_json
 from hierfit.taxonomy.readers.source import Content
 from hierfit.tools.new.found import split_of
 
-_JSON_LINES = (".jsonl", ".ndjson")
-TABLES = (".csv", ".tsv", ".txt", ".json", *_JSON_LINES, ".xlsx")
+TABLES = (".csv", ".tsv", ".txt", ".json", *JSON_LINES, ".xlsx")
 JOIN = "\x1f"
 """Between the names of a path that is a list in the document."""
 
@@ -59,7 +59,7 @@ def read_records(path: Path) -> Records:
     """The rows of a file, columns without a cell left out; raises `UserError` where it cannot be read."""
     source = Content.of(path, select=0)
     remarks = [f"{path.name}: {finding}." for finding in source.findings]
-    if path.suffix.lower() in (".json", *_JSON_LINES):
+    if path.suffix.lower() in (".json", *JSON_LINES):
         return _of_document(path, source.text, remarks)
     table = source.table
     top = next((i for i, row in enumerate(table.rows) if sum(map(bool, row)) > 1), 0)  # below a title
@@ -78,7 +78,7 @@ def read_records(path: Path) -> Records:
 
 
 def _of_document(path: Path, text: str, remarks: list[str]) -> Records:
-    lines = path.suffix.lower() in _JSON_LINES
+    lines = path.suffix.lower() in JSON_LINES
     document = read_json(text, str(path), objects=dict)
     try:
         rows = _in_rows([document] if lines and isinstance(document, dict) else document, remarks)

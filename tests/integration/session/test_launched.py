@@ -96,20 +96,17 @@ def test_two_nodes_of_torchrun(experiment: Path, tmp_path: Path) -> None:
     assert_as_alone(experiment, tmp_path / "two")
 
 
+def slurm(task: int) -> dict[str, object]:
+    """What SLURM tells one of two tasks."""
+    facts = {"JOB_ID": 7, "NTASKS": 2, "NTASKS_PER_NODE": 2, "NODEID": 0, "PROCID": task, "LOCALID": task}
+    return {f"SLURM_{name}": value for name, value in facts.items()}
+
+
 def test_two_tasks_of_slurm(experiment: Path, tmp_path: Path) -> None:
     """As srun starts them: Lightning's own reading of SLURM's variables."""
-    shared = {
-        "SLURM_JOB_ID": 7,
-        "SLURM_JOB_NAME": "hierfit",
-        "SLURM_NTASKS": 2,
-        "SLURM_NTASKS_PER_NODE": 2,
-        "SLURM_NNODES": 1,
-        "SLURM_NODELIST": "127.0.0.1",
-        "SLURM_NODEID": 0,
-        "MASTER_PORT": free_port(),
-    }
     command = fit(experiment, tmp_path / "two", **{"trainer.devices": 2})
-    tasks = [start(command, {**shared, "SLURM_PROCID": i, "SLURM_LOCALID": i}) for i in range(2)]
+    shared = {"SLURM_JOB_NAME": "hierfit", "SLURM_NNODES": 1, "SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": free_port()}
+    tasks = [start(command, {**slurm(i), **shared}) for i in range(2)]
     assert ended(*tasks).count("TICE (lower is better)") == 1
     assert_as_alone(experiment, tmp_path / "two")
 
@@ -117,17 +114,8 @@ def test_two_tasks_of_slurm(experiment: Path, tmp_path: Path) -> None:
 def test_processes_the_trainer_does_not_expect_are_refused(
     experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    launches = {
-        "torchrun": {"TORCHELASTIC_RUN_ID": 1, "WORLD_SIZE": 2, "RANK": 0, "LOCAL_RANK": 0, "GROUP_RANK": 0},
-        "SLURM": {
-            "SLURM_JOB_ID": 7,
-            "SLURM_NTASKS": 2,
-            "SLURM_PROCID": 0,
-            "SLURM_LOCALID": 0,
-            "SLURM_NODEID": 0,
-            "SLURM_NTASKS_PER_NODE": 2,
-        },
-    }
+    torchrun: dict[str, object] = {"TORCHELASTIC_RUN_ID": 1, "WORLD_SIZE": 2, "RANK": 0, "LOCAL_RANK": 0}
+    launches = {"torchrun": {**torchrun, "GROUP_RANK": 0}, "SLURM": slurm(0)}
     for name, variables in launches.items():
         with monkeypatch.context() as set_up:
             for variable, value in variables.items():

@@ -35,11 +35,12 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--model", "LatHAdaptor"], ["there is no method 'LatHAdaptor'", "'LatHAdapter'"]),
         (["--model.lca", "blind"], ["'blind' is none of learned, random"]),
         (["--nam", "x"], ["nam: unknown key", "'name'"]),
+        (["--model", "3"], ["expected the name of a method, got 3"]),
         (["stray"], ["'stray' is not an option"]),
         (["--config", "nowhere.yaml"], ["there is no file nowhere.yaml"]),
         (["--data.root", "nowhere"], ["nowhere"]),
         (["--data.card", "nowhere"], ["no card 'nowhere'", "hierfit data list"]),
-        (["--data.shots", "5"], ["5 shots", "4"]),
+        (["--data.shots", "5"], ["data.draw_from", "data.shots to 4"]),
         (["--data.batch_size", "0"], ["data.batch_size: 0"]),
         (["--model.attributes", "prompts"], ["text tower", "vectors"]),
         (["--trainer.precision", "bf16-true"], ["half precision", "bf16-mixed"]),
@@ -72,12 +73,6 @@ def test_all_faults_of_a_file_come_at_once_with_their_lines(tmp_path: Path, caps
         assert place in said
 
 
-def test_a_run_without_a_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(capsys, "fit", "--data.card=fieldguide", f"--runs={tmp_path / 'runs'}")
-    assert "no method is named" in said
-    assert not (tmp_path / "runs").exists()
-
-
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
@@ -99,11 +94,10 @@ def test_a_file_that_is_at_fault(
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_methods_and_results_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no method is named" in refused(capsys, "fit", "--data.card=fieldguide", f"--runs={tmp_path / 'runs'}")
+    assert not (tmp_path / "runs").exists()
     assert "Did you mean 'predict'?" in refused(capsys, "predcit")
-
-
-def test_results_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "No finished run" in refused(capsys, "results", str(tmp_path))
     (tmp_path / "result.json").write_text("{}")
     assert "not a result card" in refused(capsys, "results", str(tmp_path))

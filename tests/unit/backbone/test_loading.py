@@ -42,7 +42,7 @@ def error_of(source: Path | str) -> str:
 def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
     message = error_of(tmp_path)
     assert "no config.json" in message
-    assert "no model.safetensors" in message
+    assert "no weights: model.safetensors" in message
     assert "no tokenizer: tokenizer.json, or vocab.json with merges.txt" in message
     assert "no image preprocessing: preprocessor_config.json" in message
 

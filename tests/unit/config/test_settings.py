@@ -51,6 +51,7 @@ def test_an_option_is_meant_as_its_type_wants(text: str, hint: Any, value: objec
         ("x", int | float | None, "expected a whole number or a number or null, got 'x'"),
         ("c", Literal["a", "b"] | None, "'c' is none of a, b"),
         (1, bool, "expected true or false, got 1"),
+        ("x", Annotated[int, Ge(1)] | None, "expected a whole number or null, got 'x'"),
         (3, list[int], "expected a list, got 3"),
         ([1, "x"], list[int], "expected a whole number, got 'x'"),
         ({"a": "x"}, dict[str, float] | None, "expected a number, got 'x'"),
@@ -108,6 +109,7 @@ def test_settings_come_in_order_with_their_places(tmp_path: Path) -> None:
     [
         (0, Annotated[float, Gt(0)], "positive"),
         (0, Annotated[int, Ge(1)] | None, "1 or more"),
+        (0, Annotated[float, Gt(0)] | None, "positive"),
         (1.0, Annotated[float, Ge(0), Lt(1)], "in [0, 1)"),
         (2, Annotated[float, Gt(0), Le(1)], "in (0, 1]"),
     ],

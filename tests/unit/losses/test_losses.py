@@ -14,7 +14,6 @@ from hierfit.losses.cuts import (
     _shuffled,
     describe_hisce,
     level_consistency,
-    level_cross_entropy,
     level_logit_spread,
     sibling_smoothed_cross_entropy,
     tree_path_kl,
@@ -25,6 +24,7 @@ from hierfit.losses.leaves import (
     leaf_cross_entropy,
     soft_label_cross_entropy,
 )
+from hierfit.losses.levels import level_cross_entropy
 from hierfit.taxonomy import Taxonomy
 from hierfit.taxonomy.upward import leaf_marginals
 

@@ -36,7 +36,7 @@ class TestEveryLoss:
     def test_alone_in_an_objective(self, name: str) -> None:
         options = OPTIONS.get(name, {})
         terms = Objective({name: {"weight": 2.0, **options}}, TREE)(logits(), PATHS)
-        expected = LOSSES[name](logits(), PATHS, TREE, **options)
+        expected = LOSSES.find(name)(logits(), PATHS, TREE, **options)
         assert terms.keys() == {name, "loss"}
         torch.testing.assert_close(terms[name], expected)
         torch.testing.assert_close(terms["loss"], 2 * expected)
@@ -44,7 +44,7 @@ class TestEveryLoss:
     @pytest.mark.parametrize("count", [1, 4])  # one row lies in memory as one column does
     def test_logits_stay_as_they_are(self, name: str, count: int) -> None:
         given, before = logits()[:count].clone(), logits()[:count]
-        LOSSES[name](given, PATHS[:count], TREE, **OPTIONS.get(name, {})).backward()
+        LOSSES.find(name)(given, PATHS[:count], TREE, **OPTIONS.get(name, {})).backward()
         assert torch.equal(given, before)
 
     def test_gradcheck(self, name: str) -> None:
@@ -54,9 +54,9 @@ class TestEveryLoss:
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_half_precision_is_summed_in_float32(self, name: str, dtype: torch.dtype) -> None:
         z = logits(dtype)
-        value = LOSSES[name](z, PATHS, TREE)
+        value = LOSSES.find(name)(z, PATHS, TREE)
         assert value.dtype == torch.float32
-        torch.testing.assert_close(value, LOSSES[name](z.float(), PATHS, TREE))
+        torch.testing.assert_close(value, LOSSES.find(name)(z.float(), PATHS, TREE))
         value.backward()
         assert z.grad.dtype == dtype
 
@@ -70,12 +70,14 @@ class TestEveryLoss:
         if name == "js":
             pytest.skip("reads no labels")
         z = logits()
-        torch.testing.assert_close(LOSSES[name](z, PATHS, TREE), LOSSES[name](z[:3], PATHS[:3], TREE))
-        LOSSES[name](z, torch.full_like(PATHS, -1), TREE).backward()
+        torch.testing.assert_close(LOSSES.find(name)(z, PATHS, TREE), LOSSES.find(name)(z[:3], PATHS[:3], TREE))
+        LOSSES.find(name)(z, torch.full_like(PATHS, -1), TREE).backward()
         assert (z.grad == 0).all()
 
     def test_adding_a_constant_to_all_logits_changes_nothing(self, name: str) -> None:
-        torch.testing.assert_close(LOSSES[name](logits() + 7, PATHS, TREE), LOSSES[name](logits(), PATHS, TREE))
+        torch.testing.assert_close(
+            LOSSES.find(name)(logits() + 7, PATHS, TREE), LOSSES.find(name)(logits(), PATHS, TREE)
+        )
 
 
 def test_a_weighted_sum_in_which_weight_zero_is_reported_without_gradient() -> None:
@@ -85,7 +87,7 @@ def test_a_weighted_sum_in_which_weight_zero_is_reported_without_gradient() -> N
     assert terms["js"] > 0
     assert not terms["js"].requires_grad
     torch.testing.assert_close(terms["loss"], terms["level_ce"] + 0.5 * terms["tp_kl"])
-    expected = LOSSES["level_ce"](z, PATHS, TREE) + 0.5 * LOSSES["tp_kl"](z, PATHS, TREE)
+    expected = LOSSES.find("level_ce")(z, PATHS, TREE) + 0.5 * LOSSES.find("tp_kl")(z, PATHS, TREE)
     torch.testing.assert_close(torch.autograd.grad(terms["loss"], z), torch.autograd.grad(expected, z))
     assert objective.describe() == ["objective: 1 level_ce + 0.5 tp_kl + 0 js"]
     lines = Objective({"hisce": {"weight": 1.0, "epsilon": {"species": 0.3}}, "js": 20}, TREE).describe()

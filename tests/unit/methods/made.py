@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hierfit.backbone import Backbone, encode_texts, node_texts
 from hierfit.data.batch import Batch, Task
 from hierfit.methods.base import Method
 from hierfit.taxonomy import Taxonomy
@@ -31,6 +32,20 @@ def made_task(tree: Taxonomy = TREE, shots: int = 4, unseen: tuple[str, ...] = (
     above = tree.paths(leaves)
     seen[above[above >= 0]] = True
     return Task(tree, text, "bundle", None, seen, 30.0, None, F.normalize(features, dim=-1), tree.paths(nodes))
+
+
+def towers_task(
+    backbone: Backbone,
+    tree: Taxonomy = TREE,
+    templates: dict[str, list[str]] | None = None,
+    features: Tensor | None = None,
+    paths: Tensor | None = None,
+) -> Task:
+    """A task of towers, whose text is that of the nodes' prompts."""
+    prompts = tuple(map(tuple, node_texts(tree, templates or {})))
+    text, seen = encode_texts(backbone, prompts), torch.ones(tree.num_nodes, dtype=torch.bool)
+    paths = tree.leaf_paths if paths is None else paths
+    return Task(tree, text, "prompts", prompts, seen, 20.0, backbone, features, paths)
 
 
 def built(kind: type[Method], task: Task, **keys: Any) -> Any:

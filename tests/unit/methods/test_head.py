@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.backbone import Backbone, node_texts
+from hierfit.backbone import Backbone
 from hierfit.data.batch import Task
 from hierfit.decoding import Calibration
 from hierfit.errors import UserError
@@ -34,6 +34,8 @@ from hierfit.methods.nodes import Nodes
 from hierfit.methods.saved import SavedTowers
 from hierfit.predict.predictor import Predictor
 from hierfit.taxonomy import Taxonomy
+
+from .made import towers_task
 
 TREE = Taxonomy.from_paths([("gulls", "herring gull"), ("gulls", "ivory gull"), ("auks", "puffin")])
 LARGER = Taxonomy.from_paths(
@@ -121,13 +123,10 @@ def towers() -> Backbone:
 
 
 def task_on(tree: Taxonomy, towers: Backbone) -> Task:
-    prompts = tuple(map(tuple, node_texts(tree, TEMPLATES)))
-    text = torch.stack([F.normalize(towers.encode_text(group).sum(0), dim=-1) for group in prompts]).detach()
     nodes = tree.leaves.repeat_interleave(4)
-    noise = torch.randn(len(nodes), text.shape[1], generator=torch.Generator().manual_seed(1))
-    features = F.normalize(text[nodes] + 0.1 * noise, dim=-1)
-    seen = torch.ones(tree.num_nodes, dtype=torch.bool)
-    return Task(tree, text, "prompts", prompts, seen, 20.0, towers, features, tree.paths(nodes))
+    task = towers_task(towers, tree, TEMPLATES, paths=tree.paths(nodes))
+    noise = torch.randn(len(nodes), task.text.shape[1], generator=torch.Generator().manual_seed(1))
+    return dataclasses.replace(task, train_features=F.normalize(task.text[nodes] + 0.1 * noise, dim=-1))
 
 
 def learnt(kind: type[Method], keys: dict[str, Any], task: Task) -> Any:

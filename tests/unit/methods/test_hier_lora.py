@@ -11,35 +11,28 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hierfit.backbone import Backbone, encode_nodes, node_texts
+from hierfit.backbone import Backbone, encode_nodes
 from hierfit.backbone.config import dual_config
 from hierfit.backbone.loading import save_merged
 from hierfit.backbone.towers import DualEncoder
 from hierfit.cli import main
-from hierfit.data.batch import Batch, Task
+from hierfit.data.batch import Batch
 from hierfit.data.datamodule import HierarchicalDataModule
 from hierfit.errors import UserError
 from hierfit.methods import HierLoRA
-from hierfit.methods.lora import adapt, adapted_names, rank_within, save_adapter
+from hierfit.methods.lora import adapt, adapted_names, open_adapter, rank_within, save_adapter
 from hierfit.taxonomy import Taxonomy
 
+from .made import towers_task
+
 TREE = Taxonomy.from_paths([(f"cat {i // 2}", f"photo {i}") for i in range(6)])
-PROMPTS = tuple(map(tuple, node_texts(TREE, {})))
-
-
-def made_task(backbone: Backbone, seen: Tensor | None = None) -> Task:
-    text = encode_nodes(backbone, TREE, {})
-    everything = torch.ones(TREE.num_nodes, dtype=torch.bool)
-    return Task(
-        TREE, text, "prompts", PROMPTS, everything if seen is None else seen, 20.0, backbone, None, TREE.leaf_paths
-    )
 
 
 def built(backbone: Backbone, **keys: Any) -> HierLoRA:
     method = HierLoRA(**{"rank": 2, "dropout": 0.0, **keys})
-    method.build(made_task(backbone))
+    method.build(towers_task(backbone, TREE))
     return method
 
 
@@ -180,9 +173,9 @@ def test_choices_that_do_not_fit_the_towers(clip: Backbone) -> None:
     with pytest.raises(UserError, match=r"rank 1 on 12 matrices is .* more than the budget of 0\.1 %"):
         adapt(clip, HierLoRA(budget=0.001).keys)
     with pytest.raises(UserError, match="level 'order', which does not exist"):
-        HierLoRA(objective={"hisce": {"epsilon": {"order": 0.1}}}, rank=1).build(made_task(clip))
+        HierLoRA(objective={"hisce": {"epsilon": {"order": 0.1}}}, rank=1).build(towers_task(clip, TREE))
     with pytest.raises(UserError, match="trains the towers"):
-        HierLoRA(rank=1).build(dataclasses.replace(made_task(clip), backbone=None, prompts=None))
+        HierLoRA(rank=1).build(dataclasses.replace(towers_task(clip, TREE), backbone=None, prompts=None))
 
 
 def test_the_adapter_folder_opens_with_peft(folder: Path, backbone: Backbone, tmp_path: Path) -> None:
@@ -232,6 +225,11 @@ def test_merged_towers_equal_the_adapted_ones(
     assert lora_names(backbone.model)  # still adapted
     with pytest.raises(UserError, match="exists already"):
         save_merged(backbone, tmp_path / "merged")
+    with pytest.raises(UserError, match="does not fit the backbone 'tiny'"):
+        open_adapter(Backbone.load("tiny"), tmp_path / "adapter")
+    with pytest.raises(SystemExit):
+        main(["merge", str(tmp_path / "nowhere"), str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_text_is_encoded_once_an_evaluation_and_once_a_step(clip: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,28 +259,3 @@ def test_gradient_checkpointing_changes_memory_only(clip: Backbone, folders: dic
         gradients.append([p.grad for p in method.parameters() if p.requires_grad])
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nowhere", "out"], "does not exist"),
-        (["adapter", "."], "exists already"),
-        (["adapter", "out", "--backbone", "tiny"], "does not fit the backbone 'tiny'"),
-    ],
-)
-def test_merging_says_what_is_wrong(
-    arguments: list[str],
-    words: str,
-    clip: Backbone,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    built(clip).write_artifacts(tmp_path)
-    with pytest.raises(SystemExit) as exit_:
-        main(["merge", *arguments])
-    assert exit_.value.code == 2
-    assert words in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hierfit.backbone import Backbone, encode_texts, node_texts
+from hierfit.backbone import Backbone
 from hierfit.data.batch import Batch, Task
 from hierfit.errors import UserError
 from hierfit.losses.levels import deepest_label
@@ -21,7 +21,7 @@ from hierfit.methods.tasks import trained_nodes
 from hierfit.methods.tip_adapter import FACTORS
 from hierfit.taxonomy import Taxonomy
 
-from .made import TREE, D, batch_of, built, made_task, train, zero_shot
+from .made import TREE, D, batch_of, built, made_task, towers_task, train, zero_shot
 
 UNEVEN = Taxonomy.from_paths([("a", "a0"), ("b", "b0"), ("b", "b1"), ("b", "b2"), ("c",)])
 RAGGED = Taxonomy.from_paths([(f"top{i // 4}", f"mid{i // 2}", f"leaf{i}") for i in range(7)] + [("short",)])
@@ -106,10 +106,9 @@ def test_a_third_of_the_labels_cut(kind: type[Method], keys: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("method", [CoOp, HierLoRA])
 def test_methods_with_a_text_tower_on_cut_labels(method: type[Method], backbone: Backbone) -> None:
-    task, texts = partly(made_task(RAGGED, shots=6)), node_texts(RAGGED, {})
-    features = F.normalize(torch.randn(len(task.train_paths), backbone.embed_dim), dim=-1)
-    text, prompts = encode_texts(backbone, texts), tuple(map(tuple, texts))
-    task = dataclasses.replace(task, text=text, prompts=prompts, backbone=backbone, train_features=features)
+    paths = partly(made_task(RAGGED, shots=6)).train_paths
+    features = F.normalize(torch.randn(len(paths), backbone.embed_dim), dim=-1)
+    task = towers_task(backbone, RAGGED, None, features, paths)
     inputs, keys = features[:12], {"context_length": 2, "name": "{name}"}
     if method is HierLoRA:
         inputs, keys = torch.randn(12, 3, 32, 32), {"rank": 2}
@@ -238,14 +237,12 @@ WORDS = Taxonomy.from_paths([("cat", "photo of a"), ("cat", "photo of b"), ("dog
 
 
 def words_task(backbone: Backbone, unseen: tuple[tuple[str, ...], ...] = ()) -> Task:
-    generator = torch.Generator().manual_seed(2)
     seen = torch.ones(WORDS.num_nodes, dtype=torch.bool)
     seen[[WORDS.find(path) for path in unseen]] = False
     nodes = WORDS.leaves[seen[WORDS.leaves]].repeat(3)
+    generator = torch.Generator().manual_seed(2)
     features = F.normalize(torch.randn(len(nodes), backbone.embed_dim, generator=generator), dim=-1)
-    text = F.normalize(torch.randn(WORDS.num_nodes, backbone.embed_dim, generator=generator), dim=-1)
-    prompts = tuple(map(tuple, node_texts(WORDS, {})))
-    return Task(WORDS, text, "prompts", prompts, seen, 20.0, backbone, features, WORDS.paths(nodes))
+    return dataclasses.replace(towers_task(backbone, WORDS, None, features, WORDS.paths(nodes)), seen=seen)
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@ as done."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -16,17 +15,18 @@ import pytest
 from hierfit.atomic import sole
 from hierfit.results.card import ResultCard
 from hierfit.run.configure import Config
+from hierfit.run.folder import RunState
 from hierfit.search import engines
 from hierfit.search.engines import Origin, run_draw
-from hierfit.search.runner import Cell, Draw, Engine, Outcome, Reporter, finished, in_draws, run, seal, state
+from hierfit.search.runner import Draw, Engine, Outcome, Reporter, RunCell, finished, in_draws, run, state
 
 CARD = ResultCard("r", "e", "M", 0, {"card": "toy"}, {"source": "tiny"}, "val", ("a",), {})
 
 
-def cell(card: str = "a", row: str = "r", shots: int | None = 1, seed: int = 0, runs: Path = Path("runs")) -> Cell:
+def cell(card: str = "a", row: str = "r", shots: int | None = 1, seed: int = 0, runs: Path = Path("runs")) -> RunCell:
     config = Config({"row": row, "seed_everything": seed, "data": {"shots": shots}})
     config.__dict__["digest"] = "0123456789"  # of a card that need not exist
-    return Cell.of(runs, card, config)
+    return RunCell.of(runs, card, config)
 
 
 def test_draws_keep_together_what_shares_data_and_the_last_are_shared_out() -> None:
@@ -59,7 +59,7 @@ def test_what_others_are_at_work_on_comes_last_and_an_engine_s_error_costs_one_d
     assert asked[-1] == (("busy",), True)
 
 
-def _work(cell: Cell, waits: bool) -> Outcome:
+def _work(cell: RunCell, waits: bool) -> Outcome:
     """In place of a run: its row says what happens."""
     cell.folder.mkdir(parents=True, exist_ok=True)
     with (cell.folder / "log.txt").open("a") as log:
@@ -131,8 +131,11 @@ def test_a_cell_is_done_when_sealed_with_its_settings_and_readable(tmp_path: Pat
     assert state(mine) == "to do"
     mine.folder.mkdir(parents=True)
     CARD.write(mine.folder)
-    assert state(mine) == "broken"  # not sealed
-    seal(mine)
+    run_state = RunState(mine.folder, mine.config.digest)
+    run_state.begin()
+    run_state.release()
+    assert state(mine) == "broken"  # begun, not tested
+    run_state.reached("tested")
     assert state(mine) == "done"
     assert finished(mine) == CARD
     with sole(mine.folder, wait=False) as first, sole(mine.folder, wait=False) as second:
@@ -142,7 +145,6 @@ def test_a_cell_is_done_when_sealed_with_its_settings_and_readable(tmp_path: Pat
         assert state(mine) == "running"
     assert state(mine) == "broken"
     CARD.write(mine.folder)
-    content = json.loads((mine.folder / "cell.json").read_text())
-    (mine.folder / "cell.json").write_text(json.dumps(content | {"digest": "other"}))
+    RunState(mine.folder, "other").reached("tested")
     assert finished(mine) is None
     assert not list(mine.folder.parent.glob(".*.lock"))

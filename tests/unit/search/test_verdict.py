@@ -1,16 +1,82 @@
-"""One verdict from made-up comparisons: each outcome, and what is said of it."""
+"""The true tree against another: hand-made answers, exact verdicts; one sentence from all comparisons."""
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from hierfit.results.card import ResultCard
-from hierfit.results.table import Estimate, Interval
-from hierfit.search.verdict import Comparison, TreeVerdict, conclude
+from hierfit.results.statistics import Estimate, Interval, paired_bootstrap, paired_difference
+from hierfit.search.verdict import Answers, Comparison, TreeVerdict, compare_trees, conclude
+
+LABELS = np.arange(400) % 7
+BASE = np.arange(400) < 150
+
+
+def answers(runs: dict[int, np.ndarray], base: np.ndarray | None = None) -> dict[int, Answers]:
+    return {seed: Answers(np.where(right, LABELS, LABELS + 1), LABELS, base) for seed, right in runs.items()}
+
+
+def some(share: float, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(400) < share
+
+
+def test_shares_are_paired_over_seeds() -> None:
+    true, other = {s: some(0.9, s) for s in (1, 2, 3)}, {s: some(0.5, 10 + s) for s in (3, 2, 1, 4)}
+    found = compare_trees(answers(true), answers(other))
+    expected = paired_difference([true[s].mean() for s in (1, 2, 3)], [other[s].mean() for s in (1, 2, 3)])
+    assert found.over_seeds == pytest.approx(expected)
+    pooled = paired_bootstrap(*(np.mean([side[s] for s in (1, 2, 3)], axis=0) for side in (true, other)))
+    assert found.over_samples == pytest.approx(pooled, abs=0.004)
+    assert found.effect == "helps"
+    assert compare_trees(answers(other), answers(true)).effect == "hurts"
+
+
+def harmonic(right: np.ndarray) -> float:
+    a, b = right[BASE].mean(), right[~BASE].mean()
+    return float(2 * a * b / (a + b))
+
+
+def test_with_classes_held_back_h_decides() -> None:
+    sides = {s: some(0.8, s) for s in (0, 5)}, {s: some(0.75, s + 1) for s in (0, 5)}
+    found = compare_trees(*(answers(side, BASE) for side in sides))
+    expected = paired_difference(*([harmonic(right) for right in side.values()] for side in sides))
+    assert found.over_seeds == pytest.approx(expected)
+    # The interval against drawing samples again one by one.
+    rng, drawn = np.random.default_rng(0), []
+    for _ in range(3000):
+        rows = np.concatenate([rng.choice(kind, len(kind)) for kind in map(np.flatnonzero, (BASE, ~BASE))])
+        first, second = (np.mean([harmonic(right[rows]) for right in side.values()]) for side in sides)
+        drawn.append(first - second)
+    assert found.over_samples[1:3] == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.006)
+
+
+def test_both_intervals_must_say_so_and_one_seed_is_no_evidence() -> None:
+    """Five samples more of 400 with every seed: seeds agree entirely, other samples might not."""
+    true = some(0.8, 0)
+    other = true.copy()
+    other[np.flatnonzero(true)[:12]] = False
+    other[np.flatnonzero(~true)[:7]] = True
+    found = compare_trees(answers({1: true, 2: true}), answers({1: other, 2: other}))
+    assert found.over_seeds.mean == pytest.approx(5 / 400)
+    assert (found.over_seeds.low > 0, found.over_samples.low < 0, found.effect) == (True, True, "no evidence")
+    assert compare_trees(answers({1: some(0.9, 0)}), answers({1: some(0.2, 0)})).effect == "no evidence"
+    same = compare_trees(answers({1: true}), answers({1: true}))
+    assert (same.effect, same.over_seeds.mean, same.over_samples[:3]) == ("no difference", 0.0, (0.0, 0.0, 0.0))
+    # As many right, but others: no evidence is not no difference.
+    assert compare_trees(answers({1: true}), answers({1: true[::-1]})).effect == "no evidence"
+
+
+def test_what_cannot_be_paired_is_refused() -> None:
+    run = answers({1: some(0.5, 0)})
+    for other in (answers({2: some(0.5, 0)}), {1: Answers(LABELS[:9], LABELS[:9], None)}):
+        with pytest.raises(ValueError, match="same seeds and test samples"):
+            compare_trees(run, other)
 
 
 def found(points: float, width: float = 0.5, samples: float | None = None, seeds: int = 5) -> Comparison:
@@ -85,20 +151,10 @@ def test_truncated_equals_flat_is_said() -> None:
 
 def test_printed_and_written_it_ends_and_begins_with_the_verdict(tmp_path: Path) -> None:
     def card(tree: str, seed: int, leaf: float) -> ResultCard:
-        return ResultCard(
-            row=tree,
-            experiment="made up",
-            method="LatHAdapter",
-            seed=seed,
-            data={
-                **{"card": "guide", "shots": 16, "images": {"test": 1440}, "protocol": "all classes"},
-                **{"true_taxonomy_fingerprint": "t", "train_per_leaf": {"min": 2, "median": 3.0, "max": 16}},
-            },
-            backbone={"source": "tiny"},
-            selected_on="val",
-            levels=("family", "species"),
-            metrics={"true_tree": {"leaf_accuracy": leaf, "tree_distance": 1 - leaf}},
-        )
+        data = {"card": "guide", "shots": 16, "images": {"test": 1440}, "protocol": "all classes"}
+        data |= {"true_taxonomy_fingerprint": "t", "train_per_leaf": {"min": 2, "median": 3.0, "max": 16}}
+        metrics = {"true_tree": {"leaf_accuracy": leaf, "tree_distance": 1 - leaf}}
+        return ResultCard(tree, "made up", "M", seed, data, {"source": "tiny"}, "val", ("family", "species"), metrics)
 
     cards = {tree: {s: card(tree, s, 0.5) for s in (1, 2, 3)} for tree in ("true", "shuffled", "flat", "zero-shot")}
     compared = {"shuffled": BETTER, "flat": CHANCE, "zero-shot": found(30.0)}
@@ -113,5 +169,12 @@ def test_printed_and_written_it_ends_and_begins_with_the_verdict(tmp_path: Path)
     verdict.write(tmp_path)
     page = (tmp_path / "verdict.md").read_text()
     assert page.startswith(f"**{answer.sentence}**\n")
-    assert "| no tree (flat) | +0.30 ±0.50 | [−0.20, +0.80] | no evidence |" in page
+    assert "| no tree (flat) | +0.30 ±0.50 | +0.30 [−0.20, +0.80] | no evidence |" in page
     assert "> Note: Left out: induced: no text" in page
+    facts = json.loads((tmp_path / "verdict.json").read_text())
+    assert (facts["format"], facts["verdict"], facts["metric"]) == (
+        "hierfit.tree_verdict/2",
+        "no evidence",
+        "leaf accuracy",
+    )
+    assert facts["compared"]["flat"]["seeds"] == {"n": 5, "half_width": pytest.approx(0.005)}

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from hierfit.errors import UserError
 from hierfit.taxonomy import Taxonomy, read_taxonomy
 
 SHARED = Path(os.environ.get("HIERFIT_SHARED", Path(__file__).parents[4] / "shared" / "data"))
@@ -47,15 +46,3 @@ def test_published_trees(trees: dict[str, dict[str, Any]], name: str, tmp_path: 
     tree.to_csv(tmp_path / "tree.csv")
     assert Taxonomy.from_csv(tmp_path / "tree.csv") == tree
     assert read_taxonomy(SHARED / "taxonomies" / "hierarchies.json", select=name).level_sizes == SIZES[name]
-
-
-def test_the_published_fault_of_cub(trees: dict[str, dict[str, Any]]) -> None:
-    """Red-legged Kittiwake's family stands under the rollers (Coraciiformes) as well as under the waders."""
-    rows = rows_of(trees["cub200"])
-    links = {(name, above): None for row in rows for above, name in zip([None, *row], row, strict=False)}
-    with pytest.raises(UserError) as caught:
-        Taxonomy.from_parents(*zip(*links, strict=True))
-    (problem,) = caught.value.problems
-    assert problem.startswith("'Laridae' has several parents: 'Charadriiformes' (names[")
-    assert "'Coraciiformes' (names[" in problem
-    assert "'Red_legged_Kittiwake'" in problem

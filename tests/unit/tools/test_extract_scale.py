@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from hierfit.cli import main
+from hierfit.data import decode
 from hierfit.data.bundle import read_bundle
 from hierfit.data.samples import Sample
 from hierfit.tools.extract import assemble, job, run
@@ -80,7 +81,7 @@ def test_no_more_than_a_part_is_held(
 
     for module, name, doing in (
         (job, "whole_file", "planned"),
-        (job, "run_padded", "encoded"),
+        (decode, "run_padded", "encoded"),
         (assemble, "encode_texts", "put together"),
     ):
         monkeypatch.setattr(module, name, counted(doing, getattr(module, name)))
@@ -96,7 +97,7 @@ def test_features_of_a_part_are_one_piece_of_memory(
     pictures: Callable[[str, int], Path], tmp_path: Path, fake_backbone: FakeTowers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Small tensors that outlive their batch tear up the heap: 20 KB a picture were lost that way."""
-    encode, made, most = job.run_padded, list[weakref.ref[Tensor]](), 0
+    encode, made, most = decode.run_padded, list[weakref.ref[Tensor]](), 0
 
     def watched(tower: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
         nonlocal made, most
@@ -105,7 +106,7 @@ def test_features_of_a_part_are_one_piece_of_memory(
         most = max(most, len(made))
         return features
 
-    monkeypatch.setattr(job, "run_padded", watched)
+    monkeypatch.setattr(decode, "run_padded", watched)
     extract(pictures("folder", 320), tmp_path / "out.safetensors", "--part=320", "--dtype=float32")
     assert fake_backbone.encoded == 320
     assert most <= 2
@@ -145,7 +146,7 @@ def test_a_card(
     assert {name: len(split.labels) for name, split in bundle.splits.items()} == {"train": 24, "val": 12, "test": 16}
     from hierfit.tools.extract.export import features_of_card
 
-    cached = features_of_card(card, [], str(root), "fake", None, 0).bundle  # the way that runs take
+    cached, _ = features_of_card(card, [], str(root), "fake", None, 0)  # the way that runs take
     assert bundle.paths == cached.paths
     assert bundle.node_text is not None
     assert cached.node_text is not None
