@@ -50,7 +50,7 @@ def from_tables(found: Found, parts: Mapping[str, Records]) -> None:
     # A layout by which the data's own tables may be read; whether they are plain enough is seen by trying.
     plain = all(part.sign and part.path.is_relative_to(found.root) for part in parts.values())
     if plain and ("" in parts or found.splits):  # or drawn from several tables
-        found.layout = {"name": "manifest", **_places(found, parts), **_start(zip(paths, cells, strict=True))}
+        found.layout = {"name": "manifest", **_table_places(found, parts), **_start(zip(paths, cells, strict=True))}
         found.layout |= {"path": column, "label": chain if len(chain) > 1 else chain[0]}
         found.layout |= {"columns": list(first.columns)} if not first.has_header else {}
         found.layout |= {"split": split_column} if split_column else {}
@@ -143,7 +143,7 @@ def _usable_rows(rows: Iterable[Row], cells: Sequence[str], split: bool, remarks
     return [row for row in first.values() if row[0] not in clashing]
 
 
-def _places(found: Found, parts: Mapping[str, Records]) -> dict[str, object]:
+def _table_places(found: Found, parts: Mapping[str, Records]) -> dict[str, object]:
     """Where the tables lie, as a layout says it."""
     places = {split: part.path.relative_to(found.root).as_posix() for split, part in parts.items()}
     if "" in places:
