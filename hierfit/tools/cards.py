@@ -1,19 +1,25 @@
-"""Data cards: a short table, ``data_cards/README.md`` as a page to read, and pictures of a drawn one as files."""
+"""Data cards: a table of them, their page, pictures of a drawn one, and what each node becomes for a text tower."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hierfit.backbone.loading import load_text
 from hierfit.config.named import CARDS
 from hierfit.data.card import DataCard, load_card
 from hierfit.data.samples import SPLITS, level_text
 from hierfit.data.table import read_table
-from hierfit.errors import UserError
+from hierfit.errors import UserError, nearest
+from hierfit.streams import print_hanging
+from hierfit.taxonomy import Taxonomy
+from hierfit.taxonomy.checks import counted
 
 _HEAD = """\
 # Data cards
@@ -133,3 +139,50 @@ def draw_pictures(card: DataCard, out: Path, count: int) -> list[Path]:
         written.append(out / f"{name}-{int(leaf):02}-{turn + 1}.png")
         images.load(of_leaf[leaf][turn]).save(written[-1])
     return written
+
+
+def print_prompts(
+    card: DataCard, tree: Taxonomy, backbone: str, level: str | None = None, node: str | None = None
+) -> None:
+    """Prints the texts of the nodes of a level, or of one node and those below it, or of all.
+
+    Raises:
+        UserError: There is no such level or node; or the prompts or the backbone cannot be used.
+    """
+    if level is not None and level not in tree.levels:
+        raise UserError(f"--level: there is no level {level!r}{nearest(level, tree.levels)}")
+    top = None if node is None else tree.find(node)
+    prompts, tokenizer, console = card.prompts(tree), load_text(backbone), Console()
+    room, added = tokenizer.context_length, "ancestors added to an ambiguous name"
+    alike, bare = set(prompts.alike), {v for nodes in prompts.missing.values() for v in nodes}
+    paths = tree.paths(torch.arange(tree.num_nodes)).tolist()
+    flagged: Counter[str] = Counter()
+    shown = texts = longest = 0
+    for depth, name in enumerate(tree.levels):
+        group = [v for v in range(tree.num_nodes) if int(tree.level[v]) == depth and (top is None or top in paths[v])]
+        if not group or level not in (None, name):
+            continue
+        console.print(Text(f"{name} ({len(group)})", "bold"))
+        for v in group:
+            lengths = tokenizer.lengths(prompts.texts[v])
+            cut = sum(length > room for length in lengths)
+            flags = {
+                "texts cut": (cut, f"{cut} of {len(lengths)} texts longer than {room} tokens: the end is cut"),
+                added: (prompts.added[v] and v not in alike, "ambiguous name: ancestors added"),
+                "reads like another node": (v in alike, "reads like another node"),
+                "no description": (v in bare, "no description"),
+            }
+            print_hanging(console, tree.full_name(v, " / "))
+            for kind, (holds, flag) in flags.items():
+                if holds:
+                    flagged[kind] += 1
+                    print_hanging(console, flag, "yellow", 4, "! ")
+            for text, length in zip(prompts.texts[v], lengths, strict=True):
+                print_hanging(console, text, "yellow" if length > room else "", 4, f"{length:>3}  ")
+            texts, longest = texts + len(lengths), max([longest, *lengths])
+        shown += len(group)
+        console.print()
+    nodes = f"{counted(shown, 'node')}, {counted(texts, 'text')}."
+    console.print(Text(f"{nodes} Tokens by backbone {backbone}: at most {longest} of {room}."))
+    for kind, count in flagged.items():
+        console.print(Text(f"{counted(count, 'node')}: {kind}", "yellow"))

@@ -153,7 +153,7 @@ def show_prompts(
     from hierfit.data.card import load_card
     from hierfit.data.names import renamed
     from hierfit.data.table import read_table
-    from hierfit.tools.prompts import print_prompts
+    from hierfit.tools.cards import print_prompts
 
     found = load_card(card)
     tree = read_table(found, root).taxonomy if found.taxonomy is None else renamed(found.taxonomy, found.names)

@@ -36,10 +36,10 @@ class PathIndex:
         self.paths = {path: _parts(path) for path in sorted(_files_below(root), key=_pictures_first)}
         self.folders = {posixpath.dirname(path) for path in self.paths}
         self._folders = {parts[:depth] for parts in self.paths.values() for depth in range(1, len(parts))}
-        self._called: dict[str, list[str]] = {}
+        self._called: dict[PathParts, list[str]] = {}  # by name, and by folder and name
         for path, parts in self.paths.items():
-            for name in _forms_of(parts[-1]):
-                self._called.setdefault(name, []).append(path)
+            for end in {(*above, name) for name in _forms_of(parts[-1]) for above in (parts[-2:-1], ())}:
+                self._called.setdefault(end, []).append(path)
 
     def find(self, cells: Sequence[str], near: str = "") -> list[str]:
         """Path from the root of the picture that each cell names; empty where none is there.
@@ -69,7 +69,7 @@ class PathIndex:
         *above, last = _parts(cell) or ("",)
         for name in _forms_of(last):
             same: dict[str, int] = {}
-            for path in self._called.get(name, ()):
+            for path in self._called.get((*above[-1:], name), self._called.get((name,), [])):
                 pairs = zip(reversed(above), reversed(self.paths[path][:-1]), strict=False)
                 alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
                 cut = tuple(above[: len(above) - alike])

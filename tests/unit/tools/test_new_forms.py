@@ -8,7 +8,7 @@ import os
 import shutil
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +63,13 @@ def packed() -> bytes:
     return buffer.getvalue()
 
 
+def columns(
+    header: str, cells: Callable[[int], str], names: Iterable[str] = FLAT, sign: str = ","
+) -> dict[str, object]:
+    """A table whose first column is the picture; cells by the number of their row."""
+    return {"t.csv": "\n".join([header, *(f"{name}{sign}{cells(i)}" for i, name in enumerate(names))])}
+
+
 BOXES = {f"train/labels/{i}.txt": "0 0.5 0.5 0.1 0.1" for i in range(5)}
 CATEGORIES = [{"id": i, "name": name, "supercategory": above}
               for i, (name, above) in enumerate([("pets", "none"), ("cat", "pets"), ("dog", "pets")])]  # fmt: skip
@@ -78,6 +85,27 @@ MERGED = "family,species,picture\n" + "\n".join(
 )
 ODD = ("BlueJay", "Blue Jay", "yes", "1", "null", "a: b #c", "Ünïcode 鳥", 'quo"te', "-x")
 MAC = [unicodedata.normalize("NFD", f"Colibrí/é{i}.png") for i in range(4)]
+
+PATHS = (("bird", "gull", "kittiwake"), ("bird", "auk"), ("fish", "ray"))
+DEEP = [f"im/sub/{'ab'[i % 2]} {i}.png" for i in range(N)]
+IDS = many("im/00{}.png", 9)
+CELLS: Mapping[str, Callable[[str], str]] = {
+    "no ending": lambda path: Path(path).stem,
+    "another ending": lambda path: path.replace(".png", ".JPG"),
+    "another case": str.upper,
+    "from elsewhere": lambda path: f"/home/someone/archive/{path}",
+    "of Windows": lambda path: "C:\\data\\" + path.replace("/", "\\"),
+    "a URL": lambda path: f"https://example.org/x/{path.replace(' ', '%20')}?v=1",
+    "in another folder": lambda path: f"images/{Path(path).name}",
+}
+BELOW_IMAGES = many("images/{}.png", N)
+LABELLED = [(name, "ab"[i % 2]) for i, name in enumerate(FLAT)]
+SPLIT_COLUMNS: Mapping[str, tuple[Callable[[int], str], dict[str, int]]] = {
+    "set": (lambda i: ("Training", "VALIDATION", "Test", "")[i % 4], {"train": 3, "val": 3, "test": 3}),
+    "is_training_image": (lambda i: str(int(i % 4 > 0)), {"train": 9, "test": 3}),
+    "split": (lambda i: "test", {"test": 12}),
+    "fold": (lambda i: ("val", "train", "train")[i % 3], {"train": 8, "test": 4}),
+}
 
 FORMS: Mapping[str, Form] = {
     # ---- folders
@@ -152,7 +180,60 @@ FORMS: Mapping[str, Form] = {
     "links": Form(FLAT, "downloads nothing", {"t.csv": rows("url,label", "a", "b", names=many(
         "https://live.example.com/p{}.jpg", N))}),
     "a tree for a table": Form(FLAT, "--taxonomy FILE", {"t.csv": "family,species\nLaridae,gull\nAlcidae,auk"}),
+    "no header, no commas": Form(FLAT, ab(), {"t.txt": "\n".join(f"{name} {label}" for name, label in LABELLED)}),
+    "one-hot": Form(FLAT, {"0.png": "MEL", "1.png": "NV", "2.png": "BCC"}, columns(
+        "image,MEL,NV,BCC", lambda i: ",".join(f"{float(i % 3 == k)}" for k in range(3))), "hold a 1 for one class"),
+    "not known, and gaps": Form(FLAT, {"0.png": "Aves/Laridae/Larus", "1.png": "Aves/Laridae", "2.png": "Aves",
+                                       "3.png": "Pisces/(Pisces, family not given)/Gadus"},
+                                {"t.csv": rows("id,class,family,genus", "Aves,Laridae,Larus", "Aves,Laridae,unknown",
+                                               "Aves,N/A,N/A", "Pisces,,Gadus", "Pisces,Rajidae,Raja")}, "'N/A' (4)"),
+    "an empty cell at the end of a line": Form(FLAT, {"0.png": "cat/lion", "1.png": "cat"}, {
+        "t.csv": rows("path,family,species", "cat,lion", "cat,", "dog,wolf")}),
+    "floats of pandas": Form(FLAT, {"1.png": "1/1", "2.png": "0/2", "5.png": "1"}, columns(
+        "path,super_id,sub_id,score", lambda i: f"{i % 2}.0,{'' if i == 5 else f'{i % 4}.0'},{i % 5}.25"),
+        "labels are numbers"),
+    "by rank, not by order": Form(FLAT, {"0.png": "Laridae/Möwe", "1.png": "Corvidae/Krähe"}, columns(
+        "picture,place,species,family",
+        lambda i: f"Ort {i % 5},{('Möwe,Laridae', 'Krähe,Corvidae', 'Elster,Corvidae')[i % 3]}"), "not used: 'place'"),
+    **{f"paths by {sign!r}": Form(FLAT, {FLAT[i]: "/".join(path) for i, path in enumerate(PATHS)},
+                                  {"t.csv": rows("file,taxon", *map(sign.join, PATHS))},
+                                  f"divided by {sign.strip()!r}" if sign != " / " else "")
+       for sign in (" > ", "::", "|", " -> ", "\\", "--", " / ")},
+    **{f"a list as {form}": Form(FLAT, {"0.png": "bird/gull", "1.png": "fish/ray"},
+                                 columns("image;taxon;id", lambda i, form=form: (
+                                     form.format(*(("bird", "gull"), ("fish", "ray"))[i % 2]) + f";{i}"), sign=";"))
+       for form in ('["{}", "{}"]', "['{}', '{}']", '{{"taxonomy": [["{}", "{}"]]}}')},
+    **{f"cells with {kind}": Form(DEEP, ab(DEEP), {"t.csv": rows("picture,label", "a", "b", names=map(cell, DEEP))},
+                                  "No layout reads this") for kind, cell in CELLS.items()},
+    "numbers without their zeros": Form(IDS, ab(IDS), {"t.csv": rows("picture,label", "a", "b", names=many("{}", 9))}),
+    **{f"splits in {name!r}": Form(FLAT, {}, columns(
+        f"picture,label,{name}", lambda i, cell=cell: f"{'abc'[i // 4]},{cell(i)}"), splits=expected)
+       for name, (cell, expected) in SPLIT_COLUMNS.items()},
+    # ---- tables that cannot be read
+    "pictures that are nowhere": Form(FLAT, "holds paths of pictures that are there",
+                                      {"t.csv": "path,label\nnowhere.png,cat\nnone.png,dog"}),
+    "captions": Form(FLAT, "no column looks like a label", columns("path,caption", lambda i: f"n{i}")),
+    "measurements": Form(FLAT, "score: decimal numbers", columns("path,score", lambda i: f"{i % 5}.25")),
+    "several labels": Form(FLAT, "several labels of one", {"t.csv": rows("path,label", "cat|dog", "dog|cat", "a|cat")}),
+    "several ones in a row": Form(FLAT, "several of them or none", {"t.csv": rows("path,a,b,c", "0,0,1", "1,1,1")}),
+    "most pictures missing": Form(many("{}.png", 5), "7 are not there", {"t.csv": rows("path,label", "a", "b")}),
+    "nothing to train on": Form(FLAT, "no split to train on", {"t.csv": rows("path,label,set", "a,val", "b,test")}),
+    "a zero byte": Form(FLAT, "holds a zero byte", {"t.csv": "path,label\n\0,x\n"}),
     # ---- JSON
+    "CoOp's": Form(FLAT, ab(), {"t.json": {
+        "train": [[n, 7, label] for n, label in LABELLED[:8]], "val": [],
+        "test": [[n, 7, label] for n, label in LABELLED[8:]]}}, splits={"train": 8, "test": 4}),
+    "records by split": Form(FLAT, ab(), {"t.json": {
+        "training": [{"img": n, "y": label} for n, label in LABELLED[:8]],
+        "test": [{"img": n, "y": label} for n, label in LABELLED[8:]]}}, splits={"train": 8, "test": 4}),
+    "a wrapped list": Form(BELOW_IMAGES, ab(BELOW_IMAGES), {"t.json": {
+        "info": {"year": 1}, "samples": [{"f": {"path": n}, "y": label} for n, label in LABELLED]}}),
+    "labels by picture": Form(BELOW_IMAGES, ab(BELOW_IMAGES), {"t.json": dict(LABELLED)}),
+    "records by picture": Form(FLAT, ab(), {"t.json": {name: {"label": label} for name, label in LABELLED}}),
+    "pictures by label": Form(FLAT, ab(), {"t.json": {"a": FLAT[::2], "b": FLAT[1::2]}}),
+    "JSON of another kind": Form(FLAT, "COCO, Label Studio and CoOp are", {"t.json": '{"a": {"b": 1}}'}),
+    "half a JSON": Form(FLAT, "line 1, column 7: not valid JSON", {"t.json": '{"a": '}),
+    "JSON without end": Form(FLAT, "cannot be read", {"t.json": '[{"a": ' + "[" * 99_999}),
     "Roboflow's root category": Form(FLAT, COCO_LABELS, {"_annotations.coco.json": COCO}, "pets"),
     "columns that pandas wrote": Form(FLAT, ab(), {"t.json": COLUMNS}),
     "lists that pandas wrote": Form(FLAT, ab(), {"t.json": {k: list(v.values()) for k, v in COLUMNS.items()}}),
@@ -199,6 +280,7 @@ def test_a_workbook_with_merged_cells(pics: Pics, tmp_path: Path) -> None:
     for column, step in (("A", 6), ("B", 3)):
         for row in range(2, N + 2, step):
             book.active.merge_cells(f"{column}{row}:{column}{row + step - 1}")
+    book.create_sheet("notes").append(("a note", "of two cells"))
     book.save(root / "list.xlsx")
     known = labels(made(root / "list.xlsx", tmp_path)[2])
     assert (known["2.png"], known["11.png"]) == ("Laridae/bird 0", "Corvidae/bird 3")

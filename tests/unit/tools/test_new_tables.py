@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hierfit.data.splits import Shares
-from tests.unit.tools.made import Pics, labels, leaves, made, many, refusal, sizes
+from tests.unit.tools.made import Pics, labels, made, many, refusal, sizes
 
 Cell = Callable[[int], str]
 
@@ -28,68 +28,6 @@ def cycle(*words: str) -> Cell:
     return lambda i: words[i % len(words)]
 
 
-RANKS = ["Aves,Laridae,Larus", "Aves,Laridae,unknown", "Aves,N/A,N/A", "Pisces,,Gadus", "Pisces,Rajidae,Raja"]
-PATHS = (("bird", "gull", "kittiwake"), ("bird", "auk"), ("fish", "ray"))
-# Header, cells behind the name of the picture, labels of the first pictures, and a word of what is remarked.
-LABELS: Mapping[str, tuple[str, tuple[Cell, ...], list[str], str]] = {
-    "one-hot": ("image,MEL,NV,BCC", tuple(cycle(*(f"{float(j == k)}" for j in range(3))) for k in range(3)),
-                ["MEL", "NV", "BCC"], "hold a 1 for one class each"),
-    "not known, and gaps": ("id,class,family,genus", (cycle(*RANKS),),
-                            ["Aves/Laridae/Larus", "Aves/Laridae", "Aves", "Pisces/(Pisces, family not given)/Gadus"],
-                            "'N/A' (6)"),
-    "floats of pandas": ("path,super_id,sub_id,score",
-                         (lambda i: f"{i % 2}.0", lambda i: "" if i == 5 else f"{i % 4}.0", lambda i: f"{i % 5}.25"),
-                         ["0/0", "1/1", "0/2", "1/3", "0/0", "1"], "labels are numbers"),
-    "by rank, not by order": ("picture,place,species,family",
-                              (lambda i: f"Ort {i % 11}", cycle("Möwe", "Krähe", "Elster"),
-                               cycle("Laridae", "Corvidae", "Corvidae")),
-                              ["Laridae/Möwe", "Corvidae/Krähe"], "not used: 'place'"),
-    **{f"paths by {sign!r}": ("file,taxon", (cycle(*map(sign.join, PATHS)),), list(map("/".join, PATHS)),
-                              f"divided by {sign.strip()!r}" if sign.strip() != "/" else "")
-       for sign in (" > ", "::", "|", " -> ", "\\", "--", " / ")},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", LABELS)
-def test_labels_are_found_by_what_stands_in_columns(kind: str, pics: Pics, tmp_path: Path) -> None:
-    header, cells, expected, remark = LABELS[kind]
-    names = many("im/{}.png", 30 if kind == "by rank, not by order" else 15)
-    root = pics(*names)
-    written, _, table = made(table_of(root, f"{header}\n{rows_of(names, *cells)}"), tmp_path)
-    known = labels(table)
-    assert [known[name] for name in names[: len(expected)]] == expected
-    assert any(remark in line for line in written.found.remarks)
-
-
-@pytest.mark.parametrize("form", ['["{}", "{}"]', "['{}', '{}']", '{{"taxonomy": [["{}", "{}"]]}}'])
-def test_a_list_in_a_cell_is_a_path(form: str, pics: Pics, tmp_path: Path) -> None:
-    names = many("im/{}.png", 12)
-    cells = cycle(*(form.format(*path) for path in (("bird", "gull"), ("bird", "auk"), ("fish", "ray"))))
-    text = "image;taxon;id\n" + rows_of(names, cells, str, sign=";")
-    assert labels(made(table_of(pics(*names), text), tmp_path)[2])["im/1.png"] == "bird/auk"
-
-
-IM = many("im/{}.png", 12)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("path,label\nnowhere.png,cat\nnone.png,dog", "holds paths of pictures that are there"),
-        ("path,caption\n" + rows_of(IM, lambda i: f"n{i}"), "no column looks like a label"),
-        ("path,score\n" + rows_of(IM, lambda i: f"{i % 5}.25"), "score: decimal numbers"),
-        ("path,label\n" + rows_of(IM, cycle("cat|dog", "dog|cat", "cat|bird")), "several labels of one"),
-        ("path,a,b,c\n" + rows_of(IM, cycle("0", "1"), cycle("0", "1", "1"), cycle("1")),
-         "several of them or none"),
-        ("path,label\n" + rows_of(many("im/{}.png", 5) + many("im/x{}.png", 9), cycle("a", "b")), "9 are not there"),
-        ("path,label,set\n" + rows_of(IM, cycle("a", "b"), cycle("val", "test")), "no split to train on"),
-        ("path,label\n\0,x\n", "holds a zero byte"),
-    ],
-)  # fmt: skip
-def test_tables_that_cannot_be_read(text: str, said: str, pics: Pics, tmp_path: Path) -> None:
-    assert said in refusal(table_of(pics(*many("im/{}.png", 12)), text), tmp_path)
-
-
 def test_options_that_name_no_column_and_several_tables(pics: Pics, tmp_path: Path) -> None:
     names = many("im/{}.png", 12)
     root = pics(*names)
@@ -101,30 +39,6 @@ def test_options_that_name_no_column_and_several_tables(pics: Pics, tmp_path: Pa
     table_of(root, file.read_text(), "data.csv")
     assert "several tables that name pictures" in refusal(root, tmp_path)
     assert "neither a folder nor a table" in refusal(root / names[0], tmp_path)
-
-
-CELLS: Mapping[str, Callable[[str, Path], str]] = {
-    "no ending": lambda path, _: Path(path).stem,
-    "another ending": lambda path, _: path.replace(".png", ".JPG"),
-    "a number": lambda path, _: str(int(Path(path).stem)),
-    "another case": lambda path, _: path.upper(),
-    "absolute": lambda path, root: str(root / path),
-    "from elsewhere": lambda path, _: f"/home/someone/archive/{path}",
-    "of Windows": lambda path, _: "C:\\data\\" + path.replace("/", "\\"),
-    "a URL": lambda path, _: f"https://example.org/x/{path.replace(' ', '%20')}?v=1",
-    "in another folder": lambda path, _: f"images/{Path(path).name}",
-}
-
-
-@pytest.mark.parametrize("kind", CELLS)
-def test_paths_in_other_forms(kind: str, pics: Pics, tmp_path: Path) -> None:
-    number = kind == "a number"  # which a spreadsheet made of 003
-    names = [f"im/sub/{i:03}.png" if number else f"im/sub/{'ab'[i % 2]} {i}.png" for i in range(12)]
-    root = pics(*names)
-    text = "picture,label\n" + rows_of([CELLS[kind](name, root) for name in names], cycle("a", "b"))
-    written, _, table = made(table_of(root, text), tmp_path)
-    assert labels(table) == {name: "ab"[i % 2] for i, name in enumerate(names)}
-    assert "samples" in written.found.layout  # no layout reads such a table
 
 
 def test_a_folder_with_a_table_of_bare_names(pics: Pics, tmp_path: Path) -> None:
@@ -171,23 +85,6 @@ def test_absolute_paths_of_pictures_elsewhere(pics: Pics, tmp_path: Path) -> Non
 
 
 # ---------------------------------------------------------------------- splits, and the data's own table
-
-
-@pytest.mark.parametrize(
-    ("header", "cells", "expected"),
-    [
-        ("set", (cycle("Training", "VALIDATION", "Test", ""),), {"train": 6, "val": 6, "test": 6}),
-        ("is_training_image", (cycle("0", "1", "1", "1"),), {"train": 18, "test": 6}),
-        ("split", (cycle("test"),), {"test": 24}),
-        ("fold", (cycle("val", "train", "train"),), {"train": 16, "test": 8}),
-    ],
-)
-def test_splits_in_columns(
-    header: str, cells: tuple[Cell, ...], expected: dict[str, int], pics: Pics, tmp_path: Path
-) -> None:
-    names = many("im/{}.png", 24)
-    text = f"picture,label,{header}\n" + rows_of(names, lambda i: "abc"[(i // 4) % 3], *cells)
-    assert sizes(made(table_of(pics(*names), text), tmp_path)[2]) == expected
 
 
 def test_a_plain_table_stays_the_datas_own(root: Path, tmp_path: Path) -> None:
@@ -265,23 +162,6 @@ def test_a_given_tree(pics: Pics, tmp_path: Path) -> None:
     assert set(labels(table).values()) == {"cat/lion", "dog/wolf"}
 
 
-def test_files_of_windows_workbooks_and_lists_without_commas(pics: Pics, tmp_path: Path) -> None:
-    names = many("im/{}.png", 12)
-    root = pics(*names)
-    text = "picture;species\n" + rows_of(names, cycle("Möwe", "Krähe"), sign=";")
-    written, _, table = made(table_of(root, text, encoding="cp1252"), tmp_path)
-    assert leaves(table) == {"Möwe", "Krähe"}
-    assert any("Windows-1252" in line for line in written.found.remarks)
-    assert leaves(made(table_of(root, rows_of(names, cycle("a", "b"), sign=" "), "x.txt"), tmp_path)[2]) == {"a", "b"}
-    openpyxl = pytest.importorskip("openpyxl")
-    book = openpyxl.Workbook()
-    for row in [("picture", "species"), *((name, "ab"[i % 2]) for i, name in enumerate(names))]:
-        book.active.append(row)
-    book.create_sheet("notes").append(("a note", "of two cells"))
-    book.save(root / "list.xlsx")
-    assert leaves(made(root / "list.xlsx", tmp_path)[2]) == {"a", "b"}
-
-
 # ---------------------------------------------------------------------- JSON
 
 
@@ -344,47 +224,3 @@ def test_label_studio(pics: Pics, tmp_path: Path) -> None:
     assert any("2 rows without a label" in line for line in remarks)
     minimal = [{"image": f"/data/local-files/?d=im/{i}.png", "choice": "ab"[i % 2], "id": i} for i in range(12)]
     assert read(minimal)[1]["im/3.png"] == "b"
-
-
-JSONS: Mapping[str, Callable[[list[str]], object]] = {
-    "CoOp": lambda names: {
-        "train": [[name, i % 2, "ab"[i % 2]] for i, name in enumerate(names[:8])],
-        "val": [],
-        "test": [[name, i % 2, "ab"[i % 2]] for i, name in enumerate(names[8:])],
-    },
-    "records by split": lambda names: {
-        "training": [{"img": name, "y": "ab"[i % 2]} for i, name in enumerate(names[:8])],
-        "test": [{"img": name, "y": "ab"[i % 2]} for i, name in enumerate(names[8:])],
-    },
-    "a wrapped list": lambda names: {
-        "info": {"year": 1},
-        "samples": [{"f": {"path": name}, "y": "ab"[i % 2]} for i, name in enumerate(names)],
-    },
-    "labels by picture": lambda names: {name: "ab"[i % 2] for i, name in enumerate(names)},
-    "records by picture": lambda names: {name: {"label": "ab"[i % 2]} for i, name in enumerate(names)},
-    "pictures by label": lambda names: {"a": names[::2], "b": names[1::2]},
-}
-
-
-@pytest.mark.parametrize("kind", JSONS)
-def test_json_in_other_forms(kind: str, pics: Pics, tmp_path: Path) -> None:
-    names = many("{}.png", 12)
-    root = pics(*(f"images/{name}" for name in names))
-    _, _, table = made(table_of(root, json.dumps(JSONS[kind](names)), "split.json"), tmp_path)
-    assert {Path(key).name: label for key, label in labels(table).items()} == {
-        n: "ab"[i % 2] for i, n in enumerate(names)
-    }
-    if "split" in kind or kind == "CoOp":
-        assert sizes(table) == {"train": 8, "test": 4}
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('{"a": {"b": 1}}', "COCO, Label Studio and CoOp are"),
-        ('{"a": ', "line 1, column 7: not valid JSON"),
-        ('[{"a": ' + "[" * 99_999, "cannot be read"),
-    ],
-)
-def test_json_of_another_kind_is_refused(text: str, said: str, pics: Pics, tmp_path: Path) -> None:
-    assert said in refusal(table_of(pics("a.png"), text, "x.json"), tmp_path)
