@@ -61,7 +61,8 @@ def of_texts(table: CellTable) -> Iterator[Guess]:
         yield from _under_words(table)
     elif table.width == 2:
         left, right = table.sample.column(0), table.sample.column(1)
-        if len(set(left)) == len(left):
+        headed = not left[0].isdigit() and all(map(str.isdigit, left[1:]))  # by a name above numbers
+        if len(set(left)) == len(left) and not headed:
             joined = _joined(table.column(1), table, f"{table.what}, an id and a path in each")
             yield from joined if any(guess.score == 2 for guess in joined) else ()
         if all(any(map(str.isdigit, cell)) or len(cell) == 1 for cell in left) and [*_codes(left, right, table)]:
@@ -82,6 +83,13 @@ def _under_words(table: CellTable) -> Iterator[Guess]:
             yield Guess("paths", what, partial(tidy, rows, table.where, None))
         elif all(isinstance(cell, str) for cell in cells):
             yield from _joined(table.column(column), table, what)
+    for column in () if table.of_records else range(len(words)):
+        # A column by any other name, unless rows that it leaves together are told apart by another.
+        if words[column] not in (*columns.PATH, *columns.IDS) and len(set(table.column(column))) == len(table.rows):
+            what = f"{table.what} with a path in {table.name(column)!r}"
+            if joined := _joined(table.column(column), table, what):
+                yield from joined
+                break
     if columns.parent_column(words) is not None:
         return
     depth = columns.first_known(words, ("level", "depth"))

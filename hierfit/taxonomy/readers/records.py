@@ -56,7 +56,10 @@ def _are_alike(entries: Sequence[Any]) -> bool:
 
 
 def _columns(keys: Sequence[str], entries: Sequence[Any]) -> list[Pairs]:
-    """Records out of {column: [cell, …]}; none where it is no such thing."""
+    """Records out of {column: [cell, …]} or pandas' {columns: […], data: [[…], …]}; none where it is no such thing."""
+    split = dict(zip(keys, entries, strict=True))
+    if {*keys} <= {"columns", "index", "data"} and is_list(split.get("columns")) and is_list(split.get("data")):
+        return [Pairs(zip(map(str, split["columns"]), row, strict=False)) for row in split["data"] if is_list(row)]
     if not 1 < len(entries) < 40 or not all(isinstance(cells, list) for cells in entries):
         return []
     names = [re.sub(r"s$", "", str(key)) for key in keys]

@@ -25,7 +25,9 @@ def _tokens(file: Content, pattern: re.Pattern[str]) -> Iterator[tuple[str, str,
     while end < len(file.text):
         match = pattern.match(file.text, end)
         if match is None:
-            raise _fault(file, end, f"unexpected {file.text[end : end + 10]!r}")
+            sign = file.text[end]
+            what = "a quotation mark or bracket that is not closed" if sign in "'\"[" else f"{sign!r} cannot stand here"
+            raise _fault(file, end, what)
         if match.lastgroup:
             yield match.lastgroup, match[match.lastgroup], end
         end = match.end()
@@ -35,7 +37,7 @@ def _place(file: Content, at: int) -> str:
     return f"line {file.text.count(chr(10), 0, at) + 1}, column {at - file.text.rfind(chr(10), 0, at)}"
 
 
-def _fault(file: Content, at: int, what: str, hint: str = "It is not sound there.") -> UserError:
+def _fault(file: Content, at: int, what: str, hint: str = "") -> UserError:
     return UserError(f"{file.path}: {_place(file, at)}: {what}", hint=hint)
 
 

@@ -55,9 +55,12 @@ READ: dict[str, tuple[str, str | bytes, set[str]]] = {
     "child parent, commas": ("isa.txt", "\n".join(",".join(link[::-1]) for link in LINKS), BIRDS),
     "nested YAML": ("a.yml", "birds:\n  gulls: [kittiwake, ivory gull]\n  auks:\n  - puffin\n", BIRDS),
     "node-link, links": ("a.json", js({"nodes": GRAPH, "links": [{"source": 0, "target": i} for i in (1, 2)]}), AB),
+    "pandas, split": ("a.json", js({"columns": ["top", "leaf"], "index": [0, 1], "data": [["A", "B"], ["A", "C"]]}), AB),
     "drawn": ("a.txt", DRAWN, BIRDS),
     "drawn in ASCII": ("a.txt", DRAWN.replace("├── ", "|-- ").replace("└── ", "+-- ").replace("│  ", "|  "), BIRDS),
-    # Paths in lines
+    # Paths in lines, or in a column of whatever name
+    "image,label": ("a.csv", "image,label\n1.jpg,A/B\n2.jpg,A/C\n", AB),
+    "sku,product group": ("a.csv", "sku,product group\n1,A > B\n2,A > C\n3,D > E\n", AB | {"D/E"}),
     "inner rows": ("a.txt", "# 2021\nA\nA > B\nA > C\n", AB),
     "id - path": ("a.txt", "1 - A\n17 - A > B\n2 - A > C\n", AB),
     "uri : path": ("a.txt", "x://s/a      : A\nx://s/a-1    : A > B\nx://s/a-2    : A > C\n", AB),

@@ -101,7 +101,7 @@ def message(path: Path, **options: Any) -> str:
         ("a.yaml", "a: &x [b]\nc: *x", "a.yaml:1: anchors and aliases"),
         ("a.nwk", "((a,b)c;", "line 1, column 1: 1 brackets are not closed"),
         ("a.nwk", "(a,b)c", "the ';' that ends a tree is missing"),
-        ("a.nwk", "(a,'b)c;", "line 1, column 4: unexpected \"'b)c;\""),
+        ("a.nwk", "(a,'b)c;", "line 1, column 4: a quotation mark or bracket that is not closed"),
         ("a.txt", "a\n├── b\n    c\n", "line 3: 'c' is indented by blanks alone, in a tree with lines drawn"),
         ("a.txt", "a\n    b\n  c\n", "line 3: 'c' is indented by 2, unlike all lines above it"),
         ("a.txt", "art, gattung\nx, y\nz, y\n", "line 1 may name the columns or be data: 'art', 'gattung'"),
