@@ -147,9 +147,9 @@ class Found:
         tree's own counts, else the commonest that has blanks, else the commonest.
         """
         tree = self.options.taxonomy
-        own = _by_words(dict.fromkeys(tree.names)) if tree else {}
+        own = _grouped_by_words(dict.fromkeys(tree.names)) if tree else {}
         changed: dict[str, str] = {}
-        for key, group in _by_words(counts).items():
+        for key, group in _grouped_by_words(counts).items():
             clean: Counter[str] = Counter()
             for name in group:
                 clean[clean_name(name)] += counts[name]
@@ -191,7 +191,7 @@ class Found:
         self.taxonomy = Taxonomy(tree.names, levels, tree.parent) if tree else Taxonomy.from_paths(leaves, levels)
 
 
-def _by_words(names: Iterable[str]) -> Mapping[str, list[str]]:
+def _grouped_by_words(names: Iterable[str]) -> Mapping[str, list[str]]:
     """Names that differ in spelling only."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
