@@ -20,7 +20,7 @@ from hierfit.taxonomy.readers.columns import PATH, speaks_of_columns, word
 from hierfit.taxonomy.readers.documents import of_document
 from hierfit.taxonomy.readers.given import FORMATS, Format, Given, Guess, Links, Reading
 from hierfit.taxonomy.readers.indices import leaf_list
-from hierfit.taxonomy.readers.lines import of_outline, of_table, of_texts
+from hierfit.taxonomy.readers.lines import heads_paths, of_outline, of_table, of_texts
 from hierfit.taxonomy.readers.source import BUNDLE, Content
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ def given_of(file: Content, options: Reading) -> Given:
     # What is asked for and would change nothing was meant for another file.
     idle = {
         "select": options.select is not None and kind != "document" and file.sheet is None,
-        "columns": bool(options.columns) and (kind == "document" or guess.format not in _TABLE_FORMATS),
+        "columns": bool(options.columns)
+        and (guess.format not in _TABLE_FORMATS or (kind == "document" and not guess.said)),
         "names": bool(options.names) and guess.format not in _WITH_NAMES,
     }
     if useless := ", ".join(name for name, is_idle in idle.items() if is_idle):
@@ -144,6 +145,8 @@ def _of_lines(file: Content, options: Reading) -> Iterator[Guess]:
         if indented and not options.columns and options.format is None:
             return
     table, header = file.table, options.header
+    if header is None and heads_paths(table):
+        header = True
     named = speaks_of_columns(table.rows[0]) or word(table.rows[0][0]) in PATH
     if header is None and not named and not options.columns and options.format in (None, "paths", "leaf-first"):
         whole = [guess for guess in of_texts(table) if guess.score == 2]

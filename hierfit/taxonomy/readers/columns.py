@@ -49,7 +49,7 @@ _BESIDE_NAMES = (
     "vernacularname", "scientificnameauthorship", "nameaccordingto", "language", "definition", "level", "split",
     "source", "license", "notes", "remarks", "attributes", "color", "colour",
 )  # fmt: skip
-_KNOWN = frozenset({*RANKS, *EPITHET, *SPECIES_NAME, *_GENERAL, *_PARENT, *CHILDREN, *IDS, *NAMES, *ACCEPTED, *STATUS,
+KNOWN = frozenset({*RANKS, *EPITHET, *SPECIES_NAME, *_GENERAL, *_PARENT, *CHILDREN, *IDS, *NAMES, *ACCEPTED, *STATUS,
                     *PATH, *ID_PATH, *_BESIDE_NAMES})  # fmt: skip
 SCHEMA = frozenset(
     {"id", "name", "label", "title", "description", "children", "parent", "parentid", "url", "type", "version",
@@ -88,7 +88,7 @@ def name_column(words: Sequence[str], known: Sequence[str] = NAMES) -> int | Non
 def speaks_of_columns(row: Sequence[object]) -> bool:
     """Whether cells are words that name columns: half of them and two at least, or many."""
     words = [word(cell) for cell in row if str(cell).strip()]
-    known = sum(name in _KNOWN or any(p.fullmatch(name) for p in (_NUMBERED_LEVEL, _SOME_PARENT)) for name in words)
+    known = sum(name in KNOWN or any(p.fullmatch(name) for p in (_NUMBERED_LEVEL, _SOME_PARENT)) for name in words)
     return known > 1 and (2 * known >= len(words) or known > 4)
 
 

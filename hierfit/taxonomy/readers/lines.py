@@ -26,7 +26,7 @@ _BULLET = re.compile(r"(\s*)(?:[-*+•‣◦o]|\d+[.)])\s+(\S.*)")
 _HEADING = re.compile(r"(#{1,6})\s+(\S.*?)\s*#*")
 _STARS = re.compile(r"(\*+)\s+(\S.*)")  # Org mode's headings
 # What the command `tree` writes beside the tree, here and on Windows.
-_OF_TREE = re.compile(r"\d+ director(?:y|ies)(?:, \d+ files?)?|Folder PATH listing.*|Volume serial number is.*")
+_OF_TREE = re.compile(r"\.|\d+ director(?:y|ies)(?:, \d+ files?)?|Folder PATH listing.*|Volume serial number is.*")
 
 Line = tuple[int, str, str]
 """Its number, its indent (what stands before the name) and the name."""
@@ -61,8 +61,7 @@ def of_texts(table: CellTable) -> Iterator[Guess]:
         yield from _under_words(table)
     elif table.width == 2:
         left, right = table.sample.column(0), table.sample.column(1)
-        headed = not left[0].isdigit() and all(map(str.isdigit, left[1:]))  # by a name above numbers
-        if len(set(left)) == len(left) and not headed:
+        if len(set(left)) == len(left):
             joined = _joined(table.column(1), table, f"{table.what}, an id and a path in each")
             yield from joined if any(guess.score == 2 for guess in joined) else ()
         if all(any(map(str.isdigit, cell)) or len(cell) == 1 for cell in left) and [*_codes(left, right, table)]:
@@ -83,11 +82,14 @@ def _under_words(table: CellTable) -> Iterator[Guess]:
             yield Guess("paths", what, partial(tidy, rows, table.where, None))
         elif all(isinstance(cell, str) for cell in cells):
             yield from _joined(table.column(column), table, what)
-    for column in () if table.of_records else range(len(words)):
+    for column in range(len(words)):
         # A column by any other name, unless rows that it leaves together are told apart by another.
-        if words[column] not in (*columns.PATH, *columns.IDS) and len(set(table.column(column))) == len(table.rows):
-            what = f"{table.what} with a path in {table.name(column)!r}"
-            if joined := _joined(table.column(column), table, what):
+        cells = table.column(column)
+        if words[column] in (*columns.PATH, *columns.IDS) or len({*cells}) < len(cells):
+            continue
+        if all(isinstance(cell, str) for cell in cells):
+            joined = _joined(cells, table, f"{table.what} with a path in {table.name(column)!r}")
+            if joined and (joined[0].said or not table.of_records):  # addresses in records have slashes, too
                 yield from joined
                 break
     if columns.parent_column(words) is not None:
@@ -104,6 +106,16 @@ def _under_words(table: CellTable) -> Iterator[Guess]:
     title = columns.name_column(words, ("title", "name", "label", "description"))
     if code is not None and title not in (None, code) and columns.first_known(words, columns.CHILDREN) is None:
         yield from _codes(table.column(code), table.column(title), table)
+
+
+def heads_paths(table: CellTable) -> bool:
+    """Whether the last cell of line 1 is no path and begins none, above cells that are: then it names their column."""
+    first, *below = map(str, table.sample.column(table.width - 1))
+    found = joint(below) if table.width < 3 else None
+    if found is None or found[0] in first or any(cell.startswith(first) for cell in below):
+        return False
+    digits = table.width == 2 and not table.rows[0][0].isdigit() and all(row[0].isdigit() for row in table.rows[1:])
+    return digits or columns.word(first) in columns.KNOWN or all(found[0] in cell for cell in below)
 
 
 # Paths ---------------------------------------------------------------------------------------------------------------
@@ -203,7 +215,8 @@ def of_outline(file: Content, forced: bool = False) -> Iterator[Guess]:
                   for number, lead, name in lines if drawn and lead and lead.isspace()]  # fmt: skip
         if not drawn and len({sign for _, lead, _ in lines for sign in lead}) > 1:
             faults.append(problem("indent", "some lines are indented by blanks, others by tabs"))
-        names, depths = [name for _, _, name in lines], [len(lead) for _, lead, _ in lines]
+        first = len(lines[0][1]) if drawn and lines else 0  # where `tree` drew its "." above
+        names, depths = [name for _, _, name in lines], [len(lead) - first for _, lead, _ in lines]
         return by_depth(names, depths, lambda node: f"line {lines[node][0]}", faults)
 
     why = "as asked for" if forced else "a drawn tree, by its ├── or |--" if drawn else "indented text"

@@ -53,6 +53,8 @@ def node_keys(pairs: Pairs) -> tuple[str, str | None] | None:
     if child is None and len(pairs) > 1:
         lists = [key for key, entry in pairs if is_list(entry) and entry and all(isinstance(e, Pairs) for e in entry)]
         child = next((k for k in lists if any(k in below.names() for below in by_key[k])), None)
+        if child is None and len(lists) == 1 and word(lists[0]) not in SCHEMA:
+            child = lists[0] if all(name in below.names() for below in by_key[lists[0]]) else None
     return (name, child) if child is not None or pairs[0][0] == name else None
 
 
@@ -70,6 +72,9 @@ def of_nested(tree: Any, language: str) -> Guess:
         inner = [entry for entry in _below(tree) if isinstance(entry, list)]
         if not any(isinstance(entry, Pairs) or any(isinstance(e, list) for e in entry) for entry in inner):
             doubt = doubt or "nothing is nested deeper"
+        if is_list(tree) and len(tree) > 1 and all(isinstance(e, Pairs) for e in tree):
+            alike = {(*record.names(),) for record in tree}
+            doubt = doubt or ("records of the same keys are no classes" if len(alike) == 1 else "")
         why = "with mappings in mappings" if isinstance(tree, Pairs) else "lists in lists"
     return Guess("nested", f"{language} {why}", lambda: read_nested(tree), said, doubt)
 
@@ -105,7 +110,8 @@ def read_nested(value: Any) -> Links:
     parents: list[int | None] = []
     findings: list[Finding] = []
     numbers = 0
-    stack: list[tuple[Any, int | None]] = [(value, None)]
+    # With each value its parent, and the key of the parent's name: that of leaves, too, which have no children to tell.
+    stack: list[tuple[Any, int | None, str]] = [(value, None, "")]
 
     def add(name: Any, parent: int | None) -> int:
         names.append(as_name(name, findings))
@@ -113,17 +119,19 @@ def read_nested(value: Any) -> Links:
         return len(names) - 1
 
     while stack:
-        here, parent = stack.pop()
-        if isinstance(here, Pairs) and (keys := node_keys(here)):
+        here, parent, named = stack.pop()
+        if isinstance(here, Pairs) and (keys := node_keys(here) or ((named, None) if named in here.names() else None)):
             node = add(here.get(keys[0]), parent)
             if keys[1] is not None:
-                stack.append((here.get(keys[1]), node))
+                stack.append((here.get(keys[1]), node, keys[0]))
         elif isinstance(here, Pairs):
             counted = len(here) > 1 and all(is_number(below) for _, below in here)
             numbers += len(here) if counted else 0
-            stack += [(None if counted else below, add(name, parent)) for name, below in here][::-1]
+            stack += [(None if counted else below, add(name, parent), "") for name, below in here][::-1]
         elif isinstance(here, list):
-            stack += [(as_name(entry, findings) if entry is None else entry, parent) for entry in here][::-1]
+            nodes = (node_keys(entry) for entry in here if isinstance(entry, Pairs)) if not named else ()
+            named = named or next((keys[0] for keys in nodes if keys and keys[1]), "")
+            stack += [(as_name(entry, findings) if entry is None else entry, parent, named) for entry in here][::-1]
         elif here is not None and here != "":
             add(here, parent)
     if numbers:

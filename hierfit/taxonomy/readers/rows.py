@@ -12,7 +12,7 @@ from typing import Any
 from hierfit.errors import UserError
 from hierfit.taxonomy.checks import Finding, problem, remark
 from hierfit.taxonomy.readers import columns, indices
-from hierfit.taxonomy.readers.cells import filled_down, tidy, with_genus
+from hierfit.taxonomy.readers.cells import filled_down, joint, tidy, with_genus
 from hierfit.taxonomy.readers.columns import word
 from hierfit.taxonomy.readers.given import Form, Format, Guess, Reading, Rows
 from hierfit.taxonomy.readers.source import Content
@@ -21,7 +21,8 @@ from hierfit.taxonomy.readers.table import TWO_WORDS, CellTable
 _CODE_LIKE = re.compile(r"[A-Za-z]{0,3}[\d][\w.\- ]*|[A-Z]")
 _CODE_NAME = re.compile(r".*(?:code|id|no|nr|num|number|key|index)\d*")
 _ROW_NUMBER = re.compile(r"unnamed0|index|rowid|(?:seq|row|s|line)?(?:no|nr|number|num)|")
-_DESCRIBES = ("description", "definition", "url", "image", "notes", "remarks")
+_DESCRIBES = ("description", "definition", "url", "image", "images", "notes", "remarks", "count", "split", "license",
+              "source", "color", "colour")  # fmt: skip
 _FLAT = "each name stands under one other either way"
 
 
@@ -48,8 +49,11 @@ def of_rows(table: CellTable, file: Content, options: Reading) -> Iterator[Guess
     else:
         ranked = [*_ranks(table)]
         yield from ranked
-        if table.of_records and (chosen := columns.coarse_and_fine(table.words)) and not ranked:
-            yield Guess("paths", f"{table.what} with keys from coarse to fine", partial(_read, table, chosen, ()))
+        if table.of_records and not ranked:  # of their keys some are levels only if their names say so
+            ordered = [guess for guess in _levels(table) if guess.said]
+            yield from ordered
+            if not ordered and (chosen := columns.coarse_and_fine(table.words)):
+                yield Guess("paths", f"{table.what} with keys from coarse to fine", partial(_read, table, chosen, ()))
         elif not table.of_records and (not ranked or options.format):
             yield from _levels(table)
 
@@ -69,11 +73,14 @@ def _levels(table: CellTable) -> Iterator[Guess]:
     faults = [f"{name} {fault}" for name, column in zip(shown, cells, strict=True)
               if (fault := columns.no_level(column, len(chosen) > 2))]  # fmt: skip
     places = [place for _, place in columns.order_of_columns([table.name(c) for c in chosen] if table.header else ())]
-    said = bool(places) and places in (sorted(places), sorted(places)[::-1]) and not pictures
+    joined = [name for name, column in zip(shown, cells, strict=True) if joint(column)]
+    said = bool(places) and places in (sorted(places), sorted(places)[::-1]) and not (pictures or joined)
     way, why = which_way(sample)
     headed_csv = table.header is not None and table.certain
     if pictures:
         way, why = 0, f"{pictures[0]} names pictures: such a table is for `hierfit data new`"
+    elif joined:
+        way, why = 0, f"{joined[0]} holds whole paths"
     elif said:
         way, why = 1 if places == sorted(places) else -1, "by its column names"
     elif faults:
@@ -156,14 +163,14 @@ def _without_ids(table: CellTable) -> tuple[list[int], list[Finding]]:
         name = words[column]
         if table.header and len(table.header) <= column and not any(below):
             continue
-        differ = width > 2 and len(set(below)) == len(below) > 1
+        differ = width > 2 and all(below) and len(set(below)) == len(below) > 1
         if differ and (name in columns.IDS or (_ROW_NUMBER.fullmatch(name) and all(map(str.isdecimal, below)))):
             dropped.append(f"{table.shown(column)} only numbers the rows")
-        elif name in _DESCRIBES:
+        elif name in _DESCRIBES or any(isinstance(cell, tuple) for cell in below):
             dropped.append(f"{table.shown(column)} describes a row")
         else:
             kept.append(column)
-    coded = [all(_CODE_LIKE.fullmatch(cell) for cell in column if cell) for column in cells]
+    coded = [c in kept and all(_CODE_LIKE.fullmatch(cell) for cell in cells[c] if cell) for c in range(width)]
     for left, right in pairwise(list(kept) if width > 3 else ()):
         code, title = (left, right) if coded[left] else (right, left)
         own, other = words[code], words[title]

@@ -119,7 +119,7 @@ class CellTable:
         below = [[*filter(None, self.column(c)[1:])] for c in range(len(first))]
         pairs = [pair for pair in zip(first, below, strict=True) if all(pair)]
         above = [cell for cell, cells in pairs if all(map(_FIGURE.fullmatch, cells))]  # of columns of numbers
-        if any(map(_FIGURE.fullmatch, above)):
+        if any(map(_FIGURE.fullmatch, above)) or any(cell in cells for cell, cells in pairs):
             return None
         if not all(cell[0].isdigit() for cell in above):
             return 0
