@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -103,7 +103,10 @@ def print_comparison(a: Path, b: Path, decoders: Sequence[str] = ()) -> None:
         p = Cell("<0.001") if c.test.p < 0.001 else c.test.p
         difference = Cell(c.difference, mark=c.verdict)
         rows.append((str(c), c.a, c.b, difference, c.test.only_a, c.test.only_b, p, c.difference.n))
-    print_tables([Table.of(str(runs[0].card.data.get("card")), _COLUMNS, rows, _HOW_TO_READ)], console)
+    table = Table.of(str(runs[0].card.data.get("card")), _COLUMNS, rows, _HOW_TO_READ)
+    if len({c.difference.n for c in found}) == 1:  # some lines count fewer where labels end above the leaves
+        table = replace(table.without("samples"), title=f"{table.title} · {found[0].difference.n} test images")
+    print_tables([table], console)
     # The last decoder is the one that reads all levels together, or the last one asked for.
     points = [(c, _DIFFERENCE.number(c.difference.mean)) for c in (found[0], found[-1])]
     answers = "; ".join(f"{c}: {c.verdict} ({difference} points)" for c, difference in points)
