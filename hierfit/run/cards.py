@@ -165,7 +165,7 @@ def kept_figures(
     """What a card says of a run's test logits.
 
     Returns:
-        _ByDecoder by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
+        Figures by decoder and metric: of the method's decoders, of the belief, of the leaves on the data set's own
         tree, and of classes held back; and what is said of the belief.
     """
     kept = load_file(folder / LOGITS)

@@ -72,24 +72,23 @@ def _under_words(table: CellTable) -> Iterator[Guess]:
     """Columns that hold whole paths, depths, or codes, by what they are called."""
     words, sample = table.words, table.sample
     name = columns.name_column(words)
-    for column in (words.index(path) for path in columns.PATH if path in words):
+    named = [words.index(path) for path in columns.PATH if path in words]
+    for column in [*named, *(c for c, known in enumerate(words) if c not in named and known not in columns.IDS)]:
         cells, what = sample.column(column), f"{table.what} with a path in {table.name(column)!r}"
-        if all(isinstance(cell, tuple) for cell in cells):
+        if column in named and all(isinstance(cell, tuple) for cell in cells):
             # Records with a list of what is above them, root first, and perhaps a name of their own.
             own = [""] * len(table.rows) if name is None else table.column(name)
             rows = [[*up, leaf] if leaf and leaf not in up[-1:] else list(up)
                     for up, leaf in zip(table.column(column), own, strict=True)]  # fmt: skip
             yield Guess("paths", what, partial(tidy, rows, table.where, None))
         elif all(isinstance(cell, str) for cell in cells):
-            yield from _joined(table.column(column), table, what)
-    for column in range(len(words)):
-        # A column by any other name, unless rows that it leaves together are told apart by another.
-        cells = table.column(column)
-        if words[column] in (*columns.PATH, *columns.IDS) or len({*cells}) < len(cells):
-            continue
-        if all(isinstance(cell, str) for cell in cells):
-            joined = _joined(cells, table, f"{table.what} with a path in {table.name(column)!r}")
-            if joined and (joined[0].said or not table.of_records):  # addresses in records have slashes, too
+            joined = _joined(table.column(column), table, what)
+            if column in named:
+                yield from joined
+            # By any other name: addresses in records have slashes, too; and no other column may tell rows apart.
+            elif (
+                joined and (joined[0].said or not table.of_records) and len({*table.column(column)}) == len(table.rows)
+            ):
                 yield from joined
                 break
     if columns.parent_column(words) is not None:
@@ -114,8 +113,12 @@ def heads_paths(table: CellTable) -> bool:
     found = joint(below) if table.width < 3 else None
     if found is None or found[0] in first or any(cell.startswith(first) for cell in below):
         return False
-    digits = table.width == 2 and not table.rows[0][0].isdigit() and all(row[0].isdigit() for row in table.rows[1:])
-    return digits or columns.word(first) in columns.KNOWN or all(found[0] in cell for cell in below)
+    above, *ids = map(str, table.sample.column(0))
+    return (
+        (not above.isdigit() and all(map(str.isdigit, ids)))
+        or columns.word(first) in columns.KNOWN
+        or all(found[0] in cell for cell in below)
+    )
 
 
 # Paths ---------------------------------------------------------------------------------------------------------------
